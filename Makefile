@@ -1,0 +1,82 @@
+# attestlog: `make demo` shows it, `make test` checks it. Either needs only make and Python 3.11 or later
+# (with venv), and sets up .venv by itself on first use.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+# An interpreter to build .venv with; `make PYTHON=/path/to/python test` chooses one.
+PYTHON ?=
+PYTHONS = python3 python3.14 python3.13 python3.12 python3.11 python
+PYTEST_ARGS ?=
+
+BIN = .venv/bin
+PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+CODE = src tests $(wildcard bench)
+
+# The resolver behind `make lock`; it stays out of .venv.
+UV_VERSION = 0.13.9
+
+.PHONY: help demo test lint types format bench lock clean
+
+help: ## what there is
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+
+demo: .venv/.installed ## two minutes: write a log, verify it, tamper with it, see it caught
+	@$(BIN)/attestlog demo
+
+test: .venv/.installed-dev ## run the tests (PYTEST_ARGS="-k name -x" to choose)
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: .venv/.installed-dev ## ruff: rules and formatting
+	$(BIN)/python -m ruff check $(CODE)
+	$(BIN)/python -m ruff format --check $(CODE)
+
+types: .venv/.installed-dev ## mypy, strict
+	$(BIN)/python -m mypy $(CODE)
+
+format: .venv/.installed-dev ## let ruff format and fix what it can
+	$(BIN)/python -m ruff check --fix $(CODE)
+	$(BIN)/python -m ruff format $(CODE)
+
+bench: .venv/.installed-dev ## measure this machine
+	@$(BIN)/python -m bench
+
+lock: .venv/.created ## bring the lock files up to the newest versions that pyproject.toml allows
+	$(BIN)/python -m venv --clear .venv-lock
+	.venv-lock/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	.venv-lock/bin/uv $(LOCK) --upgrade --group build -o requirements.lock pyproject.toml
+	.venv-lock/bin/uv $(LOCK) --upgrade --group dev -c requirements.lock -o requirements-dev.lock pyproject.toml
+	rm -rf .venv-lock
+
+# No host names, no paths, every platform and every Python from 3.11 on.
+LOCK = pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes --no-annotate \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
+
+clean: ## remove .venv and everything the tools leave behind
+	rm -rf .venv .venv-lock .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Set-up. Each stamp is written last, so what was interrupted is done again.
+
+.venv/.created:
+	@for python in $(PYTHON) $(if $(PYTHON),,$(PYTHONS)); do \
+	  if "$$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	    echo "making .venv with $$python ($$("$$python" -V))"; \
+	    "$$python" -m venv --clear .venv && touch $@ && exit 0; exit 1; \
+	  fi; \
+	done; \
+	echo "attestlog needs Python 3.11 or later with venv; tried: $(or $(PYTHON),$(PYTHONS))" >&2; \
+	echo "hint: on Debian and Ubuntu, apt-get install python3 python3-venv; or make PYTHON=/path/to/python" >&2; \
+	exit 1
+
+.venv/.installed: .venv/.created requirements.lock pyproject.toml
+	@echo "installing attestlog and what it needs into .venv"
+	@$(PIP_INSTALL) --require-hashes -r requirements.lock
+	@$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/.installed-dev: .venv/.installed requirements-dev.lock
+	@echo "installing the tools for testing into .venv"
+	@$(PIP_INSTALL) --require-hashes -r requirements-dev.lock
+	@touch $@
