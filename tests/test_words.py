@@ -1,6 +1,7 @@
 """What no file of the project may say: where it was built, what only stood beside it there, whom it asked."""
 
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -26,10 +27,13 @@ ALLOWED = {
 
 def tracked_files() -> list[Path]:
     """What git tracks; outside a checkout (an unpacked sdist), every file but hidden and built ones."""
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
-    if listed.returncode == 0 and listed.stdout:
+    paths = []
+    if shutil.which("git"):
+        listed = subprocess.run(
+            ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False
+        )
         paths = [ROOT / name for name in listed.stdout.split("\0") if name]
-    else:
+    if not paths:
         paths = [path for path in ROOT.rglob("*") if not is_built(path.relative_to(ROOT))]
     return sorted(path for path in paths if path.is_file())
 
