@@ -241,7 +241,8 @@ def test_package_is_typed() -> None:
     assert (SOURCE / PACKAGE / "py.typed").is_file()
 
 
-def test_importing_the_package_loads_no_driver_framework_or_client() -> None:
+def test_importing_the_package_loads_no_driver_framework_or_client(modules: Modules) -> None:
+    assert PACKAGE in modules  # a namespace without __init__.py would load nothing and show nothing
     loaded = loaded_by(f"import {PACKAGE}")
     assert PACKAGE in loaded
     heavy = {
