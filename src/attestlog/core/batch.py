@@ -1,0 +1,239 @@
+"""From drafts to signed lines: prepare each, plan the batch, seal it.
+
+`prepare` is done by each caller for itself and fixes all that does not depend
+on the log's head. `plan_batch` chains, hashes and grows the tree for all who
+are waiting; `Plan.messages` is what the key must sign; `Plan.seal` gives the
+lines to store. Pure: time, entry ids and salts come in as arguments, and
+nothing is changed until the store has the lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+from msgspec import UNSET, Raw
+
+from attestlog.core.entry import (
+    ATTRIBUTION,
+    DEFAULT_SEVERITY,
+    ENTRY_SIZE_MAX_BYTES,
+    SCHEMA_VERSION,
+    Entry,
+    EntryDraft,
+    check_sizes,
+    encode_entry,
+    encode_member,
+    format_timestamp,
+)
+from attestlog.core.hashes import GENESIS_PREV_HASH, batch_message, hex_hash, leaf_hash
+from attestlog.core.merkle import Grown, Span, inclusion_paths
+from attestlog.core.policy import Policy, check_derived, contradiction, derive
+from attestlog.core.signature import BATCH_SUFFIX, format_batch, format_plain
+from attestlog.errors import ClockError
+
+CLOCK_TOLERANCE_S: Final = 60
+"""How far the clock may step back before appending fails: NTP corrections and leap smears fit."""
+
+_HASH_PLACEHOLDER: Final = "0" * 64
+_SIGNATURE_SIZE_MAX_BYTES: Final = 2 * 72 + len(":1023/1024:") + 10 * 64
+"""Hex DER signature of P-256, position, and a path of 10 hashes: the longest `hsm_signature` of ours."""
+
+_SEALED_EXTRA_BYTES: Final = (
+    len('"entry_hash":"",') + 64 + len('"hsm_signature":"",') + _SIGNATURE_SIZE_MAX_BYTES + 16 + len(BATCH_SUFFIX)
+)
+"""What sealing can add to a prepared entry: two members, and 16 digits of sequence number."""
+
+_EMPTY_OBJECT, _EMPTY_ARRAY, _NULL = Raw(b"{}"), Raw(b"[]"), Raw(b"null")
+_force = msgspec.structs.force_setattr
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Where the log stands: all that the next entry depends on."""
+
+    size: int = 0
+    entry_hash: str = GENESIS_PREV_HASH
+    timestamp_us: int = 0
+    edge: Span = field(default_factory=Span)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A draft with everything derived and spelled canonically; `plan_batch` completes `entry` in place."""
+
+    entry: Entry
+    payload: Raw
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of its line, roughly: for limits on a batch."""
+        return len(bytes(self.payload)) + 2_048
+
+
+def prepare(
+    draft: EntryDraft,
+    policy: Policy,
+    *,
+    entry_id: str,
+    environment: dict[str, str],
+    replicas: Sequence[str] = (),
+    salt: str | None = None,
+) -> Prepared:
+    """Derive, check what the caller stated, and spell each member canonically.
+
+    Raises MalformedEntryError, DerivedMemberError or TooLargeError; all name the member.
+    """
+    derived = derive(policy, draft)
+    check_derived(derived, draft)
+    members = draft.action_payload if salt is None else {**draft.action_payload, "_salt": salt}
+    payload = encode_member("action_payload", members)
+    action_hash = hex_hash(payload)
+    if draft.action_hash not in (UNSET, action_hash):
+        raise contradiction("action_hash", action_hash, draft.action_hash)
+    severity = DEFAULT_SEVERITY[draft.event_category] if draft.severity is UNSET else draft.severity
+    entry = _entry(
+        action_hash=action_hash,
+        action_payload=UNSET,
+        action_type=draft.action_type,
+        actor_context=_raw("actor_context", draft.actor_context, _EMPTY_OBJECT),
+        actor_id=draft.actor_id,
+        actor_type=draft.actor_type,
+        attribution=ATTRIBUTION,
+        composite_score=derived.composite_score,
+        conflicts_detected=_raw("conflicts_detected", draft.conflicts_detected, _EMPTY_ARRAY),
+        dependencies=draft.dependencies,
+        entry_hash=UNSET,
+        entry_id=entry_id,
+        environment=_raw("environment", {**environment, **draft.environment}, _EMPTY_OBJECT),
+        error_details=_nullable("error_details", draft.error_details),
+        event_category=draft.event_category,
+        event_type=draft.event_type,
+        execution_status=draft.execution_status,
+        hsm_signature=UNSET,
+        k_state=derived.k_state,
+        pillars_scores=_raw("pillars_scores", draft.pillars_scores, _EMPTY_OBJECT),
+        prev_entry_hash=_HASH_PLACEHOLDER,
+        proofs_valid=derived.proofs_valid,
+        provided_proofs=_raw("provided_proofs", draft.provided_proofs, _EMPTY_ARRAY),
+        quorum_met=derived.quorum_met,
+        received_approvals=_raw("received_approvals", draft.received_approvals, _EMPTY_ARRAY),
+        replicas=_raw("replicas", list(replicas), _EMPTY_ARRAY),
+        required_approvals=draft.required_approvals,
+        required_proofs=_raw("required_proofs", draft.required_proofs, _EMPTY_ARRAY),
+        result_data=_nullable("result_data", draft.result_data),
+        rollback_available=draft.rollback_available,
+        rollback_executed=draft.rollback_executed,
+        rollback_snapshot_hash=draft.rollback_snapshot_hash,
+        safety_floor_met=derived.safety_floor_met,
+        schema_version=SCHEMA_VERSION,
+        sequence_number=0,
+        severity=severity,
+        signature_algorithm="ECDSA-P256-SHA256",
+        signing_key_id=_HASH_PLACEHOLDER,
+        system_state_snapshot=_raw("system_state_snapshot", draft.system_state_snapshot, _EMPTY_OBJECT),
+        timestamp="0000-00-00T00:00:00.000000Z",
+    )
+    check_sizes(len(payload), len(encode_entry(entry)) + _SEALED_EXTRA_BYTES)
+    return Prepared(entry, Raw(payload))
+
+
+def _entry(**members: Any) -> Entry:
+    """An entry whose nested members are canonical bytes already: msgspec copies them as they are."""
+    return Entry(**members)
+
+
+def _raw(name: str, value: Any, empty: Raw) -> Raw:
+    return Raw(encode_member(name, value)) if value else empty
+
+
+def _nullable(name: str, value: Any) -> Raw:
+    return _NULL if value is None else Raw(encode_member(name, value))
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A batch, chained and hashed, waiting for its signature."""
+
+    head: Head
+    prepared: list[Prepared]
+    entry_hashes: list[str]
+    leaves: list[bytes]
+    grown: list[Grown]
+    messages: list[bytes]
+    """What the key signs: one message for a batch, else one an entry."""
+    paths: list[bytes]
+    """The batch's inclusion paths; empty when every entry is signed alone."""
+
+    def seal(self, signatures: Sequence[bytes]) -> list[bytes]:
+        """The lines to store (without line ends), given a signature for each message."""
+        if self.paths:
+            size = len(self.paths)
+            texts = [format_batch(signatures[0], index, size, path) for index, path in enumerate(self.paths)]
+        else:
+            texts = [format_plain(signature) for signature in signatures]
+        lines = []
+        for prepared, entry_hash, text in zip(self.prepared, self.entry_hashes, texts, strict=True):
+            entry = prepared.entry
+            _force(entry, "action_payload", prepared.payload)
+            _force(entry, "entry_hash", entry_hash)
+            _force(entry, "hsm_signature", text)
+            lines.append(encode_entry(entry))
+        return lines
+
+
+def plan_batch(
+    head: Head,
+    prepared: list[Prepared],
+    now_us: int,
+    *,
+    algorithm: str,
+    key_id: str,
+    batched: bool,
+    clock_tolerance_s: float = CLOCK_TOLERANCE_S,
+) -> Plan:
+    """Chain and hash `prepared` after `head`. `now_us`: microseconds since 1970.
+
+    A batch of one is signed plainly. Raises ClockError if the clock stepped back too far.
+    """
+    timestamp_us = monotonic_timestamp(head, now_us, clock_tolerance_s)
+    timestamp = format_timestamp(timestamp_us)
+    batched = batched and len(prepared) > 1
+    name = algorithm + BATCH_SUFFIX if batched else algorithm
+    previous, hashes, leaves = head.entry_hash, [], []
+    for number, item in enumerate(prepared, head.size):
+        entry = item.entry
+        _force(entry, "prev_entry_hash", previous)
+        _force(entry, "sequence_number", number)
+        _force(entry, "timestamp", timestamp)
+        _force(entry, "signature_algorithm", name)
+        _force(entry, "signing_key_id", key_id)
+        # A plan may follow one that failed: what that one sealed must not be hashed.
+        _force(entry, "action_payload", UNSET)
+        _force(entry, "entry_hash", UNSET)
+        _force(entry, "hsm_signature", UNSET)
+        previous = hex_hash(encode_entry(entry))
+        hashes.append(previous)
+        leaves.append(leaf_hash(bytes.fromhex(previous)))
+    grown: list[Grown] = []
+    edge = head.edge.extended(leaves, grown)
+    root, paths = inclusion_paths(leaves) if batched else (b"", [])
+    messages = [batch_message(root)] if batched else [bytes.fromhex(digest) for digest in hashes]
+    after = Head(head.size + len(prepared), previous, timestamp_us, edge)
+    return Plan(after, prepared, hashes, leaves, grown, messages, paths)
+
+
+def monotonic_timestamp(head: Head, now_us: int, tolerance_s: float) -> int:
+    """`now_us`, or the last entry's timestamp if the clock is a little behind it. Raises ClockError."""
+    behind_s = (head.timestamp_us - now_us) / 1_000_000
+    if behind_s > tolerance_s:
+        raise ClockError(
+            f"the clock is {behind_s:.3f} s behind the last entry, at most {tolerance_s:g} s is tolerated",
+            now=format_timestamp(now_us), last=format_timestamp(head.timestamp_us), tolerance_s=tolerance_s,
+        )  # fmt: skip
+    return max(now_us, head.timestamp_us)
+
+
+assert ENTRY_SIZE_MAX_BYTES > _SEALED_EXTRA_BYTES

@@ -1,0 +1,119 @@
+"""Entry 0, the log's birth certificate: whose log it is, under which keys, policy and settings.
+
+Everything a verifier needs to judge the rest of the log comes from here, so
+that `log.toml` is a convenience and nothing more.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from attestlog.core.checkpoint import check_origin
+from attestlog.core.entry import Entry, EntryDraft, EventType, Hex64
+from attestlog.core.note import VerifierKey, format_vkey, parse_vkey
+from attestlog.core.policy import Policy, format_policy, parse_policy
+from attestlog.core.signature import PublicKey, load_public_key
+from attestlog.errors import AttestlogError, MalformedEntryError
+
+GENESIS_ACTION_TYPE: Final = "log_genesis"
+
+SEGMENT_ENTRIES: Final = 65_536
+"""Entries a segment file: 256 full tiles of 256 leaves, about 100 MB, and the most that opening may read."""
+
+
+class EntryKey(Struct, frozen=True, forbid_unknown_fields=True):
+    """A key that may sign entries."""
+
+    key_id: Hex64
+    algorithm: str
+    public_key: str
+
+
+class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the log is written. Fixed at birth."""
+
+    batch: bool = True
+    erasable_payloads: bool = False
+    segment_entries: int = SEGMENT_ENTRIES
+
+
+class Software(Struct, frozen=True, forbid_unknown_fields=True):
+    """What made the log."""
+
+    name: str
+    version: str
+
+
+class _Payload(Struct, frozen=True, forbid_unknown_fields=True):
+    origin: str
+    entry_keys: list[EntryKey]
+    checkpoint_keys: list[str]
+    policy: dict[str, Any]
+    settings: Settings
+    software: Software
+
+
+class Genesis(Struct, frozen=True):
+    """The payload of entry 0, with its keys loaded and its policy parsed."""
+
+    origin: str
+    entry_keys: dict[str, PublicKey]
+    """By key id."""
+    checkpoint_keys: list[VerifierKey]
+    policy: Policy
+    settings: Settings
+    software: Software
+
+
+def draft_genesis(genesis: Genesis) -> EntryDraft:
+    """The draft of entry 0. The actor is the first entry key."""
+    keys = [
+        EntryKey(key_id=key_id, algorithm=key.algorithm, public_key=key.pem)
+        for key_id, key in genesis.entry_keys.items()
+    ]
+    payload = _Payload(
+        origin=genesis.origin,
+        entry_keys=keys,
+        checkpoint_keys=[format_vkey(key) for key in genesis.checkpoint_keys],
+        policy=format_policy(genesis.policy),
+        settings=genesis.settings,
+        software=genesis.software,
+    )
+    return EntryDraft(
+        event_type=EventType.BOOT,
+        action_type=GENESIS_ACTION_TYPE,
+        actor_id=keys[0].key_id,
+        action_payload=msgspec.to_builtins(payload),
+    )
+
+
+def parse_genesis(entry: Entry) -> Genesis:
+    """The genesis that entry 0 states. Raises MalformedEntryError; signatures are not looked at."""
+    if entry.event_type != EventType.BOOT or entry.action_type != GENESIS_ACTION_TYPE:
+        raise MalformedEntryError(
+            f"entry 0 is {entry.event_type} {entry.action_type!r}, want BOOT {GENESIS_ACTION_TYPE!r}", member=""
+        )
+    try:
+        payload = msgspec.convert(entry.action_payload, _Payload)
+        check_origin(payload.origin)
+        keys = {key.key_id: load_public_key(key.public_key.encode()) for key in payload.entry_keys}
+        vkeys = [parse_vkey(vkey) for vkey in payload.checkpoint_keys]
+        policy = parse_policy(payload.policy)
+    except (msgspec.ValidationError, AttestlogError) as error:
+        raise MalformedEntryError(f"genesis payload: {error}", member="action_payload") from None
+    for stated in payload.entry_keys:
+        key = keys[stated.key_id]
+        if key.key_id != stated.key_id or key.algorithm != stated.algorithm:
+            raise MalformedEntryError(
+                f"genesis names key {stated.key_id[:16]} ({stated.algorithm}), "
+                f"its public key is {key.key_id[:16]} ({key.algorithm})",
+                member="action_payload.entry_keys",
+            )
+    if not keys or not vkeys or any(vkey.name != payload.origin for vkey in vkeys):
+        raise MalformedEntryError(
+            "genesis needs an entry key, and checkpoint keys named as the origin", member="action_payload"
+        )
+    return Genesis(payload.origin, keys, vkeys, policy, payload.settings, payload.software)

@@ -1,0 +1,175 @@
+"""The Merkle tree: RFC 6962 section 2.1 over SHA-256, iterative throughout.
+
+A subtree is perfect when it covers 2^height leaves starting at a multiple of
+2^height. Any run of leaves [start, stop) splits into perfect subtrees in one
+way only; `Span` keeps just their hashes. A span from 0 is the tree's right
+edge: all that is needed to go on growing, and to know the root.
+
+It knows nothing of entries, files or signatures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+from attestlog.core.hashes import EMPTY_ROOT, HASH_SIZE_BYTES, node_hash
+from attestlog.errors import InclusionError, MalformedSignatureError
+
+TILE_HEIGHT: Final = 8
+"""A tile holds 2^8 hashes (C2SP tlog-tiles); stored levels are this many tree levels apart."""
+
+Grown = tuple[int, int, bytes]
+"""A newly complete stored hash: tile level, index at that level, hash."""
+
+
+class Span:
+    """The perfect subtrees covering leaves [start, stop), left to right. Immutable in use: `extended` copies."""
+
+    __slots__ = ("_nodes", "start", "stop")
+
+    def __init__(self, start: int = 0, stop: int | None = None, hashes: Iterable[bytes] = ()) -> None:
+        """`hashes`: one for each subtree of `subtrees(start, stop)`, in that order."""
+        self.start = start
+        self.stop = start if stop is None else stop
+        heights = [height for height, _ in subtrees(self.start, self.stop)]
+        self._nodes: list[tuple[int, bytes]] = list(zip(heights, hashes, strict=True))
+
+    @property
+    def size(self) -> int:
+        """How many leaves it covers."""
+        return self.stop - self.start
+
+    def hashes(self) -> list[bytes]:
+        """The subtree hashes, leftmost first."""
+        return [node for _, node in self._nodes]
+
+    def root(self) -> bytes:
+        """RFC 6962 tree head over the span's leaves; for a span from 0, the tree's root."""
+        if not self._nodes:
+            return EMPTY_ROOT
+        nodes = reversed(self._nodes)
+        _, root = next(nodes)
+        for _, left in nodes:
+            root = node_hash(left, root)
+        return root
+
+    def extended(self, leaves: Iterable[bytes], grown: list[Grown] | None = None) -> Span:
+        """A new span with these leaf hashes after its own.
+
+        `grown`, where given, receives (L, i, hash) for each subtree i of 256^L
+        leaves, L > 0, completed on the way: the stored tree's new hashes.
+        """
+        span = self._copy()
+        for leaf in leaves:
+            span._push(0, leaf, grown)
+        return span
+
+    def joined(self, right: Span, grown: list[Grown] | None = None) -> Span:
+        """A new span covering this one and the adjacent one to its right."""
+        assert right.start == self.stop, "spans must touch"
+        span = self._copy()
+        for height, node in right._nodes:
+            span._push(height, node, grown)
+        return span
+
+    def _copy(self) -> Span:
+        span = Span(self.start)
+        span.stop, span._nodes = self.stop, self._nodes.copy()
+        return span
+
+    def _push(self, height: int, node: bytes, grown: list[Grown] | None) -> None:
+        nodes = self._nodes
+        index = self.stop >> height
+        # A right child merges with the equal subtree to its left, when the span has that one.
+        while index & 1 and nodes and nodes[-1][0] == height:
+            node = node_hash(nodes.pop()[1], node)
+            index >>= 1
+            height += 1
+            if grown is not None and height % TILE_HEIGHT == 0:
+                grown.append((height // TILE_HEIGHT, index, node))
+        nodes.append((height, node))
+        self.stop = (index + 1) << height
+
+
+def subtrees(start: int, stop: int) -> Iterator[tuple[int, int]]:
+    """The perfect subtrees covering [start, stop), left to right, as (height, index at that height)."""
+    while start < stop:
+        room = (stop - start).bit_length() - 1
+        height = room if start == 0 else min(room, (start & -start).bit_length() - 1)
+        yield height, start >> height
+        start += 1 << height
+
+
+def stored_ranges(size: int) -> list[tuple[int, int, int]]:
+    """Which stored hashes give the right edge at `size`: (tile level, start, stop) for each subtree."""
+    ranges = []
+    for height, index in subtrees(0, size):
+        level, rest = divmod(height, TILE_HEIGHT)
+        ranges.append((level, index << rest, (index + 1) << rest))
+    return ranges
+
+
+def edge_from_stored(size: int, runs: Sequence[Sequence[bytes]]) -> Span:
+    """The right edge at `size`, from the hashes of `stored_ranges(size)`."""
+    return Span(0, size, [Span(0).extended(run).root() for run in runs])
+
+
+def inclusion_paths(leaf_hashes: Sequence[bytes]) -> tuple[bytes, list[bytes]]:
+    """The root over one or more leaf hashes, and every leaf's inclusion path as one byte string."""
+    rows = [list(leaf_hashes)]
+    while len(rows[-1]) > 1:
+        row = rows[-1]
+        above = [node_hash(row[i], row[i + 1]) for i in range(0, len(row) - 1, 2)]
+        # An odd last node has no sibling yet: it rises unchanged (RFC 6962 never duplicates it).
+        rows.append(above + row[len(row) & ~1 :])
+    return rows[-1][0], [_path(rows, index) for index in range(len(leaf_hashes))]
+
+
+def _path(rows: list[list[bytes]], index: int) -> bytes:
+    path = []
+    for row in rows[:-1]:
+        sibling = index ^ 1
+        if sibling < len(row):
+            path.append(row[sibling])
+        index >>= 1
+    return b"".join(path)
+
+
+def path_size(index: int, size: int) -> int:
+    """How many hashes the inclusion path of leaf `index` has in a tree of `size` leaves."""
+    inner = (index ^ (size - 1)).bit_length()
+    return inner + (index >> inner).bit_count()
+
+
+def root_from_path(leaf: bytes, index: int, size: int, path: bytes) -> bytes:
+    """The root that an inclusion path leads to (RFC 9162 section 2.1.3.2).
+
+    `leaf` is the leaf hash, `path` whole 32-byte hashes, the leaf's sibling first.
+    Raises InclusionError unless index < size and the path has the exact length.
+    """
+    if not 0 <= index < size:
+        raise InclusionError(f"index {index} is not in a tree of {size}", index=index, size=size)
+    want = path_size(index, size) * HASH_SIZE_BYTES
+    if len(path) != want:
+        raise InclusionError(f"path has {len(path)} bytes, want {want}", expected=want, found=len(path))
+    node, last = leaf, size - 1
+    for offset in range(0, want, HASH_SIZE_BYTES):
+        sibling = path[offset : offset + HASH_SIZE_BYTES]
+        while not index & 1 and index == last:
+            # A right-border node without a sibling at this height rises as it is.
+            index >>= 1
+            last >>= 1
+        node = node_hash(sibling, node) if index & 1 else node_hash(node, sibling)
+        index >>= 1
+        last >>= 1
+    return node
+
+
+def verify_inclusion(leaf: bytes, index: int, size: int, path: bytes, root: bytes) -> None:
+    """Raises InclusionError unless the leaf hash at `index` is in the tree of `size` with this root."""
+    if len(leaf) != HASH_SIZE_BYTES:
+        raise MalformedSignatureError(f"leaf hash has {len(leaf)} bytes, want {HASH_SIZE_BYTES}")
+    found = root_from_path(leaf, index, size, path)
+    if found != root:
+        raise InclusionError("the path leads to another root", expected=root.hex(), found=found.hex())

@@ -1,0 +1,191 @@
+"""Signed notes: C2SP signed-note v1.0.0, and verifier keys (vkey).
+
+    text ending in a newline
+    <empty line>
+    — <key name> <base64(4-byte key ID || signature)>
+
+One spelling only: what parses is formatted again and compared. It signs
+nothing itself and knows no file; a signer is a function from bytes to bytes.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Final
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from attestlog.errors import MalformedNoteError, SignatureInvalidError, TrustError
+
+NOTE_SIZE_MAX_BYTES: Final = 1 << 20
+"""A checkpoint with many post-quantum cosignatures stays far below this."""
+
+SIGNATURES_MAX: Final = 100
+"""As Go's sumdb/note: bounds the work a hostile note can ask for."""
+
+ED25519: Final = 0x01
+"""Signature type byte of an Ed25519 signature over the note text."""
+
+_DASH: Final = "\u2014 "
+
+
+@dataclass(frozen=True, slots=True)
+class VerifierKey:
+    """Name, signature type and public key; `format_vkey` is its text form."""
+
+    name: str
+    kind: int
+    public_key: bytes
+
+    @property
+    def key_id(self) -> bytes:
+        """First 4 bytes of SHA-256(name || newline || type || public key)."""
+        return sha256(self.name.encode() + b"\n" + bytes([self.kind]) + self.public_key).digest()[:4]
+
+
+@dataclass(frozen=True, slots=True)
+class NoteSignature:
+    """One signature line."""
+
+    name: str
+    key_id: bytes
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A parsed note: nothing in it is verified yet."""
+
+    text: str
+    signatures: tuple[NoteSignature, ...]
+
+
+def parse_note(data: bytes) -> Note:
+    """Raises MalformedNoteError unless `data` is a signed note in its one spelling."""
+    if len(data) > NOTE_SIZE_MAX_BYTES:
+        raise MalformedNoteError(f"note has {len(data)} bytes, at most {NOTE_SIZE_MAX_BYTES} are read")
+    try:
+        content = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise MalformedNoteError(f"byte {error.start} is not UTF-8") from None
+    if any(character < " " and character != "\n" for character in content):
+        raise MalformedNoteError("note holds a control character")
+    body, blank, tail = content.rpartition("\n\n")
+    if not blank or not tail.endswith("\n"):
+        raise MalformedNoteError("note has no blank line followed by whole signature lines")
+    lines = tail[:-1].split("\n")
+    if len(lines) > SIGNATURES_MAX:
+        raise MalformedNoteError(f"note has {len(lines)} signatures, at most {SIGNATURES_MAX} are read")
+    note = Note(body + "\n", tuple(map(_parse_signature, lines)))
+    if format_note(note.text, note.signatures) != data:
+        raise MalformedNoteError("note is not in its one spelling")
+    return note
+
+
+def format_note(text: str, signatures: Sequence[NoteSignature]) -> bytes:
+    """The bytes of a note."""
+    lines = [
+        f"{_DASH}{line.name} {base64.b64encode(line.key_id + line.signature).decode()}\n"
+        for line in signatures
+    ]
+    return (text + "\n" + "".join(lines)).encode()
+
+
+def sign_note(text: str, key: VerifierKey, sign: Callable[[bytes], bytes]) -> NoteSignature:
+    """One signature line over `text`, verified before it is returned.
+
+    Raises SignatureInvalidError if `sign` returned anything else.
+    """
+    signature = NoteSignature(key.name, key.key_id, sign(text.encode()))
+    verify_note_signature(text, signature, key)
+    return signature
+
+
+def open_note(data: bytes, keys: Sequence[VerifierKey]) -> Note:
+    """Parse and verify: at least one key of `keys` signed, and no line of a known key is bad.
+
+    Lines by unknown keys are ignored, as the format asks.
+    Raises MalformedNoteError, SignatureInvalidError or TrustError.
+    """
+    note = parse_note(data)
+    known = {(key.name, key.key_id): key for key in keys}
+    verified = 0
+    for line in note.signatures:
+        key = known.get((line.name, line.key_id))
+        if key is not None:
+            verify_note_signature(note.text, line, key)
+            verified += 1
+    if not verified:
+        raise TrustError(
+            "no known key signed the note",
+            expected=[format_vkey(key) for key in keys],
+            found=[f"{line.name}+{line.key_id.hex()}" for line in note.signatures],
+        )
+    return note
+
+
+def verify_note_signature(text: str, line: NoteSignature, key: VerifierKey) -> None:
+    """Raises SignatureInvalidError unless `key` made this line over `text`."""
+    try:
+        Ed25519PublicKey.from_public_bytes(key.public_key).verify(line.signature, text.encode())
+    except InvalidSignature:
+        raise SignatureInvalidError(
+            f"note signature by {line.name!r} does not verify", key_name=line.name, key_id=line.key_id.hex()
+        ) from None
+
+
+def parse_vkey(text: str) -> VerifierKey:
+    """`<name>+<8 hex digits>+<base64(type || key)>`; only Ed25519 (type 0x01) so far.
+
+    Raises MalformedNoteError.
+    """
+    name, _, rest = text.partition("+")
+    _, _, encoded = rest.partition("+")
+    material = _decode_base64(encoded)
+    if not material or material[0] != ED25519 or len(material) != 33:
+        raise MalformedNoteError("verifier key is not an Ed25519 key (type 01, 32 bytes)")
+    check_key_name(name)
+    key = VerifierKey(name, material[0], material[1:])
+    if format_vkey(key) != text:
+        raise MalformedNoteError(f"verifier key has another key ID than its own {key.key_id.hex()}")
+    return key
+
+
+def format_vkey(key: VerifierKey) -> str:
+    """The text form of a verifier key."""
+    encoded = base64.b64encode(bytes([key.kind]) + key.public_key).decode()
+    return f"{key.name}+{key.key_id.hex()}+{encoded}"
+
+
+def check_key_name(name: str) -> None:
+    """Raises MalformedNoteError unless `name` has 1-255 bytes, no Unicode space, control or `+`."""
+    if not 1 <= len(name.encode("utf-8", "replace")) <= 255:
+        raise MalformedNoteError(f"key name has {len(name.encode('utf-8', 'replace'))} bytes, want 1 to 255")
+    if any(character.isspace() or character == "+" or not character.isprintable() for character in name):
+        raise MalformedNoteError(f"key name {name!r} holds a space, a control character or a plus sign")
+
+
+def _parse_signature(line: str) -> NoteSignature:
+    name, space, encoded = line.removeprefix(_DASH).partition(" ")
+    if not line.startswith(_DASH) or not space:
+        raise MalformedNoteError("a signature line is not '\u2014 name base64'")
+    check_key_name(name)
+    blob = _decode_base64(encoded)
+    if len(blob) < 5:
+        raise MalformedNoteError("a signature line has no signature after its key ID")
+    return NoteSignature(name, blob[:4], blob[4:])
+
+
+def _decode_base64(text: str) -> bytes:
+    try:
+        data = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise MalformedNoteError("not base64") from None
+    if base64.b64encode(data).decode() != text:
+        raise MalformedNoteError("base64 is not in its one spelling")
+    return data

@@ -1,0 +1,1 @@
+"""Where a log's bytes live. `layout` names the files; each driver keeps the Store contract."""

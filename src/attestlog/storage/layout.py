@@ -1,0 +1,108 @@
+"""The embedded directory: what each file is called and what it is. No file is written here.
+
+    log.toml                       format, origin, settings; a convenience, never secrets
+    entries/000000000000.jsonl     one canonical entry a line; 65,536 entries a segment
+    entries/torn-…                 bytes set aside by recovery, never read again
+    tree/0, tree/1 …               32-byte hashes of complete subtrees of 256^level leaves; derived
+    checkpoint                     the latest signed checkpoint
+    index.db                       query index; derived
+    lock                           flock: one committer at a time
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from attestlog.core.genesis import Settings
+from attestlog.errors import MalformedConfigError
+
+FORMAT_VERSION: Final = 1
+CONFIG_FILE: Final = "log.toml"
+ENTRIES_DIR: Final = "entries"
+TREE_DIR: Final = "tree"
+CHECKPOINT_FILE: Final = "checkpoint"
+INDEX_FILE: Final = "index.db"
+LOCK_FILE: Final = "lock"
+TORN_PREFIX: Final = "torn-"
+
+_SEGMENT: Final = re.compile(r"([0-9]{12})\.jsonl")
+
+
+class Signers(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where this machine finds the keys (signer URIs). Local convenience, no part of the evidence."""
+
+    entry: str
+    checkpoint: str
+
+
+class LogConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What log.toml says."""
+
+    format_version: int = FORMAT_VERSION
+    origin: str
+    settings: Settings
+    signers: Signers
+
+
+def format_config(config: LogConfig) -> str:
+    """log.toml. Strings are JSON strings, which TOML basic strings include."""
+    sections = {"settings": config.settings, "signers": config.signers}
+    lines = [f"format_version = {config.format_version}", f"origin = {_toml(config.origin)}"]
+    for name, section in sections.items():
+        lines += ["", f"[{name}]"]
+        lines += [f"{key} = {_toml(value)}" for key, value in msgspec.structs.asdict(section).items()]
+    return "\n".join(lines) + "\n"
+
+
+def parse_config(text: str) -> LogConfig:
+    """Raises MalformedConfigError."""
+    try:
+        config = msgspec.convert(tomllib.loads(text), LogConfig)
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError, RecursionError) as error:
+        raise MalformedConfigError(f"{CONFIG_FILE}: {error}") from None
+    if config.format_version != FORMAT_VERSION:
+        raise MalformedConfigError(
+            f"{CONFIG_FILE}: format_version is {config.format_version}, this software knows {FORMAT_VERSION}"
+        )
+    return config
+
+
+def segment_name(first: int) -> str:
+    """File name of the segment whose first entry has this sequence number."""
+    return f"{first:012d}.jsonl"
+
+
+def list_segments(root: Path) -> list[tuple[int, Path]]:
+    """(first sequence number, path) of each segment file present, in order.
+
+    Raises FileNotFoundError or PermissionError as the operating system does.
+    """
+    found = []
+    for path in (root / ENTRIES_DIR).iterdir():
+        match = _SEGMENT.fullmatch(path.name)
+        if match:
+            found.append((int(match[1]), path))
+    return sorted(found)
+
+
+def tree_path(root: Path, level: int) -> Path:
+    """The flat file of stored hashes at this tile level."""
+    return root / TREE_DIR / str(level)
+
+
+def is_log(path: Path) -> bool:
+    """Whether the directory looks like a log."""
+    return (path / CONFIG_FILE).is_file() or (path / ENTRIES_DIR).is_dir()
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, str):
+        # TOML forbids DEL in basic strings and JSON does not escape it.
+        return msgspec.json.encode(value).decode().replace("\x7f", "\\u007f")
+    return str(value).lower() if isinstance(value, bool) else str(value)
