@@ -1,0 +1,95 @@
+"""What a verifier says: findings, and the verdict they amount to.
+
+A finding is one thing that does not hold, or (as a notice) one that the reader
+should know. A verdict is the gravest of its findings; "could not look" and
+"found tampering" are different verdicts and never stand in for one another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Any, Final
+
+from msgspec import Struct, field
+
+FINDINGS_KEPT_MAX: Final = 10_000
+"""Findings a report holds; all are counted and handed to `on_finding`. Bounds memory on a log rewritten whole."""
+
+
+class Verdict(StrEnum):
+    """What verification came to."""
+
+    VERIFIED = "VERIFIED"
+    INCOMPLETE = "INCOMPLETE"
+    UNKNOWN = "UNKNOWN"
+    MALFORMED = "MALFORMED"
+    TRUNCATED = "TRUNCATED"
+    FORKED = "FORKED"
+    TAMPERED = "TAMPERED"
+
+
+GRAVITY: Final = (
+    Verdict.VERIFIED, Verdict.INCOMPLETE, Verdict.UNKNOWN, Verdict.TRUNCATED, Verdict.FORKED, Verdict.TAMPERED,
+    Verdict.MALFORMED,
+)  # fmt: skip
+"""Lightest first. MALFORMED outranks all: nothing was there to judge. TAMPERED outranks a contradiction
+with the past, because what does not hold by itself needs no second opinion."""
+
+
+class Finding(Struct, frozen=True, kw_only=True):
+    """One thing found. `verdict` VERIFIED marks a notice: worth knowing, and no fault."""
+
+    code: str
+    """Stable and dotted, such as `entry.hash`; the verifier's documentation lists them."""
+    message: str
+    verdict: Verdict = Verdict.TAMPERED
+    sequence_number: int | None = None
+    expected: Any = None
+    found: Any = None
+
+
+class Report(Struct, kw_only=True):
+    """The outcome of one verification."""
+
+    verdict: Verdict = Verdict.VERIFIED
+    subject: str = ""
+    """What was verified: a path, as given."""
+    format: str = "attestlog"
+    """`attestlog`, or `legacy` for a log in the minimal format."""
+    origin: str | None = None
+    size: int = 0
+    """Complete entries read."""
+    root: str | None = None
+    """Hex root of the tree over them."""
+    head_hash: str | None = None
+    """The last entry's entry_hash."""
+    genesis_hash: str | None = None
+    signing_keys: list[str] = field(default_factory=list)
+    """Key ids that entries were signed with."""
+    trusted_by: list[str] = field(default_factory=list)
+    """Which of the caller's own keys or hashes vouch for the log; empty: SELF-ATTESTED."""
+    checkpoint_size: int | None = None
+    """Size the log's own verified checkpoint covers."""
+    remembered_size: int | None = None
+    """Size of the checkpoint this verifier remembered from before, and found still to be a prefix."""
+    erased_payloads: int = 0
+    findings: list[Finding] = field(default_factory=list)
+    """The first ones, faults and notices alike."""
+    finding_counts: dict[str, int] = field(default_factory=dict)
+    """All of them, by code."""
+    duration_s: float = 0.0
+
+    @property
+    def self_attested(self) -> bool:
+        """Whether nothing outside the log vouches for its keys."""
+        return not self.trusted_by
+
+    def add(self, finding: Finding, on_finding: Callable[[Finding], None] | None = None) -> None:
+        """Count, keep while there is room, weigh into the verdict."""
+        self.finding_counts[finding.code] = self.finding_counts.get(finding.code, 0) + 1
+        if len(self.findings) < FINDINGS_KEPT_MAX:
+            self.findings.append(finding)
+        self.verdict = max(self.verdict, finding.verdict, key=GRAVITY.index)
+        if on_finding is not None:
+            on_finding(finding)
