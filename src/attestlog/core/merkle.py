@@ -19,6 +19,8 @@ from attestlog.errors import InclusionError, MalformedSignatureError
 TILE_HEIGHT: Final = 8
 """A tile holds 2^8 hashes (C2SP tlog-tiles); stored levels are this many tree levels apart."""
 
+TILE_WIDTH: Final = 1 << TILE_HEIGHT
+
 Grown = tuple[int, int, bytes]
 """A newly complete stored hash: tile level, index at that level, hash."""
 
@@ -61,7 +63,17 @@ class Span:
         leaves, L > 0, completed on the way: the stored tree's new hashes.
         """
         span = self._copy()
-        for leaf in leaves:
+        run = list(leaves)
+        # Whole tiles are hashed row by row: twice the pace of one leaf after the other.
+        lead = -span.stop % TILE_WIDTH
+        for leaf in run[:lead]:
+            span._push(0, leaf, grown)
+        for start in range(lead, len(run) - TILE_WIDTH + 1, TILE_WIDTH):
+            node = _perfect_root(run[start : start + TILE_WIDTH])
+            if grown is not None:
+                grown.append((1, span.stop >> TILE_HEIGHT, node))
+            span._push(TILE_HEIGHT, node, grown)
+        for leaf in run[span.stop - self.stop :]:
             span._push(0, leaf, grown)
         return span
 
@@ -90,6 +102,13 @@ class Span:
                 grown.append((height // TILE_HEIGHT, index, node))
         nodes.append((height, node))
         self.stop = (index + 1) << height
+
+
+def _perfect_root(row: list[bytes]) -> bytes:
+    """The root over 2^height leaf hashes."""
+    while len(row) > 1:
+        row = list(map(node_hash, row[::2], row[1::2]))
+    return row[0]
 
 
 def subtrees(start: int, stop: int) -> Iterator[tuple[int, int]]:
@@ -123,17 +142,14 @@ def inclusion_paths(leaf_hashes: Sequence[bytes]) -> tuple[bytes, list[bytes]]:
         above = [node_hash(row[i], row[i + 1]) for i in range(0, len(row) - 1, 2)]
         # An odd last node has no sibling yet: it rises unchanged (RFC 6962 never duplicates it).
         rows.append(above + row[len(row) & ~1 :])
-    return rows[-1][0], [_path(rows, index) for index in range(len(leaf_hashes))]
-
-
-def _path(rows: list[list[bytes]], index: int) -> bytes:
-    path = []
-    for row in rows[:-1]:
-        sibling = index ^ 1
-        if sibling < len(row):
-            path.append(row[sibling])
-        index >>= 1
-    return b"".join(path)
+    # Top down: what a node's path shares with its parent's is joined once, not once for every leaf below.
+    paths = [b""]
+    for row in reversed(rows[:-1]):
+        paths = [
+            row[index ^ 1] + paths[index >> 1] if index ^ 1 < len(row) else paths[index >> 1]
+            for index in range(len(row))
+        ]
+    return rows[-1][0], paths
 
 
 def path_size(index: int, size: int) -> int:
