@@ -30,6 +30,7 @@ dotted; whatever else an error knows hangs on it as attributes, listed by
     │   ├── DeniedError                permissions
     │   ├── FullError                  no space, quota or file size left; nothing was written
     │   ├── WriteFailedError           the write failed and was taken back; nothing was written
+    │   ├── BusyError                  another process has held the lock for too long
     │   ├── LockLostError              the lock file is no longer the one that was locked
     │   ├── FilesystemError            a file system on which durability cannot be promised
     │   ├── ConflictError              the head moved
@@ -225,6 +226,12 @@ class WriteFailedError(StorageError):
     """The write failed and was taken back; nothing of the batch was written."""
 
     code = "storage.write_failed"
+
+
+class BusyError(StorageError):
+    """Another process has held the lock for longer than this one waits; nothing was written."""
+
+    code = "storage.busy"
 
 
 class LockLostError(StorageError):

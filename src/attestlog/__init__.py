@@ -1,0 +1,83 @@
+"""attestlog: an append-only, hash-chained, signed log of what people and AI agents did.
+
+Write:
+
+    log = attestlog.create("audit", origin="example.com/agents")   # once; attestlog.open("audit") afterwards
+    receipt = log.append(event_type="ACTION", action_type="deploy", actor_id="agent-7")
+
+Read and verify, with no key at hand:
+
+    report = attestlog.verify("audit")
+    for entry in attestlog.query("audit", event_type="VIOLATION", since="7d"): ...
+
+`Entry` is what is stored, `EntryDraft` what a caller gives, `Receipt` what `append` returns.
+Every exception is an `AttestlogError`; `attestlog.errors` draws the tree.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from attestlog.errors import AttestlogError
+from attestlog.version import VERSION as __version__
+
+if TYPE_CHECKING:
+    from attestlog.audit import verify_log as verify
+    from attestlog.core.entry import ActorType, Entry, EntryDraft, EventCategory, EventType, ExecutionStatus
+    from attestlog.core.report import Finding, Report, Verdict
+    from attestlog.log import Log, Receipt
+    from attestlog.query import query_log as query
+
+    create = Log.create
+    open = Log.open
+
+_HOMES = {
+    "ActorType": "core.entry",
+    "Entry": "core.entry",
+    "EntryDraft": "core.entry",
+    "EventCategory": "core.entry",
+    "EventType": "core.entry",
+    "ExecutionStatus": "core.entry",
+    "Finding": "core.report",
+    "Log": "log",
+    "Receipt": "log",
+    "Report": "core.report",
+    "Verdict": "core.report",
+    "create": "log:Log.create",
+    "open": "log:Log.open",
+    "query": "query:query_log",
+    "verify": "audit:verify_log",
+}
+"""Where each name lives. Loaded when first asked for: a verifier never loads the writer, nor the reverse."""
+
+__all__ = [
+    "ActorType",
+    "AttestlogError",
+    "Entry",
+    "EntryDraft",
+    "EventCategory",
+    "EventType",
+    "ExecutionStatus",
+    "Finding",
+    "Log",
+    "Receipt",
+    "Report",
+    "Verdict",
+    "__version__",
+    "create",
+    "open",
+    "query",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home, _, path = _HOMES[name].partition(":")
+    found: Any = import_module(f"{__name__}.{home}")
+    for part in (path or name).split("."):
+        found = getattr(found, part)
+    globals()[name] = found
+    return found

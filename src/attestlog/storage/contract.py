@@ -1,0 +1,60 @@
+"""What the log asks of a store, and what every driver promises. Drivers share only its test.
+
+A store keeps the lines of one log in order, the hashes of its tree, and its
+latest checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from attestlog.core.batch import Head, Plan
+from attestlog.core.genesis import Genesis
+from attestlog.storage.layout import Signers
+
+
+class Store(Protocol):
+    """One log's store, open for writing. Used by one thread at a time."""
+
+    @property
+    def genesis(self) -> Genesis:
+        """What entry 0 states."""
+
+    @property
+    def signers(self) -> Signers:
+        """Where this machine finds the log's keys."""
+
+    def exclusive(self) -> AbstractContextManager[Head]:
+        """Be the only committer, among all processes, while the context lasts.
+
+        The head given MUST take in everything other committers made durable.
+        Raises BusyError, LockLostError, CorruptError, ClosedError.
+        """
+
+    def commit(self, plan: Plan, lines: Sequence[bytes]) -> None:
+        """Store the batch, inside `exclusive`. When this returns the entries MUST survive power loss.
+
+        Raises ConflictError if the plan does not follow the head; FullError or another StorageError
+        only if nothing of the batch is left; UncertainCommitError if that cannot be known, after
+        which the store MUST refuse to go on.
+        """
+
+    def room(self, size: int) -> int:
+        """How many entries one batch may have when the log has `size`: batches do not cross segments."""
+
+    def hashes(self, level: int, start: int, stop: int) -> list[bytes]:
+        """Stored tree hashes. Raises CorruptError if they are not all there."""
+
+    def checkpoint(self) -> bytes | None:
+        """The latest signed checkpoint."""
+
+    def replace_checkpoint(self, old: bytes | None, new: bytes) -> None:
+        """Compare and swap, inside `exclusive`; the tree it covers MUST be durable first.
+
+        Raises ConflictError if the checkpoint is not `old`.
+        """
+
+    def close(self) -> None:
+        """Let go of every resource. May be called twice."""

@@ -1,0 +1,93 @@
+"""The stored tree: one flat file a tile level, 32 bytes a complete subtree, derived from the entries.
+
+Written after the entries of the same commit are durable and never ahead of
+them, so a hash in here is evidence that its entry was committed. Not fsynced
+until a checkpoint needs it; what a crash loses is written again from the
+entries.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from attestlog.core.hashes import HASH_SIZE_BYTES
+from attestlog.core.merkle import TILE_HEIGHT, Grown, Span, edge_from_stored, stored_ranges
+from attestlog.errors import CorruptError
+from attestlog.storage.disk import fsync_directory, pwrite_all
+from attestlog.storage.layout import TREE_DIR, tree_path
+
+
+class TreeFiles:
+    """Reads and writes `tree/<level>`. Raises OSError; the store gives it a type."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._descriptors: dict[int, int] = {}
+        self._fresh = False
+
+    def size(self, level: int = 0) -> int:
+        """Whole hashes at this level; 0 without a file."""
+        try:
+            return os.fstat(self._open(level, create=False)).st_size // HASH_SIZE_BYTES
+        except FileNotFoundError:
+            return 0
+
+    def read(self, level: int, start: int, stop: int) -> list[bytes]:
+        """Stored hashes [start, stop). Raises CorruptError if they are not all there."""
+        want = (stop - start) * HASH_SIZE_BYTES
+        try:
+            data = os.pread(self._open(level, create=False), want, start * HASH_SIZE_BYTES)
+        except FileNotFoundError:
+            data = b""
+        if len(data) != want:
+            path = tree_path(self._root, level)
+            raise CorruptError(f"{path} ends before hash {stop}", path=str(path), repair="tree")
+        return [data[at : at + HASH_SIZE_BYTES] for at in range(0, want, HASH_SIZE_BYTES)]
+
+    def edge(self, size: int) -> Span:
+        """The right edge of the tree at `size`. Raises CorruptError if a hash is missing."""
+        return edge_from_stored(size, [self.read(*wanted) for wanted in stored_ranges(size)])
+
+    def write(self, start: int, leaves: Sequence[bytes], grown: Sequence[Grown]) -> None:
+        """Store leaf hashes from index `start` on, and the newly complete hashes of the levels above."""
+        if leaves:
+            pwrite_all(self._open(0, create=True), b"".join(leaves), start * HASH_SIZE_BYTES)
+        for level, index, node in grown:
+            pwrite_all(self._open(level, create=True), node, index * HASH_SIZE_BYTES)
+
+    def excess(self, size: int) -> list[tuple[int, int]]:
+        """(level, hashes) for each file that holds more than a tree of `size` entries has."""
+        levels = sorted(int(path.name) for path in (self._root / TREE_DIR).iterdir() if path.name.isdigit())
+        return [(level, held) for level in levels if (held := self.size(level)) > size >> (TILE_HEIGHT * level)]
+
+    def trim(self, size: int) -> None:
+        """Cut what a tree of `size` does not have; for repair, after the evidence was set aside."""
+        for level, _ in self.excess(size):
+            os.ftruncate(self._open(level, create=False), (size >> (TILE_HEIGHT * level)) * HASH_SIZE_BYTES)
+
+    def sync(self) -> None:
+        """Make every level durable."""
+        for descriptor in self._descriptors.values():
+            os.fsync(descriptor)
+        if self._fresh:
+            fsync_directory(self._root / TREE_DIR)
+            self._fresh = False
+
+    def close(self) -> None:
+        """Close the files."""
+        for descriptor in self._descriptors.values():
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+        self._descriptors.clear()
+
+    def _open(self, level: int, *, create: bool) -> int:
+        if level not in self._descriptors:
+            path = tree_path(self._root, level)
+            if create and not path.exists():
+                self._fresh = True
+            flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0)
+            self._descriptors[level] = os.open(path, flags, 0o644)
+        return self._descriptors[level]
