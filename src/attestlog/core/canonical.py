@@ -13,12 +13,15 @@ from U+D800 on.
 
 It is not a JSON library: values that JSON cannot carry exactly (NaN, integers
 beyond 2^53-1, lone surrogates, names that are not strings, dates, bytes) are
-refused, never converted.
+refused, never converted. So are floats from 2^53 to 1e21 that are whole:
+ECMAScript spells them as integers, which every reader here would refuse.
 """
 
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Callable, Iterable
 from typing import Any, Final, NoReturn
 
 import msgspec
@@ -31,15 +34,26 @@ INTEGER_MAX: Final = 2**53 - 1
 NESTING_DEPTH_MAX: Final = 64
 """Containers within containers: deep enough for real payloads, far from any parser's own stack limit."""
 
+VALUES_MAX: Final = 1 << 23
+"""Values within one value: more do not fit in 16 MiB. What holds itself would have no end otherwise."""
+
+_INTEGER_DIGITS_MAX: Final = len(str(-INTEGER_MAX))
+
+_INTEGER_SPELLING_MAX: Final = 1e21
+"""Below it, ECMAScript writes a whole number without an exponent."""
+
 _PLAIN_FLOAT_MIN: Final = 1e-5
 """From here up, msgspec and ECMAScript agree on fractional floats (below 1e-6 they do again)."""
+
+_INFINITY: Final = float("inf")
 
 _PLAIN, _FLOATS, _AWKWARD = 0, 1, 2
 _encoder = msgspec.json.Encoder(order="deterministic")
 _SCALARS: Final = frozenset({str, bool, type(None)})
+_CONTAINERS: Final = frozenset({dict, list, tuple})
 
 
-class _Unfit(Exception):
+class _Unfit(Exception):  # noqa: N818 - it never leaves this module
     """Internal: this very object has no canonical form; `encode` finds out where it sits."""
 
     def __init__(self, culprit: object, reason: str) -> None:
@@ -61,10 +75,13 @@ def encode(value: Any, *, depth: int = 1) -> bytes:
             return _encoder.encode(_respell_floats(value))
         return encode_reference(value)
     except _Unfit as unfit:
-        member = _locate(value, unfit.culprit)
+        culprit = unfit.culprit
+        member = _locate(value, lambda part: part is culprit)
         raise MalformedJSONError(f"{member or 'the value'}: {unfit.reason}", member=member) from None
     except UnicodeEncodeError:
-        raise MalformedJSONError("a string holds a lone surrogate", member=_surrogate(value)) from None
+        raise MalformedJSONError(
+            "a string holds a lone surrogate", member=_locate(value, _has_surrogate)
+        ) from None
 
 
 def decode(data: bytes | str) -> Any:
@@ -74,7 +91,7 @@ def decode(data: bytes | str) -> Any:
     """
     try:
         text = data.decode("utf-8") if isinstance(data, bytes) else data
-        value = json.loads(text, object_pairs_hook=_object, parse_constant=_constant)
+        value = json.loads(text, object_pairs_hook=_object, parse_constant=_constant, parse_int=_integer)
     except UnicodeDecodeError as error:
         raise MalformedJSONError(f"byte {error.start} is not UTF-8") from None
     except RecursionError:
@@ -101,10 +118,16 @@ def is_canonical(value: Any, depth: int = 1) -> bool:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise MalformedJSONError(f"member {twice!r} appears twice", member=twice)
+        twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+        raise MalformedJSONError(f"member {twice!r} appears twice", member=_printable(twice))
     return members
+
+
+def _integer(digits: str) -> int:
+    # Converting is quadratic in the digits, and the interpreter's own limit can be switched off.
+    if len(digits) > _INTEGER_DIGITS_MAX:
+        raise MalformedJSONError("integer is beyond 2^53-1")
+    return int(digits)
 
 
 def _constant(name: str) -> NoReturn:
@@ -113,42 +136,53 @@ def _constant(name: str) -> NoReturn:
 
 def _inspect(value: Any, depth: int) -> int:
     """Level by level, no recursion: is every part of `value` JSON, and how must it be spelled?"""
-    spelling = _PLAIN
-    level = [value]
+    spelling, count = _PLAIN, 0
+    level: list[Any] = [(value,)]
+    depth -= 1  # of the tuple around it, which is no level of its own
     while level:
         below: list[Any] = []
-        for item in level:
-            kind = type(item)
-            if kind in _SCALARS:
-                continue
-            if kind is int:
-                if not -INTEGER_MAX <= item <= INTEGER_MAX:
-                    raise _Unfit(item, f"integer {item:.0e} is beyond 2^53-1" if abs(item) < 10**300
-                                 else "integer is beyond 2^53-1")
-            elif kind is float:
-                if item - item != 0.0:
-                    raise _Unfit(item, f"{item} is not a JSON number")
-                if spelling == _PLAIN and (item.is_integer() or abs(item) < _PLAIN_FLOAT_MIN):
-                    spelling = _FLOATS
-            elif kind is dict or kind is list or kind is tuple:
-                if depth > NESTING_DEPTH_MAX:
-                    raise _Unfit(item, f"nested deeper than {NESTING_DEPTH_MAX} levels")
-                if kind is dict:
-                    if not _names_sort_plainly(item):
-                        spelling = _AWKWARD
-                    below.extend(item.values())
+        for container in level:
+            items: Iterable[Any] = container
+            if type(container) is dict:
+                if not _names_sort_plainly(container):
+                    spelling = _AWKWARD
+                items = container.values()
+            if depth > NESTING_DEPTH_MAX:
+                raise _Unfit(container, f"nested deeper than {NESTING_DEPTH_MAX} levels")
+            count += len(container)
+            if count > VALUES_MAX:
+                raise _Unfit(value, f"more than {VALUES_MAX} values, or a value within itself")
+            for item in items:
+                kind = type(item)
+                if kind in _SCALARS:
+                    continue
+                if kind in _CONTAINERS:
+                    below.append(item)
+                elif kind is int:
+                    if not -INTEGER_MAX <= item <= INTEGER_MAX:
+                        raise _Unfit(item, _beyond(item))
+                elif kind is float:
+                    if not -_INFINITY < item < _INFINITY:
+                        raise _Unfit(item, f"{item} is not a JSON number")
+                    if item.is_integer() or abs(item) < _PLAIN_FLOAT_MIN:
+                        if INTEGER_MAX < abs(item) < _INTEGER_SPELLING_MAX:
+                            raise _Unfit(item, _beyond(item))
+                        spelling = spelling or _FLOATS
                 else:
-                    below.extend(item)
-            else:
-                raise _Unfit(item, f"expected a JSON value, got {kind.__name__}")
+                    raise _Unfit(item, f"expected a JSON value, got {kind.__name__}")
         level = below
         depth += 1
     return spelling
 
 
+def _beyond(number: float) -> str:
+    # Formatting a huge integer would itself fail.
+    return f"integer {number:.0e} is beyond 2^53-1" if abs(number) < 10**300 else "integer is beyond 2^53-1"
+
+
 def _names_sort_plainly(members: dict[Any, Any]) -> bool:
     try:
-        if all(map(str.isascii, members)):
+        if "".join(members).isascii():
             return True
     except TypeError:
         stranger = next(name for name in members if not isinstance(name, str))
@@ -202,7 +236,7 @@ _TRANSLATION: Final = str.maketrans(_ESCAPES)
 
 
 def _string(value: str) -> str:
-    """Section 3.2.2.2: the two-character escapes, \\u00xx for other controls, all else as it is."""
+    """Section 3.2.2.2: the two-character escapes, six characters for other controls, all else as it is."""
     return f'"{value.translate(_TRANSLATION)}"'
 
 
@@ -215,7 +249,7 @@ def _number(value: float) -> str:
     whole, _, fraction = mantissa.partition(".")
     fraction = "" if fraction == "0" else fraction
     digits = (whole + fraction).lstrip("0")
-    point = len(whole) + int(exponent or 0) if whole != "0" else len(digits) - len(fraction) + int(exponent or 0)
+    point = int(exponent or 0) + (len(whole) if whole != "0" else len(digits) - len(fraction))
     digits = digits.rstrip("0")
     if len(digits) <= point <= 21:
         return sign + digits + "0" * (point - len(digits))
@@ -227,38 +261,38 @@ def _number(value: float) -> str:
     return f"{sign}{digits[0]}{tail}e{point - 1:+d}"
 
 
-def _locate(value: Any, culprit: object) -> str:
-    """Where `culprit` (the object itself) sits in `value`, as `a.b[2]`; empty at the top."""
-    level: list[tuple[str, Any]] = [("", value)]
+def _locate(value: Any, wanted: Callable[[Any], bool]) -> str:
+    """Where the first part that is `wanted` sits, as `a.b[2]`; empty at the top. Names are parts too."""
+    if wanted(value):
+        return ""
+    level: list[tuple[_Place, Any]] = [((), value)]
     while level:
-        below: list[tuple[str, Any]] = []
-        for path, item in level:
-            if item is culprit:
-                return path
-            if isinstance(item, dict):
-                below += [(f"{path}.{name}" if path else str(name), member) for name, member in item.items()]
-            elif isinstance(item, list | tuple):
-                below += [(f"{path}[{index}]", member) for index, member in enumerate(item)]
+        below: list[tuple[_Place, Any]] = []
+        for place, container in level:
+            for step, item in container.items() if isinstance(container, dict) else enumerate(container):
+                if wanted(item) or (isinstance(step, str) and wanted(step)):
+                    return _path((place, step))
+                if item and isinstance(item, dict | list | tuple):
+                    below.append(((place, step), item))
         level = below
     return ""
 
 
-def _surrogate(value: Any) -> str:
-    """Where the string with a lone surrogate is (a member's name counts as the member)."""
-    level: list[tuple[str, Any]] = [("", value)]
-    while level:
-        below: list[tuple[str, Any]] = []
-        for path, item in level:
-            if isinstance(item, str) and any("\ud800" <= character <= "\udfff" for character in item):
-                return path
-            if isinstance(item, dict):
-                for name, member in item.items():
-                    printable = name.encode("ascii", "backslashreplace").decode()
-                    here = f"{path}.{printable}" if path else printable
-                    if any("\ud800" <= character <= "\udfff" for character in name):
-                        return here
-                    below.append((here, member))
-            elif isinstance(item, list | tuple):
-                below += [(f"{path}[{index}]", member) for index, member in enumerate(item)]
-        level = below
-    return ""
+_Place = tuple[()] | tuple["_Place", str | int]
+"""How a part was reached, the last step first: a path is spelled only for the one that is wanted."""
+
+
+def _path(place: _Place) -> str:
+    steps = []
+    while place:
+        place, step = place
+        steps.append(f"[{step}]" if isinstance(step, int) else f".{_printable(step)}")
+    return "".join(reversed(steps)).removeprefix(".")
+
+
+def _printable(name: str) -> str:
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+def _has_surrogate(part: Any) -> bool:
+    return isinstance(part, str) and any("\ud800" <= character <= "\udfff" for character in part)

@@ -1,0 +1,57 @@
+"""What JSON can carry, with a taste for the places where spellings part ways."""
+
+from __future__ import annotations
+
+import math
+import struct
+from typing import Any
+
+from hypothesis import strategies as st
+
+from attestlog.core.canonical import INTEGER_MAX
+
+
+def spelled_beyond_2_53(value: Any) -> bool:
+    """Whether some float in `value` is spelled as an integer beyond 2^53-1, which no entry may hold."""
+    if isinstance(value, float):
+        return value.is_integer() and INTEGER_MAX < abs(value) < 1e21
+    if isinstance(value, dict):
+        return any(map(spelled_beyond_2_53, value.values()))
+    return isinstance(value, list) and any(map(spelled_beyond_2_53, value))
+
+
+def double(bits: int) -> float:
+    return float(struct.unpack("<d", struct.pack("<Q", bits))[0])
+
+
+bit_patterns = st.integers(0, 2**64 - 1).map(double).filter(math.isfinite)
+near_the_exponents = st.builds(
+    lambda digits, exponent: float(f"{digits}e{exponent}"),
+    st.integers(-(10**17), 10**17),
+    st.integers(-26, 23),
+)
+subnormals = st.integers(0, 2**52 - 1).map(double)
+whole = st.integers(-(10**23), 10**23).map(float)
+decimals = st.builds(
+    lambda digits, places: digits / 10.0**places, st.integers(-(10**7), 10**7), st.integers(0, 9)
+)
+floats = st.one_of(
+    st.just(-0.0), st.floats(allow_nan=False, allow_infinity=False), bit_patterns, near_the_exponents,
+    subnormals, whole, decimals,
+)  # fmt: skip
+
+integers = st.one_of(st.integers(-INTEGER_MAX, INTEGER_MAX), st.sampled_from([INTEGER_MAX, -INTEGER_MAX, 0]))
+# Both sides of the surrogates, where UTF-16 order and code point order part ways.
+edge_text = st.text(
+    st.sampled_from('a"\\/\x00\x1f\x7f\u2028é\ud7ff\ue000\ufb33\uffff\U00010000𝄞\U0010ffff'), max_size=6
+)
+texts = st.one_of(st.text(max_size=20), edge_text)
+
+scalars = st.one_of(st.none(), st.booleans(), integers, floats, texts)
+json_values = st.recursive(
+    scalars,
+    lambda inner: st.one_of(st.lists(inner, max_size=5), st.dictionaries(texts, inner, max_size=5)),
+    max_leaves=25,
+)
+storable_values = json_values.filter(lambda value: not spelled_beyond_2_53(value))
+objects = st.dictionaries(texts, storable_values, max_size=6)
