@@ -20,7 +20,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from attestlog.errors import AttestlogError
-from attestlog.version import VERSION as __version__
+from attestlog.version import VERSION
 
 if TYPE_CHECKING:
     from attestlog.audit import verify_log as verify
@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from attestlog.query import query_log as query
 
     create = Log.create
-    open = Log.open
+    open = Log.open  # noqa: A001 - attestlog.open is the name people look for
+
+__version__ = VERSION
 
 _HOMES = {
     "ActorType": "core.entry",

@@ -15,7 +15,7 @@ import copy
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from attestlog.core.batch import Prepared
 from attestlog.errors import AttestlogError, ClosedError, UncertainCommitError
@@ -25,12 +25,8 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 Take = Callable[[int], list[Prepared]]
-
-
-class Commit(Protocol[Result]):
-    """Commits what `take(room)` gives it (at most `room` entries), one result each, in order."""
-
-    def __call__(self, take: Take) -> Sequence[Result]: ...
+Commit = Callable[[Take], Sequence[Result]]
+"""Commits what `take(room)` gives it (at most `room` entries), one result each, in order."""
 
 
 class _Waiting(Generic[Result]):
@@ -206,7 +202,9 @@ class Committer(Generic[Result]):
                     served.extend((waiting, 0) for waiting in self._queue)
                     self._queue.clear()
         else:
-            error = UncertainCommitError(f"outcome unknown: the commit was interrupted by {type(error).__name__}")
+            error = UncertainCommitError(
+                f"outcome unknown: the commit was interrupted by {type(error).__name__}"
+            )
         for waiting, _ in served:
             waiting.error = error
             self._resolve(waiting)
@@ -240,7 +238,9 @@ class Committer(Generic[Result]):
 
     def _start_background(self) -> None:
         if self._background is None:
-            self._background = threading.Thread(target=self._serve_futures, name="attestlog-committer", daemon=True)
+            self._background = threading.Thread(
+                target=self._serve_futures, name="attestlog-committer", daemon=True
+            )
             self._background.start()
 
     def _serve_futures(self) -> None:

@@ -28,8 +28,15 @@ from attestlog.core.merkle import edge_from_stored, stored_ranges
 from attestlog.core.note import ED25519 as NOTE_ED25519
 from attestlog.core.note import VerifierKey
 from attestlog.core.policy import Policy, parse_policy
-from attestlog.core.signature import BATCH_ENTRIES_MAX, ECDSA_P256, ED25519, PublicKey
-from attestlog.errors import AttestlogError, ConsistencyError, MalformedConfigError, SignatureInvalidError, SignerError
+from attestlog.core.signature import BATCH_ENTRIES_MAX, ECDSA_P256, ED25519, PublicKey, public_key
+from attestlog.errors import (
+    AttestlogError,
+    ClosedError,
+    ConsistencyError,
+    MalformedConfigError,
+    SignatureInvalidError,
+    SignerError,
+)
 from attestlog.signers import Passphrase, Signer, open_signer
 from attestlog.signers import file as key_files
 from attestlog.storage.creation import check_free, create_directory
@@ -40,13 +47,11 @@ from attestlog.version import VERSION
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-    from attestlog.storage.contract import Store
-
 Clock = Callable[[], int]
 """Microseconds since 1970, UTC."""
 
 BATCH_SIZE_BYTES: Final = 8 << 20
-"""Payload bytes a batch gathers before it is closed to others: bounds the memory and the time of one commit."""
+"""Bytes a batch gathers before it is closed to others: bounds the memory and the time of one commit."""
 
 
 class Receipt:
@@ -54,7 +59,9 @@ class Receipt:
 
     __slots__ = ("_line", "entry_hash", "entry_id", "sequence_number", "timestamp")
 
-    def __init__(self, sequence_number: int, entry_id: str, entry_hash: str, timestamp: str, line: bytes) -> None:
+    def __init__(
+        self, sequence_number: int, entry_id: str, entry_hash: str, timestamp: str, line: bytes
+    ) -> None:
         self.sequence_number = sequence_number
         self.entry_id = entry_id
         self.entry_hash = entry_hash
@@ -76,9 +83,11 @@ class Receipt:
 
 
 class Log:
-    """A log open for writing. Safe to share among threads and asyncio tasks; follows its process through fork."""
+    """A log open for writing. Threads and tasks may share it, a forked child may go on with it."""
 
-    def __init__(self, store: FileStore, entry_signer: Signer, checkpoint_signer: Signer, clock: Clock) -> None:
+    def __init__(
+        self, store: FileStore, entry_signer: Signer, checkpoint_signer: Signer, clock: Clock
+    ) -> None:
         self._store = store
         self._entry_signer, self._checkpoint_signer = entry_signer, checkpoint_signer
         self._clock = clock
@@ -161,9 +170,14 @@ class Log:
         store = FileStore(Path(path).absolute(), any_filesystem=any_filesystem)
         opened: list[Signer] = []
         try:
-            for given, stated in ((signer, store.signers.entry), (checkpoint_signer, store.signers.checkpoint)):
+            for given, stated in (
+                (signer, store.signers.entry),
+                (checkpoint_signer, store.signers.checkpoint),
+            ):
                 wanted = given or stated
-                opened.append(open_signer(wanted, passphrase=passphrase) if isinstance(wanted, str) else wanted)
+                opened.append(
+                    open_signer(wanted, passphrase=passphrase) if isinstance(wanted, str) else wanted
+                )
             return cls(store, opened[0], opened[1], clock or system_clock)
         except BaseException:
             store.close()
@@ -219,7 +233,9 @@ class Log:
         prepared = [self._prepare(draft) for draft in drafts]
         return self._current().append(prepared) if prepared else []
 
-    def submit(self, draft: EntryDraft | Mapping[str, Any] | None = None, /, **members: Any) -> Future[Receipt]:
+    def submit(
+        self, draft: EntryDraft | Mapping[str, Any] | None = None, /, **members: Any
+    ) -> Future[Receipt]:
         """Append without waiting: the future's result is the receipt. Bad drafts raise here, at once."""
         return self._current().submit(self._prepare(_one_draft(draft, members)))
 
@@ -269,15 +285,17 @@ class Log:
         return head
 
     def close(self) -> None:
-        """Commit what is waiting, sign a checkpoint over all of it, let go of everything. May be called twice."""
+        """Commit what is waiting, sign a checkpoint over all of it, let go. May be called twice."""
         if self._process != os.getpid():
             return
-        with contextlib.suppress(committer.ClosedError):
+        with contextlib.suppress(ClosedError):
             self._committer.close(self._close)
 
     # --- turns ---
 
-    def _event(self, event_type: EventType, action_type: str, actor_id: str, members: dict[str, Any]) -> Receipt:
+    def _event(
+        self, event_type: EventType, action_type: str, actor_id: str, members: dict[str, Any]
+    ) -> Receipt:
         return self.append(event_type=event_type, action_type=action_type, actor_id=actor_id, **members)
 
     def _prepare(self, draft: EntryDraft | Mapping[str, Any]) -> Prepared:
@@ -330,7 +348,9 @@ class Log:
         last = open_checkpoint(old, self._genesis.checkpoint_keys)
         root = b""
         if last.size <= head.size:
-            root = edge_from_stored(last.size, [self._store.hashes(*run) for run in stored_ranges(last.size)]).root()
+            root = edge_from_stored(
+                last.size, [self._store.hashes(*run) for run in stored_ranges(last.size)]
+            ).root()
         if root != last.root or last.origin != self.origin:
             raise ConsistencyError(
                 f"the last checkpoint covers {last.size} entries that are not a prefix of these {head.size}",
@@ -363,7 +383,9 @@ def new_entry_id() -> str:
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
 
 
-def _one_draft(draft: EntryDraft | Mapping[str, Any] | None, members: dict[str, Any]) -> EntryDraft | Mapping[str, Any]:
+def _one_draft(
+    draft: EntryDraft | Mapping[str, Any] | None, members: dict[str, Any]
+) -> EntryDraft | Mapping[str, Any]:
     if draft is None:
         return members
     if members:
@@ -390,7 +412,7 @@ def _make_signer(
         return given
     if given is None:
         key = key_files.make_key(algorithm)
-        path = key_files.default_key_path(origin, role, key_files.public_key(key.public_key()))
+        path = key_files.default_key_path(origin, role, public_key(key.public_key()))
         return key_files.save_key(key, path, key_files.ask_passphrase(path, None))
     if given.startswith(key_files.SCHEME) and not (path := key_files.file_uri_path(given)).exists():
         return key_files.save_key(key_files.make_key(algorithm), path, key_files.ask_passphrase(path, None))
@@ -400,7 +422,9 @@ def _make_signer(
 def _vkey(origin: str, signer: Signer) -> VerifierKey:
     key = signer.public_key
     if key.algorithm != ED25519:
-        raise MalformedConfigError(f"checkpoint key is {key.algorithm}, want {ED25519}", member="checkpoint_signer")
+        raise MalformedConfigError(
+            f"checkpoint key is {key.algorithm}, want {ED25519}", member="checkpoint_signer"
+        )
     return VerifierKey(origin, NOTE_ED25519, key.key.public_bytes_raw())  # type: ignore[union-attr]
 
 
@@ -431,7 +455,8 @@ def _sign_all(signer: Signer, key: PublicKey, plan: Plan) -> list[bytes]:
             key.verify(signature, message)
         except SignatureInvalidError:
             raise SignerError(
-                f"the signer of key {key.key_id[:16]} returned a signature that does not verify", key_id=key.key_id
+                f"the signer of key {key.key_id[:16]} returned a signature that does not verify",
+                key_id=key.key_id,
             ) from None
         signatures.append(signature)
     return signatures

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -19,19 +20,20 @@ from msgspec import UNSET, Raw
 from attestlog.core.entry import (
     ATTRIBUTION,
     DEFAULT_SEVERITY,
-    ENTRY_SIZE_MAX_BYTES,
+    OBJECT_MEMBERS,
     SCHEMA_VERSION,
     Entry,
     EntryDraft,
     check_sizes,
     encode_entry,
     encode_member,
+    encode_members,
     format_timestamp,
 )
 from attestlog.core.hashes import GENESIS_PREV_HASH, batch_message, hex_hash, leaf_hash
 from attestlog.core.merkle import Grown, Span, inclusion_paths
 from attestlog.core.policy import Policy, check_derived, contradiction, derive
-from attestlog.core.signature import BATCH_SUFFIX, format_batch, format_plain
+from attestlog.core.signature import BATCH_SUFFIX, ECDSA_P256, format_batch, format_plain
 from attestlog.errors import ClockError
 
 CLOCK_TOLERANCE_S: Final = 60
@@ -42,7 +44,12 @@ _SIGNATURE_SIZE_MAX_BYTES: Final = 2 * 72 + len(":1023/1024:") + 10 * 64
 """Hex DER signature of P-256, position, and a path of 10 hashes: the longest `hsm_signature` of ours."""
 
 _SEALED_EXTRA_BYTES: Final = (
-    len('"entry_hash":"",') + 64 + len('"hsm_signature":"",') + _SIGNATURE_SIZE_MAX_BYTES + 16 + len(BATCH_SUFFIX)
+    len('"entry_hash":"",')
+    + 64
+    + len('"hsm_signature":"",')
+    + _SIGNATURE_SIZE_MAX_BYTES
+    + 16
+    + len(BATCH_SUFFIX)
 )
 """What sealing can add to a prepared entry: two members, and 16 digits of sequence number."""
 
@@ -70,7 +77,7 @@ class Prepared:
     @property
     def size_bytes(self) -> int:
         """Size of its line, roughly: for limits on a batch."""
-        return len(bytes(self.payload)) + 2_048
+        return len(self.payload) + 2_048
 
 
 def prepare(
@@ -88,69 +95,87 @@ def prepare(
     """
     derived = derive(policy, draft)
     check_derived(derived, draft)
-    members = draft.action_payload if salt is None else {**draft.action_payload, "_salt": salt}
-    payload = encode_member("action_payload", members)
+    spelled = encode_members(_nested_members(draft, salt))
+    payload = spelled["action_payload"]
     action_hash = hex_hash(payload)
     if draft.action_hash not in (UNSET, action_hash):
         raise contradiction("action_hash", action_hash, draft.action_hash)
-    severity = DEFAULT_SEVERITY[draft.event_category] if draft.severity is UNSET else draft.severity
-    entry = _entry(
+    if draft.environment:
+        spelled["environment"] = Raw(encode_member("environment", {**environment, **draft.environment}))
+    entry = _Entry(
         action_hash=action_hash,
         action_payload=UNSET,
         action_type=draft.action_type,
-        actor_context=_raw("actor_context", draft.actor_context, _EMPTY_OBJECT),
+        actor_context=spelled.get("actor_context", _EMPTY_OBJECT),
         actor_id=draft.actor_id,
         actor_type=draft.actor_type,
         attribution=ATTRIBUTION,
         composite_score=derived.composite_score,
-        conflicts_detected=_raw("conflicts_detected", draft.conflicts_detected, _EMPTY_ARRAY),
+        conflicts_detected=spelled.get("conflicts_detected", _EMPTY_ARRAY),
         dependencies=draft.dependencies,
         entry_hash=UNSET,
         entry_id=entry_id,
-        environment=_raw("environment", {**environment, **draft.environment}, _EMPTY_OBJECT),
-        error_details=_nullable("error_details", draft.error_details),
+        environment=spelled.get("environment") or _encoded_environment(tuple(environment.items())),
+        error_details=_object_or_null(draft.error_details, spelled.get("error_details")),
         event_category=draft.event_category,
         event_type=draft.event_type,
         execution_status=draft.execution_status,
         hsm_signature=UNSET,
         k_state=derived.k_state,
-        pillars_scores=_raw("pillars_scores", draft.pillars_scores, _EMPTY_OBJECT),
+        pillars_scores=spelled.get("pillars_scores", _EMPTY_OBJECT),
         prev_entry_hash=_HASH_PLACEHOLDER,
         proofs_valid=derived.proofs_valid,
-        provided_proofs=_raw("provided_proofs", draft.provided_proofs, _EMPTY_ARRAY),
+        provided_proofs=spelled.get("provided_proofs", _EMPTY_ARRAY),
         quorum_met=derived.quorum_met,
-        received_approvals=_raw("received_approvals", draft.received_approvals, _EMPTY_ARRAY),
-        replicas=_raw("replicas", list(replicas), _EMPTY_ARRAY),
+        received_approvals=spelled.get("received_approvals", _EMPTY_ARRAY),
+        replicas=Raw(encode_member("replicas", list(replicas))) if replicas else _EMPTY_ARRAY,
         required_approvals=draft.required_approvals,
-        required_proofs=_raw("required_proofs", draft.required_proofs, _EMPTY_ARRAY),
-        result_data=_nullable("result_data", draft.result_data),
+        required_proofs=spelled.get("required_proofs", _EMPTY_ARRAY),
+        result_data=_object_or_null(draft.result_data, spelled.get("result_data")),
         rollback_available=draft.rollback_available,
         rollback_executed=draft.rollback_executed,
         rollback_snapshot_hash=draft.rollback_snapshot_hash,
         safety_floor_met=derived.safety_floor_met,
         schema_version=SCHEMA_VERSION,
         sequence_number=0,
-        severity=severity,
-        signature_algorithm="ECDSA-P256-SHA256",
+        severity=DEFAULT_SEVERITY[draft.event_category] if draft.severity is UNSET else draft.severity,
+        signature_algorithm=ECDSA_P256,
         signing_key_id=_HASH_PLACEHOLDER,
-        system_state_snapshot=_raw("system_state_snapshot", draft.system_state_snapshot, _EMPTY_OBJECT),
+        system_state_snapshot=spelled.get("system_state_snapshot", _EMPTY_OBJECT),
         timestamp="0000-00-00T00:00:00.000000Z",
     )
-    check_sizes(len(payload), len(encode_entry(entry)) + _SEALED_EXTRA_BYTES)
-    return Prepared(entry, Raw(payload))
+    rest_size_bytes = sum(map(len, spelled.values())) - len(payload)
+    if rest_size_bytes + len(payload) > _SURELY_SMALL_BYTES:
+        check_sizes(len(payload), len(encode_entry(entry)) + _SEALED_EXTRA_BYTES)
+    return Prepared(entry, payload)
 
 
-def _entry(**members: Any) -> Entry:
-    """An entry whose nested members are canonical bytes already: msgspec copies them as they are."""
-    return Entry(**members)
+_Entry: Final[Any] = Entry
+"""An entry whose nested members are canonical bytes already: msgspec copies them as they are."""
+
+_SURELY_SMALL_BYTES: Final = 32 << 10
+"""Nested members below this leave room for every other member at its longest: no need to measure."""
 
 
-def _raw(name: str, value: Any, empty: Raw) -> Raw:
-    return Raw(encode_member(name, value)) if value else empty
+def _nested_members(draft: EntryDraft, salt: str | None) -> dict[str, Any]:
+    """The payload, and whatever else of the draft's nested members is not empty."""
+    payload = draft.action_payload if salt is None else {**draft.action_payload, "_salt": salt}
+    nested: dict[str, Any] = {"action_payload": payload}
+    for name in OBJECT_MEMBERS:
+        value = getattr(draft, name)
+        if value:
+            nested[name] = value
+    return nested
 
 
-def _nullable(name: str, value: Any) -> Raw:
-    return _NULL if value is None else Raw(encode_member(name, value))
+def _object_or_null(value: object, spelled: Raw | None) -> Raw:
+    return _NULL if value is None else spelled or _EMPTY_OBJECT
+
+
+@lru_cache(maxsize=64)
+def _encoded_environment(members: tuple[tuple[str, str], ...]) -> Raw:
+    """The same for nearly every entry of a process."""
+    return Raw(encode_member("environment", dict(members)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,10 +235,11 @@ def plan_batch(
         _force(entry, "timestamp", timestamp)
         _force(entry, "signature_algorithm", name)
         _force(entry, "signing_key_id", key_id)
-        # A plan may follow one that failed: what that one sealed must not be hashed.
-        _force(entry, "action_payload", UNSET)
-        _force(entry, "entry_hash", UNSET)
-        _force(entry, "hsm_signature", UNSET)
+        if isinstance(entry.entry_hash, str):
+            # A plan may follow one that failed: what that one sealed must not be hashed.
+            _force(entry, "action_payload", UNSET)
+            _force(entry, "entry_hash", UNSET)
+            _force(entry, "hsm_signature", UNSET)
         previous = hex_hash(encode_entry(entry))
         hashes.append(previous)
         leaves.append(leaf_hash(bytes.fromhex(previous)))
@@ -234,6 +260,3 @@ def monotonic_timestamp(head: Head, now_us: int, tolerance_s: float) -> int:
             now=format_timestamp(now_us), last=format_timestamp(head.timestamp_us), tolerance_s=tolerance_s,
         )  # fmt: skip
     return max(now_us, head.timestamp_us)
-
-
-assert ENTRY_SIZE_MAX_BYTES > _SEALED_EXTRA_BYTES

@@ -79,5 +79,8 @@ def sign_checkpoint(
 
 
 def open_checkpoint(data: bytes, keys: Sequence[VerifierKey]) -> Checkpoint:
-    """Parse and verify. Raises MalformedNoteError, MalformedCheckpointError, SignatureInvalidError, TrustError."""
+    """Parse and verify.
+
+    Raises MalformedNoteError, MalformedCheckpointError, SignatureInvalidError or TrustError.
+    """
     return parse_checkpoint(open_note(data, keys).text)

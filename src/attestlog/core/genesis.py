@@ -94,7 +94,8 @@ def parse_genesis(entry: Entry) -> Genesis:
     """The genesis that entry 0 states. Raises MalformedEntryError; signatures are not looked at."""
     if entry.event_type != EventType.BOOT or entry.action_type != GENESIS_ACTION_TYPE:
         raise MalformedEntryError(
-            f"entry 0 is {entry.event_type} {entry.action_type!r}, want BOOT {GENESIS_ACTION_TYPE!r}", member=""
+            f"entry 0 is {entry.event_type} {entry.action_type!r}, want BOOT {GENESIS_ACTION_TYPE!r}",
+            member="",
         )
     try:
         payload = msgspec.convert(entry.action_payload, _Payload)

@@ -26,7 +26,7 @@ Grown = tuple[int, int, bytes]
 
 
 class Span:
-    """The perfect subtrees covering leaves [start, stop), left to right. Immutable in use: `extended` copies."""
+    """The perfect subtrees covering leaves [start, stop), left to right. Nothing changes it."""
 
     __slots__ = ("_nodes", "start", "stop")
 

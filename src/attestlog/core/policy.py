@@ -50,7 +50,9 @@ def parse_policy(members: dict[str, Any]) -> Policy:
     except msgspec.ValidationError as error:
         raise MalformedPolicyError(f"policy: {error}") from None
     if set(policy.weights) != set(PILLARS) or not 0 < sum(policy.weights.values()) < float("inf"):
-        raise MalformedPolicyError(f"policy: weights must be given for {', '.join(PILLARS)}, with a finite sum > 0")
+        raise MalformedPolicyError(
+            f"policy: weights must be given for {', '.join(PILLARS)}, with a finite sum > 0"
+        )
     return policy
 
 
@@ -65,7 +67,9 @@ def derive(policy: Policy, facts: Entry | EntryDraft) -> Derived:
     composite = composite_score(policy, facts.pillars_scores) if facts.pillars_scores else None
     k_state = 0 if facts.conflicts_detected else 1
     floor_met = None if composite is None else _floor_met(policy, composite, facts.pillars_scores)
-    proofs_valid = not (facts.required_proofs or facts.provided_proofs) or _proofs_valid(facts, floor_met, k_state)
+    proofs_valid = not (facts.required_proofs or facts.provided_proofs) or _proofs_valid(
+        facts, floor_met, k_state
+    )
     return Derived(composite, floor_met, k_state, proofs_valid, facts.required_approvals == 0)
 
 

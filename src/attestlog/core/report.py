@@ -14,7 +14,7 @@ from typing import Any, Final
 from msgspec import Struct, field
 
 FINDINGS_KEPT_MAX: Final = 10_000
-"""Findings a report holds; all are counted and handed to `on_finding`. Bounds memory on a log rewritten whole."""
+"""Findings a report holds (a log rewritten whole must not fill memory); all are counted and handed on."""
 
 
 class Verdict(StrEnum):
@@ -30,8 +30,8 @@ class Verdict(StrEnum):
 
 
 GRAVITY: Final = (
-    Verdict.VERIFIED, Verdict.INCOMPLETE, Verdict.UNKNOWN, Verdict.TRUNCATED, Verdict.FORKED, Verdict.TAMPERED,
-    Verdict.MALFORMED,
+    Verdict.VERIFIED, Verdict.INCOMPLETE, Verdict.UNKNOWN, Verdict.TRUNCATED, Verdict.FORKED,
+    Verdict.TAMPERED, Verdict.MALFORMED,
 )  # fmt: skip
 """Lightest first. MALFORMED outranks all: nothing was there to judge. TAMPERED outranks a contradiction
 with the past, because what does not hold by itself needs no second opinion."""

@@ -110,7 +110,9 @@ def parse_signature(text: str, algorithm: str) -> EntrySignature:
         return EntrySignature(bytes.fromhex(text))
     match = _BATCH.fullmatch(text)
     if not match or len(match[1]) % 2:
-        raise MalformedSignatureError("batch signature is not '<hex>:<index>/<size>:<hex path>'", found=text[:80])
+        raise MalformedSignatureError(
+            "batch signature is not '<hex>:<index>/<size>:<hex path>'", found=text[:80]
+        )
     index, size = int(match[2]), int(match[3])
     if not index < size <= BATCH_ENTRIES_MAX:
         raise MalformedSignatureError(f"batch position {index}/{size} is not within {BATCH_ENTRIES_MAX}")
@@ -133,7 +135,9 @@ def signed_message(signature: EntrySignature, entry_hash: bytes) -> bytes:
     """What the signature must cover for this entry: its hash, or the root its path leads to."""
     if not signature.size:
         return entry_hash
-    return batch_message(root_from_path(leaf_hash(entry_hash), signature.index, signature.size, signature.path))
+    return batch_message(
+        root_from_path(leaf_hash(entry_hash), signature.index, signature.size, signature.path)
+    )
 
 
 def verify_entry_signature(key: PublicKey, algorithm: str, text: str, entry_hash: str) -> None:

@@ -32,10 +32,16 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from attestlog.core.signature import ECDSA_P256, ED25519, PublicKey, public_key
-from attestlog.errors import ExistsError, KeyFileError, MalformedConfigError, MalformedSignatureError, SignerError
-from attestlog.signers import Passphrase
+from attestlog.errors import (
+    ExistsError,
+    KeyFileError,
+    MalformedConfigError,
+    MalformedSignatureError,
+    SignerError,
+)
+from attestlog.signers.contract import Passphrase
 
-PASSPHRASE_VARIABLE: Final = "ATTESTLOG_PASSPHRASE"
+PASSPHRASE_VARIABLE: Final = "ATTESTLOG_PASSPHRASE"  # noqa: S105 - its name, not its value
 HOME_VARIABLE: Final = "ATTESTLOG_HOME"
 SCHEME: Final = "file:"
 KEY_FILE_SIZE_MAX_BYTES: Final = 64 << 10
@@ -142,7 +148,9 @@ def open_file_signer(uri: str, passphrase: Passphrase | None = None) -> FileSign
     try:
         key = load_pem_private_key(pem, password=secret)
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        what = "the passphrase is wrong or the file damaged" if secret else "it is not a PKCS#8 PEM private key"
+        what = (
+            "the passphrase is wrong or the file damaged" if secret else "it is not a PKCS#8 PEM private key"
+        )
         raise KeyFileError(f"key file {path} cannot be opened: {what}", path=str(path)) from None
     if not isinstance(key, Ed25519PrivateKey | EllipticCurvePrivateKey):
         raise KeyFileError(f"key file {path} holds a {type(key).__name__}", path=str(path))

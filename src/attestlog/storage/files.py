@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from attestlog.core import entry as entries
@@ -37,13 +38,19 @@ from attestlog.storage.tree import TreeFiles
 class FileStore:
     """A log directory open for writing; keeps the `Store` contract."""
 
-    def __init__(self, root: Path, *, lock_timeout_s: float = LOCK_TIMEOUT_S, any_filesystem: bool = False) -> None:
-        """Open and heal. Raises StorageError of the kind that fits, MalformedConfigError, MalformedEntryError."""
+    def __init__(
+        self, root: Path, *, lock_timeout_s: float = LOCK_TIMEOUT_S, any_filesystem: bool = False
+    ) -> None:
+        """Open and heal. Raises StorageError, MalformedConfigError or MalformedEntryError."""
         self.root = root
-        self._options = {"lock_timeout_s": lock_timeout_s, "any_filesystem": any_filesystem}
+        self._reopen = partial(FileStore, root, lock_timeout_s=lock_timeout_s, any_filesystem=any_filesystem)
         self.recovered: list[str] = []
         """What opening or committing had to set aside, in words."""
-        self._descriptor = -1
+        self._descriptor, self._path = -1, root
+        self._first = self._offset = 0
+        self._head = Head()
+        self._unwritten: list[tuple[int, list[bytes], list[Grown]]] = []
+        """Tree hashes that follow durable entries and could not be written yet."""
         self._stopped: str | None = None
         if not layout.is_log(root):
             raise NotFoundError(f"{root} is not a log", path=str(root))
@@ -91,7 +98,9 @@ class FileStore:
         before = plan.head.size - len(lines)
         if before != self._head.size or len(lines) > self.room(before):
             raise ConflictError(
-                f"batch starts at {before}, the log is at {self._head.size}", expected=before, found=self._head.size
+                f"batch starts at {before}, the log is at {self._head.size}",
+                expected=before,
+                found=self._head.size,
             )
         if before == self._first + self._segment_entries:
             self._next_segment()
@@ -111,7 +120,7 @@ class FileStore:
     def reopened(self) -> FileStore:
         """The same log opened anew, for a forked child: descriptors it inherited share its parent's lock."""
         self.close()
-        return FileStore(self.root, **self._options)
+        return self._reopen()
 
     def checkpoint(self) -> bytes | None:
         """See `Store.checkpoint`."""
@@ -207,7 +216,6 @@ class FileStore:
         """Find the head from the last segment, the tree and the checkpoint; read forward what they lack."""
         segments = self._segments()
         first, path = segments[-1]
-        self._unwritten: list[tuple[int, list[bytes], list[Grown]]] = []
         self._open_segment(first, path)
         checkpoint = self._parsed_checkpoint()
         if not self._jump(checkpoint):
@@ -253,7 +261,9 @@ class FileStore:
         except (OSError, AttestlogError) as error:
             raise CorruptError(f"{path} does not end with an entry: {error}", path=str(path)) from None
         if entry.sequence_number != first - 1:
-            raise CorruptError(f"{path} ends with entry {entry.sequence_number}, want {first - 1}", path=str(path))
+            raise CorruptError(
+                f"{path} ends with entry {entry.sequence_number}, want {first - 1}", path=str(path)
+            )
         return Head(first, entry.entry_hash, entries.parse_timestamp(entry.timestamp), edge)
 
     def _catch_up(self) -> None:
@@ -274,7 +284,9 @@ class FileStore:
         try:
             tail = read_forward(lines, self._head, self._offset, trusted_size)
         except CorruptError as error:
-            raise CorruptError(f"{self._path}: {error}", **{"path": str(self._path), **error.evidence()}) from None
+            raise CorruptError(
+                f"{self._path}: {error}", **{"path": str(self._path), **error.evidence()}
+            ) from None
         if tail.torn is not None:
             self._set_aside(tail, size_bytes)
         # A process that was killed left its entries in the kernel's memory only: durable before anything
@@ -290,7 +302,7 @@ class FileStore:
         covered = max(self._tree.size(), checkpoint.size if checkpoint else 0)
         if tail.head.size < covered:
             raise CorruptError(
-                f"{self._path}: entry {tail.head.size} is damaged ({tail.torn}), and {covered} were committed",
+                f"{self._path}: entry {tail.head.size} of {covered} committed is damaged: {tail.torn}",
                 path=str(self._path), sequence_number=tail.head.size, repair="entries",
             )  # fmt: skip
         torn = free_name(self._path.with_name(f"{layout.TORN_PREFIX}{self._path.stem}-{tail.stop}"))
@@ -357,7 +369,9 @@ class FileStore:
         for position, (first, path) in enumerate(segments):
             if first != position * self._segment_entries:
                 missing = layout.segment_name(position * self._segment_entries)
-                raise CorruptError(f"segment {missing} is missing before {path.name}", path=str(path), repair="entries")
+                raise CorruptError(
+                    f"segment {missing} is missing before {path.name}", path=str(path), repair="entries"
+                )
         return segments
 
     def _open_segment(self, first: int, path: Path) -> None:
@@ -373,7 +387,7 @@ class FileStore:
         """Bytes in the current segment, which must still be the file that was opened, and no shorter."""
         held = os.fstat(self._descriptor)
         try:
-            there = os.stat(self._path)
+            there = self._path.stat()
         except OSError as error:
             raise disk.storage_error(error, self._path, "looking at") from None
         if (there.st_dev, there.st_ino) != (held.st_dev, held.st_ino) or held.st_size < self._offset:
@@ -409,7 +423,9 @@ class FileStore:
         except OSError as error:
             raise disk.storage_error(error, path, "reading") from None
         except UnicodeDecodeError as error:
-            raise CorruptError(f"{path} is not UTF-8: byte {error.start}", path=str(path), repair="config") from None
+            raise CorruptError(
+                f"{path} is not UTF-8: byte {error.start}", path=str(path), repair="config"
+            ) from None
 
 
 def free_name(path: Path) -> Path:

@@ -1,12 +1,12 @@
 """The embedded directory: what each file is called and what it is. No file is written here.
 
-    log.toml                       format, origin, settings; a convenience, never secrets
-    entries/000000000000.jsonl     one canonical entry a line; 65,536 entries a segment
-    entries/torn-…                 bytes set aside by recovery, never read again
-    tree/0, tree/1 …               32-byte hashes of complete subtrees of 256^level leaves; derived
-    checkpoint                     the latest signed checkpoint
-    index.db                       query index; derived
-    lock                           flock: one committer at a time
+log.toml                       format, origin, settings; a convenience, never secrets
+entries/000000000000.jsonl     one canonical entry a line; 65,536 entries a segment
+entries/torn-…                 bytes set aside by recovery, never read again
+tree/0, tree/1 …               32-byte hashes of complete subtrees of 256^level leaves; derived
+checkpoint                     the latest signed checkpoint
+index.db                       query index; derived
+lock                           flock: one committer at a time
 """
 
 from __future__ import annotations

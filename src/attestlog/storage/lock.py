@@ -65,25 +65,30 @@ class Lock:
 
     def _take(self, descriptor: int, deadline: float) -> None:
         wait_s = _WAIT_MIN_S
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    raise BusyError(
-                        f"another process has held {self._path} for {self._timeout_s:g} s", path=str(self._path)
-                    ) from None
+        while not _try_lock(descriptor):
+            if time.monotonic() >= deadline:
+                raise BusyError(
+                    f"another process has held {self._path} for {self._timeout_s:g} s", path=str(self._path)
+                )
             time.sleep(wait_s)
             wait_s = min(2 * wait_s, _WAIT_MAX_S)
 
     def _check_identity(self) -> None:
         held = os.fstat(self._descriptor)
         try:
-            there = os.stat(self._path)
+            there = self._path.stat()
         except OSError:
             there = None
         if there is None or (there.st_dev, there.st_ino) != (held.st_dev, held.st_ino):
             raise LockLostError(
-                f"{self._path} was removed or replaced: another writer may hold the new one", path=str(self._path)
+                f"{self._path} was removed or replaced: another writer may hold the new one",
+                path=str(self._path),
             )
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

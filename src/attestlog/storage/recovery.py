@@ -23,7 +23,13 @@ from attestlog.core.batch import Head
 from attestlog.core.hashes import leaf_hash
 from attestlog.core.merkle import Grown
 from attestlog.core.signature import EntrySignature, parse_signature
-from attestlog.errors import AttestlogError, ChainBrokenError, CorruptError, HashMismatchError, MalformedEntryError
+from attestlog.errors import (
+    AttestlogError,
+    ChainBrokenError,
+    CorruptError,
+    HashMismatchError,
+    MalformedEntryError,
+)
 from attestlog.storage.segments import Line
 
 
@@ -132,7 +138,9 @@ def _drop_batch_around(accepted: list[_Accepted], later: list[Link], number: int
         signature = _batch_of(link)
         start = link.sequence_number - signature.index
         if not start <= number < start + signature.size or start < trusted_size:
-            raise _corrupt(number, f"entry {number} is damaged and entry {link.sequence_number} after it is not")
+            raise _corrupt(
+                number, f"entry {number} is damaged and entry {link.sequence_number} after it is not"
+            )
         while accepted and accepted[-1].link.sequence_number >= start:
             accepted.pop()
 

@@ -61,7 +61,9 @@ class TreeFiles:
     def excess(self, size: int) -> list[tuple[int, int]]:
         """(level, hashes) for each file that holds more than a tree of `size` entries has."""
         levels = sorted(int(path.name) for path in (self._root / TREE_DIR).iterdir() if path.name.isdigit())
-        return [(level, held) for level in levels if (held := self.size(level)) > size >> (TILE_HEIGHT * level)]
+        return [
+            (level, held) for level in levels if (held := self.size(level)) > size >> (TILE_HEIGHT * level)
+        ]
 
     def trim(self, size: int) -> None:
         """Cut what a tree of `size` does not have; for repair, after the evidence was set aside."""
