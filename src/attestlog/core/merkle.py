@@ -47,7 +47,7 @@ class Span:
         return [node for _, node in self._nodes]
 
     def root(self) -> bytes:
-        """RFC 6962 tree head over the span's leaves; for a span from 0, the tree's root."""
+        """The tree's root, for a span from 0. From elsewhere, subtrees need not join as RFC 6962 asks."""
         if not self._nodes:
             return EMPTY_ROOT
         nodes = reversed(self._nodes)
