@@ -1,0 +1,1 @@
+"""How fast, against what the machine itself can do: `python -m bench` (see `docs/performance.md`)."""
