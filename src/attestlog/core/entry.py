@@ -12,8 +12,10 @@ signature); this module only knows shapes and limits.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
+from operator import attrgetter
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -85,15 +87,14 @@ DEFAULT_SEVERITY: Final = {
 }
 
 Name = Annotated[str, Meta(min_length=1, max_length=NAME_LENGTH_MAX)]
-Hex64 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", description="lower-case hex SHA-256")]
+# Beside each pattern its length, because `$` also matches before a line feed at the end.
+Hex64 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", max_length=64, description="lower-case hex SHA-256")]
 HashText = Annotated[str, Meta(extra_json_schema={"pattern": "^[0-9a-f]{64}$"})]
 """A hash in a stored entry: compared with the hash it must be, so its shape is not checked apart."""
-UuidText = Annotated[
-    str, Meta(pattern="^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$")
-]
-TimestampText = Annotated[
-    str, Meta(pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\\.[0-9]{6}Z$")
-]
+_UUID_V4: Final = "^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$"
+UuidText = Annotated[str, Meta(pattern=_UUID_V4, max_length=36)]
+_RFC_3339: Final = "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\\.[0-9]{6}Z$"
+TimestampText = Annotated[str, Meta(pattern=_RFC_3339, max_length=27)]
 Severity = Annotated[int, Meta(ge=0, le=10)]
 Count = Annotated[int, Meta(ge=0, le=canonical.INTEGER_MAX)]
 Score = Annotated[int, Meta(ge=0, le=10)] | Annotated[float, Meta(ge=0, le=10)]
@@ -104,8 +105,11 @@ PILLARS: Final[tuple[Pillar, ...]] = ("an_toan", "duong_dai", "tin_vao_so_lieu",
 Object = dict[str, Any]
 
 
-class Entry(Struct, frozen=True, forbid_unknown_fields=True):
-    """One entry of a log, exactly as stored. Shapes are checked when decoded, meanings by the verifier."""
+class Entry(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """One entry of a log, exactly as stored. Shapes are checked when decoded, meanings by the verifier.
+
+    Out of the garbage collector's sight (`gc=False`): JSON has no cycles, and tracking costs a fifth.
+    """
 
     action_hash: HashText
     action_payload: Object | None
@@ -149,7 +153,7 @@ class Entry(Struct, frozen=True, forbid_unknown_fields=True):
     timestamp: TimestampText
 
 
-class EntryDraft(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class EntryDraft(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """What a caller may say. The members after `replicas` are derived: stated, they must be right."""
 
     event_type: EventType
@@ -195,6 +199,9 @@ OBJECT_MEMBERS: Final = (
 )  # fmt: skip
 """Members (beside action_payload) that hold other values, and so need canonical spelling."""
 
+_NESTED_MEMBERS: Final = ("action_payload", "composite_score", *OBJECT_MEMBERS)
+_nested_members: Final = attrgetter(*_NESTED_MEMBERS)
+
 APPROVAL_MEMBERS: Final = ("signer", "signature", "timestamp")
 """What every received approval says at least."""
 
@@ -204,39 +211,41 @@ _PLACE: Final = re.compile(r"(?s)(.*) - at (?:`key` in )?`(.*)`$")
 _UNKNOWN: Final = re.compile(r"(?s)Object (?:contains unknown|missing required) field `(.*?)`")
 
 
-def parse_draft(members: dict[str, Any]) -> EntryDraft:
-    """A typed draft from plain members. Raises MalformedEntryError naming the member."""
+def parse_draft(members: Mapping[str, Any] | EntryDraft) -> EntryDraft:
+    """A typed draft from plain members, or from a draft made by hand, which nobody checked yet.
+
+    Raises MalformedEntryError naming the member.
+    """
+    if isinstance(members, EntryDraft):
+        given = ((name, getattr(members, name)) for name in members.__struct_fields__)
+        members = {name: value for name, value in given if value is not UNSET}
     try:
         draft = msgspec.convert(members, EntryDraft)
     except msgspec.ValidationError as error:
         raise _malformed("draft", str(error)) from None
     except RecursionError:
         raise MalformedEntryError("draft is nested too deep", member="") from None
-    for index, proof in enumerate(draft.provided_proofs):
-        check_proof(proof, f"provided_proofs[{index}]")
-    for index, approval in enumerate(draft.received_approvals):
-        check_approval(approval, f"received_approvals[{index}]")
+    _check_proofs_and_approvals("draft", draft)
     return draft
 
 
-def check_proof(proof: Object, member: str) -> None:
-    """Raises MalformedEntryError unless the proof says its `type` (string) and `valid` (boolean)."""
-    for name, kind in (("type", str), ("valid", bool)):
-        if type(proof.get(name)) is not kind:
-            raise MalformedEntryError(
-                f"{member}.{name}: expected {kind.__name__}, got {type(proof.get(name)).__name__}",
-                member=f"{member}.{name}",
-            )
+def _check_proofs_and_approvals(what: str, facts: EntryDraft | Entry) -> None:
+    """A proof says its `type` (string) and `valid` (boolean), an approval who signed what and when."""
+    for index, proof in enumerate(facts.provided_proofs):
+        for name, kind in (("type", str), ("valid", bool)):
+            if type(proof.get(name)) is not kind:
+                member = f"provided_proofs[{index}].{name}"
+                got = type(proof[name]).__name__ if name in proof else "nothing"
+                reason = f"expected {kind.__name__}, got {got}"
+                raise MalformedEntryError(f"{what}: {member}: {reason}", member=member)
+    for index, approval in enumerate(facts.received_approvals):
+        for name in APPROVAL_MEMBERS:
+            if name not in approval:
+                member = f"received_approvals[{index}].{name}"
+                raise MalformedEntryError(f"{what}: {member}: is missing", member=member)
 
 
-def check_approval(approval: dict[str, str], member: str) -> None:
-    """Raises MalformedEntryError unless the approval names signer, signature and timestamp."""
-    for name in APPROVAL_MEMBERS:
-        if name not in approval:
-            raise MalformedEntryError(f"{member}.{name} is missing", member=f"{member}.{name}")
-
-
-def encode_member(name: str, value: Any) -> bytes:
+def encode_member(name: str, value: Any, what: str = "draft") -> bytes:
     """Canonical bytes of one member of an entry. Raises MalformedEntryError naming the member."""
     try:
         return canonical.encode(value, depth=2)
@@ -244,7 +253,7 @@ def encode_member(name: str, value: Any) -> bytes:
         inner: str = error.evidence().get("member") or ""
         path = name + (inner if inner.startswith("[") else f".{inner}" if inner else "")
         reason = str(error).removeprefix(f"{inner or 'the value'}: ")
-        raise MalformedEntryError(f"draft: {path}: {reason}", member=path) from None
+        raise MalformedEntryError(f"{what}: {path}: {reason}", member=path) from None
 
 
 def encode_members(members: dict[str, Any]) -> dict[str, msgspec.Raw]:
@@ -266,7 +275,18 @@ def encode_entry(entry: Entry) -> bytes:
 def preimage(entry: Entry) -> bytes:
     """What `entry_hash` is the SHA-256 of: the canonical entry without the three members it cannot cover."""
     bare = msgspec.structs.replace(entry, action_payload=UNSET, entry_hash=UNSET, hsm_signature=UNSET)
-    return _encoder.encode(bare)
+    return _encoder.encode(_spelled(bare))
+
+
+def _spelled(entry: Entry) -> Entry:
+    """What to encode for `entry`: itself, or a copy whose members are spelled where msgspec would err."""
+    # All stand at level 2, in the list as in the entry. 0.0 is as empty as it is misspelled.
+    if canonical.is_canonical([value for value in _nested_members(entry) if value or value == 0]):
+        return entry
+    members = zip(_NESTED_MEMBERS, _nested_members(entry), strict=True)
+    given = [(name, value) for name, value in members if value is not UNSET]
+    spelled = {name: msgspec.Raw(encode_member(name, value, "entry")) for name, value in given}
+    return msgspec.structs.replace(entry, **spelled)
 
 
 def decode_line(line: bytes) -> Entry:
@@ -275,13 +295,15 @@ def decode_line(line: bytes) -> Entry:
     Raises MalformedEntryError. `check_canonical` says whether it is the one spelling.
     """
     try:
-        return _decoder.decode(line)
+        entry = _decoder.decode(line)
     except msgspec.DecodeError as error:
         raise _malformed("entry", str(error)) from None
-    except UnicodeDecodeError as error:
-        raise MalformedEntryError(f"entry: byte {error.start} is not UTF-8", member="") from None
+    except UnicodeDecodeError:
+        raise MalformedEntryError("entry is not UTF-8", member="") from None
     except RecursionError:
         raise MalformedEntryError("entry is nested too deep", member="") from None
+    _check_proofs_and_approvals("entry", entry)
+    return entry
 
 
 def check_canonical(entry: Entry, line: bytes) -> None:
@@ -289,16 +311,11 @@ def check_canonical(entry: Entry, line: bytes) -> None:
 
     Covers spelling, member order, duplicate members, numbers, nesting and both size limits.
     """
-    parts = [value for name in OBJECT_MEMBERS if (value := getattr(entry, name))]
-    if entry.composite_score is not None:
-        parts.append(entry.composite_score)
-    if entry.action_payload:
-        parts.append(entry.action_payload)
-    # All parts stand at level 2; the list they are inspected in stands for the entry itself.
-    if encode_entry(entry) != line or not canonical.is_canonical(parts):
+    if encode_entry(_spelled(entry)) != line:
         raise MalformedEntryError("entry is not in canonical form", member="")
-    payload_size = len(canonical.encode(entry.action_payload)) if len(line) > ENTRY_SIZE_MAX_BYTES else 0
-    check_sizes(payload_size, len(line) - payload_size)
+    if len(line) > ENTRY_SIZE_MAX_BYTES:
+        payload_size = len(canonical.encode(entry.action_payload))
+        check_sizes(payload_size, len(line) - payload_size - len('"action_payload":,'))
 
 
 def check_sizes(payload_size_bytes: int, rest_size_bytes: int) -> None:
@@ -317,7 +334,7 @@ def check_sizes(payload_size_bytes: int, rest_size_bytes: int) -> None:
 
 def payload_hash(entry: Entry) -> str:
     """What `action_hash` must be, for an entry that passed `check_canonical` and has its payload."""
-    return hex_hash(_encoder.encode(entry.action_payload))
+    return hex_hash(canonical.encode(entry.action_payload))
 
 
 def entry_hash(entry: Entry) -> str:
@@ -364,5 +381,5 @@ def _malformed(what: str, reason: str) -> MalformedEntryError:
             else "is missing" if "missing" in reason else "is not a member of an entry"
         )  # fmt: skip
     else:
-        reason = reason[:1].lower() + reason[1:]
+        reason = reason if reason.startswith("JSON") else reason[:1].lower() + reason[1:]
     return MalformedEntryError(f"{what}: {path}: {reason}" if path else f"{what}: {reason}", member=path)
