@@ -26,7 +26,14 @@ from msgspec import Struct
 from attestlog.core.entry import LINE_SIZE_MAX_BYTES, Entry, decode_line
 from attestlog.core.genesis import Genesis, parse_genesis
 from attestlog.errors import CorruptError, DeniedError, MalformedEntryError, NotFoundError, StorageError
-from attestlog.storage.layout import CONFIG_FILE, ENTRIES_DIR, LogConfig, list_segments, parse_config
+from attestlog.storage.layout import (
+    CONFIG_FILE,
+    ENTRIES_DIR,
+    LogConfig,
+    list_segments,
+    parse_config,
+    segment_name,
+)
 
 FOLLOW_POLL_S: Final = 0.25
 """How often `follow` looks for new lines: soon enough for a person watching, idle enough to leave running."""
@@ -174,11 +181,16 @@ class LogReader:
 
     def read_at(self, segment: int, offset: int, size_bytes: int) -> bytes:
         """The bytes at a place that `located_lines` gave before; fewer if the file has become shorter."""
-        path = dict(self.segments()).get(segment)
-        if path is None:
-            return b""
-        with _opened(path) as file:
-            return os.pread(file.fileno(), size_bytes, offset)
+        path = self.root / ENTRIES_DIR / segment_name(segment)
+        with _reading(path):
+            try:
+                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                return b""
+            try:
+                return os.pread(descriptor, size_bytes, offset)
+            finally:
+                os.close(descriptor)
 
     def _segment_lines(self, first: int, path: Path, start: int, is_last: bool) -> Iterator[LocatedLine]:
         with _opened(path) as file:

@@ -1,0 +1,29 @@
+"""Asking a log: filters, pages, figures, over an index that is derived and never trusted.
+
+    filter.py     what can be asked, compiled; judges every entry that is returned
+    glob.py       globs over names
+    words.py      what text search takes for a word
+    database.py   the SQLite file: places, opening, tables
+    index.py      catching up with the log, making anew what does not fit it
+    search.py     from a filter to entries, page by page
+    stats.py      figures
+
+Loads sqlite3, so `import attestlog` does not load this.
+"""
+
+from attestlog.query.database import Place
+from attestlog.query.filter import Filter, parse_condition, parse_filter, parse_moment
+from attestlog.query.index import Index
+from attestlog.query.search import Page, query_log, query_page
+
+__all__ = [
+    "Filter",
+    "Index",
+    "Page",
+    "Place",
+    "parse_condition",
+    "parse_filter",
+    "parse_moment",
+    "query_log",
+    "query_page",
+]
