@@ -1,0 +1,102 @@
+"""`attestlog append`: one entry from options, or many from JSON lines."""
+# ruff: noqa: ARG001 - the options that are members are read from the context, by the members' names
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+import typer
+
+from attestlog.cli import options
+from attestlog.cli.drafts import draft_from_options, parse_chunk, read_chunks
+from attestlog.cli.opening import open_log
+from attestlog.cli.options import choice, flag, json, text
+from attestlog.cli.output import Output, notice
+from attestlog.cli.verbs import example, new_app
+from attestlog.core.entry import ActorType, EventCategory, EventType, ExecutionStatus
+from attestlog.log import Log, Receipt
+
+app = new_app()
+_EXAMPLE = example(
+    "attestlog append audit --event-type ACTION --action-type deploy --actor-id agent-7 \\",
+    '    --actor-type AUTONOMOUS_AGENT --payload \'{"commit": "372b274"}\'',
+    "jq -c . drafts.json | attestlog append audit -",
+)
+
+
+@app.command(epilog=_EXAMPLE)
+def append(
+    context: typer.Context,
+    log: options.LogArgument,
+    drafts: Annotated[
+        str | None, typer.Argument(metavar="[-|FILE]", help="Drafts, one JSON object a line.")
+    ] = None,
+    *,
+    event_type: Annotated[EventType | None, choice(EventType, "What happened.")] = None,
+    action_type: Annotated[str | None, text("What was attempted or executed.")] = None,
+    actor_id: Annotated[str | None, text("Who: an identity hash or public-key hash.")] = None,
+    actor_type: Annotated[ActorType | None, choice(ActorType, "[SYSTEM]")] = None,
+    event_category: Annotated[EventCategory | None, choice(EventCategory, "[NORMAL]")] = None,
+    severity: Annotated[int | None, text("0 to 10 [by category: 1, 4, 7, 10].", metavar="N")] = None,
+    execution_status: Annotated[ExecutionStatus | None, choice(ExecutionStatus, "[SUCCESS]")] = None,
+    action_payload: Annotated[str | None, json("Full details.", "--payload", "--action-payload")] = None,
+    actor_context: Annotated[str | None, json("Role, permissions, session, trace ids.")] = None,
+    system_state_snapshot: Annotated[str | None, json("Relevant state at the time.")] = None,
+    environment: Annotated[str | None, json("Added to what the log fills in itself.")] = None,
+    pillars_scores: Annotated[str | None, json('Such as {"an_toan": 9}; 0 to 10 each.')] = None,
+    result_data: Annotated[str | None, json("Output.")] = None,
+    error_details: Annotated[str | None, json("If it failed or was blocked.")] = None,
+    provided_proofs: Annotated[str | None, json("List of objects with type and valid.")] = None,
+    required_proofs: Annotated[list[str] | None, text("Proof type needed.", "--required-proof")] = None,
+    received_approvals: Annotated[str | None, json("List of signed approvals.")] = None,
+    required_approvals: Annotated[int | None, text("Approvals needed [0].", metavar="N")] = None,
+    dependencies: Annotated[list[str] | None, text("A related entry's id.", "--dependency")] = None,
+    conflicts_detected: Annotated[list[str] | None, text("A conflict (K = 0).", "--conflict")] = None,
+    rollback_available: Annotated[bool, flag("It can be undone.", "--rollback-available")] = False,
+    rollback_snapshot_hash: Annotated[str | None, text("SHA-256 of what to go back to.")] = None,
+    rollback_executed: Annotated[bool, flag("This undoes something.", "--rollback-executed")] = False,
+    signer: options.SignerOption = None,
+    checkpoint_signer: options.CheckpointSignerOption = None,
+    any_filesystem: options.AnyFilesystemOption = False,
+    as_json: options.JsonOption = False,
+) -> None:
+    """Append one entry from options, or every draft of JSON lines; a receipt means it is durable.
+
+    Lines from a pipe are committed together as they come. At a line that is no draft appending stops;
+    stderr says how many entries were appended before it.
+    """
+    out = Output(as_json)
+    draft = draft_from_options(context.params) if drafts is None else None
+    with open_log(
+        log, signer=signer, checkpoint_signer=checkpoint_signer, any_filesystem=any_filesystem
+    ) as opened:
+        if draft is not None:
+            _print(out, [opened.append(draft)])
+        elif drafts is not None:
+            _append_lines(out, opened, drafts)
+
+
+def _append_lines(out: Output, log: Log, source: str) -> None:
+    appended = 0
+    try:
+        for chunk in read_chunks(source):
+            receipts = log.append_many(parse_chunk(chunk))
+            appended += len(receipts)
+            _print(out, receipts)
+    except BaseException:
+        notice(f"{appended} entries were appended before this")
+        raise
+
+
+def _print(out: Output, receipts: Iterable[Receipt]) -> None:
+    for receipt in receipts:
+        members: dict[str, Any] = {name: getattr(receipt, name) for name in _MEMBERS}
+        if out.as_json:
+            out.emit("receipt", members)
+        else:
+            out.text(f"{receipt.sequence_number}  {receipt.entry_id}  {receipt.entry_hash}")
+    out.flush()
+
+
+_MEMBERS = ("sequence_number", "entry_id", "entry_hash", "timestamp")

@@ -1,0 +1,69 @@
+"""A log's identity and the keys there are, as `init` and `keys list` show them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from attestlog.core.note import format_vkey, parse_vkey
+from attestlog.errors import SignerError
+from attestlog.storage.reader import LogReader
+
+if TYPE_CHECKING:
+    from attestlog.core.genesis import Genesis
+
+
+def describe_log(path: str) -> dict[str, Any]:
+    """Origin, keys, settings and policy, and where log.toml says the private keys are."""
+    import msgspec
+
+    reader = LogReader(path)
+    genesis, config = reader.genesis(), reader.config()
+    return {
+        "path": str(reader.root.absolute()),
+        "origin": genesis.origin,
+        **describe_keys(genesis),
+        "signers": msgspec.to_builtins(config.signers),
+        "settings": msgspec.to_builtins(genesis.settings),
+        "policy": msgspec.to_builtins(genesis.policy),
+    }
+
+
+def describe_keys(genesis: Genesis) -> dict[str, Any]:
+    """The public keys that the genesis entry names."""
+    return {
+        "entry_keys": [
+            {"key_id": key_id, "algorithm": key.algorithm, "public_key": key.pem}
+            for key_id, key in genesis.entry_keys.items()
+        ],
+        "checkpoint_keys": [format_vkey(key) for key in genesis.checkpoint_keys],
+    }
+
+
+def list_key_files() -> Iterator[dict[str, Any]]:
+    """The key files where keys are kept; what cannot be opened says its `problem` instead of a key id."""
+    from attestlog.signers import file as key_files
+
+    for path in sorted(key_files.keys_dir().glob("*.pem")):
+        row: dict[str, Any] = {
+            "uri": f"{key_files.SCHEME}{path}",
+            "algorithm": None,
+            "key_id": None,
+            "problem": None,
+        }
+        try:
+            public = key_files.open_file_signer(row["uri"]).public_key
+            row |= {"algorithm": public.algorithm, "key_id": public.key_id}
+        except SignerError as error:
+            row["problem"] = "encrypted" if "needs_passphrase" in error.evidence() else str(error)
+        yield row
+
+
+def list_log_keys(log: str) -> Iterator[dict[str, Any]]:
+    """The public keys that a log's genesis entry names."""
+    described = describe_keys(LogReader(log).genesis())
+    for key in described["entry_keys"]:
+        yield {"signs": "entries", **key}
+    for vkey in described["checkpoint_keys"]:
+        key_id = parse_vkey(vkey).key_id.hex()
+        yield {"signs": "checkpoints", "algorithm": "Ed25519", "key_id": key_id, "vkey": vkey}

@@ -1,0 +1,117 @@
+"""Exit codes and hints: which failure ends a command how, and what the user may do about it.
+
+0    done; VERIFIED
+1    TAMPERED: something does not hold, or what was read back is damaged
+2    usage: the caller's mistake, nothing was done
+3    MALFORMED: not a log, an entry, a key or a setting
+4    UNKNOWN: could not be done or told (file, permission, disk, key, device, clock)
+5    TRUNCATED or FORKED: contradicts a remembered checkpoint, or the log's own
+6    INCOMPLETE: torn tail only
+7    an append's outcome is unknown: look before appending again
+70   a defect in attestlog itself
+130  interrupted (Ctrl-C); 141: the reader of stdout went away
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from attestlog import errors
+from attestlog.core.report import Verdict
+
+DONE, TAMPERED, USAGE, MALFORMED, UNKNOWN, CONTRADICTED, INCOMPLETE, UNCERTAIN = range(8)
+DEFECT: Final = 70
+"""EX_SOFTWARE of sysexits.h."""
+INTERRUPTED: Final = 128 + 2
+BROKEN_PIPE: Final = 128 + 13
+"""As a shell reports a program that SIGINT or SIGPIPE ended."""
+
+BY_VERDICT: Final = {
+    Verdict.VERIFIED: DONE,
+    Verdict.TAMPERED: TAMPERED,
+    Verdict.MALFORMED: MALFORMED,
+    Verdict.UNKNOWN: UNKNOWN,
+    Verdict.TRUNCATED: CONTRADICTED,
+    Verdict.FORKED: CONTRADICTED,
+    Verdict.INCOMPLETE: INCOMPLETE,
+}
+
+BY_ERROR: Final[dict[type[errors.AttestlogError], int]] = {
+    errors.MalformedError: MALFORMED,
+    errors.VerificationError: TAMPERED,
+    errors.ConsistencyError: CONTRADICTED,
+    errors.DerivedMemberError: USAGE,
+    errors.SignerError: UNKNOWN,
+    errors.StorageError: UNKNOWN,
+    errors.ExistsError: USAGE,
+    errors.CorruptError: TAMPERED,
+    errors.UncertainCommitError: UNCERTAIN,
+    errors.LogError: UNKNOWN,
+    errors.TooLargeError: USAGE,
+    errors.QueryError: USAGE,
+    errors.MissingExtraError: UNKNOWN,
+}
+"""By class; a class that is not here has its nearest ancestor's."""
+
+
+def exit_code(error: errors.AttestlogError) -> int:
+    """The exit code of the class, or of its nearest ancestor in the table."""
+    return next(BY_ERROR[kind] for kind in type(error).__mro__ if kind in BY_ERROR)
+
+
+def hint(error: errors.AttestlogError) -> str | None:
+    """What the user may do about it, or None where the message says all there is."""
+    known = error.evidence()
+    for kind in type(error).__mro__:
+        if kind in _HINTS:
+            advice = _HINTS[kind]
+            return advice(known) if callable(advice) else advice
+    return None
+
+
+def usage_hint(error: Exception) -> str:
+    """Where the usage is described."""
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "attestlog"
+    return f"{path} --help"
+
+
+def _key_file(known: dict[str, Any]) -> str:
+    if known.get("needs_passphrase"):
+        return "set ATTESTLOG_PASSPHRASE, or run it where a terminal can ask"
+    if "mode" in known:
+        return f"if nobody else can have read it: chmod 600 {known['path']}; otherwise make a new key"
+    return "the signer URIs of a log stand in its log.toml; --signer and --checkpoint-signer name others"
+
+
+def _corrupt(known: dict[str, Any]) -> str:
+    return {
+        "tree": "attestlog repair LOG makes the tree again from the entries",
+        "config": "attestlog repair LOG makes log.toml again from the first entry",
+        "checkpoint": "attestlog verify LOG says what still holds; restore the checkpoint from a copy",
+    }.get(
+        known.get("repair", ""),
+        "attestlog verify LOG says what still holds, attestlog repair LOG what can be done",
+    )
+
+
+_HINTS: Final[dict[type[errors.AttestlogError], str | Callable[[dict[str, Any]], str | None]]] = {
+    errors.KeyFileError: _key_file,
+    errors.SignerError: "nothing was written; --signer names another key than log.toml does",
+    errors.MalformedConfigError: "attestlog init --help describes origins, signers and settings",
+    errors.DerivedMemberError: "leave the member out, and the log derives it",
+    errors.ConsistencyError: "the log no longer continues what it signed before: keep a copy of it as it is",
+    errors.NotFoundError: lambda known: (
+        None if "sequence_number" in known else "attestlog init LOG --origin NAME makes a log"
+    ),
+    errors.ExistsError: "nothing is ever overwritten: choose another place",
+    errors.DeniedError: "the log's directory must be readable, and for appending writable, by this user",
+    errors.FullError: "nothing was written; make room and append again",
+    errors.BusyError: "nothing was written; see who holds the log's lock file, or try again",
+    errors.FilesystemError: "put the log on a local disk; --any-filesystem is for one known to keep its word",
+    errors.CorruptError: _corrupt,
+    errors.UncertainCommitError: "look with attestlog tail LOG before appending the same again",
+    errors.ClockError: "set the clock right (attestlog doctor shows it); nothing was written",
+    errors.QueryError: "attestlog query --help describes the filters",
+}

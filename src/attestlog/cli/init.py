@@ -1,0 +1,73 @@
+"""`attestlog init`: a new log."""
+
+from __future__ import annotations
+
+import shlex
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from attestlog.cli.opening import ask_passphrase
+from attestlog.cli.options import AnyFilesystemOption, JsonOption, LogArgument, flag, text
+from attestlog.cli.output import Output
+from attestlog.cli.verbs import UsageError, example, new_app
+
+app = new_app()
+
+
+@app.command(epilog=example("attestlog init audit --origin example.com/agents"))
+def init(
+    log: LogArgument,
+    *,
+    origin: Annotated[str, text("The log's name for good: a URL without scheme.", metavar="NAME")],
+    signer: Annotated[str | None, text("Signs entries: file:PATH, made if not there.", metavar="URI")] = None,
+    checkpoint_signer: Annotated[str | None, text("Signs checkpoints (Ed25519).", metavar="URI")] = None,
+    algorithm: Annotated[str, text("Of a new entry key; or Ed25519.", metavar="NAME")] = "ECDSA-P256-SHA256",
+    batch: Annotated[bool, typer.Option(help="One signature for all entries committed together.")] = True,
+    policy: Annotated[
+        Path | None, text("weights, safety_floor, floor_per_pillar.", metavar="FILE.toml")
+    ] = None,
+    erasable_payloads: Annotated[
+        bool, flag("Salt payloads, so that they can be erased later.", "--erasable-payloads")
+    ] = False,
+    any_filesystem: AnyFilesystemOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a new log.
+
+    Without --signer, key files are made where keys are kept (attestlog keys list shows them); if
+    ATTESTLOG_PASSPHRASE is set, they are encrypted with it.
+    """
+    from attestlog.cli.describing import describe_log
+    from attestlog.log import Log
+
+    Log.create(
+        log, origin=origin, signer=signer, checkpoint_signer=checkpoint_signer, algorithm=algorithm,
+        policy=_read_policy(policy), batch=batch, erasable_payloads=erasable_payloads,
+        passphrase=ask_passphrase, any_filesystem=any_filesystem,
+    ).close()  # fmt: skip
+    out, described = Output(as_json), describe_log(log)
+    out.emit("log", described) if as_json else _show(out, log, described)
+
+
+def _show(out: Output, log: str, described: dict[str, Any]) -> None:
+    (key,), (vkey,) = described["entry_keys"], described["checkpoint_keys"]
+    out.text("made log        ", (described["path"], "bold"))
+    out.text(f"origin          {described['origin']}")
+    out.text(f"entry key       {key['key_id']} ({key['algorithm']})")
+    out.text(f"  kept in       {described['signers']['entry']}")
+    out.text(f"checkpoint key  {vkey}")
+    out.text(f"  kept in       {described['signers']['checkpoint']}")
+    out.text(
+        "\nGive the checkpoint key to whoever will verify: with it they need not take the log's own word."
+    )
+    out.text((f"  attestlog verify {shlex.quote(log)} --trust {vkey}", "cyan"))
+
+
+def _read_policy(path: Path | None) -> dict[str, Any] | None:
+    try:
+        return None if path is None else tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: not TOML: {error}") from None

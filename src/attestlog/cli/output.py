@@ -1,0 +1,98 @@
+"""Stdout carries the result and nothing else; whatever else there is to say goes to stderr.
+
+What is shown may come from a log that an attacker wrote: no control character
+of it reaches a terminal (`printable`), in text. JSON escapes them by itself.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, TextIO
+
+import msgspec
+import typer
+
+Piece = str | tuple[str, str]
+"""Text, or (text, style); a style is a colour's name, perhaps after `bold`."""
+
+_encoder: Final = msgspec.json.Encoder(enc_hook=str)
+
+
+class Output:
+    """The result of one verb, as text for people or as JSON, one object a line."""
+
+    def __init__(self, as_json: bool) -> None:
+        self.as_json = as_json
+
+    def emit(self, kind: str, members: Mapping[str, Any]) -> None:
+        """One JSON object, with its `type`."""
+        self.raw(_encoder.encode({"type": kind, **members}) + b"\n")
+
+    def raw(self, data: bytes) -> None:
+        """Bytes as they are."""
+        sys.stdout.buffer.write(data)
+
+    def text(self, *pieces: Piece) -> None:
+        """One line of text."""
+        sys.stdout.write(styled(sys.stdout, *pieces) + "\n")
+
+    def table(self, headings: Sequence[str], rows: Sequence[Sequence[object]], right: str = "") -> None:
+        """Columns; those named in `right` (by heading, space-separated) are flushed right."""
+        from attestlog.cli.tables import print_table
+
+        print_table(headings, rows, right.split())
+
+    def flush(self) -> None:
+        """Let the reader of a pipe have what there is."""
+        sys.stdout.flush()
+
+
+def styled(stream: TextIO, *pieces: Piece) -> str:
+    """The pieces joined, made printable; coloured if `stream` is a terminal that wants colours."""
+    coloured = stream.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+    return "".join(_styled(piece, coloured) for piece in pieces)
+
+
+def _styled(piece: Piece, coloured: bool) -> str:
+    text, style = (piece, "") if isinstance(piece, str) else piece
+    if not coloured or not style:
+        return printable(text)
+    *bold, colour = style.split()
+    return typer.style(
+        printable(text), fg=colour if colour != "bold" else None, bold=bool(bold) or colour == "bold"
+    )
+
+
+def printable(text: str) -> str:
+    """`text` with every control, format and unpaired character spelled as an escape. Line ends stay."""
+    if text.isprintable():
+        return text
+    return "".join(
+        character if character.isprintable() or character == "\n" else ascii(character)[1:-1]
+        for character in text
+    )
+
+
+def notice(message: str) -> None:
+    """Something the user should know, on stderr."""
+    _say("note", "yellow", message)
+
+
+def failure(code: str, message: str, advice: str | None, evidence: Mapping[str, Any]) -> None:
+    """Why the command failed, on stderr, for people."""
+    del code, evidence
+    _say("error", "bold red", message)
+    if advice:
+        _say("hint", "cyan", advice)
+
+
+def json_failure(code: str, message: str, advice: str | None, evidence: Mapping[str, Any]) -> None:
+    """The same as one JSON object; still on stderr, because it is not the result."""
+    error = {"type": "error", "code": code, "message": message, "hint": advice, **evidence}
+    sys.stderr.write(_encoder.encode(error).decode() + "\n")
+
+
+def _say(what: str, style: str, message: str) -> None:
+    sys.stderr.write(styled(sys.stderr, "attestlog: ", (what, style), f": {message}") + "\n")
