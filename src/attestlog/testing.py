@@ -1,0 +1,191 @@
+"""A kit for testing what writes logs: a clock you turn, keys without files, signers that fail, one oracle.
+
+    signer, check_signer = MemorySigner(), MemorySigner("Ed25519")
+    log = attestlog.create(path, origin="example.com/test", signer=signer, checkpoint_signer=check_signer)
+    receipt = log.append(...)
+    check_log(path, acknowledged=[receipt])
+
+Not for production: a MemorySigner's key is gone with its process.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Final
+
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
+
+from attestlog.core.checkpoint import open_checkpoint
+from attestlog.core.entry import Entry, check_canonical, decode_line, entry_hash, payload_hash
+from attestlog.core.genesis import Genesis, parse_genesis
+from attestlog.core.hashes import GENESIS_PREV_HASH, leaf_hash
+from attestlog.core.merkle import TILE_HEIGHT, Grown, Span
+from attestlog.core.signature import ECDSA_P256, PublicKey, public_key, verify_entry_signature
+from attestlog.errors import SignerError
+from attestlog.log import Receipt
+from attestlog.signers import Passphrase, Signer, register_scheme
+from attestlog.signers.file import PrivateKey, make_key
+from attestlog.storage.layout import CHECKPOINT_FILE, TREE_DIR, tree_path
+from attestlog.storage.reader import LogReader
+
+START_US: Final = 1_761_825_600_000_000
+"""Where a ManualClock starts: 2025-10-30T12:00:00Z."""
+
+MEMORY_SCHEME: Final = "memory"
+
+
+class ManualClock:
+    """A clock that stands still until it is turned."""
+
+    def __init__(self, now_us: int = START_US) -> None:
+        self.now_us = now_us
+
+    def __call__(self) -> int:
+        return self.now_us
+
+    def advance(self, seconds: float) -> None:
+        """Forward, or back if negative."""
+        self.now_us += round(seconds * 1_000_000)
+
+
+class MemorySigner:
+    """A key in memory. `attestlog.open` finds it again by its `memory:` URI for as long as the process lives."""
+
+    def __init__(self, algorithm: str = ECDSA_P256, *, key: PrivateKey | None = None) -> None:
+        self._key: PrivateKey | None = key or make_key(algorithm)
+        self._public_key = public_key(self._key.public_key())
+        _memory_keys[self.uri] = self._key
+
+    def __repr__(self) -> str:
+        return f"MemorySigner({self.uri!r})"
+
+    @property
+    def public_key(self) -> PublicKey:
+        """The key's public half."""
+        return self._public_key
+
+    @property
+    def uri(self) -> str:
+        """`memory:` and the key id."""
+        return f"{MEMORY_SCHEME}:{self._public_key.key_id}"
+
+    def sign(self, message: bytes) -> bytes:
+        """As any signer. Raises SignerError after `close`."""
+        key = self._key
+        if key is None:
+            raise SignerError(f"signer {self.uri} is closed")
+        return key.sign(message) if isinstance(key, Ed25519PrivateKey) else key.sign(message, ECDSA(SHA256()))
+
+    def close(self) -> None:
+        """Forget the key."""
+        self._key = None
+
+
+class FaultSigner:
+    """Signs as `inner` does until told otherwise: `answer` replaces `sign`, `gate` holds it back."""
+
+    def __init__(self, inner: Signer) -> None:
+        self.inner = inner
+        self.answer: Callable[[bytes], bytes] | None = None
+        """Called instead of the key; it may raise, or return what no key would."""
+        self.gate = threading.Event()
+        """Signing waits until this is set; it is, at first."""
+        self.gate.set()
+        self.reached = threading.Event()
+        """Set once signing was asked for."""
+        self.calls = 0
+
+    @property
+    def public_key(self) -> PublicKey:
+        """The inner signer's."""
+        return self.inner.public_key
+
+    @property
+    def uri(self) -> str:
+        """The inner signer's."""
+        return self.inner.uri
+
+    def sign(self, message: bytes) -> bytes:
+        """What `answer` makes of it, else the inner signer's signature."""
+        self.calls += 1
+        self.reached.set()
+        self.gate.wait()
+        return self.answer(message) if self.answer is not None else self.inner.sign(message)
+
+    def close(self) -> None:
+        """Close the inner signer."""
+        self.inner.close()
+
+
+def check_log(path: Path | str, acknowledged: Iterable[Receipt | tuple[int, str]] = ()) -> list[Entry]:
+    """The oracle: re-read the log through public paths and assert that everything in it holds.
+
+    That is: spelling, hashes, chain, signatures, the stored tree, the checkpoint; and that every
+    acknowledged entry (a receipt, or its sequence number and entry hash) is there. Returns the entries.
+    """
+    root = Path(path)
+    lines = list(LogReader(root).lines())
+    entries = [decode_line(line) for line in lines]
+    genesis = parse_genesis(entries[0])
+    previous = GENESIS_PREV_HASH
+    for number, (entry, line) in enumerate(zip(entries, lines, strict=True)):
+        check_canonical(entry, line)
+        assert entry.sequence_number == number, f"entry {number} says it is {entry.sequence_number}"
+        assert entry.prev_entry_hash == previous, f"entry {number} does not follow the one before"
+        assert entry_hash(entry) == entry.entry_hash, f"entry {number} has another hash than it says"
+        assert payload_hash(entry) == entry.action_hash, f"entry {number} has another payload than it says"
+        assert not number or entry.timestamp >= entries[number - 1].timestamp, f"entry {number} is earlier"
+        _check_signature(genesis, entry)
+        previous = entry.entry_hash
+    assert len({entry.entry_id for entry in entries}) == len(entries), "an entry_id appears twice"
+    _check_tree(root, genesis, [leaf_hash(bytes.fromhex(entry.entry_hash)) for entry in entries])
+    for item in acknowledged:
+        number, digest = (item.sequence_number, item.entry_hash) if isinstance(item, Receipt) else item
+        assert number < len(entries), f"acknowledged entry {number} is not among the {len(entries)}"
+        assert entries[number].entry_hash == digest, f"entry {number} is not the one acknowledged"
+    return entries
+
+
+def _check_signature(genesis: Genesis, entry: Entry) -> None:
+    key = genesis.entry_keys[entry.signing_key_id]
+    verify_entry_signature(key, entry.signature_algorithm, entry.hsm_signature, entry.entry_hash)
+
+
+def _check_tree(root: Path, genesis: Genesis, leaves: list[bytes]) -> None:
+    """The stored hashes are those of a prefix of the entries, and the checkpoint covers no more than they do."""
+    grown: list[Grown] = []
+    Span().extended(leaves, grown)
+    hashes = {(0, index): leaf for index, leaf in enumerate(leaves)} | {(at[0], at[1]): at[2] for at in grown}
+    stored = tree_path(root, 0).stat().st_size // 32
+    for level in sorted(int(file.name) for file in (root / TREE_DIR).iterdir()):
+        data = tree_path(root, level).read_bytes()
+        held = [data[at : at + 32] for at in range(0, len(data) - 31, 32)]
+        assert len(held) == stored >> TILE_HEIGHT * level, (
+            f"tree level {level} has {len(held)} hashes of {stored}"
+        )
+        for index, node in enumerate(held):
+            assert hashes[level, index] == node, f"hash {index} of tree level {level} is wrong"
+    checkpoint = open_checkpoint((root / CHECKPOINT_FILE).read_bytes(), genesis.checkpoint_keys)
+    assert checkpoint.origin == genesis.origin
+    assert checkpoint.size <= stored <= len(leaves), (
+        f"{checkpoint.size} checkpointed, {stored} stored, {len(leaves)}"
+    )
+    assert Span().extended(leaves[: checkpoint.size]).root() == checkpoint.root, (
+        "the checkpoint signs another root"
+    )
+
+
+_memory_keys: Final[dict[str, PrivateKey]] = {}
+
+
+def _open_memory_signer(uri: str, passphrase: Passphrase | None) -> Signer:  # noqa: ARG001  every opener takes one
+    if uri not in _memory_keys:
+        raise SignerError(f"no key {uri} in this process")
+    return MemorySigner(key=_memory_keys[uri])
+
+
+register_scheme(MEMORY_SCHEME, _open_memory_signer)
