@@ -45,6 +45,7 @@ class ManualClock:
         self.now_us = now_us
 
     def __call__(self) -> int:
+        """Microseconds since 1970."""
         return self.now_us
 
     def advance(self, seconds: float) -> None:
@@ -53,7 +54,7 @@ class ManualClock:
 
 
 class MemorySigner:
-    """A key in memory. `attestlog.open` finds it again by its `memory:` URI for as long as the process lives."""
+    """A key in memory, found again by its `memory:` URI for as long as the process lives."""
 
     def __init__(self, algorithm: str = ECDSA_P256, *, key: PrivateKey | None = None) -> None:
         self._key: PrivateKey | None = key or make_key(algorithm)
@@ -156,7 +157,7 @@ def _check_signature(genesis: Genesis, entry: Entry) -> None:
 
 
 def _check_tree(root: Path, genesis: Genesis, leaves: list[bytes]) -> None:
-    """The stored hashes are those of a prefix of the entries, and the checkpoint covers no more than they do."""
+    """The stored hashes are those of a prefix of the entries; the checkpoint covers no more than they do."""
     grown: list[Grown] = []
     Span().extended(leaves, grown)
     hashes = {(0, index): leaf for index, leaf in enumerate(leaves)} | {(at[0], at[1]): at[2] for at in grown}
