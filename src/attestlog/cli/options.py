@@ -31,9 +31,9 @@ def text(description: str, *names: str, metavar: str = "TEXT") -> Any:
     return typer.Option(*names, help=description, show_default=False, metavar=metavar)
 
 
-def flag(description: str, name: str) -> Any:
+def flag(description: str, *names: str) -> Any:
     """An option that is there or not, with no `--no-` form."""
-    return typer.Option(name, help=description)
+    return typer.Option(*names, help=description)
 
 
 def choice(kind: type[StrEnum], description: str) -> Any:

@@ -66,13 +66,10 @@ def _styled(piece: Piece, coloured: bool) -> str:
 
 
 def printable(text: str) -> str:
-    """`text` with every control, format and unpaired character spelled as an escape. Line ends stay."""
+    """`text` with every control, format and unpaired character, line ends included, spelled as an escape."""
     if text.isprintable():
         return text
-    return "".join(
-        character if character.isprintable() or character == "\n" else ascii(character)[1:-1]
-        for character in text
-    )
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
 
 
 def notice(message: str) -> None:

@@ -32,5 +32,5 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[object]], right
 
 def _cell(value: object) -> Text:
     if isinstance(value, tuple):
-        return Text(printable(str(value[0])).replace("\n", "\\n"), style=value[1])
-    return Text(printable("–" if value is None else str(value)).replace("\n", "\\n"))
+        return Text(printable(str(value[0])), style=value[1])
+    return Text(printable("–" if value is None else str(value)))
