@@ -311,11 +311,30 @@ def check_canonical(entry: Entry, line: bytes) -> None:
 
     Covers spelling, member order, duplicate members, numbers, nesting and both size limits.
     """
-    if encode_entry(_spelled(entry)) != line:
+    _spelled_as(entry, line)
+
+
+def canonical_hashes(entry: Entry, line: bytes) -> tuple[str, str | None]:
+    """What `entry_hash` and `action_hash` must be (None without a payload), for whoever checks both.
+
+    Raises as `check_canonical`, and before anything is hashed; all three inspect the members once.
+    """
+    spelled = _spelled_as(entry, line)
+    bare = msgspec.structs.replace(spelled, action_payload=UNSET, entry_hash=UNSET, hsm_signature=UNSET)
+    has_payload = entry.action_payload is not None
+    action_hash = hex_hash(_encoder.encode(spelled.action_payload)) if has_payload else None
+    return hex_hash(_encoder.encode(bare)), action_hash
+
+
+def _spelled_as(entry: Entry, line: bytes) -> Entry:
+    """`_spelled(entry)`, if `line` is its encoding and within the limits."""
+    spelled = _spelled(entry)
+    if encode_entry(spelled) != line:
         raise MalformedEntryError("entry is not in canonical form", member="")
     if len(line) > ENTRY_SIZE_MAX_BYTES:
         payload_size = len(canonical.encode(entry.action_payload))
         check_sizes(payload_size, len(line) - payload_size - len('"action_payload":,'))
+    return spelled
 
 
 def check_sizes(payload_size_bytes: int, rest_size_bytes: int) -> None:
