@@ -37,6 +37,7 @@ from attestlog.errors import (
     SignatureInvalidError,
     SignerError,
 )
+from attestlog.ids import new_entry_id
 from attestlog.signers import Passphrase, Signer, open_signer
 from attestlog.signers import file as key_files
 from attestlog.storage.creation import check_free, create_directory
@@ -374,13 +375,6 @@ class Log:
 def system_clock() -> int:
     """Microseconds since 1970."""
     return time.time_ns() // 1_000
-
-
-def new_entry_id() -> str:
-    """A UUID v4; `uuid.uuid4` costs three times as much, on every append."""
-    digits = os.urandom(16).hex()
-    variant = "89ab"[int(digits[16], 16) & 3]
-    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
 
 
 def _one_draft(

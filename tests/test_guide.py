@@ -1,0 +1,39 @@
+"""README and the guides: every Python block runs, and prints what the page says it prints."""
+
+import contextlib
+import io
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = ["README.md", "docs/quickstart.md"]
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PRINTS = re.compile(r"\n\nprints\n\n\Z")
+
+
+def blocks(text: str) -> list[tuple[str, str, bool]]:
+    """(language, content, whether it is introduced by "prints") of each fenced block."""
+    return [(m[1], m[2], bool(PRINTS.search(text[: m.start()]))) for m in BLOCK.finditer(text)]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_python_blocks_run_and_print_what_the_page_says(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ATTESTLOG_HOME", str(tmp_path / "home"))
+    namespace: dict[str, object] = {}
+    printed = ""
+    ran = 0
+    for language, content, is_output in blocks((ROOT / page).read_text()):
+        if language == "python":
+            output = io.StringIO()
+            with contextlib.redirect_stdout(output):
+                exec(compile(content, page, "exec"), namespace)  # noqa: S102
+            printed = output.getvalue()
+            ran += 1
+        elif is_output:
+            assert printed == content
+    assert ran
