@@ -33,8 +33,8 @@ from attestlog.core.entry import (
 from attestlog.core.hashes import GENESIS_PREV_HASH, batch_message, hex_hash, leaf_hash
 from attestlog.core.merkle import Grown, Span, inclusion_paths
 from attestlog.core.policy import Policy, check_derived, contradiction, derive
-from attestlog.core.signature import BATCH_SUFFIX, ECDSA_P256, format_batch, format_plain
-from attestlog.errors import ClockError
+from attestlog.core.signature import BATCH_ENTRIES_MAX, BATCH_SUFFIX, ECDSA_P256, format_batch, format_plain
+from attestlog.errors import ClockError, MalformedEntryError
 
 CLOCK_TOLERANCE_S: Final = 60
 """How far the clock may step back before appending fails: NTP corrections and leap smears fit."""
@@ -95,13 +95,11 @@ def prepare(
     """
     derived = derive(policy, draft)
     check_derived(derived, draft)
-    spelled = encode_members(_nested_members(draft, salt))
+    spelled = _spell(draft, environment, replicas, salt)
     payload = spelled["action_payload"]
     action_hash = hex_hash(payload)
     if draft.action_hash not in (UNSET, action_hash):
         raise contradiction("action_hash", action_hash, draft.action_hash)
-    if draft.environment:
-        spelled["environment"] = Raw(encode_member("environment", {**environment, **draft.environment}))
     entry = _Entry(
         action_hash=action_hash,
         action_payload=UNSET,
@@ -110,12 +108,12 @@ def prepare(
         actor_id=draft.actor_id,
         actor_type=draft.actor_type,
         attribution=ATTRIBUTION,
-        composite_score=derived.composite_score,
+        composite_score=_score(derived.composite_score),
         conflicts_detected=spelled.get("conflicts_detected", _EMPTY_ARRAY),
         dependencies=draft.dependencies,
         entry_hash=UNSET,
         entry_id=entry_id,
-        environment=spelled.get("environment") or _encoded_environment(tuple(environment.items())),
+        environment=spelled["environment"],
         error_details=_object_or_null(draft.error_details, spelled.get("error_details")),
         event_category=draft.event_category,
         event_type=draft.event_type,
@@ -128,7 +126,7 @@ def prepare(
         provided_proofs=spelled.get("provided_proofs", _EMPTY_ARRAY),
         quorum_met=derived.quorum_met,
         received_approvals=spelled.get("received_approvals", _EMPTY_ARRAY),
-        replicas=Raw(encode_member("replicas", list(replicas))) if replicas else _EMPTY_ARRAY,
+        replicas=spelled.get("replicas", _EMPTY_ARRAY),
         required_approvals=draft.required_approvals,
         required_proofs=spelled.get("required_proofs", _EMPTY_ARRAY),
         result_data=_object_or_null(draft.result_data, spelled.get("result_data")),
@@ -144,8 +142,7 @@ def prepare(
         system_state_snapshot=spelled.get("system_state_snapshot", _EMPTY_OBJECT),
         timestamp="0000-00-00T00:00:00.000000Z",
     )
-    rest_size_bytes = sum(map(len, spelled.values())) - len(payload)
-    if rest_size_bytes + len(payload) > _SURELY_SMALL_BYTES:
+    if sum(map(len, spelled.values())) > _SURELY_SMALL_BYTES:
         check_sizes(len(payload), len(encode_entry(entry)) + _SEALED_EXTRA_BYTES)
     return Prepared(entry, payload)
 
@@ -157,15 +154,38 @@ _SURELY_SMALL_BYTES: Final = 32 << 10
 """Nested members below this leave room for every other member at its longest: no need to measure."""
 
 
-def _nested_members(draft: EntryDraft, salt: str | None) -> dict[str, Any]:
-    """The payload, and whatever else of the draft's nested members is not empty."""
-    payload = draft.action_payload if salt is None else {**draft.action_payload, "_salt": salt}
+def _spell(
+    draft: EntryDraft, environment: dict[str, str], replicas: Sequence[str], salt: str | None
+) -> dict[str, Raw]:
+    """The canonical bytes of the payload, the environment, and whatever nested member is not empty."""
+    if not (draft.actor_id.isascii() and draft.action_type.isascii()):
+        # A lone surrogate must be seen here: later it would fail everyone else in the batch.
+        encode_member("actor_id", draft.actor_id)
+        encode_member("action_type", draft.action_type)
+    payload = draft.action_payload
+    if salt is not None:
+        if "_salt" in payload:
+            raise MalformedEntryError(
+                "draft: action_payload._salt: is assigned by the log", member="action_payload._salt"
+            )
+        payload = {**payload, "_salt": salt}
     nested: dict[str, Any] = {"action_payload": payload}
     for name in OBJECT_MEMBERS:
         value = getattr(draft, name)
         if value:
             nested[name] = value
-    return nested
+    if draft.environment:
+        nested["environment"] = {**environment, **draft.environment}
+    if replicas:
+        nested["replicas"] = list(replicas)
+    spelled = encode_members(nested)
+    if not draft.environment:
+        spelled["environment"] = _encoded_environment(tuple(environment.items()))
+    return spelled
+
+
+def _score(composite: float | None) -> Raw:
+    return _NULL if composite is None else Raw(encode_member("composite_score", composite))
 
 
 def _object_or_null(value: object, spelled: Raw | None) -> Raw:
@@ -225,6 +245,9 @@ def plan_batch(
     """
     timestamp_us = monotonic_timestamp(head, now_us, clock_tolerance_s)
     timestamp = format_timestamp(timestamp_us)
+    if len(prepared) > BATCH_ENTRIES_MAX:
+        # Its signatures could not be verified: see `parse_signature`.
+        raise ValueError(f"a batch has {len(prepared)} entries, at most {BATCH_ENTRIES_MAX} fit")
     batched = batched and len(prepared) > 1
     name = algorithm + BATCH_SUFFIX if batched else algorithm
     previous, hashes, leaves = head.entry_hash, [], []
