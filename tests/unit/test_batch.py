@@ -2,6 +2,7 @@
 
 import json
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,11 +32,12 @@ from tests.unit.shapes import (
 from attestlog.core import batch
 from attestlog.core.batch import CLOCK_TOLERANCE_S, Head, Plan, monotonic_timestamp
 from attestlog.core.canonical import encode
-from attestlog.core.entry import ENTRY_SIZE_MAX_BYTES, parse_draft
+from attestlog.core.entry import ENTRY_SIZE_MAX_BYTES, EntryDraft, EventType, parse_draft
 from attestlog.core.hashes import EMPTY_ROOT, GENESIS_PREV_HASH, leaf_hash
 from attestlog.core.policy import Policy
 from attestlog.core.signature import BATCH_ENTRIES_MAX, public_key, verify_entry_signature
 from attestlog.errors import ClockError, DerivedMemberError, MalformedEntryError, TooLargeError
+from attestlog.log import Log
 
 SHORT: dict[str, Any] = {"event_type": "ACTION", "action_type": "x", "actor_id": "a"}
 FULL_SCORES = {"an_toan": 8, "duong_dai": 8, "tin_vao_so_lieu": 8, "han_che_rui_ro": 8}
@@ -309,3 +311,13 @@ def test_every_small_member_at_its_longest_needs_no_measuring() -> None:
     room = batch._SURELY_SMALL_BYTES - 100
     line = worst_seal(prepared({**longest, "actor_context": {"pad": "x" * room}}))
     assert rest_size(line) <= ENTRY_SIZE_MAX_BYTES
+
+
+def test_a_draft_made_by_hand_is_checked_before_it_is_appended(tmp_path: Path) -> None:
+    keys: dict[str, Any] = {n: f"file:{tmp_path / n}.pem" for n in ("signer", "checkpoint_signer")}
+    with Log.create(tmp_path / "log", origin="example.com/agents", **keys) as log:
+        good: Any = EntryDraft(event_type=EventType.ACTION, action_type="x", actor_id="a")
+        bad: Any = EntryDraft(event_type="BOGUS", action_type="x", actor_id="a")  # type: ignore[arg-type]
+        with pytest.raises(MalformedEntryError, match="event_type"):
+            log.append_many([good, bad])
+        assert log.append(good).sequence_number == 1

@@ -104,6 +104,7 @@ def test_event_shapes_round_trip(name: str) -> None:
     assert facts == shape
     assert entries.payload_hash(entry) == entry.action_hash
     assert entries.entry_hash(entry) == entry.entry_hash
+    assert entries.canonical_hashes(entry, line) == (entry.entry_hash, entry.action_hash)
     covered = {
         member: value
         for member, value in json.loads(line).items()
@@ -334,6 +335,7 @@ def test_awkward_spellings_are_stored_and_verify(member: str, value: Any) -> Non
     assert getattr(entry, member) == {"n": value}
     assert entries.payload_hash(entry) == entry.action_hash
     assert entries.entry_hash(entry) == entry.entry_hash
+    assert entries.canonical_hashes(entry, line) == (entry.entry_hash, entry.action_hash)
     erased = msgspec.structs.replace(entry, action_payload=None)
     assert entries.entry_hash(erased) == entry.entry_hash
 
@@ -353,6 +355,7 @@ def test_erased_payload_is_null_and_still_canonical() -> None:
     entry = read(erased)
     assert entry.action_payload is None
     assert entries.entry_hash(entry) == entry.entry_hash == read(line).entry_hash
+    assert entries.canonical_hashes(entry, erased) == (entry.entry_hash, None)
 
 
 LINE = sealed([VIOLATION], batched=False)[0]
