@@ -1,0 +1,22 @@
+"""The whole-log verifier for the embedded directory: trusts nothing of the writer, and imports nothing of it.
+
+    report = verify_log("audit", trust=["public.pem"])
+    report.verdict, report.findings
+
+What it reads, in order: entry 0, which says whose log this is and under which
+keys; what stands beside the entries (`beside`); what it remembers of this
+origin from before (`remember`); then every line, once, in chunks that several
+processes can share (`source`, `workers`). A chunk is one fold over lines
+(`scan`, `batches`), the chunks are joined in order (`walk`), relations between
+entries are settled (`relations`), and the whole is held against stored tree,
+checkpoint and memory (`stored`, `conclude`) and against the caller's own keys
+(`trust`). `findings` lists every code and what it amounts to.
+
+It goes on after a finding, from where the file says it is, so that one broken
+place gives one or two findings. Memory stays flat.
+"""
+
+from attestlog.audit.findings import FINDINGS, VERDICTS
+from attestlog.audit.verify import verify_log
+
+__all__ = ["FINDINGS", "VERDICTS", "verify_log"]

@@ -1,0 +1,107 @@
+"""Every code a finding of the whole-log verifier can have: what it means, and the verdict it amounts to.
+
+A code is stable once released. Under VERIFIED stand the notices: worth
+knowing, and no fault.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from attestlog.core.report import Finding, Verdict
+
+_BY_VERDICT: Final[dict[Verdict, dict[str, str]]] = {
+    Verdict.MALFORMED: {
+        "log.not_a_log": "the path is not the directory of a log",
+        "log.no_genesis": "entry 0 is missing or is not a genesis entry: nothing says whose log this is",
+    },
+    Verdict.TAMPERED: {
+        "entry.malformed": "bytes among the entries, or counted as entries before, are not an entry",
+        "entry.canonical": "an entry is not in canonical form (spelling, member order, duplicates, numbers)",
+        "entry.too_large": "an entry or its payload is over its size limit",
+        "entry.sequence": "a sequence number does not follow from the entry before",
+        "entry.chain": "prev_entry_hash is not the entry_hash of the entry before",
+        "entry.timestamp": "a timestamp is no real date, or is earlier than the entry before",
+        "entry.action_hash": "action_hash is not the hash of the payload",
+        "entry.entry_hash": "entry_hash is not the hash of the entry",
+        "entry.algorithm": "signature_algorithm is not the algorithm of the key",
+        "entry.signing_key": "signing_key_id names a key that is not in force",
+        "entry.signature_form": "hsm_signature is missing or is not of the form its algorithm asks for",
+        "entry.signature": "hsm_signature does not verify under the key in force",
+        "entry.batch": "an entry does not stand where its batch signature says",
+        "entry.derived": "a derived member is not what the policy in force derives",
+        "entry.payload_missing": "a payload is null and no later erase_payload entry accounts for it",
+        "segment.missing": "a segment file is missing",
+        "segment.stray": "a file among the segments is not one of this log's",
+        "segment.length": "a segment does not hold the entries its place calls for",
+        "config.missing": "log.toml is missing",
+        "config.malformed": "log.toml cannot be read as what it must be",
+        "config.origin": "log.toml names another origin than the genesis entry",
+        "config.settings": "log.toml has other settings than the genesis entry",
+        "checkpoint.missing": "the log has no checkpoint; every log has one from birth",
+        "checkpoint.malformed": "the checkpoint is not a signed checkpoint",
+        "checkpoint.signature": "the checkpoint is not signed by a checkpoint key of the genesis entry",
+        "checkpoint.origin": "the checkpoint is of another origin",
+        "checkpoint.root": "the root of the entries is not the one the log's own checkpoint signs",
+    },
+    Verdict.FORKED: {
+        "memory.genesis": "another log of this origin, with another genesis entry, is remembered",
+        "memory.root": "the root of the entries is not the one remembered at that size",
+        "trust.mismatch": "none of the keys or hashes asked for vouches for this log",
+    },
+    Verdict.TRUNCATED: {
+        "log.cut_batch": "the last batch is not all there, although it was committed",
+        "tree.longer": "the stored tree is longer than the entries: the tail was cut off",
+        "checkpoint.ahead": "the checkpoint covers more entries than there are",
+        "checkpoint.older": "the checkpoint is older than one remembered",
+        "memory.ahead": "more entries are remembered than there are",
+    },
+    Verdict.UNKNOWN: {
+        "log.missing": "there is nothing at the path",
+        "log.unreadable": "a file of the log could not be read",
+        "memory.unreadable": "what is remembered of this log could not be read",
+        "resume.tree": "cannot resume: the stored tree does not lead to the remembered root",
+    },
+    Verdict.INCOMPLETE: {
+        "log.torn_tail": "bytes after the last complete entry, never acknowledged",
+        "log.torn_batch": "the last batch is not all there and was never acknowledged",
+    },
+    Verdict.VERIFIED: {
+        "entry.dependency": "a dependency names no entry of this log",
+        "entry.dependencies_unread": "more dependencies were unresolved than are looked up",
+        "entry.proof_unchecked": "a proof that claims to be valid is of a type nothing here can check",
+        "log.future": "the last entry is dated after this machine's clock",
+        "log.busy": "the log stayed locked: the verifier looked without waiting for a commit to end",
+        "tree.stale": "stored hashes are missing or wrong; they are rebuilt from the entries",
+        "memory.not_saved": "this verification could not be remembered, or earlier ones not be looked for",
+    },
+}
+
+FINDINGS: Final[dict[str, str]] = {
+    code: meaning for codes in _BY_VERDICT.values() for code, meaning in codes.items()
+}
+"""Code → meaning, in one line."""
+
+VERDICTS: Final[dict[str, Verdict]] = {
+    code: verdict for verdict, codes in _BY_VERDICT.items() for code in codes
+}
+"""Code → the verdict that one such finding amounts to; VERIFIED marks a notice."""
+
+
+def finding(
+    code: str,
+    message: str,
+    sequence_number: int | None = None,
+    *,
+    expected: Any = None,
+    found: Any = None,
+) -> Finding:
+    """A finding whose verdict is that of its code."""
+    return Finding(
+        code=code,
+        message=message,
+        verdict=VERDICTS[code],
+        sequence_number=sequence_number,
+        expected=expected,
+        found=found,
+    )

@@ -1,0 +1,106 @@
+"""What entries say about other entries, which only the whole log can answer: erasures, dependencies.
+
+Also the tally of proofs nothing can check. Memory is bounded: a number of
+eight bytes for each erased payload, and a limit on ids that are looked for.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from attestlog.audit.findings import finding
+from attestlog.audit.scan import Scanned, count_proof
+from attestlog.audit.source import Chunk, read_lines
+from attestlog.core.report import Finding
+
+WANTED_MAX: Final = 100_000
+"""Entry ids looked for in one more pass over the log: about 20 MB."""
+
+
+class _Identity(Struct):
+    entry_id: str
+
+
+_decoder: Final = msgspec.json.Decoder(_Identity)
+
+
+class Relations:
+    """Gathers from each chunk, in order; answers at the end."""
+
+    def __init__(self) -> None:
+        self._erased = array("Q")
+        self._erasures = array("Q")
+        self._wanted: dict[str, int] = {}
+        self._unread = 0
+        self._neighbours: set[str] = set()
+        self._unchecked: dict[str, tuple[int, int]] = {}
+
+    def add(self, scanned: Scanned) -> None:
+        """Take in what a chunk says."""
+        self._erased.extend(scanned.erased)
+        self._erasures.extend(scanned.erasures)
+        for number, wanted in scanned.wanted:
+            if wanted in self._neighbours:
+                continue
+            if wanted in self._wanted or len(self._wanted) < WANTED_MAX:
+                self._wanted.setdefault(wanted, number)
+            else:
+                self._unread += 1
+        self._neighbours = set(scanned.last_ids)
+        for kind, (first, count) in scanned.unchecked_proofs.items():
+            count_proof(self._unchecked, kind, first, count)
+
+    def settle_erasures(self) -> tuple[int, list[Finding]]:
+        """How many payloads were erased by an entry that says so, and a finding for each that was not."""
+        accounted = set(self._erasures)
+        missing = [number for number in self._erased if number not in accounted]
+        found = [
+            finding(
+                "entry.payload_missing", "the payload is null and no erase_payload entry says why", number
+            )
+            for number in missing
+        ]
+        return len(self._erased) - len(missing), found
+
+    def settle_dependencies(
+        self, search: Callable[[frozenset[str]], Iterable[set[str]]]
+    ) -> Iterator[Finding]:
+        """Look for what is still wanted (`search` goes through the log) and say what was not found."""
+        if self._wanted:
+            for found in search(frozenset(self._wanted)):
+                for entry_id in found:
+                    self._wanted.pop(entry_id, None)
+        for entry_id, number in sorted(self._wanted.items(), key=lambda item: (item[1], item[0])):
+            yield finding(
+                "entry.dependency", f"depends on {entry_id}, no entry of this log", number, found=entry_id
+            )
+        if self._unread:
+            message = f"{self._unread} more dependencies were not looked up, {WANTED_MAX} are"
+            yield finding("entry.dependencies_unread", message, expected=WANTED_MAX, found=self._unread)
+
+    def unchecked_proofs(self) -> Iterator[Finding]:
+        """One notice for each type of proof that nothing here can check."""
+        for kind, (first, count) in self._unchecked.items():
+            message = f"{count} proofs of type {kind!r} claim to be valid and cannot be checked here"
+            yield finding("entry.proof_unchecked", message, first, found=kind)
+
+
+def find_ids(wanted: frozenset[str], chunk: Chunk) -> set[str]:
+    """Which of these entry ids are in the chunk; what cannot be read was reported before."""
+    found = set()
+    try:
+        for _, line, _ in read_lines(chunk):
+            try:
+                entry_id = _decoder.decode(line).entry_id
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                continue
+            if entry_id in wanted:
+                found.add(entry_id)
+    except OSError:
+        pass
+    return found

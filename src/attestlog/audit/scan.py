@@ -1,0 +1,428 @@
+"""One pass over lines: a State before, findings, leaves and a State after.
+
+The log is a fold of its lines over a State, so where the lines are cut into
+chunks changes nothing. A chunk can be scanned before the State it starts from
+is known: the first line then says what that State must have been (`assumed`),
+and whoever joins the chunks compares it with what it was, or scans again.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from msgspec import Struct, field
+
+from attestlog.audit.batches import OpenBatch, PendingEntry, read_position, settle
+from attestlog.audit.findings import finding
+from attestlog.audit.rules import Rules, read_rules
+from attestlog.audit.source import Chunk, read_lines
+from attestlog.core import entry as entries
+from attestlog.core.entry import Entry, EventType
+from attestlog.core.hashes import GENESIS_PREV_HASH, leaf_hash
+from attestlog.core.policy import Derived, derive, unverifiable_proofs
+from attestlog.core.report import Finding
+from attestlog.core.signature import BATCH_SUFFIX, verify_entry_signature
+from attestlog.errors import (
+    MalformedEntryError,
+    MalformedSignatureError,
+    SignatureInvalidError,
+    TooLargeError,
+)
+
+ERASE_ACTION_TYPE: Final = "erase_payload"
+
+NEIGHBOURS: Final = 1_024
+"""Entry ids a chunk hands to the next: what an entry depends on usually stands just before it."""
+
+PROOF_TYPES_MAX: Final = 256
+"""Unknown proof types told apart; a log that makes up one an entry must not fill memory."""
+
+_HASH: Final = re.compile(r"[0-9a-f]{64}")
+_NO_HASH: Final = bytes(32)
+
+
+class Run(Struct):
+    """Bytes in a row that are not entries, while it is open whether they are a torn tail or damage."""
+
+    position: int
+    """The sequence number due where they begin."""
+    previous: str | None
+    """entry_hash of the entry before."""
+    place: str
+    reason: str
+    lines: int = 0
+    """Those that have a line end."""
+    size_bytes: int = 0
+    batch_start: int | None = None
+    """Where the batch starts that reaches across them, when all valid entries after them are of that one."""
+
+
+class State(Struct):
+    """All that the next line is judged by."""
+
+    position: int = 0
+    """Sequence number due next."""
+    previous: str | None = GENESIS_PREV_HASH
+    """entry_hash of the entry before; None: not known, so the link is not judged."""
+    timestamp: str = ""
+    batch: OpenBatch | None = None
+    run: Run | None = None
+    is_synced: bool = True
+    """False after what could not be read: the next entry is taken for what it says it is."""
+
+    @property
+    def torn_batch_start(self) -> int | None:
+        """Where the batch starts that is not all there, if the log ends here."""
+        if self.run is not None and self.run.batch_start is not None:
+            return self.run.batch_start
+        return None if self.batch is None else self.batch.start
+
+
+class Scanned(Struct):
+    """What a chunk came to."""
+
+    state: State
+    assumed: State | None = None
+    """The State before, as the first line has it; None when that cannot be told."""
+    entries: int = 0
+    findings: list[Finding] = field(default_factory=list)
+    leaves: bytes = b""
+    """Leaf hashes, as far as the entries follow each other."""
+    is_contiguous: bool = True
+    """Whether the leaves are all its entries, and follow on the State before."""
+    before_batch: str | None = None
+    """The entry_hash before the last batch that starts in this chunk."""
+    key_ids: set[str] = field(default_factory=set)
+    erased: list[int] = field(default_factory=list)
+    """Sequence numbers of entries without their payload."""
+    erasures: list[int] = field(default_factory=list)
+    """Earlier sequence numbers that erase_payload entries name."""
+    unchecked_proofs: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Type → first sequence number, how many."""
+    wanted: list[tuple[int, str]] = field(default_factory=list)
+    """(sequence number, entry id it depends on) not found in the chunk."""
+    last_ids: list[str] = field(default_factory=list)
+    error: str | None = None
+    """Why the chunk could not be read to its end."""
+
+
+def scan(rules: Rules, chunk: Chunk, state: State | None = None) -> Scanned:
+    """Scan one chunk, from `state` or from what its first line says the state must have been."""
+    scanner = _Scanner(rules, chunk, state)
+    error = None
+    try:
+        for offset, line, after in read_lines(chunk):
+            if not scanner.add(offset, line, after):
+                return Scanned(State())
+    except OSError as problem:
+        error = str(problem)
+    return scanner.finish(error)
+
+
+def scan_ahead(genesis_line: bytes, chunk: Chunk) -> Scanned:
+    """`scan` before the state is known, for a worker process."""
+    return scan(read_rules(genesis_line), chunk)
+
+
+def follows(state: State, assumed: State) -> bool:
+    """Whether a chunk scanned from `assumed` is the one to be had from `state`."""
+    return (
+        state.is_synced
+        and state.run is None
+        and state.position == assumed.position
+        and state.previous == assumed.previous
+        and state.batch == assumed.batch
+        and state.timestamp <= assumed.timestamp
+    )
+
+
+class _Scanner:
+    def __init__(self, rules: Rules, chunk: Chunk, state: State | None) -> None:
+        self._rules, self._chunk = rules, chunk
+        self._state = state
+        self._result = Scanned(State())
+        self._ordinal = 0
+        self._findings: list[tuple[int, Finding]] = []
+        self._leaves: list[bytes] = []
+        self._ids: dict[str, None] = {}
+        self._pending: list[PendingEntry] = []
+        if state is not None:
+            self._enter(state)
+
+    def _enter(self, state: State) -> None:
+        self._position, self._previous = state.position, state.previous
+        self._timestamp, self._batch, self._run = state.timestamp, state.batch, state.run
+        self._is_synced = state.is_synced
+
+    def add(self, offset: int, line: bytes, after: int) -> bool:
+        """Judge one line. False when there is no state to judge it by, and it does not say one."""
+        text = line[:-1]
+        try:
+            if line[-1:] != b"\n":
+                raise MalformedEntryError(f"the line stops after {len(line)} bytes")
+            entry = entries.decode_line(text)
+        except MalformedEntryError as error:
+            if self._state is None:
+                return False
+            self._add_to_run(offset, line, after, str(error))
+            return True
+        if self._state is None and not self._assume(entry):
+            return False
+        self._ordinal += 1
+        is_next = self._check_link(entry)
+        self._check_timestamp(entry)
+        self._check_content(entry, text)
+        self._check_derived(entry)
+        digest = bytes.fromhex(entry.entry_hash) if _HASH.fullmatch(entry.entry_hash) else _NO_HASH
+        leaf = leaf_hash(digest)
+        if self._result.is_contiguous:
+            self._leaves.append(leaf)
+        self._check_signature(entry, digest, leaf, is_next)
+        self._remember_relations(entry)
+        self._position, self._previous = entry.sequence_number + 1, entry.entry_hash
+        return True
+
+    def finish(self, error: str | None) -> Scanned:
+        """The result, with findings in the order of the entries."""
+        result = self._result
+        if self._state is None:  # no line begins in the chunk
+            result.error = error
+            return result
+        self._settle()
+        self._findings.sort(key=lambda item: item[0])
+        result.findings = [found for _, found in self._findings]
+        result.assumed = self._state
+        result.entries = self._ordinal
+        result.leaves = b"".join(self._leaves)
+        result.wanted = [item for item in result.wanted if item[1] not in self._ids]
+        result.last_ids = list(self._ids)[-NEIGHBOURS:]
+        result.error = error
+        result.state = State(
+            self._position, self._previous, self._timestamp, self._batch, self._run, self._is_synced
+        )
+        return result
+
+    def _assume(self, entry: Entry) -> bool:
+        """Start from the state that this entry follows on, if it is what it says."""
+        batch = None
+        if entry.signature_algorithm.endswith(BATCH_SUFFIX):
+            batch = read_position(entry)
+            if batch is None:
+                return False
+            batch = batch if batch.index else None
+        self._state = State(entry.sequence_number, entry.prev_entry_hash, entry.timestamp, batch)
+        self._enter(self._state)
+        self._timestamp = ""  # so that the first one is judged as well
+        return True
+
+    def _find(
+        self, code: str, message: str, entry: Entry, *, expected: Any = None, found: Any = None
+    ) -> None:
+        number = entry.sequence_number
+        self._findings.append((self._ordinal, finding(code, message, number, expected=expected, found=found)))
+
+    # --- links ---
+
+    def _check_link(self, entry: Entry) -> bool:
+        """Whether the entry stands right after the one before; if not, the next is due after this one."""
+        number = entry.sequence_number
+        is_next = number == self._position and self._previous in (entry.prev_entry_hash, None)
+        if self._run is not None or not self._is_synced:
+            if self._run is not None:
+                self._close_run(entry)
+            self._is_synced = True
+            if not is_next:
+                self._result.is_contiguous = False
+            return is_next
+        if is_next:
+            return self._previous is not None
+        if number != self._position:
+            self._result.is_contiguous = False
+            self._find(
+                "entry.sequence", f"entry {number} stands where entry {self._position} is due", entry,
+                expected=self._position, found=number,
+            )  # fmt: skip
+        else:
+            self._find(
+                "entry.chain", "prev_entry_hash is not the hash of the entry before", entry,
+                expected=self._previous, found=entry.prev_entry_hash,
+            )  # fmt: skip
+        return False
+
+    def _add_to_run(self, offset: int, line: bytes, after: int, why: str) -> None:
+        if self._run is None:
+            place = f"{self._chunk.path.rpartition('/')[2]} byte {offset}"
+            self._run = Run(self._position, self._previous, place, why)
+        self._run.lines += line.endswith(b"\n") or after < self._chunk.end
+        self._run.size_bytes += after - offset
+
+    def _close_run(self, entry: Entry) -> None:
+        """An entry after bytes that are none: damage, unless all that follows is of a batch torn there."""
+        run = self._run
+        assert run is not None
+        batch = read_position(entry) if entry.signature_algorithm.endswith(BATCH_SUFFIX) else None
+        spans = batch is not None and batch.start <= run.position < entry.sequence_number
+        if batch is not None and spans and run.batch_start in (None, batch.start):
+            run.batch_start = batch.start
+            return
+        self._findings.append((self._ordinal, malformed_run(run)))
+        self._run = None
+
+    def _check_timestamp(self, entry: Entry) -> None:
+        text = entry.timestamp
+        if text == self._timestamp:
+            return
+        try:
+            entries.parse_timestamp(text)
+        except MalformedEntryError as error:
+            self._find("entry.timestamp", str(error), entry, found=text)
+            return
+        if text < self._timestamp:
+            self._find(
+                "entry.timestamp", f"timestamp {text} is earlier than the entry before", entry,
+                expected=self._timestamp, found=text,
+            )  # fmt: skip
+        self._timestamp = text
+
+    # --- the entry by itself ---
+
+    def _check_content(self, entry: Entry, text: bytes) -> None:
+        try:
+            entry_hash, action_hash = entries.canonical_hashes(entry, text)
+        except TooLargeError as error:
+            self._find(
+                "entry.too_large", str(error), entry, expected=error.size_bytes_max, found=error.size_bytes
+            )
+            return
+        except (MalformedEntryError, RecursionError) as error:
+            # Its hashes are not judged: of which spelling would they be?
+            self._find("entry.canonical", str(error) or "entry is nested too deep", entry)
+            return
+        if action_hash is None:
+            self._result.erased.append(entry.sequence_number)
+        elif action_hash != entry.action_hash:
+            self._find(
+                "entry.action_hash", "action_hash is not the hash of the payload", entry,
+                expected=action_hash, found=entry.action_hash,
+            )  # fmt: skip
+        if entry_hash != entry.entry_hash:
+            self._find(
+                "entry.entry_hash", "entry_hash is not the hash of the entry", entry,
+                expected=entry_hash, found=entry.entry_hash,
+            )  # fmt: skip
+
+    def _check_derived(self, entry: Entry) -> None:
+        number = entry.sequence_number
+        derived = derive(self._rules.policy(number), entry)
+        stated = (
+            entry.composite_score, entry.safety_floor_met, entry.k_state, entry.proofs_valid, entry.quorum_met
+        )  # fmt: skip
+        if derived != stated:
+            for member, expected, found in zip(Derived._fields, derived, stated, strict=True):
+                if expected != found:
+                    self._find(
+                        "entry.derived", f"{member} is not what the policy derives", entry,
+                        expected={member: expected}, found={member: found},
+                    )  # fmt: skip
+        if entry.provided_proofs:
+            for kind in unverifiable_proofs(entry):
+                count_proof(self._result.unchecked_proofs, kind, number, 1)
+
+    def _remember_relations(self, entry: Entry) -> None:
+        """What the entry says about others, which only the whole log can answer."""
+        number, result = entry.sequence_number, self._result
+        result.wanted.extend((number, wanted) for wanted in entry.dependencies if wanted not in self._ids)
+        self._ids[entry.entry_id] = None
+        if entry.event_type is EventType.CHANGE and entry.action_type == ERASE_ACTION_TYPE:
+            target = (entry.action_payload or {}).get("sequence_number")
+            if type(target) is int and 0 <= target < number:
+                result.erasures.append(target)
+
+    # --- signatures ---
+
+    def _check_signature(self, entry: Entry, digest: bytes, leaf: bytes, is_next: bool) -> None:
+        algorithm = entry.signature_algorithm
+        number = entry.sequence_number
+        key = self._rules.key(entry.signing_key_id, number)
+        if key is None:
+            self._find(
+                "entry.signing_key", "signing_key_id names no key in force", entry,
+                expected=self._rules.key_ids, found=entry.signing_key_id,
+            )  # fmt: skip
+        elif algorithm not in (key.algorithm, key.algorithm + BATCH_SUFFIX):
+            self._find(
+                "entry.algorithm", f"entry names {algorithm!r}, its key is {key.algorithm}", entry,
+                expected=key.algorithm, found=algorithm,
+            )  # fmt: skip
+            key = None
+        else:
+            self._result.key_ids.add(entry.signing_key_id)
+        if algorithm.endswith(BATCH_SUFFIX):
+            self._place_in_batch(entry, is_next)
+            if key is not None:
+                self._pending.append(
+                    PendingEntry(self._ordinal, number, entry.hsm_signature, algorithm, digest, leaf, key)
+                )
+            if self._batch is None:
+                self._settle()
+            return
+        self._leave_batch(entry, is_next)
+        if key is not None:
+            try:
+                verify_entry_signature(key, algorithm, entry.hsm_signature, digest.hex())
+            except MalformedSignatureError as error:
+                self._find("entry.signature_form", str(error), entry, found=entry.hsm_signature[:80])
+            except SignatureInvalidError as error:
+                self._find("entry.signature", str(error), entry)
+
+    def _place_in_batch(self, entry: Entry, is_next: bool) -> None:
+        """Keep count within the batch; a signature that cannot be read counts as the one due."""
+        batch = self._batch
+        if batch is not None and is_next and entry.hsm_signature.startswith(batch.due):
+            self._batch = batch.after()
+            return
+        stated = read_position(entry)
+        if is_next and stated is not None and (batch is not None or stated.index):
+            expected = f"{batch.index}/{batch.size}" if batch is not None else f"0/{stated.size}"
+            self._find(
+                "entry.batch", f"entry is {stated.index}/{stated.size} of its batch, {expected} is due",
+                entry, expected=expected, found=f"{stated.index}/{stated.size}",
+            )  # fmt: skip
+        if batch is not None and is_next and (stated is None or stated.signature == batch.signature):
+            self._batch = batch.after()
+            return
+        self._settle()
+        self._batch = stated and stated.after()
+        if stated is not None and not stated.index and is_next:
+            self._result.before_batch = entry.prev_entry_hash
+
+    def _leave_batch(self, entry: Entry, is_next: bool) -> None:
+        batch = self._batch
+        if batch is not None and is_next:
+            self._find(
+                "entry.batch", f"a batch of {batch.size} stops after {batch.index} entries", entry,
+                expected=f"{batch.index}/{batch.size}", found=entry.signature_algorithm,
+            )  # fmt: skip
+        self._batch = None
+        self._settle()
+
+    def _settle(self) -> None:
+        if self._pending:
+            self._findings.extend(settle(self._pending))
+            self._pending = []
+
+
+def malformed_run(run: Run) -> Finding:
+    """The finding for bytes among entries that are no entry."""
+    what = f"{run.size_bytes} bytes at {run.place} are not an entry: {run.reason}"
+    return finding("entry.malformed", what, run.position, found=run.reason)
+
+
+def count_proof(counts: dict[str, tuple[int, int]], kind: str, first: int, count: int) -> None:
+    """Add to the tally of a proof type, while there is room for types."""
+    known = counts.get(kind)
+    if known is not None:
+        counts[kind] = (known[0], known[1] + count)
+    elif len(counts) < PROOF_TYPES_MAX:
+        counts[kind] = (first, count)

@@ -1,0 +1,256 @@
+"""Reading a log's directory as a stranger: what is there at one moment, cut into chunks of whole lines.
+
+Only plain files are opened, never for writing, and nothing is read past the
+sizes seen at that moment: what is appended afterwards belongs to the next
+verification. It judges nothing.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from msgspec import Struct
+
+from attestlog.core.entry import LINE_SIZE_MAX_BYTES
+from attestlog.storage import layout
+
+LOCK_WAIT_S: Final = 5.0
+"""How long to wait for a commit to end: most take milliseconds; a slow signer must not stop an audit."""
+
+SMALL_FILE_SIZE_MAX_BYTES: Final = 2 << 20
+"""log.toml and the checkpoint are a few hundred bytes; this is over the limit of any note."""
+
+CHUNK_SIZE_MAX_BYTES: Final = 8 << 20
+"""Handed to a worker at once: thousands of entries, so that edges cost little; memory stays flat."""
+
+_CHUNK_SIZE_MIN_BYTES: Final = 256 << 10
+_BUFFER_BYTES: Final = 256 << 10
+_POLL_S: Final = 0.001
+_LEVEL: Final = re.compile(r"[0-9]|[1-9][0-9]")
+
+
+class Segment(Struct, frozen=True):
+    """A segment file: its first sequence number, and its size when the snapshot was taken."""
+
+    first: int
+    path: str
+    size_bytes: int
+
+
+class Snapshot(Struct):
+    """What was there. `files`: name → contents, None where there is no such file."""
+
+    segments: list[Segment]
+    strays: list[str]
+    tree: dict[int, int]
+    """Tile level → bytes of its file."""
+    files: dict[str, bytes | None]
+    unreadable: list[tuple[str, str]]
+    """(name, reason) of what is there and cannot be read."""
+    waited_in_vain: bool = False
+
+
+class Chunk(Struct, frozen=True):
+    """The lines of a segment that begin at bytes [start, stop); `end`: where the snapshot ends."""
+
+    first: int
+    path: str
+    start: int
+    stop: int
+    end: int
+
+
+def take_snapshot(root: Path) -> Snapshot:
+    """What the directory holds at a commit boundary. Raises OSError if it cannot be listed."""
+    snapshot = Snapshot([], [], {}, {}, [])
+    with _between_commits(root) as agreed:
+        snapshot.waited_in_vain = not agreed
+        # Entries last: where the lock cannot be had, they can then only be ahead of the rest, never behind.
+        for name in (layout.CHECKPOINT_FILE, layout.CONFIG_FILE):
+            try:
+                snapshot.files[name] = read_small_file(root / name)
+            except FileNotFoundError:
+                snapshot.files[name] = None
+            except OSError as error:
+                snapshot.unreadable.append((name, reason(error)))
+        _list_tree(root, snapshot)
+        _list_segments(root, snapshot)
+    return snapshot
+
+
+def reason(error: OSError) -> str:
+    """Why, in words, without the path."""
+    return error.strerror or str(error)
+
+
+def read_small_file(path: Path) -> bytes:
+    """Raises OSError, also for what is not a plain file."""
+    with open_plain(path) as file:
+        return file.read(SMALL_FILE_SIZE_MAX_BYTES)
+
+
+def open_plain(path: Path | str, buffering: int = _BUFFER_BYTES) -> BinaryIO:
+    """Opens a regular file for reading; a pipe or device would hang or never end. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(f"{path} is not a regular file")
+    return open(descriptor, "rb", buffering=buffering)  # noqa: PTH123 - a descriptor, not a path
+
+
+def first_line(segment: Segment) -> bytes:
+    """The first line without its line end; empty if there is no whole one. Raises OSError."""
+    with open_plain(segment.path) as file:
+        line = file.readline(min(LINE_SIZE_MAX_BYTES + 1, segment.size_bytes))
+    return line[:-1] if line.endswith(b"\n") else b""
+
+
+def cut_chunks(segments: list[Segment], chunk_size_bytes: int, offset: int = 0) -> Iterator[Chunk]:
+    """The chunks of these segments; of the first segment, from byte `offset` on."""
+    for segment in segments:
+        for start in range(offset, segment.size_bytes, chunk_size_bytes):
+            stop = min(start + chunk_size_bytes, segment.size_bytes)
+            yield Chunk(segment.first, segment.path, start, stop, segment.size_bytes)
+        offset = 0
+
+
+def chunk_size(total_bytes: int, workers: int) -> int:
+    """Small enough that no worker is left waiting at the end."""
+    return max(_CHUNK_SIZE_MIN_BYTES, min(CHUNK_SIZE_MAX_BYTES, total_bytes // (workers * 8)))
+
+
+def read_lines(chunk: Chunk) -> Iterator[tuple[int, bytes, int]]:
+    """(offset, line with its line end, offset of the next) of each line that begins in the chunk.
+
+    What is longer than any line may be comes as its first bytes, without line end.
+    Raises OSError, also when the file has become shorter than it was.
+    """
+    with open_plain(chunk.path) as file:
+        offset = chunk.start
+        if offset:
+            file.seek(offset - 1)
+            offset = _skip_line(file, offset - 1, chunk.stop)
+        while offset < chunk.stop:
+            limit = min(LINE_SIZE_MAX_BYTES + 1, chunk.end - offset)
+            line = file.readline(limit)
+            after = offset + len(line)
+            if line[-1:] != b"\n" and after < chunk.end:
+                if len(line) < limit:
+                    raise OSError(f"{chunk.path} became shorter while it was read")
+                after = _skip_line(file, after, chunk.end)
+            yield offset, line, after
+            offset = after
+
+
+def line_offset(segment: Segment, lines: int) -> int:
+    """Where the line after this many lines starts; the segment's end if there are fewer. Raises OSError."""
+    offset = 0
+    with open_plain(segment.path) as file:
+        while lines and offset < segment.size_bytes:
+            block = file.read(min(_BUFFER_BYTES, segment.size_bytes - offset))
+            if not block:
+                raise OSError(f"{segment.path} became shorter while it was read")
+            if block.count(b"\n") < lines:
+                lines -= block.count(b"\n")
+                offset += len(block)
+                continue
+            place = -1
+            for _ in range(lines):
+                place = block.index(b"\n", place + 1)
+            return offset + place + 1
+    return offset
+
+
+def _skip_line(file: BinaryIO, offset: int, limit: int) -> int:
+    """The offset after the next line end, or `limit` if there is none before it."""
+    while offset < limit:
+        piece = file.readline(min(_BUFFER_BYTES, limit - offset))
+        if not piece:
+            raise OSError(f"{file.name} became shorter while it was read")
+        offset += len(piece)
+        if piece.endswith(b"\n"):
+            break
+    return offset
+
+
+def _list_tree(root: Path, snapshot: Snapshot) -> None:
+    try:
+        for path in (root / layout.TREE_DIR).iterdir():
+            if _LEVEL.fullmatch(path.name):
+                snapshot.tree[int(path.name)] = _plain_size(path)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        snapshot.unreadable.append((layout.TREE_DIR, reason(error)))
+
+
+def _list_segments(root: Path, snapshot: Snapshot) -> None:
+    known = dict(layout.list_segments(root))
+    names = {path.name for path in known.values()}
+    for path in sorted((root / layout.ENTRIES_DIR).iterdir()):
+        if (
+            path.suffix == ".jsonl"
+            and path.name not in names
+            and not path.name.startswith(layout.TORN_PREFIX)
+        ):
+            snapshot.strays.append(path.name)
+    for first, path in sorted(known.items()):
+        try:
+            size_bytes = _plain_size(path)
+        except OSError:
+            size_bytes = 1  # trying to read it will say why it cannot be read
+        snapshot.segments.append(Segment(first, str(path), size_bytes))
+
+
+def _plain_size(path: Path) -> int:
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(f"{path} is not a regular file")
+    return status.st_size
+
+
+@contextmanager
+def _between_commits(root: Path) -> Iterator[bool]:
+    """Between commits. Yields whether that could be had in time; True where nothing can lock."""
+    with ExitStack() as stack:
+        yield _wait_for_commit(root, stack)
+
+
+def _wait_for_commit(root: Path, stack: ExitStack) -> bool:
+    deadline = time.monotonic() + LOCK_WAIT_S
+    try:
+        turnstile = _descriptor(root / layout.ENTRIES_DIR, stack)
+        lock = _descriptor(root / layout.LOCK_FILE, stack)
+        # Writers pass the turnstile before each lock: standing in it, one waits for one commit only.
+        agreed = take_lock(turnstile, fcntl.LOCK_EX, deadline) and take_lock(lock, fcntl.LOCK_SH, deadline)
+        fcntl.flock(turnstile, fcntl.LOCK_UN)
+    except OSError:
+        return True
+    return agreed
+
+
+def _descriptor(path: Path, stack: ExitStack) -> int:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    stack.callback(os.close, descriptor)
+    return descriptor
+
+
+def take_lock(descriptor: int, kind: int, deadline: float) -> bool:
+    """Whether the flock was taken before the deadline (time.monotonic). Raises OSError where none can be."""
+    while True:
+        try:
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(_POLL_S)
+        else:
+            return True

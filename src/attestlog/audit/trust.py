@@ -1,0 +1,57 @@
+"""Whom the caller trusts: keys and hashes, and whether they vouch for a log.
+
+Any one that vouches suffices. An entry key vouches when it is in the genesis
+entry and signed it; a checkpoint key when it is in the genesis entry and
+signed the checkpoint; a hash when it is the genesis entry's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from attestlog.audit.source import read_small_file, reason
+from attestlog.core.note import format_vkey, parse_vkey
+from attestlog.core.signature import load_public_key
+from attestlog.errors import MalformedConfigError, MalformedError, NotFoundError, StorageError
+
+_HASH: Final = re.compile(r"[0-9a-f]{64}")
+
+
+def parse_trust(items: Iterable[str | Path]) -> list[str]:
+    """Each item as an id: a vkey, or 64 hex digits (of an entry key or a genesis entry).
+
+    An item is one of these, PEM text, or the path of a file that holds a public key in PEM.
+    Raises MalformedConfigError for what is none of these, StorageError if a file cannot be read.
+    """
+    return [_parse(item) for item in items]
+
+
+def _parse(item: str | Path) -> str:
+    text = str(item).strip()
+    if _HASH.fullmatch(text):
+        return text
+    if text.startswith("-----BEGIN"):
+        return _key_id(text.encode(), "the PEM text")
+    try:
+        return format_vkey(parse_vkey(text))
+    except MalformedError:
+        pass
+    try:
+        data = read_small_file(Path(item))
+    except (FileNotFoundError, ValueError):
+        raise NotFoundError(
+            f"{text!r} is no key id, genesis hash or verifier key, and there is no such file", path=text
+        ) from None
+    except OSError as error:
+        raise StorageError(f"{text} cannot be read: {reason(error)}", path=text) from None
+    return _key_id(data, text)
+
+
+def _key_id(data: bytes, where: str) -> str:
+    try:
+        return load_public_key(data).key_id
+    except MalformedError as error:
+        raise MalformedConfigError(f"{where}: {error}") from None

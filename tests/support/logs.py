@@ -1,0 +1,209 @@
+"""Logs laid out by the core alone, without the writer, and the tools to forge them.
+
+    log = LogMaker(root); log.append(action(1), action(2)); log.lay_out()
+
+`lines` are the entries as they will be laid out; `reseal` gives a changed entry
+the hashes and signature that whoever holds the key could give it.
+"""
+
+import json
+import uuid
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, derive_private_key
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
+
+from attestlog.core import canonical
+from attestlog.core.batch import Head, plan_batch, prepare
+from attestlog.core.checkpoint import Checkpoint, sign_checkpoint
+from attestlog.core.entry import EntryDraft, parse_draft
+from attestlog.core.genesis import Genesis, Settings, Software, draft_genesis
+from attestlog.core.hashes import hex_hash, leaf_hash
+from attestlog.core.merkle import Grown, Span
+from attestlog.core.note import ED25519, VerifierKey, format_vkey
+from attestlog.core.policy import Policy
+from attestlog.core.signature import PublicKey, public_key
+from attestlog.storage import layout
+
+START_US = 1_761_825_600_000_000  # 2025-10-30T12:00:00Z
+ORIGIN = "example.com/made"
+
+
+class Key:
+    """A key that signs entries."""
+
+    def __init__(self, number: int = 1, algorithm: str = "P-256") -> None:
+        if algorithm == "P-256":
+            private = derive_private_key(number, SECP256R1())
+            self.sign: Callable[[bytes], bytes] = lambda message: private.sign(message, ECDSA(SHA256()))
+            self.public: PublicKey = public_key(private.public_key())
+        else:
+            edwards = Ed25519PrivateKey.from_private_bytes(number.to_bytes(32, "big"))
+            self.sign, self.public = edwards.sign, public_key(edwards.public_key())
+
+
+class CheckpointKey:
+    """A key that signs checkpoints."""
+
+    def __init__(self, number: int = 1, name: str = ORIGIN) -> None:
+        private = Ed25519PrivateKey.from_private_bytes(number.to_bytes(32, "little"))
+        self.sign = private.sign
+        self.verifier = VerifierKey(name, ED25519, private.public_key().public_bytes_raw())
+        self.vkey = format_vkey(self.verifier)
+
+
+class LogMaker:
+    """A log in memory, laid out in `root` on request. Each batch is a second after the last."""
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        origin: str = ORIGIN,
+        key: Key | None = None,
+        segment_entries: int = 65_536,
+        policy: Policy | None = None,
+        first_id: int = 0,
+    ) -> None:
+        self.root, self.origin, self.now_us = root, origin, START_US
+        self.key, self.checkpoint_key = key or Key(), CheckpointKey(name=origin)
+        self.settings = Settings(segment_entries=segment_entries)
+        self.policy = policy or Policy()
+        self.ids = first_id
+        self.head = Head()
+        self.lines: list[bytes] = []
+        self.genesis = Genesis(
+            origin,
+            {self.key.public.key_id: self.key.public},
+            [self.checkpoint_key.verifier],
+            self.policy,
+            self.settings,
+            Software("tests", "0"),
+        )
+        self._append([draft_genesis(self.genesis)], batched=False)
+
+    def append(self, *drafts: dict[str, Any], batched: bool = True) -> None:
+        """Signed together, or each alone."""
+        self._append([parse_draft(members) for members in drafts], batched=batched)
+
+    def entry(self, number: int) -> dict[str, Any]:
+        members: dict[str, Any] = json.loads(self.lines[number])
+        return members
+
+    def reseal(self, number: int, *, links: bool = True, key: Key | None = None, **changes: Any) -> None:
+        """Change members of an entry and give it true hashes and a true signature of its own.
+
+        `links`: do the same for every entry after it, so that the chain holds again.
+        """
+        for place in range(number, len(self.lines) if links else number + 1):
+            members = self.entry(place)
+            members.update(changes if place == number else {})
+            if place and links:
+                members["prev_entry_hash"] = self.entry(place - 1)["entry_hash"]
+            if members["action_payload"] is not None:
+                members["action_hash"] = hex_hash(canonical.encode(members["action_payload"]))
+            self.lines[place] = seal(members, key or self.key)
+
+    # --- the directory ---
+
+    def lay_out(self, *, size: int | None = None, tree_size: int | None = None) -> None:
+        """Everything; `size`: what the checkpoint covers, `tree_size`: what the stored tree does."""
+        self.write_entries()
+        self.write_tree(tree_size)
+        self.write_checkpoint(size)
+        self.write_config()
+        (self.root / layout.LOCK_FILE).touch()
+
+    def write_entries(self, tail: bytes = b"") -> None:
+        """Segment files with the lines, and bytes after them."""
+        folder = self.root / layout.ENTRIES_DIR
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in folder.iterdir():
+            path.unlink()
+        width = self.settings.segment_entries
+        for first in range(0, len(self.lines), width):
+            data = b"".join(line + b"\n" for line in self.lines[first : first + width])
+            (folder / layout.segment_name(first)).write_bytes(data)
+        if tail:
+            with max(folder.iterdir()).open("ab") as file:
+                file.write(tail)
+
+    def write_tree(self, size: int | None = None) -> None:
+        leaves = self.leaves()[:size]
+        grown: list[Grown] = []
+        Span().extended(leaves, grown)
+        levels = {0: leaves}
+        for level, _, node in grown:
+            levels.setdefault(level, []).append(node)
+        (self.root / layout.TREE_DIR).mkdir(parents=True, exist_ok=True)
+        for level, hashes in levels.items():
+            layout.tree_path(self.root, level).write_bytes(b"".join(hashes))
+
+    def write_checkpoint(self, size: int | None = None, key: CheckpointKey | None = None) -> None:
+        leaves = self.leaves()[:size]
+        checkpoint = Checkpoint(self.origin, len(leaves), Span().extended(leaves).root())
+        key = key or self.checkpoint_key
+        note = sign_checkpoint(checkpoint, [(key.verifier, key.sign)])
+        (self.root / layout.CHECKPOINT_FILE).write_bytes(note)
+
+    def write_config(self, **changes: Any) -> None:
+        signers = layout.Signers(entry="file:keys/entry.pem", checkpoint="file:keys/checkpoint.pem")
+        members = {"origin": self.origin, "settings": self.settings, "signers": signers, **changes}
+        (self.root / layout.CONFIG_FILE).write_text(layout.format_config(layout.LogConfig(**members)))
+
+    def leaves(self) -> list[bytes]:
+        return [leaf_hash(bytes.fromhex(json.loads(line)["entry_hash"])) for line in self.lines]
+
+    def segment(self, first: int = 0) -> Path:
+        return self.root / layout.ENTRIES_DIR / layout.segment_name(first)
+
+    def _append(self, drafts: Sequence[EntryDraft], *, batched: bool) -> None:
+        prepared = [
+            prepare(draft, self.policy, entry_id=self._entry_id(), environment={"os": "test"})
+            for draft in drafts
+        ]
+        public = self.key.public
+        plan = plan_batch(
+            self.head, prepared, self.now_us,
+            algorithm=public.algorithm, key_id=public.key_id, batched=batched,
+        )  # fmt: skip
+        self.lines += plan.seal([self.key.sign(message) for message in plan.messages])
+        self.head = plan.head
+        self.now_us += 1_000_000
+
+    def _entry_id(self) -> str:
+        self.ids += 1
+        return entry_id(self.ids)
+
+
+def entry_id(number: int) -> str:
+    """The id of the number-th entry that a LogMaker makes, from 1."""
+    return str(uuid.UUID(int=number << 64 | number, version=4))
+
+
+def seal(members: dict[str, Any], key: Key) -> bytes:
+    """The line of an entry with these members, hashed and signed alone by `key`, whatever they are."""
+    members = {
+        **members,
+        "signature_algorithm": key.public.algorithm,
+        "signing_key_id": key.public.key_id,
+    }
+    outside = ("action_payload", "entry_hash", "hsm_signature")
+    covered = {name: value for name, value in members.items() if name not in outside}
+    members["entry_hash"] = hex_hash(canonical.encode(covered))
+    members["hsm_signature"] = key.sign(bytes.fromhex(members["entry_hash"])).hex()
+    return canonical.encode(members)
+
+
+def action(number: int, **members: Any) -> dict[str, Any]:
+    """A draft; every one differs."""
+    defaults = {
+        "event_type": "ACTION",
+        "action_type": "execute_autonomous_task",
+        "actor_id": "agent-1",
+        "action_payload": {"task_id": f"T-{number}", "number": number},
+    }
+    return {**defaults, **members}
