@@ -27,6 +27,7 @@ from msgspec import Struct
 
 from attestlog.core import canonical
 from attestlog.core.entry import PAYLOAD_SIZE_MAX_BYTES, EventCategory, EventType, parse_draft
+from attestlog.core.genesis import GENESIS_ACTION_TYPE
 from attestlog.core.report import Report, Verdict
 from attestlog.errors import (
     BusyError,
@@ -360,6 +361,9 @@ def _line_member(data: bytes) -> dict[str, Any]:
 
 def _carried(members: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """The members an entry takes over, and the names of those it had to say something else for."""
+    # A CHANGE orders the log that holds it (a key, a policy); here it only says what another log said.
+    if members.get("event_type") == EventType.CHANGE or members.get("action_type") == GENESIS_ACTION_TYPE:
+        members = {**members, "action_type": f"legacy:{members.get('action_type')}"}
     carried: dict[str, Any] = {
         "event_type": "ACTION", "action_type": UNKNOWN_NAME, "actor_id": UNKNOWN_NAME,
     }  # fmt: skip

@@ -14,16 +14,20 @@ Loads sqlite3, so `import attestlog` does not load this.
 from attestlog.query.database import Place
 from attestlog.query.filter import Filter, parse_condition, parse_filter, parse_moment
 from attestlog.query.index import Index
-from attestlog.query.search import Page, query_log, query_page
+from attestlog.query.search import Page, Search, query_log, query_page
+from attestlog.query.stats import Stats, stats
 
 __all__ = [
     "Filter",
     "Index",
     "Page",
     "Place",
+    "Search",
+    "Stats",
     "parse_condition",
     "parse_filter",
     "parse_moment",
     "query_log",
     "query_page",
+    "stats",
 ]

@@ -182,16 +182,15 @@ class Index:
     def fetch(self, n: int) -> tuple[Entry, IndexedLine, int]:
         """Entry `n` as the log has it, what is searchable of it, and its size. Within `snapshot`."""
         row = self.read("SELECT offset, size_bytes, entry_hash FROM entries WHERE n = ?", (n,)).fetchone()
-        line = self._reread(n, *row)
+        line, indexed = self._reread(n, *row)
         try:
-            entry, searchable = decode_line(line), decode_indexed(line)
-        except (MalformedEntryError, msgspec.DecodeError) as error:
+            return decode_line(line), indexed, len(line)
+        except MalformedEntryError as error:
             raise CorruptError(
                 f"line {n} is not an entry: {error}", path=str(self.reader.root), sequence_number=n
             ) from None
-        return entry, searchable, len(line)
 
-    def _reread(self, n: int, offset: Any, size_bytes: Any, entry_hash: Any) -> bytes:
+    def _reread(self, n: int, offset: Any, size_bytes: Any, entry_hash: Any) -> tuple[bytes, IndexedLine]:
         """The indexed line, read from the log; raises if it is not there any more."""
         if (type(offset), type(size_bytes), type(entry_hash)) != (int, int, bytes) or min(
             offset, size_bytes
@@ -204,7 +203,7 @@ class Index:
         with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):
             found = decode_indexed(line)
             if found.sequence_number == n and bytes.fromhex(found.entry_hash) == entry_hash:
-                return line
+                return line, found
         raise _StaleError
 
     def _index_chunk(self) -> int:

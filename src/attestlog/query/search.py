@@ -9,13 +9,15 @@ small members, how many entries have it.
 from __future__ import annotations
 
 import heapq
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from attestlog.core.entry import NAME_LENGTH_MAX, Entry
-from attestlog.query.filter import Filter, Matcher
+from attestlog.errors import QueryError
+from attestlog.query.filter import Filter, Matcher, parse_filter
 from attestlog.query.index import Index, id_prefix
 
 PAGE_ENTRIES_MAX: Final = 1_000
@@ -52,10 +54,21 @@ class Search:
         """Up to `limit` entries after `cursor`."""
         return self._index.snapshot(lambda: self._page(min(limit, PAGE_ENTRIES_MAX), cursor))
 
+    def stream(self) -> Iterator[Entry]:
+        """Page after page, up to the filter's limit."""
+        left, cursor = self._filter.limit, self._filter.cursor
+        while left is None or left > 0:
+            page = self.page(PAGE_ENTRIES_MAX if left is None else left, cursor)
+            yield from page.entries
+            if page.next_cursor is None:
+                return
+            cursor = page.next_cursor
+            left = None if left is None else left - len(page.entries)
+
     def _page(self, limit: int, cursor: int | None) -> Page:
         found: list[Entry] = []
         size_bytes = 0
-        for n in self._candidates(cursor):
+        for n in _Plan(self._index, self._matcher, cursor).numbers():
             if len(found) >= limit or size_bytes > PAGE_SIZE_MAX_BYTES:
                 return Page(found, cursor)
             entry, searchable, entry_size_bytes = self._index.fetch(n)
@@ -65,43 +78,47 @@ class Search:
                 size_bytes += entry_size_bytes
         return Page(found, None)
 
-    def _candidates(self, cursor: int | None) -> Iterator[int]:
-        """Sequence numbers, in order, of all entries that may match."""
-        plan = _Plan(self._index, self._matcher, cursor)
-        return plan.numbers()
 
-
-def query_page(path: Path | str, filter_: Filter, now_us: int) -> Page:
-    """One page of what the filter asks for; `filter_.limit` and `filter_.cursor` say which."""
+def query_page(
+    path: Path | str, filter_: Filter | None = None, now_us: int | None = None, **members: Any
+) -> Page:
+    """One page of what the filter asks for; its `limit` and `cursor` say which. Arguments as `query_log`."""
+    filter_, now_us = _asked(filter_, members), _now_us(now_us)
     with Index.open(path) as index:
         search = Search(index, filter_, now_us)
         index.catch_up()
         return search.page(filter_.limit or PAGE_ENTRIES_MAX, filter_.cursor)
 
 
-def query_log(path: Path | str, filter_: Filter, now_us: int) -> Iterator[Entry]:
-    """All that the filter asks for, up to `filter_.limit`, in flat memory. Raises QueryError at once."""
+def query_log(
+    path: Path | str, filter_: Filter | None = None, now_us: int | None = None, **members: Any
+) -> Iterator[Entry]:
+    """All that the filter asks for, up to its `limit`, in flat memory.
+
+    Give a filter, or its members: `query_log("audit", event_type="VIOLATION", since="7d")`. `now_us`,
+    microseconds since 1970, is what times like `7d` count from; the clock's if not given.
+    Raises QueryError at once for what cannot be asked.
+    """
+    filter_, now_us = _asked(filter_, members), _now_us(now_us)
     Matcher(filter_, now_us)
-    return _stream(path, filter_, now_us)
+    return _opened_stream(path, filter_, now_us)
 
 
-def _stream(path: Path | str, filter_: Filter, now_us: int) -> Iterator[Entry]:
+def _opened_stream(path: Path | str, filter_: Filter, now_us: int) -> Iterator[Entry]:
     with Index.open(path) as index:
         search = Search(index, filter_, now_us)
         index.catch_up()
-        yield from stream(search, filter_.limit, filter_.cursor)
+        yield from search.stream()
 
 
-def stream(search: Search, limit: int | None, cursor: int | None) -> Iterator[Entry]:
-    """Page after page."""
-    left = limit
-    while left is None or left > 0:
-        page = search.page(PAGE_ENTRIES_MAX if left is None else left, cursor)
-        yield from page.entries
-        if page.next_cursor is None:
-            return
-        cursor = page.next_cursor
-        left = None if left is None else left - len(page.entries)
+def _asked(filter_: Filter | None, members: dict[str, Any]) -> Filter:
+    if filter_ is not None and members:
+        raise QueryError("filter: give a filter or its members, not both")
+    return filter_ or parse_filter(members)
+
+
+def _now_us(given: int | None) -> int:
+    return time.time_ns() // 1_000 if given is None else given
 
 
 class _Plan:
@@ -110,7 +127,7 @@ class _Plan:
     def __init__(self, index: Index, matcher: Matcher, cursor: int | None) -> None:
         self._index, self._matcher, self._asked = index, matcher, matcher.filter
         self._newest_first = self._asked.newest_first
-        self._low, self._high = self._range(cursor)
+        self._low, self._high = _range(index, matcher, cursor)
         self._conditions: list[str] = []
         self._parameters: list[Any] = []
         self._ways: list[tuple[int, str, list[int]]] = [(2 * (self._high - self._low), "", [])]
@@ -143,31 +160,6 @@ class _Plan:
         sql = f"SELECT {source} AND {' AND '.join(conditions)} ORDER BY {number} {order}"
         rows = self._index.read(sql, [*parameters, *self._parameters, self._low, self._high])
         return (n for (n,) in rows)
-
-    def _range(self, cursor: int | None) -> tuple[int, int]:
-        """Sequence numbers that cursor and times leave: timestamps never decrease along a log."""
-        low, high = 0, self._index.size
-        if cursor is not None:
-            low, high = (low, min(high, cursor)) if self._newest_first else (cursor + 1, high)
-        if self._matcher.since is not None:
-            low = max(low, self._first_at(self._matcher.since))
-        if self._matcher.until is not None:
-            high = min(high, self._first_at(self._matcher.until))
-        return low, high
-
-    def _first_at(self, timestamp: str) -> int:
-        """The first entry that is not before this time."""
-        low, high = 0, self._index.size
-        while low < high:
-            middle = (low + high) // 2
-            row = self._index.read(
-                "SELECT n, timestamp FROM entries WHERE n >= ? ORDER BY n LIMIT 1", (middle,)
-            ).fetchone()
-            if row is not None and row[1] < timestamp:
-                low = row[0] + 1
-            else:
-                high = middle
-        return low
 
     def _facets(self) -> bool:
         """Narrow to the combinations of small members that fit. False: none does."""
@@ -218,3 +210,36 @@ class _Plan:
 
 def _quoted(phrase: list[str]) -> str:
     return f'"{" ".join(phrase)}"'
+
+
+def positions(index: Index, span: Filter, now_us: int) -> tuple[int, int]:
+    """[first, stop) of the sequence numbers within the filter's times. Within a snapshot."""
+    return _range(index, Matcher(span, now_us), None)
+
+
+def _range(index: Index, matcher: Matcher, cursor: int | None) -> tuple[int, int]:
+    """Sequence numbers that cursor and times leave: timestamps never decrease along a log."""
+    low, high = 0, index.size
+    if cursor is not None and matcher.filter.newest_first:
+        high = min(high, cursor)
+    elif cursor is not None:
+        low = cursor + 1
+    if matcher.since is not None:
+        low = max(low, _first_at(index, matcher.since))
+    if matcher.until is not None:
+        high = min(high, _first_at(index, matcher.until))
+    return low, high
+
+
+def _first_at(index: Index, timestamp: str) -> int:
+    """The first entry that is not before this time."""
+    low, high = 0, index.size
+    while low < high:
+        middle = (low + high) // 2
+        select = "SELECT n, timestamp FROM entries WHERE n >= ? ORDER BY n LIMIT 1"
+        row = index.read(select, (middle,)).fetchone()
+        if row is not None and row[1] < timestamp:
+            low = row[0] + 1
+        else:
+            high = middle
+    return low
