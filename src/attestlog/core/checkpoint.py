@@ -36,11 +36,13 @@ class Checkpoint:
 
 
 def check_origin(origin: str) -> None:
-    """Raises MalformedConfigError unless `origin` can name a log: 1-255 bytes, no space, no `+`."""
+    """Raises MalformedConfigError unless `origin` can name a log: 1-255 printable bytes, no space, no `+`."""
     try:
         check_key_name(origin)
     except MalformedNoteError as error:
         raise MalformedConfigError(f"origin: {error}", member="origin") from None
+    if not origin.isprintable():
+        raise MalformedConfigError(f"origin: {origin!r} is not printable", member="origin")
 
 
 def format_checkpoint(checkpoint: Checkpoint) -> str:

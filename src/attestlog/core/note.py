@@ -28,6 +28,9 @@ NOTE_SIZE_MAX_BYTES: Final = 1 << 20
 SIGNATURES_MAX: Final = 100
 """As Go's sumdb/note: bounds the work a hostile note can ask for."""
 
+KEY_NAME_SIZE_MAX_BYTES: Final = 255
+"""For names of our own and of keys that are to be trusted: what an ML-DSA cosignature can carry."""
+
 ED25519: Final = 0x01
 """Signature type byte of an Ed25519 signature over the note text."""
 
@@ -164,9 +167,20 @@ def format_vkey(key: VerifierKey) -> str:
 
 def check_key_name(name: str) -> None:
     """Raises MalformedNoteError unless `name` has 1-255 bytes, no Unicode space, control or `+`."""
-    if not 1 <= len(name.encode("utf-8", "replace")) <= 255:
-        raise MalformedNoteError(f"key name has {len(name.encode('utf-8', 'replace'))} bytes, want 1 to 255")
-    if any(character.isspace() or character == "+" or not character.isprintable() for character in name):
+    size_bytes = len(name.encode("utf-8", "surrogatepass"))
+    if size_bytes > KEY_NAME_SIZE_MAX_BYTES:
+        raise MalformedNoteError(f"key name has {size_bytes} bytes, want 1 to {KEY_NAME_SIZE_MAX_BYTES}")
+    _check_characters(name)
+
+
+def _check_characters(name: str) -> None:
+    """What the format asks of any key's name; more would make notes with unknown keys unreadable."""
+    if not name:
+        raise MalformedNoteError("key name is empty")
+    if any(
+        character.isspace() or character == "+" or character < " " or "\ud800" <= character <= "\udfff"
+        for character in name
+    ):
         raise MalformedNoteError(f"key name {name!r} holds a space, a control character or a plus sign")
 
 
@@ -174,7 +188,7 @@ def _parse_signature(line: str) -> NoteSignature:
     name, space, encoded = line.removeprefix(_DASH).partition(" ")
     if not line.startswith(_DASH) or not space:
         raise MalformedNoteError("a signature line is not '\u2014 name base64'")
-    check_key_name(name)
+    _check_characters(name)
     blob = _decode_base64(encoded)
     if len(blob) < 5:
         raise MalformedNoteError("a signature line has no signature after its key ID")
