@@ -115,6 +115,34 @@ def is_canonical(value: Any, depth: int = 1) -> bool:
         return False
 
 
+def is_plain_ascii(containers: Iterable[Any], depth: int) -> bool:
+    """The quick half of `is_canonical`, for objects and arrays decoded from JSON that is all ASCII.
+
+    They stand at level `depth`. True is sure; False says that it takes a closer look.
+    """
+    level = list(containers)
+    while level:
+        below: list[Any] = []
+        for container in level:
+            for item in container.values() if type(container) is dict else container:
+                kind = type(item)
+                if kind is str:
+                    continue
+                if kind is int:
+                    if not -INTEGER_MAX <= item <= INTEGER_MAX:
+                        return False
+                elif kind is float:
+                    if item.is_integer() or not _PLAIN_FLOAT_MIN <= abs(item) < _INFINITY:
+                        return False
+                elif kind in _CONTAINERS:
+                    below.append(item)
+        if depth > NESTING_DEPTH_MAX:
+            return False
+        level = below
+        depth += 1
+    return True
+
+
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):

@@ -201,6 +201,11 @@ OBJECT_MEMBERS: Final = (
 
 _NESTED_MEMBERS: Final = ("action_payload", "composite_score", *OBJECT_MEMBERS)
 _nested_members: Final = attrgetter(*_NESTED_MEMBERS)
+_deep_members: Final = attrgetter(
+    "action_payload", "actor_context", "error_details", "pillars_scores", "provided_proofs", "result_data",
+    "system_state_snapshot",
+)  # fmt: skip
+"""Those that can hold more than strings."""
 
 APPROVAL_MEMBERS: Final = ("signer", "signature", "timestamp")
 """What every received approval says at least."""
@@ -289,6 +294,12 @@ def _spelled(entry: Entry) -> Entry:
     return msgspec.structs.replace(entry, **spelled)
 
 
+def _is_plain_ascii(entry: Entry) -> bool:
+    """Whether msgspec spells an entry decoded from ASCII canonically; False: perhaps not."""
+    parts = [value for value in _deep_members(entry) if value]
+    return canonical.is_plain_ascii([*parts, (entry.composite_score,)], depth=2)
+
+
 def decode_line(line: bytes) -> Entry:
     """The entry of one line (without its line end), checked for types only.
 
@@ -328,7 +339,7 @@ def canonical_hashes(entry: Entry, line: bytes) -> tuple[str, str | None]:
 
 def _spelled_as(entry: Entry, line: bytes) -> Entry:
     """`_spelled(entry)`, if `line` is its encoding and within the limits."""
-    spelled = _spelled(entry)
+    spelled = entry if line.isascii() and _is_plain_ascii(entry) else _spelled(entry)
     if encode_entry(spelled) != line:
         raise MalformedEntryError("entry is not in canonical form", member="")
     if len(line) > ENTRY_SIZE_MAX_BYTES:
