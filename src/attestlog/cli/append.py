@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from attestlog.cli import options
 from attestlog.cli.drafts import draft_from_options, parse_chunk, read_chunks
-from attestlog.cli.opening import open_log
+from attestlog.cli.opening import describe_receipt, open_log
 from attestlog.cli.options import choice, flag, json, text
 from attestlog.cli.output import Output, notice
 from attestlog.cli.verbs import example, new_app
@@ -91,12 +91,8 @@ def _append_lines(out: Output, log: Log, source: str) -> None:
 
 def _print(out: Output, receipts: Iterable[Receipt]) -> None:
     for receipt in receipts:
-        members: dict[str, Any] = {name: getattr(receipt, name) for name in _MEMBERS}
         if out.as_json:
-            out.emit("receipt", members)
+            out.emit("receipt", describe_receipt(receipt))
         else:
             out.text(f"{receipt.sequence_number}  {receipt.entry_id}  {receipt.entry_hash}")
     out.flush()
-
-
-_MEMBERS = ("sequence_number", "entry_id", "entry_hash", "timestamp")

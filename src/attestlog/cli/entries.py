@@ -29,7 +29,8 @@ _GROUPS: Final[dict[str, tuple[str, ...]]] = {
     "where": ("environment", "system_state_snapshot", "dependencies", "replicas"),
     "governance": (
         "pillars_scores", "composite_score", "safety_floor_met", "k_state", "conflicts_detected",
-        "required_proofs", "provided_proofs", "proofs_valid", "required_approvals", "received_approvals", "quorum_met",
+        "required_proofs", "provided_proofs", "proofs_valid", "required_approvals", "received_approvals",
+        "quorum_met",
     ),
     "rollback": ("rollback_available", "rollback_snapshot_hash", "rollback_executed"),
     "evidence": (

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from attestlog import errors
-from attestlog.core.report import Verdict
+from attestlog.core.report import Report, Verdict
 
 DONE, TAMPERED, USAGE, MALFORMED, UNKNOWN, CONTRADICTED, INCOMPLETE, UNCERTAIN = range(8)
 DEFECT: Final = 70
@@ -56,7 +56,10 @@ BY_ERROR: Final[dict[type[errors.AttestlogError], int]] = {
 
 
 def exit_code(error: errors.AttestlogError) -> int:
-    """The exit code of the class, or of its nearest ancestor in the table."""
+    """The exit code of the verdict that the error reports, else of its class or nearest ancestor."""
+    report = error.evidence().get("report")
+    if isinstance(report, Report):
+        return BY_VERDICT[report.verdict]
     return next(BY_ERROR[kind] for kind in type(error).__mro__ if kind in BY_ERROR)
 
 
@@ -85,6 +88,12 @@ def _key_file(known: dict[str, Any]) -> str:
     return "the signer URIs of a log stand in its log.toml; --signer and --checkpoint-signer name others"
 
 
+def _verification(known: dict[str, Any]) -> str | None:
+    if "report" in known:
+        return f"attestlog verify {known['report'].subject} shows what; --allow-damaged imports it as it is"
+    return None
+
+
 def _corrupt(known: dict[str, Any]) -> str:
     return {
         "tree": "attestlog repair LOG makes the tree again from the entries",
@@ -100,12 +109,15 @@ _HINTS: Final[dict[type[errors.AttestlogError], str | Callable[[dict[str, Any]],
     errors.KeyFileError: _key_file,
     errors.SignerError: "nothing was written; --signer names another key than log.toml does",
     errors.MalformedConfigError: "attestlog init --help describes origins, signers and settings",
+    errors.VerificationError: _verification,
     errors.DerivedMemberError: "leave the member out, and the log derives it",
     errors.ConsistencyError: "the log no longer continues what it signed before: keep a copy of it as it is",
     errors.NotFoundError: lambda known: (
         None if "sequence_number" in known else "attestlog init LOG --origin NAME makes a log"
     ),
-    errors.ExistsError: "nothing is ever overwritten: choose another place",
+    errors.ExistsError: lambda known: (
+        None if "sequence_number" in known else "nothing is ever overwritten: choose another place"
+    ),
     errors.DeniedError: "the log's directory must be readable, and for appending writable, by this user",
     errors.FullError: "nothing was written; make room and append again",
     errors.BusyError: "nothing was written; see who holds the log's lock file, or try again",

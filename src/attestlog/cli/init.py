@@ -60,9 +60,8 @@ def _show(out: Output, log: str, described: dict[str, Any]) -> None:
     out.text(f"  kept in       {described['signers']['entry']}")
     out.text(f"checkpoint key  {vkey}")
     out.text(f"  kept in       {described['signers']['checkpoint']}")
-    out.text(
-        "\nGive the checkpoint key to whoever will verify: with it they need not take the log's own word."
-    )
+    out.text()
+    out.text("Give the checkpoint key to whoever will verify: then they need not take the log's own word.")
     out.text((f"  attestlog verify {shlex.quote(log)} --trust {vkey}", "cyan"))
 
 

@@ -51,7 +51,8 @@ def generate(
         return
     out.text(f"key id     {public.key_id} ({public.algorithm})")
     out.text(f"kept in    {signer.uri}")
-    out.text(f"\n{public.pem.rstrip()}")
+    for line in public.pem.splitlines():
+        out.text(line)
 
 
 @app.command("list", epilog=example("attestlog keys list audit"))

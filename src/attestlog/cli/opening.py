@@ -1,16 +1,16 @@
-"""Opening a log for writing, as every verb that writes does it: passphrases asked for, recovery reported."""
+"""Opening a log for writing, as every verb does it: passphrases asked for, recovery reported, receipts."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attestlog.cli.output import notice
 
 if TYPE_CHECKING:
-    from attestlog.log import Log
+    from attestlog.log import Log, Receipt
 
 
 @contextmanager
@@ -33,6 +33,13 @@ def open_log(
         finally:
             for what in log.recovered:
                 notice(f"recovered: {what}")
+
+
+def describe_receipt(receipt: Receipt) -> dict[str, Any]:
+    """What a receipt says, for JSON."""
+    return {
+        name: getattr(receipt, name) for name in ("sequence_number", "entry_id", "entry_hash", "timestamp")
+    }
 
 
 def ask_passphrase(path: str) -> bytes | None:

@@ -77,12 +77,17 @@ def notice(message: str) -> None:
     _say("note", "yellow", message)
 
 
+def hint(advice: str) -> None:
+    """What the user may do, on stderr."""
+    _say("hint", "cyan", advice)
+
+
 def failure(code: str, message: str, advice: str | None, evidence: Mapping[str, Any]) -> None:
     """Why the command failed, on stderr, for people."""
     del code, evidence
     _say("error", "bold red", message)
     if advice:
-        _say("hint", "cyan", advice)
+        hint(advice)
 
 
 def json_failure(code: str, message: str, advice: str | None, evidence: Mapping[str, Any]) -> None:

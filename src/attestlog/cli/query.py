@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import time
 from itertools import islice
 from typing import Annotated, Any, Final
 
@@ -54,7 +53,7 @@ def query(
 
     Where there are more than --limit, stderr (with JSON a last object, of type page) says how to go on.
     """
-    from attestlog.query import parse_condition, parse_filter, query_log
+    from attestlog.query import parse_condition, query_log
 
     form = "json" if as_json else form
     if form not in FORMATS or (limit is not None and limit < 1):
@@ -64,7 +63,7 @@ def query(
     members |= {"newest_first": not oldest_first, "payload": dict(map(parse_condition, payload or []))}
     if limit is not None:
         members["limit"] = limit + 1  # one more than is shown tells whether there are more
-    found = query_log(log, parse_filter(members), time.time_ns() // 1_000)
+    found = query_log(log, **members)
     last = print_entries(form, islice(found, limit))
     if next(found, None) is None:
         return

@@ -37,11 +37,8 @@ def _by_number(log: str, which: str) -> Entry:
 
 
 def _by_id(log: str, which: str) -> Entry:
-    import time
+    from attestlog.query import query_log
 
-    from attestlog.query import parse_filter, query_page
-
-    page = query_page(log, parse_filter({"entry_id": which.lower(), "limit": 1}), time.time_ns() // 1_000)
-    for entry in page.entries:
+    for entry in query_log(log, entry_id=which.lower(), limit=1):
         return entry
     raise NotFoundError(f"{log} has no entry {which}", path=log, sequence_number=None)

@@ -14,6 +14,7 @@ from typing import Any, Final, TextIO
 
 import msgspec
 
+from attestlog.cli.output import printable
 from attestlog.core import canonical
 from attestlog.core.entry import Entry
 
@@ -39,7 +40,9 @@ def write_heading(file: TextIO) -> None:
 def write_entry(file: TextIO, entry: Entry) -> None:
     """One line."""
     members: dict[str, Any] = msgspec.to_builtins(entry)
-    csv.writer(file).writerow([_cell(members[name]) for name in COLUMNS])
+    cells = [_cell(members[name]) for name in COLUMNS]
+    # Control characters belong into a file as they are, and never onto a terminal.
+    csv.writer(file).writerow(map(printable, cells) if file.isatty() else cells)
 
 
 def _cell(value: Any) -> str:

@@ -1,0 +1,151 @@
+"""What the demo does, step by step. Each step really happens, and says what really came of it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from shutil import copytree, rmtree
+from typing import Any
+
+import msgspec
+
+from attestlog.audit import verify_log
+from attestlog.cli import demo_events as events
+from attestlog.cli.opening import describe_receipt
+from attestlog.cli.output import Piece
+from attestlog.cli.reports import STYLES
+from attestlog.core.note import format_vkey
+from attestlog.core.report import Finding, Report, Verdict
+from attestlog.log import Log, Receipt
+from attestlog.storage.layout import ENTRIES_DIR, segment_name
+
+ORIGIN = "example.com/demo"
+
+
+@dataclass
+class Step:
+    """One step: its name for programs, its title and lines for people, and what came of it."""
+
+    name: str
+    title: str
+    facts: dict[str, Any] = field(default_factory=dict)
+    lines: list[list[Piece]] = field(default_factory=list)
+
+
+class Demo:
+    """A log in a folder of its own, with keys and memory of its own; nothing of the user's is touched."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.home, self.log = folder, folder / "home", folder / "audit"
+        self.older = folder / "older-copy"
+        self.segment = self.log / ENTRIES_DIR / segment_name(0)
+        self.vkey = ""
+
+    def steps(self) -> Iterator[Step]:
+        """Everything, in order."""
+        yield self._make_and_record()
+        yield self._verify()
+        yield self._edit_a_byte()
+        yield self._restore_an_older_copy()
+        yield self._check_without_attestlog()
+
+    def _make_and_record(self) -> Step:
+        step = Step("record", "Six things happen, and are recorded")
+        keys = {role: f"file:{self.home}/keys/{role}.pem" for role in ("signer", "checkpoint_signer")}
+        receipts: list[Receipt] = []
+        with Log.create(self.log, origin=ORIGIN, **keys) as log:  # type: ignore[arg-type]
+            self.vkey = format_vkey(log.genesis.checkpoint_keys[0])
+            for event in events.EVENTS:
+                if len(receipts) == events.SEEN_NUMBER:
+                    log.checkpoint()
+                    copytree(self.log, self.older)
+                receipts.append(log.append(event))
+        for event, receipt in zip(events.EVENTS, receipts, strict=True):
+            step.lines.append([
+                f"{receipt.sequence_number}  {event['event_type']:<9}  {event['action_type']:<27}  ",
+                (f"{receipt.entry_hash[:16]}…", "bright_black"),
+            ])  # fmt: skip
+        step.facts = {
+            "origin": ORIGIN,
+            "vkey": self.vkey,
+            "entries": [describe_receipt(receipt) for receipt in receipts],
+        }
+        return step
+
+    def _verify(self) -> Step:
+        step = Step("verify", "Whoever has the public key can verify all of it")
+        report = self._report()
+        self._judge(step, "", report)
+        # Name and key ID of the verifier key, without the key itself.
+        step.lines[-1].append(f", confirmed by {', '.join(_name(key) for key in report.trusted_by)}")
+        return step
+
+    def _edit_a_byte(self) -> Step:
+        step = Step("edit", f"Somebody changes one byte of entry {events.VIOLATION_NUMBER}: 6.2 becomes 7.2")
+        before = self.segment.read_bytes()
+        edited = before.replace(events.BYTE_BEFORE, events.BYTE_AFTER)
+        step.facts["bytes_changed"] = sum(old != new for old, new in zip(before, edited, strict=True))
+        self.segment.write_bytes(edited)
+        self._judge(step, "", self._report())
+        self.segment.write_bytes(before)
+        self._judge(step, "put back", self._report())
+        return step
+
+    def _restore_an_older_copy(self) -> Step:
+        left = events.SEEN_NUMBER + 1
+        step = Step("cut", f"Somebody puts an older copy in its place, which ends after entry {left - 1}")
+        kept = self.log.rename(self.folder / "audit.kept")
+        copytree(self.older, self.log)
+        self._judge(step, "by itself", self._report(remember=False))
+        self._judge(step, "seen before", self._report())
+        rmtree(self.log)
+        kept.rename(self.log)
+        self._judge(step, "put back", self._report())
+        return step
+
+    def _check_without_attestlog(self) -> Step:
+        step = Step("alone", f"Entry {events.VIOLATION_NUMBER} proves itself, to three lines of Python")
+        script = self.folder / "check.py"
+        path = self.segment.relative_to(self.folder)
+        body = "\n".join(events.CHECK_LINES)
+        script.write_text(events.CHECK_SCRIPT.format(number=events.VIOLATION_NUMBER, segment=path, body=body))
+        ran = subprocess.run(  # noqa: S603 - the script just written, by this interpreter, isolated from the environment
+            [sys.executable, "-I", script], cwd=self.folder, capture_output=True, text=True, check=False
+        )
+        holds = ran.returncode == 0 and ran.stdout == "holds\n"
+        step.facts = {"script": str(script), "lines": list(events.CHECK_LINES), "holds": holds}
+        step.lines += [[(line, "cyan")] for line in events.CHECK_LINES]
+        verdict = ("holds", "bold green") if holds else (f"does not hold: {ran.stderr[-200:]}", "bold red")
+        step.lines.append(["the signature ", verdict])
+        return step
+
+    def _report(self, *, remember: bool = True) -> Report:
+        return verify_log(
+            self.log, trust=[self.vkey], remember=remember, state_dir=self.home / "state", workers=1
+        )
+
+    def _judge(self, step: Step, circumstance: str, report: Report) -> None:
+        """Add what the verifier says, and its first finding."""
+        faults = [finding for finding in report.findings if finding.verdict != Verdict.VERIFIED]
+        step.facts.setdefault("reports", []).append({
+            "circumstance": circumstance, "verdict": report.verdict, "size": report.size,
+            "trusted_by": report.trusted_by, "findings": msgspec.to_builtins(faults),
+        })  # fmt: skip
+        line: list[Piece] = [
+            f"{circumstance:<13}" if circumstance else "",
+            (report.verdict, STYLES[report.verdict]),
+        ]
+        line.append(f"  {'; '.join(map(_described, faults))}" if faults else f"  {report.size} entries")
+        step.lines.append(line)
+
+
+def _name(vkey: str) -> str:
+    return "+".join(vkey.split("+")[:2])
+
+
+def _described(fault: Finding) -> str:
+    where = "" if fault.sequence_number is None else f"entry {fault.sequence_number}: "
+    return f"{where}{fault.message}"

@@ -1,0 +1,37 @@
+"""`attestlog doctor`: what this machine has for a log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from attestlog.cli import examine, exits, options
+from attestlog.cli.output import Output
+from attestlog.cli.verbs import example, new_app
+
+app = new_app()
+_STYLES = {"good": "green", "note": "yellow", "bad": "bold red"}
+
+
+@app.command(epilog=example("attestlog doctor /var/lib/attestlog"))
+def doctor(
+    directory: Annotated[Path, typer.Argument(help="Where a log is, or is to be.")] = Path(),
+    as_json: options.JsonOption = False,
+) -> None:
+    """Show versions, disk, clock, cores, extras, and where keys and state are kept.
+
+    The disk is measured by writing a small file there, which is removed. Exit code 4 if a log could not
+    be kept there.
+    """
+    out = Output(as_json)
+    checks = examine.everything(directory.absolute())
+    if out.as_json:
+        found = {check.name: {"state": check.state, "value": check.value, **check.facts} for check in checks}
+        out.emit("doctor", {"directory": str(directory.absolute()), "checks": found})
+    else:
+        for check in checks:
+            out.text(f"{check.name:<12} ", (f"{check.state:<5}", _STYLES[check.state]), f" {check.value}")
+    if any(check.state == "bad" for check in checks):
+        raise typer.Exit(exits.UNKNOWN)

@@ -1,0 +1,130 @@
+"""A verifier's report for people: the verdict first, then what it rests on, then every finding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import msgspec
+
+from attestlog.cli.output import Output, Piece, notice
+from attestlog.core.report import Finding, Report, Verdict
+
+FINDINGS_SHOWN_MAX: Final = 50
+"""Findings listed for people; JSON has them all."""
+
+_SHORT: Final = 28
+"""Characters of an expected or found value that a table shows: enough to tell hashes apart."""
+
+STYLES: Final = dict.fromkeys(Verdict, "bold red") | {
+    Verdict.VERIFIED: "bold green", Verdict.INCOMPLETE: "bold yellow", Verdict.UNKNOWN: "bold yellow",
+}  # fmt: skip
+
+_HINTS: Final = {
+    Verdict.TAMPERED: "keep this copy as it is: it is evidence; another copy shows what stood there",
+    Verdict.TRUNCATED: "there were more entries once: keep this copy, and look for a later one",
+    Verdict.FORKED: "this is another history than was seen or asked for: keep this copy as evidence",
+    Verdict.INCOMPLETE: "a crash leaves this; appending, or attestlog repair LOG --yes, sets it aside",
+    Verdict.MALFORMED: "is this the log's own directory, or a legacy JSON-lines file?",
+    Verdict.UNKNOWN: "this is no verdict on the log: verify again where everything can be read",
+}
+
+
+def verdict_pieces(report: Report) -> list[Piece]:
+    """The verdict, and for a good one by whom it is confirmed."""
+    pieces: list[Piece] = [(report.verdict, STYLES[report.verdict])]
+    if report.verdict == Verdict.VERIFIED and report.format == "attestlog":
+        if report.self_attested:
+            return [
+                *pieces,
+                ", ",
+                ("SELF-ATTESTED", "bold yellow"),
+                ": nothing outside the log vouches for its keys",
+            ]
+        return [*pieces, f", confirmed by {', '.join(report.trusted_by)}"]
+    return pieces
+
+
+def show_report(out: Output, report: Report) -> None:
+    """The whole report as text."""
+    out.text(*verdict_pieces(report))
+    out.text()
+    for label, value in _figures(report):
+        out.text(f"  {label:<11} {value}")
+    faults = [finding for finding in report.findings if finding.verdict != Verdict.VERIFIED]
+    if faults:
+        show_faults(out, faults, sum(report.finding_counts.values()) - len(report.findings))
+    notices = [finding for finding in report.findings if finding.verdict == Verdict.VERIFIED]
+    if notices:
+        out.text()
+    for finding in notices[:FINDINGS_SHOWN_MAX]:
+        out.text(("note", "yellow"), f" {finding.code}  {finding.message}")
+
+
+def hints(report: Report) -> Iterator[str]:
+    """What to make of the verdict."""
+    if report.verdict in _HINTS:
+        yield _HINTS[report.verdict]
+    elif report.self_attested and report.genesis_hash and report.format == "attestlog":
+        yield "--trust KEY, given a key that came another way, makes it more than the log's own word"
+    if report.verdict in {Verdict.TRUNCATED, Verdict.FORKED} and report.origin:
+        from attestlog.audit.remember import default_state_dir, memory_path
+
+        path = memory_path(default_state_dir(), report.origin)
+        yield f"what is remembered of {report.origin} stands in {path}"
+
+
+def emit_report(out: Output, report: Report, exit_code: int) -> None:
+    """The whole report as one JSON object."""
+    members: dict[str, Any] = msgspec.to_builtins(report)
+    out.emit("report", {**members, "self_attested": report.self_attested, "exit_code": exit_code})
+
+
+def _figures(report: Report) -> Iterator[tuple[str, str]]:
+    yield "subject", report.subject + (f" ({report.origin})" if report.origin else "")
+    yield (
+        "entries",
+        f"{report.size:,}" + (f", {report.erased_payloads:,} erased" if report.erased_payloads else ""),
+    )
+    if report.head_hash:
+        yield "head", report.head_hash
+    if report.genesis_hash:
+        yield "genesis", report.genesis_hash
+    for key in report.signing_keys:
+        yield "signed by", key
+    if report.format == "attestlog":
+        yield "checkpoint", _covered(report.checkpoint_size, report.size)
+        yield "remembered", _covered(report.remembered_size, report.size)
+    yield "took", f"{report.duration_s:.2f} s"
+
+
+def _covered(size: int | None, of: int) -> str:
+    if size is None:
+        return "nothing"
+    return f"all {size:,} entries" if size == of else f"the first {size:,} entries"
+
+
+def show_faults(out: Output, faults: list[Finding], not_kept: int) -> None:
+    """A table of what does not hold. `not_kept`: faults that the report only counted."""
+    rows = [
+        [
+            fault.sequence_number,
+            (fault.code, "red"),
+            fault.message,
+            _short(fault.expected),
+            _short(fault.found),
+        ]
+        for fault in faults[:FINDINGS_SHOWN_MAX]
+    ]
+    out.text()
+    out.table(["entry", "code", "what", "expected", "found"], rows, right="entry")
+    more = len(faults) - len(rows) + not_kept
+    if more:
+        notice(f"{more:,} more findings are not shown; --json has the first 10,000")
+
+
+def _short(value: Any) -> str | None:
+    if value is None:
+        return None
+    text = value if isinstance(value, str) else msgspec.json.encode(value, enc_hook=str).decode()
+    return text if len(text) <= _SHORT else f"{text[: _SHORT - 1]}…"
