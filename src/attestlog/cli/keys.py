@@ -71,7 +71,9 @@ def list_keys(
         return
     place = "uri" if log is None else "signs"
     cells = [[row[place], row["algorithm"], row["key_id"] or (row["problem"], "yellow")] for row in rows]
-    out.table([place, "algorithm", "key id"], cells)
+    from attestlog.cli.tables import print_table
+
+    print_table([place, "algorithm", "key id"], cells)
 
 
 def _new_passphrase(path: str) -> bytes:

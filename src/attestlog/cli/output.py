@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final, TextIO
 
 import msgspec
@@ -37,12 +37,6 @@ class Output:
     def text(self, *pieces: Piece) -> None:
         """One line of text."""
         sys.stdout.write(styled(sys.stdout, *pieces) + "\n")
-
-    def table(self, headings: Sequence[str], rows: Sequence[Sequence[object]], right: str = "") -> None:
-        """Columns; those named in `right` (by heading, space-separated) are flushed right."""
-        from attestlog.cli.tables import print_table
-
-        print_table(headings, rows, right.split())
 
     def flush(self) -> None:
         """Let the reader of a pipe have what there is."""

@@ -106,6 +106,8 @@ def _covered(size: int | None, of: int) -> str:
 
 def show_faults(out: Output, faults: list[Finding], not_kept: int) -> None:
     """A table of what does not hold. `not_kept`: faults that the report only counted."""
+    from attestlog.cli.tables import print_table
+
     rows = [
         [
             fault.sequence_number,
@@ -117,7 +119,7 @@ def show_faults(out: Output, faults: list[Finding], not_kept: int) -> None:
         for fault in faults[:FINDINGS_SHOWN_MAX]
     ]
     out.text()
-    out.table(["entry", "code", "what", "expected", "found"], rows, right="entry")
+    print_table(["entry", "code", "what", "expected", "found"], rows, right=["entry"])
     more = len(faults) - len(rows) + not_kept
     if more:
         notice(f"{more:,} more findings are not shown; --json has the first 10,000")

@@ -41,14 +41,16 @@ def stats(
     if out.as_json:
         out.emit("stats", {**msgspec.to_builtins(found), **_rates(found)})
         return
+    from attestlog.cli.tables import print_table
+
     for label, value in _summary(found):
         out.text(f"{label:<11} {value}")
     for title, rows in (("day", found.days), ("actor", found.top_actors)):
         out.text()
-        out.table(
+        print_table(
             [title, *_COUNTS, *_SCORES],
             [[row[0], *_figures(row[1:])] for row in map(msgspec.structs.astuple, rows)],
-            right=" ".join([*_COUNTS, *_SCORES]),
+            right=[*_COUNTS, *_SCORES],
         )
     if found.unreadable:
         notice(f"{found.unreadable} lines are not entries: attestlog verify says why")
