@@ -22,7 +22,10 @@ from attestlog.errors import DerivedMemberError, MalformedPolicyError
 COMPOSITE_DECIMALS: Final = 6
 """A composite score is rounded to this many decimals, half to even, so that every reader gets the same."""
 
-Weight = Annotated[int, Meta(ge=0)] | Annotated[float, Meta(ge=0)]
+WEIGHT_MAX: Final = 1_000_000
+"""Weights are ratios; within this, no sum of weighted scores leaves the range of doubles."""
+
+Weight = Annotated[int, Meta(ge=0, le=WEIGHT_MAX)] | Annotated[float, Meta(ge=0, le=WEIGHT_MAX)]
 
 
 class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -49,10 +52,8 @@ def parse_policy(members: dict[str, Any]) -> Policy:
         policy = msgspec.convert(members, Policy)
     except msgspec.ValidationError as error:
         raise MalformedPolicyError(f"policy: {error}") from None
-    if set(policy.weights) != set(PILLARS) or not 0 < sum(policy.weights.values()) < float("inf"):
-        raise MalformedPolicyError(
-            f"policy: weights must be given for {', '.join(PILLARS)}, with a finite sum > 0"
-        )
+    if set(policy.weights) != set(PILLARS) or sum(policy.weights.values()) <= 0:
+        raise MalformedPolicyError(f"policy: weights must be given for {', '.join(PILLARS)}, with a sum > 0")
     return policy
 
 
