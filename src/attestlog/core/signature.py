@@ -35,6 +35,7 @@ BATCH_ENTRIES_MAX: Final = 1_024
 """Entries under one signature: a path stays within 10 hashes, a torn batch within a few megabytes."""
 
 _BATCH: Final = re.compile(r"([0-9a-f]+):(0|[1-9][0-9]{0,4})/([1-9][0-9]{0,4}):((?:[0-9a-f]{64})*)")
+_HASH: Final = re.compile(r"[0-9a-f]{64}")
 _PLAIN: Final = re.compile(r"(?:[0-9a-f]{2})+")
 
 
@@ -146,5 +147,7 @@ def verify_entry_signature(key: PublicKey, algorithm: str, text: str, entry_hash
         raise SignatureInvalidError(
             f"entry names {algorithm!r}, its key is {key.algorithm}", expected=key.algorithm, found=algorithm
         )
+    if not _HASH.fullmatch(entry_hash):
+        raise MalformedSignatureError("entry hash is not 64 lower-case hex digits", found=entry_hash[:80])
     signature = parse_signature(text, algorithm)
     key.verify(signature.signature, signed_message(signature, bytes.fromhex(entry_hash)))
