@@ -4,7 +4,7 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, rsa, x25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, rsa, x25519
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
@@ -273,7 +273,6 @@ OTHER_KEYS: dict[str, Any] = {
     "P-521": lambda: ec.generate_private_key(ec.SECP521R1()),
     "secp256k1": lambda: ec.generate_private_key(ec.SECP256K1()),
     "RSA": lambda: rsa.generate_private_key(65537, 2048),
-    "DSA": lambda: dsa.generate_private_key(2048),
     "Ed448": ed448.Ed448PrivateKey.generate,
     "X25519": x25519.X25519PrivateKey.generate,
 }

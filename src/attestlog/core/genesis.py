@@ -6,10 +6,10 @@ that `log.toml` is a convenience and nothing more.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from attestlog.core.checkpoint import check_origin
 from attestlog.core.entry import Entry, EntryDraft, EventType, Hex64
@@ -22,6 +22,9 @@ GENESIS_ACTION_TYPE: Final = "log_genesis"
 
 SEGMENT_ENTRIES: Final = 65_536
 """Entries a segment file: 256 full tiles of 256 leaves, about 100 MB, and the most that opening may read."""
+
+SEGMENT_ENTRIES_MAX: Final = 1 << 20
+"""More would make opening slow, and a file awkward to handle."""
 
 
 class EntryKey(Struct, frozen=True, forbid_unknown_fields=True):
@@ -37,7 +40,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     batch: bool = True
     erasable_payloads: bool = False
-    segment_entries: int = SEGMENT_ENTRIES
+    segment_entries: Annotated[int, Meta(ge=1, le=SEGMENT_ENTRIES_MAX)] = SEGMENT_ENTRIES
 
 
 class Software(Struct, frozen=True, forbid_unknown_fields=True):
@@ -107,12 +110,14 @@ def parse_genesis(entry: Entry) -> Genesis:
         raise MalformedEntryError(f"genesis payload: {error}", member="action_payload") from None
     for stated in payload.entry_keys:
         key = keys[stated.key_id]
-        if key.key_id != stated.key_id or key.algorithm != stated.algorithm:
+        if (key.key_id, key.algorithm, key.pem) != (stated.key_id, stated.algorithm, stated.public_key):
             raise MalformedEntryError(
                 f"genesis names key {stated.key_id[:16]} ({stated.algorithm}), "
-                f"its public key is {key.key_id[:16]} ({key.algorithm})",
+                f"its public key is {key.key_id[:16]} ({key.algorithm}), or spelled otherwise",
                 member="action_payload.entry_keys",
             )
+    if len(keys) != len(payload.entry_keys):
+        raise MalformedEntryError("genesis names a key twice", member="action_payload.entry_keys")
     if not keys or not vkeys or any(vkey.name != payload.origin for vkey in vkeys):
         raise MalformedEntryError(
             "genesis needs an entry key, and checkpoint keys named as the origin", member="action_payload"

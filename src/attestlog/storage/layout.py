@@ -64,7 +64,7 @@ def parse_config(text: str) -> LogConfig:
     """Raises MalformedConfigError."""
     try:
         config = msgspec.convert(tomllib.loads(text), LogConfig)
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError, RecursionError) as error:
+    except (ValueError, msgspec.ValidationError, RecursionError) as error:
         raise MalformedConfigError(f"{CONFIG_FILE}: {error}") from None
     if config.format_version != FORMAT_VERSION:
         raise MalformedConfigError(
