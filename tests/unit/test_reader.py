@@ -7,7 +7,8 @@ from threading import Event
 from typing import Any
 
 import pytest
-from tests.unit.laid_out import ORIGIN, LaidOutLog, action
+from tests.support.growing import GrowingLog
+from tests.support.logs import ORIGIN, action
 
 from attestlog.core.entry import LINE_SIZE_MAX_BYTES, Entry
 from attestlog.errors import (
@@ -23,9 +24,9 @@ from attestlog.storage.reader import LogReader
 
 
 @pytest.fixture
-def log(tmp_path: Path) -> LaidOutLog:
+def log(tmp_path: Path) -> GrowingLog:
     """Three segments of ten, the last with three entries."""
-    log = LaidOutLog(tmp_path / "log", segment_entries=10)
+    log = GrowingLog(tmp_path / "log", segment_entries=10)
     for number in range(1, 23):
         log.append(action(number))
     return log
@@ -41,9 +42,9 @@ def numbers(entries: Any) -> list[int]:
     return [entry.sequence_number for entry in entries]
 
 
-def test_everything_is_read_back(log: LaidOutLog) -> None:
+def test_everything_is_read_back(log: GrowingLog) -> None:
     reader = LogReader(log.root)
-    assert list(reader.lines()) == log.lines()
+    assert list(reader.lines()) == log.stored_lines()
     assert numbers(reader.entries()) == list(range(23))
     assert reader.size() == 23
     assert reader.genesis().origin == ORIGIN
@@ -54,11 +55,11 @@ def test_everything_is_read_back(log: LaidOutLog) -> None:
 
 @pytest.mark.parametrize("start", [0, 1, 9, 10, 11, 19, 20, 22, 23, 24, 40])
 @pytest.mark.parametrize("stop", [None, 0, 5, 10, 11, 20, 21, 23, 99])
-def test_ranges(log: LaidOutLog, start: int, stop: int | None) -> None:
-    assert list(LogReader(log.root).lines(start, stop)) == log.lines()[start:stop]
+def test_ranges(log: GrowingLog, start: int, stop: int | None) -> None:
+    assert list(LogReader(log.root).lines(start, stop)) == log.stored_lines()[start:stop]
 
 
-def test_every_entry_is_found_by_bisecting(log: LaidOutLog, small_blocks: None) -> None:
+def test_every_entry_is_found_by_bisecting(log: GrowingLog, small_blocks: None) -> None:
     reader = LogReader(log.root)
     assert [reader.entry(number).sequence_number for number in range(23)] == list(range(23))
     for number in (23, 24, 30, 1_000_000):
@@ -66,7 +67,7 @@ def test_every_entry_is_found_by_bisecting(log: LaidOutLog, small_blocks: None) 
             reader.entry(number)
 
 
-def test_located_lines_can_be_read_again(log: LaidOutLog) -> None:
+def test_located_lines_can_be_read_again(log: GrowingLog) -> None:
     reader = LogReader(log.root)
     located = list(reader.located_lines(8, 13))
     assert [line.segment for line in located] == [0, 0, 10, 10, 10]
@@ -77,23 +78,23 @@ def test_located_lines_can_be_read_again(log: LaidOutLog) -> None:
     assert reader.read_at(30, 0, 10) == b""
 
 
-def test_negative_start_is_the_callers_mistake(log: LaidOutLog) -> None:
+def test_negative_start_is_the_callers_mistake(log: GrowingLog) -> None:
     with pytest.raises(ValueError, match="start is -1"):
         LogReader(log.root).entry(-1)
 
 
 @pytest.mark.parametrize("torn", [b"{", b'{"sequence_number":23}', b"\x00" * 5000])
-def test_torn_tail_is_no_entry(log: LaidOutLog, small_blocks: None, torn: bytes) -> None:
+def test_torn_tail_is_no_entry(log: GrowingLog, small_blocks: None, torn: bytes) -> None:
     log.write_raw(torn)
     reader = LogReader(log.root)
     assert reader.size() == 23
-    assert list(reader.lines()) == [line for line in log.lines() if line != torn]
+    assert list(reader.lines()) == [line for line in log.stored_lines() if line != torn]
     assert numbers(reader.entries(21)) == [21, 22]
     with pytest.raises(NotFoundError):
         reader.entry(23)
 
 
-def test_empty_last_segment_is_passed_over(log: LaidOutLog) -> None:
+def test_empty_last_segment_is_passed_over(log: GrowingLog) -> None:
     for number in range(23, 30):
         log.append(action(number))
     log.write_raw(b"", 30)
@@ -102,7 +103,7 @@ def test_empty_last_segment_is_passed_over(log: LaidOutLog) -> None:
     head = reader.head_entry()
     assert head is not None
     assert head.sequence_number == 29
-    assert list(reader.lines()) == log.lines()
+    assert list(reader.lines()) == log.stored_lines()
 
 
 def test_no_entry_yet(tmp_path: Path) -> None:
@@ -115,7 +116,7 @@ def test_no_entry_yet(tmp_path: Path) -> None:
         reader.genesis()
 
 
-def test_strangers_beside_the_segments_are_ignored(log: LaidOutLog) -> None:
+def test_strangers_beside_the_segments_are_ignored(log: GrowingLog) -> None:
     for name in ("torn-000000000020-1", "000000000030.jsonl~", "30.jsonl", "notes.txt"):
         (log.root / ENTRIES_DIR / name).write_bytes(b"x\n")
     assert LogReader(log.root).size() == 23
@@ -136,7 +137,7 @@ def test_missing_log(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_unreadable_log_is_denied(log: LaidOutLog) -> None:
+def test_unreadable_log_is_denied(log: GrowingLog) -> None:
     path = log.path_of(22)
     path.chmod(0)
     with pytest.raises(DeniedError):
@@ -144,7 +145,7 @@ def test_unreadable_log_is_denied(log: LaidOutLog) -> None:
     path.chmod(0o600)
 
 
-def test_refusals_of_the_operating_system_are_typed(log: LaidOutLog, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refusals_of_the_operating_system_are_typed(log: GrowingLog, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(self: Path, *arguments: object, **named: object) -> None:
         raise PermissionError(13, "Permission denied")
 
@@ -154,14 +155,14 @@ def test_refusals_of_the_operating_system_are_typed(log: LaidOutLog, monkeypatch
         list(reader.lines())
 
 
-def test_missing_segment_is_named(log: LaidOutLog) -> None:
+def test_missing_segment_is_named(log: GrowingLog) -> None:
     log.path_of(10).unlink()
     with pytest.raises(CorruptError, match="ends after entry 9, the next segment starts at 20") as caught:
         list(LogReader(log.root).lines())
     assert caught.value.sequence_number == 10
 
 
-def test_missing_first_segment_is_named(log: LaidOutLog) -> None:
+def test_missing_first_segment_is_named(log: GrowingLog) -> None:
     log.path_of(0).unlink()
     with pytest.raises(CorruptError, match="entry 0 is missing") as caught:
         list(LogReader(log.root).lines())
@@ -169,7 +170,7 @@ def test_missing_first_segment_is_named(log: LaidOutLog) -> None:
     assert numbers(LogReader(log.root).entries(10)) == list(range(10, 23))
 
 
-def test_short_segment_is_named(log: LaidOutLog) -> None:
+def test_short_segment_is_named(log: GrowingLog) -> None:
     path = log.path_of(10)
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(CorruptError, match="ends within entry 19") as caught:
@@ -177,7 +178,7 @@ def test_short_segment_is_named(log: LaidOutLog) -> None:
     assert caught.value.sequence_number == 19
 
 
-def test_line_that_is_no_entry_is_named_and_read_past_as_a_line(log: LaidOutLog, small_blocks: None) -> None:
+def test_line_that_is_no_entry_is_named_and_read_past_as_a_line(log: GrowingLog, small_blocks: None) -> None:
     path = log.path_of(10)
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join([*lines[:4], b"rubbish\n", *lines[5:]]))
@@ -192,18 +193,18 @@ def test_line_that_is_no_entry_is_named_and_read_past_as_a_line(log: LaidOutLog,
 @pytest.mark.parametrize("stated", [0, 3, 8, 99, -5, 10**15])
 @pytest.mark.parametrize("liar", [20, 21, 22])
 def test_lines_that_lie_about_their_number_are_found_by_position(
-    log: LaidOutLog, small_blocks: None, stated: int, liar: int
+    log: GrowingLog, small_blocks: None, stated: int, liar: int
 ) -> None:
     path = log.path_of(20)
     text = path.read_bytes().replace(b'"sequence_number":%d,' % liar, b'"sequence_number":%d,' % stated)
     path.write_bytes(text)
-    reader, lines = LogReader(log.root), log.lines()
+    reader, lines = LogReader(log.root), log.stored_lines()
     for number in range(23):
         assert list(reader.lines(number, number + 1)) == [lines[number]]
     assert list(reader.lines(23)) == []
 
 
-def test_damaged_last_line_is_counted(log: LaidOutLog) -> None:
+def test_damaged_last_line_is_counted(log: GrowingLog) -> None:
     log.write_raw(b"rubbish\n")
     reader = LogReader(log.root)
     assert reader.size() == 24
@@ -211,7 +212,7 @@ def test_damaged_last_line_is_counted(log: LaidOutLog) -> None:
         reader.head_entry()
 
 
-def test_line_end_is_not_searched_for_ever(log: LaidOutLog) -> None:
+def test_line_end_is_not_searched_for_ever(log: GrowingLog) -> None:
     with log.path_of(22).open("ab") as file:
         file.truncate(log.path_of(22).stat().st_size + LINE_SIZE_MAX_BYTES + 2)
     reader = LogReader(log.root)
@@ -220,7 +221,7 @@ def test_line_end_is_not_searched_for_ever(log: LaidOutLog) -> None:
             search()
 
 
-def test_config_errors_are_typed(log: LaidOutLog) -> None:
+def test_config_errors_are_typed(log: GrowingLog) -> None:
     reader = LogReader(log.root)
     with pytest.raises(NotFoundError):
         reader.config()
@@ -232,7 +233,7 @@ def test_config_errors_are_typed(log: LaidOutLog) -> None:
         reader.config()
 
 
-def test_genesis_of_another_kind(log: LaidOutLog) -> None:
+def test_genesis_of_another_kind(log: GrowingLog) -> None:
     path = log.path_of(0)
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(lines[1:]))
@@ -258,13 +259,13 @@ class Script(Event):
         return False
 
 
-def test_follow_crosses_segments_and_waits_for_whole_lines(log: LaidOutLog) -> None:
+def test_follow_crosses_segments_and_waits_for_whole_lines(log: GrowingLog) -> None:
     for number in range(23, 29):
         log.append(action(number))
-    donor = LaidOutLog(log.root.parent / "donor", segment_entries=10)
+    donor = GrowingLog(log.root.parent / "donor", segment_entries=10)
     for number in range(1, 36):
         donor.append(action(number))
-    line_29 = donor.lines()[29]
+    line_29 = donor.stored_lines()[29]
     seen: list[int] = []
     script = Script(
         lambda: log.write_raw(line_29[:50], 29),
@@ -277,12 +278,12 @@ def test_follow_crosses_segments_and_waits_for_whole_lines(log: LaidOutLog) -> N
     assert seen == [27, 28, -1, 29, 30, 31, 32, 33, 34, 35]
 
 
-def test_follow_from_the_end_sees_only_what_is_new(log: LaidOutLog) -> None:
+def test_follow_from_the_end_sees_only_what_is_new(log: GrowingLog) -> None:
     script = Script(lambda: None, lambda: log.append(action(23), action(24)))
     assert numbers(LogReader(log.root).follow(23, stopped=script)) == [23, 24]
 
 
-def test_follow_stops_between_entries(log: LaidOutLog) -> None:
+def test_follow_stops_between_entries(log: GrowingLog) -> None:
     stopped = Event()
     seen: list[Entry] = []
     for entry in LogReader(log.root).follow(stopped=stopped):
@@ -292,7 +293,7 @@ def test_follow_stops_between_entries(log: LaidOutLog) -> None:
     assert numbers(seen) == [0, 1, 2, 3, 4]
 
 
-def test_follow_survives_a_replaced_segment(log: LaidOutLog) -> None:
+def test_follow_survives_a_replaced_segment(log: GrowingLog) -> None:
     """Erasing a payload replaces a segment by a shorter file."""
     path = log.path_of(20)
 
@@ -306,7 +307,7 @@ def test_follow_survives_a_replaced_segment(log: LaidOutLog) -> None:
     assert numbers(LogReader(log.root).follow(21, stopped=script)) == [21, 22, 23]
 
 
-def test_follow_says_when_the_log_became_shorter(log: LaidOutLog) -> None:
+def test_follow_says_when_the_log_became_shorter(log: GrowingLog) -> None:
     script = Script(log.path_of(20).unlink)
     with pytest.raises(CorruptError, match="the log has 20 entries, 23 were read before"):
         list(LogReader(log.root).follow(stopped=script))

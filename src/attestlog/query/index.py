@@ -135,17 +135,17 @@ class Index:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def catch_up(self, progress: Callable[[int], None] | None = None) -> int:
+    def catch_up(self, progress: Callable[[int, int], None] | None = None) -> int:
         """Index what the log has gained; returns how many lines that was.
 
-        `progress` hears how many lines are indexed so far. Raises CorruptError where lines are
+        `progress` is called with (lines indexed, lines in all). Raises CorruptError where lines are
         missing; a line that is there and is no entry is noted in `unreadable`.
         """
         added = 0
         while count := self._next_chunk():
             added += count
             if progress is not None:
-                progress(self.size)
+                progress(self.size, self.reader.size())
         return added
 
     def _next_chunk(self) -> int:
