@@ -1,0 +1,62 @@
+"""The command line as the tests call it: in this process through `main`, or as a process of its own."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from tests.cli.running import ATTESTLOG, ORIGIN, Result, Run, draft
+
+from attestlog.cli import main
+from attestlog.log import Log
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home for keys and state; nothing of the person who runs the tests is read or written."""
+    for name in ("ATTESTLOG_PASSPHRASE", "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    path = tmp_path / "home"
+    monkeypatch.setenv("ATTESTLOG_HOME", str(path))
+    monkeypatch.setenv("HOME", str(path))
+    return path
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """`run("verify", log)`: in this process."""
+
+    def call(*arguments: object) -> Result:
+        code = main([str(argument) for argument in arguments])
+        return Result(code, *capsys.readouterr())
+
+    return call
+
+
+@pytest.fixture
+def shell() -> Run:
+    """`shell("append", log, "-", stdin=b"…")`: as a process of its own."""
+
+    def call(*arguments: object, stdin: bytes = b"", **environment: str) -> Result:
+        done = subprocess.run(
+            [*ATTESTLOG, *map(str, arguments)], input=stdin, capture_output=True, check=False, timeout=120,
+            env={**os.environ, **environment},
+        )  # fmt: skip
+        return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    return call
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    """A log of four entries: genesis, an action, a violation, a decision."""
+    path = tmp_path / "audit"
+    with Log.create(path, origin=ORIGIN) as made:
+        made.append(draft(1, pillars_scores={"an_toan": 9, "duong_dai": 8}))
+        made.append(
+            draft(
+                2, event_type="VIOLATION", event_category="CRITICAL", execution_status="BLOCKED", actor_id="x"
+            )
+        )
+        made.append(draft(3, event_type="DECISION", action_payload={"number": 3, "reason": "a quiet night"}))
+    return path

@@ -1,0 +1,61 @@
+"""The command line as tests see it: what a command left behind, and what to feed it."""
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ORIGIN = "example.com/agents"
+ATTESTLOG = [sys.executable, "-c", "import sys; from attestlog.cli import main; sys.exit(main())"]
+
+
+@dataclass
+class Result:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def objects(self) -> list[dict[str, Any]]:
+        """Stdout as JSON Lines: every line must be an object with a type."""
+        found = [json.loads(line) for line in self.out.splitlines()]
+        assert all(isinstance(item["type"], str) for item in found)
+        return found
+
+    @property
+    def object(self) -> dict[str, Any]:
+        """The one object on stdout."""
+        (found,) = self.objects
+        return found
+
+    @property
+    def error(self) -> dict[str, Any]:
+        """The error object on stderr, of a command run with --json."""
+        found: dict[str, Any] = json.loads(self.err.splitlines()[-1])
+        assert found["type"] == "error"
+        return found
+
+
+Run = Callable[..., Result]
+
+
+def draft(number: int, **members: Any) -> dict[str, Any]:
+    """A draft; every one differs."""
+    return {
+        "event_type": "ACTION", "action_type": "execute_autonomous_task", "actor_id": "agent-7",
+        "action_payload": {"number": number}, **members,
+    }  # fmt: skip
+
+
+def lines_of(*drafts: dict[str, Any]) -> bytes:
+    """Drafts as JSON lines."""
+    return b"".join(json.dumps(item).encode() + b"\n" for item in drafts)
+
+
+def segment(log: Path) -> Path:
+    """The file with all entries of a small log."""
+    return log / "entries" / "000000000000.jsonl"

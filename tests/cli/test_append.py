@@ -1,0 +1,236 @@
+"""Appending: every member from options, many drafts from a pipe, and what is refused."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.cli.running import Run, draft, lines_of, segment
+
+from attestlog.cli import drafts
+from attestlog.core.entry import LINE_SIZE_MAX_BYTES, EntryDraft
+from attestlog.storage.reader import LogReader
+
+LEAST = ["--event-type", "ACTION", "--action-type", "deploy", "--actor-id", "agent-7"]
+
+
+def last_entry(log: Path) -> dict[str, Any]:
+    entry: dict[str, Any] = json.loads(segment(log).read_bytes().splitlines()[-1])
+    return entry
+
+
+def size(log: Path) -> int:
+    return LogReader(log).size()
+
+
+def test_a_receipt_line_names_number_id_and_hash(run: Run, log: Path) -> None:
+    result = run("append", log, *LEAST)
+    assert (result.code, result.err) == (0, "")
+    entry = last_entry(log)
+    assert result.out.split() == [str(entry["sequence_number"]), entry["entry_id"], entry["entry_hash"]]
+
+
+def test_a_receipt_in_json(run: Run, log: Path) -> None:
+    receipt = run("append", log, *LEAST, "--json").object
+    entry = last_entry(log)
+    assert receipt == {
+        "type": "receipt",
+        **{name: entry[name] for name in ("sequence_number", "entry_id", "entry_hash", "timestamp")},
+    }
+
+
+def test_every_simple_member_has_its_option(run: Run, log: Path, tmp_path: Path) -> None:
+    (tmp_path / "payload.json").write_text('{"proposal_id": "PROP-7", "new_value": 6.5}')
+    first = LogReader(log).entry(1).entry_id
+    result = run(
+        "append", log, "--event-type", "change", "--action-type", "modify_policy_rule",
+        "--actor-id", "council",
+        "--actor-type", "HUMAN", "--event-category", "CRITICAL", "--severity", "9", "--execution-status",
+        "ROLLED_BACK", "--payload", f"@{tmp_path / 'payload.json'}", "--actor-context", '{"role": "auditor"}',
+        "--system-state-snapshot", '{"load": 0.5}', "--environment", '{"region": "hn"}',
+        "--pillars-scores", '{"an_toan": 9, "duong_dai": 8.5}', "--result-data", '{"ok": true}',
+        "--error-details", '{"why": "test"}', "--provided-proofs", '[{"type": "k1_state", "valid": true}]',
+        "--required-proof", "k1_state", "--required-proof", "rollback", "--required-approvals", "3",
+        "--received-approvals", '[{"signer": "a", "signature": "b", "timestamp": "c"}]',
+        "--dependency", first, "--conflict", "C-1", "--rollback-available",
+        "--rollback-snapshot-hash", "ab" * 32, "--rollback-executed",
+    )  # fmt: skip
+    assert (result.code, result.err) == (0, "")
+    entry = last_entry(log)
+    environment = entry.pop("environment")
+    assert environment["region"] == "hn"
+    expected = {
+        "event_type": "CHANGE", "action_type": "modify_policy_rule", "actor_id": "council",
+        "actor_type": "HUMAN",
+        "event_category": "CRITICAL", "severity": 9, "execution_status": "ROLLED_BACK",
+        "action_payload": {"proposal_id": "PROP-7", "new_value": 6.5}, "actor_context": {"role": "auditor"},
+        "system_state_snapshot": {"load": 0.5}, "pillars_scores": {"an_toan": 9, "duong_dai": 8.5},
+        "result_data": {"ok": True}, "error_details": {"why": "test"}, "required_approvals": 3,
+        "provided_proofs": [{"type": "k1_state", "valid": True}], "required_proofs": ["k1_state", "rollback"],
+        "received_approvals": [{"signer": "a", "signature": "b", "timestamp": "c"}], "dependencies": [first],
+        "conflicts_detected": ["C-1"], "rollback_available": True, "rollback_snapshot_hash": "ab" * 32,
+        "rollback_executed": True, "k_state": 0, "proofs_valid": False, "quorum_met": False,
+    }  # fmt: skip
+    assert {name: entry[name] for name in expected} == expected
+
+
+def test_every_member_a_caller_may_give_has_an_option() -> None:
+    from attestlog.cli import append
+
+    derived = {
+        "action_hash", "composite_score", "safety_floor_met", "k_state", "proofs_valid", "quorum_met",
+        "attribution", "schema_version",
+    }  # fmt: skip
+    options = set(append.append.__annotations__)
+    assert set(EntryDraft.__struct_fields__) - derived <= options
+    assert options >= drafts.JSON_MEMBERS
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["--event-type", "ACTION"], "action_type: is missing"),
+        ([*LEAST, "--event-type", "PARTY"], "PARTY"),
+        ([*LEAST, "--severity", "11"], "severity: expected `int` <= 10"),
+        ([*LEAST, "--payload", "{"], "action_payload: not JSON"),
+        ([*LEAST, "--payload", '{"a":1,"a":2}'], "action_payload: member 'a' appears twice"),
+        ([*LEAST, "--payload", '{"a":NaN}'], "action_payload: NaN is not a JSON number"),
+        ([*LEAST, "--payload", '{"a":9007199254740993}'], "beyond 2^53-1"),
+        ([*LEAST, "--payload", "[1]"], "action_payload: expected `object`"),
+        ([*LEAST, "--pillars-scores", '{"speed": 1}'], "pillars_scores"),
+        ([*LEAST, "--dependency", "nobody"], "dependencies[0]"),
+        ([*LEAST, "--rollback-snapshot-hash", "xyz"], "rollback_snapshot_hash"),
+        ([*LEAST, "--provided-proofs", '[{"type": "hash"}]'], "provided_proofs[0].valid"),
+    ],
+)
+def test_a_bad_option_names_the_member_and_appends_nothing(
+    run: Run, log: Path, arguments: list[str], said: str
+) -> None:
+    result = run("append", log, *arguments)
+    assert (result.code, result.out) == (2, "")
+    assert said in result.err
+    assert "attestlog append --help" in result.err
+    assert size(log) == 4
+
+
+def test_a_payload_file_that_is_not_there_is_unknown(run: Run, log: Path) -> None:
+    result = run("append", log, *LEAST, "--payload", "@nowhere.json")
+    assert result.code == 4
+    assert "nowhere.json" in result.err
+
+
+def test_a_payload_can_come_from_stdin(shell: Run, log: Path) -> None:
+    result = shell("append", log, *LEAST, "--payload", "-", stdin=b'{"from": "a pipe"}')
+    assert (result.code, result.err) == (0, "")
+    assert last_entry(log)["action_payload"] == {"from": "a pipe"}
+
+
+def test_lines_from_a_pipe_become_entries_in_order(shell: Run, log: Path) -> None:
+    drafts_given = [draft(number) for number in range(5_000)]
+    result = shell("append", log, "-", "--json", stdin=lines_of(*drafts_given))
+    assert (result.code, result.err) == (0, "")
+    receipts = result.objects
+    assert [receipt["sequence_number"] for receipt in receipts] == list(range(4, 5_004))
+    entries = list(LogReader(log).entries(4))
+    assert [entry.action_payload for entry in entries] == [item["action_payload"] for item in drafts_given]
+    assert [entry.entry_hash for entry in entries] == [receipt["entry_hash"] for receipt in receipts]
+    assert shell("verify", log).code == 0
+
+
+def test_lines_can_come_from_a_file_with_blank_lines_and_without_last_line_end(
+    run: Run, log: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "drafts.jsonl"
+    path.write_bytes(b"\n" + lines_of(draft(1), draft(2)).replace(b"\n", b"\r\n\n").rstrip())
+    result = run("append", log, path)
+    assert (result.code, len(result.out.splitlines())) == (0, 2)
+    assert size(log) == 6
+
+
+def test_nothing_from_nothing(shell: Run, log: Path) -> None:
+    result = shell("append", log, "-")
+    assert (result.code, result.out, result.err) == (0, "", "")
+    assert size(log) == 4
+
+
+@pytest.mark.parametrize(
+    "bad, said",
+    [
+        (b'{"event_type":"ACTION"}', "line 3: draft: action_type: is missing"),
+        (b'{"a":1,"a":2}', "line 3: member 'a' appears twice"),
+        (json.dumps(draft(3, severity=99)).encode(), "line 3: draft: severity"),
+        (
+            json.dumps(draft(3, entry_hash="0" * 64)).encode(),
+            "line 3: draft: entry_hash: is assigned by the log",
+        ),
+        (b"[1]", "line 3: draft: expected an object, got list"),
+        (b'{"event_type":', "line 3: not JSON"),
+        (b"\xff\xfe", "line 3: byte 0 is not UTF-8"),
+    ],
+)
+def test_a_bad_line_is_named_and_its_chunk_is_not_appended(
+    shell: Run, log: Path, bad: bytes, said: str
+) -> None:
+    result = shell("append", log, "-", stdin=lines_of(draft(1), draft(2)) + bad + b"\n" + lines_of(draft(4)))
+    assert (result.code, result.out) == (2, "")
+    assert "attestlog: note: 0 entries were appended before this" in result.err
+    assert said in result.err
+    assert size(log) == 4
+
+
+def test_chunks_before_a_bad_line_stay_and_are_counted(shell: Run, log: Path) -> None:
+    good = drafts.CHUNK_DRAFTS_MAX
+    result = shell("append", log, "-", stdin=lines_of(*map(draft, range(good))) + b"{}\n")
+    assert result.code == 2
+    appended = len(result.out.splitlines())
+    assert f"{appended} entries were appended before this" in result.err
+    assert size(log) == 4 + appended
+
+
+def test_a_member_stated_wrongly_is_the_callers_mistake(shell: Run, log: Path) -> None:
+    result = shell("append", log, "-", stdin=lines_of(draft(1, k_state=0)))
+    assert result.code == 2
+    assert "k_state is stated as 0, derived as 1" in result.err
+    assert size(log) == 4
+
+
+def test_what_is_too_large_names_the_limit(shell: Run, log: Path) -> None:
+    result = shell("append", log, "-", stdin=lines_of(draft(1, actor_context={"text": "x" * 70_000})))
+    assert result.code == 2
+    assert "at most 65535 fit" in result.err
+    assert size(log) == 4
+
+
+def test_a_line_without_end_is_not_read_for_ever(shell: Run, log: Path, tmp_path: Path) -> None:
+    with (tmp_path / "long").open("wb") as file:
+        file.truncate(LINE_SIZE_MAX_BYTES + (2 << 20))
+    result = shell("append", log, tmp_path / "long")
+    assert result.code == 2
+    assert "line 1: has more than" in result.err
+
+
+def test_a_torn_tail_is_set_aside_and_said_on_stderr(run: Run, log: Path) -> None:
+    with segment(log).open("ab") as file:
+        file.write(b'{"action_hash":"')
+    result = run("append", log, *LEAST, "--json")
+    assert result.code == 0
+    assert result.object["sequence_number"] == 4
+    assert "attestlog: note: recovered: 16 bytes set aside in" in result.err
+    assert run("verify", log).code == 0
+
+
+def test_a_damaged_log_is_not_written_to(run: Run, log: Path) -> None:
+    damaged = segment(log).read_bytes()[:-3]
+    segment(log).write_bytes(damaged)
+    result = run("append", log, *LEAST)
+    assert (result.code, result.out) == (1, "")
+    assert "attestlog repair LOG" in result.err
+    assert segment(log).read_bytes() == damaged
+
+
+def test_another_signer_than_the_logs_is_refused(run: Run, log: Path, tmp_path: Path) -> None:
+    run("keys", "generate", tmp_path / "k.pem")
+    result = run("append", log, *LEAST, "--signer", f"file:{tmp_path / 'k.pem'}")
+    assert (result.code, result.out) == (4, "")
+    assert "the log is signed by" in result.err
+    assert size(log) == 4

@@ -1,0 +1,88 @@
+"""Exit codes and hints: the tables are complete, and say what the documentation says."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from attestlog import errors
+from attestlog.cli import exits
+from attestlog.core.report import Finding, Report, Verdict
+from attestlog.errors import AttestlogError
+
+
+def classes(kind: type[AttestlogError] = AttestlogError) -> Iterator[type[AttestlogError]]:
+    for child in kind.__subclasses__():
+        yield child
+        yield from classes(child)
+
+
+DOCUMENTED = {int(code) for code in re.findall(r"^(\d+) ", exits.__doc__ or "", re.MULTILINE)}
+
+
+def test_codes_are_documented() -> None:
+    used = {*exits.BY_VERDICT.values(), *exits.BY_ERROR.values(), exits.DEFECT, exits.INTERRUPTED}
+    assert used == DOCUMENTED
+
+
+@pytest.mark.parametrize("kind", sorted(set(classes()), key=str))
+def test_every_error_has_an_exit_code_and_a_hint_that_can_be_made(kind: type[AttestlogError]) -> None:
+    if kind.__module__ != errors.__name__:
+        pytest.skip("made up by another test")
+    error = kind("what was got")
+    assert exits.exit_code(error) in DOCUMENTED - {exits.DONE}
+    hint = exits.hint(error)
+    assert hint is None or not hint.endswith(".")
+
+
+def test_every_family_of_errors_stands_in_the_table() -> None:
+    families = {kind for kind in AttestlogError.__subclasses__() if kind.__module__ == errors.__name__}
+    assert families - set(exits.BY_ERROR) == set()
+
+
+def test_every_verdict_has_its_code() -> None:
+    assert {str(verdict): code for verdict, code in exits.BY_VERDICT.items()} == {
+        "VERIFIED": 0, "TAMPERED": 1, "MALFORMED": 3, "UNKNOWN": 4, "TRUNCATED": 5, "FORKED": 5,
+        "INCOMPLETE": 6,
+    }  # fmt: skip
+    assert set(exits.BY_VERDICT) == set(Verdict)
+
+
+@pytest.mark.parametrize(
+    "error, code",
+    [
+        (errors.MalformedConfigError(""), 3),
+        (errors.SignatureInvalidError(""), 1),
+        (errors.CorruptError(""), 1),
+        (errors.ConsistencyError(""), 5),
+        (errors.KeyFileError(""), 4),
+        (errors.FullError(""), 4),
+        (errors.ExistsError(""), 2),
+        (errors.QueryError(""), 2),
+        (errors.UncertainCommitError(""), 7),
+    ],
+)
+def test_nearest_ancestor_decides(error: AttestlogError, code: int) -> None:
+    assert exits.exit_code(error) == code
+
+
+def test_an_error_with_a_report_ends_as_its_verdict() -> None:
+    report = Report(subject="old.jsonl")
+    report.add(Finding(code="legacy.torn", message="", verdict=Verdict.INCOMPLETE))
+    error = errors.VerificationError("", report=report)
+    assert exits.exit_code(error) == 6
+    assert "old.jsonl" in (exits.hint(error) or "")
+
+
+@pytest.mark.parametrize(
+    "error, said",
+    [
+        (errors.KeyFileError("", path="k.pem", needs_passphrase=True), "ATTESTLOG_PASSPHRASE"),
+        (errors.KeyFileError("", path="k.pem", mode=0o640), "chmod 600 k.pem"),
+        (errors.CorruptError("", repair="config"), "log.toml"),
+        (errors.CorruptError("", repair="entries"), "attestlog verify"),
+        (errors.UncertainCommitError(""), "attestlog tail"),
+    ],
+)
+def test_hint_fits_the_evidence(error: AttestlogError, said: str) -> None:
+    assert said in (exits.hint(error) or "")

@@ -1,0 +1,176 @@
+"""What every verb has in common: help, streams, exit codes, what is loaded."""
+
+import json
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from tests.cli.running import Run
+
+from attestlog import cli
+from attestlog.cli import verbs
+from attestlog.errors import FullError
+from attestlog.version import VERSION
+
+VERBS = [name for name in verbs.VERBS if name != "keys"] + ["keys generate", "keys list"]
+
+
+def test_help_lists_every_verb_and_the_exit_codes(run: Run) -> None:
+    result = run("--help")
+    assert (result.code, result.err) == (0, "")
+    assert all(f"  {name} " in result.out for name in verbs.VERBS)
+    assert "Exit codes: 0 done, VERIFIED; 1 TAMPERED" in " ".join(result.out.split())
+    assert run() == result
+
+
+def test_version(run: Run) -> None:
+    assert run("--version").out == f"attestlog {VERSION}\n"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help_with_an_example_and_json(run: Run, verb: str) -> None:
+    result = run(*verb.split(), "--help")
+    assert result.code == 0
+    assert f"Example:\n    attestlog {verb}" in result.out
+    assert "--json" in result.out
+    assert "[default: None]" not in result.out
+
+
+def test_every_verb_has_its_module_and_no_module_is_without_verb() -> None:
+    folder = Path(cli.__file__).parent
+    apps = {
+        path.stem.removesuffix("_")
+        for path in folder.glob("*.py")
+        if "\napp = new_app(" in path.read_text(encoding="utf-8")
+    }
+    assert apps == set(verbs.VERBS)
+    for name in verbs.VERBS:
+        import_module(f"attestlog.cli.{'import_' if name == 'import' else name}")
+
+
+def test_unknown_verb_says_what_was_perhaps_meant(run: Run) -> None:
+    result = run("verifi", "x")
+    assert (result.code, result.out) == (2, "")
+    assert result.err.splitlines() == [
+        "attestlog: error: no verb 'verifi'; did you mean 'verify'?",
+        "attestlog: hint: attestlog --help",
+    ]
+
+
+@pytest.mark.parametrize(
+    "arguments", [["show", "x"], ["tail", "x", "-n", "ten"], ["init", "x"], ["tail", "--nope"]]
+)
+def test_usage_errors_name_the_help(run: Run, arguments: list[str]) -> None:
+    result = run(*arguments)
+    assert (result.code, result.out) == (2, "")
+    assert f"attestlog: hint: attestlog {arguments[0]} --help" in result.err
+
+
+@pytest.mark.parametrize("verb", ["append", "checkpoint", "tail", "query", "stats", "export"])
+def test_missing_log_is_unknown_not_tampered(run: Run, tmp_path: Path, verb: str) -> None:
+    options = ["--event-type", "ACTION", "--action-type", "a", "--actor-id", "b"] if verb == "append" else []
+    result = run(verb, tmp_path / "nothing", *options)
+    assert (result.code, result.out) == (4, "")
+    assert result.err.startswith("attestlog: error: ")
+    assert "attestlog: hint: attestlog init LOG --origin NAME makes a log" in result.err
+
+
+def test_error_with_json_is_one_object_on_stderr(run: Run, tmp_path: Path) -> None:
+    result = run("tail", tmp_path / "nothing", "--json")
+    assert (result.code, result.out) == (4, "")
+    error = result.error
+    assert error["code"] == "storage.not_found"
+    assert error["path"] == str(tmp_path / "nothing")
+    assert set(error) >= {"message", "hint"}
+
+
+def test_system_error_is_unknown_and_has_no_traceback(run: Run, tmp_path: Path, log: Path) -> None:
+    result = run("export", log, "-o", tmp_path / "no" / "such" / "folder")
+    assert (result.code, result.out) == (4, "")
+    assert result.err.startswith("attestlog: error: ")
+    assert "No such file or directory" in result.err
+
+
+def test_a_defect_is_not_taken_for_a_verdict(run: Run, log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("attestlog.audit.verify_log", broken)
+    result = run("verify", log)
+    assert (result.code, result.out) == (70, "")
+    assert "ZeroDivisionError" in result.err
+
+
+def test_an_interrupted_command_ends_as_shells_expect(
+    run: Run, log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("attestlog.audit.verify_log", interrupted)
+    result = run("verify", log)
+    assert (result.code, result.out) == (130, "")
+    assert "Traceback" not in result.err
+
+
+def test_an_error_deep_down_keeps_its_code(run: Run, log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise FullError("writing failed: no space left")
+
+    monkeypatch.setattr("attestlog.log.Log.append", full)
+    result = run("append", log, "--event-type", "ACTION", "--action-type", "a", "--actor-id", "b")
+    assert result.code == 4
+    assert "make room" in result.err
+
+
+def test_nothing_from_a_log_reaches_the_terminal_as_a_control_character(run: Run, log: Path) -> None:
+    name = "a\x1b[2J\nVERIFIED\u202e\x9b"
+    receipt = run(
+        "append", log, "--event-type", "ACTION", "--action-type", name, "--actor-id", name, "--json"
+    ).object
+    for arguments in (
+        ["tail", log],
+        ["query", log],
+        ["show", log, receipt["sequence_number"]],
+        ["stats", log],
+    ):
+        result = run(*arguments)
+        assert result.code == 0
+        assert "a\\x1b[2J\\nVERIFIED\\u202e\\x9b" in result.out
+        assert not set(result.out) & set("\x1b\u202e\x9b")
+    assert not set(run("show", log, "a\x1b").err) & {"\x1b"}
+
+
+LOADED = """
+import json, sys
+from attestlog.cli import main
+code = main(json.loads(sys.argv[1]))
+loaded = {name.split(".")[0] for name in sys.modules} & set(json.loads(sys.argv[2]))
+print(json.dumps(sorted(loaded)), file=sys.stderr)
+sys.exit(code)
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments, heavy",
+    [
+        (["--help"], ["cryptography", "rich", "sqlite3", "multiprocessing", "asyncio"]),
+        (
+            ["append", "LOG", "--event-type", "ACTION", "--action-type", "a", "--actor-id", "b"],
+            ["rich", "sqlite3", "multiprocessing", "asyncio", "concurrent"],
+        ),
+        (["tail", "LOG"], ["rich", "sqlite3", "multiprocessing", "asyncio"]),
+        (["checkpoint", "LOG"], ["rich", "sqlite3", "multiprocessing", "asyncio"]),
+        (["verify", "LOG"], ["rich", "sqlite3", "asyncio"]),
+    ],
+)
+def test_a_verb_loads_only_what_it_needs(log: Path, arguments: list[str], heavy: list[str]) -> None:
+    given = [str(log) if argument == "LOG" else argument for argument in arguments]
+    done = subprocess.run(
+        [sys.executable, "-c", LOADED, json.dumps(given), json.dumps(heavy)],
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stderr.splitlines()[-1]) == []
