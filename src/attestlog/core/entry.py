@@ -228,6 +228,8 @@ def parse_draft(members: Mapping[str, Any] | EntryDraft) -> EntryDraft:
         draft = msgspec.convert(members, EntryDraft)
     except msgspec.ValidationError as error:
         raise _malformed("draft", str(error)) from None
+    except UnicodeEncodeError:
+        raise MalformedEntryError("draft: a member's name holds a lone surrogate", member="") from None
     except RecursionError:
         raise MalformedEntryError("draft is nested too deep", member="") from None
     _check_proofs_and_approvals("draft", draft)

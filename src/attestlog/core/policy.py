@@ -52,6 +52,8 @@ def parse_policy(members: dict[str, Any]) -> Policy:
         policy = msgspec.convert(members, Policy)
     except msgspec.ValidationError as error:
         raise MalformedPolicyError(f"policy: {error}") from None
+    except UnicodeEncodeError:
+        raise MalformedPolicyError("policy: a member's name holds a lone surrogate") from None
     if set(policy.weights) != set(PILLARS) or sum(policy.weights.values()) <= 0:
         raise MalformedPolicyError(f"policy: weights must be given for {', '.join(PILLARS)}, with a sum > 0")
     return policy
