@@ -81,8 +81,6 @@ ENTRY_0 = read(line_of(BOOT, action_type="log_genesis"))
 
 
 GENESIS_MEMBERS = ("origin", "entry_keys", "checkpoint_keys", "policy", "settings", "software")
-    ["origin", "entry_keys", "checkpoint_keys", "policy", "settings", "software"]
-)
 
 
 @given(payload=st.dictionaries(st.sampled_from(GENESIS_MEMBERS), strategies.json_values))
