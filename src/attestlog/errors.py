@@ -20,7 +20,7 @@ dotted; whatever else an error knows hangs on it as attributes, listed by
     │   ├── ChainBrokenError           sequence number, previous hash, timestamp order
     │   ├── InclusionError
     │   ├── ConsistencyError
-    │   ├── DerivedMemberError         a stated member contradicts the derived one
+    │   ├── DerivedMemberError (ValueError)  a stated member contradicts the derived one
     │   └── TrustError                 whose key this is, is not what was asked for
     ├── SignerError                    the key's holder failed; `retryable` says if waiting helps
     │   └── KeyFileError               a key file is missing, unreadable, exposed or locked
