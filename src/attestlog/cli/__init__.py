@@ -32,7 +32,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         _leave_stdout()
         return exits.BROKEN_PIPE
     except KeyboardInterrupt:
-        output.notice("interrupted")
         return exits.INTERRUPTED
     except AttestlogError as error:
         failed(error.code, str(error), exits.hint(error), error.evidence())

@@ -36,6 +36,8 @@ class Bar:
         if not self._wanted or time.monotonic() - self._begun < _DELAY_S:
             return
         if self._progress is None:
+            if done >= total:
+                return
             from rich.console import Console
             from rich.progress import Progress
 
