@@ -89,7 +89,7 @@ DEFAULT_SEVERITY: Final = {
 Name = Annotated[str, Meta(min_length=1, max_length=NAME_LENGTH_MAX)]
 # Beside each pattern its length, because `$` also matches before a line feed at the end.
 Hex64 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", max_length=64, description="lower-case hex SHA-256")]
-HashText = Annotated[str, Meta(extra_json_schema={"pattern": "^[0-9a-f]{64}$"})]
+HashText = Annotated[str, Meta(extra_json_schema={"pattern": "^[0-9a-f]{64}$", "maxLength": 64})]
 """A hash in a stored entry: compared with the hash it must be, so its shape is not checked apart."""
 _UUID_V4: Final = "^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$"
 UuidText = Annotated[str, Meta(pattern=_UUID_V4, max_length=36)]
