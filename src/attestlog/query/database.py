@@ -30,6 +30,8 @@ BUSY_TIMEOUT_S: Final = 60
 _CACHE_SIZE_KIB: Final = 64 << 10
 """SQLite's page cache: holds the inner pages of every tree at some millions of entries."""
 
+# The words of one transaction are kept in memory until it commits (hashsize), and merged with those of
+# earlier ones only when there are many such (automerge): half the time of indexing went into merging.
 _SCHEMA: Final = """
 CREATE TABLE log (genesis_hash TEXT NOT NULL, size INTEGER NOT NULL);
 CREATE TABLE segments (first INTEGER PRIMARY KEY, size_bytes INTEGER NOT NULL);
@@ -54,6 +56,8 @@ CREATE INDEX by_id ON entries (id_prefix);
 CREATE VIRTUAL TABLE words USING fts5(
     action_type, actor_id, payload, outcome, content='', columnsize=0, tokenize='ascii'
 );
+INSERT INTO words (words, rank) VALUES ('automerge', 0);
+INSERT INTO words (words, rank) VALUES ('hashsize', 33554432);
 """
 _TABLES: Final = ("words", "entries", "facets", "actions", "actors", "unreadable", "segments", "log")
 
