@@ -3,18 +3,24 @@
 Callers from any thread join one queue. Whoever finds nobody working takes the
 turn: one lock, one plan, one signature, one write and one sync for all who are
 in the queue by then. Whoever arrives meanwhile waits, and the first of those
-takes the next turn. Futures, which have no thread waiting for them, are served
-by a background thread.
+takes the next turn. Futures have no thread waiting for them: a background
+thread hands them their results, and takes the turn when nobody else is there.
+
+A signal handler may raise anywhere in a thread that waits or leads. So turns
+change hands in steps between which none can run (it runs when a call returns,
+or a loop goes round), and everything before them can be done twice.
 
 It knows nothing of entries or files: `commit` is given by the log.
 """
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from attestlog.core.batch import Prepared
@@ -32,18 +38,40 @@ Commit = Callable[[Take], Sequence[Result]]
 class _Waiting(Generic[Result]):
     """One caller's entries (or one task) in the queue."""
 
-    __slots__ = ("done", "error", "future", "has_turn", "prepared", "results", "task", "wake")
+    __slots__ = ("abandoned", "done", "error", "future", "has_turn", "prepared", "results", "task", "wake")
 
     def __init__(self, prepared: Sequence[Prepared], task: Callable[[], Any] | None = None) -> None:
         self.prepared = prepared
         self.task = task
         self.results: list[Result] = []
         self.error: BaseException | None = None
-        self.done = False
-        self.has_turn = False
+        self.done = self.has_turn = self.abandoned = False
         self.future: Future[Any] | None = None
         self.wake = threading.Lock()
+        """Released once for each time its thread has something to do: take the turn, or go home."""
         self.wake.acquire()
+
+    def deliver(self) -> None:
+        """Give the future its outcome; its callbacks run here."""
+        assert self.future is not None
+        if self.error is not None:
+            self.future.set_exception(self.own_error())
+        else:
+            self.future.set_result(self.results[0])
+
+    def own_error(self) -> BaseException:
+        """One failure, many callers: each raises its own copy, so tracebacks do not pile up on one."""
+        error = self.error
+        assert error is not None
+        if not isinstance(error, AttestlogError):
+            return error
+        own = copy.copy(error)
+        if self.results:
+            done, wanted = len(self.results), len(self.prepared)
+            message = f"{error.message}; the first {done} of {wanted} entries are committed"
+            own = type(error)(message, **error.evidence(), committed=done)
+        own.__cause__ = error.__cause__
+        return own
 
 
 class Committer(Generic[Result]):
@@ -54,14 +82,22 @@ class Committer(Generic[Result]):
         self._batch_entries_max = batch_entries_max
         self._batch_size_bytes = batch_size_bytes
         self._mutex = threading.Lock()
-        self._queue: deque[_Waiting[Result]] = deque()
+        self._queue: deque[_Waiting[Any]] = deque()
+        self._threads: deque[_Waiting[Any]] = deque()
+        """Those of the queue that have a thread waiting; who is done or gone is dropped when met."""
         self._busy = False
         self._closed = False
+        self._closing: _Waiting[Any] | None = None
         self._background: threading.Thread | None = None
-        self._background_turn = threading.Semaphore(0)
+        self._background_has_turn = False
+        self._background_jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
 
     def append(self, prepared: Sequence[Prepared]) -> list[Result]:
-        """Commit these, waiting until they are durable. Raises what the commit raised."""
+        """Commit these, waiting until they are durable.
+
+        Raises what the commit raised; `committed` says how many of a long list were committed before.
+        UncertainCommitError may also mean that the thread which committed for all was interrupted.
+        """
         waiting: _Waiting[Result] = _Waiting(prepared)
         self._wait(waiting)
         return waiting.results
@@ -80,23 +116,26 @@ class Committer(Generic[Result]):
         waiting.future = Future()
         waiting.future.set_running_or_notify_cancel()
         with self._mutex:
-            self._enter(waiting)
             self._start_background()
-            turn_is_free, self._busy = not self._busy, True
-        if turn_is_free:
-            self._background_turn.release()
+            self._enter(waiting)
+            if not self._busy:
+                self._busy = self._background_has_turn = True
+                self._background_jobs.put(self._take_background_turn)
         return waiting.future
 
     def close(self, last: Callable[[], Any]) -> None:
-        """Let the queue empty, run `last`, refuse everything afterwards."""
+        """Refuse everything from now on, let the queue empty, run `last`. Raises what `last` raises.
+
+        Interrupted before `last` was run, it is as if it had not been called.
+        """
+        waiting: _Waiting[Any] = _Waiting((), last)
         try:
-            self.run(last)
+            self._wait(waiting, closing=True)
         finally:
-            with self._mutex:
-                self._closed = True
-            if self._background is not None:
-                self._background_turn.release()
-                self._background.join()
+            if waiting.done and self._background is not None:
+                self._background_jobs.put(None)
+                if self._background is not threading.current_thread():
+                    self._background.join()
 
     # --- turns ---
 
@@ -105,32 +144,37 @@ class Committer(Generic[Result]):
             raise ClosedError("the log is closed")
         self._queue.append(waiting)
 
-    def _wait(self, waiting: _Waiting[Any]) -> None:
-        with self._mutex:
-            self._enter(waiting)
-            if not self._busy:
-                self._busy = waiting.has_turn = True
+    def _wait(self, waiting: _Waiting[Any], *, closing: bool = False) -> None:
         try:
-            if not waiting.has_turn:
-                waiting.wake.acquire()
+            with self._mutex:
+                self._enter(waiting)
+                self._threads.append(waiting)
+                if closing:
+                    self._closed, self._closing = True, waiting
+                if not self._busy:
+                    self._busy = waiting.has_turn = True
+                elif self._background_has_turn and threading.current_thread() is self._background:
+                    # A future's callback: this thread has the turn already, and would wait for itself.
+                    self._background_has_turn, waiting.has_turn = False, True
             while not waiting.done:
                 if waiting.has_turn:
                     self._take_turn(waiting)
-                if not waiting.done:
+                else:
                     waiting.wake.acquire()
         except BaseException:
             self._abandon(waiting)
             raise
         if waiting.error is not None:
-            # One failure, many callers: each raises its own copy, so tracebacks do not pile up on one.
-            error = waiting.error
-            raise copy.copy(error) if isinstance(error, AttestlogError) else error
+            raise waiting.own_error()
 
     def _abandon(self, waiting: _Waiting[Any]) -> None:
         """Its thread was interrupted: it must neither stay in the queue nor keep the turn."""
         with self._mutex:
+            waiting.abandoned = True
             if waiting in self._queue:
                 self._queue.remove(waiting)
+            if waiting is self._closing and not waiting.done:
+                self._closed, self._closing = False, None
         if waiting.has_turn:
             self._pass_turn(waiting)
 
@@ -140,42 +184,46 @@ class Committer(Generic[Result]):
             self._serve(served)
         except BaseException as error:
             self._fail(served, error)
-            if not isinstance(error, Exception):
+            if holder is not None and not isinstance(error, Exception):
                 raise
         finally:
             self._pass_turn(holder)
 
     def _serve(self, served: list[tuple[_Waiting[Any], int]]) -> None:
         with self._mutex:
-            task = self._queue[0].task if self._queue else None
-            if task is not None:
-                served.append((self._queue.popleft(), 0))
-        if task is not None:
-            served[0][0].results.append(task())
-            self._resolve(served[0][0])
-        elif self._queue:
-            results = self._commit(lambda room: self._take(room, served))
-            self._hand_out(served, results)
+            if self._queue and self._queue[0] is self._closing:
+                # Nothing enters any more, but pieces of long lists come back: closing is last.
+                self._queue.rotate(-1)
+            first = self._queue[0] if self._queue else None
+            if first is not None and first.task is not None:
+                served.append((first, 0))
+                self._queue.popleft()
+        if first is None:
+            return
+        if first.task is not None:
+            first.results.append(first.task())
+            self._settle(first)
+        else:
+            self._hand_out(served, self._commit(lambda room: self._take(room, served)))
 
     def _take(self, room: int, served: list[tuple[_Waiting[Any], int]]) -> list[Prepared]:
         """Fill a batch from the queue: whole callers while they fit, a longer list in pieces."""
         room = min(room, self._batch_entries_max)
+        size_left = self._batch_size_bytes
         batch: list[Prepared] = []
-        size_bytes = 0
         with self._mutex:
-            while self._queue and self._queue[0].task is None and len(batch) < room:
-                if size_bytes > self._batch_size_bytes:
-                    break
+            while self._queue and self._queue[0].task is None and len(batch) < room and size_left > 0:
                 waiting = self._queue[0]
-                at = len(waiting.results)
-                wanted = len(waiting.prepared) - at
+                start = stop = len(waiting.results)
+                wanted = len(waiting.prepared) - start
                 if batch and wanted > room - len(batch):
                     break
-                count = min(wanted, room - len(batch))
-                piece = waiting.prepared[at : at + count]
-                batch += piece
-                size_bytes += sum(item.size_bytes for item in piece)
-                served.append((waiting, count))
+                last = start + min(wanted, room - len(batch))
+                while stop < last and size_left > 0:
+                    size_left -= waiting.prepared[stop].size_bytes
+                    stop += 1
+                batch += waiting.prepared[start:stop]
+                served.append((waiting, stop - start))
                 self._queue.popleft()
         return batch
 
@@ -188,64 +236,75 @@ class Committer(Generic[Result]):
             if len(waiting.results) < len(waiting.prepared):
                 unfinished.append(waiting)
             else:
-                self._resolve(waiting)
+                self._settle(waiting)
         if unfinished:
             with self._mutex:
                 # To the back: others get their turn between the pieces of a long list.
-                self._queue.extend(unfinished)
+                self._queue.extend([waiting for waiting in unfinished if not waiting.abandoned])
 
     def _fail(self, served: list[tuple[_Waiting[Any], int]], error: BaseException) -> None:
-        """Everyone in the batch learns of it; if there was no batch yet, everyone in the queue does."""
+        """Everyone in the batch learns of it; if there was no batch yet, everyone who waits for one."""
         if isinstance(error, Exception):
             with self._mutex:
-                if not served:
-                    served.extend((waiting, 0) for waiting in self._queue)
-                    self._queue.clear()
+                no_batch = not served
+                while no_batch and self._queue and self._queue[0].task is None:
+                    served.append((self._queue[0], 0))
+                    self._queue.popleft()
         else:
+            # Interrupted after the batch was taken. The store finds out what became of it in the next
+            # turn, as it would by opening; those who wait cannot.
             error = UncertainCommitError(
                 f"outcome unknown: the commit was interrupted by {type(error).__name__}"
             )
         for waiting, _ in served:
-            waiting.error = error
-            self._resolve(waiting)
+            self._settle(waiting, error)
 
-    def _resolve(self, waiting: _Waiting[Any]) -> None:
+    def _settle(self, waiting: _Waiting[Any], error: BaseException | None = None) -> None:
+        if waiting.done:
+            return
+        waiting.error = error
         waiting.done = True
-        if waiting.future is None:
+        if waiting.future is not None:
+            self._background_jobs.put(waiting.deliver)
+        elif not waiting.has_turn:
             waiting.wake.release()
-        elif waiting.error is not None:
-            waiting.future.set_exception(waiting.error)
-        else:
-            waiting.future.set_result(waiting.results[0])
 
     def _pass_turn(self, holder: _Waiting[Any] | None) -> None:
+        """To the first thread that waits; else, for futures, to the background thread."""
         with self._mutex:
-            if holder is not None:
+            while self._threads and (self._threads[0].done or self._threads[0].abandoned):
+                self._threads.popleft()
+            following = self._threads[0] if self._threads else None
+            # From here on no call stands before the one that wakes the next.
+            if holder is None:
+                self._background_has_turn = False
+            else:
                 holder.has_turn = False
-            following = self._queue[0] if self._queue else None
-            if following is None:
-                self._busy = False
-            elif following.future is None:
+            if following is not None:
                 following.has_turn = True
-        if following is None:
-            return
-        if following.future is None:
-            following.wake.release()
-        else:
-            self._background_turn.release()
+                if following is not holder:
+                    following.wake.release()
+            elif self._queue:
+                self._background_has_turn = True
+                self._background_jobs.put(self._take_background_turn)
+            else:
+                self._busy = False
 
     # --- the background thread, for futures ---
 
     def _start_background(self) -> None:
-        if self._background is None:
-            self._background = threading.Thread(
-                target=self._serve_futures, name="attestlog-committer", daemon=True
-            )
-            self._background.start()
+        if self._background is None and not self._closed:
+            background = threading.Thread(target=self._serve_futures, name="attestlog-committer", daemon=True)
+            background.start()
+            self._background = background
 
     def _serve_futures(self) -> None:
-        while True:
-            self._background_turn.acquire()
-            if self._closed and not self._queue:
-                return
+        for job in iter(self._background_jobs.get, None):
+            # What a future's callback raises is its own affair: all other futures depend on this thread.
+            with contextlib.suppress(BaseException):
+                job()
+
+    def _take_background_turn(self) -> None:
+        # A callback of this thread may have taken the turn over.
+        if self._background_has_turn:
             self._take_turn(None)
