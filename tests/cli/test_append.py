@@ -188,16 +188,33 @@ def test_chunks_before_a_bad_line_stay_and_are_counted(shell: Run, log: Path) ->
 
 
 def test_a_member_stated_wrongly_is_the_callers_mistake(shell: Run, log: Path) -> None:
-    result = shell("append", log, "-", stdin=lines_of(draft(1, k_state=0)))
+    result = shell("append", log, "-", stdin=lines_of(draft(1), draft(2, k_state=0)))
     assert result.code == 2
-    assert "k_state is stated as 0, derived as 1" in result.err
+    assert "line 2: k_state is stated as 0, derived as 1" in result.err
     assert size(log) == 4
 
 
 def test_what_is_too_large_names_the_limit(shell: Run, log: Path) -> None:
     result = shell("append", log, "-", stdin=lines_of(draft(1, actor_context={"text": "x" * 70_000})))
     assert result.code == 2
+    assert "line 1: " in result.err
     assert "at most 65535 fit" in result.err
+    assert size(log) == 4
+
+
+def test_one_entry_or_many_not_both(run: Run, log: Path, tmp_path: Path) -> None:
+    (tmp_path / "drafts").write_bytes(lines_of(draft(1)))
+    for option in (["--actor-id", "x"], ["--rollback-available"], ["--conflict", "C-1"]):
+        result = run("append", log, tmp_path / "drafts", *option)
+        assert (result.code, result.out) == (2, "")
+        assert "want one or the other" in result.err
+    assert size(log) == 4
+
+
+def test_bytes_in_argv_that_are_no_text_are_refused(run: Run, log: Path) -> None:
+    result = run("append", log, *LEAST, "--actor-id", "\udcff", "--json")
+    assert (result.code, result.out) == (2, "")
+    assert "actor_id" in result.error["message"]
     assert size(log) == 4
 
 

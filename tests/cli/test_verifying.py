@@ -113,6 +113,7 @@ def test_a_key_that_does_not_vouch_is_forked_and_one_that_is_none_is_an_error(ru
     assert run("verify", log, "--trust", "ab" * 32).code == 5
     result = run("verify", log, "--trust", "nobody")
     assert (result.code, result.out) == (4, "")
+    assert "attestlog init" not in result.err
 
 
 def test_a_cut_tail_shows_only_to_who_remembers(run: Run, log: Path, tmp_path: Path, home: Path) -> None:
@@ -151,6 +152,11 @@ def test_findings_are_listed_up_to_a_limit(run: Run, log: Path) -> None:
     assert listed < sum(report["finding_counts"].values())
     assert "more findings are not shown" in result.err
     assert len(report["findings"]) == sum(report["finding_counts"].values())
+
+
+def test_a_path_that_is_no_text_is_still_json(run: Run) -> None:
+    report = run("verify", "\udcff", "--json")
+    assert (report.code, report.object["subject"]) == (4, "\udcff")
 
 
 # repair

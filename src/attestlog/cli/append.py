@@ -3,19 +3,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Annotated
 
 import typer
 
 from attestlog.cli import options
-from attestlog.cli.drafts import draft_from_options, parse_chunk, read_chunks
-from attestlog.cli.opening import describe_receipt, open_log
+from attestlog.cli.appending import append_lines, append_one
+from attestlog.cli.drafts import draft_from_options
+from attestlog.cli.opening import open_log
 from attestlog.cli.options import choice, flag, json, text
-from attestlog.cli.output import Output, notice
+from attestlog.cli.output import Output
 from attestlog.cli.verbs import example, new_app
 from attestlog.core.entry import ActorType, EventCategory, EventType, ExecutionStatus
-from attestlog.log import Log, Receipt
 
 app = new_app()
 _EXAMPLE = example(
@@ -71,28 +70,7 @@ def append(
     with open_log(
         log, signer=signer, checkpoint_signer=checkpoint_signer, any_filesystem=any_filesystem
     ) as opened:
-        if draft is not None:
-            _print(out, [opened.append(draft)])
-        elif drafts is not None:
-            _append_lines(out, opened, drafts)
-
-
-def _append_lines(out: Output, log: Log, source: str) -> None:
-    appended = 0
-    try:
-        for chunk in read_chunks(source):
-            receipts = log.append_many(parse_chunk(chunk))
-            appended += len(receipts)
-            _print(out, receipts)
-    except BaseException:
-        notice(f"{appended} entries were appended before this")
-        raise
-
-
-def _print(out: Output, receipts: Iterable[Receipt]) -> None:
-    for receipt in receipts:
-        if out.as_json:
-            out.emit("receipt", describe_receipt(receipt))
-        else:
-            out.text(f"{receipt.sequence_number}  {receipt.entry_id}  {receipt.entry_hash}")
-    out.flush()
+        if drafts is not None:
+            append_lines(out, opened, drafts)
+        elif draft is not None:
+            append_one(out, opened, draft)

@@ -14,7 +14,7 @@ import msgspec
 
 from attestlog.audit import verify_log
 from attestlog.cli import demo_events as events
-from attestlog.cli.opening import describe_receipt
+from attestlog.cli.appending import describe_receipt
 from attestlog.cli.output import Piece
 from attestlog.cli.reports import STYLES
 from attestlog.core.note import format_vkey

@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import select
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from attestlog.cli.verbs import UsageError
 from attestlog.core import canonical
+from attestlog.core.batch import prepare
 from attestlog.core.entry import LINE_SIZE_MAX_BYTES, EntryDraft, parse_draft
+from attestlog.core.policy import Policy
 from attestlog.core.signature import BATCH_ENTRIES_MAX
-from attestlog.errors import MalformedEntryError, MalformedJSONError
+from attestlog.errors import DerivedMemberError, MalformedEntryError, MalformedJSONError, TooLargeError
 
 CHUNK_DRAFTS_MAX: Final = BATCH_ENTRIES_MAX
 """Lines that are read before they are appended: what one signature can cover."""
@@ -29,6 +31,9 @@ JSON_MEMBERS: Final = frozenset(
     " result_data system_state_snapshot".split()
 )
 """Members whose options hold JSON."""
+
+REFUSALS: Final = (MalformedEntryError, DerivedMemberError, TooLargeError)
+"""What the log finds wrong with a draft before anything is written: the caller's mistake."""
 
 Chunk = list[tuple[int, bytes]]
 """(line number from 1, line) of each line that is not blank."""
@@ -73,6 +78,16 @@ def parse_chunk(chunk: Chunk) -> list[EntryDraft]:
         except (MalformedJSONError, MalformedEntryError) as error:
             raise UsageError(f"line {number}: {error}") from None
     return drafts
+
+
+def refusal(error: Exception, policy: Policy, chunk: Chunk, parsed: Sequence[EntryDraft]) -> str:
+    """Why the log refused a chunk, with the number of the line; the log itself only knows the member."""
+    for (number, _), draft in zip(chunk, parsed, strict=True):
+        try:
+            prepare(draft, policy, entry_id="", environment={})
+        except REFUSALS as found:
+            return f"line {number}: {found}"
+    return str(error)
 
 
 def read_chunks(source: str) -> Iterator[Chunk]:

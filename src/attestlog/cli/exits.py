@@ -15,7 +15,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from attestlog import errors
 from attestlog.core.report import Report, Verdict
@@ -65,11 +65,10 @@ def exit_code(error: errors.AttestlogError) -> int:
 
 def hint(error: errors.AttestlogError) -> str | None:
     """What the user may do about it, or None where the message says all there is."""
-    known = error.evidence()
     for kind in type(error).__mro__:
         if kind in _HINTS:
             advice = _HINTS[kind]
-            return advice(known) if callable(advice) else advice
+            return advice(error) if callable(advice) else advice
     return None
 
 
@@ -80,7 +79,8 @@ def usage_hint(error: Exception) -> str:
     return f"{path} --help"
 
 
-def _key_file(known: dict[str, Any]) -> str:
+def _key_file(error: errors.AttestlogError) -> str:
+    known = error.evidence()
     if known.get("needs_passphrase"):
         return "set ATTESTLOG_PASSPHRASE, or run it where a terminal can ask"
     if "mode" in known:
@@ -88,36 +88,43 @@ def _key_file(known: dict[str, Any]) -> str:
     return "the signer URIs of a log stand in its log.toml; --signer and --checkpoint-signer name others"
 
 
-def _verification(known: dict[str, Any]) -> str | None:
-    if "report" in known:
-        return f"attestlog verify {known['report'].subject} shows what; --allow-damaged imports it as it is"
-    return None
+def _verification(error: errors.AttestlogError) -> str | None:
+    report = error.evidence().get("report")
+    if report is None:
+        return None
+    return f"attestlog verify {report.subject} shows what; --allow-damaged imports it as it is"
 
 
-def _corrupt(known: dict[str, Any]) -> str:
+def _not_found(error: errors.AttestlogError) -> str | None:
+    return "attestlog init LOG --origin NAME makes a log" if "is not a log" in error.message else None
+
+
+def _exists(error: errors.AttestlogError) -> str | None:
+    return (
+        None if "sequence_number" in error.evidence() else "nothing is ever overwritten: choose another place"
+    )
+
+
+def _corrupt(error: errors.AttestlogError) -> str:
     return {
         "tree": "attestlog repair LOG makes the tree again from the entries",
         "config": "attestlog repair LOG makes log.toml again from the first entry",
         "checkpoint": "attestlog verify LOG says what still holds; restore the checkpoint from a copy",
     }.get(
-        known.get("repair", ""),
+        error.evidence().get("repair", ""),
         "attestlog verify LOG says what still holds, attestlog repair LOG what can be done",
     )
 
 
-_HINTS: Final[dict[type[errors.AttestlogError], str | Callable[[dict[str, Any]], str | None]]] = {
+_HINTS: Final[dict[type[errors.AttestlogError], str | Callable[[errors.AttestlogError], str | None]]] = {
     errors.KeyFileError: _key_file,
     errors.SignerError: "nothing was written; --signer names another key than log.toml does",
     errors.MalformedConfigError: "attestlog init --help describes origins, signers and settings",
     errors.VerificationError: _verification,
     errors.DerivedMemberError: "leave the member out, and the log derives it",
     errors.ConsistencyError: "the log no longer continues what it signed before: keep a copy of it as it is",
-    errors.NotFoundError: lambda known: (
-        None if "sequence_number" in known else "attestlog init LOG --origin NAME makes a log"
-    ),
-    errors.ExistsError: lambda known: (
-        None if "sequence_number" in known else "nothing is ever overwritten: choose another place"
-    ),
+    errors.NotFoundError: _not_found,
+    errors.ExistsError: _exists,
     errors.DeniedError: "the log's directory must be readable, and for appending writable, by this user",
     errors.FullError: "nothing was written; make room and append again",
     errors.BusyError: "nothing was written; see who holds the log's lock file, or try again",

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Final, TextIO
 
 from attestlog.cli import options, spreadsheet
-from attestlog.cli.output import Output
+from attestlog.cli.output import Output, replacing
 from attestlog.cli.verbs import UsageError, example, new_app
 from attestlog.storage.reader import LogReader
 
@@ -42,7 +40,7 @@ def export(
     if output is None:
         _WRITERS[form](reader, sys.stdout)
         return
-    with _replacing(output) as file:
+    with replacing(output) as file:
         size = _WRITERS[form](reader, file)
     out = Output(as_json)
     if out.as_json:
@@ -69,21 +67,3 @@ def _write_csv(reader: LogReader, file: TextIO) -> int:
 
 
 _WRITERS: Final[dict[str, Callable[[LogReader, TextIO], int]]] = {"jsonl": _write_lines, "csv": _write_csv}
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[TextIO]:
-    """A file that becomes `path` once it is whole; a device or pipe is written to as it is."""
-    if path.exists() and not path.is_file():
-        with path.open("w", encoding="utf-8", newline="") as file:
-            yield file
-        return
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
-    try:
-        with temporary.open("x", encoding="utf-8", newline="") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -1,16 +1,16 @@
-"""Opening a log for writing, as every verb does it: passphrases asked for, recovery reported, receipts."""
+"""Opening a log for writing, as every verb does it: passphrases asked for, recovery reported."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from attestlog.cli.output import notice
 
 if TYPE_CHECKING:
-    from attestlog.log import Log, Receipt
+    from attestlog.log import Log
 
 
 @contextmanager
@@ -35,24 +35,20 @@ def open_log(
                 notice(f"recovered: {what}")
 
 
-def describe_receipt(receipt: Receipt) -> dict[str, Any]:
-    """What a receipt says, for JSON."""
-    return {
-        name: getattr(receipt, name) for name in ("sequence_number", "entry_id", "entry_hash", "timestamp")
-    }
-
-
 def ask_passphrase(path: str) -> bytes | None:
     """Asked on the terminal, never echoed; None where there is no terminal to ask on."""
     return ask_secret(f"passphrase for {path}: ")
 
 
 def ask_secret(prompt: str) -> bytes | None:
-    """What is typed on the terminal, even when stdin is a pipe; None without a terminal."""
+    """What is typed on the terminal, even when stdin is a pipe; None if nobody answers."""
     try:
         os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
     except OSError:
         return None
     from getpass import getpass
 
-    return getpass(prompt).encode()
+    try:
+        return getpass(prompt).encode()
+    except EOFError:
+        return None

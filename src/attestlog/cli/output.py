@@ -1,14 +1,18 @@
 """Stdout carries the result and nothing else; whatever else there is to say goes to stderr.
 
 What is shown may come from a log that an attacker wrote: no control character
-of it reaches a terminal (`printable`), in text. JSON escapes them by itself.
+of it reaches a terminal (`printable`) but as an escape. What is asked for as JSON
+or as exact lines is given as it is.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final, TextIO
 
 import msgspec
@@ -28,7 +32,7 @@ class Output:
 
     def emit(self, kind: str, members: Mapping[str, Any]) -> None:
         """One JSON object, with its `type`."""
-        self.raw(_encoder.encode({"type": kind, **members}) + b"\n")
+        self.raw(_encode({"type": kind, **members}) + b"\n")
 
     def raw(self, data: bytes) -> None:
         """Bytes as they are."""
@@ -41,6 +45,13 @@ class Output:
     def flush(self) -> None:
         """Let the reader of a pipe have what there is."""
         sys.stdout.flush()
+
+
+def _encode(value: dict[str, Any]) -> bytes:
+    try:
+        return _encoder.encode(value)
+    except UnicodeEncodeError:  # the name of a file that is not UTF-8: JSON can only hold it as an escape
+        return json.dumps(msgspec.to_builtins(value, enc_hook=str)).encode()
 
 
 def styled(stream: TextIO, *pieces: Piece) -> str:
@@ -87,8 +98,26 @@ def failure(code: str, message: str, advice: str | None, evidence: Mapping[str, 
 def json_failure(code: str, message: str, advice: str | None, evidence: Mapping[str, Any]) -> None:
     """The same as one JSON object; still on stderr, because it is not the result."""
     error = {"type": "error", "code": code, "message": message, "hint": advice, **evidence}
-    sys.stderr.write(_encoder.encode(error).decode() + "\n")
+    sys.stderr.write(_encode(error).decode() + "\n")
 
 
 def _say(what: str, style: str, message: str) -> None:
     sys.stderr.write(styled(sys.stderr, "attestlog: ", (what, style), f": {message}") + "\n")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[TextIO]:
+    """A file that becomes `path` once it is whole; a device or pipe is written to as it is."""
+    if path.exists() and not path.is_file():
+        with path.open("w", encoding="utf-8", newline="") as file:
+            yield file
+        return
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        with temporary.open("x", encoding="utf-8", newline="") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -53,6 +53,7 @@ def query(
 
     Where there are more than --limit, stderr (with JSON a last object, of type page) says how to go on.
     """
+    from attestlog.cli.indexing import catch_up
     from attestlog.query import parse_condition, query_log
 
     form = "json" if as_json else form
@@ -63,6 +64,7 @@ def query(
     members |= {"newest_first": not oldest_first, "payload": dict(map(parse_condition, payload or []))}
     if limit is not None:
         members["limit"] = limit + 1  # one more than is shown tells whether there are more
+    catch_up(log)
     found = query_log(log, **members)
     last = print_entries(form, islice(found, limit))
     if next(found, None) is None:

@@ -92,7 +92,7 @@ def _figures(report: Report) -> Iterator[tuple[str, str]]:
         yield "genesis", report.genesis_hash
     for key in report.signing_keys:
         yield "signed by", key
-    if report.format == "attestlog":
+    if report.format == "attestlog" and report.size:
         yield "checkpoint", _covered(report.checkpoint_size, report.size)
         yield "remembered", _covered(report.remembered_size, report.size)
     yield "took", f"{report.duration_s:.2f} s"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib import import_module
 from typing import Annotated, Any, Final
@@ -125,6 +125,3 @@ def run(arguments: Sequence[str]) -> int:
     except typer.Exit as exited:
         return exited.exit_code
     return 0
-
-
-Verb = Callable[..., None]
