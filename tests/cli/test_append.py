@@ -119,6 +119,11 @@ def test_a_payload_file_that_is_not_there_is_unknown(run: Run, log: Path) -> Non
     assert "nowhere.json" in result.err
 
 
+def test_severity_zero_is_a_severity(run: Run, log: Path) -> None:
+    assert run("append", log, *LEAST, "--severity", "0").code == 0
+    assert last_entry(log)["severity"] == 0
+
+
 def test_a_payload_can_come_from_stdin(shell: Run, log: Path) -> None:
     result = shell("append", log, *LEAST, "--payload", "-", stdin=b'{"from": "a pipe"}')
     assert (result.code, result.err) == (0, "")

@@ -9,11 +9,11 @@ import typer
 
 from attestlog.cli import options
 from attestlog.cli.appending import append_lines, append_one
-from attestlog.cli.drafts import draft_from_options
+from attestlog.cli.drafts import draft_from_options, members_given
 from attestlog.cli.opening import open_log
 from attestlog.cli.options import choice, flag, json, text
 from attestlog.cli.output import Output
-from attestlog.cli.verbs import example, new_app
+from attestlog.cli.verbs import UsageError, example, new_app
 from attestlog.core.entry import ActorType, EventCategory, EventType, ExecutionStatus
 
 app = new_app()
@@ -66,6 +66,8 @@ def append(
     stderr says how many entries were appended before it.
     """
     out = Output(as_json)
+    if drafts is not None and members_given(context.params):
+        raise UsageError("the options describe one entry, and drafts are read as well: want one or the other")
     draft = draft_from_options(context.params) if drafts is None else None
     with open_log(
         log, signer=signer, checkpoint_signer=checkpoint_signer, any_filesystem=any_filesystem

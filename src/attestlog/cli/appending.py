@@ -1,4 +1,4 @@
-"""Appending for the command line: what the log refuses is the caller's mistake, what it accepts gets a receipt."""
+"""Appending for the command line: receipts for what the log accepts, usage errors for what it refuses."""
 
 from __future__ import annotations
 

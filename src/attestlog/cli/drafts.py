@@ -53,13 +53,20 @@ def _content(text: str) -> str | bytes:
     return Path(text[1:]).read_bytes() if text.startswith("@") else text
 
 
+def members_given(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Of all options, those that are members of a draft and were given."""
+    found = {name: given.get(name) for name in EntryDraft.__struct_fields__}
+    return {
+        name: value for name, value in found.items() if value not in (None, (), []) and value is not False
+    }
+
+
 def draft_from_options(given: Mapping[str, Any]) -> EntryDraft:
     """The draft of those options that are members and were given."""
-    members = {}
-    for name in EntryDraft.__struct_fields__:
-        value = given.get(name)
-        if value not in (None, (), []):
-            members[name] = read_json_option(name, value) if name in JSON_MEMBERS else value
+    members = {
+        name: read_json_option(name, value) if name in JSON_MEMBERS else value
+        for name, value in members_given(given).items()
+    }
     try:
         return parse_draft(members)
     except MalformedEntryError as error:
