@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from attestlog.core.entry import Entry, decode_line
 from attestlog.errors import CorruptError, NotFoundError, QueryError, StorageError
 from attestlog.query import Filter, Index, Place, Search, parse_filter, query_log, query_page, stats
 from attestlog.query import database as database_module
+from attestlog.query import filter as filter_module
 from attestlog.query import index as index_module
 from attestlog.query import search as search_module
 from attestlog.query.filter import Matcher
@@ -211,6 +213,43 @@ def test_many_keys_are_walked_by_entry(log: GrowingLog, monkeypatch: pytest.Monk
     monkeypatch.setattr(search_module, "_KEYS_MAX", 2)
     for members in ({"action_type": "*e*"}, {"severity_min": 1, "actor_type": "HUMAN"}):
         assert ask(log, **members) == expected(log, parse_filter(members))
+
+
+def test_the_largest_question_is_one_sqlite_takes(log: GrowingLog) -> None:
+    """A question SQLite refuses would look like a broken index."""
+    before = ask(log)
+    payload = {f"a{n}": "word " * 40 for n in range(filter_module.PAYLOAD_CONDITIONS_MAX)}
+    with Index.open(log.root) as index:
+        inode = index_path(log).stat().st_ino
+        assert ask(log, text="w " * filter_module.TEXT_WORDS_MAX, payload=payload, actor_type="HUMAN") == []
+        assert ask(log, payload={"a": "x" * 1_000_000}) == []
+        assert stats(log.root, top=10**30, now_us=NOW_US).entries == 120
+        assert index.catch_up() == 0
+    assert index_path(log).stat().st_ino == inode
+    assert ask(log) == before
+
+
+def test_names_with_nul_are_found(log: GrowingLog) -> None:
+    log.append(action(1, actor_id="a\x00b", action_type="x\x00y"))
+    for members in (
+        {"actor_id": "a\x00b"}, {"action_type": "x\x00y"}, {"action_type": "x*y"}, {"action_type": "?\x00*"},
+        {"text": "b y"},
+    ):  # fmt: skip
+        assert ask(log, **members) == [120]
+    assert ask(log, actor_id="a") == []
+
+
+def test_index_may_change_threads_and_says_when_it_is_closed(log: GrowingLog) -> None:
+    found = query_log(log.root, Filter(limit=3), NOW_US)
+    first = next(found)
+    with ThreadPoolExecutor(1) as pool:
+        rest = pool.submit(list, found).result()
+    assert numbers([first, *rest]) == [119, 118, 117]
+    index = Index.open(log.root)
+    index.close()
+    with pytest.raises(StorageError, match="closed"):
+        index.catch_up()
+    assert index_path(log).exists()
 
 
 # Pages

@@ -16,6 +16,7 @@ from attestlog.core.entry import EventType, decode_line
 from attestlog.errors import QueryError
 from attestlog.query.filter import (
     PATTERN_LENGTH_MAX,
+    PAYLOAD_CONDITIONS_MAX,
     TEXT_WORDS_MAX,
     Filter,
     Matcher,
@@ -81,6 +82,12 @@ def test_bad_filter_names_its_member(members: dict[str, Any], member: str) -> No
         ({"payload": {"a": {"b": object()}}}, "payload"),
         ({"payload": {"a..b": 1}}, "payload"),
         ({"payload": {"": 1}}, "payload"),
+        ({"payload": {"\ud800": 1}}, "payload"),
+        ({"payload": {"a": "\ud800"}}, "payload"),
+        ({"payload": {f"a{n}": 1 for n in range(PAYLOAD_CONDITIONS_MAX + 1)}}, "payload"),
+        ({"actor_id": "\ud800"}, "actor_id"),
+        ({"action_type": "\ud800*"}, "action_type"),
+        ({"text": "a\ud800"}, "text"),
     ],
 )
 def test_filter_that_cannot_be_asked(members: dict[str, Any], member: str) -> None:
@@ -90,7 +97,8 @@ def test_filter_that_cannot_be_asked(members: dict[str, Any], member: str) -> No
 
 
 def test_limits_are_allowed() -> None:
-    Matcher(Filter(text="a " * TEXT_WORDS_MAX, action_type="*" * PATTERN_LENGTH_MAX), NOW_US)
+    payload = {f"a{n}": 1 for n in range(PAYLOAD_CONDITIONS_MAX)}
+    Matcher(Filter(text="a " * TEXT_WORDS_MAX, action_type="*" * PATTERN_LENGTH_MAX, payload=payload), NOW_US)
 
 
 @pytest.mark.parametrize(

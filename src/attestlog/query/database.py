@@ -168,7 +168,9 @@ def translated(path: str) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_MISUSE) & 0xFF
+        if code == sqlite3.SQLITE_MISUSE:  # the caller's: closed, or used by two threads at once
+            raise StorageError(f"index {path} cannot be used: {error}", path=path) from None
         if code in _BUSY_CODES:
             raise BusyError(f"index {path} has been locked for {BUSY_TIMEOUT_S} s", path=path) from None
         if code == sqlite3.SQLITE_FULL:
@@ -181,7 +183,7 @@ def translated(path: str) -> Iterator[None]:
 
 
 def _opened(path: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+    connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
     try:
         with translated(path):
             # The file may come with somebody else's log: nothing in its schema may call functions.

@@ -32,6 +32,9 @@ from attestlog.query.words import contains, fold, fold_json, words
 TEXT_WORDS_MAX: Final = 32
 """Words in one text search: more is a pasted document, and each costs an index look-up."""
 
+PAYLOAD_CONDITIONS_MAX: Final = 32
+"""Payload members in one filter: as for words, each costs a look-up."""
+
 PATTERN_LENGTH_MAX: Final = 1_024
 """Characters in a glob: names have at most 256, and escapes double them."""
 
@@ -131,9 +134,13 @@ class Matcher:
     def __init__(self, filter_: Filter, now_us: int) -> None:
         """Raises QueryError for a time, text, glob or payload value that cannot be asked."""
         self.filter = filter_
+        for name in ("actor_id", "action_type", "text"):
+            _check_text(name, getattr(filter_, name) or "")
         self.since = self._moment("since", now_us)
         self.until = self._moment("until", now_us)
         self.phrases = _phrases(filter_.text)
+        if len(filter_.payload) > PAYLOAD_CONDITIONS_MAX:
+            raise QueryError(f"payload has more than {PAYLOAD_CONDITIONS_MAX} conditions", member="payload")
         self.members = [(_steps(path), _encode(path, value)) for path, value in filter_.payload.items()]
         self.member_phrases = [_member_phrase(steps, value) for steps, value in self.members]
         if len(filter_.action_type or "") > PATTERN_LENGTH_MAX:
@@ -215,6 +222,13 @@ def _phrases(text: str | None) -> list[list[str]]:
     return phrases
 
 
+def _check_text(member: str, text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise QueryError(f"{member} holds a lone surrogate, which no entry can", member=member) from None
+
+
 def _encode(path: str, value: Any) -> bytes:
     try:
         return canonical.encode(value)
@@ -224,6 +238,7 @@ def _encode(path: str, value: Any) -> bytes:
 
 def _steps(path: str) -> list[str]:
     """`a.b.0`, or `/a/b/0` (RFC 6901) for names that hold dots."""
+    _check_text("payload", path)
     if path.startswith("/"):
         return [step.replace("~1", "/").replace("~0", "~") for step in path[1:].split("/")]
     steps = path.split(".")

@@ -101,7 +101,7 @@ decode_indexed: Final = msgspec.json.Decoder(IndexedLine).decode
 
 
 class Index:
-    """An open index of one log. For one thread; each thread or task opens its own."""
+    """An open index of one log. For one thread at a time: those that ask at once open one each."""
 
     def __init__(self, reader: LogReader, genesis_hash: str, place: Place, path: str, mode: int) -> None:
         """Use `open`."""

@@ -17,6 +17,9 @@ from attestlog.query.search import positions
 TOP_ACTORS: Final = 10
 """Actors that are listed unless more are asked for."""
 
+TOP_ACTORS_MAX: Final = 10_000
+"""Actors that are listed at most: bounds the reply where every entry has an actor of its own."""
+
 _FIGURES: Final = ", ".join([
     "count(*)", "sum(size_bytes + 1)",
     "sum(facet IN (SELECT id FROM facets WHERE event_type = 'VIOLATION'))",
@@ -96,6 +99,7 @@ def stats(
 
 def index_stats(index: Index, span: Filter, now_us: int, top: int = TOP_ACTORS) -> Stats:
     """Figures over what is within `since` and `until` of the filter, from an index that is caught up."""
+    top = min(max(top, 0), TOP_ACTORS_MAX)
     return index.snapshot(lambda: _stats(index, *positions(index, span, now_us), top))
 
 
