@@ -1,0 +1,36 @@
+"""Writes the vector files beside it anew: `python -m tests.vectors.make`.
+
+Everything is made from fixed bytes: the same software gives the same files. The
+private keys are the SHA-256 of a name; they guard nothing and must never.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.vectors.cases import Case
+from tests.vectors.of_entries import canonical, entry, hashes, merkle, signature
+from tests.vectors.of_logs import checkpoint, genesis, log, note, policy
+
+FOLDER = Path(__file__).parent
+PROVENANCE = (
+    "Made by tests/vectors/make.py of attestlog with test-only keys from fixed bytes. A case with an `error` "
+    "must be refused; the code says what kind of fault it is."
+)
+MAKERS = (canonical, entry, hashes, signature, merkle, note, checkpoint, genesis, policy, log)
+
+
+def format_vectors(name: str, cases: list[Case]) -> str:
+    document = {"format": f"docs/spec/{name}.md", "provenance": PROVENANCE, "cases": cases}
+    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+
+
+def main() -> None:
+    for maker in MAKERS:
+        text = format_vectors(maker.__name__, maker())
+        (FOLDER / f"{maker.__name__}.json").write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

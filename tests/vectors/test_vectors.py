@@ -1,0 +1,186 @@
+"""Our code judges our own vectors rightly, and the files are what `python -m tests.vectors.make` writes."""
+
+import json
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.exceptions import UnsupportedAlgorithm
+from tests.unit.shapes import ENVIRONMENT, entry_id, read
+from tests.vectors.make import FOLDER, MAKERS, format_vectors
+
+from attestlog.audit.verify import verify_log
+from attestlog.core import canonical, merkle
+from attestlog.core import entry as entries
+from attestlog.core.batch import prepare
+from attestlog.core.checkpoint import open_checkpoint
+from attestlog.core.entry import check_canonical, decode_line, parse_draft
+from attestlog.core.genesis import Settings, parse_genesis
+from attestlog.core.hashes import GENESIS_PREV_HASH, leaf_hash
+from attestlog.core.merkle import Span
+from attestlog.core.note import open_note, parse_vkey
+from attestlog.core.policy import Policy, derive, parse_policy
+from attestlog.core.report import Verdict
+from attestlog.core.signature import load_public_key, verify_entry_signature
+from attestlog.errors import AttestlogError, ChainBrokenError, HashMismatchError
+from attestlog.storage import layout
+
+Case = dict[str, Any]
+NAMES = [maker.__name__ for maker in MAKERS]
+
+
+def document(name: str) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    return loaded
+
+
+CASES = {name: document(name)["cases"] for name in NAMES}
+
+
+# Each judge raises an error of ours, or returns what the case says it found, by name.
+
+
+def judge_canonical(case: Case) -> Case:
+    data = bytes.fromhex(case["input_hex"]) if "input_hex" in case else case["input"]
+    value = canonical.decode(data)
+    assert canonical.encode_reference(value) == canonical.encode(value)
+    return {"canonical": canonical.encode(value).decode()}
+
+
+def judge_entry(case: Case) -> Case:
+    if "draft" in case:
+        prepare(parse_draft(case["draft"]), Policy(), entry_id=entry_id(0), environment=ENVIRONMENT)
+        return {}
+    line = case["line"].encode()
+    entry = read(line)
+    entry_hash, action_hash = entries.canonical_hashes(entry, line)
+    assert action_hash in {entry.action_hash, None}
+    preimage = entries.preimage(entry).decode()
+    return {"preimage": preimage, "entry_hash": entry_hash, "action_hash": entry.action_hash}
+
+
+def judge_hashes(case: Case) -> Case:
+    previous, found = GENESIS_PREV_HASH, []
+    for number, text in enumerate(case["lines"]):
+        line = text.encode()
+        entry = decode_line(line)
+        check_canonical(entry, line)
+        if entries.canonical_hashes(entry, line) != (entry.entry_hash, entry.action_hash):
+            raise HashMismatchError(f"entry {number}")
+        if entry.prev_entry_hash != previous or entry.sequence_number != number:
+            raise ChainBrokenError(f"entry {number}")
+        previous = entry.entry_hash
+        found.append(previous)
+    return {"entry_hashes": found}
+
+
+def judge_signature(case: Case) -> Case:
+    key = load_public_key(case["public_key"].encode())
+    verify_entry_signature(key, case["algorithm"], case["hsm_signature"], case["entry_hash"])
+    return {"key_id": key.key_id}
+
+
+def judge_merkle(case: Case) -> Case:
+    if "index" in case:
+        leaf, path, root = (bytes.fromhex(case[name]) for name in ("leaf_hash", "path", "root"))
+        merkle.verify_inclusion(leaf, case["index"], case["size"], path, root)
+        return {}
+    data = [sha256(number.to_bytes(4, "big")).digest() for number in range(case["size"])]
+    return {"root": Span().extended(map(leaf_hash, data)).root().hex()}
+
+
+def judge_note(case: Case) -> Case:
+    return {"text": open_note(case["note"].encode(), [parse_vkey(vkey) for vkey in case["vkeys"]]).text}
+
+
+def judge_checkpoint(case: Case) -> Case:
+    found = open_checkpoint(case["note"].encode(), [parse_vkey(vkey) for vkey in case["vkeys"]])
+    return {"origin": found.origin, "size": found.size, "root": found.root.hex()}
+
+
+def judge_genesis(case: Case) -> Case:
+    line = next(case["line"] for case in CASES["entry"] if case["name"] == "shape BOOT").encode()
+    stored = json.loads(line)
+    stored |= {"action_type": "log_genesis", "action_payload": case["payload"]}
+    found = parse_genesis(decode_line(json.dumps(stored).encode()))
+    return {"origin": found.origin, "key_ids": list(found.entry_keys)}
+
+
+def judge_policy(case: Case) -> Case:
+    policy = parse_policy(case["policy"])
+    draft = {"event_type": "ACTION", "action_type": "x", "actor_id": "a", **case["facts"]}
+    return {"derived": derive(policy, parse_draft(draft))._asdict()}
+
+
+JUDGES: dict[str, Callable[[Case], Case]] = {
+    name.removeprefix("judge_"): judge for name, judge in list(globals().items()) if name.startswith("judge_")
+}
+
+
+@pytest.mark.parametrize(
+    "name, case",
+    [pytest.param(name, case, id=f"{name}: {case['name']}") for name in JUDGES for case in CASES[name]],
+)
+def test_a_vector_is_judged_rightly(name: str, case: Case) -> None:
+    if case["error"] is None:
+        found = JUDGES[name](case)
+        assert found == {member: case[member] for member in found}
+    else:
+        with pytest.raises(AttestlogError) as caught:
+            JUDGES[name](case)
+        assert caught.value.code == case["error"]
+        assert "member" not in case or caught.value.member == case["member"]
+
+
+def lay_out(root: Path, case: Case) -> None:
+    good = CASES["log"][0]
+    lines = [good["lines"][line] if isinstance(line, int) else line for line in case["lines"]]
+    (root / layout.ENTRIES_DIR).mkdir(parents=True)
+    (root / layout.TREE_DIR).mkdir()
+    (root / layout.ENTRIES_DIR / layout.segment_name(0)).write_text("".join(f"{line}\n" for line in lines))
+    (root / layout.CHECKPOINT_FILE).write_text(case.get("checkpoint", good["checkpoint"]))
+    config = layout.LogConfig(
+        origin="example.com/agents", settings=Settings(), signers=layout.Signers(entry="", checkpoint="")
+    )
+    (root / layout.CONFIG_FILE).write_text(layout.format_config(config))
+
+
+@pytest.mark.parametrize("case", CASES["log"], ids=lambda case: str(case["name"]))
+def test_a_log_is_judged_rightly(case: Case, tmp_path: Path) -> None:
+    lay_out(tmp_path / "log", case)
+    trust = [CASES["log"][0]["vkey"]]
+    report = verify_log(tmp_path / "log", remember=False, trust=[] if case["error"] else trust)
+    if case["error"]:
+        assert report.verdict not in {Verdict.VERIFIED, Verdict.UNKNOWN, Verdict.INCOMPLETE}
+        assert case["error"] in {finding.code for finding in report.findings}
+    else:
+        assert (report.verdict, report.size) == (Verdict.VERIFIED, 8)
+        assert (report.root, report.genesis_hash) == (case["root"], case["genesis_hash"])
+        hashes = [json.loads(line)["entry_hash"] for line in case["lines"]]
+        assert case["leaf_hashes"] == [leaf_hash(bytes.fromhex(digest)).hex() for digest in hashes]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_file_holds_good_cases_and_bad_ones(name: str) -> None:
+    found = document(name)
+    assert found["format"] == f"docs/spec/{name}.md"
+    assert found["provenance"]
+    cases = found["cases"]
+    assert len({case["name"] for case in cases}) == len(cases)
+    assert {case["error"] is None for case in cases} == {True, False}
+
+
+@pytest.mark.parametrize("maker", MAKERS, ids=lambda maker: str(maker.__name__))
+def test_the_files_are_what_the_generator_writes(maker: Callable[[], list[Case]]) -> None:
+    try:
+        text = format_vectors(maker.__name__, maker())
+    except UnsupportedAlgorithm:
+        pytest.skip("this build of cryptography cannot make deterministic ECDSA signatures")
+    stored = (FOLDER / f"{maker.__name__}.json").read_text(encoding="utf-8")
+    assert text == stored, "run: python -m tests.vectors.make"
+
+
+def test_no_vector_file_is_forgotten() -> None:
+    assert {path.stem for path in FOLDER.glob("*.json")} == set(NAMES) == {*JUDGES, "log"}
