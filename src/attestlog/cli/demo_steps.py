@@ -138,8 +138,10 @@ class Demo:
             f"{circumstance:<13}" if circumstance else "",
             (report.verdict, STYLES[report.verdict]),
         ]
-        line.append(f"  {'; '.join(map(_described, faults))}" if faults else f"  {report.size} entries")
-        step.lines.append(line)
+        said = list(map(_described, faults)) or [f"{report.size} entries"]
+        step.lines.append([*line, f"  {said[0]}"])
+        indent = sum(len(piece if isinstance(piece, str) else piece[0]) for piece in line)
+        step.lines += [[f"{'':<{indent}}  {more}"] for more in said[1:]]
 
 
 def _name(vkey: str) -> str:

@@ -23,9 +23,11 @@ def show_figures(out: Output, found: Stats) -> None:
     for title, rows in (("day", found.days), ("actor", found.top_actors)):
         out.text()
         print_table(
+            out,
             [title, *_COUNTS, *_SCORES],
             [[row[0], *_figures(row[1:])] for row in map(msgspec.structs.astuple, rows)],
             right=[*_COUNTS, *_SCORES],
+            shrinks=title,
         )
 
 

@@ -73,7 +73,7 @@ def list_keys(
     cells = [[row[place], row["algorithm"], row["key_id"] or (row["problem"], "yellow")] for row in rows]
     from attestlog.cli.tables import print_table
 
-    print_table([place, "algorithm", "key id"], cells)
+    print_table(out, [place, "algorithm", "key id"], cells)
 
 
 def _new_passphrase(path: str) -> bytes:

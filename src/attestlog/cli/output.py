@@ -65,9 +65,8 @@ def _styled(piece: Piece, coloured: bool) -> str:
     if not coloured or not style:
         return printable(text)
     *bold, colour = style.split()
-    return typer.style(
-        printable(text), fg=colour if colour != "bold" else None, bold=bool(bold) or colour == "bold"
-    )
+    is_bold = bool(bold) or colour == "bold"
+    return typer.style(printable(text), fg=colour if colour != "bold" else None, bold=is_bold or None)
 
 
 def printable(text: str) -> str:

@@ -13,8 +13,8 @@ from attestlog.core.report import Finding, Report, Verdict
 FINDINGS_SHOWN_MAX: Final = 50
 """Findings listed for people; JSON has them all."""
 
-_SHORT: Final = 28
-"""Characters of an expected or found value that a table shows: enough to tell hashes apart."""
+_SHORT: Final = 24
+"""Characters of an expected or found value that are shown: enough to tell hashes apart."""
 
 STYLES: Final = dict.fromkeys(Verdict, "bold red") | {
     Verdict.VERIFIED: "bold green", Verdict.INCOMPLETE: "bold yellow", Verdict.UNKNOWN: "bold yellow",
@@ -53,6 +53,7 @@ def show_report(out: Output, report: Report) -> None:
         out.text(f"  {label:<11} {value}")
     faults = [finding for finding in report.findings if finding.verdict != Verdict.VERIFIED]
     if faults:
+        out.text()
         show_faults(out, faults, sum(report.finding_counts.values()) - len(report.findings))
     notices = [finding for finding in report.findings if finding.verdict == Verdict.VERIFIED]
     if notices:
@@ -105,28 +106,19 @@ def _covered(size: int | None, of: int) -> str:
 
 
 def show_faults(out: Output, faults: list[Finding], not_kept: int) -> None:
-    """A table of what does not hold. `not_kept`: faults that the report only counted."""
-    from attestlog.cli.tables import print_table
-
-    rows = [
-        [
-            fault.sequence_number,
-            (fault.code, "red"),
-            fault.message,
-            _short(fault.expected),
-            _short(fault.found),
-        ]
-        for fault in faults[:FINDINGS_SHOWN_MAX]
-    ]
-    out.text()
-    print_table(["entry", "code", "what", "expected", "found"], rows, right=["entry"])
-    more = len(faults) - len(rows) + not_kept
+    """What does not hold, one by one. `not_kept`: faults that the report only counted."""
+    for fault in faults[:FINDINGS_SHOWN_MAX]:
+        where = "log" if fault.sequence_number is None else f"entry {fault.sequence_number}"
+        out.text(f"  {where:<11} ", (f"{fault.code:<21}", "red"), f" {fault.message}")
+        known = {"expected": fault.expected, "found": fault.found}
+        said = ", ".join(f"{name} {_short(value)}" for name, value in known.items() if value is not None)
+        if said:
+            out.text(f"{'':<36}{said}")
+    more = max(0, len(faults) - FINDINGS_SHOWN_MAX) + not_kept
     if more:
         notice(f"{more:,} more findings are not shown; --json has the first 10,000")
 
 
-def _short(value: Any) -> str | None:
-    if value is None:
-        return None
+def _short(value: Any) -> str:
     text = value if isinstance(value, str) else msgspec.json.encode(value, enc_hook=str).decode()
     return text if len(text) <= _SHORT else f"{text[: _SHORT - 1]}…"

@@ -1,36 +1,57 @@
-"""Tables for people: natural widths, cut to the terminal's width only where there is one."""
+"""Tables for people: natural widths; in a terminal, columns that may shrink do, so that the rest fits."""
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Sequence
 from typing import Final
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from rich.cells import cell_len, set_cell_size
 
-from attestlog.cli.output import printable
+from attestlog.cli.output import Output, Piece, printable
 
-_UNLIMITED_WIDTH: Final = 100_000
-"""Columns of a table that goes to a file or a pipe: never cut, so that grep finds everything."""
+_KEPT_WIDTH: Final = 13
+"""Characters that a column which shrinks keeps: enough to tell names and hashes apart."""
 
-
-def print_table(headings: Sequence[str], rows: Sequence[Sequence[object]], right: Sequence[str] = ()) -> None:
-    """Write a table to stdout. A cell is text, or (text, style); None shows as a dash."""
-    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
-    for heading in headings:
-        justify = "right" if heading in right else "left"
-        table.add_column(heading, justify=justify, no_wrap=True, overflow="ellipsis")  # type: ignore[arg-type]
-    for row in rows:
-        table.add_row(*map(_cell, row))
-    width = None if sys.stdout.isatty() else _UNLIMITED_WIDTH
-    console = Console(file=sys.stdout, width=width, highlight=False, markup=False, emoji=False)
-    console.print(table)
+_GAP: Final = "  "
 
 
-def _cell(value: object) -> Text:
-    if isinstance(value, tuple):
-        return Text(printable(str(value[0])), style=value[1])
-    return Text(printable("–" if value is None else str(value)))
+def print_table(
+    out: Output,
+    headings: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    *,
+    right: Sequence[str] = (),
+    shrinks: str = "",
+) -> None:
+    """A table as text. A cell is text, or (text, style); None shows as a dash.
+
+    Columns named in `right` are flushed right. A file or a pipe gets every cell whole.
+    """
+    cells = [[_cell(value) for value in row] for row in rows]
+    widths = [
+        max(cell_len(text) for text in [heading, *(row[position][0] for row in cells)])
+        for position, heading in enumerate(headings)
+    ]
+    if sys.stdout.isatty() and shrinks:
+        excess = sum(widths) + len(_GAP) * (len(widths) - 1) - shutil.get_terminal_size().columns
+        position = headings.index(shrinks)
+        widths[position] -= max(0, min(excess, widths[position] - _KEPT_WIDTH))
+    for row in [[(heading, "bold") for heading in headings], *cells]:
+        line: list[Piece] = []
+        for (text, style), heading, width in zip(row, headings, widths, strict=True):
+            line += [(_fitted(text, width, flush_right=heading in right), style), _GAP]
+        out.text(*line[:-1])
+
+
+def _cell(value: object) -> tuple[str, str]:
+    text, style = value if isinstance(value, tuple) else (value, "")
+    return printable("–" if text is None else str(text)), style
+
+
+def _fitted(text: str, width: int, *, flush_right: bool) -> str:
+    excess = cell_len(text) - width
+    if excess > 0:
+        return set_cell_size(text, width - 1) + "…"
+    return " " * -excess + text if flush_right else text + " " * -excess
