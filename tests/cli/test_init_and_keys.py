@@ -97,6 +97,14 @@ def test_a_key_made_first_can_sign_a_log(run: Run, tmp_path: Path) -> None:
     assert [key["key_id"] for key in made["entry_keys"]] == [entry["key_id"]]
 
 
+def test_a_key_can_be_named_by_uri_but_only_files_are_made(run: Run, tmp_path: Path) -> None:
+    assert run("keys", "generate", f"file:{tmp_path / 'k.pem'}").code == 0
+    assert (tmp_path / "k.pem").is_file()
+    result = run("keys", "generate", "pkcs11:token=t;object=k")
+    assert (result.code, result.out) == (2, "")
+    assert "made in files only" in result.err
+
+
 def test_checkpoints_need_ed25519(run: Run, tmp_path: Path) -> None:
     key = key_file(run, tmp_path / "e.pem")
     result = run("init", tmp_path / "audit", "--origin", ORIGIN, "--checkpoint-signer", key["uri"])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
+import re
+from typing import Annotated, Final
 
 import typer
 
@@ -13,17 +13,20 @@ from attestlog.cli.output import Output
 from attestlog.cli.verbs import UsageError, example, new_app
 
 app = new_app(help="Make signing keys, or list them.")
+ECDSA_P256: Final = "ECDSA-P256-SHA256"
+_SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*:")
 
 
 @app.command(epilog=example("attestlog keys generate signing.pem --algorithm Ed25519 --protect"))
 def generate(
-    path: Annotated[
-        Path | None, typer.Argument(help="Where to, else where keys are kept.", show_default=False)
+    where: Annotated[
+        str | None, typer.Argument(metavar="[PATH|file:PATH]", help="Else where keys are kept.")
     ] = None,
-    algorithm: Annotated[str, typer.Option(help="ECDSA-P256-SHA256, or Ed25519 (checkpoints need it).")] = (
-        "ECDSA-P256-SHA256"
-    ),
-    protect: Annotated[bool, typer.Option("--protect", help="Encrypt it; asks for a passphrase.")] = False,
+    *,
+    algorithm: Annotated[
+        str, options.text("Or Ed25519, which checkpoints need.", metavar="NAME")
+    ] = ECDSA_P256,
+    protect: Annotated[bool, options.flag("Encrypt it; asks for a passphrase.", "--protect")] = False,
     as_json: options.JsonOption = False,
 ) -> None:
     """Make a key file, readable by its owner only, never over another one.
@@ -33,11 +36,14 @@ def generate(
     from attestlog.core.signature import public_key
     from attestlog.signers import file as key_files
 
+    if where is not None and _SCHEME.match(where) and not where.startswith(key_files.SCHEME):
+        raise UsageError(f"keys are made in files only, and {where!r} is none")
     key = key_files.make_key(algorithm)
     public = public_key(key.public_key())
-    where = path or key_files.keys_dir() / f"{public.algorithm.lower()}-{public.key_id[:16]}.pem"
+    path = key_files.keys_dir() / f"{public.algorithm.lower()}-{public.key_id[:16]}.pem"
+    path = key_files.file_uri_path(where) if where else path
     signer = key_files.save_key(
-        key, where, key_files.ask_passphrase(where, _new_passphrase if protect else None)
+        key, path, key_files.ask_passphrase(path, _new_passphrase if protect else None)
     )
     out = Output(as_json)
     members = {
