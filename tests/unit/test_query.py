@@ -604,6 +604,17 @@ def test_without_a_cache_the_index_is_in_memory(
     assert list(log.root.glob("index*")) == []
 
 
+def test_without_a_home_the_index_is_in_memory(log: GrowingLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(path: Path) -> Path:
+        raise RuntimeError("could not determine home directory")
+
+    forbid(monkeypatch, log.root)
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "expanduser", nobody)
+    with Index.open(log.root) as index:
+        assert index.place is Place.MEMORY
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_read_only_directory(log: GrowingLog) -> None:
     log.root.chmod(0o500)

@@ -78,6 +78,11 @@ def test_located_lines_can_be_read_again(log: GrowingLog) -> None:
     assert reader.read_at(30, 0, 10) == b""
 
 
+def test_segment_stats_are_of_each_segment(log: GrowingLog) -> None:
+    sizes = {first: found.st_size for first, found in LogReader(log.root).segment_stats().items()}
+    assert sizes == {first: log.path_of(first).stat().st_size for first in (0, 10, 20)}
+
+
 def test_negative_start_is_the_callers_mistake(log: GrowingLog) -> None:
     with pytest.raises(ValueError, match="start is -1"):
         LogReader(log.root).entry(-1)

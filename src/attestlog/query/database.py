@@ -6,11 +6,11 @@ that is damaged, of another version or not ours is replaced, never repaired.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -90,15 +90,12 @@ def places(root: Path, genesis_hash: str) -> Iterator[tuple[Place, str]]:
     """Where the index of the log in `root` could be, best first."""
     if os.access(root, os.W_OK | os.X_OK):
         yield Place.LOG, str(root / INDEX_FILE)
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
-    folder = base / "attestlog" / "index"
-    try:
+    with contextlib.suppress(OSError, RuntimeError):  # not writable; nobody's home
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
+        folder = base / "attestlog" / "index"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError:
-        pass
-    else:
         # By place as well as by log: two copies of one log need not be equally long.
-        name = hashlib.sha256(f"{genesis_hash}\n{root.resolve()}".encode()).hexdigest()[:32]
+        name = hashlib.sha256(f"{genesis_hash}\n".encode() + os.fsencode(root.resolve())).hexdigest()[:32]
         yield Place.CACHE, str(folder / f"{name}.db")
     yield Place.MEMORY, ":memory:"
 
@@ -149,7 +146,7 @@ def remove(path: str) -> None:
             raise UnusablePlaceError(str(error)) from None
 
 
-@contextmanager
+@contextlib.contextmanager
 def transaction(connection: sqlite3.Connection, kind: str) -> Iterator[None]:
     """One transaction: DEFERRED, a snapshot to read, or IMMEDIATE, to write, one process at a time."""
     connection.execute(f"BEGIN {kind}")
@@ -162,7 +159,7 @@ def transaction(connection: sqlite3.Connection, kind: str) -> Iterator[None]:
     connection.execute("COMMIT")
 
 
-@contextmanager
+@contextlib.contextmanager
 def translated(path: str) -> Iterator[None]:
     """SQLite's errors as ours."""
     try:

@@ -36,7 +36,7 @@ from attestlog.core.entry import (
     UuidText,
     decode_line,
 )
-from attestlog.errors import CorruptError, MalformedEntryError, NotFoundError, StorageError
+from attestlog.errors import CorruptError, MalformedEntryError, StorageError
 from attestlog.query.database import (
     BrokenIndexError,
     Place,
@@ -119,7 +119,7 @@ class Index:
         """
         reader = LogReader(path)
         genesis_hash = reader.entry(0).entry_hash
-        mode = reader.segments()[0][1].stat().st_mode & 0o666
+        mode = reader.segment_stats()[0].st_mode & 0o666
         for place, file in places(reader.root, genesis_hash):
             with contextlib.suppress(UnusablePlaceError):
                 return cls(reader, genesis_hash, place, file, mode if place is Place.LOG else 0o600)
@@ -241,7 +241,7 @@ class Index:
         if self.read("SELECT genesis_hash FROM log").fetchall() != [(self.genesis_hash,)]:
             return False
         indexed = self.read("SELECT first, size_bytes FROM segments ORDER BY first").fetchall()
-        sizes = self._segment_sizes()
+        sizes = {first: found.st_size for first, found in self.reader.segment_stats().items()}
         for first, size_bytes in indexed[:-1]:
             if sizes.get(first) != size_bytes:
                 return False
@@ -255,12 +255,6 @@ class Index:
             return last is None or bool(self._reread(*last))
         except _StaleError:
             return False
-
-    def _segment_sizes(self) -> dict[int, int]:
-        try:
-            return {first: path.stat().st_size for first, path in self.reader.segments()}
-        except FileNotFoundError as error:
-            raise NotFoundError(f"{error.filename} is missing", path=str(error.filename)) from None
 
     def _indexed_size(self) -> int:
         size = self.read("SELECT size FROM log").fetchone()[0]

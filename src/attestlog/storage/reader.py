@@ -41,8 +41,8 @@ FOLLOW_POLL_S: Final = 0.25
 _BLOCK_SIZE_BYTES: Final = 64 << 10
 """Searches read this much at a time, and bisecting stops at a range this small: some tens of entries."""
 
-_BUFFER_SIZE_BYTES: Final = 1 << 20
-"""Streaming reads this much at a time."""
+_BUFFER_SIZE_BYTES: Final = 128 << 10
+"""Streaming reads this much at a time, and so does every step of a search."""
 
 
 class LocatedLine(NamedTuple):
@@ -73,6 +73,14 @@ class LogReader:
             raise NotFoundError(f"{self.root} is not a log: {reason}", path=str(self.root)) from None
         except OSError as error:
             raise _storage_error(error, self.root / ENTRIES_DIR) from None
+
+    def segment_stats(self) -> dict[int, os.stat_result]:
+        """What the file system says of each segment file, by its first sequence number."""
+        found = {}
+        for first, path in self.segments():
+            with _reading(path):
+                found[first] = path.stat()
+        return found
 
     def config(self) -> LogConfig:
         """What log.toml says. Raises MalformedConfigError, NotFoundError or DeniedError."""
