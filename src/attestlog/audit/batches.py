@@ -16,8 +16,8 @@ from attestlog.core.signature import PublicKey, parse_signature, signed_message
 from attestlog.errors import MalformedSignatureError, SignatureInvalidError
 
 
-class OpenBatch(Struct, frozen=True):
-    """A batch, and the position within it that is due next."""
+class OpenBatch(Struct):
+    """A batch, and the position within it that is due next, which whoever reads it counts on."""
 
     signature: str
     """Hex, as in `hsm_signature`."""
@@ -26,16 +26,9 @@ class OpenBatch(Struct, frozen=True):
     start: int
     """Sequence number of its first entry."""
 
-    @property
     def due(self) -> str:
         """How the `hsm_signature` of the entry due begins."""
         return f"{self.signature}:{self.index}/{self.size}:"
-
-    def after(self) -> OpenBatch | None:
-        """Once the entry due was there; None when it was the last."""
-        if self.index + 1 >= self.size:
-            return None
-        return OpenBatch(self.signature, self.size, self.index + 1, self.start)
 
 
 class PendingEntry(NamedTuple):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from attestlog.core.entry import decode_line
 from attestlog.core.genesis import Genesis, parse_genesis
 from attestlog.core.policy import Policy
-from attestlog.core.signature import PublicKey
+from attestlog.core.signature import BATCH_SUFFIX, PublicKey
 
 
 class Rules:
@@ -19,6 +19,15 @@ class Rules:
         self._keys = genesis.entry_keys
         self._policy = genesis.policy
         self.key_ids = sorted(self._keys)
+        self._signing_keys = {
+            (key_id, algorithm): key
+            for key_id, key in self._keys.items()
+            for algorithm in (key.algorithm, key.algorithm + BATCH_SUFFIX)
+        }
+
+    def signing_key(self, key_id: str, algorithm: str, sequence_number: int) -> PublicKey | None:  # noqa: ARG002
+        """The key of this id, if it is in force at this entry and signs with this algorithm."""
+        return self._signing_keys.get((key_id, algorithm))
 
     def key(self, key_id: str, sequence_number: int) -> PublicKey | None:  # noqa: ARG002 - rotation's seam
         """The key of this id, if it is in force at this entry."""

@@ -9,6 +9,7 @@ and whoever joins the chunks compares it with what it was, or scans again.
 from __future__ import annotations
 
 import re
+from copy import copy
 from typing import Any, Final
 
 from msgspec import Struct, field
@@ -152,7 +153,7 @@ class _Scanner:
 
     def _enter(self, state: State) -> None:
         self._position, self._previous = state.position, state.previous
-        self._timestamp, self._batch, self._run = state.timestamp, state.batch, state.run
+        self._timestamp, self._batch, self._run = state.timestamp, copy(state.batch), copy(state.run)
         self._is_synced = state.is_synced
 
     def add(self, offset: int, line: bytes, after: int) -> bool:
@@ -172,9 +173,8 @@ class _Scanner:
         self._ordinal += 1
         is_next = self._check_link(entry)
         self._check_timestamp(entry)
-        self._check_content(entry, text)
+        digest = self._check_content(entry, text)
         self._check_derived(entry)
-        digest = bytes.fromhex(entry.entry_hash) if _HASH.fullmatch(entry.entry_hash) else _NO_HASH
         leaf = leaf_hash(digest)
         if self._result.is_contiguous:
             self._leaves.append(leaf)
@@ -287,18 +287,20 @@ class _Scanner:
 
     # --- the entry by itself ---
 
-    def _check_content(self, entry: Entry, text: bytes) -> None:
+    def _check_content(self, entry: Entry, text: bytes) -> bytes:
+        """The digest it goes by from here on: the one it states, so that a wrong one is found once."""
+        stated = entry.entry_hash
         try:
             entry_hash, action_hash = entries.canonical_hashes(entry, text)
         except TooLargeError as error:
             self._find(
                 "entry.too_large", str(error), entry, expected=error.size_bytes_max, found=error.size_bytes
             )
-            return
+            return _digest(stated)
         except (MalformedEntryError, RecursionError) as error:
             # Its hashes are not judged: of which spelling would they be?
             self._find("entry.canonical", str(error) or "entry is nested too deep", entry)
-            return
+            return _digest(stated)
         if action_hash is None:
             self._result.erased.append(entry.sequence_number)
         elif action_hash != entry.action_hash:
@@ -306,11 +308,13 @@ class _Scanner:
                 "entry.action_hash", "action_hash is not the hash of the payload", entry,
                 expected=action_hash, found=entry.action_hash,
             )  # fmt: skip
-        if entry_hash != entry.entry_hash:
+        if entry_hash != stated:
             self._find(
                 "entry.entry_hash", "entry_hash is not the hash of the entry", entry,
-                expected=entry_hash, found=entry.entry_hash,
+                expected=entry_hash, found=stated,
             )  # fmt: skip
+            return _digest(stated)
+        return bytes.fromhex(stated)
 
     def _check_derived(self, entry: Entry) -> None:
         number = entry.sequence_number
@@ -332,7 +336,8 @@ class _Scanner:
     def _remember_relations(self, entry: Entry) -> None:
         """What the entry says about others, which only the whole log can answer."""
         number, result = entry.sequence_number, self._result
-        result.wanted.extend((number, wanted) for wanted in entry.dependencies if wanted not in self._ids)
+        if entry.dependencies:
+            result.wanted.extend((number, wanted) for wanted in entry.dependencies if wanted not in self._ids)
         self._ids[entry.entry_id] = None
         if entry.event_type is EventType.CHANGE and entry.action_type == ERASE_ACTION_TYPE:
             target = (entry.action_payload or {}).get("sequence_number")
@@ -342,20 +347,10 @@ class _Scanner:
     # --- signatures ---
 
     def _check_signature(self, entry: Entry, digest: bytes, leaf: bytes, is_next: bool) -> None:
-        algorithm = entry.signature_algorithm
-        number = entry.sequence_number
-        key = self._rules.key(entry.signing_key_id, number)
+        number, algorithm = entry.sequence_number, entry.signature_algorithm
+        key = self._rules.signing_key(entry.signing_key_id, algorithm, number)
         if key is None:
-            self._find(
-                "entry.signing_key", "signing_key_id names no key in force", entry,
-                expected=self._rules.key_ids, found=entry.signing_key_id,
-            )  # fmt: skip
-        elif algorithm not in (key.algorithm, key.algorithm + BATCH_SUFFIX):
-            self._find(
-                "entry.algorithm", f"entry names {algorithm!r}, its key is {key.algorithm}", entry,
-                expected=key.algorithm, found=algorithm,
-            )  # fmt: skip
-            key = None
+            self._find_no_key(entry)
         else:
             self._result.key_ids.add(entry.signing_key_id)
         if algorithm.endswith(BATCH_SUFFIX):
@@ -376,11 +371,24 @@ class _Scanner:
             except SignatureInvalidError as error:
                 self._find("entry.signature", str(error), entry)
 
+    def _find_no_key(self, entry: Entry) -> None:
+        key = self._rules.key(entry.signing_key_id, entry.sequence_number)
+        if key is None:
+            self._find(
+                "entry.signing_key", "signing_key_id names no key in force", entry,
+                expected=self._rules.key_ids, found=entry.signing_key_id,
+            )  # fmt: skip
+        else:
+            self._find(
+                "entry.algorithm", f"entry names {entry.signature_algorithm!r}, its key is {key.algorithm}",
+                entry, expected=key.algorithm, found=entry.signature_algorithm,
+            )  # fmt: skip
+
     def _place_in_batch(self, entry: Entry, is_next: bool) -> None:
         """Keep count within the batch; a signature that cannot be read counts as the one due."""
         batch = self._batch
-        if batch is not None and is_next and entry.hsm_signature.startswith(batch.due):
-            self._batch = batch.after()
+        if batch is not None and is_next and entry.hsm_signature.startswith(batch.due()):
+            self._count_in_batch(batch)
             return
         stated = read_position(entry)
         if is_next and stated is not None and (batch is not None or stated.index):
@@ -390,12 +398,19 @@ class _Scanner:
                 entry, expected=expected, found=f"{stated.index}/{stated.size}",
             )  # fmt: skip
         if batch is not None and is_next and (stated is None or stated.signature == batch.signature):
-            self._batch = batch.after()
+            self._count_in_batch(batch)
             return
         self._settle()
-        self._batch = stated and stated.after()
-        if stated is not None and not stated.index and is_next:
-            self._result.before_batch = entry.prev_entry_hash
+        self._batch = stated
+        if stated is not None:
+            if is_next and not stated.index:
+                self._result.before_batch = entry.prev_entry_hash
+            self._count_in_batch(stated)
+
+    def _count_in_batch(self, batch: OpenBatch) -> None:
+        batch.index += 1
+        if batch.index >= batch.size:
+            self._batch = None
 
     def _leave_batch(self, entry: Entry, is_next: bool) -> None:
         batch = self._batch
@@ -411,6 +426,10 @@ class _Scanner:
         if self._pending:
             self._findings.extend(settle(self._pending))
             self._pending = []
+
+
+def _digest(stated: str) -> bytes:
+    return bytes.fromhex(stated) if _HASH.fullmatch(stated) else _NO_HASH
 
 
 def malformed_run(run: Run) -> Finding:

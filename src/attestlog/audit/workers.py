@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from queue import SimpleQueue
@@ -42,7 +42,7 @@ def available() -> int:
 
 def map_ordered(
     function: Callable[[Any, Item], Result], context: Any, items: Iterable[Item], workers: int
-) -> Iterator[Result]:
+) -> Generator[Result]:
     """`function(context, item)` of each item, in order. Function, context, items and results are pickled."""
     with ExitStack() as stack:
         crew: SimpleQueue[_Child] = SimpleQueue()

@@ -1,0 +1,78 @@
+"""Every byte of a log changed, one at a time: the verifier says so, or the byte is no evidence."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+from tests.support.logs import LogMaker, action
+
+from attestlog.audit import verify_log
+from attestlog.core.report import Verdict
+
+ENTRIES = "entries/000000000000.jsonl"
+FAULTS = {
+    ENTRIES: {Verdict.TAMPERED, Verdict.MALFORMED, Verdict.TRUNCATED},
+    "checkpoint": {Verdict.TAMPERED},
+    "log.toml": {Verdict.TAMPERED},
+    "tree/0": {Verdict.VERIFIED},  # derived: with a notice
+}
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> LogMaker:
+    made = LogMaker(tmp_path / "log")
+    made.append(*map(action, range(1, 6)))
+    made.append(action(6), batched=False)
+    made.append(action(7, pillars_scores={"an_toan": 8.5}), action(8), action(9))
+    made.lay_out()
+    assert len(made.lines) == 10
+    return made
+
+
+def exempt(name: str, data: bytes) -> set[int]:
+    """Bytes that are no evidence: where this machine finds the keys."""
+    if name != "log.toml":
+        return set()
+    start = data.index(b"[signers]")
+    assert set(tomllib.loads(data[start:].decode())) == {"signers"}
+    return set(range(start, len(data)))
+
+
+@pytest.mark.parametrize("name", FAULTS)
+@pytest.mark.parametrize(
+    "masks",
+    [
+        pytest.param((0x01, 0x80), marks=pytest.mark.slow, id="all"),
+        pytest.param((0x01, 0, 0, 0, 0, 0x80, 0, 0, 0, 0, 0x20, 0, 0, 0, 0, 0x02, 0), id="some"),
+    ],
+)
+def test_every_byte_counts(log: LogMaker, name: str, masks: tuple[int, ...]) -> None:
+    path = log.root / name
+    data = path.read_bytes()
+    free = exempt(name, data)
+    tried = 0
+    # With few masks each byte gets every one of them; with many, each byte the next.
+    plans = [[mask] for mask in masks] if len(masks) == 2 else [list(masks)]
+    for plan in plans:
+        for place in range(len(data)):
+            mask = plan[place % len(plan)]
+            if not mask:
+                continue
+            path.write_bytes(data[:place] + bytes([data[place] ^ mask]) + data[place + 1 :])
+            report = verify_log(log.root, remember=False)
+            tried += 1
+            where = f"byte {place} of {name} xor {mask:#x}: {report.verdict} {report.findings[:2]}"
+            if place in free:
+                assert report.verdict in FAULTS[name] | {Verdict.VERIFIED}, where
+            else:
+                assert report.verdict in FAULTS[name], where
+                assert report.findings, where
+    assert tried >= len(data) // 5
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_every_file_counts(log: LogMaker, name: str) -> None:
+    (log.root / name).unlink()
+    report = verify_log(log.root, remember=False)
+    assert report.findings
+    assert (report.verdict == Verdict.VERIFIED) == (name == "tree/0")
