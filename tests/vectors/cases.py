@@ -1,4 +1,4 @@
-"""What the makers of vectors share: cases, signatures that come out the same each time, ways to spoil things."""
+"""What the makers of vectors share: cases, signatures that are the same each time, ways to spoil things."""
 
 from __future__ import annotations
 
