@@ -137,6 +137,12 @@ class Committer(Generic[Result]):
                 if self._background is not threading.current_thread():
                     self._background.join()
 
+    def renewed(self) -> Committer[Result]:
+        """The same, empty and idle: for a forked child, where the threads that wait and lead are not."""
+        fresh = Committer(self._commit, self._batch_entries_max, self._batch_size_bytes)
+        fresh._closed = self._closed
+        return fresh
+
     # --- turns ---
 
     def _enter(self, waiting: _Waiting[Any]) -> None:

@@ -16,19 +16,21 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
+from weakref import WeakSet
 
 from attestlog import committer
 from attestlog.core.batch import Head, Plan, Prepared, plan_batch, prepare
 from attestlog.core.checkpoint import Checkpoint, check_origin, open_checkpoint, sign_checkpoint
 from attestlog.core.entry import Entry, EntryDraft, EventType, decode_line, parse_draft
-from attestlog.core.genesis import Genesis, Settings, Software, draft_genesis
+from attestlog.core.genesis import Genesis, Settings, Software, check_settings, draft_genesis
 from attestlog.core.merkle import edge_from_stored, stored_ranges
 from attestlog.core.note import ED25519 as NOTE_ED25519
 from attestlog.core.note import VerifierKey
-from attestlog.core.policy import Policy, parse_policy
-from attestlog.core.signature import BATCH_ENTRIES_MAX, ECDSA_P256, ED25519, PublicKey, public_key
+from attestlog.core.policy import Policy, format_policy, parse_policy
+from attestlog.core.signature import BATCH_ENTRIES_MAX, ECDSA_P256, ED25519, PublicKey
 from attestlog.errors import (
     AttestlogError,
     ClosedError,
@@ -38,9 +40,11 @@ from attestlog.errors import (
     SignerError,
 )
 from attestlog.ids import new_entry_id
-from attestlog.signers import Passphrase, Signer, open_signer
-from attestlog.signers import file as key_files
+from attestlog.signers import Passphrase, Signer
+from attestlog.signers.asking import ask, bad_signature
+from attestlog.signers.making import given_or_made, given_or_opened
 from attestlog.storage.creation import check_free, create_directory
+from attestlog.storage.disk import check_filesystem
 from attestlog.storage.files import FileStore
 from attestlog.storage.layout import LogConfig, Signers
 from attestlog.version import VERSION
@@ -96,13 +100,10 @@ class Log:
         self._key = _entry_key(store.genesis, entry_signer)
         self._vkey = _checkpoint_key(store.genesis, checkpoint_signer)
         self._environment = _environment()
-        self._start()
-
-    def _start(self) -> None:
-        self._process = os.getpid()
         self._committer: committer.Committer[Receipt] = committer.Committer(
             self._commit, BATCH_ENTRIES_MAX, BATCH_SIZE_BYTES
         )
+        _open_logs.add(self)
 
     # --- opening ---
 
@@ -134,23 +135,38 @@ class Log:
         check_origin(origin)
         root = Path(path).absolute()
         check_free(root)
-        if not isinstance(policy, Policy):
-            policy = Policy() if policy is None else parse_policy(dict(policy))
+        if not any_filesystem:
+            check_filesystem(root)
+        # Objects made by hand have been checked by nobody.
+        rules = format_policy(policy) if isinstance(policy, Policy) else dict(policy or {})
+        policy = parse_policy(rules)
         settings = settings or Settings(batch=batch, erasable_payloads=erasable_payloads)
+        check_settings(settings)
         clock = clock or system_clock
-        entry_signer = _make_signer(signer, origin, "entry", algorithm, passphrase)
-        check_signer = _make_signer(checkpoint_signer, origin, "checkpoint", ED25519, passphrase)
-        vkey = _vkey(origin, check_signer)
-        key = entry_signer.public_key
-        genesis = Genesis(origin, {key.key_id: key}, [vkey], policy, settings, Software("attestlog", VERSION))
-        first = prepare(draft_genesis(genesis), policy, entry_id=new_entry_id(), environment=_environment())
-        plan = plan_batch(Head(), [first], clock(), algorithm=key.algorithm, key_id=key.key_id, batched=False)
-        (line,) = plan.seal(_sign_all(entry_signer, key, plan))
-        note = sign_checkpoint(Checkpoint(origin, 1, plan.head.edge.root()), [(vkey, check_signer.sign)])
-        signers = Signers(entry=entry_signer.uri, checkpoint=check_signer.uri)
-        config = LogConfig(origin=origin, settings=settings, signers=signers)
-        create_directory(root, config, line, plan.leaves[0], note)
-        return cls(FileStore(root, any_filesystem=any_filesystem), entry_signer, check_signer, clock)
+        with contextlib.ExitStack() as undo:
+            made = given_or_made(signer, origin=origin, role="entry", algorithm=algorithm)
+            entry_signer = given_or_opened(made, passphrase, undo)
+            made = given_or_made(checkpoint_signer, origin=origin, role="checkpoint", algorithm=ED25519)
+            check_signer = given_or_opened(made, passphrase, undo)
+            vkey = _vkey(origin, check_signer)
+            key = entry_signer.public_key
+            genesis = Genesis(
+                origin, {key.key_id: key}, [vkey], policy, settings, Software("attestlog", VERSION)
+            )
+            first = prepare(
+                draft_genesis(genesis), policy, entry_id=new_entry_id(), environment=_environment()
+            )
+            plan = plan_batch(
+                Head(), [first], clock(), algorithm=key.algorithm, key_id=key.key_id, batched=False
+            )
+            (line,) = plan.seal(_sign_all(entry_signer, key, plan))
+            note = _sign_checkpoint(check_signer, vkey, Checkpoint(origin, 1, plan.head.edge.root()))
+            signers = Signers(entry=entry_signer.uri, checkpoint=check_signer.uri)
+            config = LogConfig(origin=origin, settings=settings, signers=signers)
+            create_directory(root, config, line, plan.leaves[0], note)
+            log = cls(FileStore(root, any_filesystem=any_filesystem), entry_signer, check_signer, clock)
+            undo.pop_all()
+            return log
 
     @classmethod
     def open(
@@ -169,22 +185,13 @@ class Log:
         Raises NotFoundError or another StorageError, MalformedConfigError, SignerError.
         """
         store = FileStore(Path(path).absolute(), any_filesystem=any_filesystem)
-        opened: list[Signer] = []
-        try:
-            for given, stated in (
-                (signer, store.signers.entry),
-                (checkpoint_signer, store.signers.checkpoint),
-            ):
-                wanted = given or stated
-                opened.append(
-                    open_signer(wanted, passphrase=passphrase) if isinstance(wanted, str) else wanted
-                )
-            return cls(store, opened[0], opened[1], clock or system_clock)
-        except BaseException:
-            store.close()
-            for opened_signer in opened:
-                opened_signer.close()
-            raise
+        with contextlib.ExitStack() as undo:
+            undo.callback(store.close)
+            entry_signer = given_or_opened(signer or store.signers.entry, passphrase, undo)
+            check_signer = given_or_opened(checkpoint_signer or store.signers.checkpoint, passphrase, undo)
+            log = cls(store, entry_signer, check_signer, clock or system_clock)
+            undo.pop_all()
+            return log
 
     def __enter__(self) -> Self:
         return self
@@ -223,7 +230,7 @@ class Log:
         Raises MalformedEntryError, DerivedMemberError, TooLargeError, ClockError, SignerError,
         StorageError, ClosedError: nothing was written. UncertainCommitError: nobody can know.
         """
-        return self._current().append((self._prepare(_one_draft(draft, members)),))[0]
+        return self._committer.append((self._prepare(_one_draft(draft, members)),))[0]
 
     def append_many(self, drafts: Iterable[EntryDraft | Mapping[str, Any]]) -> list[Receipt]:
         """Append these in order; all are validated before the first is written.
@@ -232,13 +239,13 @@ class Log:
         not at all. If a later batch fails, the earlier ones stay (the error says so).
         """
         prepared = [self._prepare(draft) for draft in drafts]
-        return self._current().append(prepared) if prepared else []
+        return self._committer.append(prepared) if prepared else []
 
     def submit(
         self, draft: EntryDraft | Mapping[str, Any] | None = None, /, **members: Any
     ) -> Future[Receipt]:
         """Append without waiting: the future's result is the receipt. Bad drafts raise here, at once."""
-        return self._current().submit(self._prepare(_one_draft(draft, members)))
+        return self._committer.submit(self._prepare(_one_draft(draft, members)))
 
     async def append_async(
         self, draft: EntryDraft | Mapping[str, Any] | None = None, /, **members: Any
@@ -277,18 +284,16 @@ class Log:
 
         Raises ConsistencyError, and signs nothing, if the head is not consistent with the last checkpoint.
         """
-        note: bytes = self._current().run(self._checkpoint)
+        note: bytes = self._committer.run(self._checkpoint)
         return note
 
     def head(self) -> Head:
         """Size, last hash and right edge, with everything other processes made durable taken in."""
-        head: Head = self._current().run(self._head)
+        head: Head = self._committer.run(self._head)
         return head
 
     def close(self) -> None:
         """Commit what is waiting, sign a checkpoint over all of it, let go. May be called twice."""
-        if self._process != os.getpid():
-            return
         with contextlib.suppress(ClosedError):
             self._committer.close(self._close)
 
@@ -307,15 +312,18 @@ class Log:
             draft, self._genesis.policy, entry_id=new_entry_id(), environment=self._environment, salt=salt
         )
 
-    def _current(self) -> committer.Committer[Receipt]:
-        """The committer of this process. A forked child shares its parent's lock, so it needs its own."""
-        if self._process != os.getpid():
-            self._store = self._store.reopened()
-            self._start()
-        return self._committer
+    def _follow_fork(self) -> None:
+        """In a forked child: a queue of its own, and descriptors that do not share its parent's lock."""
+        self._committer = self._committer.renewed()
+        self._store.let_go()
 
     def _commit(self, take: committer.Take) -> list[Receipt]:
         with self._store.exclusive() as head:
+            if self._store.room(head.size) == self._genesis.settings.segment_entries:
+                # A full segment is closed by a checkpoint, so that opening never reads more than one. That
+                # it cannot be signed holds nobody up: the next checkpoint, or close, says what is wrong.
+                with contextlib.suppress(AttestlogError):
+                    self._checkpoint_at(head)
             prepared = take(self._store.room(head.size))
             plan = plan_batch(
                 head, prepared, self._clock(), algorithm=self._key.algorithm, key_id=self._key.key_id,
@@ -323,11 +331,6 @@ class Log:
             )  # fmt: skip
             lines = plan.seal(_sign_all(self._entry_signer, self._key, plan))
             self._store.commit(plan, lines)
-        if self._store.room(plan.head.size) == self._genesis.settings.segment_entries:
-            # A full segment is closed by a checkpoint, so that opening never reads more than one. Failing
-            # takes nothing back: the next checkpoint, or close, says what is wrong.
-            with contextlib.suppress(AttestlogError):
-                self._checkpoint()
         entries = [item.entry for item in prepared]
         return [
             Receipt(entry.sequence_number, entry.entry_id, entry.entry_hash, entry.timestamp, line)
@@ -336,13 +339,17 @@ class Log:
 
     def _checkpoint(self) -> bytes:
         with self._store.exclusive() as head:
-            old = self._store.checkpoint()
-            if old is not None and self._continues(old, head):
-                return old
-            checkpoint = Checkpoint(self.origin, head.size, head.edge.root())
-            note = sign_checkpoint(checkpoint, [(self._vkey, self._checkpoint_signer.sign)])
-            self._store.replace_checkpoint(old, note)
-            return note
+            return self._checkpoint_at(head)
+
+    def _checkpoint_at(self, head: Head) -> bytes:
+        old = self._store.checkpoint()
+        if old is not None and self._continues(old, head):
+            return old
+        note = _sign_checkpoint(
+            self._checkpoint_signer, self._vkey, Checkpoint(self.origin, head.size, head.edge.root())
+        )
+        self._store.replace_checkpoint(old, note)
+        return note
 
     def _continues(self, old: bytes, head: Head) -> bool:
         """Whether the last checkpoint covers the head already. Raises ConsistencyError if it is no prefix."""
@@ -365,7 +372,9 @@ class Log:
 
     def _close(self) -> None:
         try:
-            self._checkpoint()
+            # A forked child that never used the log has nothing to say about it.
+            if self._store.is_open:
+                self._checkpoint()
         finally:
             self._store.close()
             self._entry_signer.close()
@@ -396,21 +405,6 @@ def _environment() -> dict[str, str]:
         "os": f"{system.sysname} {system.release} {system.machine}",
         "runtime": f"{sys.implementation.name} {version}",
     }
-
-
-def _make_signer(
-    given: str | Signer | None, origin: str, role: str, algorithm: str, passphrase: Passphrase | None
-) -> Signer:
-    """The signer asked for; a key file that is not there yet is made."""
-    if given is not None and not isinstance(given, str):
-        return given
-    if given is None:
-        key = key_files.make_key(algorithm)
-        path = key_files.default_key_path(origin, role, public_key(key.public_key()))
-        return key_files.save_key(key, path, key_files.ask_passphrase(path, None))
-    if given.startswith(key_files.SCHEME) and not (path := key_files.file_uri_path(given)).exists():
-        return key_files.save_key(key_files.make_key(algorithm), path, key_files.ask_passphrase(path, None))
-    return open_signer(given, passphrase=passphrase)
 
 
 def _vkey(origin: str, signer: Signer) -> VerifierKey:
@@ -444,13 +438,29 @@ def _sign_all(signer: Signer, key: PublicKey, plan: Plan) -> list[bytes]:
     """A signature for each message, each verified before anything is stored."""
     signatures = []
     for message in plan.messages:
-        signature = signer.sign(message)
+        signature = ask(signer, message)
         try:
             key.verify(signature, message)
         except SignatureInvalidError:
-            raise SignerError(
-                f"the signer of key {key.key_id[:16]} returned a signature that does not verify",
-                key_id=key.key_id,
-            ) from None
+            raise bad_signature(signer) from None
         signatures.append(signature)
     return signatures
+
+
+def _sign_checkpoint(signer: Signer, vkey: VerifierKey, checkpoint: Checkpoint) -> bytes:
+    """The signed note, verified before it is stored."""
+    try:
+        return sign_checkpoint(checkpoint, [(vkey, partial(ask, signer))])
+    except SignatureInvalidError:
+        raise bad_signature(signer) from None
+
+
+_open_logs: Final[WeakSet[Log]] = WeakSet()
+
+
+def _follow_fork() -> None:
+    for log in list(_open_logs):
+        log._follow_fork()
+
+
+os.register_at_fork(after_in_child=_follow_fork)

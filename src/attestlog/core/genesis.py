@@ -16,7 +16,7 @@ from attestlog.core.entry import Entry, EntryDraft, EventType, Hex64
 from attestlog.core.note import VerifierKey, format_vkey, parse_vkey
 from attestlog.core.policy import Policy, format_policy, parse_policy
 from attestlog.core.signature import PublicKey, load_public_key
-from attestlog.errors import AttestlogError, MalformedEntryError
+from attestlog.errors import AttestlogError, MalformedConfigError, MalformedEntryError
 
 GENESIS_ACTION_TYPE: Final = "log_genesis"
 
@@ -69,6 +69,14 @@ class Genesis(Struct, frozen=True):
     policy: Policy
     settings: Settings
     software: Software
+
+
+def check_settings(settings: Settings) -> None:
+    """Raises MalformedConfigError unless a log can be made with them: those made by hand are unchecked."""
+    try:
+        msgspec.convert(msgspec.to_builtins(settings), Settings)
+    except (msgspec.ValidationError, TypeError) as error:
+        raise MalformedConfigError(f"settings: {error}", member="settings") from None
 
 
 def draft_genesis(genesis: Genesis) -> EntryDraft:

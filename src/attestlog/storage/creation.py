@@ -22,10 +22,9 @@ def create_directory(
     Raises ExistsError or another StorageError; then nothing is left behind.
     """
     check_free(root)
-    temporary = root.with_name(f".{root.name}.{os.getpid()}.new")
+    made = temporary = root.with_name(f".{root.name}.{os.getpid()}-{os.urandom(4).hex()}.new")
     try:
-        root.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(temporary, ignore_errors=True)
+        disk.make_directories(root.parent)
         for directory in (temporary, temporary / layout.ENTRIES_DIR, temporary / layout.TREE_DIR):
             directory.mkdir()
         files = {
@@ -39,17 +38,18 @@ def create_directory(
             disk.replace_file(temporary / name, data)
         disk.fsync_directory(temporary)
         temporary.rename(root)
+        made = root
         disk.fsync_directory(root.parent)
     except OSError as error:
-        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(made, ignore_errors=True)
         raise disk.storage_error(error, root, "creating") from None
 
 
 def check_free(root: Path) -> None:
-    """Raises ExistsError if there is something at `root` already."""
+    """Raises ExistsError if there is something at `root` already, even a link to an empty directory."""
     try:
-        taken = root.exists() and (not root.is_dir() or any(root.iterdir()))
+        taken = root.is_symlink() or (root.exists() and (not root.is_dir() or any(root.iterdir())))
     except OSError as error:
-        raise disk.storage_error(error, root, "looking at") from None
+        raise disk.read_error(error, root, "looking at") from None
     if taken:
         raise ExistsError(f"{root} exists already", path=str(root))

@@ -8,6 +8,7 @@ pages and would report success.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from pathlib import Path
@@ -26,7 +27,8 @@ from attestlog.errors import (
 
 NETWORK_FILESYSTEMS: Final = frozenset(
     "9p afs beegfs ceph cifs coda davfs fuse.ceph fuse.gcsfuse fuse.glusterfs fuse.rclone fuse.s3fs "
-    "fuse.sshfs gfs2 glusterfs gpfs lustre ncpfs nfs nfs4 ocfs2 orangefs pvfs2 smb2 smb3 smbfs virtiofs".split()
+    "fuse.sshfs gfs2 glusterfs gpfs lustre ncpfs nfs nfs4 ocfs2 orangefs pvfs2 smb2 smb3 smbfs "
+    "virtiofs".split()
 )
 """flock or fsync on these promises less than the log does: refused unless forced."""
 
@@ -34,15 +36,23 @@ _MOUNTS: Final = Path("/proc/self/mountinfo")
 _ESCAPES: Final = {"\\040": " ", "\\011": "\t", "\\012": "\n", "\\134": "\\"}
 
 
+_KINDS: Final[dict[int | None, type[StorageError]]] = {
+    errno.ENOENT: NotFoundError, errno.ENOTDIR: NotFoundError, errno.EEXIST: ExistsError,
+    errno.ENOTEMPTY: ExistsError, errno.EACCES: DeniedError, errno.EPERM: DeniedError,
+    errno.EROFS: DeniedError, errno.ENOSPC: FullError, errno.EDQUOT: FullError, errno.EFBIG: FullError,
+    errno.ESTALE: CorruptError,
+}  # fmt: skip
+
+
 def storage_error(error: OSError, path: Path | str, doing: str) -> StorageError:
     """The operating system's complaint as one of ours. For failures after which nothing is half-written."""
-    kinds: dict[int | None, type[StorageError]] = {
-        errno.ENOENT: NotFoundError, errno.ENOTDIR: NotFoundError, errno.EEXIST: ExistsError,
-        errno.ENOTEMPTY: ExistsError, errno.EACCES: DeniedError, errno.EPERM: DeniedError,
-        errno.EROFS: DeniedError, errno.ENOSPC: FullError, errno.EDQUOT: FullError, errno.EFBIG: FullError,
-        errno.ESTALE: CorruptError,
-    }  # fmt: skip
-    kind = kinds.get(error.errno, WriteFailedError)
+    kind = _KINDS.get(error.errno, WriteFailedError)
+    return kind(f"{doing} {path} failed: {error.strerror}", path=str(path), errno=error.errno)
+
+
+def read_error(error: OSError, path: Path | str, doing: str) -> StorageError:
+    """`storage_error` where nothing was to be written."""
+    kind = _KINDS.get(error.errno, CorruptError if error.errno == errno.EIO else StorageError)
     return kind(f"{doing} {path} failed: {error.strerror}", path=str(path), errno=error.errno)
 
 
@@ -76,20 +86,32 @@ def fsync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
+def make_directories(path: Path) -> None:
+    """Make the directory and those above it that are not there, durably. Raises OSError."""
+    missing = [path] if not path.exists() else []
+    while missing and not missing[-1].parent.exists():
+        missing.append(missing[-1].parent)
+    for directory in reversed(missing):
+        directory.mkdir(exist_ok=True)
+        fsync_directory(directory.parent)
+
+
 def replace_file(path: Path, data: bytes, mode: int = 0o644) -> None:
     """Atomically and durably make `path` hold `data`: old content or new, never a mixture. Raises OSError."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
-    descriptor = os.open(temporary, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC, mode)
     try:
-        write_all(descriptor, data)
-        # A crash before the rename leaves the old file and a stray .new, which nothing reads.
-        os.fsync(descriptor)
+        descriptor = os.open(temporary, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC, mode)
+        try:
+            write_all(descriptor, data)
+            # A crash before the rename leaves the old file and a stray .new, which nothing reads.
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        temporary.replace(path)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         raise
-    finally:
-        os.close(descriptor)
-    temporary.replace(path)
     fsync_directory(path.parent)
 
 

@@ -6,19 +6,17 @@ the directory, `recovery` for what a crash can leave, `lock` for who may write.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 from attestlog.core import entry as entries
 from attestlog.core.batch import Head, Plan
-from attestlog.core.checkpoint import Checkpoint, parse_checkpoint
+from attestlog.core.checkpoint import Checkpoint, open_checkpoint
 from attestlog.core.genesis import Genesis, parse_genesis
-from attestlog.core.hashes import leaf_hash
 from attestlog.core.merkle import Grown
-from attestlog.core.note import parse_note
 from attestlog.errors import (
     AttestlogError,
     ClosedError,
@@ -28,10 +26,10 @@ from attestlog.errors import (
     StorageError,
     UncertainCommitError,
 )
-from attestlog.storage import disk, layout
+from attestlog.storage import disk, layout, opening
 from attestlog.storage.lock import LOCK_TIMEOUT_S, Lock
 from attestlog.storage.recovery import Tail, read_forward
-from attestlog.storage.segments import last_line, segment_lines
+from attestlog.storage.segments import BLOCK_BYTES, segment_lines
 from attestlog.storage.tree import TreeFiles
 
 
@@ -43,7 +41,6 @@ class FileStore:
     ) -> None:
         """Open and heal. Raises StorageError, MalformedConfigError or MalformedEntryError."""
         self.root = root
-        self._reopen = partial(FileStore, root, lock_timeout_s=lock_timeout_s, any_filesystem=any_filesystem)
         self.recovered: list[str] = []
         """What opening or committing had to set aside, in words."""
         self._descriptor, self._path = -1, root
@@ -62,11 +59,8 @@ class FileStore:
         self._tree = TreeFiles(root)
         self._lock = Lock(root, lock_timeout_s)
         try:
-            self._lock.acquire()
-            try:
-                self._locate()
-            finally:
-                self._lock.release()
+            with self.exclusive():
+                pass
         except BaseException:
             self.close()
             raise
@@ -76,18 +70,22 @@ class FileStore:
         """Signer URIs from log.toml."""
         return self.config.signers
 
+    @property
+    def is_open(self) -> bool:
+        """False after `close`, and in a forked child before its first turn."""
+        return self._descriptor >= 0
+
     @contextmanager
     def exclusive(self) -> Iterator[Head]:
         """See `Store.exclusive`."""
         if self._stopped is not None:
             raise ClosedError(self._stopped)
-        self._lock.acquire()
         try:
-            self._catch_up()
+            self._lock.acquire()
+            self._enter()
             yield self._head
         finally:
-            if self._descriptor >= 0:
-                self._lock.release()
+            self._lock.release()
 
     def room(self, size: int) -> int:
         """Entries left in the segment that entry `size` goes into."""
@@ -105,22 +103,21 @@ class FileStore:
         if before == self._first + self._segment_entries:
             self._next_segment()
         data = b"\n".join([*lines, b""])
+        stop = self._offset + len(data)
         self._write(data)
         self._sync()
         # A crash here leaves the entries durable and the tree behind: opening completes it from them.
-        self._offset += len(data)
-        self._head = plan.head
+        # So does the next turn, if a signal handler raises between here and the new head.
         self._unwritten.append((before, plan.leaves, plan.grown))
+        self._offset, self._head = stop, plan.head
         self._write_tree()
 
     def hashes(self, level: int, start: int, stop: int) -> list[bytes]:
         """See `Store.hashes`."""
-        return self._tree.read(level, start, stop)
-
-    def reopened(self) -> FileStore:
-        """The same log opened anew, for a forked child: descriptors it inherited share its parent's lock."""
-        self.close()
-        return self._reopen()
+        try:
+            return self._tree.read(level, start, stop)
+        except OSError as error:
+            raise disk.read_error(error, layout.tree_path(self.root, level), "reading") from None
 
     def checkpoint(self) -> bytes | None:
         """See `Store.checkpoint`."""
@@ -137,12 +134,14 @@ class FileStore:
         path = self.root / layout.CHECKPOINT_FILE
         if self.checkpoint() != old:
             raise ConflictError(f"{path} is not the checkpoint it was", path=str(path))
-        self._write_tree()
-        if self._unwritten:
-            raise StorageError(f"the tree in {self.root} cannot be written", path=str(self.root))
+        self._flush_tree()
         try:
             # Tree first: a checkpoint vouches that opening may trust the tree up to its size.
             self._tree.sync()
+        except OSError as error:
+            self._stop(f"the tree could not be made durable: {error.strerror}")
+            raise disk.storage_error(error, self.root / layout.TREE_DIR, "syncing") from None
+        try:
             disk.replace_file(path, new)
         except OSError as error:
             raise disk.storage_error(error, path, "writing") from None
@@ -150,12 +149,20 @@ class FileStore:
     def close(self) -> None:
         """See `Store.close`."""
         self._stopped = self._stopped or f"log {self.root} is closed"
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Close every descriptor; the next turn opens them anew.
+
+        For a forked child: those it inherited share its parent's lock.
+        """
         if self._descriptor >= 0:
-            os.close(self._descriptor)
+            with contextlib.suppress(OSError):
+                os.close(self._descriptor)
             self._descriptor = -1
-        for part in (getattr(self, "_tree", None), getattr(self, "_lock", None)):
-            if part is not None:
-                part.close()
+        self._unwritten.clear()
+        self._tree.close()
+        self._lock.close()
 
     # --- the commit's steps ---
 
@@ -179,10 +186,10 @@ class FileStore:
     def _sync(self) -> None:
         try:
             os.fdatasync(self._descriptor)
-        except BaseException as error:
+        except OSError as error:
             # The kernel may have dropped the pages: nobody can say what is on the disk, and asking
             # again would be answered with success.
-            raise self._stop(f"{self._path} could not be made durable: {error}") from error
+            raise self._stop(f"{self._path} could not be made durable: {error.strerror}") from error
 
     def _stop(self, reason: str) -> UncertainCommitError:
         self._stopped = f"the log stopped because {reason}; reopen it to go on"
@@ -198,13 +205,24 @@ class FileStore:
                 return
             self._unwritten.pop(0)
 
+    def _flush_tree(self) -> None:
+        self._write_tree()
+        if self._unwritten:
+            raise StorageError(f"the tree in {self.root} cannot be written", path=str(self.root))
+
     def _next_segment(self) -> None:
         first = self._first + self._segment_entries
         path = self.root / layout.ENTRIES_DIR / layout.segment_name(first)
+        flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
         try:
-            descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_APPEND | os.O_CLOEXEC, 0o644)
-            # A crash here leaves an empty segment, in which the log goes on.
-            disk.fsync_directory(path.parent)
+            descriptor = os.open(path, flags, 0o644)
+            try:
+                # A crash here leaves an empty segment, in which the log goes on.
+                disk.fsync_directory(path.parent)
+            except BaseException:
+                os.close(descriptor)
+                path.unlink()  # made anew, and synced anew, by the next attempt
+                raise
         except OSError as error:
             raise disk.storage_error(error, path, "creating") from None
         os.close(self._descriptor)
@@ -212,104 +230,115 @@ class FileStore:
 
     # --- finding the head ---
 
+    def _enter(self) -> None:
+        """Bring the head up to date, having the lock."""
+        try:
+            if self._descriptor >= 0:
+                self._catch_up()
+                return
+            try:
+                self._locate()
+            except BaseException:
+                self.let_go()
+                raise
+        except OSError as error:
+            raise disk.read_error(error, self._path, "reading") from None
+
     def _locate(self) -> None:
         """Find the head from the last segment, the tree and the checkpoint; read forward what they lack."""
-        segments = self._segments()
-        first, path = segments[-1]
-        self._open_segment(first, path)
+        segments = opening.contiguous_segments(self.root, self._segment_entries)
+        self._open_segment(*segments[-1])
         checkpoint = self._parsed_checkpoint()
-        if not self._jump(checkpoint):
-            self._head = self._head_before(segments)
-            self._catch_up()
-        self._check_against(checkpoint)
+        head = opening.head_at_checkpoint(self._descriptor, self._first, self._tree, checkpoint)
+        if head is not None and head.size <= self._first + self._segment_entries:
+            self._head, self._offset = head, os.fstat(self._descriptor).st_size
+            return
+        # Whoever made the segment may have died before its name was durable.
+        disk.fsync_directory(self._path.parent)
+        size_bytes = self._segment_size()
+        self._take_in(self._confirmed_tail(segments, checkpoint, size_bytes), size_bytes)
 
-    def _jump(self, checkpoint: Checkpoint | None) -> bool:
-        """After a clean close the checkpoint covers every entry: nothing needs to be read again."""
-        if checkpoint is None or not self._first < checkpoint.size <= self._first + self._segment_entries:
-            return False
-        size_bytes = os.fstat(self._descriptor).st_size
-        line = last_line(self._descriptor, size_bytes)
-        if line is None or not line.complete or self._tree.size() != checkpoint.size:
-            return False
-        try:
-            entry = entries.decode_line(line.data)
-            edge = self._tree.edge(checkpoint.size)
-            leaf = self._tree.read(0, checkpoint.size - 1, checkpoint.size)[0]
-        except AttestlogError:
-            return False
-        whole = entry.sequence_number == checkpoint.size - 1 and edge.root() == checkpoint.root
-        if not whole or leaf != leaf_hash(bytes.fromhex(entry.entry_hash)):
-            return False
-        timestamp_us = entries.parse_timestamp(entry.timestamp)
-        self._head = Head(checkpoint.size, entry.entry_hash, timestamp_us, edge)
-        self._offset = size_bytes
-        return True
-
-    def _head_before(self, segments: list[tuple[int, Path]]) -> Head:
-        """The head at the start of the last segment."""
-        first = segments[-1][0]
-        if first == 0:
-            return Head()
-        path = segments[-2][1]
-        try:
-            with path.open("rb") as file:
-                line = last_line(file.fileno(), os.fstat(file.fileno()).st_size)
-            entry = entries.decode_line(line.data if line and line.complete else b"")
-            edge = self._tree.edge(first)
-        except CorruptError:
-            return self._rebuild_tree(segments[:-1])
-        except (OSError, AttestlogError) as error:
-            raise CorruptError(f"{path} does not end with an entry: {error}", path=str(path)) from None
-        if entry.sequence_number != first - 1:
-            raise CorruptError(
-                f"{path} ends with entry {entry.sequence_number}, want {first - 1}", path=str(path)
-            )
-        return Head(first, entry.entry_hash, entries.parse_timestamp(entry.timestamp), edge)
+    def _confirmed_tail(
+        self, segments: list[opening.Segment], checkpoint: Checkpoint | None, size_bytes: int
+    ) -> Tail:
+        """What the last segment holds. Nothing is written before it is known to be what was committed."""
+        # What the tree says is known to be durable only as far as the checkpoint.
+        vouched = self._first == 0 or (checkpoint is not None and checkpoint.size >= self._first)
+        head = opening.head_before(segments, self._tree) if vouched else None
+        if head is not None:
+            self._head = head
+            tail = self._read_tail(size_bytes)
+            self._check_covered(tail, checkpoint)
+            if opening.leads_to(checkpoint, head, tail):
+                return tail
+        full = (segments[:-1], self._segment_entries, checkpoint)
+        self._head = opening.head_by_entries(*full, None)
+        tail = self._read_tail(size_bytes)
+        self._check_covered(tail, checkpoint)
+        if not opening.leads_to(checkpoint, self._head, tail):
+            raise opening.contradicted(checkpoint, self.root)
+        opening.head_by_entries(*full, self._tree)
+        return tail
 
     def _catch_up(self) -> None:
         """Take in what stands behind the head: other processes' entries, or a crash's remains."""
         while True:
             size_bytes = self._segment_size()
             if size_bytes > self._offset:
-                self._absorb(size_bytes)
+                self._take_in(self._read_tail(size_bytes), size_bytes)
             following = self._first + self._segment_entries
             path = self.root / layout.ENTRIES_DIR / layout.segment_name(following)
             if self._head.size != following or not path.exists():
                 return
+            disk.fsync_directory(path.parent)
             self._open_segment(following, path)
 
-    def _absorb(self, size_bytes: int) -> None:
-        trusted_size = self._tree.size()
+    def _read_tail(self, size_bytes: int) -> Tail:
         lines = segment_lines(self._descriptor, self._offset, size_bytes)
         try:
-            tail = read_forward(lines, self._head, self._offset, trusted_size)
+            return read_forward(lines, self._head, self._offset, self._tree.size())
         except CorruptError as error:
             raise CorruptError(
                 f"{self._path}: {error}", **{"path": str(self._path), **error.evidence()}
             ) from None
+
+    def _take_in(self, tail: Tail, size_bytes: int) -> None:
         if tail.torn is not None:
+            self._check_covered(tail, self._parsed_checkpoint())
             self._set_aside(tail, size_bytes)
-        # A process that was killed left its entries in the kernel's memory only: durable before anything
-        # is built on them.
-        self._sync()
+        self._make_durable(tail)
         self._unwritten.append((self._head.size, tail.leaves, tail.grown))
         self._offset, self._head = tail.stop, tail.head
         self._write_tree()
 
+    def _make_durable(self, tail: Tail) -> None:
+        """What a process left in the kernel's memory only must be durable before anything is built on it.
+
+        It is written over itself first. If it was a failed sync that ended the process, the kernel
+        holds pages that never reached the disk, and takes them for clean.
+        """
+        start = tail.proven
+        if start == tail.stop:
+            return
+        descriptor = os.open(self._path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            while start < tail.stop:
+                block = os.pread(self._descriptor, min(BLOCK_BYTES, tail.stop - start), start)
+                disk.pwrite_all(descriptor, block, start)
+                start += len(block)
+        except OSError as error:
+            raise disk.storage_error(error, self._path, "writing") from None
+        finally:
+            os.close(descriptor)
+        self._sync()
+
     def _set_aside(self, tail: Tail, size_bytes: int) -> None:
         """Move torn bytes out of the segment, never out of existence."""
-        checkpoint = self._parsed_checkpoint()
-        covered = max(self._tree.size(), checkpoint.size if checkpoint else 0)
-        if tail.head.size < covered:
-            raise CorruptError(
-                f"{self._path}: entry {tail.head.size} of {covered} committed is damaged: {tail.torn}",
-                path=str(self._path), sequence_number=tail.head.size, repair="entries",
-            )  # fmt: skip
         torn = free_name(self._path.with_name(f"{layout.TORN_PREFIX}{self._path.stem}-{tail.stop}"))
         try:
             with torn.open("xb") as copy:
-                for line in segment_lines(self._descriptor, tail.stop, size_bytes):
-                    copy.write(line.data + b"\n" * line.complete)
+                for start in range(tail.stop, size_bytes, BLOCK_BYTES):
+                    copy.write(os.pread(self._descriptor, min(BLOCK_BYTES, size_bytes - start), start))
                 copy.flush()
                 os.fsync(copy.fileno())
             disk.fsync_directory(torn.parent)
@@ -319,60 +348,34 @@ class FileStore:
             raise disk.storage_error(error, torn, "setting aside") from None
         self.recovered.append(f"{size_bytes - tail.stop} bytes set aside in {torn}: {tail.torn}")
 
-    def _check_against(self, checkpoint: Checkpoint | None) -> None:
-        """No checkpoint and no stored hash may be ahead of or beside the entries. Raises CorruptError."""
-        covered = max(checkpoint.size if checkpoint else 0, self._tree.size())
-        if covered > self._head.size or self._tree.excess(self._head.size):
-            raise CorruptError(
-                f"{self.root} has {self._head.size} entries and had {covered}: its tail was cut",
-                path=str(self.root), sequence_number=self._head.size, repair="entries",
-            )  # fmt: skip
-        if checkpoint is None or self._root_is(checkpoint):
+    def _check_covered(self, tail: Tail, checkpoint: Checkpoint | None) -> None:
+        """Tree and checkpoint are evidence of what was committed. Raises CorruptError if it is gone."""
+        covered = max(checkpoint.size if checkpoint else 0, self._tree.covered())
+        if tail.head.size >= covered:
             return
-        self.rebuild_tree()
-        if not self._root_is(checkpoint):
-            raise CorruptError(
-                f"{self.root}: the tree at size {checkpoint.size} is not the one its checkpoint signed",
-                path=str(self.root), repair="entries",
-            )  # fmt: skip
-
-    def _root_is(self, checkpoint: Checkpoint) -> bool:
-        try:
-            return self._tree.edge(checkpoint.size).root() == checkpoint.root
-        except CorruptError:
-            return False
+        reason = f"is damaged: {tail.torn}" if tail.torn else "is missing: the tail was cut"
+        raise CorruptError(
+            f"{self._path}: entry {tail.head.size} of {covered} committed {reason}",
+            path=str(self._path), sequence_number=tail.head.size, repair="entries",
+        )  # fmt: skip
 
     def rebuild_tree(self) -> None:
-        """Make every level of the tree again from the entries, up to the head."""
-        self._unwritten.clear()
-        self._head = self._rebuild_tree(self._segments())
+        """Make every level of the tree again from the entries, inside `exclusive`.
 
-    def _rebuild_tree(self, segments: list[tuple[int, Path]]) -> Head:
-        head = Head()
-        for first, path in segments:
-            with path.open("rb") as file:
-                size_bytes = self._offset if first == self._first else os.fstat(file.fileno()).st_size
-                lines = segment_lines(file.fileno(), 0, size_bytes)
-                tail = read_forward(lines, head, 0, trusted_size=first + self._segment_entries)
-            self._tree.write(first, tail.leaves, tail.grown)
-            head = tail.head
-        return head
+        Raises CorruptError if the entries are damaged, or not what the checkpoint signed.
+        """
+        segments = opening.contiguous_segments(self.root, self._segment_entries)
+        try:
+            full = (segments[:-1], self._segment_entries, self._parsed_checkpoint())
+            head = opening.head_by_entries(*full, self._tree)
+            lines = segment_lines(self._descriptor, 0, self._offset)
+            tail = read_forward(lines, head, 0, self._head.size)
+        except OSError as error:
+            raise disk.read_error(error, self.root, "reading") from None
+        self._unwritten = [(head.size, tail.leaves, tail.grown)]
+        self._flush_tree()
 
     # --- small readings ---
-
-    def _segments(self) -> list[tuple[int, Path]]:
-        """The segment files, contiguous from 0. Raises CorruptError naming what is missing."""
-        try:
-            segments = layout.list_segments(self.root)
-        except OSError as error:
-            raise disk.storage_error(error, self.root / layout.ENTRIES_DIR, "listing") from None
-        for position, (first, path) in enumerate(segments):
-            if first != position * self._segment_entries:
-                missing = layout.segment_name(position * self._segment_entries)
-                raise CorruptError(
-                    f"segment {missing} is missing before {path.name}", path=str(path), repair="entries"
-                )
-        return segments
 
     def _open_segment(self, first: int, path: Path) -> None:
         try:
@@ -399,14 +402,20 @@ class FileStore:
         return held.st_size
 
     def _parsed_checkpoint(self) -> Checkpoint | None:
+        """The stored checkpoint, verified: it is evidence. Raises CorruptError if it is not this log's."""
         data = self.checkpoint()
         if data is None:
             return None
+        path = self.root / layout.CHECKPOINT_FILE
         try:
-            checkpoint = parse_checkpoint(parse_note(data).text)
+            checkpoint = open_checkpoint(data, self.genesis.checkpoint_keys)
         except AttestlogError as error:
-            path = self.root / layout.CHECKPOINT_FILE
             raise CorruptError(f"{path} is damaged: {error}", path=str(path), repair="checkpoint") from None
+        if checkpoint.origin != self.genesis.origin:
+            raise CorruptError(
+                f"{path} is of {checkpoint.origin!r}, want {self.genesis.origin!r}",
+                path=str(path), repair="checkpoint",
+            )  # fmt: skip
         return checkpoint
 
     def _first_line(self) -> bytes:

@@ -7,6 +7,7 @@ has just let go of the lock cannot take it again past one that is waiting.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import time
@@ -31,37 +32,42 @@ class Lock:
         self._path = root / LOCK_FILE
         self._timeout_s = timeout_s
         self._descriptor = self._turnstile = -1
-        try:
-            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
-            self._turnstile = os.open(root / ENTRIES_DIR, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except OSError as error:
-            self.close()
-            raise storage_error(error, self._path, "opening") from None
 
     def acquire(self) -> None:
         """Raises BusyError after the timeout, LockLostError if the file was removed or replaced."""
         deadline = time.monotonic() + self._timeout_s
-        self._take(self._turnstile, deadline)
         try:
+            self._open()
+            self._take(self._turnstile, deadline)
             self._take(self._descriptor, deadline)
-        finally:
-            fcntl.flock(self._turnstile, fcntl.LOCK_UN)
-        try:
+            _unlock(self._turnstile)
             self._check_identity()
-        except BaseException:
-            self.release()
+        except BaseException as error:
+            # Interrupted just after taking one, it would be held for as long as this process lives.
+            _unlock(self._turnstile)
+            _unlock(self._descriptor)
+            if isinstance(error, OSError):
+                raise storage_error(error, self._path, "locking") from None
             raise
 
     def release(self) -> None:
         """Let the next one in."""
-        fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+        _unlock(self._descriptor)
 
     def close(self) -> None:
-        """Close the descriptors, which also releases."""
+        """Close the descriptors, which also releases. `acquire` opens them again."""
         for descriptor in (self._descriptor, self._turnstile):
             if descriptor >= 0:
-                os.close(descriptor)
+                with contextlib.suppress(OSError):
+                    os.close(descriptor)
         self._descriptor = self._turnstile = -1
+
+    def _open(self) -> None:
+        if self._descriptor < 0:
+            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
+        if self._turnstile < 0:
+            turnstile = self._path.with_name(ENTRIES_DIR)
+            self._turnstile = os.open(turnstile, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def _take(self, descriptor: int, deadline: float) -> None:
         wait_s = _WAIT_MIN_S
@@ -92,3 +98,8 @@ def _try_lock(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def _unlock(descriptor: int) -> None:
+    if descriptor >= 0:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)

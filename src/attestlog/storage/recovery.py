@@ -11,6 +11,7 @@ Pure: lines in, a Tail out.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -40,6 +41,8 @@ class Tail:
     head: Head
     leaves: list[bytes]
     grown: list[Grown]
+    proven: int
+    """Offset after the last line that is known to have been committed before."""
     stop: int
     """Offset after the last accepted line."""
     torn: str | None
@@ -84,12 +87,14 @@ def read_forward(lines: Iterator[Line], head: Head, offset: int, trusted_size: i
             if number < trusted_size:
                 raise _corrupt(number, str(error)) from None
             torn = str(error)
-            _drop_batch_around(accepted, list(_valid_links(lines)), number, trusted_size)
+            # The line itself may be whole and just not follow: then those between were lost.
+            later = list(_valid_links(itertools.chain([line], lines)))
+            _drop_batch_around(accepted, later, number, trusted_size)
             break
         accepted.append(_Accepted(link, line.stop))
         previous = link.entry_hash
     torn = _drop_partial_batch(accepted, head.size, trusted_size) or torn
-    return _tail(head, accepted, offset, torn)
+    return _tail(head, accepted, offset, trusted_size, torn)
 
 
 def _next_link(line: Line, number: int, previous: str, *, full: bool) -> Link:
@@ -166,17 +171,21 @@ def _batch_of(link: Link) -> EntrySignature:
     return parse_signature(link.hsm_signature, link.signature_algorithm)
 
 
-def _tail(head: Head, accepted: list[_Accepted], offset: int, torn: str | None) -> Tail:
+def _tail(head: Head, accepted: list[_Accepted], offset: int, trusted_size: int, torn: str | None) -> Tail:
     if not accepted:
-        return Tail(head, [], [], offset, torn)
+        return Tail(head, [], [], offset, offset, torn)
     leaves = [leaf_hash(bytes.fromhex(item.link.entry_hash)) for item in accepted]
     grown: list[Grown] = []
     edge = head.edge.extended(leaves, grown)
     last = accepted[-1].link
-    after = Head(
-        head.size + len(leaves), last.entry_hash, entries.parse_timestamp(last.timestamp), edge
-    )  # fmt: skip
-    return Tail(after, leaves, grown, accepted[-1].stop, torn)
+    try:
+        timestamp_us = entries.parse_timestamp(last.timestamp)
+    except MalformedEntryError as error:
+        raise _corrupt(last.sequence_number, str(error)) from None
+    after = Head(head.size + len(leaves), last.entry_hash, timestamp_us, edge)
+    trusted = min(trusted_size - head.size, len(accepted))
+    proven = accepted[trusted - 1].stop if trusted > 0 else offset
+    return Tail(after, leaves, grown, proven, accepted[-1].stop, torn)
 
 
 def _corrupt(number: int, reason: str) -> CorruptError:

@@ -37,7 +37,7 @@ class Line:
 def segment_lines(descriptor: int, start: int, stop: int) -> Iterator[Line]:
     """The lines of bytes [start, stop); `start` must be where a line starts.
 
-    Only the last can be incomplete. What is longer than any line may be comes as one incomplete line.
+    The last can be incomplete, and what is longer than any line may be comes in incomplete pieces.
     """
     buffer, offset = b"", start
     while start < stop:
@@ -50,7 +50,8 @@ def segment_lines(descriptor: int, start: int, stop: int) -> Iterator[Line]:
             yield Line(offset, data, complete=True)
             offset += len(data) + 1
         if len(buffer) > LINE_SIZE_MAX_BYTES:
-            break
+            yield Line(offset, buffer, complete=False)
+            buffer, offset = b"", start
     if buffer:
         yield Line(offset, buffer, complete=False)
 

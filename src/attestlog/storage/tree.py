@@ -58,17 +58,14 @@ class TreeFiles:
         for level, index, node in grown:
             pwrite_all(self._open(level, create=True), node, index * HASH_SIZE_BYTES)
 
-    def excess(self, size: int) -> list[tuple[int, int]]:
-        """(level, hashes) for each file that holds more than a tree of `size` entries has."""
-        levels = sorted(int(path.name) for path in (self._root / TREE_DIR).iterdir() if path.name.isdigit())
-        return [
-            (level, held) for level in levels if (held := self.size(level)) > size >> (TILE_HEIGHT * level)
-        ]
-
-    def trim(self, size: int) -> None:
-        """Cut what a tree of `size` does not have; for repair, after the evidence was set aside."""
-        for level, _ in self.excess(size):
-            os.ftruncate(self._open(level, create=False), (size >> (TILE_HEIGHT * level)) * HASH_SIZE_BYTES)
+    def covered(self) -> int:
+        """The entries that the stored hashes, at whatever level, are evidence of."""
+        try:
+            names = [path.name for path in (self._root / TREE_DIR).iterdir()]
+        except FileNotFoundError:
+            return 0
+        levels = [int(name) for name in names if name.isascii() and name.isdigit()]
+        return max((self.size(level) << (TILE_HEIGHT * level) for level in levels), default=0)
 
     def sync(self) -> None:
         """Make every level durable."""
@@ -76,6 +73,7 @@ class TreeFiles:
             os.fsync(descriptor)
         if self._fresh:
             fsync_directory(self._root / TREE_DIR)
+            fsync_directory(self._root)
             self._fresh = False
 
     def close(self) -> None:
@@ -89,6 +87,7 @@ class TreeFiles:
         if level not in self._descriptors:
             path = tree_path(self._root, level)
             if create and not path.exists():
+                path.parent.mkdir(exist_ok=True)
                 self._fresh = True
             flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0)
             self._descriptors[level] = os.open(path, flags, 0o644)
