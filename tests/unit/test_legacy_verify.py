@@ -291,6 +291,19 @@ def test_only_what_was_there_at_the_start_is_judged(tmp_path: Path) -> None:
     assert sha256.hexdigest() == hashlib.sha256(joined(lines[:5])).hexdigest()
 
 
+def test_nothing_past_the_start_size_is_taken_of_a_line_over_the_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verify_module, "LEGACY_LINE_SIZE_MAX_BYTES", 1_000)
+    path = tmp_path / "audit.jsonl"
+    path.write_bytes(b"x" * 9_000)
+    sha256 = hashlib.sha256()
+    with verify_module.open_legacy(path) as file:
+        (line,) = verify_module.file_lines(file, 5_000, sha256)
+    assert (len(line.data), line.complete, line.stop) == (1_001, False, 5_000)
+    assert sha256.hexdigest() == hashlib.sha256(b"x" * 5_000).hexdigest()
+
+
 # Telling what a file is
 
 

@@ -1,8 +1,10 @@
 """The index and what is asked through it, against a reading of the whole log."""
 
+import copy
 import json
 import os
 import random
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -27,6 +29,7 @@ from attestlog.query import search as search_module
 from attestlog.query.filter import Matcher
 from attestlog.query.index import decode_indexed
 from attestlog.storage.layout import INDEX_FILE
+from attestlog.storage.reader import LogReader
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
 NOW_US = START_US + 3_600_000_000
@@ -66,10 +69,19 @@ def grow(log: GrowingLog, size: int) -> None:
         log.append(varied(number))
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> GrowingLog:
+    """120 entries in three segments; to be copied."""
+    return make_log(tmp_path_factory.mktemp("made") / "log")
+
+
 @pytest.fixture
-def log(tmp_path: Path) -> GrowingLog:
-    """120 entries in three segments."""
-    return make_log(tmp_path / "log")
+def log(made: GrowingLog, tmp_path: Path) -> GrowingLog:
+    """The made log, the test's own."""
+    log = copy.copy(made)
+    log.root, log.lines = tmp_path / "log", made.lines.copy()
+    shutil.copytree(made.root, log.root)
+    return log
 
 
 @pytest.fixture(autouse=True)
@@ -432,6 +444,56 @@ def test_erased_payload_leaves_the_index(log: GrowingLog, number: int) -> None:
     assert not any(secret.encode() in path.read_bytes() for path in log.root.glob("index.db*"))
 
 
+def test_erased_words_are_not_left_in_free_pages(log: GrowingLog) -> None:
+    secrets = [f"zweiundvierzig{number}" for number in range(60)]
+    for number in range(20, 60):
+        log.reseal(number, links=False, action_payload={"note": " ".join(secrets) + f" {number}" * 50})
+    log.write_entries()
+    assert len(ask(log, text=secrets[0])) == 40
+    for path in (log.root / "entries").iterdir():
+        lines = [canonical.decode(line) for line in path.read_bytes().splitlines()]
+        erased = [{**members, "action_payload": None} for members in lines]
+        path.write_bytes(b"".join(canonical.encode(members) + b"\n" for members in erased))
+    assert ask(log, text=secrets[0]) == []
+    assert not any(b"zweiundvierzig" in path.read_bytes() for path in log.root.glob("index.db*"))
+
+
+def test_segment_replaced_just_after_it_was_compared(
+    log: GrowingLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask(log)
+    path = log.path_of(119)
+    path.write_bytes(path.read_bytes().replace(b'"number":110', b'"number":1'))
+    grow(log, 121)
+    fits, blind = Index._fits, iter([True, True])
+    monkeypatch.setattr(Index, "_fits", lambda index: next(blind, False) or fits(index))
+    with Index.open(log.root) as index:
+        index.catch_up()
+        assert next(blind, None) is None
+    assert index_offsets(log) == index_offsets_of_lines(log)
+
+
+def index_offsets(log: LogMaker) -> list[int]:
+    connection = sqlite3.connect(index_path(log))
+    found = [offset for (offset,) in connection.execute("SELECT offset FROM entries ORDER BY n")]
+    connection.close()
+    return found
+
+
+def index_offsets_of_lines(log: GrowingLog) -> list[int]:
+    return [line.offset for line in LogReader(log.root).located_lines()]
+
+
+def test_entry_replaced_in_place_is_seen_when_it_is_read(log: GrowingLog) -> None:
+    ask(log)
+    number = ask(log, actor_id="agent-2")[-1]
+    path, line = log.path_of(number), log.lines[number]
+    forged = line.replace(b"agent-2", b"agent-9").replace(log.entry(number)["entry_hash"].encode(), b"0" * 64)
+    path.write_bytes(path.read_bytes().replace(line, forged))
+    assert ask(log) == list(range(119, -1, -1))
+    assert ask(log, actor_id="agent-9") == [number]
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -676,7 +738,11 @@ def test_two_processes_catch_up_at_once(log: GrowingLog) -> None:
     for process in processes:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-    outputs = [process.communicate("go\n", timeout=120)[0] for process in processes]
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    outputs = [process.communicate(timeout=120)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0]
     assert outputs == ["400\n"] * 3
     assert_sound(log, 400)

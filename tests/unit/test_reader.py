@@ -209,6 +209,16 @@ def test_lines_that_lie_about_their_number_are_found_by_position(
     assert list(reader.lines(23)) == []
 
 
+def test_any_one_lie_within_a_full_segment(log: GrowingLog, small_blocks: None) -> None:
+    path, reader, honest = log.path_of(10), LogReader(log.root), log.path_of(10).read_bytes()
+    for liar in range(10, 20):
+        for stated in range(9, 21):
+            was, now = b'"sequence_number":%d,' % liar, b'"sequence_number":%d,' % stated
+            path.write_bytes(honest.replace(was, now))
+            lines = log.stored_lines()
+            assert [next(reader.lines(number)) for number in range(10, 20)] == lines[10:20], (liar, stated)
+
+
 def test_damaged_last_line_is_counted(log: GrowingLog) -> None:
     log.write_raw(b"rubbish\n")
     reader = LogReader(log.root)

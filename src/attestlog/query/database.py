@@ -129,6 +129,11 @@ def create_tables(connection: sqlite3.Connection, genesis_hash: str) -> None:
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
+def disown(connection: sqlite3.Connection) -> None:
+    """Mark the tables as ones to be made anew."""
+    connection.execute("PRAGMA user_version = 0")
+
+
 def is_ours(connection: sqlite3.Connection) -> bool:
     """Whether the tables are there, and of this version."""
     return (_pragma(connection, "application_id"), _pragma(connection, "user_version")) == (

@@ -43,6 +43,7 @@ from attestlog.query.database import (
     UnusablePlaceError,
     connect,
     create_tables,
+    disown,
     is_ours,
     places,
     remove,
@@ -166,12 +167,16 @@ class Index:
             with transaction(self._connection, "DEFERRED"):
                 # Another process may have begun to make the index anew since.
                 if not self._fits() or self._indexed_size() < self.size:
-                    raise _StaleError
+                    raise _UnfitError
                 return work()
 
         for _ in range(_ATTEMPTS):
-            with contextlib.suppress(_StaleError):
+            try:
                 return self._repaired(within)
+            except _UnfitError:
+                pass
+            except _StaleError:
+                self._repaired(lambda: disown(self._connection))
             self.catch_up()
         raise StorageError(f"index {self.path} does not come to fit the log", path=self.path)
 
@@ -286,6 +291,10 @@ class Index:
 
 class _StaleError(Exception):
     """The log's line is not what the index says stands there."""
+
+
+class _UnfitError(Exception):
+    """The index is not caught up with this log any more."""
 
 
 _ATTEMPTS: Final = 3

@@ -251,19 +251,23 @@ def _find(file: BinaryIO, path: Path, first: int, number: int) -> int | None:
         return 0
     low, low_number = _bisect(file, path, first, number)
     offset = _skip_lines(file, path, low, number - low_number)
-    if offset is not None:
-        file.seek(offset)
-        line = _read_line(file, path, number)
-        if not line.endswith(b"\n"):  # past the end: then the last line must be the one before
-            last = _last_line(file, path)
-            line, number_here = (last[1] if last else b""), number - 1
-        else:
-            number_here = number
-        if _stated_number(line) == number_here:
-            return offset
-    elif low_number == first:
+    if offset is None and low == 0:
         return None
+    if offset is not None and _is_between(file, path, offset, number):
+        return offset
     return _skip_lines(file, path, 0, number - first)
+
+
+def _is_between(file: BinaryIO, path: Path, offset: int, number: int) -> bool:
+    """Whether the lines before and at `offset` state that it is the place of entry `number`."""
+    before = _last_line(file, path, offset)
+    file.seek(offset)
+    line = _read_line(file, path, number)
+    return (
+        before is not None
+        and _stated_number(before[1]) == number - 1
+        and (not line.endswith(b"\n") or _stated_number(line) == number)
+    )
 
 
 def _bisect(file: BinaryIO, path: Path, first: int, number: int) -> tuple[int, int]:
@@ -315,9 +319,9 @@ def _read_line(file: BinaryIO, path: Path, number: int | None) -> bytes:
     return line
 
 
-def _last_line(file: BinaryIO, path: Path) -> tuple[int, bytes] | None:
-    """(offset, line without its end) of the last complete line."""
-    end = _line_end_before(file, path, os.fstat(file.fileno()).st_size)
+def _last_line(file: BinaryIO, path: Path, stop: int | None = None) -> tuple[int, bytes] | None:
+    """(offset, line without its end) of the last complete line, before `stop` where that is given."""
+    end = _line_end_before(file, path, os.fstat(file.fileno()).st_size if stop is None else stop)
     if end < 0:
         return None
     start = _line_end_before(file, path, end) + 1
