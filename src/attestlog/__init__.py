@@ -8,7 +8,7 @@ Write:
 Read and verify, with no key at hand:
 
     report = attestlog.verify("audit")
-    for entry in attestlog.query("audit", event_type="VIOLATION", since="7d"): ...
+    for entry in attestlog.query_log("audit", event_type="VIOLATION", since="7d"): ...
 
 `Entry` is what is stored, `EntryDraft` what a caller gives, `Receipt` what `append` returns.
 Every exception is an `AttestlogError`; `attestlog.errors` draws the tree.
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from attestlog.core.entry import ActorType, Entry, EntryDraft, EventCategory, EventType, ExecutionStatus
     from attestlog.core.report import Finding, Report, Verdict
     from attestlog.log import Log, Receipt
-    from attestlog.query import query_log as query
+    from attestlog.query import query_log
 
     create = Log.create
     open = Log.open  # noqa: A001 - attestlog.open is the name people look for
@@ -48,7 +48,7 @@ _HOMES = {
     "Verdict": "core.report",
     "create": "log:Log.create",
     "open": "log:Log.open",
-    "query": "query:query_log",
+    "query_log": "query:query_log",
     "verify": "audit:verify_log",
 }
 """Where each name lives. Loaded when first asked for: a verifier never loads the writer, nor the reverse."""
@@ -69,7 +69,7 @@ __all__ = [
     "__version__",
     "create",
     "open",
-    "query",
+    "query_log",
     "verify",
 ]
 

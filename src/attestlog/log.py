@@ -15,7 +15,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -291,6 +291,15 @@ class Log:
         """Size, last hash and right edge, with everything other processes made durable taken in."""
         head: Head = self._committer.run(self._head)
         return head
+
+    def query(self, **members: Any) -> Iterator[Entry]:
+        """The entries a filter asks for: `log.query(event_type="VIOLATION", since="7d")`.
+
+        Members and errors as for `attestlog.query.query_log`, which needs no open log.
+        """
+        from attestlog.query import query_log
+
+        return query_log(self.path, **members)
 
     def close(self) -> None:
         """Commit what is waiting, sign a checkpoint over all of it, let go. May be called twice."""
