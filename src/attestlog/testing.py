@@ -162,7 +162,7 @@ def _check_tree(root: Path, genesis: Genesis, leaves: list[bytes]) -> None:
     Span().extended(leaves, grown)
     hashes = {(0, index): leaf for index, leaf in enumerate(leaves)} | {(at[0], at[1]): at[2] for at in grown}
     stored = tree_path(root, 0).stat().st_size // 32
-    for level in sorted(int(file.name) for file in (root / TREE_DIR).iterdir()):
+    for level in sorted(int(file.name) for file in (root / TREE_DIR).iterdir() if file.name.isdigit()):
         data = tree_path(root, level).read_bytes()
         held = [data[at : at + 32] for at in range(0, len(data) - 31, 32)]
         assert len(held) == stored >> TILE_HEIGHT * level, (

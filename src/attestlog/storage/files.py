@@ -336,12 +336,17 @@ class FileStore:
         """Move torn bytes out of the segment, never out of existence."""
         torn = free_name(self._path.with_name(f"{layout.TORN_PREFIX}{self._path.stem}-{tail.stop}"))
         try:
-            with torn.open("xb") as copy:
-                for start in range(tail.stop, size_bytes, BLOCK_BYTES):
-                    copy.write(os.pread(self._descriptor, min(BLOCK_BYTES, size_bytes - start), start))
-                copy.flush()
-                os.fsync(copy.fileno())
-            disk.fsync_directory(torn.parent)
+            try:
+                with torn.open("xb") as copy:
+                    for start in range(tail.stop, size_bytes, BLOCK_BYTES):
+                        copy.write(os.pread(self._descriptor, min(BLOCK_BYTES, size_bytes - start), start))
+                    copy.flush()
+                    os.fsync(copy.fileno())
+                disk.fsync_directory(torn.parent)
+            except OSError:
+                with contextlib.suppress(OSError):
+                    torn.unlink()
+                raise
             # A crash here leaves the bytes in both places; they are set aside once more.
             os.ftruncate(self._descriptor, tail.stop)
         except OSError as error:

@@ -88,7 +88,7 @@ def read_forward(lines: Iterator[Line], head: Head, offset: int, trusted_size: i
                 raise _corrupt(number, str(error)) from None
             torn = str(error)
             # The line itself may be whole and just not follow: then those between were lost.
-            later = list(_valid_links(itertools.chain([line], lines)))
+            later = list(_valid_links(itertools.chain([line] if line.complete else [], lines)))
             _drop_batch_around(accepted, later, number, trusted_size)
             break
         accepted.append(_Accepted(link, line.stop))
