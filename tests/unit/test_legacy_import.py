@@ -416,6 +416,15 @@ def test_entries_that_only_hold_the_same_words_are_no_import(log: ImportingLog, 
     assert joined(exported(log, receipt)) == file.read_bytes()
 
 
+def test_entry_that_repeats_an_imported_line_is_not_exported(log: ImportingLog, file: Path) -> None:
+    receipt = import_legacy(log, file)
+    log.append(action(1, action_payload=log.entries()[5].action_payload))
+    assert joined(exported(log, receipt)) == file.read_bytes()
+    file.write_bytes(joined(legacy_lines(33)))
+    assert import_legacy(log, file).appended == 3
+    assert joined(exported(log, receipt)) == file.read_bytes()
+
+
 def test_erased_line_does_not_come_back(log: ImportingLog, file: Path) -> None:
     log.writes_left = 20
     with pytest.raises(CrashError):
