@@ -50,7 +50,7 @@ def read_position(entry: Entry) -> OpenBatch | None:
         signature = parse_signature(entry.hsm_signature, entry.signature_algorithm)
     except MalformedSignatureError:
         return None
-    start = entry.sequence_number - signature.index
+    start = max(0, entry.sequence_number - signature.index)
     return OpenBatch(signature.signature.hex(), signature.size, signature.index, start)
 
 

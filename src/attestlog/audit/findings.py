@@ -88,6 +88,10 @@ VERDICTS: Final[dict[str, Verdict]] = {
 """Code → the verdict that one such finding amounts to; VERIFIED marks a notice."""
 
 
+TEXT_LENGTH_MAX: Final = 400
+"""Characters of a message or a piece of evidence: a hostile entry's members are up to 64 kB each."""
+
+
 def finding(
     code: str,
     message: str,
@@ -99,9 +103,13 @@ def finding(
     """A finding whose verdict is that of its code."""
     return Finding(
         code=code,
-        message=message,
+        message=_short(message),
         verdict=VERDICTS[code],
         sequence_number=sequence_number,
-        expected=expected,
-        found=found,
+        expected=_short(expected),
+        found=_short(found),
     )
+
+
+def _short(text: Any) -> Any:
+    return text[:TEXT_LENGTH_MAX] + "…" if isinstance(text, str) and len(text) > TEXT_LENGTH_MAX else text

@@ -15,7 +15,7 @@ from typing import Any, Final
 from msgspec import Struct, field
 
 from attestlog.audit.batches import OpenBatch, PendingEntry, read_position, settle
-from attestlog.audit.findings import finding
+from attestlog.audit.findings import TEXT_LENGTH_MAX, finding
 from attestlog.audit.rules import Rules, read_rules
 from attestlog.audit.source import Chunk, read_lines
 from attestlog.core import entry as entries
@@ -38,6 +38,9 @@ NEIGHBOURS: Final = 1_024
 
 PROOF_TYPES_MAX: Final = 256
 """Unknown proof types told apart; a log that makes up one an entry must not fill memory."""
+
+LINE_SIZE_MIN_BYTES: Final = 64
+"""A line that is shorter is not even decoded: eight million line ends must not take a minute."""
 
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
 _NO_HASH: Final = bytes(32)
@@ -160,6 +163,8 @@ class _Scanner:
         """Judge one line. False when there is no state to judge it by, and it does not say one."""
         text = line[:-1]
         try:
+            if len(line) < LINE_SIZE_MIN_BYTES:
+                raise MalformedEntryError(f"a line of {len(line)} bytes is too short for an entry")
             if line[-1:] != b"\n":
                 raise MalformedEntryError(f"the line stops after {len(line)} bytes")
             entry = entries.decode_line(text)
@@ -230,7 +235,7 @@ class _Scanner:
         is_next = number == self._position and self._previous in (entry.prev_entry_hash, None)
         if self._run is not None or not self._is_synced:
             if self._run is not None:
-                self._close_run(entry)
+                self._close_run(self._run, entry)
             self._is_synced = True
             if not is_next:
                 self._result.is_contiguous = False
@@ -253,14 +258,12 @@ class _Scanner:
     def _add_to_run(self, offset: int, line: bytes, after: int, why: str) -> None:
         if self._run is None:
             place = f"{self._chunk.path.rpartition('/')[2]} byte {offset}"
-            self._run = Run(self._position, self._previous, place, why)
+            self._run = Run(self._position, self._previous, place, why[:TEXT_LENGTH_MAX])
         self._run.lines += line.endswith(b"\n") or after < self._chunk.end
         self._run.size_bytes += after - offset
 
-    def _close_run(self, entry: Entry) -> None:
+    def _close_run(self, run: Run, entry: Entry) -> None:
         """An entry after bytes that are none: damage, unless all that follows is of a batch torn there."""
-        run = self._run
-        assert run is not None
         batch = read_position(entry) if entry.signature_algorithm.endswith(BATCH_SUFFIX) else None
         spans = batch is not None and batch.start <= run.position < entry.sequence_number
         if batch is not None and spans and run.batch_start in (None, batch.start):
@@ -331,7 +334,7 @@ class _Scanner:
                     )  # fmt: skip
         if entry.provided_proofs:
             for kind in unverifiable_proofs(entry):
-                count_proof(self._result.unchecked_proofs, kind, number, 1)
+                count_proof(self._result.unchecked_proofs, kind[:TEXT_LENGTH_MAX], number, 1)
 
     def _remember_relations(self, entry: Entry) -> None:
         """What the entry says about others, which only the whole log can answer."""

@@ -81,7 +81,12 @@ class Walk:
         """The log ends here. `acknowledged`: how many entries something else says were durable."""
         state, run = self._state, self._state.run
         start = state.torn_batch_start
-        if self.is_whole and run is None and not last_segment.start <= state.position <= last_segment.stop:
+        if (
+            self.entries
+            and self.is_whole
+            and run is None
+            and not last_segment.start <= state.position <= last_segment.stop
+        ):
             self._segment_length(last_segment.start, last_segment)
         self.size = self.accounted = state.position
         if run is not None:

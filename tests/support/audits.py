@@ -1,0 +1,38 @@
+"""Logs to verify, and what verifying them said, in short."""
+
+from pathlib import Path
+from typing import Any
+
+from tests.support.logs import LogMaker, action
+
+from attestlog.audit import verify_log
+from attestlog.core.report import Report
+
+
+def make(root: Path, **options: Any) -> LogMaker:
+    """11 entries: genesis, a batch of 6, one alone, a batch of 2, one alone."""
+    log = LogMaker(root, **options)
+    log.append(*map(action, range(1, 7)))
+    log.append(action(7))
+    log.append(action(8), action(9))
+    log.append(action(10))
+    return log
+
+
+def segmented(tmp_path: Path) -> LogMaker:
+    """11 entries in segments of 3, each signed alone, laid out."""
+    log = LogMaker(tmp_path / "log", segment_entries=3)
+    for number in range(1, 11):
+        log.append(action(number))
+    log.lay_out()
+    return log
+
+
+def verify(log: LogMaker, tmp_path: Path, **options: Any) -> Report:
+    """With a memory of the test's own."""
+    return verify_log(log.root, **{"state_dir": tmp_path / "state", **options})
+
+
+def codes(report: Report) -> list[tuple[str, int | None]]:
+    """What was found, and where."""
+    return [(found.code, found.sequence_number) for found in report.findings]
