@@ -79,7 +79,7 @@ def test_a_whole_commit_that_nobody_acknowledged_is_kept(tmp_path: Path) -> None
     assert len(check_log(log.path)) == log.committed + 3 + 3
 
 
-@pytest.mark.parametrize("last, step", [(1, 1), (3, 7)])
+@pytest.mark.parametrize("last, step", [(1, 11), (3, 23)])  # at every byte: see the unit test of recovery
 def test_a_commit_cut_at_every_byte_is_set_aside_whole(
     tmp_path: Path, last: int, step: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -88,8 +88,10 @@ def read_forward(lines: Iterator[Line], head: Head, offset: int, trusted_size: i
                 raise _corrupt(number, str(error)) from None
             torn = str(error)
             # The line itself may be whole and just not follow: then those between were lost.
-            later = list(_valid_links(itertools.chain([line] if line.complete else [], lines)))
-            _drop_batch_around(accepted, later, number, trusted_size)
+            whole = _valid_links(itertools.chain([line] if line.complete else [], lines))
+            # An entry that stands further up already is repeated here, and says nothing of what is gone.
+            later = [link for link in whole if link.sequence_number >= number]
+            _drop_batch_around(accepted, later, number, trusted_size, torn)
             break
         accepted.append(_Accepted(link, line.stop))
         previous = link.entry_hash
@@ -133,7 +135,9 @@ def _valid_links(lines: Iterator[Line]) -> Iterator[Link]:
             continue
 
 
-def _drop_batch_around(accepted: list[_Accepted], later: list[Link], number: int, trusted_size: int) -> None:
+def _drop_batch_around(
+    accepted: list[_Accepted], later: list[Link], number: int, trusted_size: int, reason: str
+) -> None:
     """After a broken line: it is torn if all that is valid behind it belongs to the same uncommitted batch.
 
     The pages of one write reach the disk in any order, so a torn batch may have a hole. Whatever
@@ -143,9 +147,7 @@ def _drop_batch_around(accepted: list[_Accepted], later: list[Link], number: int
         signature = _batch_of(link)
         start = link.sequence_number - signature.index
         if not start <= number < start + signature.size or start < trusted_size:
-            raise _corrupt(
-                number, f"entry {number} is damaged and entry {link.sequence_number} after it is not"
-            )
+            raise _corrupt(number, f"{reason}; entry {link.sequence_number} after it is whole")
         while accepted and accepted[-1].link.sequence_number >= start:
             accepted.pop()
 
