@@ -2,7 +2,8 @@
 
 Any one that vouches suffices. An entry key vouches when it is in the genesis
 entry and signed it; a checkpoint key when it is in the genesis entry and
-signed the checkpoint; a hash when it is the genesis entry's.
+signed the checkpoint; a hash when it is the genesis entry's. A log for which
+none vouches is FORKED: sound perhaps, and not the one that was asked for.
 """
 
 from __future__ import annotations
