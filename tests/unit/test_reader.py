@@ -219,6 +219,15 @@ def test_any_one_lie_within_a_full_segment(log: GrowingLog, small_blocks: None) 
             assert [next(reader.lines(number)) for number in range(10, 20)] == lines[10:20], (liar, stated)
 
 
+@pytest.mark.parametrize("liar", [20, 21, 22])
+@pytest.mark.parametrize("stated", [0, 19, 20, 21, 22, 23, 10**15])
+def test_size_is_not_lied_about_by_one_line(log: GrowingLog, liar: int, stated: int) -> None:
+    path = log.path_of(20)
+    was, now = b'"sequence_number":%d,' % liar, b'"sequence_number":%d,' % stated
+    path.write_bytes(path.read_bytes().replace(was, now))
+    assert LogReader(log.root).size() == 23
+
+
 def test_damaged_last_line_is_counted(log: GrowingLog) -> None:
     log.write_raw(b"rubbish\n")
     reader = LogReader(log.root)

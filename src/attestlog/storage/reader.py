@@ -93,15 +93,12 @@ class LogReader:
         return parse_genesis(self.entry(0))
 
     def size(self) -> int:
-        """How many complete lines there are; looks at the last one only, unless that one is damaged."""
+        """How many complete lines there are; looks at the last two only, unless these contradict."""
         for first, path in reversed(self.segments()):
             with _opened(path) as file:
-                last = _last_line(file, path)
-                if last is not None:
-                    number = _stated_number(last[1])
-                    return (
-                        number + 1 if number is not None and number >= first else first + _count(file, path)
-                    )
+                if _last_line(file, path) is not None:
+                    number = _number_before(file, path, first)
+                    return first + _count(file, path) if number is None else number + 1
         return 0
 
     def lines(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
@@ -253,21 +250,29 @@ def _find(file: BinaryIO, path: Path, first: int, number: int) -> int | None:
     offset = _skip_lines(file, path, low, number - low_number)
     if offset is None and low == 0:
         return None
-    if offset is not None and _is_between(file, path, offset, number):
+    if offset is not None and _is_between(file, path, first, offset, number):
         return offset
     return _skip_lines(file, path, 0, number - first)
 
 
-def _is_between(file: BinaryIO, path: Path, offset: int, number: int) -> bool:
+def _is_between(file: BinaryIO, path: Path, first: int, offset: int, number: int) -> bool:
     """Whether the lines before and at `offset` state that it is the place of entry `number`."""
-    before = _last_line(file, path, offset)
     file.seek(offset)
     line = _read_line(file, path, number)
-    return (
-        before is not None
-        and _stated_number(before[1]) == number - 1
-        and (not line.endswith(b"\n") or _stated_number(line) == number)
+    return _number_before(file, path, first, offset) == number - 1 and (
+        not line.endswith(b"\n") or _stated_number(line) == number
     )
+
+
+def _number_before(file: BinaryIO, path: Path, first: int, stop: int | None = None) -> int | None:
+    """Number that the last complete line (before `stop`) states, unless the line before it contradicts."""
+    last = _last_line(file, path, stop)
+    if last is None:
+        return None
+    number = _stated_number(last[1])
+    previous = _last_line(file, path, last[0])
+    before = first - 1 if previous is None else _stated_number(previous[1])
+    return number if number is not None and before == number - 1 else None
 
 
 def _bisect(file: BinaryIO, path: Path, first: int, number: int) -> tuple[int, int]:
