@@ -248,9 +248,12 @@ def _steps(path: str) -> list[str]:
 
 
 def _member_phrase(steps: list[str], value: bytes) -> list[str]:
-    """Words that stand in a row wherever a payload has this member: its name, then its value."""
-    name = b"" if _INDEX.fullmatch(steps[-1]) else canonical.encode(steps[-1])
-    return words(fold_json(name + b":" + value))[:TEXT_WORDS_MAX]
+    """Words in a row wherever a payload has this member: its value, and the last one of its name.
+
+    The last only, because each word of a name that all entries have costs as much as the value itself.
+    """
+    name = [] if _INDEX.fullmatch(steps[-1]) else words(fold_json(canonical.encode(steps[-1])))
+    return [*name[-1:], *words(fold_json(value))][:TEXT_WORDS_MAX]
 
 
 def _member(value: Any, steps: list[str]) -> bytes | None:
