@@ -19,11 +19,13 @@ from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 
+from attestlog.audit import verify_log
 from attestlog.core.checkpoint import open_checkpoint
 from attestlog.core.entry import Entry, check_canonical, decode_line, entry_hash, payload_hash
 from attestlog.core.genesis import Genesis, parse_genesis
 from attestlog.core.hashes import GENESIS_PREV_HASH, leaf_hash
 from attestlog.core.merkle import TILE_HEIGHT, Grown, Span
+from attestlog.core.report import Verdict
 from attestlog.core.signature import ECDSA_P256, PublicKey, public_key, verify_entry_signature
 from attestlog.errors import SignerError
 from attestlog.log import Receipt
@@ -125,10 +127,13 @@ class FaultSigner:
 def check_log(path: Path | str, acknowledged: Iterable[Receipt | tuple[int, str]] = ()) -> list[Entry]:
     """The oracle: re-read the log through public paths and assert that everything in it holds.
 
-    That is: spelling, hashes, chain, signatures, the stored tree, the checkpoint; and that every
-    acknowledged entry (a receipt, or its sequence number and entry hash) is there. Returns the entries.
+    That is: the verifier's verdict; once more and independently, spelling, hashes, chain, signatures,
+    the stored tree and the checkpoint; and that every acknowledged entry (a receipt, or its sequence
+    number and entry hash) is there. Returns the entries.
     """
     root = Path(path)
+    report = verify_log(root, remember=False)
+    assert report.verdict == Verdict.VERIFIED, f"{report.verdict}: {report.findings}"
     lines = list(LogReader(root).lines())
     entries = [decode_line(line) for line in lines]
     genesis = parse_genesis(entries[0])
