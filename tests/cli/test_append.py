@@ -9,6 +9,7 @@ from tests.cli.running import Run, draft, lines_of, segment
 
 from attestlog.cli import drafts
 from attestlog.core.entry import LINE_SIZE_MAX_BYTES, EntryDraft
+from attestlog.errors import FullError
 from attestlog.storage.reader import LogReader
 
 LEAST = ["--event-type", "ACTION", "--action-type", "deploy", "--actor-id", "agent-7"]
@@ -256,3 +257,19 @@ def test_another_signer_than_the_logs_is_refused(run: Run, log: Path, tmp_path: 
     assert (result.code, result.out) == (4, "")
     assert "the log is signed by" in result.err
     assert size(log) == 4
+
+
+def test_failing_to_close_does_not_say_that_nothing_was_written(
+    run: Run, log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise FullError("writing failed: no space left")
+
+    before = size(log)
+    monkeypatch.setattr("attestlog.storage.files.FileStore.replace_checkpoint", full)
+    result = run("append", log, *LEAST)
+    assert result.code == 4
+    assert size(log) == before + 1
+    assert result.out.split()[0] == str(before)
+    assert "what was appended is stored" in result.err
+    assert "nothing was written" not in result.err

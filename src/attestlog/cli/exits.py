@@ -65,6 +65,8 @@ def exit_code(error: errors.AttestlogError) -> int:
 
 def hint(error: errors.AttestlogError) -> str | None:
     """What the user may do about it, or None where the message says all there is."""
+    if error.evidence().get("closing"):
+        return "what was appended is stored; attestlog checkpoint LOG signs it once the cause is gone"
     for kind in type(error).__mro__:
         if kind in _HINTS:
             advice = _HINTS[kind]

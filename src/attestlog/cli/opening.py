@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from attestlog.cli.output import notice
+from attestlog.errors import AttestlogError
 
 if TYPE_CHECKING:
     from attestlog.log import Log
@@ -24,15 +25,30 @@ def open_log(
     """The log, open for writing; what opening or committing set aside is said on stderr."""
     from attestlog.log import Log
 
-    with Log.open(
+    log = Log.open(
         path, signer=signer, checkpoint_signer=checkpoint_signer, passphrase=ask_passphrase,
         any_filesystem=any_filesystem,
-    ) as log:  # fmt: skip
-        try:
-            yield log
-        finally:
-            for what in log.recovered:
-                notice(f"recovered: {what}")
+    )  # fmt: skip
+    try:
+        yield log
+    except BaseException:
+        # What went wrong first is what is said.
+        with suppress(AttestlogError):
+            log.close()
+        raise
+    finally:
+        for what in log.recovered:
+            notice(f"recovered: {what}")
+    close_log(log)
+
+
+def close_log(log: Log) -> None:
+    """Close; an error says that it was in closing: what was appended before is stored all the same."""
+    try:
+        log.close()
+    except AttestlogError as error:
+        message = f"the log could not be closed in order: {error.message}"
+        raise type(error)(message, **{**error.evidence(), "closing": True}) from error
 
 
 def ask_passphrase(path: str) -> bytes | None:

@@ -22,7 +22,7 @@ LOCK_TIMEOUT_S: Final = 30.0
 """Longer than any commit should take, hardware signer included; shorter than a caller's patience."""
 
 _WAIT_MIN_S: Final = 0.000_05
-_WAIT_MAX_S: Final = 0.001
+_WAIT_MAX_S: Final = 0.000_2
 
 
 class Lock:
