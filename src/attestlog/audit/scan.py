@@ -17,7 +17,7 @@ from msgspec import Struct, field
 from attestlog.audit.batches import OpenBatch, PendingEntry, read_position, settle
 from attestlog.audit.findings import TEXT_LENGTH_MAX, finding
 from attestlog.audit.rules import Rules, read_rules
-from attestlog.audit.source import Chunk, read_lines
+from attestlog.audit.source import Chunk, read_whole_batches
 from attestlog.core import entry as entries
 from attestlog.core.entry import Entry, EventType
 from attestlog.core.hashes import GENESIS_PREV_HASH, leaf_hash
@@ -116,7 +116,7 @@ def scan(rules: Rules, chunk: Chunk, state: State | None = None) -> Scanned:
     scanner = _Scanner(rules, chunk, state)
     error = None
     try:
-        for offset, line, after in read_lines(chunk):
+        for offset, line, after in read_whole_batches(chunk):
             if not scanner.add(offset, line, after):
                 return Scanned(State())
     except OSError as problem:

@@ -20,6 +20,7 @@ from typing import BinaryIO, Final
 from msgspec import Struct
 
 from attestlog.core.entry import LINE_SIZE_MAX_BYTES
+from attestlog.core.signature import BATCH_ENTRIES_MAX
 from attestlog.storage import layout
 
 LOCK_WAIT_S: Final = 5.0
@@ -34,6 +35,10 @@ CHUNK_SIZE_MAX_BYTES: Final = 8 << 20
 _CHUNK_SIZE_MIN_BYTES: Final = 256 << 10
 _BUFFER_BYTES: Final = 256 << 10
 _POLL_S: Final = 0.001
+_WITHIN_BATCH: Final = re.compile(rb'"hsm_signature":"[0-9a-f]*:[1-9][0-9]*/')
+"""An entry that is not the first of its batch. It need not be exact, only the same wherever it is asked."""
+
+Line = tuple[int, bytes, int]
 _LEVEL: Final = re.compile(r"[0-9]|[1-9][0-9]")
 
 
@@ -66,6 +71,8 @@ class Chunk(Struct, frozen=True):
     start: int
     stop: int
     end: int
+    is_first: bool = False
+    """Nothing is read before it."""
 
 
 def take_snapshot(root: Path) -> Snapshot:
@@ -118,7 +125,7 @@ def cut_chunks(segments: list[Segment], chunk_size_bytes: int, offset: int = 0) 
     for segment in segments:
         for start in range(offset, segment.size_bytes, chunk_size_bytes):
             stop = min(start + chunk_size_bytes, segment.size_bytes)
-            yield Chunk(segment.first, segment.path, start, stop, segment.size_bytes)
+            yield Chunk(segment.first, segment.path, start, stop, segment.size_bytes, start == offset)
         offset = 0
 
 
@@ -127,8 +134,31 @@ def chunk_size(total_bytes: int, workers: int) -> int:
     return max(_CHUNK_SIZE_MIN_BYTES, min(CHUNK_SIZE_MAX_BYTES, total_bytes // (workers * 8)))
 
 
-def read_lines(chunk: Chunk) -> Iterator[tuple[int, bytes, int]]:
-    """(offset, line with its line end, offset of the next) of each line that begins in the chunk.
+def read_whole_batches(chunk: Chunk) -> Iterator[Line]:
+    """As `read_lines`, but a batch belongs to the chunk that its first entry begins in.
+
+    A batch is then verified at one go. Where no batch begins for longer than one can be,
+    lines belong to the chunk that they would with the boundary that many lines later.
+    """
+    is_ours, skipped, past = chunk.is_first, 0, 0
+    for line in read_lines(chunk, chunk.end):
+        if is_ours and line[0] < chunk.stop:
+            yield line
+            continue
+        match = _WITHIN_BATCH.search(line[1])
+        if not is_ours:
+            is_ours = match is None or skipped == BATCH_ENTRIES_MAX
+            skipped += 1
+        if line[0] >= chunk.stop:
+            if match is None or past == BATCH_ENTRIES_MAX:
+                return
+            past += 1
+        if is_ours:
+            yield line
+
+
+def read_lines(chunk: Chunk, stop: int) -> Iterator[Line]:
+    """(offset, line with its line end, offset of the next) of each line that begins before `stop`.
 
     What is longer than any line may be comes as its first bytes, without line end.
     Raises OSError, also when the file has become shorter than it was.
@@ -138,7 +168,10 @@ def read_lines(chunk: Chunk) -> Iterator[tuple[int, bytes, int]]:
         if offset:
             file.seek(offset - 1)
             offset = _skip_line(file, offset - 1, chunk.stop)
-        while offset < chunk.stop:
+            if offset == chunk.stop and stop > offset:
+                # Either no line begins in the chunk, or one begins right after it: both are the next chunk's.
+                return
+        while offset < stop:
             limit = min(LINE_SIZE_MAX_BYTES + 1, chunk.end - offset)
             line = file.readline(limit)
             after = offset + len(line)
