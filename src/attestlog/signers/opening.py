@@ -23,5 +23,7 @@ def open_signer(uri: str, *, passphrase: Passphrase | None = None) -> Signer:
     scheme, _, _ = uri.partition(":")
     if scheme not in _schemes or scheme == uri:
         known = ", ".join(sorted(_schemes))
-        raise MalformedConfigError(f"signer {uri!r} has no known scheme, want one of {known}", member="signer")
+        raise MalformedConfigError(
+            f"signer {uri!r} has no known scheme, want one of {known}", member="signer"
+        )
     return _schemes[scheme](uri, passphrase)
