@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -31,17 +30,9 @@ class OpenBatch(Struct):
         return f"{self.signature}:{self.index}/{self.size}:"
 
 
-class PendingEntry(NamedTuple):
-    """An entry whose signature is yet to be verified with the rest of its batch."""
-
-    ordinal: int
-    sequence_number: int
-    text: str
-    """Its `hsm_signature`."""
-    algorithm: str
-    digest: bytes
-    leaf: bytes
-    key: PublicKey
+Pending = tuple[int, int, str, str, bytes, bytes, PublicKey]
+"""An entry to be verified with the rest of its batch: ordinal, sequence number, `hsm_signature`,
+`signature_algorithm`, digest, leaf hash, key. A plain tuple, because one is made for every entry."""
 
 
 def read_position(entry: Entry) -> OpenBatch | None:
@@ -54,41 +45,43 @@ def read_position(entry: Entry) -> OpenBatch | None:
     return OpenBatch(signature.signature.hex(), signature.size, signature.index, start)
 
 
-def settle(pending: list[PendingEntry]) -> Iterator[tuple[int, Finding]]:
+def settle(pending: list[Pending]) -> Iterator[tuple[int, Finding]]:
     """(ordinal, finding) for each of these entries of one batch whose signature does not hold."""
     if _whole_batch_holds(pending):
         return
     held: set[tuple[str, bytes, bytes]] = set()
-    for item in pending:
-        number = item.sequence_number
+    for ordinal, number, text, algorithm, digest, _, key in pending:
         try:
-            signature = parse_signature(item.text, item.algorithm)
-            message = signed_message(signature, item.digest)
+            signature = parse_signature(text, algorithm)
+            message = signed_message(signature, digest)
             # Each distinct root's signature is verified once.
-            if (item.key.key_id, signature.signature, message) not in held:
-                item.key.verify(signature.signature, message)
-                held.add((item.key.key_id, signature.signature, message))
+            if (key.key_id, signature.signature, message) not in held:
+                key.verify(signature.signature, message)
+                held.add((key.key_id, signature.signature, message))
         except MalformedSignatureError as error:
-            yield item.ordinal, finding("entry.signature_form", str(error), number, found=item.text[:80])
+            yield ordinal, finding("entry.signature_form", str(error), number, found=text[:80])
         except SignatureInvalidError as error:
-            yield item.ordinal, finding("entry.signature", str(error), number)
+            yield ordinal, finding("entry.signature", str(error), number)
 
 
-def _whole_batch_holds(pending: list[PendingEntry]) -> bool:
+def _whole_batch_holds(pending: list[Pending]) -> bool:
     """The quick way: the tree of a complete batch made once, and each entry's path compared with it.
 
     True only if every entry would verify by itself; False says nothing yet.
     """
-    head, _, rest = pending[0].text.partition(":")
-    size, key = len(pending), pending[0].key
-    if not rest.startswith(f"0/{size}:"):
+    _, _, texts, algorithms, _, leaves, keys = zip(*pending, strict=True)
+    head, _, rest = texts[0].partition(":")
+    size = len(pending)
+    if not rest.startswith(f"0/{size}:") or any(key is not keys[0] for key in keys):
         return False
-    root, paths = inclusion_paths([item.leaf for item in pending])
-    for index, (item, path) in enumerate(zip(pending, paths, strict=True)):
-        if item.key is not key or item.text != f"{head}:{index}/{size}:{path.hex()}":
-            return False
+    root, paths = inclusion_paths(leaves)
+    if any(
+        text != f"{head}:{index}/{size}:{path.hex()}"
+        for index, (text, path) in enumerate(zip(texts, paths, strict=True))
+    ):
+        return False
     try:
-        key.verify(parse_signature(pending[0].text, pending[0].algorithm).signature, batch_message(root))
+        keys[0].verify(parse_signature(texts[0], algorithms[0]).signature, batch_message(root))
     except (MalformedSignatureError, SignatureInvalidError):
         return False
     return True

@@ -94,9 +94,9 @@ def find_ids(wanted: frozenset[str], chunk: Chunk) -> set[str]:
     """Which of these entry ids are in the chunk; what cannot be read was reported before."""
     found = set()
     try:
-        for _, line, _ in read_lines(chunk, chunk.stop):
+        for _, data, _, _ in read_lines(chunk, chunk.stop):
             try:
-                entry_id = _decoder.decode(line).entry_id
+                entry_id = _decoder.decode(data).entry_id
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 continue
             if entry_id in wanted:

@@ -14,10 +14,10 @@ from typing import Any, Final
 
 from msgspec import Struct, field
 
-from attestlog.audit.batches import OpenBatch, PendingEntry, read_position, settle
+from attestlog.audit.batches import OpenBatch, Pending, read_position, settle
 from attestlog.audit.findings import TEXT_LENGTH_MAX, finding
 from attestlog.audit.rules import Rules, read_rules
-from attestlog.audit.source import Chunk, read_whole_batches
+from attestlog.audit.source import Chunk, Line, read_whole_batches
 from attestlog.core import entry as entries
 from attestlog.core.entry import Entry, EventType
 from attestlog.core.hashes import GENESIS_PREV_HASH, leaf_hash
@@ -116,8 +116,8 @@ def scan(rules: Rules, chunk: Chunk, state: State | None = None) -> Scanned:
     scanner = _Scanner(rules, chunk, state)
     error = None
     try:
-        for offset, line, after in read_whole_batches(chunk):
-            if not scanner.add(offset, line, after):
+        for line in read_whole_batches(chunk):
+            if not scanner.add(line):
                 return Scanned(State())
     except OSError as problem:
         error = str(problem)
@@ -150,7 +150,7 @@ class _Scanner:
         self._findings: list[tuple[int, Finding]] = []
         self._leaves: list[bytes] = []
         self._ids: dict[str, None] = {}
-        self._pending: list[PendingEntry] = []
+        self._pending: list[Pending] = []
         if state is not None:
             self._enter(state)
 
@@ -159,32 +159,35 @@ class _Scanner:
         self._timestamp, self._batch, self._run = state.timestamp, copy(state.batch), copy(state.run)
         self._is_synced = state.is_synced
 
-    def add(self, offset: int, line: bytes, after: int) -> bool:
+    def add(self, line: Line) -> bool:
         """Judge one line. False when there is no state to judge it by, and it does not say one."""
-        text = line[:-1]
+        _, data, _, is_complete = line
         try:
-            if len(line) < LINE_SIZE_MIN_BYTES:
-                raise MalformedEntryError(f"a line of {len(line)} bytes is too short for an entry")
-            if line[-1:] != b"\n":
-                raise MalformedEntryError(f"the line stops after {len(line)} bytes")
-            entry = entries.decode_line(text)
+            if len(data) < LINE_SIZE_MIN_BYTES:
+                raise MalformedEntryError(f"a line of {len(data)} bytes is too short for an entry")
+            if not is_complete:
+                raise MalformedEntryError(f"the line stops after {len(data)} bytes")
+            entry = entries.decode_line(data)
         except MalformedEntryError as error:
             if self._state is None:
                 return False
-            self._add_to_run(offset, line, after, str(error))
+            self._add_to_run(line, str(error))
             return True
         if self._state is None and not self._assume(entry):
             return False
         self._ordinal += 1
         is_next = self._check_link(entry)
-        self._check_timestamp(entry)
-        digest = self._check_content(entry, text)
+        if entry.timestamp != self._timestamp:
+            self._check_timestamp(entry)
+        digest = self._check_content(entry, data)
         self._check_derived(entry)
         leaf = leaf_hash(digest)
         if self._result.is_contiguous:
             self._leaves.append(leaf)
         self._check_signature(entry, digest, leaf, is_next)
-        self._remember_relations(entry)
+        if entry.dependencies or entry.event_type is EventType.CHANGE:
+            self._remember_relations(entry)
+        self._ids[entry.entry_id] = None
         self._position, self._previous = entry.sequence_number + 1, entry.entry_hash
         return True
 
@@ -255,11 +258,12 @@ class _Scanner:
             )  # fmt: skip
         return False
 
-    def _add_to_run(self, offset: int, line: bytes, after: int, why: str) -> None:
+    def _add_to_run(self, line: Line, why: str) -> None:
+        offset, _, after, is_complete = line
         if self._run is None:
             place = f"{self._chunk.path.rpartition('/')[2]} byte {offset}"
             self._run = Run(self._position, self._previous, place, why[:TEXT_LENGTH_MAX])
-        self._run.lines += line.endswith(b"\n") or after < self._chunk.end
+        self._run.lines += is_complete
         self._run.size_bytes += after - offset
 
     def _close_run(self, run: Run, entry: Entry) -> None:
@@ -274,8 +278,6 @@ class _Scanner:
 
     def _check_timestamp(self, entry: Entry) -> None:
         text = entry.timestamp
-        if text == self._timestamp:
-            return
         try:
             entries.parse_timestamp(text)
         except MalformedEntryError as error:
@@ -339,9 +341,7 @@ class _Scanner:
     def _remember_relations(self, entry: Entry) -> None:
         """What the entry says about others, which only the whole log can answer."""
         number, result = entry.sequence_number, self._result
-        if entry.dependencies:
-            result.wanted.extend((number, wanted) for wanted in entry.dependencies if wanted not in self._ids)
-        self._ids[entry.entry_id] = None
+        result.wanted.extend((number, wanted) for wanted in entry.dependencies if wanted not in self._ids)
         if entry.event_type is EventType.CHANGE and entry.action_type == ERASE_ACTION_TYPE:
             target = (entry.action_payload or {}).get("sequence_number")
             if type(target) is int and 0 <= target < number:
@@ -360,7 +360,7 @@ class _Scanner:
             self._place_in_batch(entry, is_next)
             if key is not None:
                 self._pending.append(
-                    PendingEntry(self._ordinal, number, entry.hsm_signature, algorithm, digest, leaf, key)
+                    (self._ordinal, number, entry.hsm_signature, algorithm, digest, leaf, key)
                 )
             if self._batch is None:
                 self._settle()

@@ -33,12 +33,11 @@ CHUNK_SIZE_MAX_BYTES: Final = 8 << 20
 """Handed to a worker at once: thousands of entries, so that edges cost little; memory stays flat."""
 
 _CHUNK_SIZE_MIN_BYTES: Final = 256 << 10
-_BUFFER_BYTES: Final = 256 << 10
+_BLOCK_BYTES: Final = 256 << 10
 _POLL_S: Final = 0.001
 _WITHIN_BATCH: Final = re.compile(rb'"hsm_signature":"[0-9a-f]*:[1-9][0-9]*/')
 """An entry that is not the first of its batch. It need not be exact, only the same wherever it is asked."""
 
-Line = tuple[int, bytes, int]
 _LEVEL: Final = re.compile(r"[0-9]|[1-9][0-9]")
 
 
@@ -61,6 +60,11 @@ class Snapshot(Struct):
     unreadable: list[tuple[str, str]]
     """(name, reason) of what is there and cannot be read."""
     waited_in_vain: bool = False
+
+
+Line = tuple[int, bytes, int, bool]
+"""Offset, the line without its line end, the offset after that, whether there is a line end.
+A plain tuple, because one is made for every entry."""
 
 
 class Chunk(Struct, frozen=True):
@@ -104,7 +108,7 @@ def read_small_file(path: Path) -> bytes:
         return file.read(SMALL_FILE_SIZE_MAX_BYTES)
 
 
-def open_plain(path: Path | str, buffering: int = _BUFFER_BYTES) -> BinaryIO:
+def open_plain(path: Path | str, buffering: int = _BLOCK_BYTES) -> BinaryIO:
     """Opens a regular file for reading; a pipe or device would hang or never end. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -158,28 +162,31 @@ def read_whole_batches(chunk: Chunk) -> Iterator[Line]:
 
 
 def read_lines(chunk: Chunk, stop: int) -> Iterator[Line]:
-    """(offset, line with its line end, offset of the next) of each line that begins before `stop`.
+    """Each line that begins in the chunk, or after it and before `stop`.
 
-    What is longer than any line may be comes as its first bytes, without line end.
+    Of what is longer than any line may be, only the first bytes are given.
     Raises OSError, also when the file has become shorter than it was.
     """
     with open_plain(chunk.path) as file:
         offset = chunk.start
         if offset:
-            file.seek(offset - 1)
-            offset = _skip_line(file, offset - 1, chunk.stop)
-            if offset == chunk.stop and stop > offset:
-                # Either no line begins in the chunk, or one begins right after it: both are the next chunk's.
+            offset = _after_line_end(file, offset - 1, chunk.stop)
+            if offset >= chunk.stop:
+                # No line begins in the chunk, or one does right after it: that is the next chunk's.
                 return
+        file.seek(offset)
         while offset < stop:
             limit = min(LINE_SIZE_MAX_BYTES + 1, chunk.end - offset)
-            line = file.readline(limit)
-            after = offset + len(line)
-            if line[-1:] != b"\n" and after < chunk.end:
-                if len(line) < limit:
-                    raise OSError(f"{chunk.path} became shorter while it was read")
-                after = _skip_line(file, after, chunk.end)
-            yield offset, line, after
+            data = file.readline(limit)
+            after = offset + len(data)
+            if data[-1:] == b"\n":
+                yield offset, data[:-1], after, True
+            elif len(data) < limit:
+                raise OSError(f"{chunk.path} became shorter while it was read")
+            else:
+                after = _after_line_end(file, after, chunk.end)
+                file.seek(after)
+                yield offset, data, after, after < chunk.end
             offset = after
 
 
@@ -188,9 +195,7 @@ def line_offset(segment: Segment, lines: int) -> int:
     offset = 0
     with open_plain(segment.path) as file:
         while lines and offset < segment.size_bytes:
-            block = file.read(min(_BUFFER_BYTES, segment.size_bytes - offset))
-            if not block:
-                raise OSError(f"{segment.path} became shorter while it was read")
+            block = _read(file, offset, segment.size_bytes)
             if block.count(b"\n") < lines:
                 lines -= block.count(b"\n")
                 offset += len(block)
@@ -202,16 +207,22 @@ def line_offset(segment: Segment, lines: int) -> int:
     return offset
 
 
-def _skip_line(file: BinaryIO, offset: int, limit: int) -> int:
+def _after_line_end(file: BinaryIO, offset: int, limit: int) -> int:
     """The offset after the next line end, or `limit` if there is none before it."""
     while offset < limit:
-        piece = file.readline(min(_BUFFER_BYTES, limit - offset))
-        if not piece:
-            raise OSError(f"{file.name} became shorter while it was read")
-        offset += len(piece)
-        if piece.endswith(b"\n"):
-            break
-    return offset
+        block = _read(file, offset, limit)
+        place = block.find(b"\n")
+        if place >= 0:
+            return offset + place + 1
+        offset += len(block)
+    return limit
+
+
+def _read(file: BinaryIO, offset: int, limit: int) -> bytes:
+    block = os.pread(file.fileno(), min(_BLOCK_BYTES, limit - offset), offset)
+    if not block:
+        raise OSError(f"{file.name} became shorter while it was read")
+    return block
 
 
 def _list_tree(root: Path, snapshot: Snapshot) -> None:
