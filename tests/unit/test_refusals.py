@@ -138,7 +138,7 @@ def test_permissions(path: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "where, kind",
     [
-        ("/home/x", "ext4"), ("/srv/audit", "nfs4"), ("/srv/local/audit", "xfs"), ("/srvx", "ext4"),
+        ("/usr/x", "ext4"), ("/srv/audit", "nfs4"), ("/srv/local/audit", "xfs"), ("/srvx", "ext4"),
         ("/mnt/with space/audit", "fuse.sshfs"),
     ],
 )  # fmt: skip
