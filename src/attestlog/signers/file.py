@@ -120,15 +120,21 @@ def save_key(key: PrivateKey, path: Path, passphrase: bytes | None) -> FileSigne
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         # Created 0600 from the first moment: no other user can open it in between.
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(pem)
-            file.flush()
-            os.fsync(file.fileno())
-        directory = os.open(path.parent, os.O_RDONLY)
         try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+            with os.fdopen(descriptor, "wb") as file:
+                os.fchmod(descriptor, 0o600)  # a strict umask takes even the owner's rights
+                file.write(pem)
+                file.flush()
+                os.fsync(descriptor)
+            directory = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(directory)
+            finally:
+                os.close(directory)
+        except BaseException:
+            # Half a key would be taken for the key by whoever tries again.
+            path.unlink()
+            raise
     except FileExistsError:
         raise ExistsError(f"key file {path} exists", path=str(path)) from None
     except OSError as error:
@@ -152,9 +158,12 @@ def open_file_signer(uri: str, passphrase: Passphrase | None = None) -> FileSign
             "the passphrase is wrong or the file damaged" if secret else "it is not a PKCS#8 PEM private key"
         )
         raise KeyFileError(f"key file {path} cannot be opened: {what}", path=str(path)) from None
-    if not isinstance(key, Ed25519PrivateKey | EllipticCurvePrivateKey):
-        raise KeyFileError(f"key file {path} holds a {type(key).__name__}", path=str(path))
-    return FileSigner(key, path)
+    if isinstance(key, Ed25519PrivateKey) or (
+        isinstance(key, EllipticCurvePrivateKey) and isinstance(key.curve, SECP256R1)
+    ):
+        return FileSigner(key, path)
+    kind = f"{key.curve.name} key" if isinstance(key, EllipticCurvePrivateKey) else type(key).__name__
+    raise KeyFileError(f"key file {path} holds a {kind}, want P-256 or Ed25519", path=str(path))
 
 
 def ask_passphrase(path: Path, passphrase: Passphrase | None) -> bytes | None:
@@ -174,15 +183,20 @@ def file_uri_path(uri: str) -> Path:
             raise MalformedConfigError(f"signer {uri!r} names a host", member="signer")
     if not text:
         raise MalformedConfigError(f"signer {uri!r} names no file", member="signer")
-    return Path(text).expanduser().absolute()
+    try:
+        if "\0" in text:
+            raise ValueError("it holds a zero byte")
+        return Path(text).expanduser().absolute()
+    except (ValueError, RuntimeError) as error:
+        raise MalformedConfigError(f"signer {uri!r} names no file: {error}", member="signer") from None
 
 
 def _read_private(path: Path) -> bytes:
     try:
         # Without O_NONBLOCK, opening a FIFO would wait for somebody to write a key into it.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        with os.fdopen(descriptor, "rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
+        try:
+            mode = os.fstat(descriptor).st_mode
             if not stat.S_ISREG(mode):
                 raise KeyFileError(f"key file {path} is not a regular file", path=str(path))
             if stat.S_IMODE(mode) & 0o077:
@@ -190,6 +204,8 @@ def _read_private(path: Path) -> bytes:
                     f"key file {path} has mode {stat.S_IMODE(mode):04o}, want 0600: others can read it",
                     path=str(path), mode=stat.S_IMODE(mode),
                 )  # fmt: skip
-            return file.read(KEY_FILE_SIZE_MAX_BYTES)
+            return os.read(descriptor, KEY_FILE_SIZE_MAX_BYTES)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise KeyFileError(f"key file {path} cannot be read: {error.strerror}", path=str(path)) from None

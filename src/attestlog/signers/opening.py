@@ -20,10 +20,11 @@ def register_scheme(scheme: str, opener: Opener) -> None:
 
 def open_signer(uri: str, *, passphrase: Passphrase | None = None) -> Signer:
     """The signer a URI names. Raises MalformedConfigError for an unknown scheme, SignerError otherwise."""
-    scheme, _, _ = uri.partition(":")
-    if scheme not in _schemes or scheme == uri:
+    scheme, colon, _ = uri.partition(":")
+    if scheme not in _schemes or not colon:
         known = ", ".join(sorted(_schemes))
+        # What stands behind the scheme may be a secret: it is for those who know the scheme.
         raise MalformedConfigError(
-            f"signer {uri!r} has no known scheme, want one of {known}", member="signer"
+            f"signer '{scheme}{colon and ':…'}' has no known scheme, want one of {known}", member="signer"
         )
     return _schemes[scheme](uri, passphrase)
