@@ -94,12 +94,13 @@ class FileStore:
     def commit(self, plan: Plan, lines: Sequence[bytes]) -> None:
         """See `Store.commit`."""
         before = plan.head.size - len(lines)
-        if before != self._head.size or len(lines) > self.room(before):
+        if before != self._head.size:
             raise ConflictError(
                 f"batch starts at {before}, the log is at {self._head.size}",
-                expected=before,
-                found=self._head.size,
-            )
+                expected=before, found=self._head.size,
+            )  # fmt: skip
+        if len(lines) > self.room(before):
+            raise ConflictError(f"a batch of {len(lines)} entries does not fit, {self.room(before)} do")
         if before == self._first + self._segment_entries:
             self._next_segment()
         data = b"\n".join([*lines, b""])
