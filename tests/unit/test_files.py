@@ -556,17 +556,18 @@ def test_an_older_copy_put_in_its_place_while_open(tmp_path: Path) -> None:
         log.checkpoint()
 
 
-@pytest.mark.parametrize("harm", ["leaf", "upper"])
+@pytest.mark.parametrize("harm", ["leaf", "new leaf", "upper"])
 def test_no_checkpoint_is_signed_over_a_tree_that_was_tampered_with(tmp_path: Path, harm: str) -> None:
     path = tmp_path / "log"
     log = create(path)
     log.append_many(drafts(range(1, 600)))
     last = log.checkpoint()
-    level, index = (0, 599) if harm == "leaf" else (1, 0)
+    log.append(draft(600))
+    level, index = {"leaf": (0, 599), "new leaf": (0, 600), "upper": (1, 0)}[harm]
     with tree_file(path, level).open("r+b") as file:
         file.seek(index * 32)
         file.write(bytes(32))
-    log.append(draft(600))
+    log.append(draft(601))
     for close in (log.checkpoint, log.close):
         with pytest.raises(AttestlogError):
             close()

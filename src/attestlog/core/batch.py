@@ -39,6 +39,9 @@ from attestlog.errors import ClockError, MalformedEntryError
 CLOCK_TOLERANCE_S: Final = 60
 """How far the clock may step back before appending fails: NTP corrections and leap smears fit."""
 
+_TIMESTAMP_MAX_US: Final = 253_402_300_800_000_000
+"""The year 10000, in microseconds since 1970: a timestamp has four digits for the year."""
+
 _HASH_PLACEHOLDER: Final = "0" * 64
 _SIGNATURE_SIZE_MAX_BYTES: Final = 2 * 72 + len(":1023/1024:") + 10 * 64
 """Hex DER signature of P-256, position, and a path of 10 hashes: the longest `hsm_signature` of ours."""
@@ -276,6 +279,8 @@ def plan_batch(
 
 def monotonic_timestamp(head: Head, now_us: int, tolerance_s: float) -> int:
     """`now_us`, or the last entry's timestamp if the clock is a little behind it. Raises ClockError."""
+    if abs(now_us) >= _TIMESTAMP_MAX_US:
+        raise ClockError(f"the clock says {now_us} microseconds since 1970, beyond the year 9999", now=now_us)
     behind_s = (head.timestamp_us - now_us) / 1_000_000
     if behind_s > tolerance_s:
         raise ClockError(

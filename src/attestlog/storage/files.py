@@ -136,6 +136,11 @@ class FileStore:
         if self.checkpoint() != old:
             raise ConflictError(f"{path} is not the checkpoint it was", path=str(path))
         self._flush_tree()
+        if self._tree.edge(self._head.size).root() != self._head.edge.root():
+            raise CorruptError(
+                f"the tree in {self.root} is not that of its {self._head.size} entries",
+                path=str(self.root), repair="tree",
+            )  # fmt: skip
         try:
             # Tree first: a checkpoint vouches that opening may trust the tree up to its size.
             self._tree.sync()
