@@ -20,6 +20,7 @@ import copy
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -27,6 +28,7 @@ from attestlog.core.batch import Prepared
 from attestlog.errors import AttestlogError, ClosedError, UncertainCommitError
 
 if TYPE_CHECKING:
+    import asyncio
     from concurrent.futures import Future
 
 Result = TypeVar("Result")
@@ -38,7 +40,9 @@ Commit = Callable[[Take], Sequence[Result]]
 class _Waiting(Generic[Result]):
     """One caller's entries (or one task) in the queue."""
 
-    __slots__ = ("abandoned", "done", "error", "future", "has_turn", "prepared", "results", "task", "wake")
+    __slots__ = (
+        "abandoned", "done", "error", "future", "has_turn", "loop", "prepared", "results", "task", "wake",
+    )  # fmt: skip
 
     def __init__(self, prepared: Sequence[Prepared], task: Callable[[], Any] | None = None) -> None:
         self.prepared = prepared
@@ -46,14 +50,18 @@ class _Waiting(Generic[Result]):
         self.results: list[Result] = []
         self.error: BaseException | None = None
         self.done = self.has_turn = self.abandoned = False
-        self.future: Future[Any] | None = None
+        self.future: Future[Any] | asyncio.Future[Any] | None = None
+        self.loop: asyncio.AbstractEventLoop | None = None
+        """Where an asyncio future may be touched; None for one that any thread may."""
         self.wake = threading.Lock()
         """Released once for each time its thread has something to do: take the turn, or go home."""
         self.wake.acquire()
 
     def deliver(self) -> None:
-        """Give the future its outcome; its callbacks run here."""
+        """Give the future its outcome; its callbacks run here, or soon in its loop."""
         assert self.future is not None
+        if self.loop is not None and self.future.done():
+            return  # its task was cancelled while the entry was committed
         if self.error is not None:
             self.future.set_exception(self.own_error())
         else:
@@ -74,6 +82,13 @@ class _Waiting(Generic[Result]):
         return own
 
 
+def _deliver_all(group: Sequence[_Waiting[Any]]) -> None:
+    for waiting in group:
+        # What a future's callback raises must not keep the others from their outcome.
+        with contextlib.suppress(BaseException):
+            waiting.deliver()
+
+
 class Committer(Generic[Result]):
     """The queue of one log in one process."""
 
@@ -91,6 +106,8 @@ class Committer(Generic[Result]):
         self._background: threading.Thread | None = None
         self._background_has_turn = False
         self._background_jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._undelivered: list[_Waiting[Any]] = []
+        """Settled in this turn, with a future that does not know yet."""
 
     def append(self, prepared: Sequence[Prepared]) -> list[Result]:
         """Commit these, waiting until they are durable.
@@ -113,15 +130,22 @@ class Committer(Generic[Result]):
         from concurrent.futures import Future
 
         waiting: _Waiting[Result] = _Waiting((prepared,))
-        waiting.future = Future()
-        waiting.future.set_running_or_notify_cancel()
-        with self._mutex:
-            self._start_background()
-            self._enter(waiting)
-            if not self._busy:
-                self._busy = self._background_has_turn = True
-                self._background_jobs.put(self._take_background_turn)
-        return waiting.future
+        future: Future[Result] = Future()
+        future.set_running_or_notify_cancel()
+        waiting.future = future
+        self._enter_for_future(waiting)
+        return future
+
+    async def append_async(self, prepared: Prepared) -> Result:
+        """Commit this while only the task waits. Cancelled, the entry may be committed all the same."""
+        import asyncio
+
+        waiting: _Waiting[Result] = _Waiting((prepared,))
+        waiting.loop = asyncio.get_running_loop()
+        future: asyncio.Future[Result] = waiting.loop.create_future()
+        waiting.future = future
+        self._enter_for_future(waiting)
+        return await future
 
     def close(self, last: Callable[[], Any]) -> None:
         """Refuse everything from now on, let the queue empty, run `last`. Raises what `last` raises.
@@ -149,6 +173,14 @@ class Committer(Generic[Result]):
         if self._closed:
             raise ClosedError("the log is closed")
         self._queue.append(waiting)
+
+    def _enter_for_future(self, waiting: _Waiting[Any]) -> None:
+        with self._mutex:
+            self._start_background()
+            self._enter(waiting)
+            if not self._busy:
+                self._busy = self._background_has_turn = True
+                self._background_jobs.put(self._take_background_turn)
 
     def _wait(self, waiting: _Waiting[Any], *, closing: bool = False) -> None:
         try:
@@ -193,7 +225,10 @@ class Committer(Generic[Result]):
             if holder is not None and not isinstance(error, Exception):
                 raise
         finally:
-            self._pass_turn(holder)
+            try:
+                self._deliver()
+            finally:
+                self._pass_turn(holder)
 
     def _serve(self, served: list[tuple[_Waiting[Any], int]]) -> None:
         with self._mutex:
@@ -271,9 +306,27 @@ class Committer(Generic[Result]):
         waiting.error = error
         waiting.done = True
         if waiting.future is not None:
-            self._background_jobs.put(waiting.deliver)
+            self._undelivered.append(waiting)
         elif not waiting.has_turn:
             waiting.wake.release()
+
+    def _deliver(self) -> None:
+        """Hand the futures of this turn their outcomes: one call a loop, however many tasks wait in it.
+
+        Waking a loop costs a system call. What a callback does is not this thread's affair, so futures of
+        no loop are handed over by the background thread.
+        """
+        loops: dict[asyncio.AbstractEventLoop | None, list[_Waiting[Any]]] = {}
+        for waiting in self._undelivered:
+            loops.setdefault(waiting.loop, []).append(waiting)
+        for loop, group in loops.items():
+            if loop is None:
+                self._background_jobs.put(partial(_deliver_all, group))
+            else:
+                # A loop that was closed meanwhile has nobody waiting.
+                with contextlib.suppress(RuntimeError):
+                    loop.call_soon_threadsafe(_deliver_all, group)
+        self._undelivered.clear()
 
     def _pass_turn(self, holder: _Waiting[Any] | None) -> None:
         """To the first thread that waits; else, for futures, to the background thread."""
@@ -306,7 +359,7 @@ class Committer(Generic[Result]):
 
     def _serve_futures(self) -> None:
         for job in iter(self._background_jobs.get, None):
-            # What a future's callback raises is its own affair: all other futures depend on this thread.
+            # Whatever a job raises: all other futures depend on this thread.
             with contextlib.suppress(BaseException):
                 job()
 

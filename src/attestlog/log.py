@@ -251,9 +251,7 @@ class Log:
         self, draft: EntryDraft | Mapping[str, Any] | None = None, /, **members: Any
     ) -> Receipt:
         """`append` for asyncio: the task waits, the event loop does not."""
-        import asyncio
-
-        return await asyncio.wrap_future(self.submit(draft, **members))
+        return await self._committer.append_async(self._prepare(_one_draft(draft, members)))
 
     def action(self, action_type: str, *, actor_id: str, **members: Any) -> Receipt:
         """Append an ACTION: something was executed."""
