@@ -70,8 +70,7 @@ class Head:
     edge: Span = field(default_factory=Span)
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(msgspec.Struct, frozen=True, gc=False):
     """A draft with everything derived and spelled canonically; `plan_batch` completes `entry` in place."""
 
     entry: Entry
@@ -150,6 +149,8 @@ def prepare(
     return Prepared(entry, payload)
 
 
+_PLAIN_SCORE_MIN: Final = 0.001
+
 _Entry: Final[Any] = Entry
 """An entry whose nested members are canonical bytes already: msgspec copies them as they are."""
 
@@ -188,7 +189,11 @@ def _spell(
 
 
 def _score(composite: float | None) -> Raw:
-    return _NULL if composite is None else Raw(encode_member("composite_score", composite))
+    if composite is None:
+        return _NULL
+    # Six decimals at most, and from here on neither Python nor ECMAScript writes an exponent.
+    plain = composite >= _PLAIN_SCORE_MIN
+    return Raw(repr(composite).encode() if plain else encode_member("composite_score", composite))
 
 
 def _object_or_null(value: object, spelled: Raw | None) -> Raw:
