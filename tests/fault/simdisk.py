@@ -79,6 +79,24 @@ class Disk:
         self._nodes: dict[tuple[int, int], Node] = {self._identity(self.root): self.top}
         self._renames = 0
 
+    def adopt(self) -> "Disk":
+        """Take what stands below `root` for durable: the past of what is recorded from here on."""
+        todo = [self.root]
+        while todo:
+            directory = todo.pop()
+            for path in sorted(directory.iterdir()):
+                self._made(path)
+                node = self._node(path)
+                assert node is not None
+                if node.is_directory:
+                    todo.append(path)
+                else:
+                    self.steps += [Write(node, 0, path.read_bytes()), Sync(node)]
+            node = self._node(directory)
+            assert node is not None
+            self.steps.append(Sync(node))
+        return self
+
     def mark(self, what: Any) -> None:
         self.steps.append(Mark(what))
 

@@ -12,15 +12,16 @@ from typing import Any
 
 import pytest
 from tests.fault import simdisk
-from tests.fault.logs import create, draft, drafts
+from tests.fault.logs import create, draft, drafts, last_segment, torn_files
 from tests.fault.simdisk import Disk, Keep, Mark
+from tests.fault.tally import tally
 
 from attestlog.errors import NotFoundError
 from attestlog.log import Log
 from attestlog.storage import disk as storage_disk
 from attestlog.storage.files import FileStore
 from attestlog.storage.tree import TreeFiles
-from attestlog.testing import check_log
+from attestlog.testing import ManualClock, check_log
 
 SEEDS = int(os.environ.get("ATTESTLOG_FAULT_SEEDS", "1"))
 """Random subsets tried at each step; a longer campaign sets more."""
@@ -74,6 +75,91 @@ def test_the_power_goes_off(tmp_path: Path, keep: str, batch: bool, monkeypatch:
     check_every_cut(disk, tmp_path / "state", KEEPS[keep])
 
 
+def life_of_two(root: Path) -> Disk:
+    """Two writers take turns on one log, over segments of four; the first is killed, the second goes on."""
+    disk = Disk(root)
+    with disk.recording():
+        first = create(root / "log", segment_entries=4)
+        disk.mark([])
+        second = Log.open(root / "log", clock=ManualClock())
+        number = 0
+        for log, count in [(first, 1), (second, 2), (first, 3), (second, 1), (first, 1), (second, 4)]:
+            numbers = list(range(number + 1, number + count + 1))
+            number += count
+            disk.mark(numbers)
+            disk.mark(log.append_many(drafts(numbers)))
+        second.checkpoint()
+        disk.mark([number + 1])
+        disk.mark([first.append(draft(number + 1))])
+        first._store.close()  # killed: no checkpoint
+        disk.mark([number + 2])
+        disk.mark([second.append(draft(number + 2))])
+        second.close()
+    return disk
+
+
+@pytest.mark.parametrize("keep", KEEPS)
+def test_the_power_goes_off_under_two_writers(
+    tmp_path: Path, keep: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "disk").mkdir()
+    disk = life_of_two(tmp_path / "disk")
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+    monkeypatch.setattr(os, "fdatasync", lambda descriptor: None)
+    check_every_cut(disk, tmp_path / "state", KEEPS[keep])
+
+
+@pytest.mark.parametrize("first, second", [("killed", "nothing"), ("halves", "nothing"), ("pages", "halves")])
+def test_the_power_goes_off_again_in_recovery(
+    tmp_path: Path, first: str, second: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From each state a cut left, recovery is cut after each of its own steps: it goes on from there."""
+    (tmp_path / "disk").mkdir()
+    disk = life(tmp_path / "disk", batch=True)
+    real = {"fsync": os.fsync, "fdatasync": os.fdatasync}
+    again, state = tmp_path / "again", tmp_path / "state"
+    set_aside = 0
+    for count in range(1, len(disk.steps) + 1):
+        disk.lay_out(count, again, KEEPS[first](count))
+        recovery = Disk(again).adopt()
+        known = len(recovery.steps)
+        segment, before = last_bytes(again / "log")
+        with recovery.recording():
+            try:
+                log = Log.open(again / "log")
+            except NotFoundError:
+                shutil.rmtree(again)
+                continue
+            set_aside += len(log.recovered)
+            log._store.close()
+        expected = recover(again / "log")
+        for cut in range(known, len(recovery.steps) + 1):
+            recovery.lay_out(cut, state, KEEPS[second](cut))
+            tally("power cuts in recovery: states recovered from")
+            for name in real:
+                monkeypatch.setattr(os, name, lambda descriptor: None)
+            recovered = recover(state / "log")
+            for name, call in real.items():
+                monkeypatch.setattr(os, name, call)
+            assert recovered == expected, f"cut after step {cut - known} of the recovery from step {count}"
+            torn = [file.read_bytes() for file in torn_files(state / "log")]
+            kept = (state / "log" / segment).read_bytes() if before else b""
+            wholes = [kept[: len(before)], *(kept[: len(before) - len(some)] + some for some in torn)]
+            assert before in wholes, "what was torn is neither in the segment nor set aside"
+            shutil.rmtree(state)
+        shutil.rmtree(again)
+    assert set_aside or first == "killed"
+
+
+def last_bytes(path: Path) -> tuple[Path, bytes]:
+    """The last segment, and what is in it."""
+    try:
+        segment = last_segment(path)
+    except (FileNotFoundError, IndexError, NotFoundError):
+        return Path(), b""
+    return segment.relative_to(path), segment.read_bytes()
+
+
 @pytest.mark.parametrize("missing", ["fdatasync", "fsync_directory", "order"])
 def test_the_disk_sees_a_missing_sync(tmp_path: Path, missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The test above can fail: a store that forgets one sync is found out."""
@@ -106,6 +192,7 @@ def check_every_cut(disk: Disk, target: Path, keep: Callable[[int], Keep]) -> No
                 else:
                     acknowledged.append((item.sequence_number, item.entry_hash))
         disk.lay_out(count, target, keep(count))
+        tally("power cuts: states recovered from")
         try:
             recovered = recover(target / "log")
         except NotFoundError:

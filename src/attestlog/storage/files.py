@@ -343,11 +343,14 @@ class FileStore:
         torn = free_name(self._path.with_name(f"{layout.TORN_PREFIX}{self._path.stem}-{tail.stop}"))
         try:
             try:
-                with torn.open("xb") as copy:
+                copy = os.open(torn, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644)
+                try:
                     for start in range(tail.stop, size_bytes, BLOCK_BYTES):
-                        copy.write(os.pread(self._descriptor, min(BLOCK_BYTES, size_bytes - start), start))
-                    copy.flush()
-                    os.fsync(copy.fileno())
+                        block = os.pread(self._descriptor, min(BLOCK_BYTES, size_bytes - start), start)
+                        disk.write_all(copy, block)
+                    os.fsync(copy)
+                finally:
+                    os.close(copy)
                 disk.fsync_directory(torn.parent)
             except OSError:
                 with contextlib.suppress(OSError):
