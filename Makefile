@@ -17,7 +17,7 @@ CODE = src tests $(wildcard bench)
 # The resolver behind `make lock`; it stays out of .venv.
 UV_VERSION = 0.13.9
 
-.PHONY: help demo test lint types format bench lock clean
+.PHONY: help demo test lint types format faults bench lock clean
 
 help: ## what there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -38,6 +38,9 @@ types: .venv/.installed-dev ## mypy, strict
 format: .venv/.installed-dev ## let ruff format and fix what it can
 	$(BIN)/python -m ruff check --fix $(CODE)
 	$(BIN)/python -m ruff format $(CODE)
+
+faults: .venv/.installed-dev ## the long fault campaign: power cuts, kills, failing calls, changed bytes (a quarter of an hour)
+	@ATTESTLOG_FAULT_SEEDS=20 ATTESTLOG_FAULT_ROUNDS=40 $(BIN)/python -m pytest tests/fault $(PYTEST_ARGS)
 
 bench: .venv/.installed-dev ## measure this machine
 	@$(BIN)/python -m bench

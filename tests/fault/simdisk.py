@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 PAGE_BYTES = 4_096
+SECTOR_BYTES = 512
 
 
 @dataclass(eq=False)
@@ -281,6 +282,19 @@ def first_half(step: Write | Truncate | Name) -> list[Write | Truncate | Name]:
     )
 
 
+def all_but_a_byte(step: Write | Truncate | Name) -> list[Write | Truncate | Name]:
+    """Of every write, all but its last byte."""
+    return [Write(step.node, step.offset, step.data[:-1])] if isinstance(step, Write) else [step]
+
+
+def whole_sectors(step: Write | Truncate | Name) -> list[Write | Truncate | Name]:
+    """Of every write, the sectors it filled; the file has grown to its end."""
+    if not isinstance(step, Write):
+        return [step]
+    whole = max(0, (step.offset + len(step.data)) // SECTOR_BYTES * SECTOR_BYTES - step.offset)
+    return [Write(step.node, step.offset, step.data[:whole] + bytes(len(step.data) - whole))]
+
+
 def later_pages(step: Write | Truncate | Name) -> list[Write | Truncate | Name]:
     """Of every write, all but its first page: pages reach the disk in any order."""
     if not isinstance(step, Write):
@@ -294,6 +308,8 @@ def chance(seed: int) -> Keep:
     random = Random(seed)
 
     def keep(step: Write | Truncate | Name) -> list[Write | Truncate | Name]:
-        return random.choice([everything, everything, nothing, zeros, first_half, later_pages])(step)
+        return random.choice(
+            [everything, everything, nothing, zeros, first_half, all_but_a_byte, whole_sectors, later_pages]
+        )(step)
 
     return keep

@@ -4,6 +4,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from tests.fault.tally import tally
 from tests.support.logs import LogMaker, action
 
 from attestlog.audit import verify_log
@@ -61,6 +62,7 @@ def test_every_byte_counts(log: LogMaker, name: str, masks: tuple[int, ...]) -> 
             path.write_bytes(data[:place] + bytes([data[place] ^ mask]) + data[place + 1 :])
             report = verify_log(log.root, remember=False)
             tried += 1
+            tally("bytes changed, then verified")
             where = f"byte {place} of {name} xor {mask:#x}: {report.verdict} {report.findings[:2]}"
             if place in free:
                 assert report.verdict in FAULTS[name] | {Verdict.VERIFIED}, where

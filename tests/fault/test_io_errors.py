@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from tests.fault.faults import FAULTS, Faults, injected
 from tests.fault.logs import create, draft, drafts
+from tests.fault.tally import tally
 
 from attestlog.errors import (
     AttestlogError,
@@ -157,6 +158,7 @@ def test_every_call_fails(tmp_path: Path, name: str, kind: str, lasting: bool) -
             if life.log is not None:
                 life.close()
         assert faults.struck
+        tally(f"calls failed within the process: {name}")
         assert faults.synced_again == [], "a failed sync is never called again on the same descriptor"
         assert life.errors or name != "fdatasync"
         struck += bool(life.errors)

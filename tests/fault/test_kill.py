@@ -8,6 +8,7 @@ from random import Random
 
 import pytest
 from tests.fault.processes import Promises, create_shared, in_order, start_writer
+from tests.fault.tally import tally
 
 from attestlog.log import Log
 
@@ -30,6 +31,7 @@ def test_killed_at_any_moment(tmp_path: Path, mode: str, batch: bool) -> None:
             said += os.read(writer.stdout.fileno(), 65_536)
         time.sleep(random.uniform(0, 0.15))
         writer.send_signal(signal.SIGKILL)
+        tally("writers killed with SIGKILL")
         rest, complaint = writer.communicate(timeout=60)
         assert (writer.returncode, complaint) == (-signal.SIGKILL, b"")
         acknowledgements += promises.read(said + rest)
@@ -64,6 +66,7 @@ def test_processes_at_once(tmp_path: Path, count: int, killed: int) -> None:
             while said.count(b"ack") < 20:
                 said += os.read(writer.stdout.fileno(), 65_536)
             writer.kill()
+            tally("writers killed with SIGKILL")
             outputs.append(said + writer.communicate(timeout=60)[0])
     for writer in writers[killed:]:
         output, complaint = writer.communicate(timeout=100)

@@ -32,6 +32,8 @@ KEEPS: dict[str, Callable[[int], Keep]] = {
     "names": lambda at: simdisk.names_only,
     "zeros": lambda at: simdisk.zeros,
     "halves": lambda at: simdisk.first_half,
+    "a byte less": lambda at: simdisk.all_but_a_byte,
+    "sectors": lambda at: simdisk.whole_sectors,
     "pages": lambda at: simdisk.later_pages,
     **{f"chance-{seed}": lambda at, seed=seed: simdisk.chance(seed * 10_000 + at) for seed in range(SEEDS)},  # type: ignore[misc]
 }
