@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import attestlog
+from attestlog.testing import MemorySigner
 
 PAYLOAD = {
     "task_id": "t-20251030-0007",
@@ -32,10 +33,10 @@ DRAFT: dict[str, Any] = {
 }
 
 
-def fresh(folder: Path, *, batch: bool = True) -> attestlog.Log:
+def fresh(folder: Path, *, batch: bool = True, signer: MemorySigner | None = None) -> attestlog.Log:
     """A new log with nothing in it, keys beside it."""
     shutil.rmtree(folder / "log", ignore_errors=True)
-    return attestlog.create(folder / "log", origin="bench.example/log", batch=batch)
+    return attestlog.create(folder / "log", origin="bench.example/log", batch=batch, signer=signer)
 
 
 def one_caller(folder: Path, count: int) -> float:
@@ -68,6 +69,31 @@ def tasks(folder: Path, count: int, callers: int = 64) -> float:
         await asyncio.gather(*(caller(log) for _ in range(callers)))
 
     with fresh(folder) as log:
+        return rate(count, lambda: asyncio.run(all_callers(log)))
+
+
+class SlowSigner(MemorySigner):
+    """A key in a device that makes 100 signatures a second."""
+
+    def sign(self, message: bytes) -> bytes:
+        time.sleep(0.01)
+        return super().sign(message)
+
+
+def slow_signer(folder: Path, count: int, callers: int = 64, each: int = 16) -> float:
+    """Tasks, each waiting for `each` entries at a time, while a signature takes 10 ms.
+
+    With one entry in flight a caller, 64 callers could have 6,400 entries a second signed at the most.
+    """
+
+    async def caller(log: attestlog.Log) -> None:
+        for _ in range(count // callers // each):
+            await asyncio.gather(*(log.append_async(DRAFT) for _ in range(each)))
+
+    async def all_callers(log: attestlog.Log) -> None:
+        await asyncio.gather(*(caller(log) for _ in range(callers)))
+
+    with fresh(folder, signer=SlowSigner()) as log:
         return rate(count, lambda: asyncio.run(all_callers(log)))
 
 
