@@ -1,5 +1,6 @@
 """Group commit without a log: what the queue promises, whoever leads, fails, is interrupted or closes."""
 
+import asyncio
 import itertools
 import signal
 import threading
@@ -719,3 +720,47 @@ def test_a_callback_may_close(book: Book) -> None:
     book.submit("a").add_done_callback(callback)
     assert done.wait(PATIENCE_S)
     assert seen == ["closed"]
+
+
+def test_a_loop_is_woken_once_for_all_its_tasks(book: Book) -> None:
+    woken: list[int] = []
+
+    async def main() -> list[str]:
+        loop = asyncio.get_running_loop()
+        wake = loop.call_soon_threadsafe
+
+        def counted(callback: Any, *arguments: Any) -> Any:
+            woken.append(len(arguments[0]))
+            return wake(callback, *arguments)
+
+        loop.call_soon_threadsafe = counted  # type: ignore[assignment,method-assign]
+        entries = items(*(f"t{number}" for number in range(60)))
+        return list(await asyncio.gather(*map(book.committer.append_async, entries)))
+
+    results = asyncio.run(main())
+    assert len(results) == len(set(results)) == 60
+    assert woken == [len(batch) for batch in book.batches]
+    assert len(woken) < 60
+
+
+def test_a_loop_that_is_gone_holds_nobody_up(book: Book) -> None:
+    held, go = threading.Event(), threading.Event()
+
+    def wait(names: list[str]) -> None:
+        held.set()
+        assert go.wait(PATIENCE_S)
+
+    book.within = wait
+
+    async def leave() -> None:
+        task = asyncio.create_task(book.committer.append_async(items("left")[0]))
+        assert await asyncio.to_thread(held.wait, PATIENCE_S)
+        task.cancel()
+
+    asyncio.run(leave())  # the loop is closed while the entry is being committed
+    book.within = lambda names: None
+    future = book.submit("after")
+    go.set()
+    assert future.result(PATIENCE_S)
+    assert book.append("last")
+    assert book.names == ["left", "after", "last"]
