@@ -11,6 +11,9 @@ dotted; whatever else an error knows hangs on it as attributes, listed by
     │   ├── MalformedEntryError        an entry, a draft or a line of the log
     │   ├── MalformedNoteError         a signed note or verifier key
     │   ├── MalformedCheckpointError
+    │   ├── MalformedTileError         a tile, an entry bundle or a path of one
+    │   ├── MalformedProofError        a proof file, or hashes that are none
+    │   ├── MalformedTrustError        a trust policy, or what is no key or hash to trust
     │   ├── MalformedSignatureError    a signature string, key or algorithm name
     │   ├── MalformedPolicyError
     │   └── MalformedConfigError       log.toml, a signer URI, an origin
@@ -109,6 +112,24 @@ class MalformedCheckpointError(MalformedError):
     """Not a checkpoint."""
 
     code = "malformed.checkpoint"
+
+
+class MalformedTileError(MalformedError):
+    """Not a tile, an entry bundle or a path of one."""
+
+    code = "malformed.tile"
+
+
+class MalformedProofError(MalformedError):
+    """Not a proof file, or a hash of another length than a hash has."""
+
+    code = "malformed.proof"
+
+
+class MalformedTrustError(MalformedError):
+    """Not a trust policy, nor a key or hash to trust."""
+
+    code = "malformed.trust"
 
 
 class MalformedSignatureError(MalformedError):

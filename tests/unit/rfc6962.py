@@ -28,6 +28,22 @@ def path(m: int, d: list[bytes]) -> list[bytes]:
     return [*path(m - k, d[k:]), mth(d[:k])]
 
 
+def proof(m: int, d: list[bytes]) -> list[bytes]:
+    """2.1.2: the consistency proof from the first m leaves."""
+    return subproof(m, d, complete=True)
+
+
+def subproof(m: int, d: list[bytes], *, complete: bool) -> list[bytes]:
+    """2.1.2: `complete`: whether the subtree is one whose root the verifier has."""
+    n = len(d)
+    if m == n:
+        return [] if complete else [mth(d)]
+    k = split(n)
+    if m <= k:
+        return [*subproof(m, d[:k], complete=complete), mth(d[k:])]
+    return [*subproof(m - k, d[k:], complete=False), mth(d[:k])]
+
+
 def split(n: int) -> int:
     """The largest power of two smaller than n."""
     k = 1

@@ -229,6 +229,8 @@ def merkle() -> list[Case]:
     cases = [case(f"root of {size}", size=size, root=rfc6962.mth(data[:size]).hex()) for size in sizes]
     for index, size in ((0, 1), (0, 2), (4, 5), (2, 7), (6, 7), (256, 257), (100, 257)):
         cases += inclusions(data[:size], index)
+    for old, size in ((1, 1), (1, 2), (2, 3), (3, 4), (4, 7), (6, 7), (7, 8), (256, 257), (100, 257)):
+        cases += consistencies(data[:size], old)
     return cases
 
 
@@ -249,4 +251,26 @@ def inclusions(data: list[bytes], index: int) -> list[Case]:
     ]
     if path:
         cases += [one(", shorter path", path=path[64:]), one(", a bit changed", path=flipped(path))]
+    return cases
+
+
+def consistencies(data: list[bytes], old: int) -> list[Case]:
+    size, proof = len(data), b"".join(rfc6962.proof(old, data)).hex()
+    old_root, root = rfc6962.mth(data[:old]).hex(), rfc6962.mth(data).hex()
+
+    def one(name: str, error: str | None = "verification.consistency", **changed: Any) -> Case:
+        facts = {"old_size": old, "size": size, "proof": proof, "old_root": old_root, "root": root}
+        return case(f"consistency of {old} with {size}{name}", error, **{**facts, **changed})
+
+    cases = [
+        one("", None),
+        one(", another root", root=flipped(root)),
+        one(", another old root", old_root=flipped(old_root)),
+        one(", longer proof", proof=proof + root),
+        one(", nothing before", old_size=0),
+        one(", old size beyond", old_size=size + 1),
+        one(", a root of 31 bytes", "malformed.proof", root=root[2:]),
+    ]
+    if proof:
+        cases += [one(", shorter proof", proof=proof[64:]), one(", a bit changed", proof=flipped(proof))]
     return cases

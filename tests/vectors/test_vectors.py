@@ -87,6 +87,10 @@ def judge_merkle(case: Case) -> Case:
         leaf, path, root = (bytes.fromhex(case[name]) for name in ("leaf_hash", "path", "root"))
         merkle.verify_inclusion(leaf, case["index"], case["size"], path, root)
         return {}
+    if "old_size" in case:
+        proof, old_root, root = (bytes.fromhex(case[name]) for name in ("proof", "old_root", "root"))
+        merkle.verify_consistency(case["old_size"], case["size"], proof, old_root, root)
+        return {}
     data = [sha256(number.to_bytes(4, "big")).digest() for number in range(case["size"])]
     return {"root": Span().extended(map(leaf_hash, data)).root().hex()}
 

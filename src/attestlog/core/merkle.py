@@ -10,11 +10,11 @@ It knows nothing of entries, files or signatures.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 from attestlog.core.hashes import EMPTY_ROOT, HASH_SIZE_BYTES, node_hash
-from attestlog.errors import InclusionError, MalformedSignatureError
+from attestlog.errors import ConsistencyError, InclusionError, MalformedProofError, MalformedSignatureError
 
 TILE_HEIGHT: Final = 8
 """A tile holds 2^8 hashes (C2SP tlog-tiles); stored levels are this many tree levels apart."""
@@ -23,6 +23,9 @@ TILE_WIDTH: Final = 1 << TILE_HEIGHT
 
 Grown = tuple[int, int, bytes]
 """A newly complete stored hash: tile level, index at that level, hash."""
+
+Hashes = Callable[[int, int, int], Sequence[bytes]]
+"""Reads stored hashes: tile level, start, stop. It is never asked for a run that crosses tiles."""
 
 
 class Span:
@@ -189,3 +192,142 @@ def verify_inclusion(leaf: bytes, index: int, size: int, path: bytes, root: byte
     found = root_from_path(leaf, index, size, path)
     if found != root:
         raise InclusionError("the path leads to another root", expected=root.hex(), found=found.hex())
+
+
+# --- proofs made from stored hashes ---
+
+_Run = tuple[int, int]
+"""Leaves [start, stop) whose root is a node of a tree."""
+
+
+def prove_inclusion(index: int, size: int, hashes: Hashes) -> bytes:
+    """The inclusion path of leaf `index` in the tree of `size` (RFC 6962 section 2.1.1), joined.
+
+    Reads each tile once at most. Raises InclusionError unless index < size.
+    """
+    if not 0 <= index < size:
+        raise InclusionError(f"index {index} is not in a tree of {size}", index=index, size=size)
+    beside, _ = _descend(index, size)
+    return b"".join(_roots(beside, hashes))
+
+
+def prove_consistency(old: int, size: int, hashes: Hashes) -> bytes:
+    """That the tree of `old` leaves is a prefix of the tree of `size` (RFC 6962 section 2.1.2), joined.
+
+    Reads each tile once at most. Raises ConsistencyError unless 0 < old <= size.
+    """
+    _check_old(old, size)
+    beside, (start, stop) = _descend(old - 1, size, old)
+    # A run from 0 is the whole old tree, whose root the verifier has.
+    return b"".join(_roots([(start, stop), *beside] if start else beside, hashes))
+
+
+def prove_root(size: int, hashes: Hashes) -> bytes:
+    """The root at `size`, from stored hashes. Reads each tile once at most."""
+    return _roots([(0, size)], hashes)[0] if size else EMPTY_ROOT
+
+
+def _descend(index: int, size: int, until: int | None = None) -> tuple[list[_Run], _Run]:
+    """On the way from the root to leaf `index`: the runs beside the way, lowest first, and where it ends.
+
+    It ends at the leaf, or earlier at the first run whose last leaf is the one before `until`.
+    """
+    start, stop = 0, size
+    beside = []
+    while stop - start > 1 and stop != until:
+        middle = start + (1 << ((stop - start - 1).bit_length() - 1))
+        if index < middle:
+            beside.append((middle, stop))
+            stop = middle
+        else:
+            beside.append((start, middle))
+            start = middle
+    return beside[::-1], (start, stop)
+
+
+def _roots(runs: Sequence[_Run], hashes: Hashes) -> list[bytes]:
+    """The root over each run of leaves; a tile that several need is read once."""
+    wanted: dict[tuple[int, int], _Run] = {}
+    for height, index in (subtree for run in runs for subtree in subtrees(*run)):
+        level, start, stop = _stored(height, index)
+        low, high = wanted.get((level, start >> TILE_HEIGHT), (start, stop))
+        wanted[level, start >> TILE_HEIGHT] = min(low, start), max(high, stop)
+    tiles = {place: hashes(place[0], low, high) for place, (low, high) in wanted.items()}
+
+    def node(height: int, index: int) -> bytes:
+        level, start, stop = _stored(height, index)
+        place = level, start >> TILE_HEIGHT
+        low = wanted[place][0]
+        return _perfect_root(list(tiles[place][start - low : stop - low]))
+
+    return [Span(*run, [node(*subtree) for subtree in subtrees(*run)]).root() for run in runs]
+
+
+def _stored(height: int, index: int) -> tuple[int, int, int]:
+    """The stored hashes under a perfect subtree: tile level, start, stop. They stand in one tile."""
+    level, rest = divmod(height, TILE_HEIGHT)
+    return level, index << rest, (index + 1) << rest
+
+
+# --- consistency ---
+
+
+def consistency_size(old: int, size: int) -> int:
+    """How many hashes the consistency proof from `old` leaves to `size` has, where 0 < old <= size."""
+    if old == size:
+        return 0
+    height = (old & -old).bit_length() - 1
+    inner = (old - 1 ^ size - 1).bit_length()
+    # From the largest subtree that ends the old tree upwards; itself too, unless it is the old tree.
+    return inner - height + (old - 1 >> inner).bit_count() + (old != 1 << height)
+
+
+def verify_consistency(old: int, size: int, proof: bytes, old_root: bytes, root: bytes) -> None:
+    """Raises ConsistencyError unless the tree of `old` leaves is a prefix of the tree of `size`.
+
+    `proof` is whole 32-byte hashes (RFC 9162 section 2.1.4.2). An empty old tree is refused: it is a
+    prefix of every tree, and no proof says anything of it.
+    """
+    for name, digest in (("old root", old_root), ("root", root)):
+        if len(digest) != HASH_SIZE_BYTES:
+            raise MalformedProofError(f"{name} has {len(digest)} bytes, want {HASH_SIZE_BYTES}")
+    _check_old(old, size)
+    want = consistency_size(old, size) * HASH_SIZE_BYTES
+    if len(proof) != want:
+        raise ConsistencyError(f"proof has {len(proof)} bytes, want {want}", expected=want, found=len(proof))
+    found_old, found = _roots_from_proof(old, size, proof, old_root)
+    if found_old != old_root:
+        raise ConsistencyError(
+            f"the proof leads to another root at size {old}", expected=old_root.hex(), found=found_old.hex()
+        )
+    if found != root:
+        raise ConsistencyError(
+            f"the proof leads to another root at size {size}", expected=root.hex(), found=found.hex()
+        )
+
+
+def _roots_from_proof(old: int, size: int, proof: bytes, old_root: bytes) -> tuple[bytes, bytes]:
+    """The roots at both sizes that a proof of the right length leads to."""
+    if old == size:
+        return old_root, old_root
+    height = (old & -old).bit_length() - 1
+    index, last = old - 1 >> height, size - 1 >> height
+    run = [proof[at : at + HASH_SIZE_BYTES] for at in range(0, len(proof), HASH_SIZE_BYTES)]
+    old_node = node = run.pop(0) if index else old_root
+    for sibling in run:
+        while not index & 1 and index == last:
+            # A right-border node without a sibling at this height rises as it is.
+            index >>= 1
+            last >>= 1
+        if index & 1:
+            old_node, node = node_hash(sibling, old_node), node_hash(sibling, node)
+        else:
+            node = node_hash(node, sibling)
+        index >>= 1
+        last >>= 1
+    return old_node, node
+
+
+def _check_old(old: int, size: int) -> None:
+    if not 0 < old <= size:
+        raise ConsistencyError(f"size {old} is not from 1 to {size}", old=old, size=size)
