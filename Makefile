@@ -9,6 +9,8 @@ SHELL := /bin/sh
 PYTHON ?=
 PYTHONS = python3 python3.14 python3.13 python3.12 python3.11 python
 PYTEST_ARGS ?=
+# The fuzzer: used by nothing else, so it is in no lock file.
+ATHERIS = atheris==3.0.0
 
 BIN = .venv/bin
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
@@ -17,7 +19,7 @@ CODE = src tests $(wildcard bench)
 # The resolver behind `make lock`; it stays out of .venv.
 UV_VERSION = 0.13.9
 
-.PHONY: help demo test lint types format faults bench lock clean
+.PHONY: help demo test lint types format faults fuzz bench lock clean
 
 help: ## what there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -42,6 +44,18 @@ format: .venv/.installed-dev ## let ruff format and fix what it can
 faults: .venv/.installed-dev ## the long fault campaign: power cuts, kills, failing calls, changed bytes (a quarter of an hour)
 	@ATTESTLOG_FAULT_SEEDS=20 ATTESTLOG_FAULT_ROUNDS=40 $(BIN)/python -m pytest tests/fault $(PYTEST_ARGS)
 
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS ?= entry canonical note checkpoint vkey signature config policy draft legacy query
+
+fuzz: .venv/.installed-dev ## atheris on every parser (FUZZ_SECONDS=60 each, FUZZ_TARGETS="entry note" to choose)
+	@test -e .venv-fuzz/.installed || { $(BIN)/python -m venv --clear .venv-fuzz \
+	  && .venv-fuzz/bin/python -m pip install --quiet --require-hashes -r requirements-dev.lock \
+	  && .venv-fuzz/bin/python -m pip install --quiet $(ATHERIS) && touch .venv-fuzz/.installed; }
+	@mkdir -p build/fuzz
+	@for target in $(FUZZ_TARGETS); do echo "== $$target"; \
+	  PYTHONPATH=src .venv-fuzz/bin/python -m tests.fuzz.run $$target $(FUZZ_SECONDS) build/fuzz 2>&1 \
+	    | grep -E "^(stat::number_of_exec|==.*ERROR|  *[A-Za-z]+Error|artifact_prefix|Done)" || exit 1; done
+
 bench: .venv/.installed-dev ## measure this machine
 	@$(BIN)/python -m bench
 
@@ -57,7 +71,7 @@ LOCK = pip compile --quiet --no-config --universal --python-version 3.11 --gener
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 clean: ## remove .venv and everything the tools leave behind
-	rm -rf .venv .venv-lock .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf .venv .venv-lock .venv-fuzz .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Set-up. Each stamp is written last, so what was interrupted is done again.

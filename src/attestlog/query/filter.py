@@ -90,6 +90,8 @@ def parse_filter(members: dict[str, Any]) -> Filter:
         reason, member = (match[1], match[2]) if match else (str(error), "")
     except RecursionError:
         reason, member = "nested too deep", ""
+    except UnicodeEncodeError:
+        reason, member = "a member's name holds a lone surrogate", ""
     reason = reason[:1].lower() + reason[1:]
     raise QueryError(f"filter: {member}: {reason}" if member else f"filter: {reason}", member=member)
 

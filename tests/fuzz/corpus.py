@@ -1,0 +1,36 @@
+"""Inputs to start from: every text in the test vectors, and those vectors that other people made."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+VECTORS = Path(__file__).resolve().parents[1] / "vectors"
+SIZE_MAX_BYTES = 20_000
+"""Longer inputs make every step slow and find nothing that shorter ones do not."""
+
+
+def seeds() -> list[bytes]:
+    """Sorted, none twice."""
+    found: set[bytes] = set()
+    for path in sorted(VECTORS.glob("*.json")):
+        found.update(_texts(json.loads(path.read_text(encoding="utf-8"))))
+    elsewhere = os.environ.get("ATTESTLOG_VECTORS")
+    for path in sorted(Path(elsewhere).rglob("*")) if elsewhere else []:
+        if path.is_file() and path.stat().st_size <= SIZE_MAX_BYTES:
+            found.add(path.read_bytes())
+    return sorted(data for data in found if len(data) <= SIZE_MAX_BYTES)
+
+
+def _texts(value: Any) -> Iterator[bytes]:
+    todo = [value]
+    while todo:
+        item = todo.pop()
+        if isinstance(item, str):
+            yield item.encode("utf-8", "surrogatepass")
+        elif isinstance(item, dict):
+            yield json.dumps(item).encode()
+            todo += item.values()
+        elif isinstance(item, list):
+            todo += item

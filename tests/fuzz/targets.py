@@ -1,0 +1,160 @@
+"""What each parser promises of any bytes: a value that is spelled back as it was, or an error of ours.
+
+One function a parser. It returns for every input; what it raises is a defect.
+"""
+
+import json
+from collections.abc import Callable
+from typing import Any, Final
+
+import rfc8785
+
+from attestlog.core import canonical
+from attestlog.core.checkpoint import format_checkpoint, parse_checkpoint
+from attestlog.core.entry import canonical_hashes, check_canonical, decode_line, entry_hash, parse_draft
+from attestlog.core.entry import payload_hash as payload_hash_of
+from attestlog.core.genesis import parse_genesis
+from attestlog.core.note import format_note, format_vkey, parse_note, parse_vkey
+from attestlog.core.policy import format_policy, parse_policy
+from attestlog.core.signature import format_batch, format_plain, parse_signature
+from attestlog.errors import AttestlogError
+from attestlog.legacy.judge import LineError, legacy_hash, parse_line
+from attestlog.query.filter import parse_condition, parse_filter, parse_moment
+from attestlog.query.glob import Glob
+from attestlog.storage.layout import format_config, parse_config
+
+
+def entry_line(data: bytes) -> None:
+    """A line that is taken for canonical is what two other encoders make of it."""
+    try:
+        entry = decode_line(data)
+        check_canonical(entry, data)
+    except AttestlogError:
+        return
+    value = json.loads(data)
+    assert canonical.encode_reference(value) == data
+    assert rfc8785.dumps(value) == data
+    whole, payload = canonical_hashes(entry, data)
+    assert whole == entry_hash(entry)
+    assert payload == (None if entry.action_payload is None else payload_hash_of(entry))
+    try:
+        parse_genesis(entry)
+    except AttestlogError:
+        return
+
+
+def canonical_form(data: bytes) -> None:
+    """What is decoded is encoded as the reference does, and decoded again to the same bytes."""
+    try:
+        spelled = canonical.encode(canonical.decode(data))
+    except AttestlogError:
+        return
+    assert spelled == rfc8785.dumps(json.loads(data))
+    assert canonical.encode(canonical.decode(spelled)) == spelled
+
+
+def note(data: bytes) -> None:
+    try:
+        parsed = parse_note(data)
+    except AttestlogError:
+        return
+    assert format_note(parsed.text, parsed.signatures) == data
+    try:
+        checkpoint = parse_checkpoint(parsed.text)
+    except AttestlogError:
+        return
+    assert format_checkpoint(checkpoint) == parsed.text
+
+
+def checkpoint_text(data: bytes) -> None:
+    _round(data, lambda text: format_checkpoint(parse_checkpoint(text)))
+
+
+def vkey(data: bytes) -> None:
+    _round(data, lambda text: format_vkey(parse_vkey(text)))
+
+
+def signature(data: bytes) -> None:
+    def plain(text: str) -> str:
+        return format_plain(parse_signature(text, "Ed25519").signature)
+
+    def batch(text: str) -> str:
+        parsed = parse_signature(text, "Ed25519+BATCH")
+        return format_batch(parsed.signature, parsed.index, parsed.size, parsed.path)
+
+    _round(data, plain)
+    _round(data, batch)
+
+
+def config(data: bytes) -> None:
+    """log.toml may be written by hand: it has no one spelling, but what is read is written and read again."""
+    try:
+        parsed = parse_config(data.decode("utf-8", "surrogateescape"))
+    except AttestlogError:
+        return
+    assert parse_config(format_config(parsed)) == parsed
+
+
+def policy(data: bytes) -> None:
+    members = _json(data)
+    if not isinstance(members, dict):
+        return
+    try:
+        parsed = parse_policy(members)
+    except AttestlogError:
+        return
+    assert parse_policy(format_policy(parsed)) == parsed
+
+
+def draft(data: bytes) -> None:
+    members = _json(data)
+    if isinstance(members, dict):
+        _tolerate(lambda: parse_draft(members))
+
+
+def legacy_line(data: bytes) -> None:
+    """The hash is of what Python's own `json` prints, whatever the line is."""
+    try:
+        members, _ = parse_line(data)
+        legacy_hash(members)
+    except LineError:
+        return
+    assert members == json.loads(data) or members != members  # noqa: PLR0124  NaN is not itself
+
+
+def query(data: bytes) -> None:
+    text = data.decode("utf-8", "surrogateescape")
+    for parse in (parse_condition, lambda value: parse_moment(value, 1_700_000_000_000_000), Glob):
+        _tolerate(lambda parse=parse: parse(text))  # type: ignore[misc]
+    members = _json(data)
+    if isinstance(members, dict):
+        _tolerate(lambda: parse_filter(members))
+
+
+TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
+    "entry": entry_line, "canonical": canonical_form, "note": note, "checkpoint": checkpoint_text,
+    "vkey": vkey, "signature": signature, "config": config, "policy": policy, "draft": draft,
+    "legacy": legacy_line, "query": query,
+}  # fmt: skip
+
+
+def _round(data: bytes, there_and_back: Callable[[str], str]) -> None:
+    try:
+        text = data.decode("utf-8")
+        assert there_and_back(text) == text
+    except (UnicodeDecodeError, AttestlogError):
+        return
+
+
+def _tolerate(work: Callable[[], Any]) -> None:
+    try:
+        work()
+    except AttestlogError:
+        return
+
+
+def _json(data: bytes) -> Any:
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        return None
