@@ -52,9 +52,10 @@ fuzz: .venv/.installed-dev ## atheris on every parser (FUZZ_SECONDS=60 each, FUZ
 	  && .venv-fuzz/bin/python -m pip install --quiet --require-hashes -r requirements-dev.lock \
 	  && .venv-fuzz/bin/python -m pip install --quiet $(ATHERIS) && touch .venv-fuzz/.installed; }
 	@mkdir -p build/fuzz
-	@for target in $(FUZZ_TARGETS); do echo "== $$target"; \
-	  PYTHONPATH=src .venv-fuzz/bin/python -m tests.fuzz.run $$target $(FUZZ_SECONDS) build/fuzz 2>&1 \
-	    | grep -E "^(stat::number_of_exec|==.*ERROR|  *[A-Za-z]+Error|artifact_prefix|Done)" || exit 1; done
+	@for target in $(FUZZ_TARGETS); do log=build/fuzz/$$target.log; \
+	  PYTHONPATH=src .venv-fuzz/bin/python -m tests.fuzz.run $$target $(FUZZ_SECONDS) build/fuzz >$$log 2>&1 \
+	    || { tail -n 40 $$log; exit 1; }; \
+	  echo "$$target: $$(grep -o 'Done.*' $$log)"; done
 
 bench: .venv/.installed-dev ## measure this machine
 	@$(BIN)/python -m bench
