@@ -13,7 +13,7 @@ from msgspec import Meta, Struct
 
 from attestlog.core.checkpoint import check_origin
 from attestlog.core.entry import Entry, EntryDraft, EventType, Hex64
-from attestlog.core.note import VerifierKey, format_vkey, parse_vkey
+from attestlog.core.note import ED25519, VerifierKey, format_vkey, parse_vkey
 from attestlog.core.policy import Policy, format_policy, parse_policy
 from attestlog.core.signature import PublicKey, load_public_key
 from attestlog.errors import AttestlogError, MalformedConfigError, MalformedEntryError
@@ -126,8 +126,9 @@ def parse_genesis(entry: Entry) -> Genesis:
             )
     if len(keys) != len(payload.entry_keys):
         raise MalformedEntryError("genesis names a key twice", member="action_payload.entry_keys")
-    if not keys or not vkeys or any(vkey.name != payload.origin for vkey in vkeys):
+    if not keys or not vkeys or any((vkey.name, vkey.kind) != (payload.origin, ED25519) for vkey in vkeys):
         raise MalformedEntryError(
-            "genesis needs an entry key, and checkpoint keys named as the origin", member="action_payload"
+            "genesis needs an entry key, and Ed25519 checkpoint keys named as the origin",
+            member="action_payload",
         )
     return Genesis(payload.origin, keys, vkeys, policy, payload.settings, payload.software)

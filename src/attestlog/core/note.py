@@ -6,6 +6,8 @@
 
 One spelling only: what parses is formatted again and compared. It signs
 nothing itself and knows no file; a signer is a function from bytes to bytes.
+Only signatures over the text as it is (type 0x01) are verified here; what the
+timestamped ones of checkpoints cover, `cosignature` knows.
 """
 
 from __future__ import annotations
@@ -33,6 +35,13 @@ KEY_NAME_SIZE_MAX_BYTES: Final = 255
 
 ED25519: Final = 0x01
 """Signature type byte of an Ed25519 signature over the note text."""
+
+COSIGNATURE_ED25519: Final = 0x04
+COSIGNATURE_ML_DSA_44: Final = 0x06
+"""Signature type bytes of timestamped signatures over checkpoints."""
+
+PUBLIC_KEY_SIZE_BYTES: Final = {ED25519: 32, COSIGNATURE_ED25519: 32, COSIGNATURE_ML_DSA_44: 1312}
+"""By signature type: all types that a verifier key can have here."""
 
 _DASH: Final = "\u2014 "
 
@@ -66,6 +75,10 @@ class Note:
 
     text: str
     signatures: tuple[NoteSignature, ...]
+
+
+Verify = Callable[[str, NoteSignature, VerifierKey], object]
+"""Raises SignatureInvalidError unless the key made this line over the text."""
 
 
 def parse_note(data: bytes) -> Note:
@@ -109,21 +122,15 @@ def sign_note(text: str, key: VerifierKey, sign: Callable[[bytes], bytes]) -> No
     return signature
 
 
-def open_note(data: bytes, keys: Sequence[VerifierKey]) -> Note:
+def open_note(data: bytes, keys: Sequence[VerifierKey], verify: Verify | None = None) -> Note:
     """Parse and verify: at least one key of `keys` signed, and no line of a known key is bad.
 
-    Lines by unknown keys are ignored, as the format asks.
+    Lines by unknown keys are ignored, as the format asks. `verify` is for notes whose
+    keys may be of other types than 0x01.
     Raises MalformedNoteError, SignatureInvalidError or TrustError.
     """
     note = parse_note(data)
-    known = {(key.name, key.key_id): key for key in keys}
-    verified = 0
-    for line in note.signatures:
-        key = known.get((line.name, line.key_id))
-        if key is not None:
-            verify_note_signature(note.text, line, key)
-            verified += 1
-    if not verified:
+    if not verified_signatures(note, keys, verify):
         raise TrustError(
             "no known key signed the note",
             expected=[format_vkey(key) for key in keys],
@@ -132,26 +139,55 @@ def open_note(data: bytes, keys: Sequence[VerifierKey]) -> Note:
     return note
 
 
+def verified_signatures(
+    note: Note, keys: Sequence[VerifierKey], verify: Verify | None = None
+) -> list[tuple[VerifierKey, NoteSignature]]:
+    """The lines made by `keys`, each verified, with its key; lines by unknown keys are left out.
+
+    Raises SignatureInvalidError if a line of a known key is bad, MalformedNoteError if two keys
+    share a name and a key ID that stands in the note: nobody could say whose line that is.
+    """
+    known: dict[tuple[str, bytes], list[VerifierKey]] = {}
+    for key in dict.fromkeys(keys):
+        known.setdefault((key.name, key.key_id), []).append(key)
+    found = []
+    for line in note.signatures:
+        named = known.get((line.name, line.key_id), [])
+        if len(named) > 1:
+            raise MalformedNoteError(f"two known keys are called {line.name}+{line.key_id.hex()}")
+        for key in named:
+            (verify or verify_note_signature)(note.text, line, key)
+            found.append((key, line))
+    return found
+
+
 def verify_note_signature(text: str, line: NoteSignature, key: VerifierKey) -> None:
-    """Raises SignatureInvalidError unless `key` made this line over `text`."""
+    """Raises SignatureInvalidError unless `key`, of type 0x01, made this line over `text`."""
+    if key.kind != ED25519:
+        raise MalformedNoteError(f"a key of type {key.kind:02x} signs checkpoints, no other notes")
     try:
         Ed25519PublicKey.from_public_bytes(key.public_key).verify(line.signature, text.encode())
     except InvalidSignature:
-        raise SignatureInvalidError(
-            f"note signature by {line.name!r} does not verify", key_name=line.name, key_id=line.key_id.hex()
-        ) from None
+        raise bad_line(line) from None
+
+
+def bad_line(line: NoteSignature) -> SignatureInvalidError:
+    """What to raise for a line that does not verify under the key it names."""
+    return SignatureInvalidError(
+        f"note signature by {line.name!r} does not verify", key_name=line.name, key_id=line.key_id.hex()
+    )
 
 
 def parse_vkey(text: str) -> VerifierKey:
-    """`<name>+<8 hex digits>+<base64(type || key)>`; only Ed25519 (type 0x01) so far.
+    """`<name>+<8 hex digits>+<base64(type || key)>`, of type 0x01, 0x04 or 0x06.
 
     Raises MalformedNoteError.
     """
     name, _, rest = text.partition("+")
     _, _, encoded = rest.partition("+")
-    material = _decode_base64(encoded)
-    if not material or material[0] != ED25519 or len(material) != 33:
-        raise MalformedNoteError("verifier key is not an Ed25519 key (type 01, 32 bytes)")
+    material = decode_base64(encoded)
+    if not material or PUBLIC_KEY_SIZE_BYTES.get(material[0]) != len(material) - 1:
+        raise MalformedNoteError("verifier key is not of type 01 or 04 with 32 bytes, nor 06 with 1312")
     check_key_name(name)
     key = VerifierKey(name, material[0], material[1:])
     if format_vkey(key) != text:
@@ -189,13 +225,14 @@ def _parse_signature(line: str) -> NoteSignature:
     if not line.startswith(_DASH) or not space:
         raise MalformedNoteError("a signature line is not '\u2014 name base64'")
     _check_characters(name)
-    blob = _decode_base64(encoded)
+    blob = decode_base64(encoded)
     if len(blob) < 5:
         raise MalformedNoteError("a signature line has no signature after its key ID")
     return NoteSignature(name, blob[:4], blob[4:])
 
 
-def _decode_base64(text: str) -> bytes:
+def decode_base64(text: str) -> bytes:
+    """Standard, padded, in its one spelling; raises MalformedNoteError."""
     try:
         data = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
