@@ -64,7 +64,7 @@ lock: .venv/.created ## bring the lock files up to the newest versions that pypr
 	$(BIN)/python -m venv --clear .venv-lock
 	.venv-lock/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	.venv-lock/bin/uv $(LOCK) --upgrade --group build -o requirements.lock pyproject.toml
-	.venv-lock/bin/uv $(LOCK) --upgrade --group dev -c requirements.lock -o requirements-dev.lock pyproject.toml
+	.venv-lock/bin/uv $(LOCK) --upgrade --all-extras --group dev -c requirements.lock -o requirements-dev.lock pyproject.toml
 	rm -rf .venv-lock
 
 # No host names, no paths, every platform and every Python from 3.11 on.
