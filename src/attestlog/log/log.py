@@ -1,0 +1,262 @@
+"""The log: create, open, append, checkpoint, close.
+
+    with attestlog.create("audit", origin="example.com/agents") as log:
+        receipt = log.append(event_type="ACTION", action_type="deploy", actor_id="agent-7")
+
+An entry's life: draft → validate → govern → plan → sign → commit → receipt.
+The first two happen in the caller's thread, the rest in a turn of the
+committer. Reading and verifying need no `Log`; see `attestlog.verify` and
+`attestlog.query`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self
+from weakref import WeakSet
+
+from attestlog import committer
+from attestlog.core.batch import Head, Prepared, prepare
+from attestlog.core.entry import Entry, EntryDraft, EventType, parse_draft
+from attestlog.core.genesis import Genesis, Settings
+from attestlog.core.policy import Policy
+from attestlog.core.signature import BATCH_ENTRIES_MAX, ECDSA_P256
+from attestlog.errors import ClosedError
+from attestlog.ids import new_entry_id
+from attestlog.log import opening
+from attestlog.log.environment import Clock, environment, system_clock
+from attestlog.log.receipt import Receipt
+from attestlog.log.turns import Turns
+from attestlog.signers import Passphrase, Signer
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+BATCH_SIZE_BYTES: Final = 8 << 20
+"""Bytes a batch gathers before it is closed to others: bounds the memory and the time of one commit."""
+
+
+class Log:
+    """A log open for writing. Threads and tasks may share it, a forked child may go on with it."""
+
+    def __init__(self, turns: Turns) -> None:
+        self._turns, self._store, self._genesis = turns, turns.store, turns.genesis
+        self._environment = environment()
+        self._committer: committer.Committer[Receipt] = committer.Committer(
+            turns.commit, BATCH_ENTRIES_MAX, BATCH_SIZE_BYTES
+        )
+        _open_logs.add(self)
+
+    # --- opening ---
+
+    @classmethod
+    def create(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        origin: str,
+        signer: str | Signer | None = None,
+        checkpoint_signer: str | Signer | None = None,
+        algorithm: str = ECDSA_P256,
+        policy: Policy | Mapping[str, Any] | None = None,
+        batch: bool = True,
+        erasable_payloads: bool = False,
+        passphrase: Passphrase | None = None,
+        any_filesystem: bool = False,
+        clock: Clock | None = None,
+        settings: Settings | None = None,
+    ) -> Self:
+        """Make a new log, with its genesis entry and first checkpoint, and open it.
+
+        `signer` and `checkpoint_signer` are signer URIs or signers; without one a key file is made
+        where keys are kept (see `attestlog.signers.file.keys_dir`), and so it is for a `file:` URI
+        naming no file yet. The checkpoint key must be Ed25519.
+        Raises ExistsError, MalformedConfigError, MalformedPolicyError, SignerError or StorageError;
+        the log is then not there at all.
+        """
+        return cls(
+            opening.create(
+                Path(path).absolute(), origin=origin, signer=signer, checkpoint_signer=checkpoint_signer,
+                algorithm=algorithm, policy=policy,
+                settings=settings or Settings(batch=batch, erasable_payloads=erasable_payloads),
+                passphrase=passphrase, any_filesystem=any_filesystem, clock=clock or system_clock,
+            )
+        )  # fmt: skip
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        signer: str | Signer | None = None,
+        checkpoint_signer: str | Signer | None = None,
+        passphrase: Passphrase | None = None,
+        any_filesystem: bool = False,
+        clock: Clock | None = None,
+    ) -> Self:
+        """Open a log for writing, healing what a crash left (`recovered` says what). Never creates.
+
+        Without signers, those named in log.toml are opened.
+        Raises NotFoundError or another StorageError, MalformedConfigError, SignerError.
+        """
+        return cls(
+            opening.open_turns(
+                Path(path).absolute(), signer=signer, checkpoint_signer=checkpoint_signer,
+                passphrase=passphrase, any_filesystem=any_filesystem, clock=clock or system_clock,
+            )
+        )  # fmt: skip
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Log({str(self.path)!r}, origin={self.origin!r})"
+
+    @property
+    def path(self) -> Path:
+        """The log's directory."""
+        return self._store.root
+
+    @property
+    def origin(self) -> str:
+        """The log's name in checkpoints."""
+        return self._genesis.origin
+
+    @property
+    def genesis(self) -> Genesis:
+        """Keys, policy and settings from entry 0."""
+        return self._genesis
+
+    @property
+    def recovered(self) -> list[str]:
+        """What opening or committing had to set aside after a crash, in words."""
+        return list(self._store.recovered)
+
+    # --- writing ---
+
+    def append(self, draft: EntryDraft | Mapping[str, Any] | None = None, /, **members: Any) -> Receipt:
+        """Append one entry; when this returns it is durable. Give a draft, or its members.
+
+        Raises MalformedEntryError, DerivedMemberError, TooLargeError, ClockError, SignerError,
+        StorageError, ClosedError: nothing was written. UncertainCommitError: nobody can know.
+        """
+        return self._committer.append((self._prepare(_one_draft(draft, members)),))[0]
+
+    def append_many(self, drafts: Iterable[EntryDraft | Mapping[str, Any]]) -> list[Receipt]:
+        """Append these in order; all are validated before the first is written.
+
+        Committed in batches of up to 1,024 that do not cross a segment: each batch is there whole or
+        not at all. If a later batch fails, the earlier ones stay (the error says so).
+        """
+        prepared = [self._prepare(draft) for draft in drafts]
+        return self._committer.append(prepared) if prepared else []
+
+    def submit(
+        self, draft: EntryDraft | Mapping[str, Any] | None = None, /, **members: Any
+    ) -> Future[Receipt]:
+        """Append without waiting: the future's result is the receipt. Bad drafts raise here, at once."""
+        return self._committer.submit(self._prepare(_one_draft(draft, members)))
+
+    async def append_async(
+        self, draft: EntryDraft | Mapping[str, Any] | None = None, /, **members: Any
+    ) -> Receipt:
+        """`append` for asyncio: the task waits, the event loop does not."""
+        return await self._committer.append_async(self._prepare(_one_draft(draft, members)))
+
+    def action(self, action_type: str, *, actor_id: str, **members: Any) -> Receipt:
+        """Append an ACTION: something was executed."""
+        return self._event(EventType.ACTION, action_type, actor_id, members)
+
+    def decision(self, action_type: str, *, actor_id: str, **members: Any) -> Receipt:
+        """Append a DECISION: something was decided, or left undone."""
+        return self._event(EventType.DECISION, action_type, actor_id, members)
+
+    def violation(self, action_type: str, *, actor_id: str, **members: Any) -> Receipt:
+        """Append a VIOLATION: an invariant was broken, or an attempt blocked."""
+        return self._event(EventType.VIOLATION, action_type, actor_id, members)
+
+    def change(self, action_type: str, *, actor_id: str, **members: Any) -> Receipt:
+        """Append a CHANGE: rules, keys or configuration were modified."""
+        return self._event(EventType.CHANGE, action_type, actor_id, members)
+
+    def boot(self, action_type: str, *, actor_id: str, **members: Any) -> Receipt:
+        """Append a BOOT: a system started."""
+        return self._event(EventType.BOOT, action_type, actor_id, members)
+
+    def shutdown(self, action_type: str, *, actor_id: str, **members: Any) -> Receipt:
+        """Append a SHUTDOWN: a system stopped in order."""
+        return self._event(EventType.SHUTDOWN, action_type, actor_id, members)
+
+    def checkpoint(self) -> bytes:
+        """Sign and store the current head as a C2SP checkpoint; returns the note.
+
+        Raises ConsistencyError, and signs nothing, if the head is not consistent with the last checkpoint.
+        """
+        note: bytes = self._committer.run(self._turns.checkpoint)
+        return note
+
+    def head(self) -> Head:
+        """Size, last hash and right edge, with everything other processes made durable taken in."""
+        head: Head = self._committer.run(self._turns.head)
+        return head
+
+    def query(self, **members: Any) -> Iterator[Entry]:
+        """The entries a filter asks for: `log.query(event_type="VIOLATION", since="7d")`.
+
+        Members and errors as for `attestlog.query.query_log`, which needs no open log.
+        """
+        from attestlog.query import query_log
+
+        return query_log(self.path, **members)
+
+    def close(self) -> None:
+        """Commit what is waiting, sign a checkpoint over all of it, let go. May be called twice."""
+        with contextlib.suppress(ClosedError):
+            self._committer.close(self._turns.close)
+
+    # --- within ---
+
+    def _event(
+        self, event_type: EventType, action_type: str, actor_id: str, members: dict[str, Any]
+    ) -> Receipt:
+        return self.append(event_type=event_type, action_type=action_type, actor_id=actor_id, **members)
+
+    def _prepare(self, draft: EntryDraft | Mapping[str, Any]) -> Prepared:
+        # A draft made by hand has been checked by nobody.
+        draft = parse_draft(draft if isinstance(draft, EntryDraft) else dict(draft))
+        salt = os.urandom(16).hex() if self._genesis.settings.erasable_payloads else None
+        return prepare(
+            draft, self._genesis.policy, entry_id=new_entry_id(), environment=self._environment, salt=salt
+        )
+
+    def _follow_fork(self) -> None:
+        """In a forked child: a queue of its own, and descriptors that do not share its parent's lock."""
+        self._committer = self._committer.renewed()
+        self._store.let_go()
+
+
+def _one_draft(
+    draft: EntryDraft | Mapping[str, Any] | None, members: dict[str, Any]
+) -> EntryDraft | Mapping[str, Any]:
+    if draft is None:
+        return members
+    if members:
+        raise TypeError("append takes a draft or members, not both")
+    return draft
+
+
+_open_logs: Final[WeakSet[Log]] = WeakSet()
+
+
+def _follow_fork() -> None:
+    for log in list(_open_logs):
+        log._follow_fork()
+
+
+os.register_at_fork(after_in_child=_follow_fork)

@@ -1,0 +1,89 @@
+"""Making a log, and opening one for writing: what `Log.create` and `Log.open` do before there is a `Log`.
+
+`create` writes and `open_turns` never does; both give the `Turns` that a `Log` is made of.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from attestlog.core.batch import Head, plan_batch, prepare
+from attestlog.core.checkpoint import Checkpoint, check_origin
+from attestlog.core.genesis import Genesis, Settings, Software, check_settings, draft_genesis
+from attestlog.core.policy import Policy, format_policy, parse_policy
+from attestlog.core.signature import ED25519
+from attestlog.ids import new_entry_id
+from attestlog.log.environment import Clock, environment
+from attestlog.log.signing import sign_note, sign_plan, signer_vkey
+from attestlog.log.turns import Turns
+from attestlog.signers import Passphrase, Signer
+from attestlog.signers.making import given_or_made, given_or_opened
+from attestlog.storage.creation import check_free, create_directory
+from attestlog.storage.disk import check_filesystem
+from attestlog.storage.files import FileStore
+from attestlog.storage.layout import LogConfig, Signers
+from attestlog.version import VERSION
+
+
+def create(
+    root: Path,
+    *,
+    origin: str,
+    signer: str | Signer | None,
+    checkpoint_signer: str | Signer | None,
+    algorithm: str,
+    policy: Policy | Mapping[str, Any] | None,
+    settings: Settings,
+    passphrase: Passphrase | None,
+    any_filesystem: bool,
+    clock: Clock,
+) -> Turns:
+    """See `Log.create`."""
+    check_origin(origin)
+    check_free(root)
+    if not any_filesystem:
+        check_filesystem(root)
+    # Objects made by hand have been checked by nobody.
+    policy = parse_policy(format_policy(policy) if isinstance(policy, Policy) else dict(policy or {}))
+    check_settings(settings)
+    with contextlib.ExitStack() as undo:
+        made = given_or_made(signer, origin=origin, role="entry", algorithm=algorithm)
+        entry_signer = given_or_opened(made, passphrase, undo)
+        made = given_or_made(checkpoint_signer, origin=origin, role="checkpoint", algorithm=ED25519)
+        check_signer = given_or_opened(made, passphrase, undo)
+        vkey = signer_vkey(origin, check_signer)
+        key = entry_signer.public_key
+        genesis = Genesis(origin, {key.key_id: key}, [vkey], policy, settings, Software("attestlog", VERSION))
+        first = prepare(draft_genesis(genesis), policy, entry_id=new_entry_id(), environment=environment())
+        plan = plan_batch(Head(), [first], clock(), algorithm=key.algorithm, key_id=key.key_id, batched=False)
+        (line,) = plan.seal(sign_plan(entry_signer, key, plan))
+        note = sign_note(check_signer, vkey, Checkpoint(origin, 1, plan.head.edge.root()))
+        signers = Signers(entry=entry_signer.uri, checkpoint=check_signer.uri)
+        config = LogConfig(origin=origin, settings=settings, signers=signers)
+        create_directory(root, config, line, plan.leaves[0], note)
+        turns = Turns(FileStore(root, any_filesystem=any_filesystem), entry_signer, check_signer, clock)
+        undo.pop_all()
+        return turns
+
+
+def open_turns(
+    root: Path,
+    *,
+    signer: str | Signer | None,
+    checkpoint_signer: str | Signer | None,
+    passphrase: Passphrase | None,
+    any_filesystem: bool,
+    clock: Clock,
+) -> Turns:
+    """See `Log.open`."""
+    store = FileStore(root, any_filesystem=any_filesystem)
+    with contextlib.ExitStack() as undo:
+        undo.callback(store.close)
+        entry_signer = given_or_opened(signer or store.signers.entry, passphrase, undo)
+        check_signer = given_or_opened(checkpoint_signer or store.signers.checkpoint, passphrase, undo)
+        turns = Turns(store, entry_signer, check_signer, clock)
+        undo.pop_all()
+        return turns
