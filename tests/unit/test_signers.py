@@ -15,8 +15,14 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from attestlog.core.signature import ECDSA_P256, ED25519
-from attestlog.errors import ExistsError, KeyFileError, MalformedConfigError, SignerError
-from attestlog.signers import open_signer
+from attestlog.errors import (
+    ExistsError,
+    KeyFileError,
+    MalformedConfigError,
+    MissingExtraError,
+    SignerError,
+)
+from attestlog.signers import open_signer, register_scheme
 from attestlog.signers.asking import ask
 from attestlog.signers.file import make_key, save_key
 from attestlog.testing import FaultSigner, MemorySigner
@@ -108,13 +114,40 @@ def test_no_descriptor_is_left_open_by_what_is_no_key(tmp_path: Path) -> None:
     assert descriptors() == before
 
 
-@pytest.mark.parametrize("uri", ["pkcs11:token=t;object=o?pin-value=1234", "vaults://user:1234@host/key"])
+@pytest.mark.parametrize("uri", ["pkcs12:token=t;object=o?pin-value=1234", "vaults://user:1234@host/key"])
 def test_an_unknown_scheme_does_not_repeat_what_may_hold_a_secret(uri: str) -> None:
     with pytest.raises(MalformedConfigError) as caught:
         open_signer(uri)
     assert "1234" not in str(caught.value)
     assert "1234" not in repr(caught.value.evidence())
     assert "file" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "scheme, driver, extra",
+    [("pkcs11", "pkcs11", "hsm"), ("awskms", "boto3", "aws")],
+)
+def test_a_driver_that_is_not_installed_is_named_with_its_extra(
+    scheme: str, driver: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without(name: str) -> None:
+        raise ModuleNotFoundError(f"No module named {driver!r}", name=driver)
+
+    monkeypatch.setattr("attestlog.signers.opening.import_module", without)
+    with pytest.raises(MissingExtraError, match=f"the extra '{extra}'.*no module {driver}") as caught:
+        open_signer(f"{scheme}:secret")
+    assert caught.value.extra == extra
+    assert "secret" not in str(caught.value)
+
+
+def test_an_application_may_register_a_scheme_and_replace_a_known_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("attestlog.signers.opening._registered", {})
+    made = MemorySigner()
+    for scheme in ("mine", "awskms"):
+        register_scheme(scheme, lambda uri, passphrase: made)
+        assert open_signer(f"{scheme}:x") is made
 
 
 @pytest.mark.parametrize("uri", ["file:a\x00b", "file:~no-such-user-here/key.pem", "file:///\x00"])

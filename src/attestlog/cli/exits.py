@@ -118,6 +118,11 @@ def _corrupt(error: errors.AttestlogError) -> str:
     )
 
 
+def _missing_extra(error: errors.AttestlogError) -> str:
+    extra = str(error.evidence().get("extra"))
+    return f"pip install 'attestlog[{extra}]'" if extra.isalnum() else f"pip install '{extra}'"
+
+
 _HINTS: Final[dict[type[errors.AttestlogError], str | Callable[[errors.AttestlogError], str | None]]] = {
     errors.KeyFileError: _key_file,
     errors.SignerError: "nothing was written; --signer names another key than log.toml does",
@@ -135,4 +140,5 @@ _HINTS: Final[dict[type[errors.AttestlogError], str | Callable[[errors.Attestlog
     errors.UncertainCommitError: "look with attestlog tail LOG before appending the same again",
     errors.ClockError: "set the clock right (attestlog doctor shows it); nothing was written",
     errors.QueryError: "attestlog query --help describes the filters",
+    errors.MissingExtraError: _missing_extra,
 }

@@ -1,30 +1,63 @@
-"""Which signer a URI names. Schemes: `file:` so far; an application registers its own."""
+"""Which signer a URI names. Each scheme's module is imported when it is first asked for: no driver before.
+
+An application registers a scheme of its own with `register_scheme`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from importlib import import_module
+from typing import Final, cast
 
-from attestlog.errors import MalformedConfigError
+from attestlog.errors import MalformedConfigError, MissingExtraError
 from attestlog.signers.contract import Passphrase, Signer
-from attestlog.signers.file import open_file_signer
 
 Opener = Callable[[str, Passphrase | None], Signer]
-_schemes: Final[dict[str, Opener]] = {"file": open_file_signer}
+
+_BUILT_IN: Final = {
+    "file": ("attestlog.signers.file", "open_file_signer", None),
+    "pkcs11": ("attestlog.signers.pkcs11", "open_pkcs11_signer", "hsm"),
+    "awskms": ("attestlog.signers.aws", "open_aws_signer", "aws"),
+    "gcpkms": ("attestlog.signers.gcp", "open_gcp_signer", "gcp"),
+    "azurekms": ("attestlog.signers.azure", "open_azure_signer", "azure"),
+    "openbao": ("attestlog.signers.openbao", "open_openbao_signer", None),
+}
+"""Scheme: the module, the opener in it, and the extra that installs what the module imports."""
+
+_registered: Final[dict[str, Opener]] = {}
 
 
 def register_scheme(scheme: str, opener: Opener) -> None:
-    """Make `open_signer("<scheme>:…")` call `opener(uri, passphrase)`."""
-    _schemes[scheme] = opener
+    """Make `open_signer("<scheme>:…")` call `opener(uri, passphrase)`, also where the scheme is known."""
+    _registered[scheme] = opener
 
 
 def open_signer(uri: str, *, passphrase: Passphrase | None = None) -> Signer:
-    """The signer a URI names. Raises MalformedConfigError for an unknown scheme, SignerError otherwise."""
+    """The signer a URI names.
+
+    Raises MalformedConfigError for an unknown scheme or a URI that is none, MissingExtraError where the
+    driver is not installed, SignerError otherwise.
+    """
     scheme, colon, _ = uri.partition(":")
-    if scheme not in _schemes or not colon:
-        known = ", ".join(sorted(_schemes))
+    if not colon or (scheme not in _registered and scheme not in _BUILT_IN):
+        known = ", ".join(sorted({*_registered, *_BUILT_IN}))
         # What stands behind the scheme may be a secret: it is for those who know the scheme.
         raise MalformedConfigError(
             f"signer '{scheme}{colon and ':…'}' has no known scheme, want one of {known}", member="signer"
         )
-    return _schemes[scheme](uri, passphrase)
+    return (_registered.get(scheme) or _built_in(scheme))(uri, passphrase)
+
+
+def _built_in(scheme: str) -> Opener:
+    name, opener, extra = _BUILT_IN[scheme]
+    try:
+        module = import_module(name)
+    except ModuleNotFoundError as error:
+        if extra is None or (error.name or "").startswith(f"{__package__}."):
+            raise
+        raise MissingExtraError(
+            f"signers of scheme {scheme} need the extra {extra!r}, which is not installed: "
+            f"there is no module {error.name}",
+            extra=extra,
+        ) from None
+    return cast("Opener", getattr(module, opener))
