@@ -45,7 +45,7 @@ faults: .venv/.installed-dev ## the long fault campaign: power cuts, kills, fail
 	@ATTESTLOG_FAULT_SEEDS=20 ATTESTLOG_FAULT_ROUNDS=40 $(BIN)/python -m pytest tests/fault $(PYTEST_ARGS)
 
 FUZZ_SECONDS ?= 60
-FUZZ_TARGETS ?= entry canonical note checkpoint vkey signature config policy draft legacy query
+FUZZ_TARGETS ?= entry canonical note checkpoint vkey signature config policy draft legacy query tiles
 
 fuzz: .venv/.installed-dev ## atheris on every parser (FUZZ_SECONDS=60 each, FUZZ_TARGETS="entry note" to choose)
 	@test -e .venv-fuzz/.installed || { $(BIN)/python -m venv --clear .venv-fuzz \

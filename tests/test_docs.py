@@ -33,7 +33,9 @@ def pieces(prose: str) -> Iterator[str]:
 def test_there_is_one_document_a_format() -> None:
     assert (
         sorted(
-            "canonical checkpoint entry genesis hashes legacy merkle note policy signature storage".split()
+            (
+                "canonical checkpoint entry genesis hashes legacy merkle note policy signature storage tiles"
+            ).split()
         )
         == PAGES
     )

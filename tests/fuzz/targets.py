@@ -17,6 +17,7 @@ from attestlog.core.genesis import parse_genesis
 from attestlog.core.note import format_note, format_vkey, parse_note, parse_vkey
 from attestlog.core.policy import format_policy, parse_policy
 from attestlog.core.signature import format_batch, format_plain, parse_signature
+from attestlog.core.tiles import decode_bundle, encode_bundle, format_path, parse_path
 from attestlog.errors import AttestlogError
 from attestlog.legacy.judge import LineError, legacy_hash, parse_line
 from attestlog.query.filter import parse_condition, parse_filter, parse_moment
@@ -72,6 +73,15 @@ def checkpoint_text(data: bytes) -> None:
 
 def vkey(data: bytes) -> None:
     _round(data, lambda text: format_vkey(parse_vkey(text)))
+
+
+def tiles(data: bytes) -> None:
+    """Paths, and bundles of whatever width their length calls for."""
+    _round(data, lambda text: format_path(parse_path(text)))
+    try:
+        assert encode_bundle(decode_bundle(data, len(data) // 34)) == data
+    except AttestlogError:
+        return
 
 
 def signature(data: bytes) -> None:
@@ -134,7 +144,7 @@ def query(data: bytes) -> None:
 TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     "entry": entry_line, "canonical": canonical_form, "note": note, "checkpoint": checkpoint_text,
     "vkey": vkey, "signature": signature, "config": config, "policy": policy, "draft": draft,
-    "legacy": legacy_line, "query": query,
+    "legacy": legacy_line, "query": query, "tiles": tiles,
 }  # fmt: skip
 
 

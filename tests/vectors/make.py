@@ -12,13 +12,14 @@ from pathlib import Path
 from tests.vectors.cases import Case
 from tests.vectors.of_entries import canonical, entry, hashes, merkle, signature
 from tests.vectors.of_logs import checkpoint, genesis, log, note, policy
+from tests.vectors.of_tiles import tiles
 
 FOLDER = Path(__file__).parent
 PROVENANCE = (
     "Made by tests/vectors/make.py of attestlog with test-only keys from fixed bytes. A case with an `error` "
     "must be refused; the code says what kind of fault it is."
 )
-MAKERS = (canonical, entry, hashes, signature, merkle, note, checkpoint, genesis, policy, log)
+MAKERS = (canonical, entry, hashes, signature, merkle, note, checkpoint, genesis, policy, log, tiles)
 
 
 def format_vectors(name: str, cases: list[Case]) -> str:

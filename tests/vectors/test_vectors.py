@@ -1,5 +1,6 @@
 """Our code judges our own vectors rightly, and the files are what `python -m tests.vectors.make` writes."""
 
+import dataclasses
 import json
 from collections.abc import Callable
 from hashlib import sha256
@@ -12,7 +13,7 @@ from tests.unit.shapes import ENVIRONMENT, entry_id, read
 from tests.vectors.make import FOLDER, MAKERS, format_vectors
 
 from attestlog.audit.verify import verify_log
-from attestlog.core import canonical, merkle
+from attestlog.core import canonical, merkle, tiles
 from attestlog.core import entry as entries
 from attestlog.core.batch import prepare
 from attestlog.core.checkpoint import open_checkpoint
@@ -110,6 +111,24 @@ def judge_genesis(case: Case) -> Case:
     stored |= {"action_type": "log_genesis", "action_payload": case["payload"]}
     found = parse_genesis(decode_line(json.dumps(stored).encode()))
     return {"origin": found.origin, "key_ids": list(found.entry_keys)}
+
+
+def judge_tiles(case: Case) -> Case:
+    if "path" in case:
+        place = tiles.parse_path(case["path"])
+        assert tiles.format_path(place) == case["path"]
+        return dataclasses.asdict(place)
+    files = {path: bytes.fromhex(content) for path, content in case["files"].items()}
+    trusted = tiles.TrustedTiles(
+        case["size"], bytes.fromhex(case["root"]), lambda tile: files[tiles.format_path(tile)]
+    )
+    for tile in tiles.plan_tiles(0, case["size"]):
+        leaves = trusted.tile(tile.level, tile.index)
+        if tile.level == 0:
+            bundle = tiles.Bundle(tile.index, tile.width)
+            entry_hashes = tiles.decode_bundle(files[tiles.format_path(bundle)], bundle.width)
+            tiles.verify_bundle(entry_hashes, leaves, tile.index * 256)
+    return {}
 
 
 def judge_policy(case: Case) -> Case:
