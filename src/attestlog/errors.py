@@ -44,6 +44,10 @@ dotted; whatever else an error knows hangs on it as attributes, listed by
     │   ├── TooLargeError (ValueError)
     │   └── ClockError                 the clock is behind the log
     ├── QueryError (ValueError)        a filter that cannot be asked
+    ├── RequestError                   a server refuses a request
+    │   ├── UnauthenticatedError       no token, or none of this server's
+    │   ├── ForbiddenError             a token, and not good for this
+    │   └── RequestTimeoutError        what was to be sent came too slowly
     └── MissingExtraError              an optional dependency is not installed
 """
 
@@ -313,6 +317,30 @@ class QueryError(AttestlogError, ValueError):
     """A filter that cannot be asked."""
 
     code = "query"
+
+
+class RequestError(AttestlogError):
+    """A server refuses a request for what it is, not for what it asks."""
+
+    code = "request"
+
+
+class UnauthenticatedError(RequestError):
+    """The request carries no bearer token, or none that this server knows."""
+
+    code = "request.unauthenticated"
+
+
+class ForbiddenError(RequestError):
+    """The request's token is not good for this. `need` or `origin`."""
+
+    code = "request.forbidden"
+
+
+class RequestTimeoutError(RequestError):
+    """The request did not arrive in the time that it may take."""
+
+    code = "request.timeout"
 
 
 class MissingExtraError(AttestlogError):

@@ -50,6 +50,7 @@ BY_ERROR: Final[dict[type[errors.AttestlogError], int]] = {
     errors.LogError: UNKNOWN,
     errors.TooLargeError: USAGE,
     errors.QueryError: USAGE,
+    errors.RequestError: UNKNOWN,
     errors.MissingExtraError: UNKNOWN,
 }
 """By class; a class that is not here has its nearest ancestor's."""

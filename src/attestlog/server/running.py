@@ -1,0 +1,139 @@
+"""An app on a socket: TLS, limits on connections, and an end to those who are too slow.
+
+uvicorn closes a connection that is idle between requests; it waits for ever
+for the end of a request's head, and for a body that nobody reads any more.
+`_ImpatientProtocol` does not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from attestlog.errors import MalformedConfigError, MissingExtraError, StorageError
+
+try:
+    import h11
+    import uvicorn
+    from uvicorn.protocols.http.h11_impl import H11Protocol
+except ImportError:
+    raise MissingExtraError("a server needs the extra 'server'", extra="server") from None
+
+HEAD_TIME_MAX_S: Final = 10.0
+"""From a connection's first byte, or its opening, to the end of a request's head."""
+
+HEAD_SIZE_MAX_BYTES: Final = 16 << 10
+"""A request line, a token and a few headers are far below; keeps heads from filling memory."""
+
+CONNECTIONS_MAX: Final = 256
+"""Each may hold a body of some megabytes; more writers than this share a reverse proxy."""
+
+IDLE_MAX_S: Final = 30
+"""A connection kept between two requests: replicas are spoken to several times a second, or not at all."""
+
+STOPPING_MAX_S: Final = 10
+"""How long requests under way may take once the server is asked to stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Where a server listens, and the certificate it shows, if it is to speak TLS."""
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    certificate: Path | None = None
+    key: Path | None = None
+
+
+def parse_listen(text: str, *, certificate: Path | None = None, key: Path | None = None) -> Listen:
+    """HOST:PORT, [IPv6]:PORT or PORT (then on loopback). Raises MalformedConfigError."""
+    host, _, port = text.rpartition(":")
+    if not port.isascii() or not port.isdigit() or int(port) > 65_535:
+        raise MalformedConfigError(f"{text!r} is no HOST:PORT to listen on", member="listen")
+    if (certificate is None) != (key is None):
+        raise MalformedConfigError("TLS needs a certificate and its key", member="tls")
+    return Listen(host.strip("[]") or "127.0.0.1", int(port), certificate, key)
+
+
+def serve(app: Any, listen: Listen, *, started: Callable[[str], None] = lambda _url: None) -> None:
+    """Serve until SIGINT or SIGTERM. `started` is told the URL once connections are taken.
+
+    Raises StorageError where the address cannot be had, MalformedConfigError for a bad certificate.
+    """
+    listener = _bind(listen)
+    scheme = "https" if listen.certificate is not None else "http"
+    host, port = listener.getsockname()[:2]
+    url = f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+    server = _Server(_config(app, listen), lambda: started(url))
+    try:
+        server.run(sockets=[listener])
+    finally:
+        listener.close()
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._tell = started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._tell()
+
+
+class _ImpatientProtocol(H11Protocol):
+    _head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._head_timer = self.loop.call_later(HEAD_TIME_MAX_S, transport.close)
+
+    def data_received(self, data: bytes) -> None:
+        if self._head_timer is None and self.conn.their_state is h11.IDLE:
+            self._head_timer = self.loop.call_later(HEAD_TIME_MAX_S, self.transport.close)
+        super().data_received(data)
+        if self.conn.their_state is not h11.IDLE:
+            self._let_be()
+
+    def on_response_complete(self) -> None:
+        unread = self.conn.their_state is h11.SEND_BODY
+        super().on_response_complete()
+        if unread:
+            # Answered before the body was read, as when it is too large: nobody will read the rest.
+            self.transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._let_be()
+        super().connection_lost(exc)
+
+    def _let_be(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+
+def _bind(listen: Listen) -> socket.socket:
+    family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
+    try:
+        return socket.create_server((listen.host, listen.port), family=family, backlog=CONNECTIONS_MAX)
+    except OSError as error:
+        where = f"{listen.host}:{listen.port}"
+        raise StorageError(f"cannot listen on {where}: {error.strerror or error}", address=where) from None
+
+
+def _config(app: Any, listen: Listen) -> uvicorn.Config:
+    config = uvicorn.Config(
+        app, http=_ImpatientProtocol, ws="none", lifespan="off", log_config=None, access_log=False,
+        server_header=False, limit_concurrency=CONNECTIONS_MAX, timeout_keep_alive=IDLE_MAX_S,
+        timeout_graceful_shutdown=STOPPING_MAX_S, h11_max_incomplete_event_size=HEAD_SIZE_MAX_BYTES,
+        ssl_certfile=listen.certificate, ssl_keyfile=listen.key,
+    )  # fmt: skip
+    try:
+        config.load()
+    except OSError as error:
+        raise MalformedConfigError(f"certificate or key cannot be used: {error}", member="tls") from None
+    return config
