@@ -306,9 +306,7 @@ def authority(directory: Path) -> tuple[Path, Path, Path]:
     files = {
         "ca.pem": ca.public_bytes(pem),
         "server.pem": leaf.public_bytes(pem),
-        "server.key": key.private_bytes(
-            pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        ),
+        "server.key": key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
     }
     for name, data in files.items():
         (directory / name).write_bytes(data)
