@@ -14,6 +14,7 @@ from attestlog.core.checkpoint import format_checkpoint, parse_checkpoint
 from attestlog.core.entry import canonical_hashes, check_canonical, decode_line, entry_hash, parse_draft
 from attestlog.core.entry import payload_hash as payload_hash_of
 from attestlog.core.genesis import parse_genesis
+from attestlog.core.glob import Glob
 from attestlog.core.note import format_note, format_vkey, parse_note, parse_vkey
 from attestlog.core.policy import format_policy, parse_policy
 from attestlog.core.signature import format_batch, format_plain, parse_signature
@@ -21,7 +22,6 @@ from attestlog.core.tiles import decode_bundle, encode_bundle, format_path, pars
 from attestlog.errors import AttestlogError
 from attestlog.legacy.judge import LineError, legacy_hash, parse_line
 from attestlog.query.filter import parse_condition, parse_filter, parse_moment
-from attestlog.query.glob import Glob
 from attestlog.storage.layout import format_config, parse_config
 
 

@@ -13,10 +13,11 @@ from tests.unit.shapes import NOW_US, ed25519_key, entry_id, planned, prepared, 
 from attestlog.core import entry as entries
 from attestlog.core.batch import Head, prepare
 from attestlog.core.canonical import encode
+from attestlog.core.deriving import check_derived, derive
 from attestlog.core.entry import ENTRY_SIZE_MAX_BYTES, PILLARS, check_canonical, decode_line, parse_draft
 from attestlog.core.hashes import GENESIS_PREV_HASH
 from attestlog.core.merkle import Span
-from attestlog.core.policy import Policy, check_derived, derive, parse_policy
+from attestlog.core.policy import Policy, parse_policy
 from attestlog.core.signature import public_key, verify_entry_signature
 from attestlog.errors import MalformedEntryError, TooLargeError
 

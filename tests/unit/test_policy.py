@@ -8,18 +8,15 @@ import pytest
 from tests.unit.shapes import SNAPSHOT_HASH, line_of, read
 
 from attestlog.core.canonical import encode
-from attestlog.core.entry import PILLARS, EntryDraft, parse_draft
-from attestlog.core.policy import (
+from attestlog.core.deriving import (
     CHECKED_PROOFS,
-    WEIGHT_MAX,
-    Policy,
     check_derived,
     composite_score,
     derive,
-    format_policy,
-    parse_policy,
     unverifiable_proofs,
 )
+from attestlog.core.entry import PILLARS, EntryDraft, parse_draft
+from attestlog.core.policy import SECRET_FIELDS, WEIGHT_MAX, Policy, format_policy, parse_policy
 from attestlog.errors import DerivedMemberError, MalformedEntryError, MalformedPolicyError
 
 DEFAULT = Policy()
@@ -43,6 +40,16 @@ def test_the_default_policy() -> None:
         "weights": {"an_toan": 1, "duong_dai": 1, "tin_vao_so_lieu": 1, "han_che_rui_ro": 1},
         "safety_floor": 7,
         "floor_per_pillar": False,
+        "rules": {},
+        "approvers": {},
+        "actors": {},
+        "redaction": {
+            "enabled": True,
+            "fields": list(SECRET_FIELDS),
+            "patterns": ["access_key", "email", "private_key", "token"],
+            "custom_patterns": {},
+        },
+        "erasure": {"action_types": ["*"], "held": [], "legal_bases": [], "retain_days": 0},
     }
     assert PILLARS == ("an_toan", "duong_dai", "tin_vao_so_lieu", "han_che_rui_ro")
 

@@ -13,6 +13,7 @@ from tests.support.logs import LogMaker, action
 
 from attestlog.core import canonical
 from attestlog.core.entry import EventType, decode_line
+from attestlog.core.glob import Glob
 from attestlog.errors import QueryError
 from attestlog.query.filter import (
     PATTERN_LENGTH_MAX,
@@ -24,7 +25,6 @@ from attestlog.query.filter import (
     parse_filter,
     parse_moment,
 )
-from attestlog.query.glob import Glob
 from attestlog.query.index import decode_indexed
 from attestlog.query.words import contains, fold, fold_json, words
 

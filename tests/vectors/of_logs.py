@@ -23,10 +23,11 @@ from tests.vectors.cases import Case, case, flipped, replaced, seal
 
 from attestlog.core.batch import Head, prepare
 from attestlog.core.checkpoint import Checkpoint, format_checkpoint
+from attestlog.core.deriving import derive
 from attestlog.core.entry import PILLARS, parse_draft
 from attestlog.core.genesis import Genesis, Settings, Software, draft_genesis
 from attestlog.core.note import NoteSignature, VerifierKey, format_note, format_vkey
-from attestlog.core.policy import derive, format_policy, parse_policy
+from attestlog.core.policy import format_policy, parse_policy
 from attestlog.core.signature import public_key
 
 # --- note, checkpoint ---

@@ -17,12 +17,13 @@ from attestlog.core import canonical, merkle, tiles
 from attestlog.core import entry as entries
 from attestlog.core.batch import prepare
 from attestlog.core.checkpoint import open_checkpoint
+from attestlog.core.deriving import derive
 from attestlog.core.entry import check_canonical, decode_line, parse_draft
 from attestlog.core.genesis import Settings, parse_genesis
 from attestlog.core.hashes import GENESIS_PREV_HASH, leaf_hash
 from attestlog.core.merkle import Span
 from attestlog.core.note import open_note, parse_vkey
-from attestlog.core.policy import Policy, derive, parse_policy
+from attestlog.core.policy import Policy, parse_policy
 from attestlog.core.report import Verdict
 from attestlog.core.signature import load_public_key, verify_entry_signature
 from attestlog.errors import AttestlogError, ChainBrokenError, HashMismatchError

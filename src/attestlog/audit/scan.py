@@ -19,9 +19,9 @@ from attestlog.audit.findings import TEXT_LENGTH_MAX, finding
 from attestlog.audit.rules import Rules, read_rules
 from attestlog.audit.source import Chunk, Line, read_whole_batches
 from attestlog.core import entry as entries
+from attestlog.core.deriving import Derived, derive, unverifiable_proofs
 from attestlog.core.entry import Entry, EventType
 from attestlog.core.hashes import GENESIS_PREV_HASH, leaf_hash
-from attestlog.core.policy import Derived, derive, unverifiable_proofs
 from attestlog.core.report import Finding
 from attestlog.core.signature import BATCH_SUFFIX, verify_entry_signature
 from attestlog.errors import (

@@ -17,6 +17,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import UNSET, Raw
 
+from attestlog.core.deriving import check_derived, contradiction, derive
 from attestlog.core.entry import (
     ATTRIBUTION,
     DEFAULT_SEVERITY,
@@ -32,7 +33,7 @@ from attestlog.core.entry import (
 )
 from attestlog.core.hashes import GENESIS_PREV_HASH, batch_message, hex_hash, leaf_hash
 from attestlog.core.merkle import Grown, Span, inclusion_paths
-from attestlog.core.policy import Policy, check_derived, contradiction, derive
+from attestlog.core.policy import Policy
 from attestlog.core.signature import BATCH_ENTRIES_MAX, BATCH_SUFFIX, ECDSA_P256, format_batch, format_plain
 from attestlog.errors import ClockError, MalformedEntryError
 

@@ -11,7 +11,6 @@ signature); this module only knows shapes and limits.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -22,6 +21,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from attestlog.core import canonical
+from attestlog.core.converting import UNKNOWN, read_complaint
 from attestlog.core.hashes import hex_hash
 from attestlog.errors import MalformedEntryError, MalformedJSONError, TooLargeError
 
@@ -212,8 +212,6 @@ APPROVAL_MEMBERS: Final = ("signer", "signature", "timestamp")
 
 _decoder: Final = msgspec.json.Decoder(Entry)
 _encoder: Final = msgspec.json.Encoder(order="deterministic")
-_PLACE: Final = re.compile(r"(?s)(.*) - at (?:`key` in )?`(.*)`$")
-_UNKNOWN: Final = re.compile(r"(?s)Object (?:contains unknown|missing required) field `(.*?)`")
 
 
 def parse_draft(members: Mapping[str, Any] | EntryDraft) -> EntryDraft:
@@ -399,19 +397,9 @@ def json_schema(kind: type[Entry | EntryDraft]) -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
-def _malformed(what: str, reason: str) -> MalformedEntryError:
-    """msgspec's complaint in our words: the member first, then what was expected and got."""
-    place = _PLACE.match(reason)
-    path = place[2].removeprefix("$").removeprefix(".") if place else ""
-    reason = place[1] if place else reason
-    field = _UNKNOWN.match(reason)
-    if field:
-        path = f"{path}.{field[1]}" if path else field[1]
+def _malformed(what: str, complaint: str) -> MalformedEntryError:
+    path, reason = read_complaint(complaint)
+    if reason == UNKNOWN:
         assigned = path in ASSIGNED_MEMBERS and what == "draft"
-        reason = (
-            "is assigned by the log" if assigned
-            else "is missing" if "missing" in reason else "is not a member of an entry"
-        )  # fmt: skip
-    else:
-        reason = reason if reason.startswith("JSON") else reason[:1].lower() + reason[1:]
+        reason = "is assigned by the log" if assigned else f"{UNKNOWN} of an entry"
     return MalformedEntryError(f"{what}: {path}: {reason}" if path else f"{what}: {reason}", member=path)

@@ -25,8 +25,8 @@ from attestlog.core.entry import (
     UuidText,
     format_timestamp,
 )
+from attestlog.core.glob import Glob
 from attestlog.errors import MalformedJSONError, QueryError
-from attestlog.query.glob import Glob
 from attestlog.query.words import contains, fold, fold_json, words
 
 TEXT_WORDS_MAX: Final = 32
@@ -64,7 +64,7 @@ class Filter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     actor_type: ActorType | None = None
     actor_id: Name | None = None
     action_type: str | None = None
-    """A glob; see `attestlog.query.glob`."""
+    """A glob; see `attestlog.core.glob`."""
     execution_status: ExecutionStatus | None = None
     since: str | None = None
     """RFC 3339 (a date alone is its midnight, UTC), or how long ago: 45s, 30m, 2h, 7d, 1w. Included."""
