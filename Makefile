@@ -19,7 +19,7 @@ CODE = src tests $(wildcard bench)
 # The resolver behind `make lock`; it stays out of .venv.
 UV_VERSION = 0.13.9
 
-.PHONY: help demo test lint types format faults fuzz bench lock clean
+.PHONY: help demo test lint types format faults fuzz bench soak lock clean
 
 help: ## what there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -59,6 +59,11 @@ fuzz: .venv/.installed-dev ## atheris on every parser (FUZZ_SECONDS=60 each, FUZ
 
 bench: .venv/.installed-dev ## measure this machine
 	@$(BIN)/python -m bench
+
+SOAK_SECONDS ?= 3600
+
+soak: .venv/.installed-dev ## writers, readers, tail -f, queries and verify at once for an hour: nothing may grow
+	@$(BIN)/python -m bench.soak --seconds $(SOAK_SECONDS)
 
 lock: .venv/.created ## bring the lock files up to the newest versions that pyproject.toml allows
 	$(BIN)/python -m venv --clear .venv-lock
