@@ -12,12 +12,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
 from msgspec import UNSET, Raw
 
-from attestlog.core.deriving import check_derived, contradiction, derive
+from attestlog.core.deriving import Derived, check_derived, contradiction, derive
 from attestlog.core.entry import (
     ATTRIBUTION,
     DEFAULT_SEVERITY,
@@ -57,7 +58,24 @@ _SEALED_EXTRA_BYTES: Final = (
 )
 """What sealing can add to a prepared entry: two members, and 16 digits of sequence number."""
 
-_EMPTY_OBJECT, _EMPTY_ARRAY, _NULL = Raw(b"{}"), Raw(b"[]"), Raw(b"null")
+_stated: Final = attrgetter(*Derived._fields)
+_NOTHING_STATED: Final = (UNSET,) * len(Derived._fields)
+
+_object_members: Final = attrgetter(*OBJECT_MEMBERS)
+_EMPTY_MEMBERS: Final = {
+    **dict.fromkeys(("actor_context", "environment", "pillars_scores", "system_state_snapshot"), Raw(b"{}")),
+    **dict.fromkeys(
+        ("conflicts_detected", "dependencies", "provided_proofs", "received_approvals"), Raw(b"[]")
+    ),
+    **dict.fromkeys(("replicas", "required_proofs"), Raw(b"[]")),
+    **dict.fromkeys(("error_details", "result_data"), Raw(b"null")),
+}
+"""Canonical bytes of the nested members as most drafts leave them."""
+
+_NULLABLE_MEMBERS: Final = frozenset({"error_details", "result_data"})
+"""Empty, these are not what they are when left out."""
+
+_NULL: Final = Raw(b"null")
 _force = msgspec.structs.force_setattr
 
 
@@ -97,55 +115,59 @@ def prepare(
     Raises MalformedEntryError, DerivedMemberError or TooLargeError; all name the member.
     """
     derived = derive(policy, draft)
-    check_derived(derived, draft)
+    if _stated(draft) != _NOTHING_STATED:
+        check_derived(derived, draft)
     spelled = _spell(draft, environment, replicas, salt)
+    size_bytes = sum(map(len, spelled.values()))
     payload = spelled["action_payload"]
     action_hash = hex_hash(payload)
     if draft.action_hash not in (UNSET, action_hash):
         raise contradiction("action_hash", action_hash, draft.action_hash)
+    nested = {**_EMPTY_MEMBERS, **spelled}
+    # In the order of its fields: by their names it takes twice as long, a twentieth of an append.
     entry = _Entry(
-        action_hash=action_hash,
-        action_payload=UNSET,
-        action_type=draft.action_type,
-        actor_context=spelled.get("actor_context", _EMPTY_OBJECT),
-        actor_id=draft.actor_id,
-        actor_type=draft.actor_type,
-        attribution=ATTRIBUTION,
-        composite_score=_score(derived.composite_score),
-        conflicts_detected=spelled.get("conflicts_detected", _EMPTY_ARRAY),
-        dependencies=draft.dependencies,
-        entry_hash=UNSET,
-        entry_id=entry_id,
-        environment=spelled["environment"],
-        error_details=_object_or_null(draft.error_details, spelled.get("error_details")),
-        event_category=draft.event_category,
-        event_type=draft.event_type,
-        execution_status=draft.execution_status,
-        hsm_signature=UNSET,
-        k_state=derived.k_state,
-        pillars_scores=spelled.get("pillars_scores", _EMPTY_OBJECT),
-        prev_entry_hash=_HASH_PLACEHOLDER,
-        proofs_valid=derived.proofs_valid,
-        provided_proofs=spelled.get("provided_proofs", _EMPTY_ARRAY),
-        quorum_met=derived.quorum_met,
-        received_approvals=spelled.get("received_approvals", _EMPTY_ARRAY),
-        replicas=spelled.get("replicas", _EMPTY_ARRAY),
-        required_approvals=draft.required_approvals,
-        required_proofs=spelled.get("required_proofs", _EMPTY_ARRAY),
-        result_data=_object_or_null(draft.result_data, spelled.get("result_data")),
-        rollback_available=draft.rollback_available,
-        rollback_executed=draft.rollback_executed,
-        rollback_snapshot_hash=draft.rollback_snapshot_hash,
-        safety_floor_met=derived.safety_floor_met,
-        schema_version=SCHEMA_VERSION,
-        sequence_number=0,
-        severity=DEFAULT_SEVERITY[draft.event_category] if draft.severity is UNSET else draft.severity,
-        signature_algorithm=ECDSA_P256,
-        signing_key_id=_HASH_PLACEHOLDER,
-        system_state_snapshot=spelled.get("system_state_snapshot", _EMPTY_OBJECT),
-        timestamp="0000-00-00T00:00:00.000000Z",
+        action_hash,
+        UNSET,  # action_payload
+        draft.action_type,
+        nested["actor_context"],
+        draft.actor_id,
+        draft.actor_type,
+        ATTRIBUTION,
+        _score(derived.composite_score),
+        nested["conflicts_detected"],
+        nested["dependencies"],
+        UNSET,  # entry_hash
+        entry_id,
+        nested["environment"],
+        nested["error_details"],
+        draft.event_category,
+        draft.event_type,
+        draft.execution_status,
+        UNSET,  # hsm_signature
+        derived.k_state,
+        nested["pillars_scores"],
+        _HASH_PLACEHOLDER,  # prev_entry_hash
+        derived.proofs_valid,
+        nested["provided_proofs"],
+        derived.quorum_met,
+        nested["received_approvals"],
+        nested["replicas"],
+        draft.required_approvals,
+        nested["required_proofs"],
+        nested["result_data"],
+        draft.rollback_available,
+        draft.rollback_executed,
+        draft.rollback_snapshot_hash,
+        derived.safety_floor_met,
+        SCHEMA_VERSION,
+        0,  # sequence_number
+        DEFAULT_SEVERITY[draft.event_category] if draft.severity is UNSET else draft.severity,
+        ECDSA_P256,  # signature_algorithm
+        _HASH_PLACEHOLDER,  # signing_key_id
+        nested["system_state_snapshot"],
+        "0000-00-00T00:00:00.000000Z",
     )
-    if sum(map(len, spelled.values())) > _SURELY_SMALL_BYTES:
+    if size_bytes > _SURELY_SMALL_BYTES:
         check_sizes(len(payload), len(encode_entry(entry)) + _SEALED_EXTRA_BYTES)
     return Prepared(entry, payload)
 
@@ -175,10 +197,9 @@ def _spell(
             )
         payload = {**payload, "_salt": salt}
     nested: dict[str, Any] = {"action_payload": payload}
-    for name in OBJECT_MEMBERS:
-        value = getattr(draft, name)
-        if value:
-            nested[name] = value
+    for name, value in zip(OBJECT_MEMBERS, _object_members(draft), strict=True):
+        if value or (value == {} and name in _NULLABLE_MEMBERS):
+            nested[name] = value  # noqa: PERF403 - what calling a comprehension costs is what it would save
     if draft.environment:
         nested["environment"] = {**environment, **draft.environment}
     if replicas:
@@ -195,10 +216,6 @@ def _score(composite: float | None) -> Raw:
     # Six decimals at most, and from here on neither Python nor ECMAScript writes an exponent.
     plain = composite >= _PLAIN_SCORE_MIN
     return Raw(repr(composite).encode() if plain else encode_member("composite_score", composite))
-
-
-def _object_or_null(value: object, spelled: Raw | None) -> Raw:
-    return _NULL if value is None else spelled or _EMPTY_OBJECT
 
 
 @lru_cache(maxsize=64)

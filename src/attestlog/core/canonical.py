@@ -49,7 +49,6 @@ _INFINITY: Final = float("inf")
 
 _PLAIN, _FLOATS, _AWKWARD = 0, 1, 2
 _encoder = msgspec.json.Encoder(order="deterministic")
-_SCALARS: Final = frozenset({str, bool, type(None)})
 _CONTAINERS: Final = frozenset({dict, list, tuple})
 
 
@@ -164,9 +163,11 @@ def _constant(name: str) -> NoReturn:
 
 def _inspect(value: Any, depth: int) -> int:
     """Level by level, no recursion: is every part of `value` JSON, and how must it be spelled?"""
-    spelling, count = _PLAIN, 0
-    level: list[Any] = [(value,)]
-    depth -= 1  # of the tuple around it, which is no level of its own
+    spelling, count = _PLAIN, 1
+    level: list[Any] = [value]
+    if type(value) not in _CONTAINERS:
+        # In a tuple around it, which is no level of its own.
+        level, count, depth = [(value,)], 0, depth - 1
     while level:
         below: list[Any] = []
         for container in level:
@@ -182,11 +183,9 @@ def _inspect(value: Any, depth: int) -> int:
                 raise _Unfit(value, f"more than {VALUES_MAX} values, or a value within itself")
             for item in items:
                 kind = type(item)
-                if kind in _SCALARS:
+                if kind is str:  # most are
                     continue
-                if kind in _CONTAINERS:
-                    below.append(item)
-                elif kind is int:
+                if kind is int:
                     if not -INTEGER_MAX <= item <= INTEGER_MAX:
                         raise _Unfit(item, _beyond(item))
                 elif kind is float:
@@ -196,7 +195,9 @@ def _inspect(value: Any, depth: int) -> int:
                         if INTEGER_MAX < abs(item) < _INTEGER_SPELLING_MAX:
                             raise _Unfit(item, _beyond(item))
                         spelling = spelling or _FLOATS
-                else:
+                elif kind in _CONTAINERS:
+                    below.append(item)
+                elif kind is not bool and item is not None:
                     raise _Unfit(item, f"expected a JSON value, got {kind.__name__}")
         level = below
         depth += 1

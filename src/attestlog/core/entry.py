@@ -12,7 +12,7 @@ signature); this module only knows shapes and limits.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from operator import attrgetter
 from typing import Annotated, Any, Final, Literal
@@ -207,6 +207,8 @@ _deep_members: Final = attrgetter(
 )  # fmt: skip
 """Those that can hold more than strings."""
 
+_EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - every timestamp is UTC, and spelled with Z
+
 APPROVAL_MEMBERS: Final = ("signer", "signature", "timestamp")
 """What every received approval says at least."""
 
@@ -374,8 +376,7 @@ def entry_hash(entry: Entry) -> str:
 
 def format_timestamp(microseconds: int) -> str:
     """Microseconds since 1970 as RFC 3339 UTC with six digits and `Z`."""
-    seconds, fraction = divmod(microseconds, 1_000_000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{fraction:06d}Z"
+    return (_EPOCH + timedelta(microseconds=microseconds)).isoformat(timespec="microseconds") + "Z"
 
 
 def parse_timestamp(text: str) -> int:

@@ -293,8 +293,10 @@ class FileStore:
             if size_bytes > self._offset:
                 self._take_in(self._read_tail(size_bytes), size_bytes)
             following = self._first + self._segment_entries
+            if self._head.size != following:
+                return
             path = self.root / layout.ENTRIES_DIR / layout.segment_name(following)
-            if self._head.size != following or not path.exists():
+            if not path.exists():
                 return
             disk.fsync_directory(path.parent)
             self._open_segment(following, path)
