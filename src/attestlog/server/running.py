@@ -32,6 +32,10 @@ HEAD_SIZE_MAX_BYTES: Final = 16 << 10
 CONNECTIONS_MAX: Final = 256
 """Each may hold a body of some megabytes; more writers than this share a reverse proxy."""
 
+LINGER_MAX_S: Final = 2.0
+"""Who was answered before the whole body came may still be sending: hanging up at once would take the
+answer from them (the kernel resets such a connection), waiting for ever would let them trickle."""
+
 IDLE_MAX_S: Final = 30
 """A connection kept between two requests: replicas are spoken to several times a second, or not at all."""
 
@@ -86,34 +90,41 @@ class _Server(uvicorn.Server):
 
 
 class _ImpatientProtocol(H11Protocol):
-    _head_timer: asyncio.TimerHandle | None = None
+    """One timer a connection: for a head to be complete, or for the rest of a body that nobody reads."""
+
+    _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self._head_timer = self.loop.call_later(HEAD_TIME_MAX_S, transport.close)
+        self._hang_up_in(HEAD_TIME_MAX_S)
 
     def data_received(self, data: bytes) -> None:
-        if self._head_timer is None and self.conn.their_state is h11.IDLE:
-            self._head_timer = self.loop.call_later(HEAD_TIME_MAX_S, self.transport.close)
+        if self._timer is None and self.conn.their_state is h11.IDLE:
+            self._hang_up_in(HEAD_TIME_MAX_S)
+        answered = self.conn.our_state is h11.DONE
         super().data_received(data)
-        if self.conn.their_state is not h11.IDLE:
+        if self.conn.their_state is not h11.IDLE and not answered:
             self._let_be()
+        elif answered and self.conn.our_state is h11.IDLE:
+            self._let_be()  # the rest of the body came after all: between two requests now
 
     def on_response_complete(self) -> None:
-        unread = self.conn.their_state is h11.SEND_BODY
         super().on_response_complete()
-        if unread:
-            # Answered before the body was read, as when it is too large: nobody will read the rest.
-            self.transport.close()
+        if self.conn.their_state is h11.SEND_BODY:
+            self._hang_up_in(LINGER_MAX_S)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._let_be()
         super().connection_lost(exc)
 
+    def _hang_up_in(self, seconds: float) -> None:
+        self._let_be()
+        self._timer = self.loop.call_later(seconds, self.transport.close)
+
     def _let_be(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
 
 def _bind(listen: Listen) -> socket.socket:
