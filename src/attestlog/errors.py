@@ -38,11 +38,15 @@ dotted; whatever else an error knows hangs on it as attributes, listed by
     │   ├── FilesystemError            a file system on which durability cannot be promised
     │   ├── ConflictError              the head moved
     │   ├── UncertainCommitError       written, perhaps; durable, perhaps: unknown
+    │   ├── SnapshotError              a file or tree could not be hashed, or changed meanwhile
     │   └── CorruptError               what was read back is damaged (where, and what repairs it)
     ├── LogError                       the log refuses
     │   ├── ClosedError
     │   ├── TooLargeError (ValueError)
     │   └── ClockError                 the clock is behind the log
+    ├── GovernanceError                what the log's own rules forbid
+    │   ├── ActionBlockedError         a guarded act was not done (`receipt`: the VIOLATION written)
+    │   └── ErasureRefusedError        a legal hold, or a payload that the log cannot do without
     ├── QueryError (ValueError)        a filter that cannot be asked
     ├── RequestError                   a server refuses a request
     │   ├── UnauthenticatedError       no token, or none of this server's
@@ -283,6 +287,12 @@ class UncertainCommitError(StorageError):
     code = "storage.uncertain"
 
 
+class SnapshotError(StorageError):
+    """A file or tree could not be hashed, or changed while it was. `path`."""
+
+    code = "storage.snapshot"
+
+
 class CorruptError(StorageError):
     """What was read back is damaged. `path`, and `sequence_number` where it is known."""
 
@@ -311,6 +321,24 @@ class ClockError(LogError):
     """The clock is further behind the last entry than is tolerated. `now`, `last`, `tolerance_s`."""
 
     code = "log.clock"
+
+
+class GovernanceError(AttestlogError):
+    """What the log's own rules forbid."""
+
+    code = "governance"
+
+
+class ActionBlockedError(GovernanceError):
+    """A guarded act was not done. `receipt`: of the VIOLATION entry that says why; `reasons`."""
+
+    code = "governance.blocked"
+
+
+class ErasureRefusedError(GovernanceError):
+    """A payload must stay: a legal hold is on it, or the log cannot do without. `sequence_number`."""
+
+    code = "governance.erasure_refused"
 
 
 class QueryError(AttestlogError, ValueError):

@@ -49,6 +49,7 @@ BY_ERROR: Final[dict[type[errors.AttestlogError], int]] = {
     errors.UncertainCommitError: UNCERTAIN,
     errors.LogError: UNKNOWN,
     errors.TooLargeError: USAGE,
+    errors.GovernanceError: USAGE,
     errors.QueryError: USAGE,
     errors.RequestError: UNKNOWN,
     errors.MissingExtraError: UNKNOWN,
