@@ -24,6 +24,7 @@ dotted; whatever else an error knows hangs on it as attributes, listed by
     │   ├── InclusionError
     │   ├── ConsistencyError
     │   ├── DerivedMemberError (ValueError)  a stated member contradicts the derived one
+    │   ├── RuleChangeError            an entry that changes keys or policy, and does not hold
     │   └── TrustError                 whose key this is, is not what was asked for
     ├── SignerError                    the key's holder failed; `retryable` says if waiting helps
     │   └── KeyFileError               a key file is missing, unreadable, exposed or locked
@@ -198,6 +199,12 @@ class DerivedMemberError(VerificationError, ValueError):
     """A stated member contradicts what is derived. `member`, `expected`, `found`."""
 
     code = "verification.derived"
+
+
+class RuleChangeError(VerificationError):
+    """An entry would change keys or policy, and may not: the rules in force stay. `action_type`."""
+
+    code = "verification.rule_change"
 
 
 class TrustError(VerificationError):

@@ -26,7 +26,9 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> LogMaker:
     made.append(*(action(number, dependencies=[entry_id(3 * number)]) for number in range(1, 11)))
     made.append(action(11, provided_proofs=[{"type": "zk", "valid": True}]))
     made.append(*map(action, range(12, 18)))
-    made.append(*map(action, range(18, 22)), batched=False)
+    made.rotate(Key(5))
+    made.append(*map(action, range(19, 21)), batched=False)
+    made.rotate(Key(6))
     made.append(*map(action, range(22, 31)))
     assert len(made.lines) == LINES
     made.lay_out()
@@ -37,7 +39,7 @@ def report_of(
     log: LogMaker, monkeypatch: pytest.MonkeyPatch, size: int, *, is_ahead: bool, patience: int = 1_024
 ) -> Report:
     def scan_here(
-        function: Callable[[Any, Any], Any], context: Any, items: Iterable[Any], _: int
+        function: Callable[[Any, Any], Any], context: Any, items: Iterable[Any], *_: object
     ) -> Iterator[Any]:
         return (function(context, item) for item in items)
 

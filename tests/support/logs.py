@@ -25,6 +25,13 @@ from attestlog.core.hashes import hex_hash, leaf_hash
 from attestlog.core.merkle import Grown, Span
 from attestlog.core.note import ED25519, VerifierKey, format_vkey
 from attestlog.core.policy import Policy
+from attestlog.core.rotation import (
+    REVOKE_ACTION_TYPE,
+    ROTATE_ACTION_TYPE,
+    Rotation,
+    format_rotation,
+    rotation_message,
+)
 from attestlog.core.signature import PublicKey, public_key
 from attestlog.storage import layout
 
@@ -88,6 +95,15 @@ class LogMaker:
     def append(self, *drafts: dict[str, Any], batched: bool = True) -> None:
         """Signed together, or each alone."""
         self._append([parse_draft(members) for members in drafts], batched=batched)
+
+    def rotate(self, new: Key, **options: Any) -> None:
+        """A rotation that holds; `new` signs from then on."""
+        self.append(rotation(self.origin, self.key, new, len(self.lines), **options))
+        self.key = new
+
+    def revoke(self, key: Key, last_trusted: int) -> None:
+        """An entry that says since when a key is not trusted."""
+        self.append(revocation(key, last_trusted))
 
     def entry(self, number: int) -> dict[str, Any]:
         members: dict[str, Any] = json.loads(self.lines[number])
@@ -207,3 +223,16 @@ def action(number: int, **members: Any) -> dict[str, Any]:
         "action_payload": {"task_id": f"T-{number}", "number": number},
     }
     return {**defaults, **members}
+
+
+def rotation(origin: str, old: Key, new: Key, number: int, **payload: Any) -> dict[str, Any]:
+    """The draft of a rotation that holds as entry `number`, with members of its payload exchanged."""
+    message = rotation_message(origin, old.public.key_id, new.public.key_id, number)
+    members = format_rotation(Rotation(new.public, new.sign(message))) | payload
+    return action(0, event_type="CHANGE", action_type=ROTATE_ACTION_TYPE, action_payload=members)
+
+
+def revocation(key: Key, last_trusted: int, reason: str = "stolen") -> dict[str, Any]:
+    """The draft of a revocation."""
+    members = {"key_id": key.public.key_id, "last_trusted_sequence_number": last_trusted, "reason": reason}
+    return action(0, event_type="CHANGE", action_type=REVOKE_ACTION_TYPE, action_payload=members)

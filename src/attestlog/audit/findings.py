@@ -30,6 +30,7 @@ _BY_VERDICT: Final[dict[Verdict, dict[str, str]]] = {
         "entry.signature": "hsm_signature does not verify under the key in force",
         "entry.batch": "an entry does not stand where its batch signature says",
         "entry.derived": "a derived member is not what the policy in force derives",
+        "entry.change": "an entry that changes keys or policy does not hold: the rules stay as they were",
         "entry.payload_missing": "a payload is null and no later erase_payload entry accounts for it",
         "segment.missing": "a segment file is missing",
         "segment.stray": "a file among the segments is not one of this log's",

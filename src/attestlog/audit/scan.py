@@ -16,17 +16,18 @@ from msgspec import Struct, field
 
 from attestlog.audit.batches import OpenBatch, Pending, read_position, settle
 from attestlog.audit.findings import TEXT_LENGTH_MAX, finding
-from attestlog.audit.rules import Rules, read_rules
 from attestlog.audit.source import Chunk, Line, read_whole_batches
 from attestlog.core import entry as entries
 from attestlog.core.deriving import Derived, derive, unverifiable_proofs
 from attestlog.core.entry import Entry, EventType
 from attestlog.core.hashes import GENESIS_PREV_HASH, leaf_hash
 from attestlog.core.report import Finding
+from attestlog.core.rules import Rules, governs
 from attestlog.core.signature import BATCH_SUFFIX, verify_entry_signature
 from attestlog.errors import (
     MalformedEntryError,
     MalformedSignatureError,
+    RuleChangeError,
     SignatureInvalidError,
     TooLargeError,
 )
@@ -109,10 +110,18 @@ class Scanned(Struct):
     last_ids: list[str] = field(default_factory=list)
     error: str | None = None
     """Why the chunk could not be read to its end."""
+    rules: Rules | None = None
+    """The rules after the chunk, where it changes them."""
+    changes: list[bytes] = field(default_factory=list)
+    """The lines that did."""
 
 
 def scan(rules: Rules, chunk: Chunk, state: State | None = None) -> Scanned:
-    """Scan one chunk, from `state` or from what its first line says the state must have been."""
+    """Scan one chunk, from `state` or from what its first line says the state must have been.
+
+    `rules`: those in force where it begins. A chunk that would change them is not scanned before its
+    state is known: its scan then says nothing.
+    """
     scanner = _Scanner(rules, chunk, state)
     error = None
     try:
@@ -124,9 +133,9 @@ def scan(rules: Rules, chunk: Chunk, state: State | None = None) -> Scanned:
     return scanner.finish(error)
 
 
-def scan_ahead(genesis_line: bytes, chunk: Chunk) -> Scanned:
+def scan_ahead(_: None, item: tuple[Rules, Chunk]) -> Scanned:
     """`scan` before the state is known, for a worker process."""
-    return scan(read_rules(genesis_line), chunk)
+    return scan(*item)
 
 
 def follows(state: State, assumed: State) -> bool:
@@ -144,7 +153,7 @@ def follows(state: State, assumed: State) -> bool:
 class _Scanner:
     def __init__(self, rules: Rules, chunk: Chunk, state: State | None) -> None:
         self._rules, self._chunk = rules, chunk
-        self._state = state
+        self._state, self._is_ahead = state, state is None
         self._result = Scanned(State())
         self._ordinal = 0
         self._findings: list[tuple[int, Finding]] = []
@@ -160,7 +169,7 @@ class _Scanner:
         self._is_synced = state.is_synced
 
     def add(self, line: Line) -> bool:
-        """Judge one line. False when there is no state to judge it by, and it does not say one."""
+        """Judge one line. False when what it is to be judged by is not known, and it does not say so."""
         _, data, _, is_complete = line
         try:
             if len(data) < LINE_SIZE_MIN_BYTES:
@@ -187,6 +196,10 @@ class _Scanner:
         self._check_signature(entry, digest, leaf, is_next)
         if entry.dependencies or entry.event_type is EventType.CHANGE:
             self._remember_relations(entry)
+            if governs(entry):
+                if self._is_ahead:
+                    return False
+                self._change_rules(entry, data)
         self._ids[entry.entry_id] = None
         self._position, self._previous = entry.sequence_number + 1, entry.entry_hash
         return True
@@ -323,7 +336,7 @@ class _Scanner:
 
     def _check_derived(self, entry: Entry) -> None:
         number = entry.sequence_number
-        derived = derive(self._rules.policy(number), entry)
+        derived = derive(self._rules.policy, entry)
         stated = (
             entry.composite_score, entry.safety_floor_met, entry.k_state, entry.proofs_valid, entry.quorum_met
         )  # fmt: skip
@@ -347,11 +360,23 @@ class _Scanner:
             if type(target) is int and 0 <= target < number:
                 result.erasures.append(target)
 
+    def _change_rules(self, entry: Entry, line: bytes) -> None:
+        try:
+            self._rules = self._rules.after(entry)
+        except RuleChangeError as error:
+            known = error.evidence()
+            self._find(
+                "entry.change", str(error), entry, expected=known.get("expected"), found=known.get("found")
+            )
+            return
+        self._result.rules = self._rules
+        self._result.changes.append(line)
+
     # --- signatures ---
 
     def _check_signature(self, entry: Entry, digest: bytes, leaf: bytes, is_next: bool) -> None:
         number, algorithm = entry.sequence_number, entry.signature_algorithm
-        key = self._rules.signing_key(entry.signing_key_id, algorithm, number)
+        key = self._rules.signing_key(entry.signing_key_id, algorithm)
         if key is None:
             self._find_no_key(entry)
         else:
@@ -375,10 +400,10 @@ class _Scanner:
                 self._find("entry.signature", str(error), entry)
 
     def _find_no_key(self, entry: Entry) -> None:
-        key = self._rules.key(entry.signing_key_id, entry.sequence_number)
+        key = self._rules.keys.get(entry.signing_key_id)
         if key is None:
             self._find(
-                "entry.signing_key", "signing_key_id names no key in force", entry,
+                "entry.signing_key", self._rules.retired(entry.signing_key_id), entry,
                 expected=self._rules.key_ids, found=entry.signing_key_id,
             )  # fmt: skip
         else:

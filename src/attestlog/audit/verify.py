@@ -15,7 +15,6 @@ from attestlog.audit.conclude import compare_checkpoint, compare_memory, compare
 from attestlog.audit.findings import finding
 from attestlog.audit.relations import find_ids
 from attestlog.audit.remember import Memory, UnreadableMemoryError
-from attestlog.audit.rules import Rules
 from attestlog.audit.scan import Scanned, State, scan_ahead
 from attestlog.audit.source import (
     Chunk,
@@ -36,6 +35,7 @@ from attestlog.core.entry import Entry, decode_line, entry_hash, format_timestam
 from attestlog.core.genesis import Genesis, parse_genesis
 from attestlog.core.merkle import Span
 from attestlog.core.report import Finding, Report, Verdict
+from attestlog.core.rules import Rules
 from attestlog.core.signature import BATCH_SUFFIX, verify_entry_signature
 from attestlog.errors import AttestlogError, MalformedEntryError, QueryError
 from attestlog.storage import layout
@@ -250,7 +250,7 @@ class _Verification:
                 return None
             state, edge = State(position=start, previous=None), stored_edge
         return Walk(
-            Rules(log.genesis), state, edge,
+            Rules.of(log.genesis), state, edge,
             stops=stops, stored=log.stored, gaps=log.segments.gaps, add=self._add,
         )  # fmt: skip
 
@@ -269,19 +269,25 @@ class _Verification:
         size = chunk_size(total, max(1, self._options.workers))
         chunks = list(cut_chunks(segments, size, offset))
         done = 0
-        with closing(self._scan_ahead(log.line, chunks, total)) as results:
+        with closing(self._scan_ahead(walk, chunks, total)) as results:
             for chunk, ahead in zip(chunks, results, strict=True):
                 walk.join(chunk, ahead)
                 done += chunk.stop - chunk.start
                 self._options.progress(done, total)
         self._relate(walk, chunks, total)
 
-    def _scan_ahead(self, line: bytes, chunks: list[Chunk], total: int) -> Generator[Scanned | None]:
+    def _scan_ahead(self, walk: Walk, chunks: list[Chunk], total: int) -> Generator[Scanned | None]:
         """What workers make of the chunks, in order; None for each that is to be scanned as it comes."""
-        if self._options.workers > 1 and total >= PARALLEL_MIN_BYTES:
-            yield from map_ordered(scan_ahead, line, chunks, self._options.workers)
-        else:
+        if self._options.workers <= 1 or total < PARALLEL_MIN_BYTES:
             yield from (None for _ in chunks)
+            return
+
+        def renew(item: tuple[Rules, Chunk]) -> tuple[Rules, Chunk]:
+            return item if item[0] is walk.rules else (walk.rules, item[1])
+
+        # Each with the rules known when it is handed out; where those changed before it, it is done again.
+        items = ((walk.rules, chunk) for chunk in chunks)
+        yield from map_ordered(scan_ahead, None, items, self._options.workers, renew)
 
     def _relate(self, walk: Walk, chunks: list[Chunk], total: int) -> None:
         def search(wanted: frozenset[str]) -> Iterator[set[str]]:

@@ -6,13 +6,13 @@ from collections.abc import Callable, Collection
 
 from attestlog.audit.findings import finding
 from attestlog.audit.relations import Relations
-from attestlog.audit.rules import Rules
 from attestlog.audit.scan import Scanned, State, follows, malformed_run, scan
 from attestlog.audit.source import Chunk
 from attestlog.audit.stored import StoredTree
 from attestlog.core.hashes import HASH_SIZE_BYTES
 from attestlog.core.merkle import Grown, Span
 from attestlog.core.report import Finding
+from attestlog.core.rules import Rules
 
 
 class Walk:
@@ -29,7 +29,11 @@ class Walk:
         gaps: Collection[int],
         add: Callable[[Finding], None],
     ) -> None:
-        self._rules, self._state, self._edge = rules, state, edge
+        self.rules = rules
+        """Those in force after the chunks joined so far."""
+        self.changes: list[bytes] = []
+        """The lines that changed them."""
+        self._state, self._edge = state, edge
         self._stops, self._stored, self._gaps, self._add = stops, stored, gaps, add
         self._is_contiguous = True
         self._before_batch: tuple[Span, str | None] = (edge, None)
@@ -61,16 +65,18 @@ class Walk:
         return self._state.timestamp
 
     def join(self, chunk: Chunk, ahead: Scanned | None) -> None:
-        """Take the next chunk; `ahead`: what a worker made of it before its state was known."""
+        """Take the next chunk; `ahead`: what a worker made of it, by `rules`, before its state was known."""
         if chunk.start == 0:
             self._enter_segment(chunk.first)
         if ahead is None or ahead.assumed is None or not follows(self._state, ahead.assumed):
-            ahead = scan(self._rules, chunk, self._state)
+            ahead = scan(self.rules, chunk, self._state)
         for found in ahead.findings:
             self._add(found)
         self.entries += ahead.entries
         self.key_ids |= ahead.key_ids
         self.relations.add(ahead)
+        self.changes += ahead.changes
+        self.rules = ahead.rules or self.rules
         if self._is_contiguous:
             self._grow(ahead)
         self._state = ahead.state

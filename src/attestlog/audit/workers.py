@@ -45,9 +45,17 @@ def available() -> int:
 
 
 def map_ordered(
-    function: Callable[[Any, Item], Result], context: Any, items: Iterable[Item], workers: int
+    function: Callable[[Any, Item], Result],
+    context: Any,
+    items: Iterable[Item],
+    workers: int,
+    renew: Callable[[Item], Item] = lambda item: item,
 ) -> Generator[Result]:
-    """`function(context, item)` of each item, in order. Function, context, items and results are pickled."""
+    """`function(context, item)` of each item, in order. Function, context, items and results are pickled.
+
+    `renew` is asked about an item before its result is handed out: if it gives another one, that is done
+    in its place, and so for all that are under way.
+    """
     with ExitStack() as stack:
         crew: SimpleQueue[_Child] = SimpleQueue()
         for _ in range(workers):
@@ -64,13 +72,23 @@ def map_ordered(
                 crew.put(child)
             return result
 
-        waiting: deque[Future[Result]] = deque()
+        waiting: deque[tuple[Item, Future[Result]]] = deque()
+
+        def first() -> Result:
+            if renew(waiting[0][0]) is not waiting[0][0]:
+                for _ in range(len(waiting)):
+                    item, future = waiting.popleft()
+                    future.cancel()
+                    item = renew(item)
+                    waiting.append((item, pool.submit(run, item)))
+            return waiting.popleft()[1].result()
+
         for item in items:
-            waiting.append(pool.submit(run, item))
+            waiting.append((item, pool.submit(run, item)))
             if len(waiting) > workers * AHEAD:
-                yield waiting.popleft().result()
+                yield first()
         while waiting:
-            yield waiting.popleft().result()
+            yield first()
 
 
 class _Child:

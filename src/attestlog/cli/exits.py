@@ -42,6 +42,7 @@ BY_ERROR: Final[dict[type[errors.AttestlogError], int]] = {
     errors.VerificationError: TAMPERED,
     errors.ConsistencyError: CONTRADICTED,
     errors.DerivedMemberError: USAGE,
+    errors.RuleChangeError: USAGE,
     errors.SignerError: UNKNOWN,
     errors.StorageError: UNKNOWN,
     errors.ExistsError: USAGE,

@@ -16,7 +16,12 @@ from attestlog.core.entry import Entry, EntryDraft, EventType, Hex64
 from attestlog.core.note import ED25519, VerifierKey, format_vkey, parse_vkey
 from attestlog.core.policy import Policy, format_policy, parse_policy
 from attestlog.core.signature import PublicKey, load_public_key
-from attestlog.errors import AttestlogError, MalformedConfigError, MalformedEntryError
+from attestlog.errors import (
+    AttestlogError,
+    MalformedConfigError,
+    MalformedEntryError,
+    MalformedSignatureError,
+)
 
 GENESIS_ACTION_TYPE: Final = "log_genesis"
 
@@ -28,11 +33,12 @@ SEGMENT_ENTRIES_MAX: Final = 1 << 20
 
 
 class EntryKey(Struct, frozen=True, forbid_unknown_fields=True):
-    """A key that may sign entries."""
+    """A key that may sign entries, as a payload states it."""
 
     key_id: Hex64
     algorithm: str
     public_key: str
+    """SPKI PEM."""
 
 
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -71,6 +77,22 @@ class Genesis(Struct, frozen=True):
     software: Software
 
 
+def state_key(key: PublicKey) -> EntryKey:
+    """How a payload states this key."""
+    return EntryKey(key_id=key.key_id, algorithm=key.algorithm, public_key=key.pem)
+
+
+def load_stated_key(stated: EntryKey) -> PublicKey:
+    """The key that is stated. Raises MalformedSignatureError unless all that is stated of it is right."""
+    key = load_public_key(stated.public_key.encode())
+    if (key.key_id, key.algorithm, key.pem) != (stated.key_id, stated.algorithm, stated.public_key):
+        raise MalformedSignatureError(
+            f"key is stated as {stated.key_id[:16]} ({stated.algorithm}), "
+            f"its public key is {key.key_id[:16]} ({key.algorithm}), or spelled otherwise"
+        )
+    return key
+
+
 def check_settings(settings: Settings) -> None:
     """Raises MalformedConfigError unless a log can be made with them: those made by hand are unchecked."""
     try:
@@ -81,10 +103,7 @@ def check_settings(settings: Settings) -> None:
 
 def draft_genesis(genesis: Genesis) -> EntryDraft:
     """The draft of entry 0. The actor is the first entry key."""
-    keys = [
-        EntryKey(key_id=key_id, algorithm=key.algorithm, public_key=key.pem)
-        for key_id, key in genesis.entry_keys.items()
-    ]
+    keys = [state_key(key) for key in genesis.entry_keys.values()]
     payload = _Payload(
         origin=genesis.origin,
         entry_keys=keys,
@@ -111,19 +130,11 @@ def parse_genesis(entry: Entry) -> Genesis:
     try:
         payload = msgspec.convert(entry.action_payload, _Payload)
         check_origin(payload.origin)
-        keys = {key.key_id: load_public_key(key.public_key.encode()) for key in payload.entry_keys}
+        keys = {stated.key_id: load_stated_key(stated) for stated in payload.entry_keys}
         vkeys = [parse_vkey(vkey) for vkey in payload.checkpoint_keys]
         policy = parse_policy(payload.policy)
     except (msgspec.ValidationError, AttestlogError) as error:
         raise MalformedEntryError(f"genesis payload: {error}", member="action_payload") from None
-    for stated in payload.entry_keys:
-        key = keys[stated.key_id]
-        if (key.key_id, key.algorithm, key.pem) != (stated.key_id, stated.algorithm, stated.public_key):
-            raise MalformedEntryError(
-                f"genesis names key {stated.key_id[:16]} ({stated.algorithm}), "
-                f"its public key is {key.key_id[:16]} ({key.algorithm}), or spelled otherwise",
-                member="action_payload.entry_keys",
-            )
     if len(keys) != len(payload.entry_keys):
         raise MalformedEntryError("genesis names a key twice", member="action_payload.entry_keys")
     if not keys or not vkeys or any((vkey.name, vkey.kind) != (payload.origin, ED25519) for vkey in vkeys):

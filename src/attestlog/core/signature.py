@@ -9,6 +9,7 @@ Verifying only: keys that can sign live in `attestlog.signers`.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -46,6 +47,9 @@ class PublicKey:
     algorithm: str
     key: EllipticCurvePublicKey | Ed25519PublicKey
     spki: bytes
+
+    def __reduce__(self) -> tuple[Callable[[bytes], PublicKey], tuple[bytes]]:
+        return load_public_key, (self.spki,)
 
     @property
     def key_id(self) -> str:
