@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from attestlog.core.report import Finding, Report, Verdict
     from attestlog.log import Log, Receipt
     from attestlog.query import query_log
+    from attestlog.storage.publishing import publish_log as publish
 
     create = Log.create
     open = Log.open  # noqa: A001 - attestlog.open is the name people look for
@@ -48,6 +49,7 @@ _HOMES = {
     "Verdict": "core.report",
     "create": "log:Log.create",
     "open": "log:Log.open",
+    "publish": "storage.publishing:publish_log",
     "query_log": "query:query_log",
     "verify": "audit:verify_log",
 }
@@ -69,6 +71,7 @@ __all__ = [
     "__version__",
     "create",
     "open",
+    "publish",
     "query_log",
     "verify",
 ]

@@ -202,17 +202,21 @@ class Disk:
         last_sync = {step.node: at for at, step in enumerate(steps) if isinstance(step, Sync)}
         bytes_of: dict[Node, bytearray] = {}
         names: dict[Node, dict[str, Node]] = {}
-        kept_renames: dict[int, bool] = {}
+        # One half of a rename is durable when either directory is synced: they are one here.
+        kept_renames: dict[int, bool] = {
+            step.whole: True
+            for at, step in enumerate(steps)
+            if isinstance(step, Name) and at < last_sync.get(step.directory, -1)
+        }
         for at, step in enumerate(steps):
             if isinstance(step, Sync | Mark):
                 continue
             owner = step.directory if isinstance(step, Name) else step.node
             durable = at < last_sync.get(owner, -1)
             if isinstance(step, Name):
-                # One half of a rename is durable when either directory is synced: they are one here.
-                durable = durable or kept_renames.get(step.whole, False)
-                kept = durable or bool(keep(step))
-                if kept_renames.setdefault(step.whole, kept):
+                if step.whole not in kept_renames:
+                    kept_renames[step.whole] = bool(keep(step))
+                if kept_renames[step.whole]:
                     _apply_name(names.setdefault(owner, {}), step)
             else:
                 for part in [step] if durable else keep(step):

@@ -25,6 +25,7 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
         "init": "Make a new log.",
         "append": "Append one entry, or many from JSON lines.",
         "checkpoint": "Sign the log's head and print the note.",
+        "publish": "Lay out the log as static files for any web server.",
         "import": "Bring a legacy JSON-lines log into a log.",
         "keys": "Make signing keys, or list them.",
     },
