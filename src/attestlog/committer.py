@@ -21,6 +21,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import pairwise
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -41,7 +42,8 @@ class _Waiting(Generic[Result]):
     """One caller's entries (or one task) in the queue."""
 
     __slots__ = (
-        "abandoned", "done", "error", "future", "has_turn", "loop", "prepared", "results", "task", "wake",
+        "abandoned", "done", "error", "follower", "future", "has_turn", "loop", "prepared", "results", "task",
+        "wake",
     )  # fmt: skip
 
     def __init__(self, prepared: Sequence[Prepared], task: Callable[[], Any] | None = None) -> None:
@@ -56,6 +58,8 @@ class _Waiting(Generic[Result]):
         self.wake = threading.Lock()
         """Released once for each time its thread has something to do: take the turn, or go home."""
         self.wake.acquire()
+        self.follower: _Waiting[Any] | None = None
+        """Whose thread this one's wakes on its way home."""
 
     def deliver(self) -> None:
         """Give the future its outcome; its callbacks run here, or soon in its loop."""
@@ -108,6 +112,8 @@ class Committer(Generic[Result]):
         self._background_jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._undelivered: list[_Waiting[Any]] = []
         """Settled in this turn, with a future that does not know yet."""
+        self._settled: list[_Waiting[Any]] = []
+        """Settled in this turn, with a thread that still waits."""
 
     def append(self, prepared: Sequence[Prepared]) -> list[Result]:
         """Commit these, waiting until they are durable.
@@ -194,14 +200,18 @@ class Committer(Generic[Result]):
                 elif self._background_has_turn and threading.current_thread() is self._background:
                     # A future's callback: this thread has the turn already, and would wait for itself.
                     self._background_has_turn, waiting.has_turn = False, True
-            while not waiting.done:
+            while True:
                 if waiting.has_turn:
                     self._take_turn(waiting)
                 else:
                     waiting.wake.acquire()
+                if waiting.done:
+                    break
         except BaseException:
             self._abandon(waiting)
             raise
+        if waiting.follower is not None:
+            waiting.follower.wake.release()
         if waiting.error is not None:
             raise waiting.own_error()
 
@@ -213,6 +223,8 @@ class Committer(Generic[Result]):
                 self._queue.remove(waiting)
             if waiting is self._closing and not waiting.done:
                 self._closed, self._closing = False, None
+            if waiting.follower is not None:
+                waiting.follower.wake.release()
         if waiting.has_turn:
             self._pass_turn(waiting)
 
@@ -308,7 +320,7 @@ class Committer(Generic[Result]):
         if waiting.future is not None:
             self._undelivered.append(waiting)
         elif not waiting.has_turn:
-            waiting.wake.release()
+            self._settled.append(waiting)
 
     def _deliver(self) -> None:
         """Hand the futures of this turn their outcomes: one call a loop, however many tasks wait in it.
@@ -331,6 +343,7 @@ class Committer(Generic[Result]):
     def _pass_turn(self, holder: _Waiting[Any] | None) -> None:
         """To the first thread that waits; else, for futures, to the background thread."""
         with self._mutex:
+            self._wake_settled()
             while self._threads and (self._threads[0].done or self._threads[0].abandoned):
                 self._threads.popleft()
             following = self._threads[0] if self._threads else None
@@ -348,6 +361,20 @@ class Committer(Generic[Result]):
                 self._background_jobs.put(self._take_background_turn)
             else:
                 self._busy = False
+
+    def _wake_settled(self) -> None:
+        """Send the threads of this turn home, each waking the next: nobody leaves without being woken.
+
+        Woken all at once they would only wake to wait for the interpreter's lock, and switching
+        between threads is most of what an entry costs its caller.
+        """
+        going = [waiting for waiting in self._settled if not waiting.abandoned]
+        for waiting, follower in pairwise(going):
+            waiting.follower = follower
+        # As above: what stands between clearing the list and waking its first is no call.
+        self._settled = []
+        if going:
+            going[0].wake.release()
 
     # --- the background thread, for futures ---
 

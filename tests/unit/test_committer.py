@@ -443,6 +443,41 @@ def test_a_waiting_caller_that_is_interrupted_leaves_the_queue(
     assert "interrupted" not in book.names
 
 
+def test_a_caller_interrupted_while_its_entries_are_committed_keeps_nobody_from_going_home(
+    book: Book, runner: Runner, knocking: Callable[[], None]
+) -> None:
+    reached, go_on = hold(book)
+    runner.start("first", lambda: book.append("first"))
+    assert reached.wait(PATIENCE_S)
+    gone = threading.Event()
+
+    def within(names: list[str]) -> None:
+        if "interrupted" in names:
+            knocking()
+            assert gone.wait(PATIENCE_S)
+
+    def others() -> None:
+        runner.start("a", lambda: book.append("a"))
+        queued(book, 1)
+        # Between two others in the queue, and so in the row in which they are sent home.
+        queued(book, 2)
+        for number, name in enumerate("bcd", start=3):
+            runner.start(name, lambda name=name: book.append(name))  # type: ignore[misc]
+            queued(book, number)
+        book.within = within
+        go_on.set()
+
+    starter = runner.start("others", others)
+    queued(book, 1)
+    with pytest.raises(KeyboardInterrupt):
+        book.append("interrupted")
+    gone.set()
+    starter.join(PATIENCE_S)
+    outcomes = runner.join()
+    assert all(outcomes[name] == [f"receipt {name}"] for name in "abcd")
+    assert book.batches[1] == ["a", "interrupted", "b", "c", "d"]
+
+
 def test_a_long_list_whose_caller_was_interrupted_wedges_nobody(
     runner: Runner, knocking: Callable[[], None]
 ) -> None:
