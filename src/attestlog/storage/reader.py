@@ -15,7 +15,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event
 from typing import BinaryIO, Final, NamedTuple
@@ -25,14 +25,18 @@ from msgspec import Struct
 
 from attestlog.core.entry import LINE_SIZE_MAX_BYTES, Entry, decode_line
 from attestlog.core.genesis import Genesis, parse_genesis
+from attestlog.core.hashes import HASH_SIZE_BYTES
+from attestlog.core.note import NOTE_SIZE_MAX_BYTES
 from attestlog.errors import CorruptError, DeniedError, MalformedEntryError, NotFoundError, StorageError
 from attestlog.storage.layout import (
+    CHECKPOINT_FILE,
     CONFIG_FILE,
     ENTRIES_DIR,
     LogConfig,
     list_segments,
     parse_config,
     segment_name,
+    tree_path,
 )
 
 FOLLOW_POLL_S: Final = 0.25
@@ -91,6 +95,26 @@ class LogReader:
     def genesis(self) -> Genesis:
         """What entry 0 states. Raises MalformedEntryError unless it is a genesis entry."""
         return parse_genesis(self.entry(0))
+
+    def checkpoint(self) -> bytes:
+        """The stored checkpoint, a signed note. Raises NotFoundError or another StorageError."""
+        path = self.root / CHECKPOINT_FILE
+        with _opened(path) as file:
+            return file.read(NOTE_SIZE_MAX_BYTES + 1)
+
+    def hashes(self, level: int, start: int, stop: int) -> list[bytes]:
+        """Stored tree hashes [start, stop) of a tile level. Raises CorruptError if they are not all there."""
+        path, want = tree_path(self.root, level), (stop - start) * HASH_SIZE_BYTES
+        data = b""
+        with suppress(NotFoundError), _reading(path):
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                data = os.pread(descriptor, want, start * HASH_SIZE_BYTES)
+            finally:
+                os.close(descriptor)
+        if len(data) != want:
+            raise CorruptError(f"{path} ends before hash {stop}", path=str(path), repair="tree")
+        return [data[at : at + HASH_SIZE_BYTES] for at in range(0, want, HASH_SIZE_BYTES)]
 
     def size(self) -> int:
         """How many complete lines there are; looks at the last two only, unless these contradict."""
