@@ -23,7 +23,7 @@ LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "version"}),
     frozenset({"core"}),
     frozenset({"schemas", "signers", "storage"}),
-    frozenset({"audit", "query", "committer", "ids", "snapshots"}),
+    frozenset({"audit", "query", "committer", "ids", "proving", "snapshots"}),
     frozenset({"log", "replication", "replica", "witness"}),
     frozenset({"legacy"}),  # above log, because importing an old log appends to a new one
     frozenset({"guard"}),

@@ -8,6 +8,7 @@ Write:
 Read and verify, with no key at hand:
 
     report = attestlog.verify("audit")
+    proof = attestlog.prove("audit", 7); attestlog.verify_proof(proof, trust=[vkey])
     for entry in attestlog.query_log("audit", event_type="VIOLATION", since="7d"): ...
 
 `Entry` is what is stored, `EntryDraft` what a caller gives, `Receipt` what `append` returns.
@@ -24,9 +25,11 @@ from attestlog.version import VERSION
 
 if TYPE_CHECKING:
     from attestlog.audit import verify_log as verify
+    from attestlog.audit import verify_proof
     from attestlog.core.entry import ActorType, Entry, EntryDraft, EventCategory, EventType, ExecutionStatus
     from attestlog.core.report import Finding, Report, Verdict
     from attestlog.log import Log, Receipt
+    from attestlog.proving import prove
     from attestlog.query import query_log
     from attestlog.storage.publishing import publish_log as publish
 
@@ -49,9 +52,11 @@ _HOMES = {
     "Verdict": "core.report",
     "create": "log:Log.create",
     "open": "log:Log.open",
+    "prove": "proving:prove",
     "publish": "storage.publishing:publish_log",
     "query_log": "query:query_log",
     "verify": "audit:verify_log",
+    "verify_proof": "audit:verify_proof",
 }
 """Where each name lives. Loaded when first asked for: a verifier never loads the writer, nor the reverse."""
 
@@ -72,8 +77,10 @@ __all__ = [
     "create",
     "open",
     "publish",
+    "prove",
     "query_log",
     "verify",
+    "verify_proof",
 ]
 
 

@@ -21,7 +21,11 @@ from attestlog.storage.reader import LogReader
 
 
 def prove(
-    log: str | os.PathLike[str], sequence_number: int, *, payload: bool = True, checkpoint: bytes | None = None
+    log: str | os.PathLike[str],
+    sequence_number: int,
+    *,
+    payload: bool = True,
+    checkpoint: bytes | None = None,
 ) -> bytes:
     """A proof file for one entry of the log at this path: see `core.proof`.
 
@@ -55,9 +59,7 @@ def prove(
     return format_proof(proof)
 
 
-def prove_prefix(
-    log: str | os.PathLike[str], old: int | bytes, *, checkpoint: bytes | None = None
-) -> bytes:
+def prove_prefix(log: str | os.PathLike[str], old: int | bytes, *, checkpoint: bytes | None = None) -> bytes:
     """A consistency file: the log's first entries are a prefix of its checkpoint; see `core.consistency`.
 
     `old`: how many entries, or an earlier checkpoint (a signed note), whose root must then be the log's.
@@ -67,8 +69,8 @@ def prove_prefix(
     """
     reader = LogReader(Path(log))
     note, signed = _checkpoint(reader, checkpoint)
-    held = None if isinstance(old, int) else parse_checkpoint(parse_note(old).text)
-    size = held.size if held is not None else old
+    held = parse_checkpoint(parse_note(old).text) if isinstance(old, bytes) else None
+    size = held.size if held is not None else int(old)
     if not 0 < size <= signed.size:
         raise NotFoundError(
             f"the checkpoint covers {signed.size} entries, a prefix of it 1 to {signed.size}, not {size}",

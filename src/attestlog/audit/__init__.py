@@ -12,11 +12,14 @@ entries are settled (`relations`), and the whole is held against stored tree,
 checkpoint and memory (`stored`, `conclude`) and against the caller's own keys
 (`trust`). `findings` lists every code and what it amounts to.
 
+A proof file, with no log at hand, is judged by `proofs`.
+
 It goes on after a finding, from where the file says it is, so that one broken
 place gives one or two findings. Memory stays flat.
 """
 
 from attestlog.audit.findings import FINDINGS, VERDICTS
+from attestlog.audit.proofs import is_proof, judge_proof, verify_proof
 from attestlog.audit.verify import verify_log
 
-__all__ = ["FINDINGS", "VERDICTS", "verify_log"]
+__all__ = ["FINDINGS", "VERDICTS", "is_proof", "judge_proof", "verify_log", "verify_proof"]

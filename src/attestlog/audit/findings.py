@@ -14,6 +14,7 @@ _BY_VERDICT: Final[dict[Verdict, dict[str, str]]] = {
     Verdict.MALFORMED: {
         "log.not_a_log": "the path is not the directory of a log",
         "log.no_genesis": "entry 0 is missing or is not a genesis entry: nothing says whose log this is",
+        "proof.malformed": "the file is not a proof of an entry, or not a proof of consistency",
     },
     Verdict.TAMPERED: {
         "entry.malformed": "bytes among the entries, or counted as entries before, are not an entry",
@@ -44,11 +45,18 @@ _BY_VERDICT: Final[dict[Verdict, dict[str, str]]] = {
         "checkpoint.signature": "the checkpoint is not signed by a checkpoint key of the genesis entry",
         "checkpoint.origin": "the checkpoint is of another origin",
         "checkpoint.root": "the root of the entries is not the one the log's own checkpoint signs",
+        "proof.checkpoint": "a signature of the proof's checkpoint, by a key that was given, does not verify",
+        "proof.hash": "the proof's entry, or its payload, is not what its hash is of",
+        "proof.inclusion": "the proof does not lead from its entry to the root of its checkpoint",
+        "proof.consistency": "the proof does not lead from the old root to the root of its checkpoint",
+        "proof.entry_signature": "the proof's entry is not signed by the entry key it names",
     },
     Verdict.FORKED: {
         "memory.genesis": "another log of this origin, with another genesis entry, is remembered",
         "memory.root": "the root of the entries is not the one remembered at that size",
         "trust.mismatch": "none of the keys or hashes asked for vouches for this log",
+        "trust.quorum": "the witnesses that the trust policy asks for have not cosigned the checkpoint",
+        "proof.held": "the proof's old tree is not that of the checkpoint held, of the same size",
     },
     Verdict.TRUNCATED: {
         "log.cut_batch": "the last batch is not all there, although it was committed",
@@ -61,6 +69,10 @@ _BY_VERDICT: Final[dict[Verdict, dict[str, str]]] = {
         "log.missing": "there is nothing at the path",
         "log.unreadable": "a file of the log could not be read",
         "memory.unreadable": "what is remembered of this log could not be read",
+        "proof.unreadable": "the proof's file could not be read",
+        "proof.unsupported": "a signature is of a kind that the installed cryptography cannot verify",
+        "proof.held_size": "the proof starts from another size than that of the checkpoint held",
+        "trust.none": "no key was given to judge the proof by: it may hold together, and shows nothing",
         "resume.tree": "cannot resume: the stored tree does not lead to the remembered root",
     },
     Verdict.INCOMPLETE: {
@@ -71,6 +83,10 @@ _BY_VERDICT: Final[dict[Verdict, dict[str, str]]] = {
         "entry.dependency": "a dependency names no entry of this log",
         "entry.dependencies_unread": "more dependencies were unresolved than are looked up",
         "entry.proof_unchecked": "a proof that claims to be valid is of a type nothing here can check",
+        "proof.payload": "the payload is not in the proof: left out of it, or erased from the log",
+        "proof.entry_key": "the entry's signature was not judged: the key it names was not given",
+        "proof.not_cosigned": "no witness that was asked for has cosigned: the log's own key alone vouches",
+        "proof.signatures_unknown": "the checkpoint has signatures by keys that were not given",
         "log.future": "the last entry is dated after this machine's clock",
         "log.busy": "the log stayed locked: the verifier looked without waiting for a commit to end",
         "tree.stale": "stored hashes are missing or wrong; they are rebuilt from the entries",

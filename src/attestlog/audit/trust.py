@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Final
 
 from attestlog.audit.source import read_small_file, reason
-from attestlog.core.note import format_vkey, parse_vkey
-from attestlog.core.signature import load_public_key
+from attestlog.core.note import VerifierKey, format_vkey, parse_vkey
+from attestlog.core.signature import PublicKey, load_public_key
 from attestlog.errors import MalformedConfigError, MalformedError, NotFoundError, StorageError
 
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
@@ -27,17 +27,28 @@ def parse_trust(items: Iterable[str | Path]) -> list[str]:
     An item is one of these, PEM text, or the path of a file that holds a public key in PEM.
     Raises MalformedConfigError for what is none of these, StorageError if a file cannot be read.
     """
-    return [_parse(item) for item in items]
+    return [_id(item) for item in load_trust(items)]
 
 
-def _parse(item: str | Path) -> str:
+def load_trust(items: Iterable[str | Path]) -> list[VerifierKey | PublicKey | str]:
+    """Each item as the key it is; a string is 64 hex digits. As `parse_trust`, for whoever needs the keys."""
+    return [_load(item) for item in items]
+
+
+def _id(item: VerifierKey | PublicKey | str) -> str:
+    if isinstance(item, VerifierKey):
+        return format_vkey(item)
+    return item.key_id if isinstance(item, PublicKey) else item
+
+
+def _load(item: str | Path) -> VerifierKey | PublicKey | str:
     text = str(item).strip()
     if _HASH.fullmatch(text):
         return text
     if text.startswith("-----BEGIN"):
-        return _key_id(text.encode(), "the PEM text")
+        return _public_key(text.encode(), "the PEM text")
     try:
-        return format_vkey(parse_vkey(text))
+        return parse_vkey(text)
     except MalformedError:
         pass
     try:
@@ -48,11 +59,11 @@ def _parse(item: str | Path) -> str:
         ) from None
     except OSError as error:
         raise StorageError(f"{text} cannot be read: {reason(error)}", path=text) from None
-    return _key_id(data, text)
+    return _public_key(data, text)
 
 
-def _key_id(data: bytes, where: str) -> str:
+def _public_key(data: bytes, where: str) -> PublicKey:
     try:
-        return load_public_key(data).key_id
+        return load_public_key(data)
     except MalformedError as error:
         raise MalformedConfigError(f"{where}: {error}") from None

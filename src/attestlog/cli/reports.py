@@ -105,10 +105,10 @@ def _covered(size: int | None, of: int) -> str:
     return f"all {size:,} entries" if size == of else f"the first {size:,} entries"
 
 
-def show_faults(out: Output, faults: list[Finding], not_kept: int) -> None:
+def show_faults(out: Output, faults: list[Finding], not_kept: int, *, whole: str = "log") -> None:
     """What does not hold, one by one. `not_kept`: faults that the report only counted."""
     for fault in faults[:FINDINGS_SHOWN_MAX]:
-        where = "log" if fault.sequence_number is None else f"entry {fault.sequence_number}"
+        where = whole if fault.sequence_number is None else f"entry {fault.sequence_number}"
         out.text(f"  {where:<11} ", (f"{fault.code:<21}", "red"), f" {fault.message}")
         known = {"expected": fault.expected, "found": fault.found}
         said = ", ".join(f"{name} {_short(value)}" for name, value in known.items() if value is not None)

@@ -35,9 +35,10 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
         "query": "Find entries.",
         "stats": "Show figures: rates, sizes, pillars, actors.",
         "export": "Write entries out as JSON lines or CSV.",
+        "prove": "Write a proof of one entry, or of consistency, to a file.",
     },
     "Verify": {
-        "verify": "Verify a whole log, or a legacy JSON-lines file.",
+        "verify": "Verify a whole log, a proof file, or a legacy JSON-lines file.",
         "repair": "Say what is damaged and what can be done about it here.",
     },
 }

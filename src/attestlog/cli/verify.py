@@ -1,4 +1,4 @@
-"""`attestlog verify`: a whole log, or a legacy JSON-lines file."""
+"""`attestlog verify`: a whole log, a proof file, or a legacy JSON-lines file."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from attestlog.cli.exits import BY_VERDICT
 from attestlog.cli.options import JsonOption, text
 from attestlog.cli.output import Output, hint
 from attestlog.cli.progress import Bar
+from attestlog.cli.proofs import verify_proof_file
 from attestlog.cli.reports import emit_report, hints, show_report
-from attestlog.cli.verbs import example, new_app
+from attestlog.cli.verbs import UsageError, example, new_app
 from attestlog.core.report import Report
 
 app = new_app()
@@ -21,12 +22,21 @@ app = new_app()
 @app.command(epilog=example("attestlog verify audit --trust example.com/agents+34f8728c+ARFuvPe7k2…"))
 def verify(
     subject: Annotated[
-        str, typer.Argument(metavar="LOG|FILE.jsonl", help="A log, or a legacy JSON-lines file.")
+        str,
+        typer.Argument(
+            metavar="LOG|PROOF|FILE.jsonl", help="A log, a proof file, or a legacy JSON-lines file."
+        ),
     ],
     *,
     trust: Annotated[
         list[str] | None,
         text("Verifier key, key id, public key file or genesis hash that must vouch for it.", metavar="KEY"),
+    ] = None,
+    policy: Annotated[
+        Path | None, text("C2SP tlog-policy of logs and witnesses that a proof needs.", metavar="FILE")
+    ] = None,
+    since: Annotated[
+        Path | None, text("Checkpoint held, that a consistency proof must start from.", metavar="FILE")
     ] = None,
     remember: Annotated[
         bool, typer.Option(help="Compare with what was verified before, and remember this.")
@@ -40,11 +50,18 @@ def verify(
     """Verify every entry, signature and link, the tree, the checkpoint, and that nothing seen before is gone.
 
     The exit code says the verdict: 0 VERIFIED, 1 TAMPERED, 3 MALFORMED, 4 UNKNOWN, 5 TRUNCATED or
-    FORKED, 6 INCOMPLETE (torn tail only).
+    FORKED, 6 INCOMPLETE (torn tail only). A proof file is judged by itself: nothing else is read.
     """
+    from attestlog.audit import is_proof
+
+    out = Output(as_json)
+    if is_proof(subject):
+        raise typer.Exit(verify_proof_file(out, subject, trust=trust or [], policy=policy, since=since))
+    if policy or since:
+        raise UsageError("--policy and --since are for proof files")
     with Bar("verifying") as bar:
         report = _verify(subject, trust=trust or [], remember=remember, start=start, workers=workers, bar=bar)
-    code, out = BY_VERDICT[report.verdict], Output(as_json)
+    code = BY_VERDICT[report.verdict]
     if out.as_json:
         emit_report(out, report, code)
     else:

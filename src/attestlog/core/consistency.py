@@ -73,9 +73,7 @@ def format_consistency(prefix: Prefix) -> bytes:
     return "\n".join([*lines, *format_hashes(prefix.path), "", ""]).encode() + prefix.checkpoint
 
 
-def open_consistency(
-    data: bytes, policy: TrustPolicy, log_keys: Iterable[VerifierKey] = ()
-) -> ProvenPrefix:
+def open_consistency(data: bytes, policy: TrustPolicy, log_keys: Iterable[VerifierKey] = ()) -> ProvenPrefix:
     """Parse and verify: the old tree is a prefix of that of a checkpoint that the policy accepts.
 
     Raises a MalformedError, or TrustError, SignatureInvalidError, ConsistencyError.

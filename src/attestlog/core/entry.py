@@ -280,7 +280,7 @@ def encode_entry(entry: Entry) -> bytes:
 
 
 def encode_without_payload(entry: Entry) -> bytes:
-    """The canonical bytes of an entry with null for its payload: as verifiable as before, and it tells less."""
+    """The canonical bytes of an entry with null for its payload: it verifies as before."""
     return _encoder.encode(_spelled(msgspec.structs.replace(entry, action_payload=None)))
 
 

@@ -111,7 +111,8 @@ def open_proof(
 def read_proven_entry(proof: Proof) -> Entry:
     """The entry that `extra` holds, whose hashes are its own. That it is in a log is not shown by this.
 
-    Raises MalformedProofError, MalformedEntryError, MalformedSignatureError, TooLargeError, HashMismatchError.
+    Raises MalformedProofError, MalformedEntryError, MalformedSignatureError, TooLargeError or
+    HashMismatchError.
     """
     if proof.extra is None:
         raise MalformedProofError("the proof holds no entry: extra is missing")
@@ -120,8 +121,9 @@ def read_proven_entry(proof: Proof) -> Entry:
     found = entry.action_hash
     if action_hash not in {None, found}:
         raise HashMismatchError(
-            "action_hash is not the hash of the payload", member="action_hash", expected=action_hash, found=found
-        )
+            "action_hash is not the hash of the payload",
+            member="action_hash", expected=action_hash, found=found,
+        )  # fmt: skip
     if entry_hash != entry.entry_hash:
         raise HashMismatchError(
             "entry_hash is not the hash of the entry",
@@ -132,7 +134,7 @@ def read_proven_entry(proof: Proof) -> Entry:
 
 
 def verify_entry_inclusion(proof: Proof, entry: Entry, checkpoint: Checkpoint) -> None:
-    """Raises InclusionError unless the proof leads from this entry, at its place, to the checkpoint's root."""
+    """Raises InclusionError unless the proof leads from this entry, at its place, to the root."""
     if entry.sequence_number != proof.index:
         raise InclusionError(
             f"the proof is of index {proof.index}, its entry is entry {entry.sequence_number}",
@@ -158,7 +160,7 @@ def verify_by_known_key(entry: Entry, keys: Iterable[PublicKey]) -> PublicKey | 
 
 
 def split_proof(data: bytes, header: str) -> tuple[list[str], bytes]:
-    """The lines between the header and the first empty line, and what follows that. Raises MalformedProofError."""
+    """The lines from the header to the first empty line, and what follows. Raises MalformedProofError."""
     if len(data) > PROOF_SIZE_MAX_BYTES:
         raise MalformedProofError(f"proof has {len(data)} bytes, at most {PROOF_SIZE_MAX_BYTES} are read")
     head, blank, checkpoint = data.partition(b"\n\n")

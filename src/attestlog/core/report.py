@@ -93,3 +93,51 @@ class Report(Struct, kw_only=True):
         self.verdict = max(self.verdict, finding.verdict, key=GRAVITY.index)
         if on_finding is not None:
             on_finding(finding)
+
+
+class Cosigner(Struct, frozen=True, kw_only=True):
+    """A witness that cosigned a checkpoint."""
+
+    name: str
+    """What the trust policy calls it."""
+    vkey: str
+    timestamp: int | None = None
+    """POSIX seconds by its clock; 0 or None where it makes no statement about the time."""
+
+
+class ProofReport(Struct, kw_only=True):
+    """What verifying a proof file came to, and what it showed. What was not shown is None, or empty."""
+
+    verdict: Verdict = Verdict.VERIFIED
+    subject: str = ""
+    """What was verified: a path, as given."""
+    format: str = "tlog-proof"
+    """`tlog-proof`, or `consistency`."""
+    origin: str | None = None
+    size: int | None = None
+    """Entries that the checkpoint covers."""
+    root: str | None = None
+    """Hex root at that size."""
+    sequence_number: int | None = None
+    entry: dict[str, Any] | None = None
+    """The entry, as it is in the log; its payload may be null."""
+    has_payload: bool | None = None
+    old_size: int | None = None
+    """Of a consistency file: the entries that are a prefix of the checkpoint's."""
+    old_root: str | None = None
+    signed_by: list[str] = field(default_factory=list)
+    """vkeys of the log, trusted by the caller, that signed the checkpoint."""
+    cosigned_by: list[Cosigner] = field(default_factory=list)
+    unknown_signatures: int = 0
+    """Signature lines by keys nobody gave, which were not looked at."""
+    entry_key_id: str | None = None
+    """Which entry key the entry says signed it."""
+    is_entry_key_trusted: bool = False
+    """Whether the caller gave that key, and it did sign the entry."""
+    findings: list[Finding] = field(default_factory=list)
+    duration_s: float = 0.0
+
+    def add(self, finding: Finding) -> None:
+        """Keep it, and weigh it into the verdict."""
+        self.findings.append(finding)
+        self.verdict = max(self.verdict, finding.verdict, key=GRAVITY.index)

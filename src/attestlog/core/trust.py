@@ -210,19 +210,24 @@ def open_trusted_checkpoint(
     `log_keys`: logs known from elsewhere, beside those of the policy. Timestamps are
     handed on, not judged. Raises MalformedNoteError, MalformedCheckpointError,
     MissingExtraError; SignatureInvalidError if a line by a known key is bad; TrustError
-    with `have` (names of the witnesses that cosigned) and `need` (what is lacking).
+    with `have` (who signed: names of witnesses, or keys) and `need` (what is lacking), and with `quorum`
+    where it is only that which is not met.
     """
     logs = [*(log.key for log in policy.logs), *log_keys]
     names = {witness.key: witness.name for witness in policy.witnesses}
-    signed = open_signed_checkpoint(data, [*logs, *names])
+    need = [f"log {format_vkey(key)}" for key in logs]
+    try:
+        signed = open_signed_checkpoint(data, [*logs, *names])
+    except TrustError as error:
+        message = "no log that is trusted signed the checkpoint"
+        raise TrustError(message, have=error.found, need=need) from None
     origin = signed.checkpoint.origin
     by_log = tuple(item for item in signed.signatures if item.key in logs and item.key.name == origin)
     if not by_log:
         raise TrustError(
             f"no log that is trusted signed the checkpoint of {origin!r}",
-            have=[format_vkey(item.key) for item in signed.signatures],
-            need=[f"log {format_vkey(key)}" for key in logs],
-        )
+            have=[format_vkey(item.key) for item in signed.signatures], need=need,
+        )  # fmt: skip
     cosigned = tuple((names[item.key], item) for item in signed.signatures if item.key in names)
     verify_quorum(policy, [name for name, _ in cosigned])
     return TrustedCheckpoint(signed, by_log, cosigned)
@@ -231,7 +236,7 @@ def open_trusted_checkpoint(
 def verify_quorum(policy: TrustPolicy, have: Collection[str]) -> None:
     """Raises TrustError unless witnesses of these names make the policy's quorum.
 
-    `have`: their names; `need`: one line for each witness or group that is lacking.
+    `have`: their names; `need`: one line for each witness or group that is lacking; `quorum`: its name.
     """
     if policy.quorum == NO_QUORUM:
         return
@@ -242,8 +247,9 @@ def verify_quorum(policy: TrustPolicy, have: Collection[str]) -> None:
     if policy.quorum not in met:
         need = list(_lacking(policy, met))
         raise TrustError(
-            f"the quorum {policy.quorum!r} has not cosigned: {need[0]}", have=sorted(have), need=need
-        )
+            f"the quorum {policy.quorum!r} has not cosigned: {need[0]}",
+            have=sorted(set(have)), need=need, quorum=policy.quorum,
+        )  # fmt: skip
 
 
 def _lacking(policy: TrustPolicy, met: set[str]) -> Iterator[str]:

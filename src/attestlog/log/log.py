@@ -24,7 +24,7 @@ from attestlog.core.entry import Entry, EntryDraft, EventType, parse_draft
 from attestlog.core.genesis import Genesis, Settings
 from attestlog.core.policy import Policy
 from attestlog.core.signature import BATCH_ENTRIES_MAX, ECDSA_P256
-from attestlog.errors import ClosedError
+from attestlog.errors import ClosedError, NotFoundError
 from attestlog.ids import new_entry_id
 from attestlog.log import opening
 from attestlog.log.environment import Clock, environment, system_clock
@@ -200,6 +200,18 @@ class Log:
         """
         note: bytes = self._committer.run(self._turns.checkpoint)
         return note
+
+    def prove(self, sequence_number: int, *, payload: bool = True) -> bytes:
+        """A proof file for one entry, with or without its payload: see `attestlog.proving.prove`.
+
+        Against the stored checkpoint; a new one is signed if that does not cover the entry yet.
+        """
+        from attestlog.proving import prove
+
+        try:
+            return prove(self.path, sequence_number, payload=payload)
+        except NotFoundError:
+            return prove(self.path, sequence_number, payload=payload, checkpoint=self.checkpoint())
 
     def head(self) -> Head:
         """Size, last hash and right edge, with everything other processes made durable taken in."""
