@@ -34,7 +34,8 @@ def test_there_is_one_document_a_format() -> None:
     assert (
         sorted(
             (
-                "canonical checkpoint entry genesis hashes legacy merkle note policy signature storage tiles"
+                "canonical checkpoint consistency cosignature entry genesis hashes legacy merkle note policy"
+                " proof signature snapshot storage tiles trust"
             ).split()
         )
         == PAGES

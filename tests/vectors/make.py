@@ -12,6 +12,7 @@ from pathlib import Path
 from tests.vectors.cases import Case
 from tests.vectors.of_entries import canonical, entry, hashes, merkle, signature
 from tests.vectors.of_logs import checkpoint, genesis, log, note, policy
+from tests.vectors.of_proofs import consistency, cosignature, proof, trust
 from tests.vectors.of_tiles import tiles
 
 FOLDER = Path(__file__).parent
@@ -19,7 +20,10 @@ PROVENANCE = (
     "Made by tests/vectors/make.py of attestlog with test-only keys from fixed bytes. A case with an `error` "
     "must be refused; the code says what kind of fault it is."
 )
-MAKERS = (canonical, entry, hashes, signature, merkle, note, checkpoint, genesis, policy, log, tiles)
+MAKERS = (
+    canonical, entry, hashes, signature, merkle, note, checkpoint, genesis, policy, log, tiles,
+    cosignature, trust, proof, consistency,
+)  # fmt: skip
 
 
 def format_vectors(name: str, cases: list[Case]) -> str:

@@ -33,8 +33,12 @@ def prove(
     checkpoint: Annotated[
         Path | None, text("Checkpoint to prove against; else the log's own.", metavar="FILE")
     ] = None,
-    without_payload: Annotated[bool, flag("Leave the payload out: only its hash is shown then.", "--without-payload")] = False,
-    output: Annotated[Path | None, text("Write here, whole or not at all; else to stdout.", "-o", "--output", metavar="FILE")] = None,
+    without_payload: Annotated[
+        bool, flag("Leave the payload out: only its hash is shown then.", "--without-payload")
+    ] = False,
+    output: Annotated[
+        Path | None, text("Write here, whole or not at all; else stdout.", "-o", "--output", metavar="FILE")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write a proof that one entry is in the log, or (--from) that an earlier state of it still is.

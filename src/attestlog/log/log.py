@@ -22,6 +22,7 @@ from attestlog import committer
 from attestlog.core.batch import Head, Prepared, prepare
 from attestlog.core.entry import Entry, EntryDraft, EventType, parse_draft
 from attestlog.core.genesis import Genesis, Settings
+from attestlog.core.note import format_vkey
 from attestlog.core.policy import Policy
 from attestlog.core.signature import BATCH_ENTRIES_MAX, ECDSA_P256
 from attestlog.errors import ClosedError, NotFoundError
@@ -132,6 +133,11 @@ class Log:
     def genesis(self) -> Genesis:
         """Keys, policy and settings from entry 0."""
         return self._genesis
+
+    @property
+    def vkeys(self) -> list[str]:
+        """The keys that sign its checkpoints, as text: what a reader must be given to trust a proof."""
+        return [format_vkey(key) for key in self._genesis.checkpoint_keys]
 
     @property
     def recovered(self) -> list[str]:
