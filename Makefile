@@ -19,7 +19,7 @@ CODE = src tests $(wildcard bench)
 # The resolver behind `make lock`; it stays out of .venv.
 UV_VERSION = 0.13.9
 
-.PHONY: help demo test lint types format faults fuzz bench soak lock clean
+.PHONY: help demo test services lint types format faults fuzz bench soak lock clean
 
 help: ## what there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -29,6 +29,8 @@ demo: .venv/.installed ## two minutes: write a log, verify it, tamper with it, s
 
 test: .venv/.installed-dev ## run the tests (PYTEST_ARGS="-k name -x" to choose)
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+services: .venv-services/.installed ## servers that hold keys, for tests that ask one: an emulator of AWS, OpenBao (90 MB)
 
 lint: .venv/.installed-dev ## ruff: rules and formatting
 	$(BIN)/python -m ruff check $(CODE)
@@ -70,6 +72,7 @@ lock: .venv/.created ## bring the lock files up to the newest versions that pypr
 	.venv-lock/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	.venv-lock/bin/uv $(LOCK) --upgrade --group build -o requirements.lock pyproject.toml
 	.venv-lock/bin/uv $(LOCK) --upgrade --all-extras --group dev -c requirements.lock -o requirements-dev.lock pyproject.toml
+	.venv-lock/bin/uv $(LOCK) --upgrade --group services -c requirements.lock -o requirements-services.lock
 	rm -rf .venv-lock
 
 # No host names, no paths, every platform and every Python from 3.11 on.
@@ -77,7 +80,7 @@ LOCK = pip compile --quiet --no-config --universal --python-version 3.11 --gener
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 clean: ## remove .venv and everything the tools leave behind
-	rm -rf .venv .venv-lock .venv-fuzz .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf .venv .venv-lock .venv-fuzz .venv-services .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Set-up. Each stamp is written last, so what was interrupted is done again.
@@ -102,4 +105,10 @@ clean: ## remove .venv and everything the tools leave behind
 .venv/.installed-dev: .venv/.installed requirements-dev.lock
 	@echo "installing the tools for testing into .venv"
 	@$(PIP_INSTALL) --require-hashes -r requirements-dev.lock
+	@touch $@
+
+.venv-services/.installed: .venv/.created requirements-services.lock
+	@echo "installing the servers that tests of signers ask into .venv-services"
+	@.venv/bin/python -m venv --clear .venv-services
+	@.venv-services/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-services.lock
 	@touch $@
