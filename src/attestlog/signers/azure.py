@@ -75,7 +75,7 @@ class _AzureKey:
     def sign(self, message: bytes) -> bytes:
         answer = self._client.sign(SignatureAlgorithm.es256, sha256(message).digest())
         if answer.key_id != self._id:
-            raise SignerError("Azure Key Vault answered with no signature of the key that was asked")
+            raise SignerError("the answer of Azure Key Vault has no signature of the key that was asked")
         return der_from_raw(answer.signature)
 
     def close(self) -> None:
@@ -91,7 +91,7 @@ def _public_key(key: KeyVaultKey) -> PublicKey:
     try:
         return public_key(EllipticCurvePublicNumbers(x, y, SECP256R1()).public_key())
     except ValueError:
-        raise SignerError("Azure Key Vault answered with a public key that is none") from None
+        raise SignerError("the answer of Azure Key Vault has a public key that is none") from None
 
 
 def _failure(error: Exception) -> SignerError:
@@ -99,8 +99,8 @@ def _failure(error: Exception) -> SignerError:
     kind = type(error).__name__
     status = error.status_code if isinstance(error, HttpResponseError) else None
     if status is not None:
-        message = f"Azure Key Vault refused: {kind} (HTTP {status})"
+        message = f"refused by Azure Key Vault: {kind} (HTTP {status})"
         return SignerError(message, retryable=may_pass(status), status=status)
     unreached = isinstance(error, ServiceRequestError | ServiceResponseError)
-    what = "was not reached" if unreached else "cannot be asked"
-    return SignerError(f"Azure Key Vault {what}: {kind}", retryable=unreached)
+    what = "no connection to" if unreached else "cannot ask"
+    return SignerError(f"{what} Azure Key Vault: {kind}", retryable=unreached)

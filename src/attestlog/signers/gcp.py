@@ -88,7 +88,7 @@ class _GcpKey:
             request |= {"data": message, "data_crc32c": google_crc32c.value(message)}
         answer = self._client.asymmetric_sign(request=request, retry=None, timeout=READ_TIMEOUT_S)
         if answer.name != self._name:
-            raise SignerError("Google Cloud KMS answered with no signature of the key that was asked")
+            raise SignerError("the answer of Google Cloud KMS has no signature of the key that was asked")
         arrived = answer.verified_digest_crc32c or answer.verified_data_crc32c
         if not arrived or google_crc32c.value(answer.signature) != answer.signature_crc32c:
             raise SignerError("bytes to or from Google Cloud KMS were damaged on their way", retryable=True)
@@ -107,7 +107,7 @@ def _public_key(client: kms_v1.KeyManagementServiceClient, name: str) -> PublicK
         answer = ask(request={"name": name, "public_key_format": _FORMAT.NIST_PQC})
         data, checksum = answer.public_key.data, answer.public_key.crc32c_checksum
     if answer.name != name or google_crc32c.value(data) != checksum:
-        raise SignerError("Google Cloud KMS answered with no public key of the key that was asked")
+        raise SignerError("the answer of Google Cloud KMS has no public key of the key that was asked")
     try:
         key = load_public_key(_spki(answer.algorithm, data))
     except MalformedSignatureError:
@@ -136,8 +136,8 @@ def _failure(error: Exception) -> SignerError:
     kind = type(error).__name__
     code = getattr(error, "code", None)
     if isinstance(error, GoogleAPICallError) and isinstance(code, int):
-        message = f"Google Cloud KMS refused: {kind} (HTTP {code})"
+        message = f"refused by Google Cloud KMS: {kind} (HTTP {code})"
         return SignerError(message, retryable=may_pass(code), status=code)
     unreached = isinstance(error, RequestException | TransportError)
-    what = "was not reached" if unreached else "cannot be asked"
-    return SignerError(f"Google Cloud KMS {what}: {kind}", retryable=unreached)
+    what = "no connection to" if unreached else "cannot ask"
+    return SignerError(f"{what} Google Cloud KMS: {kind}", retryable=unreached)
