@@ -176,8 +176,8 @@ def test_the_emulator_stopped_and_started_again_signs_with_the_same_key(
     tmp_path: Path, monkeypatch: Environment
 ) -> None:
     server = Ministack(tmp_path)
-    server.start()
     try:
+        server.start()
         ask_aws(monkeypatch, server.url)
         signer = opened(f"awskms:{server.make_key()}")
         server.stop()
@@ -303,8 +303,8 @@ def test_a_token_that_is_not_allowed_to_or_none(
 
 def test_the_server_killed_sealed_and_unsealed_signs_again(tmp_path: Path, monkeypatch: Environment) -> None:
     server = OpenBao(tmp_path, kept=True)
-    server.start()
     try:
+        server.start()
         ask_bao(monkeypatch, server.url, server.token)
         signer = opened(f"openbao:{server.make_key('log')}")
         server.stop(kill=True)
