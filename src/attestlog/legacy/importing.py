@@ -93,8 +93,10 @@ class Log(Protocol):
     def path(self) -> Path:
         """The log's directory."""
 
-    def append_many(self, drafts: Sequence[Mapping[str, Any]], /) -> Sequence[Receipt]:
-        """Append in order."""
+    def append_many(
+        self, drafts: Sequence[Mapping[str, Any]], /, *, as_given: bool = False
+    ) -> Sequence[Receipt]:
+        """Append in order; `as_given`: with nothing redacted."""
 
     def append(self, draft: Mapping[str, Any], /) -> Receipt:
         """Append one."""
@@ -323,14 +325,14 @@ def _append_lines(log: Log, source: _Source, identity: str, start: int, progress
         drafts.append(_line_draft(identity, position, data))
         size_bytes += len(data)
         if len(drafts) >= BATCH_LINES or size_bytes >= BATCH_SIZE_BYTES:
-            log.append_many(drafts)
+            log.append_many(drafts, as_given=True)
             drafts, size_bytes = [], 0
             if progress is not None:
                 progress(source.size_bytes + line.stop, 2 * source.size_bytes)
     if sha256.hexdigest() != source.sha256:
         raise ConflictError(f"{source.path} changed while it was imported", path=str(source.path))
     if drafts:
-        log.append_many(drafts)
+        log.append_many(drafts, as_given=True)
     if progress is not None:
         progress(2 * source.size_bytes, 2 * source.size_bytes)
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 from weakref import WeakSet
@@ -30,8 +31,10 @@ from attestlog.ids import new_entry_id
 from attestlog.log import opening
 from attestlog.log.environment import Clock, environment, system_clock
 from attestlog.log.receipt import Receipt
+from attestlog.log.redacting import Redacting
 from attestlog.log.turns import Turns
 from attestlog.signers import Passphrase, Signer
+from attestlog.signers.redaction_key import redaction_key
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -46,6 +49,7 @@ class Log:
     def __init__(self, turns: Turns) -> None:
         self._turns, self._store, self._genesis = turns, turns.store, turns.genesis
         self._environment = environment()
+        self._redacting = Redacting(partial(redaction_key, turns.genesis.origin))
         self._committer: committer.Committer[Receipt] = committer.Committer(
             turns.commit, BATCH_ENTRIES_MAX, BATCH_SIZE_BYTES
         )
@@ -154,13 +158,17 @@ class Log:
         """
         return self._committer.append((self._prepare(_one_draft(draft, members)),))[0]
 
-    def append_many(self, drafts: Iterable[EntryDraft | Mapping[str, Any]]) -> list[Receipt]:
+    def append_many(
+        self, drafts: Iterable[EntryDraft | Mapping[str, Any]], *, as_given: bool = False
+    ) -> list[Receipt]:
         """Append these in order; all are validated before the first is written.
+
+        `as_given`: nothing is redacted. For evidence that must stay as it is, such as an older log's lines.
 
         Committed in batches of up to 1,024 that do not cross a segment: each batch is there whole or
         not at all. If a later batch fails, the earlier ones stay (the error says so).
         """
-        prepared = [self._prepare(draft) for draft in drafts]
+        prepared = [self._prepare(draft, as_given=as_given) for draft in drafts]
         return self._committer.append(prepared) if prepared else []
 
     def submit(
@@ -245,9 +253,14 @@ class Log:
     ) -> Receipt:
         return self.append(event_type=event_type, action_type=action_type, actor_id=actor_id, **members)
 
-    def _prepare(self, draft: EntryDraft | Mapping[str, Any]) -> Prepared:
+    def _prepare(self, draft: EntryDraft | Mapping[str, Any], *, as_given: bool = False) -> Prepared:
         # A draft made by hand has been checked by nobody.
         draft = parse_draft(draft if isinstance(draft, EntryDraft) else dict(draft))
+        prepared = self._prepared(draft)
+        redacted = None if as_given else self._redacting.redacted(self._genesis.policy, draft, prepared)
+        return prepared if redacted is None else self._prepared(redacted)
+
+    def _prepared(self, draft: EntryDraft) -> Prepared:
         salt = os.urandom(16).hex() if self._genesis.settings.erasable_payloads else None
         return prepare(
             draft, self._genesis.policy, entry_id=new_entry_id(), environment=self._environment, salt=salt

@@ -116,6 +116,12 @@ def save_key(key: PrivateKey, path: Path, passphrase: bytes | None) -> FileSigne
     )
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
     path = path.absolute()
+    write_private(path, pem)
+    return FileSigner(key, path)
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """A new file of its owner's only, durable, never over another. Raises ExistsError or KeyFileError."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         # Created 0600 from the first moment: no other user can open it in between.
@@ -123,7 +129,7 @@ def save_key(key: PrivateKey, path: Path, passphrase: bytes | None) -> FileSigne
         try:
             with os.fdopen(descriptor, "wb") as file:
                 os.fchmod(descriptor, 0o600)  # a strict umask takes even the owner's rights
-                file.write(pem)
+                file.write(data)
                 file.flush()
                 os.fsync(descriptor)
             directory = os.open(path.parent, os.O_RDONLY)
@@ -139,13 +145,12 @@ def save_key(key: PrivateKey, path: Path, passphrase: bytes | None) -> FileSigne
         raise ExistsError(f"key file {path} exists", path=str(path)) from None
     except OSError as error:
         raise KeyFileError(f"key file {path} cannot be written: {error.strerror}", path=str(path)) from None
-    return FileSigner(key, path)
 
 
 def open_file_signer(uri: str, passphrase: Passphrase | None = None) -> FileSigner:
     """The signer of `file:PATH` (or `file:///PATH`). Raises KeyFileError or MalformedConfigError."""
     path = file_uri_path(uri)
-    pem = _read_private(path)
+    pem = read_private(path)
     secret: bytes | None = None
     if b"ENCRYPTED" in pem:
         secret = ask_passphrase(path, passphrase)
@@ -191,7 +196,8 @@ def file_uri_path(uri: str) -> Path:
         raise MalformedConfigError(f"signer {uri!r} names no file: {error}", member="signer") from None
 
 
-def _read_private(path: Path) -> bytes:
+def read_private(path: Path) -> bytes:
+    """The start of a file that only its owner can read. Raises KeyFileError."""
     try:
         # Without O_NONBLOCK, opening a FIFO would wait for somebody to write a key into it.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
