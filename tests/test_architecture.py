@@ -24,7 +24,7 @@ LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"core"}),
     frozenset({"schemas", "signers", "storage"}),
     frozenset({"audit", "query", "committer", "ids", "proving", "snapshots"}),
-    frozenset({"log", "replication", "replica", "witness"}),
+    frozenset({"log", "replica", "witness"}),
     frozenset({"legacy"}),  # above log, because importing an old log appends to a new one
     frozenset({"guard"}),
     frozenset({"server", "integrations"}),

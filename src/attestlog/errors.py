@@ -15,6 +15,7 @@ dotted; whatever else an error knows hangs on it as attributes, listed by
     │   ├── MalformedProofError        a proof file, or hashes that are none
     │   ├── MalformedTrustError        a trust policy, or what is no key or hash to trust
     │   ├── MalformedSignatureError    a signature string, key or algorithm name
+    │   ├── MalformedShipmentError     what a writer sends a replica, or is answered
     │   ├── MalformedPolicyError
     │   └── MalformedConfigError       log.toml, a signer URI, an origin
     ├── VerificationError              well-formed, and does not hold
@@ -25,6 +26,7 @@ dotted; whatever else an error knows hangs on it as attributes, listed by
     │   ├── ConsistencyError
     │   ├── DerivedMemberError (ValueError)  a stated member contradicts the derived one
     │   ├── RuleChangeError            an entry that changes keys or policy, and does not hold
+    │   ├── SplitViewError             two histories of one log: both are in the evidence
     │   └── TrustError                 whose key this is, is not what was asked for
     ├── SignerError                    the key's holder failed; `retryable` says if waiting helps
     │   └── KeyFileError               a key file is missing, unreadable, exposed or locked
@@ -49,6 +51,8 @@ dotted; whatever else an error knows hangs on it as attributes, listed by
     │   ├── ActionBlockedError         a guarded act was not done (`receipt`: the VIOLATION written)
     │   └── ErasureRefusedError        a legal hold, or a payload that the log cannot do without
     ├── QueryError (ValueError)        a filter that cannot be asked
+    ├── ReplicationError               a replica did not take what it was sent; `retryable`
+    │   └── StaleSizeError             it holds another number of entries (`known_size`)
     ├── RequestError                   a server refuses a request
     │   ├── UnauthenticatedError       no token, or none of this server's
     │   ├── ForbiddenError             a token, and not good for this
@@ -147,6 +151,12 @@ class MalformedSignatureError(MalformedError):
     code = "malformed.signature"
 
 
+class MalformedShipmentError(MalformedError):
+    """Not what a writer sends a replica, nor what it is answered."""
+
+    code = "malformed.shipment"
+
+
 class MalformedPolicyError(MalformedError):
     """Not a policy."""
 
@@ -205,6 +215,12 @@ class RuleChangeError(VerificationError):
     """An entry would change keys or policy, and may not: the rules in force stay. `action_type`."""
 
     code = "verification.rule_change"
+
+
+class SplitViewError(VerificationError):
+    """Two histories of one log. `ours` and `theirs`: signed checkpoints, as text; `sequence_number`."""
+
+    code = "verification.split_view"
 
 
 class TrustError(VerificationError):
@@ -352,6 +368,21 @@ class QueryError(AttestlogError, ValueError):
     """A filter that cannot be asked."""
 
     code = "query"
+
+
+class ReplicationError(AttestlogError):
+    """A replica did not take what it was sent, or did not answer. `retryable`: whether waiting may help."""
+
+    code = "replication"
+
+    def __init__(self, message: str, *, retryable: bool = False, **evidence: Any) -> None:
+        super().__init__(message, retryable=retryable, **evidence)
+
+
+class StaleSizeError(ReplicationError):
+    """The other side holds another number of entries than was assumed: `known_size`."""
+
+    code = "replication.stale_size"
 
 
 class RequestError(AttestlogError):

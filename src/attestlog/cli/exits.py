@@ -41,6 +41,7 @@ BY_ERROR: Final[dict[type[errors.AttestlogError], int]] = {
     errors.MalformedError: MALFORMED,
     errors.VerificationError: TAMPERED,
     errors.ConsistencyError: CONTRADICTED,
+    errors.SplitViewError: CONTRADICTED,
     errors.DerivedMemberError: USAGE,
     errors.RuleChangeError: USAGE,
     errors.SignerError: UNKNOWN,
@@ -52,6 +53,7 @@ BY_ERROR: Final[dict[type[errors.AttestlogError], int]] = {
     errors.TooLargeError: USAGE,
     errors.GovernanceError: USAGE,
     errors.QueryError: USAGE,
+    errors.ReplicationError: UNKNOWN,
     errors.RequestError: UNKNOWN,
     errors.MissingExtraError: UNKNOWN,
 }

@@ -21,6 +21,9 @@ from attestlog.server.tokens import Scope, Token, TokenFile
 
 _SCHEME: Final = "bearer "
 
+_TOLD: Final = frozenset({"known_size", "sequence_number", "finding", "size_bytes_max", "ours", "theirs"})
+"""The evidence that is the other side's affair. The rest, such as paths, is this server's own."""
+
 Guard = Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], None]
 
 
@@ -34,16 +37,17 @@ def new_app(routes: list[Any], tokens: TokenFile, **state: Any) -> Litestar:
     return app
 
 
-def needs(scope: Scope, *, is_public: bool = False) -> Guard:
-    """A guard that lets pass who has a token of this scope."""
+def needs(*scopes: Scope, is_public: bool = False) -> Guard:
+    """A guard that lets pass who has a token of one of these scopes."""
 
     def guard(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
-        if is_public or connection.app.state.get("is_public") is True:
+        if is_public:
             return
         token = _token(connection)
-        if scope not in token.scopes and Scope.ADMIN not in token.scopes:
+        if not {*scopes, Scope.ADMIN} & set(token.scopes):
             raise ForbiddenError(
-                f"the token {token.name!r} is good for {', '.join(token.scopes)}, want {scope}", need=scope
+                f"the token {token.name!r} is good for {', '.join(token.scopes)}, want {scopes[0]}",
+                need=scopes[0],
             )
         connection.state["token"] = token
 
@@ -69,7 +73,10 @@ def _token(connection: ASGIConnection[Any, Any, Any, Any]) -> Token:
 
 
 def _answer_ours(_: Request[Any, Any, Any], error: AttestlogError) -> Response[bytes]:
-    body = encode_member("error", {"type": "error", "code": error.code, "message": error.message})
+    facts = {name: value for name, value in error.evidence().items() if name in _TOLD}
+    body = encode_member(
+        "error", {"type": "error", "code": error.code, "message": error.message, "evidence": facts}
+    )
     headers = {"WWW-Authenticate": "Bearer"} if isinstance(error, UnauthenticatedError) else {}
     return Response(body + b"\n", status_code=status(error), media_type="application/json", headers=headers)
 

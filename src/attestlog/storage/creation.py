@@ -15,9 +15,11 @@ from attestlog.storage import disk, layout
 
 
 def create_directory(
-    root: Path, config: layout.LogConfig, genesis_line: bytes, genesis_leaf: bytes, checkpoint: bytes
+    root: Path, config: layout.LogConfig, genesis_line: bytes, genesis_leaf: bytes, checkpoint: bytes | None
 ) -> None:
     """A log of one entry at `root`, which must not exist or be an empty directory.
+
+    A copy of another's log begins without a `checkpoint`: it is not the copy's to sign.
 
     Raises ExistsError or another StorageError; then nothing is left behind.
     """
@@ -32,8 +34,9 @@ def create_directory(
             layout.CONFIG_FILE: layout.format_config(config).encode(),
             f"{layout.ENTRIES_DIR}/{layout.segment_name(0)}": genesis_line + b"\n",
             f"{layout.TREE_DIR}/0": genesis_leaf,
-            layout.CHECKPOINT_FILE: checkpoint,
         }
+        if checkpoint is not None:
+            files[layout.CHECKPOINT_FILE] = checkpoint
         for name, data in files.items():
             disk.replace_file(temporary / name, data)
         disk.fsync_directory(temporary)

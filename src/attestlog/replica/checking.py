@@ -1,0 +1,85 @@
+"""What comes is verified by the verifier itself, from the state that the copy is in.
+
+Dependencies on earlier entries, and erasures, concern the whole log: verifying
+the copy judges them, as it would the original.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from attestlog.audit.rules import Rules
+from attestlog.audit.scan import Scanned, State, scan
+from attestlog.audit.source import Chunk
+from attestlog.core.batch import Head, Plan
+from attestlog.core.entry import decode_line, format_timestamp, parse_timestamp
+from attestlog.core.genesis import Genesis
+from attestlog.core.hashes import HASH_SIZE_BYTES
+from attestlog.core.merkle import Grown
+from attestlog.core.report import Verdict
+from attestlog.errors import StorageError, VerificationError
+
+
+def plans(head: Head, lines: Sequence[bytes], room: int, segment_entries: int, leaves: bytes) -> list[Plan]:
+    """The commits that store these verified lines: none crosses a segment."""
+    made, start = [], 0
+    while start < len(lines):
+        stop = min(len(lines), start + room)
+        hashes = [leaves[at * HASH_SIZE_BYTES : (at + 1) * HASH_SIZE_BYTES] for at in range(start, stop)]
+        last = decode_line(lines[stop - 1])
+        grown: list[Grown] = []
+        edge = head.edge.extended(hashes, grown)
+        head = Head(edge.stop, last.entry_hash, parse_timestamp(last.timestamp), edge)
+        made.append(Plan(head, [], [], hashes, grown, [], []))
+        start, room = stop, segment_entries
+    return made
+
+
+def verified_leaves(genesis: Genesis, head: Head, lines: Sequence[bytes], directory: Path) -> bytes:
+    """The leaf hashes of lines that follow on `head`, one after the other.
+
+    They are laid out in `directory` for the verifier, which reads files. Raises VerificationError with
+    the findings unless every line holds and the last batch is whole.
+    """
+    scanned = _scan(genesis, head, lines, directory)
+    findings = [found for found in scanned.findings if found.verdict != Verdict.VERIFIED]
+    if findings:
+        first = findings[0]
+        raise VerificationError(
+            f"entry {first.sequence_number}: {first.message}",
+            sequence_number=first.sequence_number, finding=first.code, findings=len(findings),
+        )  # fmt: skip
+    state = scanned.state
+    if state.run is not None or state.batch is not None:
+        raise VerificationError(
+            f"what was sent from entry {head.size} on does not end with a whole entry and batch",
+            sequence_number=state.position, finding="log.torn_batch",
+        )  # fmt: skip
+    if len(scanned.leaves) != len(lines) * HASH_SIZE_BYTES or state.position != head.size + len(lines):
+        raise VerificationError(f"{len(lines)} lines do not follow on entry {head.size - 1}")
+    return scanned.leaves
+
+
+def _scan(genesis: Genesis, head: Head, lines: Sequence[bytes], directory: Path) -> Scanned:
+    data = b"\n".join([*lines, b""])
+    try:
+        descriptor, path = tempfile.mkstemp(prefix="incoming-", dir=directory)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+            timestamp = format_timestamp(head.timestamp_us) if head.size else ""
+            state = State(head.size, head.entry_hash, timestamp)
+            chunk = Chunk(head.size, path, 0, len(data), len(data), is_first=True)
+            scanned = scan(Rules(genesis), chunk, state)
+        finally:
+            Path(path).unlink()
+    except OSError as error:
+        raise StorageError(
+            f"what was sent cannot be laid out: {error.strerror}", path=str(directory)
+        ) from None
+    if scanned.error is not None:
+        raise StorageError(f"what was sent cannot be read back: {scanned.error}", path=str(directory))
+    return scanned

@@ -1,0 +1,194 @@
+"""One log's copy: what a shipment does to it, step by step, under the copy's own lock."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from attestlog.core.batch import Head
+from attestlog.core.checkpoint import Checkpoint
+from attestlog.core.cosignature import cosign, open_signed_checkpoint, verify_checkpoint_signature
+from attestlog.core.entry import decode_line
+from attestlog.core.genesis import parse_genesis
+from attestlog.core.hashes import leaf_hash
+from attestlog.core.merkle import edge_from_stored, stored_ranges
+from attestlog.core.note import NoteSignature, VerifierKey, format_note, parse_note, verified_signatures
+from attestlog.core.replication import Answer, Shipment, log_id
+from attestlog.errors import (
+    ConflictError,
+    MalformedEntryError,
+    MalformedShipmentError,
+    SplitViewError,
+    StaleSizeError,
+)
+from attestlog.replica import evidence
+from attestlog.replica.checking import plans, verified_leaves
+from attestlog.storage.creation import create_directory
+from attestlog.storage.files import FileStore
+from attestlog.storage.layout import LogConfig, Signers
+from attestlog.storage.reader import LogReader
+
+NO_SIGNER: Final = "none:replica"
+"""What a copy's log.toml names as signers: a replica holds no key of the log's."""
+
+
+class Cosigner(NamedTuple):
+    """The replica's own name and key."""
+
+    vkey: VerifierKey
+    sign: Callable[[bytes], bytes]
+
+
+class Holding:
+    """A copy open for what its writer sends. One thread at a time."""
+
+    def __init__(self, directory: Path, cosigner: Cosigner) -> None:
+        """`directory`, named by the log's id, holds the copy (`log/`) and evidence against its writer."""
+        self.directory = directory
+        self._cosigner = cosigner
+        self._store = FileStore(directory / "log")
+
+    @classmethod
+    def create(cls, directory: Path, cosigner: Cosigner, shipment: Shipment) -> Holding:
+        """Begin a copy with the genesis entry that the shipment starts with. Raises VerificationError."""
+        if shipment.start or not shipment.lines:
+            raise StaleSizeError(f"nothing is held, entry {shipment.start} was sent first", known_size=0)
+        line = shipment.lines[0]
+        genesis = parse_genesis(decode_line(line))
+        if log_id(genesis.origin) != directory.name:
+            raise MalformedShipmentError(
+                f"the genesis entry is of {genesis.origin!r}, whose id is not {directory.name}",
+                expected=log_id(genesis.origin), found=directory.name,
+            )  # fmt: skip
+        directory.mkdir(parents=True, exist_ok=True)
+        leaf = verified_leaves(genesis, Head(), [line], directory)
+        config = LogConfig(
+            origin=genesis.origin,
+            settings=genesis.settings,
+            signers=Signers(entry=NO_SIGNER, checkpoint=NO_SIGNER),
+        )
+        create_directory(directory / "log", config, line, leaf, None)
+        return cls(directory, cosigner)
+
+    @property
+    def origin(self) -> str:
+        """The log's."""
+        return self._store.genesis.origin
+
+    def head(self) -> Head:
+        """What is held, durably."""
+        with self._store.exclusive() as head:
+            return head
+
+    def checkpoint(self) -> bytes | None:
+        """The last checkpoint taken, with this replica's cosignature."""
+        return self._store.checkpoint()
+
+    def take(self, shipment: Shipment) -> Answer:
+        """Verify, store durably, cosign; in that order.
+
+        Raises StaleSizeError where entries are missing in between, SplitViewError (the evidence is then
+        stored) for another history, VerificationError for what does not hold, StorageError.
+        """
+        with self._store.exclusive() as head:
+            if shipment.start > head.size:
+                raise StaleSizeError(
+                    f"{head.size} entries are held, entry {shipment.start} was sent next",
+                    known_size=head.size,
+                )
+            new = shipment.lines[max(0, head.size - shipment.start) :]
+            self._compare(shipment, min(shipment.stop, head.size))
+            signed = self._open(shipment.checkpoint) if shipment.checkpoint else None
+            if new:
+                self._commit(head, new)
+        with self._store.exclusive() as head:
+            cosignatures = self._cosign(head, shipment.checkpoint, signed) if signed is not None else ()
+            return Answer(head.size, cosignatures)
+
+    def close(self) -> None:
+        """Let go of the files."""
+        self._store.close()
+
+    # --- entries ---
+
+    def _compare(self, shipment: Shipment, stop: int) -> None:
+        """What is sent again must be what is held: by the leaf hash, as a payload may have been erased."""
+        if shipment.start >= stop:
+            return
+        held = self._store.hashes(0, shipment.start, stop)
+        for number, (line, leaf) in enumerate(zip(shipment.lines, held, strict=False), shipment.start):
+            stated = decode_line(line).entry_hash
+            try:
+                same = leaf_hash(bytes.fromhex(stated)) == leaf
+            except ValueError:
+                raise MalformedEntryError(f"entry {number} states no hash", member="entry_hash") from None
+            if not same:
+                reason = f"entry {number} is another one than was sent before"
+                raise self._split(reason, shipment.checkpoint, number, line)
+
+    def _commit(self, head: Head, lines: Sequence[bytes]) -> None:
+        genesis = self._store.genesis
+        leaves = verified_leaves(genesis, head, lines, self.directory)
+        room, at = self._store.room(head.size), 0
+        for plan in plans(head, lines, room, genesis.settings.segment_entries, leaves):
+            # A crash between two of these leaves whole entries: the writer is told how many, and goes on.
+            self._store.commit(plan, lines[at : at + len(plan.leaves)])
+            at += len(plan.leaves)
+
+    # --- checkpoints ---
+
+    def _open(self, note: bytes) -> Checkpoint:
+        checkpoint = open_signed_checkpoint(note, self._store.genesis.checkpoint_keys).checkpoint
+        if checkpoint.origin != self.origin:
+            raise ConflictError(
+                f"checkpoint is of {checkpoint.origin!r}, this log is {self.origin!r}",
+                expected=self.origin, found=checkpoint.origin,
+            )  # fmt: skip
+        return checkpoint
+
+    def _cosign(self, head: Head, note: bytes, checkpoint: Checkpoint) -> tuple[NoteSignature, ...]:
+        if checkpoint.size > head.size:
+            raise StaleSizeError(
+                f"the checkpoint covers {checkpoint.size} entries, {head.size} are held", known_size=head.size
+            )
+        hashes = [self._store.hashes(*run) for run in stored_ranges(checkpoint.size)]
+        if edge_from_stored(checkpoint.size, hashes).root() != checkpoint.root:
+            raise self._split(
+                f"the checkpoint signs another root of the first {checkpoint.size} entries", note
+            )
+        old = self._store.checkpoint()
+        if old is not None and self._open(old).size > checkpoint.size:
+            return ()  # consistent, and nothing new: a cosignature says "the largest I have seen"
+        parsed, keys = parse_note(note), self._store.genesis.checkpoint_keys
+        line = cosign(parsed.text, self._cosigner.vkey, int(time.time()), self._cosigner.sign)
+        # Only lines that were verified: a false one, kept here, would be given to others as this copy's.
+        kept = [signed for _, signed in verified_signatures(parsed, keys, verify_checkpoint_signature)]
+        # Stored before it is given away: after a crash here the writer asks again, and is answered.
+        self._store.replace_checkpoint(old, format_note(parsed.text, [*kept, line]))
+        return (line,)
+
+    def _split(
+        self, reason: str, note: bytes, sequence_number: int | None = None, line: bytes | None = None
+    ) -> SplitViewError:
+        """Evidence, stored before anybody is answered."""
+        if note:
+            self._open(note)  # only what the log's key signed is evidence against it
+        reader = LogReader(self._store.root)
+        held = [] if sequence_number is None else reader.lines(sequence_number, sequence_number + 1)
+        split = evidence.SplitView(
+            origin=self.origin,
+            seen_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            reason=reason,
+            size=reader.size(),
+            ours=(self._store.checkpoint() or b"").decode(),
+            theirs=note.decode(),
+            sequence_number=sequence_number,
+            our_line=next(iter(held), b"").decode() or None,
+            their_line=None if line is None else line.decode(),
+        )
+        path = evidence.keep(self.directory, split)
+        return SplitViewError(
+            reason, ours=split.ours, theirs=split.theirs, sequence_number=sequence_number, path=str(path)
+        )
