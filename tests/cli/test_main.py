@@ -8,13 +8,12 @@ from pathlib import Path
 
 import pytest
 from tests.cli.running import Run
+from tests.support.commands import RUNNABLE
 
 from attestlog import cli
 from attestlog.cli import verbs
 from attestlog.errors import FullError
 from attestlog.version import VERSION
-
-VERBS = [name for name in verbs.VERBS if name != "keys"] + ["keys generate", "keys list"]
 
 
 def test_help_lists_every_verb_and_the_exit_codes(run: Run) -> None:
@@ -29,7 +28,7 @@ def test_version(run: Run) -> None:
     assert run("--version").out == f"attestlog {VERSION}\n"
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", RUNNABLE)
 def test_every_verb_has_help_with_an_example_and_json(run: Run, verb: str) -> None:
     result = run(*verb.split(), "--help")
     assert result.code == 0

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import httpx
 import pytest
+from tests.server.serving import served
+from tests.support.logs import CheckpointKey, LogMaker, action
 
 from attestlog.core.cosignature import open_signed_checkpoint
 from attestlog.core.replication import Shipment, decode_answer, encode_shipment, log_id
@@ -13,8 +15,6 @@ from attestlog.replica import Replica
 from attestlog.server.replica import replica_app
 from attestlog.server.tokens import Scope, TokenFile
 from attestlog.testing import MemorySigner
-from tests.server.serving import served
-from tests.support.logs import CheckpointKey, LogMaker, action
 
 
 @pytest.fixture

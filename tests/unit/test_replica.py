@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.logs import CheckpointKey, Key, LogMaker, action
 
 from attestlog import errors
 from attestlog.audit import verify_log
@@ -42,7 +43,6 @@ from attestlog.errors import (
 from attestlog.replica import Replica
 from attestlog.replica.evidence import evidence
 from attestlog.testing import MemorySigner
-from tests.support.logs import CheckpointKey, Key, LogMaker, action
 
 NAME = "replica.example.com/one"
 
@@ -92,10 +92,13 @@ def test_a_shipment_arrives_as_it_left(shipment: Shipment) -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        b"", b"attestlog/replicate/v2\n0 0\n", b"attestlog/replicate/v1\n0 0", b"attestlog/replicate/v1\n00 0\n",
-        b"attestlog/replicate/v1\n0 1\nno end", b"attestlog/replicate/v1\n0 2\na\n", b"attestlog/replicate/v1\n-1 0\n",
-        b"attestlog/replicate/v1\n0 1\n\n", b"attestlog/replicate/v1\n0  0\n", b"attestlog/replicate/v1 \n0 0\n",
-        b"attestlog/replicate/v1\n9223372036854775807 1\na\n",
+        b"",
+        b"attestlog/replicate/v2\n0 0\n",
+        b"attestlog/replicate/v1 \n0 0\n",
+        *(b"attestlog/replicate/v1\n" + rest for rest in (
+            b"0 0", b"00 0\n", b"0 1\nno end", b"0 2\na\n", b"-1 0\n", b"0 1\n\n", b"0  0\n",
+            b"9223372036854775807 1\na\n",
+        )),
     ],
 )  # fmt: skip
 def test_what_is_no_shipment(data: bytes) -> None:

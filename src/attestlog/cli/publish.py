@@ -14,9 +14,7 @@ from attestlog.cli.verbs import example, new_app
 app = new_app()
 
 
-@app.command(
-    epilog=example("attestlog checkpoint audit && attestlog publish audit public", "attestlog verify public")
-)
+@app.command(epilog=example("attestlog publish audit public", "attestlog verify public"))
 def publish(
     log: options.LogArgument,
     folder: Annotated[

@@ -41,6 +41,10 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
         "verify": "Verify a whole log, a proof file, or a legacy JSON-lines file.",
         "repair": "Say what is damaged and what can be done about it here.",
     },
+    "Distribute": {
+        "replica": "Hold verified copies of others' logs, over HTTP.",
+        "tokens": "Make, list and revoke the bearer tokens of a server.",
+    },
 }
 """Every verb and its one line, as `attestlog --help` shows them. Each lives in the module of its name."""
 

@@ -6,12 +6,13 @@ the copy judges them, as it would the original.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-from attestlog.audit.rules import Rules
 from attestlog.audit.scan import Scanned, State, scan
 from attestlog.audit.source import Chunk
 from attestlog.core.batch import Head, Plan
@@ -20,7 +21,8 @@ from attestlog.core.genesis import Genesis
 from attestlog.core.hashes import HASH_SIZE_BYTES
 from attestlog.core.merkle import Grown
 from attestlog.core.report import Verdict
-from attestlog.errors import StorageError, VerificationError
+from attestlog.core.rules import Rules, governs
+from attestlog.errors import RuleChangeError, StorageError, VerificationError
 
 
 def plans(head: Head, lines: Sequence[bytes], room: int, segment_entries: int, leaves: bytes) -> list[Plan]:
@@ -38,13 +40,31 @@ def plans(head: Head, lines: Sequence[bytes], room: int, segment_entries: int, l
     return made
 
 
-def verified_leaves(genesis: Genesis, head: Head, lines: Sequence[bytes], directory: Path) -> bytes:
-    """The leaf hashes of lines that follow on `head`, one after the other.
+def rules_in_force(genesis: Genesis, lines: Iterable[bytes]) -> Rules:
+    """The rules after all these lines of a copy, each of which was verified when it came."""
+    rules = Rules.of(genesis)
+    for line in lines:
+        entry = decode_line(line) if b'"event_type":"CHANGE"' in line else None
+        if entry is not None and governs(entry):
+            with contextlib.suppress(RuleChangeError):
+                rules = rules.after(entry)
+    return rules
+
+
+class Verified(NamedTuple):
+    """What verified lines come to: their leaf hashes one after the other, and the rules after them."""
+
+    leaves: bytes
+    rules: Rules
+
+
+def verify_lines(rules: Rules, head: Head, lines: Sequence[bytes], directory: Path) -> Verified:
+    """That these lines follow on `head`, under the rules in force there.
 
     They are laid out in `directory` for the verifier, which reads files. Raises VerificationError with
     the findings unless every line holds and the last batch is whole.
     """
-    scanned = _scan(genesis, head, lines, directory)
+    scanned = _scan(rules, head, lines, directory)
     findings = [found for found in scanned.findings if found.verdict != Verdict.VERIFIED]
     if findings:
         first = findings[0]
@@ -60,10 +80,10 @@ def verified_leaves(genesis: Genesis, head: Head, lines: Sequence[bytes], direct
         )  # fmt: skip
     if len(scanned.leaves) != len(lines) * HASH_SIZE_BYTES or state.position != head.size + len(lines):
         raise VerificationError(f"{len(lines)} lines do not follow on entry {head.size - 1}")
-    return scanned.leaves
+    return Verified(scanned.leaves, scanned.rules or rules)
 
 
-def _scan(genesis: Genesis, head: Head, lines: Sequence[bytes], directory: Path) -> Scanned:
+def _scan(rules: Rules, head: Head, lines: Sequence[bytes], directory: Path) -> Scanned:
     data = b"\n".join([*lines, b""])
     try:
         descriptor, path = tempfile.mkstemp(prefix="incoming-", dir=directory)
@@ -73,7 +93,7 @@ def _scan(genesis: Genesis, head: Head, lines: Sequence[bytes], directory: Path)
             timestamp = format_timestamp(head.timestamp_us) if head.size else ""
             state = State(head.size, head.entry_hash, timestamp)
             chunk = Chunk(head.size, path, 0, len(data), len(data), is_first=True)
-            scanned = scan(Rules(genesis), chunk, state)
+            scanned = scan(rules, chunk, state)
         finally:
             Path(path).unlink()
     except OSError as error:

@@ -16,6 +16,7 @@ from attestlog.core.hashes import leaf_hash
 from attestlog.core.merkle import edge_from_stored, stored_ranges
 from attestlog.core.note import NoteSignature, VerifierKey, format_note, parse_note, verified_signatures
 from attestlog.core.replication import Answer, Shipment, log_id
+from attestlog.core.rules import Rules
 from attestlog.errors import (
     ConflictError,
     MalformedEntryError,
@@ -24,7 +25,7 @@ from attestlog.errors import (
     StaleSizeError,
 )
 from attestlog.replica import evidence
-from attestlog.replica.checking import plans, verified_leaves
+from attestlog.replica.checking import plans, rules_in_force, verify_lines
 from attestlog.storage.creation import create_directory
 from attestlog.storage.files import FileStore
 from attestlog.storage.layout import LogConfig, Signers
@@ -49,6 +50,7 @@ class Holding:
         self.directory = directory
         self._cosigner = cosigner
         self._store = FileStore(directory / "log")
+        self._rules = rules_in_force(self._store.genesis, LogReader(self._store.root).lines())
 
     @classmethod
     def create(cls, directory: Path, cosigner: Cosigner, shipment: Shipment) -> Holding:
@@ -63,7 +65,7 @@ class Holding:
                 expected=log_id(genesis.origin), found=directory.name,
             )  # fmt: skip
         directory.mkdir(parents=True, exist_ok=True)
-        leaf = verified_leaves(genesis, Head(), [line], directory)
+        leaf = verify_lines(Rules.of(genesis), Head(), [line], directory).leaves
         config = LogConfig(
             origin=genesis.origin,
             settings=genesis.settings,
@@ -130,12 +132,13 @@ class Holding:
 
     def _commit(self, head: Head, lines: Sequence[bytes]) -> None:
         genesis = self._store.genesis
-        leaves = verified_leaves(genesis, head, lines, self.directory)
+        leaves, rules = verify_lines(self._rules, head, lines, self.directory)
         room, at = self._store.room(head.size), 0
         for plan in plans(head, lines, room, genesis.settings.segment_entries, leaves):
             # A crash between two of these leaves whole entries: the writer is told how many, and goes on.
             self._store.commit(plan, lines[at : at + len(plan.leaves)])
             at += len(plan.leaves)
+        self._rules = rules
 
     # --- checkpoints ---
 
