@@ -95,6 +95,21 @@ def _key_file(error: errors.AttestlogError) -> str:
     return "the signer URIs of a log stand in its log.toml; --signer and --checkpoint-signer name others"
 
 
+def _signer(error: errors.AttestlogError) -> str:
+    known = error.evidence()
+    if known.get("needs_pin"):
+        return "set ATTESTLOG_PIN, add pin-source=file:PATH to the URI, or run it where a terminal can ask"
+    if known.get("retryable"):
+        return (
+            "nothing was written; do it again once the device is back, which attestlog doctor --signer tells"
+        )
+    return {
+        "pin": "find out which PIN is right before it is locked: a refused one is not sent again",
+        "ambiguous": "id= in the URI names one key, serial= one token",
+        "exists": "nothing is ever overwritten: choose another label",
+    }.get(str(known.get("reason")), "nothing was written; --signer names another key than log.toml does")
+
+
 def _verification(error: errors.AttestlogError) -> str | None:
     report = error.evidence().get("report")
     if report is None:
@@ -130,7 +145,7 @@ def _missing_extra(error: errors.AttestlogError) -> str:
 
 _HINTS: Final[dict[type[errors.AttestlogError], str | Callable[[errors.AttestlogError], str | None]]] = {
     errors.KeyFileError: _key_file,
-    errors.SignerError: "nothing was written; --signer names another key than log.toml does",
+    errors.SignerError: _signer,
     errors.MalformedConfigError: "attestlog init --help describes origins, signers and settings",
     errors.VerificationError: _verification,
     errors.DerivedMemberError: "leave the member out, and the log derives it",

@@ -1,62 +1,63 @@
-"""`attestlog keys`: make key files, list them, list a log's keys."""
+"""`attestlog keys`: make keys, list key files, list a log's keys."""
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Final
 
 import typer
 
 from attestlog.cli import options
-from attestlog.cli.opening import ask_secret
 from attestlog.cli.output import Output
 from attestlog.cli.verbs import UsageError, example, new_app
 
 app = new_app(help="Make signing keys, or list them.")
 ECDSA_P256: Final = "ECDSA-P256-SHA256"
-_SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*:")
 
 
-@app.command(epilog=example("attestlog keys generate signing.pem --algorithm Ed25519 --protect"))
+@app.command(
+    epilog=example(
+        "attestlog keys generate signing.pem --algorithm Ed25519 --protect",
+        "attestlog keys generate --signer 'pkcs11:token=attest;object=log-entries'",
+    )
+)
 def generate(
     where: Annotated[
         str | None, typer.Argument(metavar="[PATH|file:PATH]", help="Else where keys are kept.")
     ] = None,
     *,
+    signer: Annotated[
+        str | None, options.text("Make it in a device instead: pkcs11:token=…;object=…", metavar="URI")
+    ] = None,
     algorithm: Annotated[
         str, options.text("Or Ed25519, which checkpoints need.", metavar="NAME")
     ] = ECDSA_P256,
     protect: Annotated[bool, options.flag("Encrypt it; asks for a passphrase.", "--protect")] = False,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Make a key file, readable by its owner only, never over another one.
+    """Make a key: a file readable by its owner only, or one that never leaves a device.
 
-    If ATTESTLOG_PASSPHRASE is set, the file is encrypted with it.
+    Never over another one. If ATTESTLOG_PASSPHRASE is set, a file is encrypted with it. A device's PIN
+    comes from ATTESTLOG_PIN, the URI's pin-source=file:PATH, or the prompt.
     """
-    from attestlog.core.signature import public_key
-    from attestlog.signers import file as key_files
+    from attestlog.cli.new_keys import make_in_device, make_in_file
 
-    if where is not None and _SCHEME.match(where) and not where.startswith(key_files.SCHEME):
-        raise UsageError(f"keys are made in files only, and {where!r} is none")
-    key = key_files.make_key(algorithm)
-    public = public_key(key.public_key())
-    path = key_files.keys_dir() / f"{public.algorithm.lower()}-{public.key_id[:16]}.pem"
-    path = key_files.file_uri_path(where) if where else path
-    signer = key_files.save_key(
-        key, path, key_files.ask_passphrase(path, _new_passphrase if protect else None)
-    )
+    if signer is not None and (where is not None or protect):
+        raise UsageError("--signer says where the key is made: PATH and --protect are for files")
+    made = make_in_file(where, algorithm, protect) if signer is None else make_in_device(signer, algorithm)
+    public = made.public_key
     out = Output(as_json)
     members = {
-        "uri": signer.uri,
+        "uri": made.uri,
         "algorithm": public.algorithm,
         "key_id": public.key_id,
         "public_key": public.pem,
     }
+    made.close()
     if out.as_json:
         out.emit("key", members)
         return
     out.text(f"key id     {public.key_id} ({public.algorithm})")
-    out.text(f"kept in    {signer.uri}")
+    out.text(f"kept in    {members['uri']}")
     for line in public.pem.splitlines():
         out.text(line)
 
@@ -80,12 +81,3 @@ def list_keys(
     from attestlog.cli.tables import print_table
 
     print_table(out, [place, "algorithm", "key id"], cells)
-
-
-def _new_passphrase(path: str) -> bytes:
-    first = ask_secret(f"new passphrase for {path}: ")
-    if not first:
-        raise UsageError("no passphrase was given: there is no terminal to ask on, or it was empty")
-    if ask_secret("the same again: ") != first:
-        raise UsageError("the two passphrases differ")
-    return first

@@ -51,9 +51,9 @@ def close_log(log: Log) -> None:
         raise type(error)(message, **{**error.evidence(), "closing": True}) from error
 
 
-def ask_passphrase(path: str) -> bytes | None:
-    """Asked on the terminal, never echoed; None where there is no terminal to ask on."""
-    return ask_secret(f"passphrase for {path}: ")
+def ask_passphrase(what: str) -> bytes | None:
+    """A key file's passphrase or a token's PIN; never echoed. None where there is no terminal to ask on."""
+    return ask_secret(f"passphrase or PIN for {what}: ")
 
 
 def ask_secret(prompt: str) -> bytes | None:

@@ -8,11 +8,14 @@ from typing import Protocol
 from attestlog.core.signature import PublicKey
 
 Passphrase = Callable[[str], bytes | None]
-"""Asked for a key file's passphrase, by path; None: there is none to be had."""
+"""Asked for the secret that opens a key, by a key file's path or a device's name; None: there is none."""
 
 
 class Signer(Protocol):
-    """The holder of one private key. Used by one thread at a time; `close` may be called twice."""
+    """The holder of one private key. Used by one thread at a time; `close` may be called twice.
+
+    A signer whose key is in a device answers within a timeout of its own.
+    """
 
     @property
     def public_key(self) -> PublicKey:
@@ -23,7 +26,10 @@ class Signer(Protocol):
         """How to open this signer again. Never holds a secret."""
 
     def sign(self, message: bytes) -> bytes:
-        """The signature in the algorithm's standard bytes. Raises SignerError."""
+        """The signature in the algorithm's standard bytes: DER for ECDSA, over SHA-256 of the message.
+
+        Raises SignerError, `retryable` if waiting may help. Who asked verifies what is returned.
+        """
 
     def close(self) -> None:
         """Let go of the key."""

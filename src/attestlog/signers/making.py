@@ -5,9 +5,10 @@ from __future__ import annotations
 from contextlib import ExitStack
 
 from attestlog.core.signature import public_key
+from attestlog.errors import MalformedConfigError
 from attestlog.signers import file as key_files
 from attestlog.signers.contract import Passphrase, Signer
-from attestlog.signers.opening import open_signer
+from attestlog.signers.opening import open_signer, signer_module
 
 
 def given_or_opened(given: str | Signer, passphrase: Passphrase | None, undo: ExitStack) -> Signer:
@@ -34,3 +35,18 @@ def given_or_made(given: str | Signer | None, *, origin: str, role: str, algorit
             key = key_files.make_key(algorithm)
             return key_files.save_key(key, path, key_files.ask_passphrase(path, None))
     return given
+
+
+def make_in_device(uri: str, algorithm: str, passphrase: Passphrase | None) -> Signer:
+    """A new key in the device a URI names, and its signer. `passphrase` is asked for a PIN.
+
+    Raises MalformedConfigError for a scheme whose keys are made with other tools, MissingExtraError,
+    MalformedSignatureError or SignerError.
+    """
+    scheme = uri.partition(":")[0]
+    if scheme != "pkcs11":
+        raise MalformedConfigError(
+            f"keys are made in files and pkcs11: devices, not in '{scheme}:…'", member="signer"
+        )
+    made: Signer = signer_module(scheme).make_pkcs11_key(uri, algorithm, passphrase)
+    return made

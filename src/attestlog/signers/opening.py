@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
+from types import ModuleType
 from typing import Final, cast
 
 from attestlog.errors import MalformedConfigError, MissingExtraError
@@ -45,13 +46,15 @@ def open_signer(uri: str, *, passphrase: Passphrase | None = None) -> Signer:
         raise MalformedConfigError(
             f"signer '{scheme}{colon and ':…'}' has no known scheme, want one of {known}", member="signer"
         )
-    return (_registered.get(scheme) or _built_in(scheme))(uri, passphrase)
+    opener = _registered.get(scheme) or getattr(signer_module(scheme), _BUILT_IN[scheme][1])
+    return cast("Opener", opener)(uri, passphrase)
 
 
-def _built_in(scheme: str) -> Opener:
-    name, opener, extra = _BUILT_IN[scheme]
+def signer_module(scheme: str) -> ModuleType:
+    """The module of a scheme that is built in. Raises MissingExtraError where its driver is not installed."""
+    name, _, extra = _BUILT_IN[scheme]
     try:
-        module = import_module(name)
+        return import_module(name)
     except ModuleNotFoundError as error:
         if extra is None or (error.name or "").startswith(f"{__package__}."):
             raise
@@ -60,4 +63,3 @@ def _built_in(scheme: str) -> Opener:
             f"there is no module {error.name}",
             extra=extra,
         ) from None
-    return cast("Opener", getattr(module, opener))

@@ -1,0 +1,458 @@
+"""A key in SoftHSM: it signs what it should and nothing else, is found without doubt, stays where it is."""
+
+import hashlib
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pkcs11
+import pytest
+from pkcs11 import Attribute, Mechanism, ObjectClass, TokenFlag
+from tests.support.tokens import LABEL, PIN, SoftToken
+
+from attestlog.core.signature import ECDSA_P256, ED25519, load_public_key
+from attestlog.errors import (
+    MalformedConfigError,
+    MalformedSignatureError,
+    SignatureInvalidError,
+    SignerError,
+)
+from attestlog.log import Log
+from attestlog.signers import open_signer, pkcs11_module
+from attestlog.signers.pkcs11 import Pkcs11Signer, make_pkcs11_key, open_pkcs11_signer
+from attestlog.signers.pkcs11_module import Module, OpenToken
+from attestlog.signers.secret import Secret
+from attestlog.testing import MemorySigner, check_log
+
+ORIGIN = "example.com/agents"
+
+
+def loaded() -> list[Module]:
+    return [module for module in pkcs11_module._modules.values() if module._library is not None]
+
+
+def pkcs11_tool(token: SoftToken, *arguments: str) -> str:
+    return token.run(
+        "pkcs11-tool", "--module", token.module, "--token-label", LABEL, "--login", "--pin", PIN, *arguments
+    )
+
+
+@pytest.mark.parametrize("label, algorithm", [("entries", ECDSA_P256), ("checkpoints", ED25519)])
+@pytest.mark.parametrize("size", [0, 1, 31, 32, 33, 1_300, 20_000])
+def test_a_signature_covers_all_of_the_message(
+    keys: SoftToken, label: str, algorithm: str, size: int
+) -> None:
+    """CKM_ECDSA given a message in place of its hash signs the first 32 bytes, and verifies as such."""
+    signer = open_signer(keys.uri(label))
+    message = os.urandom(size)
+    assert signer.public_key.algorithm == algorithm
+    signature = signer.sign(message)
+    signer.public_key.verify(signature, message)
+    for other in (message[:32] + b"x", message + b"x"):
+        with pytest.raises(SignatureInvalidError):
+            signer.public_key.verify(signature, other)
+    signer.close()
+
+
+def test_another_tool_verifies_the_signature(keys: SoftToken, tmp_path: Path) -> None:
+    signer = open_signer(keys.uri("entries"))
+    message = b"to be checked by openssl"
+    for name, data in (("m", message), ("s", signer.sign(message)), ("k", signer.public_key.pem.encode())):
+        (tmp_path / name).write_bytes(data)
+    signer.close()
+    said = subprocess.run(
+        ["openssl", "dgst", "-sha256", "-verify", "k", "-signature", "s", "m"],
+        cwd=tmp_path, capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    assert said == "Verified OK\n"
+
+
+def test_a_log_signed_in_hardware_entries_and_checkpoints(keys: SoftToken, tmp_path: Path) -> None:
+    with Log.create(
+        tmp_path / "audit",
+        origin=ORIGIN,
+        signer=keys.uri("entries"),
+        checkpoint_signer=keys.uri("checkpoints"),
+    ) as log:
+        receipts = [log.append(event_type="ACTION", action_type="a", actor_id="b") for _ in range(3)]
+        receipts += log.append_many([{"event_type": "ACTION", "action_type": "a", "actor_id": "b"}] * 5)
+    with Log.open(tmp_path / "audit") as log:  # by the URIs in log.toml
+        receipts.append(log.append(event_type="ACTION", action_type="a", actor_id="b"))
+    check_log(tmp_path / "audit", receipts)
+    assert loaded() == []
+    assert PIN not in (tmp_path / "audit" / "log.toml").read_text()
+
+
+def test_a_new_key_signs_and_does_nothing_else_and_cannot_leave(token: SoftToken) -> None:
+    for label, algorithm in (("p", ECDSA_P256), ("e", ED25519)):
+        signer = make_pkcs11_key(token.uri(label), algorithm)
+        assert signer.describe() == {
+            "sensitive": True, "extractable": False, "always_sensitive": True, "never_extractable": True,
+            "local": True, "private": True, "sign": True, "decrypt": False, "unwrap": False, "derive": False,
+            "always_authenticate": False,
+        }  # fmt: skip
+        again = open_signer(signer.uri)
+        assert again.public_key == signer.public_key
+        again.close()
+        signer.close()
+
+
+def test_keys_of_another_tool_are_understood(token: SoftToken) -> None:
+    """pkcs11-tool writes Ed25519's parameters as a name, ours as an object identifier."""
+    kinds = (("p", "EC:prime256v1", ECDSA_P256), ("e", "EC:edwards25519", ED25519))
+    for number, (label, kind, algorithm) in enumerate(kinds):
+        pkcs11_tool(token, "--keypairgen", "--key-type", kind, "--label", label, "--id", f"0{number}")
+        signer = open_signer(token.uri(label))
+        assert signer.public_key.algorithm == algorithm
+        signer.public_key.verify(signer.sign(b"m"), b"m")
+        signer.close()
+
+
+@pytest.mark.parametrize("kind, said", [("EC:secp384r1", "on curve"), ("RSA:2048", "attribute type invalid")])
+def test_keys_that_cannot_sign_a_log_are_refused(token: SoftToken, kind: str, said: str) -> None:
+    pkcs11_tool(token, "--keypairgen", "--key-type", kind, "--label", "other", "--id", "01")
+    with pytest.raises(SignerError, match=said) as caught:
+        open_signer(token.uri("other"))
+    assert caught.value.retryable is False
+    assert loaded() == []
+
+
+def test_a_label_is_never_shadowed(keys: SoftToken) -> None:
+    with pytest.raises(SignerError, match="has a key of this label already"):
+        make_pkcs11_key(keys.uri("entries"), ED25519)
+    signer = open_pkcs11_signer(keys.uri("entries"))
+    signer.close()
+    held = keys.uri("entries")
+    made = make_pkcs11_key(held.replace("object=entries", "object=new;id=%01%02"), ECDSA_P256)
+    made.close()
+    with pytest.raises(SignerError, match="has a key of this id already"):
+        make_pkcs11_key(held.replace("object=entries", "object=newer;id=%01%02"), ECDSA_P256)
+
+
+def test_a_label_that_names_two_keys_is_refused_and_an_id_decides(token: SoftToken) -> None:
+    for number in ("01", "02"):
+        pkcs11_tool(token, "--keypairgen", "--key-type", "EC:prime256v1", "--label", "twice", "--id", number)
+    with pytest.raises(SignerError, match="2 private keys are meant, want one"):
+        open_signer(token.uri("twice"))
+    both = [open_signer(token.uri("twice").replace("?", f";id=%{number}?")) for number in ("01", "02")]
+    assert both[0].public_key != both[1].public_key
+    for signer in both:
+        signer.public_key.verify(signer.sign(b"m"), b"m")
+        signer.close()
+
+
+def test_two_public_keys_beside_one_private_key_are_refused(keys: SoftToken) -> None:
+    signer = make_pkcs11_key(keys.uri("entries").replace("object=entries", "object=mine;id=%07"), ECDSA_P256)
+
+    (module,) = loaded()
+
+    def add_a_stranger(library: Any) -> None:
+        (held,) = module.tokens
+        session = module.open_session(library, held, writable=True)
+        other = session.get_key(object_class=ObjectClass.PUBLIC_KEY, label="other")
+        wanted = (Attribute.CLASS, Attribute.KEY_TYPE, Attribute.EC_PARAMS, Attribute.EC_POINT)
+        session.create_object(
+            {name: other[name] for name in wanted} | {Attribute.ID: b"\x07", Attribute.TOKEN: True}
+        )
+        session.close()
+
+    module.call(add_a_stranger, 30)
+    with pytest.raises(SignerError, match="2 public keys stand beside"):
+        open_signer(signer.uri)
+    signer.close()
+
+
+@pytest.mark.parametrize(
+    "change, said, kind",
+    [
+        (("object=entries", "object=nobody"), "no such private key", SignerError),
+        (("object=entries", "object=entries;id=%99"), "no such private key", SignerError),
+        (("token=attest", "token=other"), "no such token: it has 'attest'", SignerError),
+        (("object=entries", "type=private"), "names no key", MalformedConfigError),
+        (("libsofthsm2.so", "nowhere.so"), "cannot be loaded: OS exception", SignerError),
+    ],
+)
+def test_what_is_not_there(
+    keys: SoftToken, change: tuple[str, str], said: str, kind: type[Exception]
+) -> None:
+    with pytest.raises(kind, match=said):
+        open_signer(keys.uri("entries").replace(*change))
+    assert loaded() == []
+
+
+def test_an_algorithm_that_no_device_here_makes_keys_of(token: SoftToken) -> None:
+    with pytest.raises(MalformedSignatureError, match="algorithm is 'RSA'"):
+        make_pkcs11_key(token.uri("x"), "RSA")
+    with pytest.raises(MalformedConfigError, match="no label"):
+        make_pkcs11_key(token.uri("x").replace("object=x", "id=%01"), ECDSA_P256)
+
+
+def test_the_module_comes_from_the_uri_or_the_environment(
+    keys: SoftToken, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(MalformedConfigError, match="ATTESTLOG_PKCS11_MODULE is not set"):
+        open_signer("pkcs11:object=entries")
+    monkeypatch.setenv("ATTESTLOG_PKCS11_MODULE", keys.module)
+    signer = open_signer("pkcs11:object=entries")
+    assert (
+        signer.uri == f"pkcs11:object=entries?module-path={keys.module}"
+    )  # works where the variable is not set
+    signer.close()
+
+
+def test_a_public_key_from_a_file(keys: SoftToken, tmp_path: Path) -> None:
+    """For devices that keep no public half; where there is one, the two must agree."""
+    signer, other = open_signer(keys.uri("entries")), open_signer(keys.uri("other"))
+    (tmp_path / "entries.pem").write_text(signer.public_key.pem)
+    (tmp_path / "other.pem").write_text(other.public_key.pem)
+    signer.close()
+    other.close()
+    (tmp_path / "rubbish.pem").write_text("-----BEGIN PUBLIC KEY-----")
+    good = open_signer(keys.uri("entries", public_key=str(tmp_path / "entries.pem")))
+    assert good.public_key == signer.public_key
+    good.close()
+    for name, said in (
+        ("other", "its public-key file"),
+        ("rubbish", "not a public key"),
+        ("gone", "cannot be read"),
+    ):
+        with pytest.raises(SignerError, match=said):
+            open_signer(keys.uri("entries", public_key=str(tmp_path / f"{name}.pem")))
+    pkcs11_tool(keys, "--delete-object", "--type", "pubkey", "--label", "entries")
+    with pytest.raises(SignerError, match="keeps no public key beside"):
+        open_signer(keys.uri("entries"))
+    alone = open_signer(keys.uri("entries", public_key=str(tmp_path / "entries.pem")))
+    assert alone.public_key == load_public_key((tmp_path / "entries.pem").read_bytes())
+    alone.public_key.verify(alone.sign(b"m"), b"m")
+    alone.close()
+
+
+def test_a_signature_that_is_not_the_logs_is_stored_by_nobody(keys: SoftToken, tmp_path: Path) -> None:
+    """The device signs with another key than its public half says."""
+    other = open_signer(keys.uri("other"))
+    (tmp_path / "other.pem").write_text(other.public_key.pem)
+    other.close()
+    pkcs11_tool(keys, "--delete-object", "--type", "pubkey", "--label", "entries")
+    uri = keys.uri("entries", public_key=str(tmp_path / "other.pem"))
+    with pytest.raises(SignerError, match="returned a signature that does not verify"):
+        Log.create(tmp_path / "audit", origin=ORIGIN, signer=uri, checkpoint_signer=MemorySigner(ED25519))
+    assert not (tmp_path / "audit").exists()
+
+
+def test_another_logs_key_is_refused_when_the_log_is_opened(keys: SoftToken, tmp_path: Path) -> None:
+    Log.create(
+        tmp_path / "audit",
+        origin=ORIGIN,
+        signer=keys.uri("entries"),
+        checkpoint_signer=keys.uri("checkpoints"),
+    ).close()
+    with pytest.raises(SignerError, match="the log is signed by"):
+        Log.open(tmp_path / "audit", signer=keys.uri("other"))
+    assert loaded() == []
+
+
+# --- PINs ---
+
+
+def test_a_refused_pin_is_not_sent_again(keys: SoftToken, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ATTESTLOG_PIN", "wrong")
+    with pytest.raises(SignerError, match=r"refused the PIN$") as caught:
+        open_signer(keys.uri("entries"))
+    assert caught.value.retryable is False
+    with pytest.raises(SignerError, match="has refused this PIN before; it was not tried again"):
+        open_signer(keys.uri("entries"))
+    monkeypatch.setenv("ATTESTLOG_PIN", PIN)
+    open_signer(keys.uri("entries")).close()
+
+
+def test_without_a_pin_nothing_is_tried(keys: SoftToken, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ATTESTLOG_PIN")
+    with pytest.raises(SignerError, match="token 'attest' needs a PIN") as caught:
+        open_signer(keys.uri("entries"))
+    assert caught.value.needs_pin is True
+    asked: list[str] = []
+
+    def person(what: str) -> bytes:
+        asked.append(what)
+        return PIN.encode()
+
+    first = open_signer(keys.uri("entries"), passphrase=person)
+    second = open_signer(keys.uri("checkpoints"), passphrase=person)
+    assert asked == ["token attest"], "one login, one question"
+    first.close()
+    second.public_key.verify(second.sign(b"m"), b"m")  # who logged in first has not logged out the other
+    second.close()
+
+
+def test_a_pin_from_a_file(keys: SoftToken, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ATTESTLOG_PIN")
+    (tmp_path / "pin").write_text(f"{PIN}\n")
+    (tmp_path / "pin").chmod(0o600)
+    signer = open_signer(keys.uri("entries", pin_source=f"file:{tmp_path}/pin"))
+    signer.public_key.verify(signer.sign(b"m"), b"m")
+    signer.close()
+
+
+class UntouchedToken:
+    """A token whose flags say that its PIN is, or is about to be, locked: it must not be logged in to."""
+
+    label, serial, manufacturer_id, model = "t", b"1", "m", "v"
+
+    def __init__(self, flag: TokenFlag) -> None:
+        self.flags = TokenFlag.TOKEN_INITIALIZED | TokenFlag.LOGIN_REQUIRED | flag
+
+    def open(self, **_: Any) -> None:
+        pytest.fail("a login was tried")
+
+
+@pytest.mark.parametrize(
+    "flag, said",
+    [(TokenFlag.USER_PIN_LOCKED, "is locked"), (TokenFlag.USER_PIN_FINAL_TRY, "one try left")],
+)
+def test_the_last_try_is_never_spent(flag: TokenFlag, said: str) -> None:
+    token = UntouchedToken(flag)
+    library = SimpleNamespace(get_slots=lambda token_present: [SimpleNamespace(get_token=lambda: token)])
+    held = OpenToken("t", "1", needs_pin=True, pin=Secret(PIN))
+    with pytest.raises(SignerError, match=said):
+        Module("/m.so").session(library, held)
+
+
+# --- threads, forks, ends ---
+
+
+def test_many_threads_share_one_session(keys: SoftToken) -> None:
+    """The library crashes when it is used by several threads: here they never reach it."""
+    first, second = open_signer(keys.uri("entries")), open_signer(keys.uri("checkpoints"))
+    bad: list[BaseException] = []
+
+    def work(number: int) -> None:
+        try:
+            for count in range(25):
+                signer, message = (first, second)[count % 2], f"{number}/{count}".encode()
+                signer.public_key.verify(signer.sign(message), message)
+        except BaseException as error:  # noqa: BLE001
+            bad.append(error)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    first.close()
+    second.close()
+    assert bad == []
+
+
+def test_threads_that_all_open_the_library_first(keys: SoftToken) -> None:
+    opened: list[Pkcs11Signer] = []
+    gate = threading.Barrier(8)
+
+    def work() -> None:
+        gate.wait()
+        opened.append(open_pkcs11_signer(keys.uri("entries")))
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({signer.public_key.key_id for signer in opened}) == 1
+    assert len(opened) == 8
+    assert len(loaded()) == 1
+    for signer in opened:
+        signer.close()
+        signer.close()
+    assert loaded() == []
+
+
+def test_a_forked_child_may_not_use_it_and_opens_its_own(keys: SoftToken, tmp_path: Path) -> None:
+    signer = open_signer(keys.uri("entries"))
+    child = os.fork()
+    if not child:
+        try:
+            try:
+                signer.sign(b"m")
+            except SignerError as error:
+                assert "a forked child opens its own" in str(error)  # noqa: PT017
+                signer.close()
+                own = open_signer(keys.uri("entries"))
+                own.public_key.verify(own.sign(b"child"), b"child")
+                own.close()
+                (tmp_path / "done").touch()
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    assert (tmp_path / "done").exists()
+    signer.public_key.verify(signer.sign(b"parent"), b"parent")
+    signer.close()
+
+
+def test_a_closed_signer_signs_no_more_and_the_library_is_gone(keys: SoftToken) -> None:
+    signer = open_signer(keys.uri("entries"))
+    signer.close()
+    signer.close()
+    assert loaded() == []
+    with pytest.raises(SignerError, match="is closed"):
+        signer.sign(b"m")
+
+
+def test_sessions_that_were_lost_are_opened_again_and_logged_in(keys: SoftToken) -> None:
+    first, second = open_signer(keys.uri("entries")), open_signer(keys.uri("checkpoints"))
+    (module,) = loaded()
+    for harm in (
+        lambda library: module.tokens[0].session.close(),  # logged out by somebody else
+        lambda library: library.reinitialize(),
+        lambda library: library.finalize(),
+    ):
+        module.call(harm, 30)
+        for signer in (first, second):
+            signer.public_key.verify(signer.sign(b"m"), b"m")
+    first.close()
+    second.close()
+
+
+def test_a_key_that_was_replaced_is_not_taken_for_the_old_one(keys: SoftToken) -> None:
+    signer = open_signer(keys.uri("entries"))
+    (module,) = loaded()
+    for kind in ("privkey", "pubkey"):
+        pkcs11_tool(keys, "--delete-object", "--type", kind, "--label", "entries")
+    pkcs11_tool(keys, "--keypairgen", "--key-type", "EC:prime256v1", "--label", "entries", "--id", "09")
+    module.call(lambda library: library.reinitialize(), 30)
+    with pytest.raises(SignerError, match=r"the token now holds key .* in place of") as caught:
+        signer.sign(b"m")
+    assert caught.value.retryable is False
+    signer.close()
+
+
+def test_the_process_ends_whatever_is_still_open(keys: SoftToken) -> None:
+    script = (
+        f"from attestlog.signers import open_signer; s = open_signer({keys.uri('entries')!r}); s.sign(b'm')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_trap_is_there(keys: SoftToken) -> None:
+    """Why the signer hashes itself: if this fails, the device has learned better."""
+    signer = open_pkcs11_signer(keys.uri("entries"))
+    message = os.urandom(1_300)
+    raw = signer._module.call(
+        lambda library: signer._held_key(library).sign(message, mechanism=Mechanism.ECDSA), 30
+    )
+    half = pkcs11.util.ec.encode_ecdsa_signature(raw)
+    signer.close()
+    with pytest.raises(SignatureInvalidError):
+        signer.public_key.verify(half, message)
+    assert hashlib.sha256(message).digest() != message[:32]
+    from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePublicKey
+    from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+    from cryptography.hazmat.primitives.hashes import SHA256
+
+    assert isinstance(signer.public_key.key, EllipticCurvePublicKey)
+    signer.public_key.key.verify(half, message[:32], ECDSA(Prehashed(SHA256())))

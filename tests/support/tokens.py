@@ -1,0 +1,148 @@
+"""Real tokens for tests: SoftHSM2, and a second provider in a process that can be stopped and killed.
+
+Each token has a directory of its own and is found through SOFTHSM2_CONF, so no test sees another's keys.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+PIN = "481516-sezam"
+SO_PIN = "5678"
+LABEL = "attest"
+
+SOFTHSM: tuple[str, ...] = (
+    "/usr/lib/softhsm/libsofthsm2.so",
+    "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so",
+    "/usr/lib64/pkcs11/libsofthsm2.so",
+    "/usr/local/lib/softhsm/libsofthsm2.so",
+    "/opt/homebrew/lib/softhsm/libsofthsm2.so",
+)
+
+
+def need(command: str, package: str) -> None:
+    """Skip where a command is missing, saying what brings it; in CI it must be there."""
+    if shutil.which(command) is None:
+        missing(f"{command} is not installed: apt-get install {package}")
+
+
+def missing(why: str) -> None:
+    """Skip; where CI is set, fail."""
+    if os.environ.get("CI"):
+        pytest.fail(why)
+    pytest.skip(why)
+
+
+def softhsm() -> str:
+    """The path of SoftHSM's library."""
+    need("softhsm2-util", "softhsm2")
+    for path in SOFTHSM:
+        if Path(path).exists():
+            return path
+    missing("libsofthsm2.so is not where it usually is")
+    raise AssertionError
+
+
+def p11_kit_client() -> str:
+    """The path of the library that speaks to a p11-kit server."""
+    need("p11-kit", "p11-kit p11-kit-modules")
+    found = sorted(Path("/usr").glob("lib*/**/pkcs11/p11-kit-client.so"))
+    if not found:
+        missing("p11-kit-client.so is not installed: apt-get install p11-kit-modules")
+    return str(found[0])
+
+
+@dataclass
+class SoftToken:
+    """One SoftHSM token."""
+
+    folder: Path
+    module: str
+    label: str = LABEL
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a process needs to see this token and no other."""
+        return {"SOFTHSM2_CONF": str(self.folder / "softhsm2.conf")}
+
+    def initialise(self) -> None:
+        """Make the token, with nothing in it."""
+        (self.folder / "tokens").mkdir(parents=True)
+        (self.folder / "softhsm2.conf").write_text(
+            f"directories.tokendir = {self.folder}/tokens\nobjectstore.backend = file\nlog.level = ERROR\n"
+        )
+        self.run(
+            "softhsm2-util", "--init-token", "--free", "--label", self.label, "--pin", PIN, "--so-pin", SO_PIN
+        )
+
+    def uri(self, label: str, module: str | None = None, **query: str) -> str:
+        """The URI of a key."""
+        more = "".join(f"&{name.replace('_', '-')}={value}" for name, value in query.items())
+        return f"pkcs11:token={self.label};object={label}?module-path={module or self.module}{more}"
+
+    def run(self, *command: str) -> str:
+        """A command that works on this token."""
+        done = subprocess.run(
+            command, env={**os.environ, **self.environment}, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+
+@dataclass
+class RemoteToken:
+    """A token served by `p11-kit server`: to the client a device of its own, to the test a process."""
+
+    token: SoftToken
+    socket: Path
+    module: str
+    process: "subprocess.Popen[bytes] | None" = field(default=None)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a process needs to reach it."""
+        return {"P11_KIT_SERVER_ADDRESS": f"unix:path={self.socket}"}
+
+    def uri(self, label: str, **query: str) -> str:
+        """The URI of a key."""
+        return self.token.uri(label, self.module, **query)
+
+    def start(self) -> None:
+        """Switch it on; returns when it listens."""
+        self.socket.unlink(missing_ok=True)
+        self.process = subprocess.Popen(
+            ["p11-kit", "server", "-f", "-n", str(self.socket), "--provider", self.token.module,
+             f"pkcs11:token={self.token.label}"],
+            env={**os.environ, **self.token.environment}, stdout=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+        deadline = time.monotonic() + 30
+        while not self.socket.exists():
+            assert self.process.poll() is None, "p11-kit server ended"
+            assert time.monotonic() < deadline, "p11-kit server does not listen"
+            time.sleep(0.005)
+
+    def hang(self) -> None:
+        """It answers no more, and is there."""
+        self._signal(signal.SIGSTOP)
+
+    def wake(self) -> None:
+        """It answers what it was asked."""
+        self._signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """It is gone."""
+        self._signal(signal.SIGKILL)
+        assert self.process is not None
+        self.process.wait()
+        self.process = None
+
+    def _signal(self, number: int) -> None:
+        # The group: whoever connects is served by a child of the server.
+        assert self.process is not None
+        os.killpg(self.process.pid, number)
