@@ -97,12 +97,18 @@ def test_a_key_made_first_can_sign_a_log(run: Run, tmp_path: Path) -> None:
     assert [key["key_id"] for key in made["entry_keys"]] == [entry["key_id"]]
 
 
-def test_a_key_can_be_named_by_uri_but_only_files_are_made(run: Run, tmp_path: Path) -> None:
+def test_a_key_file_can_be_named_by_uri_and_a_device_by_its_option_only(run: Run, tmp_path: Path) -> None:
     assert run("keys", "generate", f"file:{tmp_path / 'k.pem'}").code == 0
     assert (tmp_path / "k.pem").is_file()
-    result = run("keys", "generate", "pkcs11:token=t;object=k")
-    assert (result.code, result.out) == (2, "")
-    assert "made in files only" in result.err
+    for arguments, code, said in (
+        (["pkcs11:token=t;object=k"], 2, "--signer makes keys in devices"),
+        (["k.pem", "--signer", "pkcs11:token=t;object=k"], 2, "PATH and --protect are for files"),
+        (["--protect", "--signer", "pkcs11:token=t;object=k"], 2, "PATH and --protect are for files"),
+        (["--signer", "awskms:alias/k"], 3, "not in 'awskms:…'"),
+    ):
+        result = run("keys", "generate", *arguments)
+        assert (result.code, result.out) == (code, "")
+        assert said in result.err
 
 
 def test_checkpoints_need_ed25519(run: Run, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import sys
 from collections.abc import Sequence
 
@@ -22,6 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     failed = output.failure if "--json" not in arguments else output.json_failure
     _survive_any_character()
+    _leave_no_core()
     try:
         code = run(arguments)
         sys.stdout.flush()
@@ -51,6 +53,12 @@ def _survive_any_character() -> None:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError):
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+
+
+def _leave_no_core() -> None:
+    """A core file would hold what a passphrase or PIN opened, and these themselves."""
+    hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
 
 
 def _leave_stdout() -> None:
