@@ -6,6 +6,7 @@ Each token has a directory of its own and is found through SOFTHSM2_CONF, so no 
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from dataclasses import dataclass, field
@@ -100,14 +101,14 @@ class RemoteToken:
     """A token served by `p11-kit server`: to the client a device of its own, to the test a process."""
 
     token: SoftToken
-    socket: Path
+    address: Path
     module: str
     process: "subprocess.Popen[bytes] | None" = field(default=None)
 
     @property
     def environment(self) -> dict[str, str]:
         """What a process needs to reach it."""
-        return {"P11_KIT_SERVER_ADDRESS": f"unix:path={self.socket}"}
+        return {"P11_KIT_SERVER_ADDRESS": f"unix:path={self.address}"}
 
     def uri(self, label: str, **query: str) -> str:
         """The URI of a key."""
@@ -115,17 +116,21 @@ class RemoteToken:
 
     def start(self) -> None:
         """Switch it on; returns when it listens."""
-        self.socket.unlink(missing_ok=True)
+        self.address.unlink(missing_ok=True)
         self.process = subprocess.Popen(
-            ["p11-kit", "server", "-f", "-n", str(self.socket), "--provider", self.token.module,
+            ["p11-kit", "server", "-f", "-n", str(self.address), "--provider", self.token.module,
              f"pkcs11:token={self.token.label}"],
             env={**os.environ, **self.token.environment}, stdout=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
         deadline = time.monotonic() + 30
-        while not self.socket.exists():
+        while not self._listens():
             assert self.process.poll() is None, "p11-kit server ended"
             assert time.monotonic() < deadline, "p11-kit server does not listen"
             time.sleep(0.005)
+
+    def _listens(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as probe:  # the file is there a moment earlier
+            return probe.connect_ex(str(self.address)) == 0
 
     def hang(self) -> None:
         """It answers no more, and is there."""
