@@ -4,7 +4,9 @@ from pathlib import Path
 
 from tests.cli.running import Run, draft
 from tests.support.published import check_published
+from tests.support.serving import served
 
+from attestlog.core.note import format_vkey
 from attestlog.log import Log
 from attestlog.storage.reader import LogReader
 
@@ -42,3 +44,29 @@ def test_no_log_and_no_folder(run: Run, log: Path, tmp_path: Path) -> None:
     assert run("publish", tmp_path / "nothing", tmp_path / "public").code == 4
     assert run("publish", log, log).code == 2
     assert run("publish", log).code == 2
+
+
+def test_a_published_log_is_verified(run: Run, log: Path, tmp_path: Path) -> None:
+    public = tmp_path / "public"
+    run("publish", log, public)
+    (key,) = LogReader(log).genesis().checkpoint_keys
+    unknown = run("verify", public)
+    assert (unknown.code, unknown.out.split("\n")[0]) == (4, "UNKNOWN")
+    assert "published.key_unknown" in unknown.out
+    done = run("verify", public, "--trust", format_vkey(key))
+    assert done.code == 0
+    assert done.out.startswith("VERIFIED, confirmed by example.com/agents+")
+    assert "published.partly_read" in done.out
+    with served(public) as site:
+        report = run("verify", site.url, "--full", "--json").object
+    assert (report["verdict"], report["format"], report["remembered_size"]) == ("VERIFIED", "published", 4)
+    assert report["finding_counts"] == {}
+    (public / "tile/entries/000.p/4").write_bytes(bytes(4 * 34))
+    assert run("verify", public).code == 1
+    assert run("verify", "http://example.com/log").code == 3
+
+
+def test_options_that_say_nothing_here_are_refused(run: Run, log: Path, tmp_path: Path) -> None:
+    run("publish", log, tmp_path / "public")
+    assert run("verify", log, "--full").code == 2
+    assert run("verify", tmp_path / "public", "--from", 2).code == 2

@@ -20,6 +20,15 @@ place gives one or two findings. Memory stays flat.
 
 from attestlog.audit.findings import FINDINGS, VERDICTS
 from attestlog.audit.proofs import is_proof, judge_proof, verify_proof
+from attestlog.audit.published import verify_published
 from attestlog.audit.verify import verify_log
 
-__all__ = ["FINDINGS", "VERDICTS", "is_proof", "judge_proof", "verify_log", "verify_proof"]
+__all__ = [
+    "FINDINGS",
+    "VERDICTS",
+    "is_proof",
+    "judge_proof",
+    "verify_log",
+    "verify_proof",
+    "verify_published",
+]

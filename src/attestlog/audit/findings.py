@@ -13,6 +13,7 @@ from attestlog.core.report import Finding, Verdict
 _BY_VERDICT: Final[dict[Verdict, dict[str, str]]] = {
     Verdict.MALFORMED: {
         "log.not_a_log": "the path is not the directory of a log",
+        "published.not_a_log": "what is published as a checkpoint is none",
         "log.no_genesis": "entry 0 is missing or is not a genesis entry: nothing says whose log this is",
         "proof.malformed": "the file is not a proof of an entry, or not a proof of consistency",
     },
@@ -44,6 +45,9 @@ _BY_VERDICT: Final[dict[Verdict, dict[str, str]]] = {
         "checkpoint.malformed": "the checkpoint is not a signed checkpoint",
         "checkpoint.signature": "the checkpoint is not signed by a checkpoint key of the genesis entry",
         "checkpoint.origin": "the checkpoint is of another origin",
+        "published.missing": "a file that the published checkpoint needs is missing",
+        "published.tile": "a published tile does not lead to the root that the checkpoint signs",
+        "published.bundle": "a published entry bundle does not hold the entries of the tree",
         "checkpoint.root": "the root of the entries is not the one the log's own checkpoint signs",
         "proof.checkpoint": "a signature of the proof's checkpoint, by a key that was given, does not verify",
         "proof.hash": "the proof's entry, or its payload, is not what its hash is of",
@@ -73,6 +77,7 @@ _BY_VERDICT: Final[dict[Verdict, dict[str, str]]] = {
         "proof.unsupported": "a signature is of a kind that the installed cryptography cannot verify",
         "proof.held_size": "the proof starts from another size than that of the checkpoint held",
         "trust.none": "no key was given to judge the proof by: it may hold together, and shows nothing",
+        "published.key_unknown": "no verifier key of the published log is known: who signed it is unknown",
         "resume.tree": "cannot resume: the stored tree does not lead to the remembered root",
     },
     Verdict.INCOMPLETE: {
@@ -90,6 +95,7 @@ _BY_VERDICT: Final[dict[Verdict, dict[str, str]]] = {
         "log.future": "the last entry is dated after this machine's clock",
         "log.busy": "the log stayed locked: the verifier looked without waiting for a commit to end",
         "tree.stale": "stored hashes are missing or wrong; they are rebuilt from the entries",
+        "published.partly_read": "only what the checkpoint and the memory need was read of the published log",
         "memory.not_saved": "this verification could not be remembered, or earlier ones not be looked for",
     },
 }

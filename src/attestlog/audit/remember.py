@@ -25,9 +25,11 @@ import msgspec
 from msgspec import Meta, Struct
 
 from attestlog.audit.source import read_small_file, take_lock
-from attestlog.core.checkpoint import SIZE_MAX
+from attestlog.core.checkpoint import SIZE_MAX, parse_checkpoint
 from attestlog.core.entry import Hex64
 from attestlog.core.hashes import hex_hash
+from attestlog.core.note import parse_vkey
+from attestlog.errors import MalformedError
 
 HOME_VARIABLE: Final = "ATTESTLOG_HOME"
 
@@ -46,6 +48,20 @@ class Memory(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     checkpoint: str
     """The log's signed checkpoint, as it was; it may be smaller than `size`."""
     checkpoint_size: Annotated[int, Meta(ge=0, le=SIZE_MAX)]
+    checkpoint_keys: list[str] = []
+    """vkeys of the log: by them its published checkpoints are known."""
+    entries_verified: Annotated[int, Meta(ge=0, le=SIZE_MAX)] | None = None
+    """How many entries were read and verified, not their hashes alone; None: all of `size`."""
+
+    @property
+    def resumable(self) -> int:
+        """The entries that need not be read again."""
+        return self.size if self.entries_verified is None else self.entries_verified
+
+    def roots(self) -> list[tuple[int, str]]:
+        """(size, hex root) of everything remembered, smallest first."""
+        checkpoint = parse_checkpoint(self.checkpoint.rpartition("\n\n")[0] + "\n")
+        return sorted({(self.size, self.root), (checkpoint.size, checkpoint.root.hex())})
 
 
 class UnreadableMemoryError(Exception):
@@ -83,6 +99,12 @@ def recall(state_dir: Path, origin: str) -> Memory | None:
         raise UnreadableMemoryError(f"{path}: {error}") from None
     if memory.origin != origin:
         raise UnreadableMemoryError(f"{path} is about {memory.origin!r}")
+    try:
+        for vkey in memory.checkpoint_keys:
+            parse_vkey(vkey)
+        memory.roots()
+    except MalformedError as error:
+        raise UnreadableMemoryError(f"{path}: {error}") from None
     return memory
 
 
@@ -96,8 +118,12 @@ def remember(state_dir: Path, memory: Memory) -> None:
         known = recall(state_dir, memory.origin)
         if known is not None and known.genesis_hash != memory.genesis_hash:
             raise UnreadableMemoryError("another log of this origin was remembered meanwhile")
-        if known is None or (known.size, known.checkpoint_size) < (memory.size, memory.checkpoint_size):
+        if known is None or _reach(known) < _reach(memory):
             _replace(memory_path(state_dir, memory.origin), msgspec.json.encode(memory))
+
+
+def _reach(memory: Memory) -> tuple[int, int, int, int]:
+    return memory.size, memory.checkpoint_size, memory.resumable, len(memory.checkpoint_keys)
 
 
 def _replace(path: Path, data: bytes) -> None:

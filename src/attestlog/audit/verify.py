@@ -34,6 +34,7 @@ from attestlog.core.batch import CLOCK_TOLERANCE_S
 from attestlog.core.entry import Entry, decode_line, entry_hash, format_timestamp
 from attestlog.core.genesis import Genesis, parse_genesis
 from attestlog.core.merkle import Span
+from attestlog.core.note import format_vkey
 from attestlog.core.report import Finding, Report, Verdict
 from attestlog.core.rules import Rules
 from attestlog.core.signature import BATCH_SUFFIX, verify_entry_signature
@@ -237,7 +238,7 @@ class _Verification:
     def _begin(self, log: _Log, checkpoint: SignedCheckpoint | None, memory: Memory | None) -> Walk | None:
         sizes = {checkpoint and checkpoint.checkpoint.size, memory and memory.size}
         stops = {size for size in sizes if size}
-        start, remembered = self._options.start, memory.size if memory is not None else 0
+        start, remembered = self._options.start, memory.resumable if memory is not None else 0
         if start > remembered:
             raise QueryError(f"cannot start at entry {start}: {remembered} entries are remembered")
         # The first entry read is a remembered one, so that what it links to is remembered with it.
@@ -362,6 +363,7 @@ class _Verification:
             root=walk.edge.root().hex(),
             checkpoint=checkpoint.text,
             checkpoint_size=checkpoint.checkpoint.size,
+            checkpoint_keys=[format_vkey(key) for key in log.genesis.checkpoint_keys],
         )
         try:
             memories.remember(self._state_dir, memory)

@@ -33,7 +33,7 @@ _HINTS: Final = {
 def verdict_pieces(report: Report) -> list[Piece]:
     """The verdict, and for a good one by whom it is confirmed."""
     pieces: list[Piece] = [(report.verdict, STYLES[report.verdict])]
-    if report.verdict == Verdict.VERIFIED and report.format == "attestlog":
+    if report.verdict == Verdict.VERIFIED and report.format != "legacy":
         if report.self_attested:
             return [
                 *pieces,
@@ -93,7 +93,7 @@ def _figures(report: Report) -> Iterator[tuple[str, str]]:
         yield "genesis", report.genesis_hash
     for key in report.signing_keys:
         yield "signed by", key
-    if report.format == "attestlog" and report.size:
+    if report.format != "legacy" and report.size:
         yield "checkpoint", _covered(report.checkpoint_size, report.size)
         yield "remembered", _covered(report.remembered_size, report.size)
     yield "took", f"{report.duration_s:.2f} s"

@@ -1,4 +1,4 @@
-"""`attestlog verify`: a whole log, a proof file, or a legacy JSON-lines file."""
+"""`attestlog verify`: a whole log, a published one, a proof file, or a legacy JSON-lines file."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import Annotated
 import typer
 
 from attestlog.cli.exits import BY_VERDICT
-from attestlog.cli.options import JsonOption, text
+from attestlog.cli.options import JsonOption, flag, text
 from attestlog.cli.output import Output, hint
 from attestlog.cli.progress import Bar
 from attestlog.cli.proofs import verify_proof_file
 from attestlog.cli.reports import emit_report, hints, show_report
 from attestlog.cli.verbs import UsageError, example, new_app
 from attestlog.core.report import Report
+from attestlog.storage.sources import is_published
 
 app = new_app()
 
@@ -24,7 +25,8 @@ def verify(
     subject: Annotated[
         str,
         typer.Argument(
-            metavar="LOG|PROOF|FILE.jsonl", help="A log, a proof file, or a legacy JSON-lines file."
+            metavar="LOG|URL|PROOF|FILE.jsonl",
+            help="A log, a published one, a proof file, or a legacy JSON-lines file.",
         ),
     ],
     *,
@@ -44,6 +46,7 @@ def verify(
     start: Annotated[
         int, text("Read from here on; what is before must be remembered.", "--from", metavar="N")
     ] = 0,
+    full: Annotated[bool, flag("Of a published log, read every tile and entry bundle.", "--full")] = False,
     workers: Annotated[int | None, text("Processes to use; else one a core.", metavar="N")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -60,7 +63,9 @@ def verify(
     if policy or since:
         raise UsageError("--policy and --since are for proof files")
     with Bar("verifying") as bar:
-        report = _verify(subject, trust=trust or [], remember=remember, start=start, workers=workers, bar=bar)
+        report = _verify(
+            subject, trust=trust or [], remember=remember, start=start, full=full, workers=workers, bar=bar
+        )
     code = BY_VERDICT[report.verdict]
     if out.as_json:
         emit_report(out, report, code)
@@ -73,10 +78,18 @@ def verify(
 
 
 def _verify(
-    subject: str, *, trust: list[str], remember: bool, start: int, workers: int | None, bar: Bar
+    subject: str, *, trust: list[str], remember: bool, start: int, full: bool, workers: int | None, bar: Bar
 ) -> Report:
     from attestlog.legacy import is_legacy, verify_legacy
 
+    if is_published(subject):
+        from attestlog.audit import verify_published
+
+        if start:
+            raise UsageError("--from is for a log's own directory: a published log is read whole with --full")
+        return verify_published(subject, trust=trust, remember=remember, full=full, progress=bar)
+    if full:
+        raise UsageError("--full is for a published log: any other is read whole")
     if Path(subject).is_file() and is_legacy(subject):
         return verify_legacy(subject, progress=bar)
     from attestlog.audit import verify_log

@@ -54,9 +54,9 @@ class Report(Struct, kw_only=True):
 
     verdict: Verdict = Verdict.VERIFIED
     subject: str = ""
-    """What was verified: a path, as given."""
+    """What was verified: a path or URL, as given."""
     format: str = "attestlog"
-    """`attestlog`, or `legacy` for a log in the minimal format."""
+    """`attestlog`, `published` for a published log, `legacy` for one in the minimal format."""
     origin: str | None = None
     size: int = 0
     """Complete entries read."""

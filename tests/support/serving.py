@@ -1,0 +1,78 @@
+"""A web server for a folder on this machine, which can be told to misbehave at a path."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+Answer = Callable[[BaseHTTPRequestHandler], None]
+
+
+class Site:
+    """What is served, what was asked for, and what to answer otherwise."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.url = ""
+        self.asked: list[str] = []
+        self.answers: dict[str, Answer] = {}
+        """By path; `*` for every path."""
+
+    def answer(self, handler: BaseHTTPRequestHandler) -> None:
+        path = handler.path.removeprefix("/")
+        self.asked.append(path)
+        other = self.answers.get(path) or self.answers.get("*")
+        if other is not None:
+            other(handler)
+            return
+        file = self.folder / path
+        if file.is_file():
+            reply(handler, 200, file.read_bytes())
+        else:
+            reply(handler, 404, b"no such file")
+
+
+def reply(handler: BaseHTTPRequestHandler, status: int, data: bytes, **headers: str) -> None:
+    """An ordinary answer."""
+    handler.send_response(status)
+    handler.send_header("content-length", str(len(data)))
+    for name, value in headers.items():
+        handler.send_header(name.replace("_", "-"), value)
+    handler.end_headers()
+    handler.wfile.write(data)
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[Site]:
+    """The folder at `site.url`."""
+    site = Site(folder)
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            try:
+                site.answer(self)
+            except (BrokenPipeError, ConnectionResetError):
+                self.close_connection = True
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, *_: object) -> None:
+            """A client that goes away is what some tests are about."""
+
+    server = Server(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    server.block_on_close = False
+    site.url = f"http://127.0.0.1:{server.server_address[1]}/"
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield site
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
