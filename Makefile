@@ -19,7 +19,7 @@ CODE = src tests $(wildcard bench)
 # The resolver behind `make lock`; it stays out of .venv.
 UV_VERSION = 0.13.9
 
-.PHONY: help demo test services lint types format faults fuzz bench soak lock clean
+.PHONY: help demo test services lint types format faults fuzz bench growth soak lock clean
 
 help: ## what there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -59,8 +59,19 @@ fuzz: .venv/.installed-dev ## atheris on every parser (FUZZ_SECONDS=60 each, FUZ
 	    || { tail -n 40 $$log; exit 1; }; \
 	  echo "$$target: $$(grep -o 'Done.*' $$log)"; done
 
-bench: .venv/.installed-dev ## measure this machine
-	@$(BIN)/python -m bench
+# What the benchmark measures beside attestlog, in an environment of its own: used by nothing else.
+PEER = noirebox==0.24.0
+BENCH_ARGS ?=
+
+bench: .venv/.installed-dev ## measure this machine, and a peer (BENCH_ARGS="--size 1000000 --rounds 1" to choose)
+	@test -e .venv-bench/.installed || { $(BIN)/python -m venv --clear .venv-bench \
+	  && .venv-bench/bin/python -m pip install --quiet --disable-pip-version-check cryptography \
+	  && .venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --no-deps $(PEER) \
+	  && touch .venv-bench/.installed; } || echo "the peer cannot be installed; measuring without it" >&2
+	@$(BIN)/python -m bench $(BENCH_ARGS)
+
+growth: .venv/.installed-dev ## one log at 0, 1 and 10 million entries, side by side (30 GB, an hour)
+	@$(BIN)/python -m bench.growth $(GROWTH_ARGS)
 
 SOAK_SECONDS ?= 3600
 
@@ -80,7 +91,7 @@ LOCK = pip compile --quiet --no-config --universal --python-version 3.11 --gener
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 clean: ## remove .venv and everything the tools leave behind
-	rm -rf .venv .venv-lock .venv-fuzz .venv-services .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf .venv .venv-* .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Set-up. Each stamp is written last, so what was interrupted is done again.

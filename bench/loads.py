@@ -1,4 +1,4 @@
-"""What is measured: appends and verifications of 1.5 kB entries, durable and signed."""
+"""What is measured of writing: appends of 1.5 kB entries, durable and signed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import attestlog
-from attestlog.testing import MemorySigner
+from attestlog.core.signature import PublicKey
+from attestlog.signers import Signer, open_signer
 
 PAYLOAD = {
     "task_id": "t-20251030-0007",
@@ -32,33 +33,90 @@ DRAFT: dict[str, Any] = {
     "result_data": {"ok": True},
 }
 
+GROWING_AT_ONCE = 16_384
+"""Drafts given to one `append_many` while a log is grown: what the writer holds in memory."""
 
-def fresh(folder: Path, *, batch: bool = True, signer: MemorySigner | None = None) -> attestlog.Log:
-    """A new log with nothing in it, keys beside it."""
-    shutil.rmtree(folder / "log", ignore_errors=True)
-    return attestlog.create(folder / "log", origin="bench.example/log", batch=batch, signer=signer)
+ACTORS = 100
+"""Actors in a grown log: a query for one of them must choose."""
 
 
-def one_caller(folder: Path, count: int) -> float:
+class Place:
+    """Where logs are made to be measured: new ones, or one that has grown to a size and goes on growing."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.grown: Path | None = None
+
+    @property
+    def path(self) -> Path:
+        """The log that was opened last."""
+        return self.grown or self.folder / "log"
+
+    def open(self, *, batch: bool = True, signer: Callable[[str], Signer] | None = None) -> attestlog.Log:
+        """The log to append to. `signer`: makes another of the log's signer, given its URI."""
+        if self.grown is None or not batch:
+            path = self.folder / "log"
+            shutil.rmtree(path, ignore_errors=True)
+            log = attestlog.create(path, origin="bench.example/log", batch=batch)
+        else:
+            log = attestlog.open(self.grown)
+        if signer is None:
+            return log
+        log.close()
+        return attestlog.open(log.path, signer=signer(entry_signer_uri(log.path)))
+
+    def grow(self, size: int) -> tuple[float, int]:
+        """Grow one log to `size` entries: entries a second, and how many that were."""
+        if self.grown is None:
+            self.grown = self.folder / "grown"
+            attestlog.create(self.grown, origin="bench.example/log").close()
+        with attestlog.open(self.grown) as log:
+            begin = log.head().size
+            start = time.perf_counter()
+            for first in range(begin, size, GROWING_AT_ONCE):
+                log.append_many(
+                    [varied(number) for number in range(first, min(size, first + GROWING_AT_ONCE))]
+                )
+            return max(0, size - begin) / (time.perf_counter() - start), max(0, size - begin)
+
+
+def entry_signer_uri(path: Path) -> str:
+    """Where the log's entry key is."""
+    from attestlog.storage.layout import CONFIG_FILE, parse_config
+
+    return parse_config((path / CONFIG_FILE).read_text(encoding="utf-8")).signers.entry
+
+
+def varied(number: int) -> dict[str, Any]:
+    """A draft like the others, by one of many actors, seldom a violation."""
+    return {
+        **DRAFT,
+        "actor_id": f"agent-{number % ACTORS:03d}",
+        "event_type": "VIOLATION" if number % 997 == 0 else "ACTION",
+        "action_payload": {**PAYLOAD, "task_id": f"task-{number:08d}"},
+    }
+
+
+def one_caller(place: Place, count: int) -> float:
     """One caller, one entry at a time."""
-    with fresh(folder) as log:
+    with place.open() as log:
         return rate(count, lambda: [log.append(DRAFT) for _ in range(count)])
 
 
-def many(folder: Path, count: int) -> float:
+def many(place: Place, count: int) -> float:
     """`append_many`, one list."""
     drafts = [DRAFT] * count
-    with fresh(folder) as log:
+    with place.open() as log:
         return rate(count, lambda: log.append_many(drafts))
 
 
-def threads(folder: Path, count: int, callers: int = 64) -> float:
+def threads(place: Place, count: int, callers: int = 64) -> float:
     """Threads, each waiting for each of its entries."""
-    with fresh(folder) as log:
+    with place.open() as log:
         return rate(count, lambda: run_threads(log, count // callers, callers))
 
 
-def tasks(folder: Path, count: int, callers: int = 64) -> float:
+def tasks(place: Place, count: int, callers: int = 64) -> float:
     """Asyncio tasks, each waiting for each of its entries."""
 
     async def caller(log: attestlog.Log) -> None:
@@ -68,19 +126,33 @@ def tasks(folder: Path, count: int, callers: int = 64) -> float:
     async def all_callers(log: attestlog.Log) -> None:
         await asyncio.gather(*(caller(log) for _ in range(callers)))
 
-    with fresh(folder) as log:
+    with place.open() as log:
         return rate(count, lambda: asyncio.run(all_callers(log)))
 
 
-class SlowSigner(MemorySigner):
+class SlowSigner:
     """A key in a device that makes 100 signatures a second."""
+
+    def __init__(self, uri: str) -> None:
+        self._signer = open_signer(uri)
+
+    @property
+    def public_key(self) -> PublicKey:
+        return self._signer.public_key
+
+    @property
+    def uri(self) -> str:
+        return self._signer.uri
 
     def sign(self, message: bytes) -> bytes:
         time.sleep(0.01)
-        return super().sign(message)
+        return self._signer.sign(message)
+
+    def close(self) -> None:
+        self._signer.close()
 
 
-def slow_signer(folder: Path, count: int, callers: int = 64, each: int = 16) -> float:
+def slow_signer(place: Place, count: int, callers: int = 64, each: int = 16) -> float:
     """Tasks, each waiting for `each` entries at a time, while a signature takes 10 ms.
 
     With one entry in flight a caller, 64 callers could have 6,400 entries a second signed at the most.
@@ -93,17 +165,17 @@ def slow_signer(folder: Path, count: int, callers: int = 64, each: int = 16) -> 
     async def all_callers(log: attestlog.Log) -> None:
         await asyncio.gather(*(caller(log) for _ in range(callers)))
 
-    with fresh(folder, signer=SlowSigner()) as log:
+    with place.open(signer=SlowSigner) as log:
         return rate(count, lambda: asyncio.run(all_callers(log)))
 
 
-def processes(folder: Path, count: int, callers: int = 4) -> float:
+def processes(place: Place, count: int, callers: int = 4) -> float:
     """Processes on one log, one caller each; their start is not counted."""
-    fresh(folder).close()
+    place.open().close()
     context = multiprocessing.get_context("spawn")
     gate = context.Barrier(callers + 1)
     started = [
-        context.Process(target=_append_alone, args=(folder / "log", count // callers, gate))
+        context.Process(target=_append_alone, args=(place.path, count // callers, gate))
         for _ in range(callers)
     ]
     for process in started:
@@ -124,27 +196,6 @@ def _append_alone(path: Path, count: int, gate: Any) -> None:
         for _ in range(count):
             log.append(DRAFT)
         gate.wait()
-
-
-def verify(folder: Path, count: int, *, batch: bool = True) -> float:
-    """A whole log, strictly, on all cores."""
-    with fresh(folder, batch=batch) as log:
-        log.append_many([DRAFT] * count)
-
-    def work() -> None:
-        report = attestlog.verify(folder / "log", remember=False)
-        assert report.verdict == "VERIFIED", report.findings[:3]
-
-    return rate(count, work)
-
-
-def open_seconds(folder: Path, count: int) -> float:
-    """Opening after a clean close, in milliseconds."""
-    with fresh(folder) as log:
-        log.append_many([DRAFT] * count)
-    start = time.perf_counter()
-    attestlog.open(folder / "log").close()
-    return (time.perf_counter() - start) * 1_000
 
 
 def run_threads(log: attestlog.Log, each: int, callers: int) -> None:
