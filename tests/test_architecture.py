@@ -22,7 +22,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src"
 LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "version"}),
     frozenset({"core"}),
-    frozenset({"schemas", "signers", "storage"}),
+    frozenset({"proof_types", "schemas", "signers", "storage"}),
     frozenset({"audit", "query", "committer", "ids", "proving", "snapshots"}),
     frozenset({"log", "replica", "witness"}),
     frozenset({"legacy"}),  # above log, because importing an old log appends to a new one

@@ -34,8 +34,8 @@ def test_there_is_one_document_a_format() -> None:
     assert (
         sorted(
             (
-                "canonical checkpoint consistency cosignature entry genesis hashes legacy merkle note policy"
-                " proof redaction signature snapshot storage tiles trust"
+                "approval canonical checkpoint consistency cosignature entry genesis hashes legacy merkle"
+                " note policy proof redaction signature snapshot storage tiles trust"
             ).split()
         )
         == PAGES

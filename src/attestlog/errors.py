@@ -17,6 +17,7 @@ dotted; whatever else an error knows hangs on it as attributes, listed by
     │   ├── MalformedSignatureError    a signature string, key or algorithm name
     │   ├── MalformedShipmentError     what a writer sends a replica, or is answered
     │   ├── MalformedPolicyError
+    │   ├── MalformedApprovalError     a request for approval, or an approval
     │   └── MalformedConfigError       log.toml, a signer URI, an origin
     ├── VerificationError              well-formed, and does not hold
     │   ├── SignatureInvalidError
@@ -161,6 +162,12 @@ class MalformedPolicyError(MalformedError):
     """Not a policy."""
 
     code = "malformed.policy"
+
+
+class MalformedApprovalError(MalformedError):
+    """Not a request for approval, nor an approval."""
+
+    code = "malformed.approval"
 
 
 class MalformedConfigError(MalformedError):

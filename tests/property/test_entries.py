@@ -8,7 +8,7 @@ import rfc8785
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.property import strategies
-from tests.unit.shapes import NOW_US, ed25519_key, entry_id, planned, prepared, sealed, sign
+from tests.unit.shapes import NOW_US, ORIGIN, ed25519_key, entry_id, planned, prepared, sealed, sign
 
 from attestlog.core import entry as entries
 from attestlog.core.batch import Head, prepare
@@ -63,7 +63,15 @@ OPTIONAL = {
     "rollback_snapshot_hash": st.none() | hashes,
     "rollback_executed": st.booleans(),
 }  # fmt: skip
-drafts: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(DRAFT, optional=OPTIONAL)
+
+
+def consistent(draft: dict[str, Any]) -> dict[str, Any]:
+    """A rollback that was executed names its snapshot."""
+    executed = draft.get("rollback_executed", False) and draft.get("rollback_snapshot_hash") is not None
+    return {**draft, "rollback_executed": executed} if "rollback_executed" in draft else draft
+
+
+drafts: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(DRAFT, optional=OPTIONAL).map(consistent)
 policies = st.builds(
     lambda weights, floor, each: parse_policy(
         {"weights": dict(zip(PILLARS, weights, strict=True)), "safety_floor": floor, "floor_per_pillar": each}
@@ -92,7 +100,7 @@ def test_a_draft_comes_back_from_its_line(draft: dict[str, Any], policy: Policy)
     assert {name: stored[name] for name in draft} == draft
     assert entries.canonical_hashes(entry, line) == (entry.entry_hash, entry.action_hash)
     verify_entry_signature(PUBLIC, entry.signature_algorithm, entry.hsm_signature, entry.entry_hash)
-    derived = derive(policy, entry)
+    derived = derive(policy, entry, ORIGIN, entry.action_hash, entry.timestamp)
     check_derived(derived, entry)
     composite = derived.composite_score
     assert composite is None or 0 <= composite <= 10

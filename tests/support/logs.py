@@ -178,7 +178,14 @@ class LogMaker:
 
     def _append(self, drafts: Sequence[EntryDraft], *, batched: bool) -> None:
         prepared = [
-            prepare(draft, self.policy, entry_id=self._entry_id(), environment={"os": "test"})
+            prepare(
+                draft,
+                self.policy,
+                entry_id=self._entry_id(),
+                environment={"os": "test"},
+                origin=self.origin,
+                now_us=self.now_us,
+            )
             for draft in drafts
         ]
         public = self.key.public

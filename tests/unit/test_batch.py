@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.people import Person, governed
 from tests.unit import rfc6962
 from tests.unit.shapes import (
     ACTION,
@@ -14,6 +15,7 @@ from tests.unit.shapes import (
     DECISION,
     ENVIRONMENT,
     NOW_US,
+    ORIGIN,
     SHAPES,
     SNAPSHOT_HASH,
     TIMESTAMP,
@@ -110,16 +112,36 @@ def test_a_salt_goes_into_the_payload_before_it_is_hashed() -> None:
 
 
 def test_a_salt_of_the_callers_is_not_overwritten_in_silence() -> None:
-    with pytest.raises(MalformedEntryError, match="is assigned by the log") as caught:
-        prepared({**SHORT, "action_payload": {"_salt": "mine"}}, salt="00" * 16)
-    assert caught.value.member == "action_payload._salt"
+    for salt in ("mine", "00" * 15, "00" * 17, "0A" * 16, 7, None):
+        with pytest.raises(MalformedEntryError, match="is assigned by the log") as caught:
+            prepared({**SHORT, "action_payload": {"_salt": salt}}, salt="00" * 16)
+        assert caught.value.member == "action_payload._salt"
     prepared({**SHORT, "action_payload": {"_salt": "mine"}})  # any name is free where nothing is salted
+
+
+def test_an_approval_that_expires_before_the_entry_is_written_does_not_count() -> None:
+    policy, creator = governed(), Person("creator")
+    expires = creator.approve(SHORT, ORIGIN, expires=TIMESTAMP)
+    lasting = creator.approve(SHORT, ORIGIN)
+    late = NOW_US + 1
+    for approval, now_us, met in ((lasting, late, True), (expires, NOW_US, True), (expires, late, False)):
+        asked = {**SHORT, "required_approvals": 1, "received_approvals": [approval]}
+        item = prepared(asked, policy=policy, origin=ORIGIN, now_us=NOW_US)
+        assert item.entry.quorum_met is True
+        plan = planned([item], p256_key(), now_us=now_us)
+        assert read(plan.seal([b"\x01"])[0]).quorum_met is met
+
+
+def test_a_payload_that_was_salted_to_be_approved_keeps_its_salt() -> None:
+    payload = {"task": 1, "_salt": "ab" * 16}
+    plan = planned([prepared({**SHORT, "action_payload": payload}, salt="00" * 16)], p256_key())
+    assert read(plan.seal([b"\x01"])[0]).action_payload == payload
 
 
 def test_preparing_leaves_the_draft_as_it_was() -> None:
     draft = parse_draft(CHANGE)
     before = repr(draft)
-    batch.prepare(draft, Policy(), entry_id=entry_id(0), environment=ENVIRONMENT, salt="00")
+    batch.prepare(draft, Policy(), entry_id=entry_id(0), environment=ENVIRONMENT, salt="00" * 16)
     assert repr(draft) == before
 
 

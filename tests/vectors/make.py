@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tests.vectors.cases import Case
 from tests.vectors.of_entries import canonical, entry, hashes, merkle, signature
+from tests.vectors.of_governance import approval
 from tests.vectors.of_logs import checkpoint, genesis, log, note, policy
 from tests.vectors.of_proofs import consistency, cosignature, proof, trust
 from tests.vectors.of_tiles import tiles
@@ -22,7 +23,7 @@ PROVENANCE = (
 )
 MAKERS = (
     canonical, entry, hashes, signature, merkle, note, checkpoint, genesis, policy, log, tiles,
-    cosignature, trust, proof, consistency,
+    cosignature, trust, proof, consistency, approval,
 )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from tests.unit.shapes import (
     NOW_US,
     ORIGIN,
     SHAPES,
+    TIMESTAMP,
     ed25519_key,
     entry_id,
     p256_key,
@@ -153,6 +154,7 @@ def genesis() -> list[Case]:
     return [good, *(case(name, "malformed.entry", payload=mutant) for name, mutant in payloads.items())]
 
 
+HASH = sha256(b"what is approved").hexdigest()
 POLICIES: dict[str, Case] = {
     "default": {},
     "weights": {"weights": {"an_toan": 3, "duong_dai": 2, "tin_vao_so_lieu": 1, "han_che_rui_ro": 1}},
@@ -178,8 +180,10 @@ def policy() -> list[Case]:
     for policy_name, members in POLICIES.items():
         for name, facts in FACTS.items():
             draft = {"event_type": "ACTION", "action_type": "x", "actor_id": "a", **facts}
-            derived = derive(parse_policy(members), parse_draft(draft))._asdict()
-            cases.append(case(f"{policy_name}: {name}", policy=members, facts=facts, derived=derived))
+            place: Case = {"origin": ORIGIN, "action_hash": HASH, "timestamp": TIMESTAMP}
+            derived = derive(parse_policy(members), parse_draft(draft), **place)._asdict()
+            facts_and_place: Case = {"policy": members, "facts": facts, **place}
+            cases.append(case(f"{policy_name}: {name}", **facts_and_place, derived=derived))
     weights = format_policy(parse_policy({}))["weights"]
     bad: dict[str, Case] = {
         "weight below 0": {"weights": {**weights, "an_toan": -1}},

@@ -7,14 +7,16 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from cryptography.exceptions import UnsupportedAlgorithm
 from tests.unit.shapes import ENVIRONMENT, entry_id, read
 from tests.vectors.make import FOLDER, MAKERS, format_vectors
 
 from attestlog.audit.verify import verify_log
-from attestlog.core import canonical, merkle, tiles
+from attestlog.core import approval, canonical, merkle, tiles
 from attestlog.core import entry as entries
+from attestlog.core.approval import Request, parse_approval
 from attestlog.core.batch import prepare
 from attestlog.core.checkpoint import open_checkpoint
 from attestlog.core.consistency import open_consistency
@@ -186,7 +188,16 @@ def judge_consistency(case: Case) -> Case:
 def judge_policy(case: Case) -> Case:
     policy = parse_policy(case["policy"])
     draft = {"event_type": "ACTION", "action_type": "x", "actor_id": "a", **case["facts"]}
-    return {"derived": derive(policy, parse_draft(draft))._asdict()}
+    place = case["origin"], case["action_hash"], case["timestamp"]
+    return {"derived": derive(policy, parse_draft(draft), *place)._asdict()}
+
+
+def judge_approval(case: Case) -> Case:
+    if "file" in case:
+        found = msgspec.to_builtins(parse_approval(case["file"].encode()))
+        return {"approval": found}
+    policy, request = parse_policy(case["policy"]), Request(**case["request"])
+    return {"codes": [judged.code for judged in approval.judge_approvals(policy, case["approvals"], request)]}
 
 
 JUDGES: dict[str, Callable[[Case], Case]] = {

@@ -33,6 +33,7 @@ _BY_VERDICT: Final[dict[Verdict, dict[str, str]]] = {
         "entry.batch": "an entry does not stand where its batch signature says",
         "entry.derived": "a derived member is not what the policy in force derives",
         "entry.change": "an entry that changes keys or policy does not hold: the rules stay as they were",
+        "entry.invariant": "an entry breaks an invariant by itself, or names one that there is not",
         "entry.payload_missing": "a payload is null and no later erase_payload entry accounts for it",
         "segment.missing": "a segment file is missing",
         "segment.stray": "a file among the segments is not one of this log's",
@@ -78,6 +79,7 @@ _BY_VERDICT: Final[dict[Verdict, dict[str, str]]] = {
         "proof.held_size": "the proof starts from another size than that of the checkpoint held",
         "trust.none": "no key was given to judge the proof by: it may hold together, and shows nothing",
         "published.key_unknown": "no verifier key of the published log is known: who signed it is unknown",
+        "entry.proofs_unknown": "proofs_valid rests on proofs of a type that nothing here can check",
         "resume.tree": "cannot resume: the stored tree does not lead to the remembered root",
     },
     Verdict.INCOMPLETE: {
@@ -87,6 +89,7 @@ _BY_VERDICT: Final[dict[Verdict, dict[str, str]]] = {
     Verdict.VERIFIED: {
         "entry.dependency": "a dependency names no entry of this log",
         "entry.dependencies_unread": "more dependencies were unresolved than are looked up",
+        "entry.approval": "an approval that an entry carries does not count",
         "entry.proof_unchecked": "a proof that claims to be valid is of a type nothing here can check",
         "proof.payload": "the payload is not in the proof: left out of it, or erased from the log",
         "proof.entry_key": "the entry's signature was not judged: the key it names was not given",

@@ -16,11 +16,13 @@ from msgspec import Struct, field
 
 from attestlog.audit.batches import OpenBatch, Pending, read_position, settle
 from attestlog.audit.findings import TEXT_LENGTH_MAX, finding
+from attestlog.audit.governance import judge_entry, stated_members
 from attestlog.audit.source import Chunk, Line, read_whole_batches
 from attestlog.core import entry as entries
-from attestlog.core.deriving import Derived, derive, unverifiable_proofs
+from attestlog.core.deriving import derive
 from attestlog.core.entry import Entry, EventType
 from attestlog.core.hashes import GENESIS_PREV_HASH, leaf_hash
+from attestlog.core.invariants import broken_invariant
 from attestlog.core.report import Finding
 from attestlog.core.rules import Rules, governs
 from attestlog.core.signature import BATCH_SUFFIX, verify_entry_signature
@@ -335,21 +337,18 @@ class _Scanner:
         return bytes.fromhex(stated)
 
     def _check_derived(self, entry: Entry) -> None:
-        number = entry.sequence_number
-        derived = derive(self._rules.policy, entry)
-        stated = (
-            entry.composite_score, entry.safety_floor_met, entry.k_state, entry.proofs_valid, entry.quorum_met
-        )  # fmt: skip
-        if derived != stated:
-            for member, expected, found in zip(Derived._fields, derived, stated, strict=True):
-                if expected != found:
-                    self._find(
-                        "entry.derived", f"{member} is not what the policy derives", entry,
-                        expected={member: expected}, found={member: found},
-                    )  # fmt: skip
-        if entry.provided_proofs:
-            for kind in unverifiable_proofs(entry):
-                count_proof(self._result.unchecked_proofs, kind[:TEXT_LENGTH_MAX], number, 1)
+        policy, origin = self._rules.policy, self._rules.origin
+        derived = derive(policy, entry, origin, entry.action_hash, entry.timestamp)
+        if entry.rollback_executed or entry.error_details:
+            broken = broken_invariant(entry)
+            if broken is not None:
+                self._find("entry.invariant", ": ".join(broken), entry, found=broken[0])
+        if derived != stated_members(entry) or entry.provided_proofs or entry.received_approvals:
+            said, unchecked = judge_entry(policy, origin, entry)
+            for code, message, expected, found in said:
+                self._find(code, message, entry, expected=expected, found=found)
+            for kind in unchecked:
+                count_proof(self._result.unchecked_proofs, kind[:TEXT_LENGTH_MAX], entry.sequence_number, 1)
 
     def _remember_relations(self, entry: Entry) -> None:
         """What the entry says about others, which only the whole log can answer."""

@@ -39,6 +39,7 @@ from attestlog.core.report import Finding, Report, Verdict
 from attestlog.core.rules import Rules
 from attestlog.core.signature import BATCH_SUFFIX, verify_entry_signature
 from attestlog.errors import AttestlogError, MalformedEntryError, QueryError
+from attestlog.proof_types import registered_proofs
 from attestlog.storage import layout
 
 PARALLEL_MIN_BYTES: Final = 8 << 20
@@ -279,7 +280,8 @@ class _Verification:
 
     def _scan_ahead(self, walk: Walk, chunks: list[Chunk], total: int) -> Generator[Scanned | None]:
         """What workers make of the chunks, in order; None for each that is to be scanned as it comes."""
-        if self._options.workers <= 1 or total < PARALLEL_MIN_BYTES:
+        # What an application registered is known in this process only.
+        if self._options.workers <= 1 or total < PARALLEL_MIN_BYTES or registered_proofs():
             yield from (None for _ in chunks)
             return
 

@@ -30,7 +30,7 @@ def append_lines(out: Output, log: Log, source: str) -> None:
             try:
                 receipts = log.append_many(parsed)
             except REFUSALS as error:
-                raise UsageError(refusal(error, log.genesis.policy, chunk, parsed)) from None
+                raise UsageError(refusal(error, log, chunk, parsed)) from None
             appended += len(receipts)
             _print(out, receipts)
     except BaseException:

@@ -7,15 +7,16 @@ import select
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from attestlog.cli.verbs import UsageError
 from attestlog.core import canonical
-from attestlog.core.batch import prepare
 from attestlog.core.entry import LINE_SIZE_MAX_BYTES, EntryDraft, parse_draft
-from attestlog.core.policy import Policy
 from attestlog.core.signature import BATCH_ENTRIES_MAX
 from attestlog.errors import DerivedMemberError, MalformedEntryError, MalformedJSONError, TooLargeError
+
+if TYPE_CHECKING:
+    from attestlog.log import Log
 
 CHUNK_DRAFTS_MAX: Final = BATCH_ENTRIES_MAX
 """Lines that are read before they are appended: what one signature can cover."""
@@ -87,11 +88,11 @@ def parse_chunk(chunk: Chunk) -> list[EntryDraft]:
     return drafts
 
 
-def refusal(error: Exception, policy: Policy, chunk: Chunk, parsed: Sequence[EntryDraft]) -> str:
+def refusal(error: Exception, log: Log, chunk: Chunk, parsed: Sequence[EntryDraft]) -> str:
     """Why the log refused a chunk, with the number of the line; the log itself only knows the member."""
     for (number, _), draft in zip(chunk, parsed, strict=True):
         try:
-            prepare(draft, policy, entry_id="", environment={})
+            log.check(draft)
         except REFUSALS as found:
             return f"line {number}: {found}"
     return str(error)

@@ -9,16 +9,25 @@ nothing is changed until the store has the lines.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
 from msgspec import UNSET, Raw
 
-from attestlog.core.deriving import Derived, check_derived, contradiction, derive
+from attestlog.core.claims import NO_VERIFIERS, Verifiers
+from attestlog.core.deriving import (
+    Derived,
+    check_derived,
+    contradiction,
+    derive,
+    is_quorum_met,
+    needs_approval,
+)
 from attestlog.core.entry import (
     ATTRIBUTION,
     DEFAULT_SEVERITY,
@@ -33,6 +42,7 @@ from attestlog.core.entry import (
     format_timestamp,
 )
 from attestlog.core.hashes import GENESIS_PREV_HASH, batch_message, hex_hash, leaf_hash
+from attestlog.core.invariants import check_invariants
 from attestlog.core.merkle import Grown, Span, inclusion_paths
 from attestlog.core.policy import Policy
 from attestlog.core.signature import BATCH_ENTRIES_MAX, BATCH_SUFFIX, ECDSA_P256, format_batch, format_plain
@@ -76,6 +86,7 @@ _NULLABLE_MEMBERS: Final = frozenset({"error_details", "result_data"})
 """Empty, these are not what they are when left out."""
 
 _NULL: Final = Raw(b"null")
+_SALT: Final = re.compile(r"[0-9a-f]{32}")
 _force = msgspec.structs.force_setattr
 
 
@@ -94,6 +105,8 @@ class Prepared(msgspec.Struct, frozen=True, gc=False):
 
     entry: Entry
     payload: Raw
+    quorum: Callable[[str], bool] | None = None
+    """What `quorum_met` is at a timestamp, where approvals count: they may have expired by then."""
 
     @property
     def size_bytes(self) -> int:
@@ -109,20 +122,21 @@ def prepare(
     environment: dict[str, str],
     replicas: Sequence[str] = (),
     salt: str | None = None,
+    origin: str = "",
+    now_us: int = 0,
+    verifiers: Verifiers = NO_VERIFIERS,
 ) -> Prepared:
     """Derive, check what the caller stated, and spell each member canonically.
 
+    Approvals and actors' signatures are judged by `origin` and `now_us`: without them none counts.
     Raises MalformedEntryError, DerivedMemberError or TooLargeError; all name the member.
     """
-    derived = derive(policy, draft)
-    if _stated(draft) != _NOTHING_STATED:
-        check_derived(derived, draft)
     spelled = _spell(draft, environment, replicas, salt)
-    size_bytes = sum(map(len, spelled.values()))
     payload = spelled["action_payload"]
     action_hash = hex_hash(payload)
-    if draft.action_hash not in (UNSET, action_hash):
-        raise contradiction("action_hash", action_hash, draft.action_hash)
+    asked_at = format_timestamp(now_us) if draft.received_approvals else ""
+    derived = derive(policy, draft, origin, action_hash, asked_at, verifiers=verifiers)
+    _check_stated(draft, derived, action_hash)
     nested = {**_EMPTY_MEMBERS, **spelled}
     # In the order of its fields: by their names it takes twice as long, a twentieth of an append.
     entry = _Entry(
@@ -167,9 +181,23 @@ def prepare(
         nested["system_state_snapshot"],
         "0000-00-00T00:00:00.000000Z",
     )
-    if size_bytes > _SURELY_SMALL_BYTES:
+    if sum(map(len, spelled.values())) > _SURELY_SMALL_BYTES:
         check_sizes(len(payload), len(encode_entry(entry)) + _SEALED_EXTRA_BYTES)
-    return Prepared(entry, payload)
+    return Prepared(entry, payload, _quorum(policy, draft, origin, action_hash))
+
+
+def _quorum(policy: Policy, draft: EntryDraft, origin: str, action_hash: str) -> Callable[[str], bool] | None:
+    if draft.received_approvals and needs_approval(policy, draft):
+        return partial(is_quorum_met, policy, draft, origin, action_hash)
+    return None
+
+
+def _check_stated(draft: EntryDraft, derived: Derived, action_hash: str) -> None:
+    if draft.action_hash not in (UNSET, action_hash):
+        raise contradiction("action_hash", action_hash, draft.action_hash)
+    if _stated(draft) != _NOTHING_STATED:
+        check_derived(derived, draft)
+    check_invariants(draft)
 
 
 _PLAIN_SCORE_MIN: Final = 0.001
@@ -191,11 +219,13 @@ def _spell(
         encode_member("action_type", draft.action_type)
     payload = draft.action_payload
     if salt is not None:
-        if "_salt" in payload:
+        # A payload that was approved carries the salt it was approved with: its hash is what was signed.
+        if not _SALT.fullmatch(str(payload.get("_salt", salt))):
             raise MalformedEntryError(
-                "draft: action_payload._salt: is assigned by the log", member="action_payload._salt"
+                "draft: action_payload._salt: is assigned by the log, or 32 hex digits",
+                member="action_payload._salt",
             )
-        payload = {**payload, "_salt": salt}
+        payload = {"_salt": salt, **payload}
     nested: dict[str, Any] = {"action_payload": payload}
     for name, value in zip(OBJECT_MEMBERS, _object_members(draft), strict=True):
         if value or (value == {} and name in _NULLABLE_MEMBERS):
@@ -284,6 +314,8 @@ def plan_batch(
         _force(entry, "timestamp", timestamp)
         _force(entry, "signature_algorithm", name)
         _force(entry, "signing_key_id", key_id)
+        if item.quorum is not None:
+            _force(entry, "quorum_met", item.quorum(timestamp))
         if isinstance(entry.entry_hash, str):
             # A plan may follow one that failed: what that one sealed must not be hashed.
             _force(entry, "action_payload", UNSET)

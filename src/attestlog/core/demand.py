@@ -20,6 +20,11 @@ class Demand(NamedTuple):
     fails_open: bool = False
     """Whether a guarded act goes on when the log cannot write; it does not where no rule says so."""
 
+    @property
+    def needs_approval(self) -> bool:
+        """Anybody's at all."""
+        return bool(self.required_approvals or self.roles)
+
     @classmethod
     def of(cls, rule: Any) -> Self:
         """One rule's."""

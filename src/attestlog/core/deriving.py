@@ -1,11 +1,8 @@
-"""Governance: what the policy in force derives from an entry's facts.
+"""The derived members: what the policy in force makes of an entry's facts.
 
 The same function serves the log before it stores and the verifier years
 later, on drafts and on entries alike. It judges nothing: an entry below the
 safety floor is recorded as below it.
-
-Not here yet: the approvals and rules of the policy. Until then no approval
-counts, nor does an `actor_signature`; both are recorded as given.
 """
 
 from __future__ import annotations
@@ -15,7 +12,10 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from msgspec import UNSET
 
-from attestlog.core.entry import ATTRIBUTION, PILLARS, Entry, EntryDraft, Pillar
+from attestlog.core.approval import Judged, Request, judge_approvals, missing_for_quorum
+from attestlog.core.claims import NO_CLAIMS, NO_VERIFIERS, Claims, Verifiers, judge_claims
+from attestlog.core.demand import NO_DEMAND, Demand
+from attestlog.core.entry import PILLARS, Entry, EntryDraft, Pillar
 from attestlog.core.policy import Policy
 from attestlog.errors import DerivedMemberError
 
@@ -33,15 +33,88 @@ class Derived(NamedTuple):
     quorum_met: bool
 
 
-def derive(policy: Policy, facts: Entry | EntryDraft) -> Derived:
-    """The derived members under this policy."""
+class Basis(NamedTuple):
+    """What the derivation rests on, for whoever must say why."""
+
+    derived: Derived
+    demand: Demand
+    claims: Claims
+    required_proofs: frozenset[str]
+    """Those of the entry and of the rules."""
+    judged: list[Judged]
+    """Each approval the entry carries."""
+    missing: dict[str, Any]
+    """What the quorum lacks: `approvals` (have, need), `roles`, `rejected_by`; empty when it is met."""
+
+
+def derive(
+    policy: Policy,
+    facts: Entry | EntryDraft,
+    origin: str,
+    action_hash: str,
+    timestamp: str,
+    *,
+    verifiers: Verifiers = NO_VERIFIERS,
+) -> Derived:
+    """The derived members under this policy.
+
+    `timestamp`: the entry's own; for a draft, the moment at which it will be written, as text.
+    `verifiers`: those that an application registered for its own types of proofs.
+    """
     composite = composite_score(policy, facts.pillars_scores) if facts.pillars_scores else None
     k_state = 0 if facts.conflicts_detected else 1
     floor_met = None if composite is None else _floor_met(policy, composite, facts.pillars_scores)
-    proofs_valid = not (facts.required_proofs or facts.provided_proofs) or _proofs_valid(
-        facts, floor_met, k_state
+    demand = policy.demand(facts.event_type, facts.action_type) if policy.rules else NO_DEMAND
+    proofs_valid = True
+    if facts.required_proofs or facts.provided_proofs or demand.required_proofs:
+        claims = judge_claims(
+            policy, facts, origin, action_hash, floor_met=floor_met, k_state=k_state, verifiers=verifiers
+        )
+        proofs_valid = claims.satisfy(_required(facts, demand))
+    quorum_met = not needs_approval(policy, facts) or is_quorum_met(
+        policy, facts, origin, action_hash, timestamp
     )
-    return Derived(composite, floor_met, k_state, proofs_valid, facts.required_approvals == 0)
+    return Derived(composite, floor_met, k_state, proofs_valid, quorum_met)
+
+
+def needs_approval(policy: Policy, facts: Entry | EntryDraft) -> bool:
+    """Whether the entry itself, or a rule, asks for anybody's."""
+    return facts.required_approvals > 0 or (
+        bool(policy.rules) and policy.demand(facts.event_type, facts.action_type).needs_approval
+    )
+
+
+def is_quorum_met(
+    policy: Policy, facts: Entry | EntryDraft, origin: str, action_hash: str, timestamp: str
+) -> bool:
+    """`quorum_met` of an entry that needs approval, at this moment."""
+    request = Request(origin, facts.action_type, action_hash, facts.actor_id, timestamp)
+    judged = judge_approvals(policy, facts.received_approvals, request)
+    return not _missing(policy, facts, policy.demand(facts.event_type, facts.action_type), judged)
+
+
+def explain(
+    policy: Policy,
+    facts: Entry | EntryDraft,
+    origin: str,
+    action_hash: str,
+    timestamp: str,
+    *,
+    verifiers: Verifiers = NO_VERIFIERS,
+) -> Basis:
+    """What `derive` derives, and why: for those who block, and for those who report."""
+    derived = derive(policy, facts, origin, action_hash, timestamp, verifiers=verifiers)
+    demand = policy.demand(facts.event_type, facts.action_type)
+    floor_met, k_state = derived.safety_floor_met, derived.k_state
+    claims = NO_CLAIMS
+    if facts.provided_proofs:
+        claims = judge_claims(
+            policy, facts, origin, action_hash, floor_met=floor_met, k_state=k_state, verifiers=verifiers
+        )
+    request = Request(origin, facts.action_type, action_hash, facts.actor_id, timestamp)
+    judged = judge_approvals(policy, facts.received_approvals, request)
+    missing = {} if derived.quorum_met else _missing(policy, facts, demand, judged)
+    return Basis(derived, demand, claims, _required(facts, demand), judged, missing)
 
 
 def check_derived(derived: Derived, facts: Entry | EntryDraft) -> None:
@@ -73,36 +146,20 @@ def composite_score(policy: Policy, scores: dict[Pillar, Any]) -> int | float | 
     return int(composite) if composite.is_integer() else composite
 
 
-def unverifiable_proofs(facts: Entry | EntryDraft) -> list[str]:
-    """Types of proofs that claim to be valid and that nothing here can check: recorded, not counted."""
-    return [
-        str(proof["type"])
-        for proof in facts.provided_proofs
-        if proof["valid"] is True and proof["type"] not in CHECKED_PROOFS
-    ]
-
-
-CHECKED_PROOFS: Final = ("safety_floor", "pillars", "k1_state", "rollback", "attribution_intact")
-"""Proof types that the entry itself proves or refutes; no key is needed."""
-
-
 def _floor_met(policy: Policy, composite: float, scores: dict[Pillar, Any]) -> bool:
     lowest = min(scores.values()) if policy.floor_per_pillar else composite
     return bool(composite >= policy.safety_floor and lowest >= policy.safety_floor)
 
 
-def _proofs_valid(facts: Entry | EntryDraft, floor_met: bool | None, k_state: int) -> bool:
-    holds = {
-        "safety_floor": floor_met is True,
-        "pillars": len(facts.pillars_scores) == len(PILLARS),
-        "k1_state": k_state == 1,
-        "rollback": facts.rollback_available and facts.rollback_snapshot_hash is not None,
-        "attribution_intact": facts.attribution in (ATTRIBUTION, UNSET),
-    }
-    claimed = {proof["type"] for proof in facts.provided_proofs if proof["valid"] is True}
-    proven = {kind for kind in claimed if holds.get(kind, False)}
-    refuted = {kind for kind in claimed if not holds.get(kind, True)}
-    return not refuted and proven.issuperset(facts.required_proofs)
+def _required(facts: Entry | EntryDraft, demand: Demand) -> frozenset[str]:
+    return frozenset((*facts.required_proofs, *demand.required_proofs))
+
+
+def _missing(
+    policy: Policy, facts: Entry | EntryDraft, demand: Demand, judged: list[Judged]
+) -> dict[str, Any]:
+    needed = max(facts.required_approvals, demand.required_approvals)
+    return missing_for_quorum(policy, judged, needed, demand.roles)
 
 
 def _json(value: object) -> str:

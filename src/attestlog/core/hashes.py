@@ -19,6 +19,8 @@ EMPTY_ROOT: Final = sha256(b"").digest()
 """Root of the tree with no leaves."""
 
 _BATCH_PREFIX: Final = b"attestlog/batch/v1\n"
+_APPROVAL_PREFIX: Final = b"attestlog/approval/v1\n"
+_ACTOR_PREFIX: Final = b"attestlog/actor/v1\n"
 
 
 def leaf_hash(data: bytes) -> bytes:
@@ -34,6 +36,16 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 def batch_message(root: bytes) -> bytes:
     """What one signature over a batch with this root signs."""
     return _BATCH_PREFIX + root
+
+
+def approval_message(said: bytes) -> bytes:
+    """What an approver signs: `said` is the canonical form of what is approved, by whom and until when."""
+    return _APPROVAL_PREFIX + said
+
+
+def actor_message(origin: str, action_hash: bytes) -> bytes:
+    """What an actor signs of an action of theirs: the log's name, and the 32-byte hash of the payload."""
+    return _ACTOR_PREFIX + origin.encode() + b"\n" + action_hash
 
 
 def hex_hash(data: bytes) -> str:

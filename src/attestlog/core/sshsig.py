@@ -124,7 +124,7 @@ def _load_key(blob: bytes, key_type: str) -> PublicKey:
         )
     try:
         key = public_key(load_ssh_public_key(f"{key_type} {base64.b64encode(blob).decode()}".encode()))
-    except (ValueError, UnsupportedAlgorithm):
+    except (ValueError, NotImplementedError, UnsupportedAlgorithm):
         raise MalformedSignatureError(f"not a public key of OpenSSH of type {key_type}") from None
     if format_ssh_key(key).partition(" ")[2] != base64.b64encode(blob).decode():
         raise MalformedSignatureError("SSH key is not in its one spelling")

@@ -33,6 +33,7 @@ from attestlog.log.environment import Clock, environment, system_clock
 from attestlog.log.receipt import Receipt
 from attestlog.log.redacting import Redacting
 from attestlog.log.turns import Turns
+from attestlog.proof_types import registered_proofs
 from attestlog.signers import Passphrase, Signer
 from attestlog.signers.redaction_key import redaction_key
 
@@ -158,6 +159,10 @@ class Log:
         """
         return self._committer.append((self._prepare(_one_draft(draft, members)),))[0]
 
+    def check(self, draft: EntryDraft | Mapping[str, Any]) -> None:
+        """Raises what `append` would raise for this draft before anything is written; writes nothing."""
+        self._prepare(draft)
+
     def append_many(
         self, drafts: Iterable[EntryDraft | Mapping[str, Any]], *, as_given: bool = False
     ) -> list[Receipt]:
@@ -262,9 +267,11 @@ class Log:
 
     def _prepared(self, draft: EntryDraft) -> Prepared:
         salt = os.urandom(16).hex() if self._genesis.settings.erasable_payloads else None
+        now_us = self._turns.clock() if draft.received_approvals else 0
         return prepare(
-            draft, self._genesis.policy, entry_id=new_entry_id(), environment=self._environment, salt=salt
-        )
+            draft, self._genesis.policy, entry_id=new_entry_id(), environment=self._environment, salt=salt,
+            origin=self._genesis.origin, now_us=now_us, verifiers=registered_proofs(),
+        )  # fmt: skip
 
     def _follow_fork(self) -> None:
         """In a forked child: a queue of its own, and descriptors that do not share its parent's lock."""

@@ -1,0 +1,76 @@
+"""One entry against the policy in force: what is derived, and which of its proofs and approvals count.
+
+What could not be checked here, because a type of proof is registered nowhere
+in this process, is said to be unknown: it is neither right nor wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
+
+from attestlog.core.deriving import Basis, Derived, explain
+from attestlog.core.entry import Entry
+from attestlog.core.policy import Policy
+from attestlog.proof_types import registered_proofs
+
+APPROVALS_REPORTED_MAX: Final = 20
+"""Refused approvals told one by one of an entry; a hostile one carries hundreds."""
+
+
+class Said(NamedTuple):
+    """A finding in the making: its place is the entry's."""
+
+    code: str
+    message: str
+    expected: Any = None
+    found: Any = None
+
+
+def stated_members(entry: Entry) -> Derived:
+    """The derived members, as the entry states them."""
+    return Derived(
+        entry.composite_score, entry.safety_floor_met, entry.k_state, entry.proofs_valid, entry.quorum_met
+    )
+
+
+def judge_entry(policy: Policy, origin: str, entry: Entry) -> tuple[list[Said], tuple[str, ...]]:
+    """What there is to say, and the types of the proofs that cannot be checked here, one a proof."""
+    basis = explain(policy, entry, origin, entry.action_hash, entry.timestamp, verifiers=registered_proofs())
+    return [*_disagreements(basis, entry), *_approvals(basis)], basis.claims.unchecked
+
+
+def _disagreements(basis: Basis, entry: Entry) -> Iterator[Said]:
+    stated = stated_members(entry)
+    for member, expected, found in zip(Derived._fields, basis.derived, stated, strict=True):
+        if expected == found:
+            continue
+        if member == "proofs_valid" and _may_hold(basis, entry.proofs_valid):
+            kinds = sorted(set(basis.claims.unchecked))
+            yield Said(
+                "entry.proofs_unknown",
+                f"proofs_valid is {str(found).lower()}, which rests on proofs that cannot be checked here",
+                expected={member: expected, "types": kinds}, found={member: found},
+            )  # fmt: skip
+            continue
+        why = {"missing": basis.missing} if member == "quorum_met" and basis.missing else {}
+        yield Said(
+            "entry.derived", f"{member} is not what the policy derives",
+            expected={member: expected, **why}, found={member: found},
+        )  # fmt: skip
+
+
+def _may_hold(basis: Basis, stated: bool) -> bool:
+    """Whether a writer that could check what is unchecked here may have derived this."""
+    if not basis.claims.unchecked:
+        return False
+    return basis.claims.may_satisfy(basis.required_proofs) if stated else True
+
+
+def _approvals(basis: Basis) -> Iterator[Said]:
+    refused = [item for item in basis.judged if item.code not in (None, "approval.review")]
+    for item in refused[:APPROVALS_REPORTED_MAX]:
+        yield Said("entry.approval", item.message, found=item.code)
+    if len(refused) > APPROVALS_REPORTED_MAX:
+        more = len(refused) - APPROVALS_REPORTED_MAX
+        yield Said("entry.approval", f"{more} more approvals do not count", found=more)
