@@ -38,6 +38,10 @@ Commit = Callable[[Take], Sequence[Result]]
 """Commits what `take(room)` gives it (at most `room` entries), one result each, in order."""
 
 
+Renew = Callable[[Sequence[Prepared]], list[Prepared]]
+"""What to commit in place of these, by the rules in force now. Raises for those that these forbid."""
+
+
 class _Waiting(Generic[Result]):
     """One caller's entries (or one task) in the queue."""
 
@@ -86,6 +90,22 @@ class _Waiting(Generic[Result]):
         return own
 
 
+def _fit(
+    prepared: Sequence[Prepared], start: int, room: int, size_left: int, is_first: bool
+) -> tuple[int, int]:
+    """(where to stop, size left): how many of these from `start` on go into a batch.
+
+    What stands alone goes into an empty batch only, and closes it.
+    """
+    stop = start
+    while stop < min(len(prepared), start + room) and size_left > 0:
+        if prepared[stop].stands_alone:
+            return (stop + 1, 0) if is_first and stop == start else (stop, 0)
+        size_left -= prepared[stop].size_bytes
+        stop += 1
+    return stop, size_left
+
+
 def _deliver_all(group: Sequence[_Waiting[Any]]) -> None:
     for waiting in group:
         # What a future's callback raises must not keep the others from their outcome.
@@ -96,8 +116,15 @@ def _deliver_all(group: Sequence[_Waiting[Any]]) -> None:
 class Committer(Generic[Result]):
     """The queue of one log in one process."""
 
-    def __init__(self, commit: Commit[Result], batch_entries_max: int, batch_size_bytes: int) -> None:
+    def __init__(
+        self,
+        commit: Commit[Result],
+        batch_entries_max: int,
+        batch_size_bytes: int,
+        renew: Renew = list,
+    ) -> None:
         self._commit = commit
+        self._renew = renew
         self._batch_entries_max = batch_entries_max
         self._batch_size_bytes = batch_size_bytes
         self._mutex = threading.Lock()
@@ -169,7 +196,7 @@ class Committer(Generic[Result]):
 
     def renewed(self) -> Committer[Result]:
         """The same, empty and idle: for a forked child, where the threads that wait and lead are not."""
-        fresh = Committer(self._commit, self._batch_entries_max, self._batch_size_bytes)
+        fresh = Committer(self._commit, self._batch_entries_max, self._batch_size_bytes, self._renew)
         fresh._closed = self._closed
         return fresh
 
@@ -267,16 +294,19 @@ class Committer(Generic[Result]):
         with self._mutex:
             while self._queue and self._queue[0].task is None and len(batch) < room and size_left > 0:
                 waiting = self._queue[0]
-                start = stop = len(waiting.results)
-                wanted = len(waiting.prepared) - start
-                if batch and wanted > room - len(batch):
+                start = len(waiting.results)
+                if batch and len(waiting.prepared) - start > room - len(batch):
                     break
-                last = start + min(wanted, room - len(batch))
-                while stop < last and size_left > 0:
-                    size_left -= waiting.prepared[stop].size_bytes
-                    stop += 1
-                batch += waiting.prepared[start:stop]
-                served.append((waiting, stop - start))
+                stop, size_left = _fit(waiting.prepared, start, room - len(batch), size_left, not batch)
+                if stop == start:
+                    break
+                try:
+                    fresh = self._renew(waiting.prepared[start:stop])
+                except AttestlogError as error:
+                    self._settle(waiting, error)
+                else:
+                    batch += fresh
+                    served.append((waiting, stop - start))
                 self._queue.popleft()
         return batch
 

@@ -26,6 +26,7 @@ from attestlog.core.genesis import Genesis, parse_genesis
 from attestlog.core.hashes import GENESIS_PREV_HASH, leaf_hash
 from attestlog.core.merkle import TILE_HEIGHT, Grown, Span
 from attestlog.core.report import Verdict
+from attestlog.core.rules import Rules, governs
 from attestlog.core.signature import ECDSA_P256, PublicKey, public_key, verify_entry_signature
 from attestlog.errors import SignerError
 from attestlog.log import Receipt
@@ -137,7 +138,7 @@ def check_log(path: Path | str, acknowledged: Iterable[Receipt | tuple[int, str]
     lines = list(LogReader(root).lines())
     entries = [decode_line(line) for line in lines]
     genesis = parse_genesis(entries[0])
-    previous = GENESIS_PREV_HASH
+    previous, rules = GENESIS_PREV_HASH, Rules.of(genesis)
     for number, (entry, line) in enumerate(zip(entries, lines, strict=True)):
         check_canonical(entry, line)
         assert entry.sequence_number == number, f"entry {number} says it is {entry.sequence_number}"
@@ -145,7 +146,9 @@ def check_log(path: Path | str, acknowledged: Iterable[Receipt | tuple[int, str]
         assert entry_hash(entry) == entry.entry_hash, f"entry {number} has another hash than it says"
         assert payload_hash(entry) == entry.action_hash, f"entry {number} has another payload than it says"
         assert not number or entry.timestamp >= entries[number - 1].timestamp, f"entry {number} is earlier"
-        _check_signature(genesis, entry)
+        key = rules.keys[entry.signing_key_id]
+        verify_entry_signature(key, entry.signature_algorithm, entry.hsm_signature, entry.entry_hash)
+        rules = rules.after(entry) if governs(entry) else rules
         previous = entry.entry_hash
     assert len({entry.entry_id for entry in entries}) == len(entries), "an entry_id appears twice"
     _check_tree(root, genesis, [leaf_hash(bytes.fromhex(entry.entry_hash)) for entry in entries])
@@ -154,11 +157,6 @@ def check_log(path: Path | str, acknowledged: Iterable[Receipt | tuple[int, str]
         assert number < len(entries), f"acknowledged entry {number} is not among the {len(entries)}"
         assert entries[number].entry_hash == digest, f"entry {number} is not the one acknowledged"
     return entries
-
-
-def _check_signature(genesis: Genesis, entry: Entry) -> None:
-    key = genesis.entry_keys[entry.signing_key_id]
-    verify_entry_signature(key, entry.signature_algorithm, entry.hsm_signature, entry.entry_hash)
 
 
 def _check_tree(root: Path, genesis: Genesis, leaves: list[bytes]) -> None:

@@ -15,7 +15,14 @@ import pytest
 
 from attestlog.committer import Committer, Take
 from attestlog.core.batch import Prepared
-from attestlog.errors import BusyError, ClosedError, SignerError, UncertainCommitError, WriteFailedError
+from attestlog.errors import (
+    BusyError,
+    ClockError,
+    ClosedError,
+    SignerError,
+    UncertainCommitError,
+    WriteFailedError,
+)
 
 PATIENCE_S = 20
 """A hang is a failure: no test here waits longer for another thread."""
@@ -23,10 +30,11 @@ PATIENCE_S = 20
 
 @dataclass
 class Item:
-    """Stands for a prepared entry: the committer looks at nothing but its size."""
+    """Stands for a prepared entry: the committer looks at nothing but its size, and whether it is alone."""
 
     name: str
     size_bytes: int = 1
+    stands_alone: bool = False
 
 
 class Book:
@@ -45,7 +53,17 @@ class Book:
         self.after: Callable[[list[str]], None] = lambda names: None
         """Called inside the commit, after it wrote."""
         self.in_turn = False
-        self.committer: Committer[str] = Committer(self.commit, batch_entries_max, batch_size_bytes)
+        self.forbidden: set[str] = set()
+        """Names that the rules in force refuse."""
+        self.committer: Committer[str] = Committer(
+            self.commit, batch_entries_max, batch_size_bytes, self.renew
+        )
+
+    def renew(self, prepared: Sequence[Prepared]) -> list[Prepared]:
+        for item in prepared:
+            if cast("Item", item).name in self.forbidden:
+                raise ClockError(f"{cast('Item', item).name} is forbidden")
+        return list(prepared)
 
     def commit(self, take: Take) -> Sequence[str]:
         assert not self.in_turn, "two turns at once"
@@ -799,3 +817,66 @@ def test_a_loop_that_is_gone_holds_nobody_up(book: Book) -> None:
     assert future.result(PATIENCE_S)
     assert book.append("last")
     assert book.names == ["left", "after", "last"]
+
+
+# --- what stands alone, and what is refused late ---
+
+
+def test_what_stands_alone_is_a_batch_of_its_own(book: Book, runner: Runner) -> None:
+    hold, release = threading.Event(), threading.Event()
+
+    def held() -> None:
+        hold.set()
+        assert release.wait(PATIENCE_S)
+
+    book.before = held
+    runner.start("first", lambda: book.append("first"))
+    assert hold.wait(PATIENCE_S)
+    book.before = lambda: None
+    alone = [Item("c", stands_alone=True), Item("d", stands_alone=True)]
+    mixed = cast("list[Prepared]", [Item("a"), Item("b"), *alone, Item("e")])
+    futures = [book.committer.submit(item) for item in mixed]
+    release.set()
+    assert [future.result(PATIENCE_S) for future in futures] == [f"receipt {name}" for name in "abcde"]
+    runner.join()
+    assert ["c"] in book.batches
+    assert ["d"] in book.batches
+    assert book.names == ["first", *"abcde"]
+
+
+def test_a_list_is_cut_around_what_stands_alone(book: Book) -> None:
+    one = cast("list[Prepared]", [Item("a"), Item("b"), Item("c", stands_alone=True), Item("d")])
+    assert book.committer.append(one) == [f"receipt {name}" for name in "abcd"]
+    assert book.batches == [["a", "b"], ["c"], ["d"]]
+
+
+def test_who_is_refused_in_its_turn_learns_of_it_and_nobody_else(book: Book, runner: Runner) -> None:
+    hold, release = threading.Event(), threading.Event()
+
+    def held() -> None:
+        hold.set()
+        assert release.wait(PATIENCE_S)
+
+    book.before = held
+    runner.start("first", lambda: book.append("first"))
+    assert hold.wait(PATIENCE_S)
+    book.before = lambda: None
+    futures = {name: book.submit(name) for name in "abc"}
+    runner.start("thread", lambda: book.append("d"))
+    book.forbidden = {"b", "d"}
+    release.set()
+    outcomes = runner.join()
+    assert outcomes["first"] == ["receipt first"]
+    assert isinstance(outcomes["thread"], ClockError)
+    assert futures["a"].result(PATIENCE_S) == "receipt a"
+    assert futures["c"].result(PATIENCE_S) == "receipt c"
+    with pytest.raises(ClockError, match="b is forbidden"):
+        futures["b"].result(PATIENCE_S)
+    assert book.names == ["first", "a", "c"]
+
+
+def test_when_all_are_refused_the_queue_goes_on(book: Book) -> None:
+    book.forbidden = {"a"}
+    with pytest.raises(ClockError):
+        book.append("a")
+    assert book.append("b") == ["receipt b"]

@@ -140,7 +140,7 @@ def rewritten(path: Path) -> None:
     """Another history of the same length, well made and under the log's own key."""
     other = path.with_name("other")
     log = Log.open(path)
-    signer, check_signer = log._turns.entry_signer, log._turns.checkpoint_signer
+    signer, check_signer = log._turns.in_force.signer()[1], log._turns.checkpoint_signer
     genesis = last_segment(path).read_bytes().splitlines(keepends=True)[0]
     log._store.close()
     shutil.copytree(path, other)

@@ -45,6 +45,7 @@ from attestlog.core.hashes import GENESIS_PREV_HASH, batch_message, hex_hash, le
 from attestlog.core.invariants import check_invariants
 from attestlog.core.merkle import Grown, Span, inclusion_paths
 from attestlog.core.policy import Policy
+from attestlog.core.rules import governs
 from attestlog.core.signature import BATCH_ENTRIES_MAX, BATCH_SUFFIX, ECDSA_P256, format_batch, format_plain
 from attestlog.errors import ClockError, MalformedEntryError
 
@@ -105,8 +106,16 @@ class Prepared(msgspec.Struct, frozen=True, gc=False):
 
     entry: Entry
     payload: Raw
+    draft: EntryDraft
+    policy: Policy
+    """What it was derived under; once another is in force, the draft is prepared again."""
     quorum: Callable[[str], bool] | None = None
     """What `quorum_met` is at a timestamp, where approvals count: they may have expired by then."""
+
+    @property
+    def stands_alone(self) -> bool:
+        """Whether it is a batch of its own: what follows it is judged by other rules."""
+        return governs(self.entry)
 
     @property
     def size_bytes(self) -> int:
@@ -183,7 +192,7 @@ def prepare(
     )
     if sum(map(len, spelled.values())) > _SURELY_SMALL_BYTES:
         check_sizes(len(payload), len(encode_entry(entry)) + _SEALED_EXTRA_BYTES)
-    return Prepared(entry, payload, _quorum(policy, draft, origin, action_hash))
+    return Prepared(entry, payload, draft, policy, _quorum(policy, draft, origin, action_hash))
 
 
 def _quorum(policy: Policy, draft: EntryDraft, origin: str, action_hash: str) -> Callable[[str], bool] | None:

@@ -15,11 +15,12 @@ it a handler in `_HANDLERS`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple, NoReturn
 
-from attestlog.core.entry import Entry, EntryDraft, EventType, entry_hash, payload_hash
+from attestlog.core.entry import Entry, EntryDraft, EventType, decode_line, entry_hash, payload_hash
 from attestlog.core.genesis import Genesis
 from attestlog.core.policy import Policy
 from attestlog.core.rotation import (
@@ -30,7 +31,7 @@ from attestlog.core.rotation import (
     rotation_message,
 )
 from attestlog.core.signature import BATCH_SUFFIX, PublicKey, verify_entry_signature
-from attestlog.errors import MalformedError, RuleChangeError, VerificationError
+from attestlog.errors import MalformedEntryError, MalformedError, RuleChangeError, VerificationError
 
 KEYS_MAX: Final = 10_000
 """Keys a log can ever have: one a day for 27 years. Bounds what every reader keeps of those before."""
@@ -95,6 +96,17 @@ class Rules:
                 **{name: evidence[name] for name in ("expected", "found") if name in evidence},
             ) from None
         return replace(changed, start=number + 1)
+
+    def following(self, lines: Iterable[bytes]) -> tuple[Rules, list[bytes]]:
+        """The rules after these lines, and those of them that changed the rules; others are passed over."""
+        rules, held = self, []
+        for line in lines:
+            with contextlib.suppress(MalformedEntryError, RuleChangeError):
+                entry = decode_line(line)
+                if governs(entry):
+                    rules = rules.after(entry)
+                    held.append(line)
+        return rules, held
 
     def retired(self, key_id: str) -> str:
         """Why a key is not in force, in words."""

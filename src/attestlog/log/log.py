@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -21,10 +21,17 @@ from weakref import WeakSet
 
 from attestlog import committer
 from attestlog.core.batch import Head, Prepared, prepare
-from attestlog.core.entry import Entry, EntryDraft, EventType, parse_draft
+from attestlog.core.entry import Entry, EntryDraft, EventType, Object, parse_draft
 from attestlog.core.genesis import Genesis, Settings
 from attestlog.core.note import format_vkey
 from attestlog.core.policy import Policy
+from attestlog.core.rotation import (
+    REVOKE_ACTION_TYPE,
+    ROTATE_ACTION_TYPE,
+    Revocation,
+    format_revocation,
+)
+from attestlog.core.rules import Rules, governs
 from attestlog.core.signature import BATCH_ENTRIES_MAX, ECDSA_P256
 from attestlog.errors import ClosedError, NotFoundError
 from attestlog.ids import new_entry_id
@@ -35,6 +42,7 @@ from attestlog.log.redacting import Redacting
 from attestlog.log.turns import Turns
 from attestlog.proof_types import registered_proofs
 from attestlog.signers import Passphrase, Signer
+from attestlog.signers.making import given_or_made, given_or_opened
 from attestlog.signers.redaction_key import redaction_key
 
 if TYPE_CHECKING:
@@ -47,12 +55,13 @@ BATCH_SIZE_BYTES: Final = 8 << 20
 class Log:
     """A log open for writing. Threads and tasks may share it, a forked child may go on with it."""
 
-    def __init__(self, turns: Turns) -> None:
+    def __init__(self, turns: Turns, passphrase: Passphrase | None = None) -> None:
+        self._passphrase = passphrase
         self._turns, self._store, self._genesis = turns, turns.store, turns.genesis
         self._environment = environment()
         self._redacting = Redacting(partial(redaction_key, turns.genesis.origin))
         self._committer: committer.Committer[Receipt] = committer.Committer(
-            turns.commit, BATCH_ENTRIES_MAX, BATCH_SIZE_BYTES
+            turns.commit, BATCH_ENTRIES_MAX, BATCH_SIZE_BYTES, self._renew
         )
         _open_logs.add(self)
 
@@ -89,7 +98,8 @@ class Log:
                 algorithm=algorithm, policy=policy,
                 settings=settings or Settings(batch=batch, erasable_payloads=erasable_payloads),
                 passphrase=passphrase, any_filesystem=any_filesystem, clock=clock or system_clock,
-            )
+            ),
+            passphrase,
         )  # fmt: skip
 
     @classmethod
@@ -112,7 +122,8 @@ class Log:
             opening.open_turns(
                 Path(path).absolute(), signer=signer, checkpoint_signer=checkpoint_signer,
                 passphrase=passphrase, any_filesystem=any_filesystem, clock=clock or system_clock,
-            )
+            ),
+            passphrase,
         )  # fmt: skip
 
     def __enter__(self) -> Self:
@@ -143,6 +154,11 @@ class Log:
     def vkeys(self) -> list[str]:
         """The keys that sign its checkpoints, as text: what a reader must be given to trust a proof."""
         return [format_vkey(key) for key in self._genesis.checkpoint_keys]
+
+    @property
+    def rules(self) -> Rules:
+        """Signing keys and policy in force, as of the last turn."""
+        return self._turns.in_force.rules
 
     @property
     def recovered(self) -> list[str]:
@@ -212,6 +228,39 @@ class Log:
         """Append a SHUTDOWN: a system stopped in order."""
         return self._event(EventType.SHUTDOWN, action_type, actor_id, members)
 
+    def rotate_key(
+        self, new_signer: str | Signer | None = None, *, algorithm: str | None = None, **members: Any
+    ) -> Receipt:
+        """Append the change to another signing key: from the next entry on only that one counts.
+
+        `new_signer`: a signer or its URI; without one, or for a `file:` URI naming no file yet, a key file
+        is made, of `algorithm` or else of the old key's. `members`: further members of the draft.
+        log.toml names the new signer afterwards. The old one can be destroyed.
+        Raises as `append`, and RuleChangeError if the key was in force before.
+        """
+        with contextlib.ExitStack() as undo:
+            algorithm = algorithm or next(iter(self.rules.keys.values())).algorithm
+            made = given_or_made(new_signer, origin=self.origin, role="entry", algorithm=algorithm)
+            new = given_or_opened(made, self._passphrase, undo)
+            members = {"actor_id": new.public_key.key_id, **members}
+
+            def make(payload: Object) -> Prepared:
+                return self._prepare(change_draft(ROTATE_ACTION_TYPE, payload, members))
+
+            receipt: Receipt = self._committer.run(partial(self._turns.rotate, new, make))
+            undo.pop_all()
+            return receipt
+
+    def revoke_key(self, key_id: str, *, reason: str, last_trusted: int, **members: Any) -> Receipt:
+        """Append that what this key signed after entry `last_trusted` is not to be trusted.
+
+        The key in force must be rotated first. `members`: further members of the draft.
+        Raises as `append`, and RuleChangeError if the key cannot be revoked so.
+        """
+        revocation = Revocation(key_id=key_id, last_trusted_sequence_number=last_trusted, reason=reason)
+        members = {"actor_id": self.rules.key_ids[0], "event_category": "CRITICAL", **members}
+        return self.append(change_draft(REVOKE_ACTION_TYPE, format_revocation(revocation), members))
+
     def checkpoint(self) -> bytes:
         """Sign and store the current head as a C2SP checkpoint; returns the note.
 
@@ -262,21 +311,35 @@ class Log:
         # A draft made by hand has been checked by nobody.
         draft = parse_draft(draft if isinstance(draft, EntryDraft) else dict(draft))
         prepared = self._prepared(draft)
-        redacted = None if as_given else self._redacting.redacted(self._genesis.policy, draft, prepared)
+        # What changes rules has exactly the members it must have.
+        if as_given or prepared.stands_alone:
+            return prepared
+        redacted = self._redacting.redacted(self.rules.policy, draft, prepared)
         return prepared if redacted is None else self._prepared(redacted)
 
     def _prepared(self, draft: EntryDraft) -> Prepared:
-        salt = os.urandom(16).hex() if self._genesis.settings.erasable_payloads else None
+        is_erasable = self._genesis.settings.erasable_payloads and not governs(draft)
+        salt = os.urandom(16).hex() if is_erasable else None
         now_us = self._turns.clock() if draft.received_approvals else 0
         return prepare(
-            draft, self._genesis.policy, entry_id=new_entry_id(), environment=self._environment, salt=salt,
-            origin=self._genesis.origin, now_us=now_us, verifiers=registered_proofs(),
+            draft, self.rules.policy, entry_id=new_entry_id(), environment=self._environment, salt=salt,
+            origin=self.origin, now_us=now_us, verifiers=registered_proofs(),
         )  # fmt: skip
+
+    def _renew(self, prepared: Sequence[Prepared]) -> list[Prepared]:
+        """The same, derived again where another policy came in force while they waited."""
+        policy = self.rules.policy
+        return [item if item.policy is policy else self._prepared(item.draft) for item in prepared]
 
     def _follow_fork(self) -> None:
         """In a forked child: a queue of its own, and descriptors that do not share its parent's lock."""
         self._committer = self._committer.renewed()
         self._store.let_go()
+
+
+def change_draft(action_type: str, payload: Object, members: Mapping[str, Any]) -> dict[str, Any]:
+    """The members of a draft that governs."""
+    return {**members, "event_type": "CHANGE", "action_type": action_type, "action_payload": payload}
 
 
 def _one_draft(

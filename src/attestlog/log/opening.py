@@ -17,6 +17,7 @@ from attestlog.core.policy import Policy, format_policy, parse_policy
 from attestlog.core.signature import ED25519
 from attestlog.ids import new_entry_id
 from attestlog.log.environment import Clock, environment
+from attestlog.log.in_force import InForce
 from attestlog.log.signing import sign_note, sign_plan, signer_vkey
 from attestlog.log.turns import Turns
 from attestlog.signers import Passphrase, Signer
@@ -64,7 +65,9 @@ def create(
         signers = Signers(entry=entry_signer.uri, checkpoint=check_signer.uri)
         config = LogConfig(origin=origin, settings=settings, signers=signers)
         create_directory(root, config, line, plan.leaves[0], note)
-        turns = Turns(FileStore(root, any_filesystem=any_filesystem), entry_signer, check_signer, clock)
+        store = FileStore(root, any_filesystem=any_filesystem)
+        undo.callback(store.close)
+        turns = Turns(store, _begin(store, entry_signer, passphrase), check_signer, clock)
         undo.pop_all()
         return turns
 
@@ -82,8 +85,18 @@ def open_turns(
     store = FileStore(root, any_filesystem=any_filesystem)
     with contextlib.ExitStack() as undo:
         undo.callback(store.close)
-        entry_signer = given_or_opened(signer or store.signers.entry, passphrase, undo)
-        check_signer = given_or_opened(checkpoint_signer or store.signers.checkpoint, passphrase, undo)
-        turns = Turns(store, entry_signer, check_signer, clock)
+        # The checkpoint's first: a signer that log.toml names for entries is opened within a turn.
+        check_signer = given_or_opened(checkpoint_signer or store.signers().checkpoint, passphrase, undo)
+        entry_signer = given_or_opened(signer, passphrase, undo) if signer is not None else None
+        in_force = _begin(store, entry_signer, passphrase)
+        undo.callback(in_force.close)
+        turns = Turns(store, in_force, check_signer, clock)
         undo.pop_all()
         return turns
+
+
+def _begin(store: FileStore, signer: Signer | None, passphrase: Passphrase | None) -> InForce:
+    in_force = InForce(store, passphrase)
+    with store.exclusive() as head:
+        in_force.begin(head, signer)
+    return in_force

@@ -28,18 +28,6 @@ def signer_vkey(origin: str, signer: Signer) -> VerifierKey:
     return VerifierKey(origin, NOTE_ED25519, key.key.public_bytes_raw())  # type: ignore[union-attr]
 
 
-def entry_key(genesis: Genesis, signer: Signer) -> PublicKey:
-    """The log's entry key that this signer holds. Raises SignerError if it is none of the log's."""
-    key = genesis.entry_keys.get(signer.public_key.key_id)
-    if key is None:
-        raise SignerError(
-            f"signer holds key {signer.public_key.key_id[:16]}, the log is signed by "
-            f"{', '.join(key_id[:16] for key_id in genesis.entry_keys)}",
-            expected=list(genesis.entry_keys), found=signer.public_key.key_id,
-        )  # fmt: skip
-    return key
-
-
 def checkpoint_key(genesis: Genesis, signer: Signer) -> VerifierKey:
     """The log's checkpoint key that this signer holds. Raises SignerError if it is none of the log's."""
     vkey = signer_vkey(genesis.origin, signer)
@@ -48,17 +36,19 @@ def checkpoint_key(genesis: Genesis, signer: Signer) -> VerifierKey:
     return vkey
 
 
+def sign_message(signer: Signer, key: PublicKey, message: bytes) -> bytes:
+    """The signature, verified before it is used for anything. Raises SignerError."""
+    signature = ask(signer, message)
+    try:
+        key.verify(signature, message)
+    except SignatureInvalidError:
+        raise bad_signature(signer) from None
+    return signature
+
+
 def sign_plan(signer: Signer, key: PublicKey, plan: Plan) -> list[bytes]:
-    """A signature for each message, each verified before anything is stored. Raises SignerError."""
-    signatures = []
-    for message in plan.messages:
-        signature = ask(signer, message)
-        try:
-            key.verify(signature, message)
-        except SignatureInvalidError:
-            raise bad_signature(signer) from None
-        signatures.append(signature)
-    return signatures
+    """A signature for each message. Raises SignerError."""
+    return [sign_message(signer, key, message) for message in plan.messages]
 
 
 def sign_note(signer: Signer, vkey: VerifierKey, checkpoint: Checkpoint) -> bytes:

@@ -7,51 +7,63 @@ takes the log's lock for itself. What a caller wants first enters as `Prepared`.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import msgspec
 
 from attestlog import committer
-from attestlog.core.batch import Head, plan_batch
+from attestlog.core.batch import Head, Prepared, plan_batch
 from attestlog.core.checkpoint import Checkpoint, open_checkpoint
+from attestlog.core.entry import Object
 from attestlog.core.merkle import edge_from_stored, stored_ranges
+from attestlog.core.rotation import Rotation, format_rotation, rotation_message
 from attestlog.errors import AttestlogError, ConsistencyError
 from attestlog.log.environment import Clock
+from attestlog.log.in_force import InForce
 from attestlog.log.receipt import Receipt
-from attestlog.log.signing import checkpoint_key, entry_key, sign_note, sign_plan
+from attestlog.log.signing import checkpoint_key, sign_message, sign_note, sign_plan
 from attestlog.signers import Signer
 from attestlog.storage.files import FileStore
+from attestlog.storage.layout import Signers
 
 
 class Turns:
-    """The store, the keys and the clock of one open log. Raises SignerError if the keys are not its own."""
+    """The store, the keys and the clock of one open log."""
 
-    def __init__(
-        self, store: FileStore, entry_signer: Signer, checkpoint_signer: Signer, clock: Clock
-    ) -> None:
-        self.store, self.clock = store, clock
-        self.entry_signer, self.checkpoint_signer = entry_signer, checkpoint_signer
+    def __init__(self, store: FileStore, in_force: InForce, checkpoint_signer: Signer, clock: Clock) -> None:
+        """Raises SignerError if the checkpoint signer is not the log's."""
+        self.store, self.in_force, self.clock = store, in_force, clock
+        self.checkpoint_signer = checkpoint_signer
         self.genesis = store.genesis
-        self.key = entry_key(store.genesis, entry_signer)
         self.vkey = checkpoint_key(store.genesis, checkpoint_signer)
 
     def commit(self, take: committer.Take) -> list[Receipt]:
         """Plan, sign and store what `take` gives; a receipt for each entry."""
-        with self.store.exclusive() as head:
-            if self.store.room(head.size) == self.genesis.settings.segment_entries:
-                # A full segment is closed by a checkpoint, so that opening never reads more than one. That
-                # it cannot be signed holds nobody up: the next checkpoint, or close, says what is wrong.
-                with contextlib.suppress(AttestlogError):
-                    self._checkpoint_at(head)
+        with self._turn() as head:
             prepared = take(self.store.room(head.size))
-            plan = plan_batch(
-                head, prepared, self.clock(), algorithm=self.key.algorithm, key_id=self.key.key_id,
-                batched=self.genesis.settings.batch,
-            )  # fmt: skip
-            lines = plan.seal(sign_plan(self.entry_signer, self.key, plan))
-            self.store.commit(plan, lines)
-        entries = [item.entry for item in prepared]
-        return [
-            Receipt(entry.sequence_number, entry.entry_id, entry.entry_hash, entry.timestamp, line)
-            for entry, line in zip(entries, lines, strict=True)
-        ]
+            return self._commit_at(head, prepared) if prepared else []
+
+    def rotate(self, new: Signer, make: Callable[[Object], Prepared]) -> Receipt:
+        """Commit the rotation to the key of `new`, and sign with it from then on.
+
+        `make`: the prepared entry, given its payload.
+        """
+        with self._turn() as head:
+            key, _ = self.in_force.signer()
+            message = rotation_message(self.genesis.origin, key.key_id, new.public_key.key_id, head.size)
+            signature = sign_message(new, new.public_key, message)
+            prepared = make(format_rotation(Rotation(new.public_key, signature)))
+            named = self.store.signers()
+            # A crash after this leaves a log.toml that names both signers. Whichever of them holds the key
+            # in force when the log is opened is the one, and the other is forgotten.
+            self.store.replace_signers(msgspec.structs.replace(named, next_entry=new.uri))
+            (receipt,) = self._commit_at(head, [prepared])
+            self.in_force.use(new)
+            # The entry is durable: that log.toml cannot be written now takes nothing back.
+            with contextlib.suppress(AttestlogError):
+                self.store.replace_signers(Signers(entry=new.uri, checkpoint=named.checkpoint))
+            return receipt
 
     def checkpoint(self) -> bytes:
         """Sign and store the head as a checkpoint, unless the last one covers it; the note."""
@@ -61,6 +73,7 @@ class Turns:
     def head(self) -> Head:
         """The head, with what other processes made durable taken in."""
         with self.store.exclusive() as head:
+            self.in_force.catch_up(head)
             return head
 
     def close(self) -> None:
@@ -68,11 +81,47 @@ class Turns:
         try:
             # A forked child that never used the log has nothing to say about it.
             if self.store.is_open:
-                self.checkpoint()
+                self._last_turn()
         finally:
             self.store.close()
-            self.entry_signer.close()
+            self.in_force.close()
             self.checkpoint_signer.close()
+
+    @contextmanager
+    def _turn(self) -> Iterator[Head]:
+        """The log's lock, with what other processes wrote taken in, and a full segment closed."""
+        with self.store.exclusive() as head:
+            self.in_force.catch_up(head)
+            if self.store.room(head.size) == self.genesis.settings.segment_entries:
+                # A full segment is closed by a checkpoint, so that opening never reads more than one. That
+                # it cannot be signed holds nobody up: the next checkpoint, or close, says what is wrong.
+                with contextlib.suppress(AttestlogError):
+                    self._checkpoint_at(head)
+                self.in_force.keep()
+            yield head
+
+    def _last_turn(self) -> None:
+        with self.store.exclusive() as head:
+            self._checkpoint_at(head)
+            self.in_force.catch_up(head)
+            self.in_force.keep()
+
+    def _commit_at(self, head: Head, prepared: list[Prepared]) -> list[Receipt]:
+        key, signer = self.in_force.signer()
+        plan = plan_batch(
+            head, prepared, self.clock(), algorithm=key.algorithm, key_id=key.key_id,
+            batched=self.genesis.settings.batch,
+        )  # fmt: skip
+        lines = plan.seal(sign_plan(signer, key, plan))
+        # What would not hold is refused before it is stored.
+        rules = self.in_force.after(lines[-1]) if prepared[-1].stands_alone else None
+        self.store.commit(plan, lines)
+        self.in_force.advance(plan.head.size, lines[-1], rules)
+        entries = [item.entry for item in prepared]
+        return [
+            Receipt(entry.sequence_number, entry.entry_id, entry.entry_hash, entry.timestamp, line)
+            for entry, line in zip(entries, lines, strict=True)
+        ]
 
     def _checkpoint_at(self, head: Head) -> bytes:
         old = self.store.checkpoint()

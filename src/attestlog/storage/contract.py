@@ -12,6 +12,7 @@ from typing import Protocol
 
 from attestlog.core.batch import Head, Plan
 from attestlog.core.genesis import Genesis
+from attestlog.storage.governing import GoverningLines
 from attestlog.storage.layout import Signers
 
 
@@ -23,8 +24,14 @@ class Store(Protocol):
         """What entry 0 states."""
 
     @property
+    def governing(self) -> GoverningLines:
+        """What may change the rules in force, among the entries there are."""
+
     def signers(self) -> Signers:
-        """Where this machine finds the log's keys."""
+        """Where this machine finds the log's keys, by now. Raises MalformedConfigError or StorageError."""
+
+    def replace_signers(self, signers: Signers) -> None:
+        """Where it finds them from now on, atomically and durably; inside `exclusive`."""
 
     def exclusive(self) -> AbstractContextManager[Head]:
         """Be the only committer, among all processes, while the context lasts.

@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
+
 from attestlog.core import entry as entries
 from attestlog.core.batch import Head, Plan
 from attestlog.core.checkpoint import Checkpoint, open_checkpoint
@@ -27,6 +29,7 @@ from attestlog.errors import (
     UncertainCommitError,
 )
 from attestlog.storage import disk, layout, opening
+from attestlog.storage.governing import GoverningLines
 from attestlog.storage.lock import LOCK_TIMEOUT_S, Lock
 from attestlog.storage.recovery import Tail, read_forward
 from attestlog.storage.segments import BLOCK_BYTES, segment_lines
@@ -53,10 +56,11 @@ class FileStore:
             raise NotFoundError(f"{root} is not a log", path=str(root))
         if not any_filesystem:
             disk.check_filesystem(root)
-        self.config = layout.parse_config(self._read_text(root / layout.CONFIG_FILE))
+        self._config()  # a log.toml that is none is refused at once
         self.genesis: Genesis = parse_genesis(entries.decode_line(self._first_line()))
         self._segment_entries = self.genesis.settings.segment_entries
         self._tree = TreeFiles(root)
+        self.governing = GoverningLines(root, self.hashes)
         self._lock = Lock(root, lock_timeout_s)
         try:
             with self.exclusive():
@@ -65,10 +69,18 @@ class FileStore:
             self.close()
             raise
 
-    @property
     def signers(self) -> layout.Signers:
-        """Signer URIs from log.toml."""
-        return self.config.signers
+        """See `Store.signers`."""
+        return self._config().signers
+
+    def replace_signers(self, signers: layout.Signers) -> None:
+        """See `Store.replace_signers`."""
+        path = self.root / layout.CONFIG_FILE
+        config = msgspec.structs.replace(self._config(), signers=signers)
+        try:
+            disk.replace_file(path, layout.format_config(config).encode())
+        except OSError as error:
+            raise disk.storage_error(error, path, "writing") from None
 
     @property
     def is_open(self) -> bool:
@@ -316,6 +328,7 @@ class FileStore:
             self._set_aside(tail, size_bytes)
         self._make_durable(tail)
         self._unwritten.append((self._head.size, tail.leaves, tail.grown))
+        self.governing.take_in(self._head.size, tail.head.size, tail.governing)
         self._offset, self._head = tail.stop, tail.head
         self._write_tree()
 
@@ -441,6 +454,9 @@ class FileStore:
                 return file.readline(entries.LINE_SIZE_MAX_BYTES).removesuffix(b"\n")
         except OSError as error:
             raise disk.storage_error(error, path, "reading") from None
+
+    def _config(self) -> layout.LogConfig:
+        return layout.parse_config(self._read_text(self.root / layout.CONFIG_FILE))
 
     def _read_text(self, path: Path) -> str:
         try:

@@ -5,6 +5,7 @@ entries/000000000000.jsonl     one canonical entry a line; 65,536 entries a segm
 entries/torn-…                 bytes set aside by recovery, never read again
 tree/0, tree/1 …               32-byte hashes of complete subtrees of 256^level leaves; derived
 checkpoint                     the latest signed checkpoint
+rules.jsonl                    the entries that changed keys or policy; derived
 index.db                       query index; derived
 lock                           flock: one committer at a time
 """
@@ -27,6 +28,7 @@ CONFIG_FILE: Final = "log.toml"
 ENTRIES_DIR: Final = "entries"
 TREE_DIR: Final = "tree"
 CHECKPOINT_FILE: Final = "checkpoint"
+RULES_FILE: Final = "rules.jsonl"
 INDEX_FILE: Final = "index.db"
 LOCK_FILE: Final = "lock"
 TORN_PREFIX: Final = "torn-"
@@ -39,6 +41,8 @@ class Signers(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     entry: str
     checkpoint: str
+    next_entry: str | None = None
+    """Within a rotation: the signer that is in force once its entry is durable."""
 
 
 class LogConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -56,7 +60,8 @@ def format_config(config: LogConfig) -> str:
     lines = [f"format_version = {config.format_version}", f"origin = {_toml(config.origin)}"]
     for name, section in sections.items():
         lines += ["", f"[{name}]"]
-        lines += [f"{key} = {_toml(value)}" for key, value in msgspec.structs.asdict(section).items()]
+        members = msgspec.structs.asdict(section).items()
+        lines += [f"{key} = {_toml(value)}" for key, value in members if value is not None]
     return "\n".join(lines) + "\n"
 
 
