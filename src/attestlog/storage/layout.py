@@ -36,7 +36,7 @@ TORN_PREFIX: Final = "torn-"
 _SEGMENT: Final = re.compile(r"([0-9]{12})\.jsonl")
 
 
-class Signers(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Signers(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """Where this machine finds the keys (signer URIs). Local convenience, no part of the evidence."""
 
     entry: str
