@@ -32,21 +32,22 @@ class InForce:
         self._lines: list[bytes] = []
         """Those that made the rules."""
 
-    def begin(self, head: Head, signer: Signer | None) -> None:
-        """Find the rules at the head, and sign with `signer`, or with one that log.toml names.
+    def begin(self, head: Head, signer: Signer | None, *, is_chosen: bool) -> None:
+        """Find the rules at the head, and the signer to use: this one, or else one that log.toml names.
 
-        Raises SignerError if it does not hold a key in force, StorageError, MalformedConfigError.
+        `is_chosen`: it must be this one. Raises SignerError if there is none that holds a key in force,
+        StorageError, MalformedConfigError.
         """
         self.catch_up(head)
         try:
-            self._sign_with(signer)
+            self._sign_with(signer, is_chosen=is_chosen)
         except SignerError as error:
             if "expected" not in error.evidence() or not self._kept_size:
                 raise
             # `rules.jsonl` is no evidence: before it is said that another key is in force, the entries are.
             self._start_over()
             self._read_on(head)
-            self._sign_with(signer)
+            self._sign_with(signer, is_chosen=is_chosen)
 
     def catch_up(self, head: Head) -> None:
         """Take in what entries up to the head change. Raises StorageError."""
@@ -144,11 +145,14 @@ class InForce:
         self._lines += changes
         self._size = head.size
 
-    def _sign_with(self, signer: Signer | None) -> None:
-        if signer is None:
-            self.signer()
-        else:
+    def _sign_with(self, signer: Signer | None, *, is_chosen: bool) -> None:
+        if signer is not None and (is_chosen or self._key_of(signer) is not None):
             self.use(signer)
+        else:
+            # The key was rotated between the reading of log.toml and the lock, or halfway.
+            self.signer()
+            if signer is not None:
+                signer.close()
 
     def _key_of(self, signer: Signer) -> PublicKey | None:
         return self.rules.keys.get(signer.public_key.key_id)

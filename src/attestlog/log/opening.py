@@ -85,18 +85,25 @@ def open_turns(
     store = FileStore(root, any_filesystem=any_filesystem)
     with contextlib.ExitStack() as undo:
         undo.callback(store.close)
-        # The checkpoint's first: a signer that log.toml names for entries is opened within a turn.
-        check_signer = given_or_opened(checkpoint_signer or store.signers().checkpoint, passphrase, undo)
+        named = store.signers()
+        is_chosen = signer is not None
+        # Where a rotation stopped halfway, which of two signers it is to be is found out within the lock;
+        # else it is opened before, because a person may be asked for its passphrase.
+        if signer is None and named.next_entry is None:
+            signer = named.entry
         entry_signer = given_or_opened(signer, passphrase, undo) if signer is not None else None
-        in_force = _begin(store, entry_signer, passphrase)
+        check_signer = given_or_opened(checkpoint_signer or named.checkpoint, passphrase, undo)
+        in_force = _begin(store, entry_signer, passphrase, is_chosen=is_chosen)
         undo.callback(in_force.close)
         turns = Turns(store, in_force, check_signer, clock)
         undo.pop_all()
         return turns
 
 
-def _begin(store: FileStore, signer: Signer | None, passphrase: Passphrase | None) -> InForce:
+def _begin(
+    store: FileStore, signer: Signer | None, passphrase: Passphrase | None, *, is_chosen: bool = True
+) -> InForce:
     in_force = InForce(store, passphrase)
     with store.exclusive() as head:
-        in_force.begin(head, signer)
+        in_force.begin(head, signer, is_chosen=is_chosen)
     return in_force
