@@ -19,10 +19,10 @@ CODE = src tests $(wildcard bench)
 # The resolver behind `make lock`; it stays out of .venv.
 UV_VERSION = 0.13.9
 
-.PHONY: help demo test services lint types format faults fuzz bench growth soak lock clean
+.PHONY: help demo test services lint types format faults fuzz bench bench-signers growth soak lock clean
 
 help: ## what there is
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 23
 
 demo: .venv/.installed ## two minutes: write a log, verify it, tamper with it, see it caught
 	@$(BIN)/attestlog demo
@@ -47,7 +47,7 @@ faults: .venv/.installed-dev ## the long fault campaign: power cuts, kills, fail
 	@ATTESTLOG_FAULT_SEEDS=20 ATTESTLOG_FAULT_ROUNDS=40 $(BIN)/python -m pytest tests/fault $(PYTEST_ARGS)
 
 FUZZ_SECONDS ?= 60
-FUZZ_TARGETS ?= entry canonical note checkpoint vkey signature config policy draft legacy query tiles
+FUZZ_TARGETS ?= entry canonical note checkpoint vkey signature config policy draft legacy query tiles key
 
 fuzz: .venv/.installed-dev ## atheris on every parser (FUZZ_SECONDS=60 each, FUZZ_TARGETS="entry note" to choose)
 	@test -e .venv-fuzz/.installed || { $(BIN)/python -m venv --clear .venv-fuzz \
@@ -77,6 +77,9 @@ SOAK_SECONDS ?= 3600
 
 soak: .venv/.installed-dev ## writers, readers, tail -f, queries and verify at once for an hour: nothing may grow
 	@$(BIN)/python -m bench.soak --seconds $(SOAK_SECONDS)
+
+bench-signers: .venv/.installed-dev ## measure each signer: file, SoftHSM, a slow device
+	@$(BIN)/python -m bench.signers
 
 lock: .venv/.created ## bring the lock files up to the newest versions that pyproject.toml allows
 	$(BIN)/python -m venv --clear .venv-lock

@@ -10,10 +10,15 @@ VECTORS = Path(__file__).resolve().parents[1] / "vectors"
 SIZE_MAX_BYTES = 20_000
 """Longer inputs make every step slow and find nothing that shorter ones do not."""
 
+KEY_URIS = (
+    b"pkcs11:token=attest;object=log%20key;id=%01%ab;type=private?module-path=/usr/lib/m.so&timeout-s=2.5",
+    b"manufacturer=M;serial=75723a;model=v2;object=e?pin-source=file:/run/pin&public-key=/k.pem",
+)
+
 
 def seeds() -> list[bytes]:
     """Sorted, none twice."""
-    found: set[bytes] = set()
+    found = set(KEY_URIS)
     for path in sorted(VECTORS.glob("*.json")):
         found.update(_texts(json.loads(path.read_text(encoding="utf-8"))))
     elsewhere = os.environ.get("ATTESTLOG_VECTORS")

@@ -22,6 +22,7 @@ from attestlog.core.tiles import decode_bundle, encode_bundle, format_path, pars
 from attestlog.errors import AttestlogError
 from attestlog.legacy.judge import LineError, legacy_hash, parse_line
 from attestlog.query.filter import parse_condition, parse_filter, parse_moment
+from attestlog.signers.pkcs11_uri import format_key_uri, parse_key_uri
 from attestlog.storage.layout import format_config, parse_config
 
 
@@ -141,10 +142,21 @@ def query(data: bytes) -> None:
         _tolerate(lambda: parse_filter(members))
 
 
+def key_uri(data: bytes) -> None:
+    """Attributes come in any order, so a URI has no one spelling; what is read is written and read again."""
+    text = data.decode("utf-8", "surrogateescape")
+    for uri in (text, f"pkcs11:{text}"):
+        try:
+            parsed = parse_key_uri(uri)
+        except AttestlogError:
+            continue
+        assert parse_key_uri(format_key_uri(parsed)) == parsed
+
+
 TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     "entry": entry_line, "canonical": canonical_form, "note": note, "checkpoint": checkpoint_text,
     "vkey": vkey, "signature": signature, "config": config, "policy": policy, "draft": draft,
-    "legacy": legacy_line, "query": query, "tiles": tiles,
+    "legacy": legacy_line, "query": query, "tiles": tiles, "key": key_uri,
 }  # fmt: skip
 
 

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import traceback
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -267,6 +268,27 @@ def test_a_refused_pin_is_not_sent_again(keys: SoftToken, monkeypatch: pytest.Mo
         open_signer(keys.uri("entries"))
     monkeypatch.setenv("ATTESTLOG_PIN", PIN)
     open_signer(keys.uri("entries")).close()
+
+
+@pytest.mark.parametrize("source", ["environment", "file", "person"])
+def test_a_traceback_that_shows_locals_does_not_show_the_pin(
+    keys: SoftToken, source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pin = "wrong-314159"
+    monkeypatch.delenv("ATTESTLOG_PIN")
+    query = {}
+    if source == "environment":
+        monkeypatch.setenv("ATTESTLOG_PIN", pin)
+    elif source == "file":
+        (tmp_path / "pin").write_text(pin)
+        (tmp_path / "pin").chmod(0o600)
+        query["pin_source"] = f"file:{tmp_path}/pin"
+    with pytest.raises(SignerError, match="refused the PIN") as caught:
+        open_signer(keys.uri("entries", **query), passphrase=lambda what: b"-".join((b"wrong", b"314159")))
+    frames = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+    shown = "".join(frames.format()).replace(f"pin = {pin!r}", "")
+    assert "Secret(…)" in shown
+    assert pin not in shown
 
 
 def test_without_a_pin_nothing_is_tried(keys: SoftToken, monkeypatch: pytest.MonkeyPatch) -> None:

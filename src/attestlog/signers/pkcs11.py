@@ -52,7 +52,7 @@ class Pkcs11Signer:
         self._public_key = self._module.call(self._read_public_key, uri.timeout_s)
 
     def __repr__(self) -> str:
-        return f"Pkcs11Signer({self.uri!r}, key_id={self.public_key.key_id[:16]}…)"
+        return f"Pkcs11Signer({self.uri!r})"
 
     @property
     def public_key(self) -> PublicKey:

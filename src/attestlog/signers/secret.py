@@ -49,11 +49,10 @@ def read_pin(token: str, source: str | None, passphrase: Passphrase | None) -> S
     """
     if source is not None:
         return _from_file(source)
-    text = os.environ.get(PIN_VARIABLE)
-    if text:
-        return Secret(text)
+    if os.environ.get(PIN_VARIABLE):
+        return Secret(os.environ[PIN_VARIABLE])
     typed = passphrase(f"token {token}") if passphrase else None
-    return Secret(typed.decode()) if typed else None
+    return _secret(typed) if typed else None
 
 
 def _from_file(source: str) -> Secret:
@@ -69,15 +68,19 @@ def _from_file(source: str) -> Secret:
                 raise SignerError(
                     f"PIN file {path} has mode {mode:04o}, want 0600: others can read it", path=str(path)
                 )
-            data = os.read(descriptor, PIN_SIZE_MAX_BYTES + 2)
+            secret = _secret(os.read(descriptor, PIN_SIZE_MAX_BYTES + 2).removesuffix(b"\n"))
         finally:
             os.close(descriptor)
     except OSError as error:
         raise SignerError(f"PIN file {path} cannot be read: {error.strerror}", path=str(path)) from None
-    data = data.removesuffix(b"\n")
-    try:
-        if not 0 < len(data) <= PIN_SIZE_MAX_BYTES or b"\0" in data:
-            raise ValueError
-        return Secret(data.decode())
-    except ValueError:
-        raise SignerError(f"PIN file {path} holds no PIN", path=str(path)) from None
+    if secret is None:
+        raise SignerError(f"PIN file {path} holds no PIN", path=str(path))
+    return secret
+
+
+def _secret(data: bytes) -> Secret | None:
+    """None unless it can be a PIN. Raises nothing: an exception would carry the data along."""
+    if not 0 < len(data) <= PIN_SIZE_MAX_BYTES or b"\0" in data:
+        return None
+    text = data.decode(errors="replace")
+    return Secret(text) if text.encode() == data else None
