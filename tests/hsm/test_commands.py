@@ -123,6 +123,31 @@ def test_a_device_that_is_gone_is_unknown_not_tampered(
     check_log(log)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["keys", "generate", "--signer", "pkcs11:token=t;object=k"],
+        ["init", "LOG", "--origin", "example.com/x", "--signer", "pkcs11:token=t;object=k"],
+        ["doctor", "--signer", "pkcs11:token=t;object=k"],
+        ["doctor", "--pkcs11-module", "/m.so"],
+    ],
+)
+def test_where_the_driver_is_not_installed_one_line_says_what_installs_it(
+    arguments: list[str], tmp_path: Path
+) -> None:
+    given = [str(tmp_path / "audit") if argument == "LOG" else argument for argument in arguments]
+    script = "import sys; sys.modules['pkcs11'] = None; from attestlog.cli import main; sys.exit(main())"
+    done = subprocess.run(
+        [sys.executable, "-c", script, *given], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 4
+    said = done.stderr or done.stdout
+    assert "signers of scheme pkcs11 need the extra 'hsm', which is not installed" in said
+    if arguments[0] != "doctor":
+        assert said.splitlines()[1:] == ["attestlog: hint: pip install 'attestlog[hsm]'"]
+    assert not (tmp_path / "audit").exists()
+
+
 # --- the PIN ---
 
 

@@ -343,6 +343,56 @@ def test_the_last_try_is_never_spent(flag: TokenFlag, said: str) -> None:
         Module("/m.so").session(library, held)
 
 
+# --- what the driver raises ---
+
+
+@pytest.mark.parametrize(
+    "error, said, retryable",
+    [
+        (pkcs11.DeviceError(), "device error", True),
+        (pkcs11.DeviceRemoved("pulled"), "device removed: pulled", True),
+        (pkcs11.PKCS11Error("CKR 0x190"), "CKR 0x190", True),
+        (pkcs11.SessionCount(), "session count", True),
+        (pkcs11.MechanismInvalid(), "mechanism invalid", False),
+        (pkcs11.KeyTypeInconsistent(), "key type inconsistent", False),
+    ],
+)
+def test_an_error_of_the_driver_is_one_of_ours_in_words(
+    token: SoftToken, error: Exception, said: str, retryable: bool
+) -> None:
+    """From a library that was just loaded there is nothing to mend: it is not asked again."""
+    module, made = pkcs11_module.module_at(token.module), []
+
+    def work(library: Any) -> None:
+        made.append(library)
+        raise error
+
+    with pytest.raises(SignerError) as caught:
+        module.call(work, 30)
+    assert str(caught.value) == f"PKCS#11 module {module.path}: {said}"
+    assert caught.value.retryable is retryable
+    assert len(made) == 1
+    assert caught.value.__cause__ is None
+    module.let_go(30)
+
+
+def test_after_a_loss_the_library_is_loaded_anew_and_asked_once_more(token: SoftToken) -> None:
+    module, made = pkcs11_module.module_at(token.module), []
+    generation = module.generation
+    module.call(lambda library: None, 30)
+
+    def work(library: Any) -> int:
+        made.append(library)
+        if len(made) == 1:
+            raise pkcs11.DeviceError
+        return 7
+
+    assert module.call(work, 30) == 7
+    assert made[0] is not made[1]
+    assert module.generation == generation + 1
+    module.let_go(30)
+
+
 # --- threads, forks, ends ---
 
 

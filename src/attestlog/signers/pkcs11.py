@@ -81,9 +81,11 @@ class Pkcs11Signer:
 
     def close(self) -> None:
         """Let go of the token; the last signer to do so logs out."""
+        if os.getpid() != self._pid:
+            return
         with self._mutex:
             is_closed, self._is_closed = self._is_closed, True
-        if is_closed or os.getpid() != self._pid:
+        if is_closed:
             return
         self._key = None
         self._module.release(self._token, self._uri.timeout_s)

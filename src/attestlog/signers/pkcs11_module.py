@@ -13,7 +13,6 @@ import contextlib
 import ctypes
 import os
 import re
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -41,6 +40,8 @@ _LOSSES: Final = (
     pkcs11.UserNotLoggedIn,
 )  # fmt: skip
 """After these a session, a login or the whole connection is gone; all else is an answer."""
+_SHORTAGES: Final = (pkcs11.SessionCount, pkcs11.DeviceMemory, pkcs11.HostMemory)
+"""Others have what is needed, for now."""
 
 
 @dataclass(eq=False)
@@ -220,7 +221,7 @@ class Module:
     def _signer_error(self, error: PKCS11Error) -> SignerError:
         return SignerError(
             f"PKCS#11 module {self.path}: {_words(error)}",
-            retryable=_is_loss(error), reason=type(error).__name__,
+            retryable=_is_loss(error) or isinstance(error, _SHORTAGES), reason=type(error).__name__,
         )  # fmt: skip
 
     # --- ends ---
@@ -250,8 +251,7 @@ def module_path(path: str | None) -> str:
 def module_at(path: str) -> Module:
     """The module of a path; one for all paths that lead to the same file."""
     real = str(Path(path).resolve())
-    with _mutex:
-        return _modules.setdefault(real, Module(real))
+    return _modules.setdefault(real, Module(real))
 
 
 def tokens_of(library: Library) -> Iterator[Any]:
@@ -286,7 +286,6 @@ def _words(error: PKCS11Error) -> str:
     return f"{name}: {error}" if str(error) else name
 
 
-_mutex: Final = threading.Lock()
 _modules: Final[dict[str, Module]] = {}
 _inherited: Final[dict[str, Library]] = {}
 """In a forked child: the parent's libraries, ended only if the child loads them for itself."""
