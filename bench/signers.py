@@ -77,8 +77,8 @@ def behind_p11_kit(folder: Path, algorithm: str) -> Iterator[Signer]:
 @contextmanager
 def slow(folder: Path) -> Iterator[Signer]:
     """A device that takes 10 ms for a signature."""
-    del folder
-    yield SlowSigner()
+    with in_a_file(folder, ECDSA_P256) as signer:
+        yield SlowSigner(signer.uri)
 
 
 def _token(folder: Path) -> SoftToken:
