@@ -20,7 +20,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src"
 
 # Imports point from a later level to an earlier one. Rooms of one level do not know each other.
 LEVELS: tuple[frozenset[str], ...] = (
-    frozenset({"errors", "version"}),
+    frozenset({"errors", "verifier", "version"}),
     frozenset({"core"}),
     frozenset({"proof_types", "schemas", "signers", "storage"}),
     frozenset({"audit", "query", "committer", "ids", "proving", "snapshots"}),
@@ -36,6 +36,8 @@ TESTING = "testing"  # the public test kit: stands outside, is imported by nothi
 OUTERMOST = frozenset({"server", "integrations", "cli"})
 
 MODULE_LINES_MAX = 500
+LONG_BY_DESIGN = {"attestlog.verifier.verify": 1_100}
+"""A file that is handed out alone, to be read from top to bottom."""
 FUNCTION_LINES_MAX = 70
 FUNCTION_LINES_MEDIAN_MAX = 12
 
@@ -227,7 +229,8 @@ def test_core_is_pure(modules: Modules) -> None:
 
 def test_modules_are_short(modules: Modules) -> None:
     lines = {name: len(source.text.splitlines()) for name, source in modules.items()}
-    assert {name: count for name, count in lines.items() if count > MODULE_LINES_MAX} == {}
+    limits = dict.fromkeys(lines, MODULE_LINES_MAX) | LONG_BY_DESIGN
+    assert {name: count for name, count in lines.items() if count > limits[name]} == {}
 
 
 def test_functions_are_short(modules: Modules) -> None:

@@ -39,6 +39,7 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
     },
     "Verify": {
         "verify": "Verify a whole log, a proof file, or a legacy JSON-lines file.",
+        "verifier": "Print a verifier in one Python file, to run without attestlog.",
         "repair": "Say what is damaged and what can be done about it here.",
     },
     "Distribute": {

@@ -1,0 +1,1068 @@
+"""Verify an attestlog log or proof with one file: the standard library and `cryptography`, nothing else.
+
+    python verify.py LOG                 --trust KEY     a log's directory
+    python verify.py EXPORTED.jsonl      --trust KEY     its entries, one a line (--checkpoint FILE beside)
+    python verify.py X.tlog-proof        --trust VKEY    one entry, with the log gone
+    python verify.py X.tlog-consistency  --trust VKEY    an earlier state is a prefix of a later one
+
+KEY is a vkey, a public key file, an entry key's id or the genesis hash. The first word printed is the
+verdict; the exit code says it too: 0 VERIFIED, 1 TAMPERED, 2 usage, 3 MALFORMED, 4 UNKNOWN, 5 TRUNCATED or
+FORKED, 6 INCOMPLETE.
+
+It is written to be read, from top to bottom: JSON, entries, the tree, keys, notes, proofs, the rules, the
+log. It shares no code with attestlog. What it does not judge: the policy, what the policy derives (scores,
+proofs, approvals), cosignatures by witnesses, and what was seen of the log before.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+import re
+import sys
+import tomllib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, BinaryIO, NoReturn
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
+
+EXIT_CODES = {
+    "VERIFIED": 0, "INCOMPLETE": 6, "UNKNOWN": 4, "TRUNCATED": 5, "FORKED": 5, "TAMPERED": 1, "MALFORMED": 3,
+}  # fmt: skip
+"""Lightest first: the gravest finding is the verdict."""
+FINDINGS_SHOWN = 50
+INTEGER_MAX = 2**53 - 1
+DEPTH_MAX = 64
+REST_SIZE_MAX, PAYLOAD_SIZE_MAX = 65_535, 16 << 20
+LINE_SIZE_MAX = REST_SIZE_MAX + PAYLOAD_SIZE_MAX + 64
+BATCH_MAX = 1_024
+
+
+class Malformed(Exception):  # noqa: N818 - what it says, not that it was raised
+    """The bytes are not of the format."""
+
+
+class Wrong(Exception):  # noqa: N818
+    """Well-formed, and does not hold."""
+
+
+# --- JSON in its canonical form (RFC 8785) ---
+
+
+def parse_json(text: str) -> Any:
+    """The value. Spelling and duplicate names are found by spelling it again (`canonical`)."""
+
+    def integer(digits: str) -> int:
+        if abs(value := int(digits[:20])) > INTEGER_MAX:
+            raise Malformed(f"integer {digits[:20]} is beyond 2^53")
+        return value
+
+    def constant(name: str) -> NoReturn:
+        raise Malformed(f"{name} is no JSON")
+
+    try:
+        return json.loads(text, parse_int=integer, parse_constant=constant)
+    except (ValueError, RecursionError) as error:
+        raise Malformed(f"not JSON: {str(error)[:80]}") from None
+
+
+def canonical(value: Any, depth: int = 1) -> str:
+    """The one spelling of a value."""
+    if value is None or isinstance(value, bool | str | int):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, float):
+        return spell_float(value)
+    if depth > DEPTH_MAX:
+        raise Malformed("nested too deep")
+    if isinstance(value, list):
+        return "[" + ",".join(canonical(item, depth + 1) for item in value) + "]"
+    names = sorted(value, key=lambda name: str(name).encode("utf-16-be", "surrogatepass"))
+    members = (f"{canonical(name)}:{canonical(value[name], depth + 1)}" for name in names)
+    return "{" + ",".join(members) + "}"
+
+
+def spell_float(value: float) -> str:
+    """As ECMAScript writes a number: Python's shortest digits, with the exponent where it has it."""
+    if value in (float("inf"), float("-inf")):
+        raise Malformed("a number beyond doubles")
+    if value == 0:
+        return "0"
+    mantissa, _, exponent = repr(abs(value)).partition("e")
+    whole, _, fraction = mantissa.partition(".")
+    digits = (whole + fraction).lstrip("0")
+    point = len(whole) + int(exponent or 0) - (len(whole + fraction) - len(digits))
+    digits = digits.rstrip("0")
+    sign = "-" if value < 0 else ""
+    if len(digits) <= point <= 21:
+        if abs(value) > INTEGER_MAX:
+            raise Malformed("a whole number beyond 2^53")
+        return sign + digits + "0" * (point - len(digits))
+    if 0 < point <= 21:
+        return f"{sign}{digits[:point]}.{digits[point:]}"
+    if -6 < point <= 0:
+        return f"{sign}0.{'0' * -point}{digits}"
+    tail = f".{digits[1:]}" if len(digits) > 1 else ""
+    return f"{sign}{digits[0]}{tail}e{point - 1:+d}"
+
+
+# --- entries ---
+
+Entry = dict[str, Any]
+
+KINDS: dict[str, Callable[[Any], bool]] = {
+    "text": lambda value: isinstance(value, str),
+    "name": lambda value: isinstance(value, str) and 1 <= len(value) <= 256,
+    "flag": lambda value: isinstance(value, bool),
+    "count": lambda value: type(value) is int and 0 <= value <= INTEGER_MAX,
+    "score": lambda value: type(value) in (int, float) and 0 <= value <= 10,
+    "object": lambda value: isinstance(value, dict),
+    "pillar": lambda value: value in ("an_toan", "duong_dai", "tin_vao_so_lieu", "han_che_rui_ro"),
+    "proof": lambda value: fits(value, "object") and all(
+        fits(value.get(name), kind) for name, kind in (("type", "text"), ("valid", "flag"))
+    ),
+    "approval": lambda value: fits(value, "{text}") and {"signer", "signature", "timestamp"} <= set(value),
+}  # fmt: skip
+
+
+def fits(value: Any, kind: str) -> bool:
+    """`x?`: or null. `[x]`: array of x. `{x}`: object of x. `/x/`: text of this pattern. Else see KINDS."""
+    if kind.endswith("?"):
+        return value is None or fits(value, kind[:-1])
+    if kind[0] == "[":
+        return isinstance(value, list) and all(fits(item, kind[1:-1]) for item in value)
+    if kind[0] == "{":
+        return isinstance(value, dict) and all(fits(item, kind[1:-1]) for item in value.values())
+    if kind[0] == "/":
+        return isinstance(value, str) and re.fullmatch(kind[1:-1], value, re.ASCII) is not None
+    return KINDS[kind](value)
+
+
+HASH = "/[0-9a-f]{64}/"
+UUID = "/[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}/"
+MEMBERS = {
+    "action_hash": "text", "action_payload": "object?", "action_type": "name", "actor_context": "object",
+    "actor_id": "name", "actor_type": "/HUMAN|AUTONOMOUS_AGENT|SYSTEM|EXTERNAL/",
+    "attribution": "/alpha_prime_omega/", "composite_score": "score?", "conflicts_detected": "[text]",
+    "dependencies": f"[{UUID}]", "entry_hash": "text", "entry_id": UUID, "environment": "{text}",
+    "error_details": "object?", "event_category": "/NORMAL|WARNING|ERROR|CRITICAL/",
+    "event_type": "/ACTION|DECISION|VIOLATION|CHANGE|BOOT|SHUTDOWN/",
+    "execution_status": "/SUCCESS|FAILED|BLOCKED|ROLLED_BACK/", "hsm_signature": "text", "k_state": "count",
+    "pillars_scores": "{score}", "prev_entry_hash": "text", "proofs_valid": "flag",
+    "provided_proofs": "[proof]", "quorum_met": "flag", "received_approvals": "[approval]",
+    "replicas": "[text]", "required_approvals": "count", "required_proofs": "[text]",
+    "result_data": "object?", "rollback_available": "flag", "rollback_executed": "flag",
+    "rollback_snapshot_hash": f"{HASH}?", "safety_floor_met": "flag?", "schema_version": "/1[.]0[.]0/",
+    "sequence_number": "count", "severity": "count", "signature_algorithm": "text",
+    "signing_key_id": "text", "system_state_snapshot": "object",
+    "timestamp": r"/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z/",
+}  # fmt: skip
+NOT_COVERED = ("action_payload", "entry_hash", "hsm_signature")
+"""Members that entry_hash does not cover; the payload is bound through action_hash."""
+
+
+def decode_entry(line: bytes) -> Entry:
+    """The entry of a line, its members of the right types. Raises Malformed."""
+    try:
+        entry = parse_json(line.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise Malformed("not UTF-8") from None
+    if not isinstance(entry, dict) or entry.keys() != MEMBERS.keys():
+        raise Malformed("not an object with the members of an entry")
+    for name, kind in MEMBERS.items():
+        if not fits(entry[name], kind):
+            raise Malformed(f"{name} is not what it must be")
+    if entry["k_state"] > 1 or entry["severity"] > 10 or not fits(list(entry["pillars_scores"]), "[pillar]"):
+        raise Malformed("k_state, severity or pillars_scores is out of range")
+    return entry
+
+
+def check_entry(entry: Entry, line: bytes) -> None:
+    """Raises Malformed unless the line is the entry's one spelling, Wrong unless its hashes are its own."""
+    try:
+        payload, spelled = canonical(entry["action_payload"], 2).encode(), canonical(entry).encode()
+    except UnicodeEncodeError:
+        raise Malformed("a lone surrogate") from None
+    if spelled != line:
+        raise Malformed("not in canonical form")
+    rest = len(line) - len(payload) - len('"action_payload":,')
+    if len(payload) > PAYLOAD_SIZE_MAX or rest > REST_SIZE_MAX:
+        raise Malformed("over its size limit")
+    if entry["action_payload"] is not None and entry["action_hash"] != sha256(payload).hexdigest():
+        raise Wrong("action_hash is not the hash of the payload")
+    covered = canonical({name: value for name, value in entry.items() if name not in NOT_COVERED})
+    if entry["entry_hash"] != sha256(covered.encode()).hexdigest():
+        raise Wrong("entry_hash is not the hash of the entry")
+
+
+# --- the tree (RFC 6962) ---
+
+
+def leaf_hash(entry_hash: bytes) -> bytes:
+    """The data of a leaf is the 32 bytes of an entry's entry_hash."""
+    return sha256(b"\x00" + entry_hash).digest()
+
+
+def node_hash(left: bytes, right: bytes) -> bytes:
+    """A node over two subtrees."""
+    return sha256(b"\x01" + left + right).digest()
+
+
+@dataclass
+class Tree:
+    """A growing tree: the roots of its perfect subtrees, the largest first."""
+
+    size: int = 0
+    nodes: list[bytes] = field(default_factory=list)
+
+    def add(self, leaf: bytes) -> None:
+        """One more leaf."""
+        place, node = self.size, leaf
+        while place & 1:
+            node = node_hash(self.nodes.pop(), node)
+            place >>= 1
+        self.nodes.append(node)
+        self.size += 1
+
+    def root(self) -> bytes:
+        """The root over all leaves."""
+        if not self.nodes:
+            return sha256(b"").digest()
+        *rest, root = self.nodes
+        for left in reversed(rest):
+            root = node_hash(left, root)
+        return root
+
+
+def climb(node: bytes, index: int, size: int, path: list[bytes]) -> bytes:
+    """The root that an inclusion path leads to (RFC 9162, 2.1.3.2). Raises Wrong if it does not fit."""
+    if not 0 <= index < size:
+        raise Wrong(f"index {index} is not in a tree of {size}")
+    inner = (index ^ (size - 1)).bit_length()
+    if len(path) != inner + (index >> inner).bit_count():
+        raise Wrong(f"the path has {len(path)} hashes, which do not fit")
+    last = size - 1
+    for sibling in path:
+        while index == last and index % 2 == 0:
+            index, last = index // 2, last // 2
+        node = node_hash(sibling, node) if index % 2 else node_hash(node, sibling)
+        index, last = index // 2, last // 2
+    return node
+
+
+def check_consistency(old: int, size: int, old_root: bytes, root: bytes, path: list[bytes]) -> None:
+    """Raises Wrong unless the first `old` leaves are a prefix of the tree (RFC 9162, 2.1.4.2)."""
+    if not 0 < old <= size:
+        raise Wrong(f"size {old} is not from 1 to {size}")
+    if old == size:
+        if path or old_root != root:
+            raise Wrong("one size, and another root")
+        return
+    if old & (old - 1) == 0:
+        path = [old_root, *path]
+    if not path:
+        raise Wrong("the proof is empty")
+    index, last = old - 1, size - 1
+    while index % 2:
+        index, last = index // 2, last // 2
+    first = second = path[0]
+    for sibling in path[1:]:
+        if last == 0:
+            raise Wrong("the proof has too many hashes")
+        if index % 2 or index == last:
+            first, second = node_hash(sibling, first), node_hash(sibling, second)
+            while index % 2 == 0 and index:
+                index, last = index // 2, last // 2
+        else:
+            second = node_hash(second, sibling)
+        index, last = index // 2, last // 2
+    if last or (first, second) != (old_root, root):
+        raise Wrong("the proof leads to another root")
+
+
+# --- keys and signatures ---
+
+
+@dataclass(frozen=True)
+class Key:
+    """An entry key."""
+
+    id: str
+    algorithm: str
+    pem: str
+    verify: Callable[[bytes, bytes], None]
+    """signature, message: raises Wrong."""
+
+
+def load_key(pem: str) -> Key:
+    """Raises Malformed unless it is a public key that entries are signed with."""
+    try:
+        key: Any = load_pem_public_key(pem.encode())
+    except (ValueError, UnsupportedAlgorithm):
+        raise Malformed("not a public key in PEM") from None
+    der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    text = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    names = {"Ed25519PublicKey": "Ed25519", "MLDSA44PublicKey": "ML-DSA-44", "MLDSA65PublicKey": "ML-DSA-65"}
+    algorithm = names.get(type(key).__name__)
+    if isinstance(key, EllipticCurvePublicKey) and key.curve.name == "secp256r1":
+        algorithm = "ECDSA-P256-SHA256"
+    if algorithm is None:
+        raise Malformed(f"entries are not signed with {type(key).__name__}")
+
+    def verify(signature: bytes, message: bytes) -> None:
+        more = (ECDSA(SHA256()),) if algorithm == "ECDSA-P256-SHA256" else ()
+        try:
+            key.verify(signature, message, *more)
+        except InvalidSignature:
+            raise Wrong(f"the signature does not verify under key {sha256(der).hexdigest()[:16]}") from None
+
+    return Key(sha256(der).hexdigest(), algorithm, text, verify)
+
+
+@dataclass(frozen=True)
+class Signature:
+    """`hsm_signature`: of the entry alone, or (size > 0) of a batch and the way to its root."""
+
+    value: bytes
+    index: int = 0
+    size: int = 0
+    path: tuple[bytes, ...] = ()
+
+
+_BATCH = re.compile(r"((?:[0-9a-f]{2})+):(0|[1-9]\d{0,4})/([1-9]\d{0,4}):((?:[0-9a-f]{64})*)", re.ASCII)
+
+
+def parse_signature(entry: Entry) -> Signature:
+    """Raises Wrong unless it is of the form that the algorithm asks for."""
+    text = entry["hsm_signature"]
+    if not entry["signature_algorithm"].endswith("+BATCH"):
+        if not re.fullmatch("(?:[0-9a-f]{2})+", text):
+            raise Wrong("hsm_signature is not lower-case hex")
+        return Signature(bytes.fromhex(text))
+    match = _BATCH.fullmatch(text)
+    if not match or not int(match[2]) < int(match[3]) <= BATCH_MAX:
+        raise Wrong("hsm_signature is not '<hex>:<index>/<size>:<hex path>'")
+    path = bytes.fromhex(match[4])
+    return Signature(bytes.fromhex(match[1]), int(match[2]), int(match[3]), tuple(split_hashes(path)))
+
+
+def signed_message(signature: Signature, entry: Entry) -> bytes:
+    """What the signature must cover: the entry's hash, or the root over its batch."""
+    if not fits(entry["entry_hash"], HASH):
+        raise Wrong("entry_hash is not a hash")
+    digest = bytes.fromhex(entry["entry_hash"])
+    if not signature.size:
+        return digest
+    root = climb(leaf_hash(digest), signature.index, signature.size, list(signature.path))
+    return b"attestlog/batch/v1\n" + root
+
+
+def split_hashes(data: bytes) -> list[bytes]:
+    """Hashes of 32 bytes."""
+    return [data[at : at + 32] for at in range(0, len(data), 32)]
+
+
+# --- notes and checkpoints (C2SP signed-note, tlog-checkpoint, tlog-cosignature) ---
+
+ED25519, ML_DSA_44 = 0x01, 0x06
+
+
+@dataclass(frozen=True)
+class VKey:
+    """A key that signs notes: what the text `name+id+base64` says."""
+
+    name: str
+    kind: int
+    key: bytes
+    text: str
+
+    @property
+    def id(self) -> bytes:
+        """The first bytes of a hash over all of it."""
+        return sha256(self.name.encode() + b"\n" + bytes([self.kind]) + self.key).digest()[:4]
+
+
+def parse_vkey(text: str) -> VKey:
+    """Raises Malformed unless it is a verifier key in its one spelling."""
+    name, _, rest = text.partition("+")
+    key_id, _, encoded = rest.partition("+")
+    data = decode_base64(encoded)
+    if not _is_key_name(name) or len(name.encode()) > 255:
+        raise Malformed("a verifier key without a proper name")
+    if {ED25519: 33, 0x04: 33, ML_DSA_44: 1313}.get(data[0] if data else 0) != len(data):
+        raise Malformed("a verifier key of another type or length")
+    vkey = VKey(name, data[0], data[1:], text)
+    if vkey.id.hex() != key_id:
+        raise Malformed("a verifier key with another key ID than its own")
+    return vkey
+
+
+def decode_base64(text: str) -> bytes:
+    """Standard and padded, in its one spelling. Raises Malformed."""
+    try:
+        data = base64.b64decode(text, validate=True)
+    except ValueError:
+        raise Malformed("not base64") from None
+    if base64.b64encode(data).decode() != text:
+        raise Malformed("base64 in another spelling")
+    return data
+
+
+def _is_key_name(name: str) -> bool:
+    return bool(name) and not any(char.isspace() or char == "+" or char < " " for char in name)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """At this size, the root is this; and who of the known keys signed that."""
+
+    origin: str
+    size: int
+    root: bytes
+    signers: list[VKey]
+
+
+def open_checkpoint(data: bytes, vkeys: list[VKey]) -> Checkpoint:
+    """Raises Malformed, or Wrong if a line by one of `vkeys` is bad. None may be there: see `signers`."""
+    try:
+        content = data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise Malformed("the checkpoint is not UTF-8") from None
+    body, blank, tail = content.rpartition("\n\n")
+    if not blank or not tail.endswith("\n") or any(char < " " and char != "\n" for char in content):
+        raise Malformed("the checkpoint is not a signed note")
+    text, lines = body + "\n", tail[:-1].split("\n")
+    if len(data) > 1 << 20 or len(lines) > 100:
+        raise Malformed("the note is over its limits")
+    signers = []
+    for line in lines:
+        dash, _, rest = line.partition(" ")
+        name, _, encoded = rest.partition(" ")
+        blob = decode_base64(encoded)
+        if dash != "\u2014" or not _is_key_name(name) or len(blob) < 5:
+            raise Malformed("a signature line is none")
+        for vkey in vkeys:
+            if (vkey.name, vkey.id) == (name, blob[:4]):
+                _verify_line(vkey, blob[4:], text)
+                signers.append(vkey)
+    return Checkpoint(*_parse_checkpoint(text), signers)
+
+
+def _parse_checkpoint(text: str) -> tuple[str, int, bytes]:
+    lines = text.split("\n")
+    if len(lines) != 4 or lines[3] or not lines[0] or not re.fullmatch("0|[1-9][0-9]{0,18}", lines[1]):
+        raise Malformed("the note is not a checkpoint")
+    size, root = int(lines[1]), decode_base64(lines[2])
+    if size >= 2**63 or len(root) != 32 or (size == 0 and root != Tree().root()):
+        raise Malformed("the checkpoint has no such size or root")
+    return lines[0], size, root
+
+
+def _verify_line(vkey: VKey, signature: bytes, text: str) -> None:
+    message = text.encode()
+    try:
+        if vkey.kind == ED25519:
+            Ed25519PublicKey.from_public_bytes(vkey.key).verify(signature, message)
+            return
+        time, signature = signature[:8], signature[8:]
+        if int.from_bytes(time, "big") >= 2**63:
+            raise InvalidSignature
+        if vkey.kind == ML_DSA_44:
+            _verify_ml_dsa(vkey, time, signature, text)
+        else:
+            message = f"cosignature/v1\ntime {int.from_bytes(time, 'big')}\n{text}".encode()
+            Ed25519PublicKey.from_public_bytes(vkey.key).verify(signature, message)
+    except InvalidSignature:
+        raise Wrong(f"the checkpoint's signature by {vkey.name} does not verify") from None
+
+
+def _verify_ml_dsa(vkey: VKey, time: bytes, signature: bytes, text: str) -> None:
+    origin, size, root = _parse_checkpoint(text)
+    name, named = vkey.name.encode(), origin.encode()
+    message = b"subtree/v1\n\x00" + bytes([len(name)]) + name + time + bytes([len(named)]) + named
+    try:
+        from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PublicKey
+
+        key = MLDSA44PublicKey.from_public_bytes(vkey.key)
+    except (ImportError, UnsupportedAlgorithm):
+        raise OSError("the installed cryptography has no ML-DSA-44") from None
+    key.verify(signature, message + bytes(8) + size.to_bytes(8, "big") + root)
+
+
+# --- proof files (C2SP tlog-proof, and attestlog's of consistency) ---
+
+
+class Report:
+    """What was found, and the verdict it comes to."""
+
+    def __init__(self) -> None:
+        self.verdict, self.faults, self.facts = "VERIFIED", 0, list[str]()
+
+    def find(self, verdict: str, what: str, number: int | None = None) -> None:
+        """Something that does not hold, or that could not be told."""
+        self.verdict = max(self.verdict, verdict, key=list(EXIT_CODES).index)
+        self.faults += 1
+        if self.faults <= FINDINGS_SHOWN:
+            self.facts.append(f"{verdict}: " + (f"entry {number}: " if number is not None else "") + what)
+
+    def say(self, fact: str) -> None:
+        """Something worth knowing."""
+        self.facts.append(fact)
+
+
+@dataclass
+class Trust:
+    """What the reader brings: keys of logs, entry keys, and ids or hashes."""
+
+    vkeys: list[VKey]
+    keys: list[Key]
+    hashes: list[str]
+
+
+PROOF, CONSISTENCY = "c2sp.org/tlog-proof@v1", "attestlog/consistency@v1"
+
+
+def verify_proof(report: Report, data: bytes, trust: Trust) -> None:
+    """A proof file of either kind."""
+    head, blank, note = data.partition(b"\n\n")
+    try:
+        header, *lines = head.decode("ascii").split("\n")
+    except UnicodeDecodeError:
+        raise Malformed("the lines before the checkpoint are not ASCII") from None
+    if header not in (PROOF, CONSISTENCY) or not blank:
+        raise Malformed("not a proof file")
+    checkpoint = open_checkpoint(note, trust.vkeys)
+    _report_signers(report, checkpoint, trust)
+    (_verify_inclusion if header == PROOF else _verify_prefix)(report, lines, checkpoint, trust)
+
+
+def _report_signers(report: Report, checkpoint: Checkpoint, trust: Trust) -> None:
+    report.say(f"checkpoint: {checkpoint.origin}, {checkpoint.size} entries, root {checkpoint.root.hex()}")
+    signers = [vkey for vkey in checkpoint.signers if vkey.name == checkpoint.origin and vkey.kind != 4]
+    for vkey in signers:
+        report.say(f"signed by {vkey.text}, which is trusted")
+    if not signers:
+        if trust.vkeys:
+            report.find("FORKED", "the checkpoint is signed by none of the keys that are trusted")
+        else:
+            report.find("UNKNOWN", "no checkpoint key is trusted: the file shows nothing")
+
+
+def _verify_inclusion(report: Report, lines: list[str], checkpoint: Checkpoint, trust: Trust) -> None:
+    if len(lines) < 2:
+        raise Malformed("a proof without an entry or an index")
+    extra, index = decode_base64(_after(lines[0], "extra")), _parse_count(_after(lines[1], "index"))
+    path = [_decode_hash(line) for line in lines[2:]]
+    entry = decode_entry(extra)
+    check_entry(entry, extra)
+    signature = parse_signature(entry)
+    if entry["sequence_number"] != index:
+        raise Wrong(f"the proof is of index {index}, its entry is entry {entry['sequence_number']}")
+    if climb(leaf_hash(bytes.fromhex(entry["entry_hash"])), index, checkpoint.size, path) != checkpoint.root:
+        raise Wrong("the path leads to another root")
+    report.say(f"entry {index}: {entry['event_type']} {entry['action_type']} by {entry['actor_id']}")
+    report.say(f"entry_hash {entry['entry_hash']}, recorded at {entry['timestamp']} by the writer's clock")
+    report.say("payload: " + ("not here" if entry["action_payload"] is None else "here, as it was recorded"))
+    for key in trust.keys:
+        if key.id == entry["signing_key_id"]:
+            if entry["signature_algorithm"].removesuffix("+BATCH") != key.algorithm:
+                raise Wrong("the entry names another algorithm than its key's")
+            key.verify(signature.value, signed_message(signature, entry))
+            report.say(f"the entry is signed by key {key.id}, which is trusted")
+            return
+    report.say(f"the entry's own signature was not judged: key {entry['signing_key_id']} was not given")
+
+
+def _verify_prefix(report: Report, lines: list[str], checkpoint: Checkpoint, _: Trust) -> None:
+    if len(lines) < 2:
+        raise Malformed("a proof without an old size and root")
+    old, root = _parse_count(_after(lines[0], "old")), _decode_hash(_after(lines[1], "root"))
+    path = [_decode_hash(line) for line in lines[2:]]
+    check_consistency(old, checkpoint.size, root, checkpoint.root, path)
+    report.say(f"the first {old} entries have root {root.hex()}: compare it with what you hold")
+
+
+def _after(line: str, name: str) -> str:
+    key, _, rest = line.partition(" ")
+    if key != name or not rest:
+        raise Malformed(f"{line[:40]!r} is not {name!r} and what belongs to it")
+    return rest
+
+
+def _parse_count(text: str) -> int:
+    if not re.fullmatch("0|[1-9][0-9]{0,18}", text) or int(text) >= 2**63:
+        raise Malformed(f"{text[:40]!r} is not a number in its one spelling")
+    return int(text)
+
+
+def _decode_hash(line: str) -> bytes:
+    digest = decode_base64(line)
+    if len(digest) != 32:
+        raise Malformed("a hash is not of 32 bytes")
+    return digest
+
+
+# --- the rules: what the first entry says, and how keys change ---
+
+
+@dataclass
+class Rules:
+    """Whose log it is, and which keys may sign."""
+
+    origin: str
+    keys: dict[str, Key]
+    vkeys: list[VKey]
+    settings: dict[str, Any]
+    terms: dict[str, tuple[int, int | None]]
+    """Of every key that ever could sign: its first entry, and if it is revoked the last trusted one."""
+
+    def change(self, entry: Entry) -> None:
+        """Rotation or revocation, by an entry that is sound and signed by a key in force. Raises Wrong."""
+        payload, number = entry["action_payload"], entry["sequence_number"]
+        if entry["action_type"] == "rotate_signing_key":
+            self._rotate(payload, number, entry["signing_key_id"])
+        else:
+            self._revoke(payload, number, entry["signing_key_id"])
+
+    def _rotate(self, payload: Any, number: int, old: str) -> None:
+        if not fits(payload, "{text}") or "signature" not in payload:
+            raise Wrong("the payload of a rotation has other members")
+        key = read_stated_key({name: payload[name] for name in payload if name != "signature"})
+        if key.id in self.terms:
+            raise Wrong(f"key {key.id[:16]} was in force before")
+        if not fits(payload["signature"], "/([0-9a-f]{2})+/"):
+            raise Wrong("the new key's signature is not hex")
+        message = f"attestlog/rotate/v1\n{self.origin}\n{old}\n{key.id}\n{number}\n"
+        key.verify(bytes.fromhex(payload["signature"]), message.encode())
+        self.keys = {key.id: key}
+        self.terms[key.id] = (number + 1, None)
+
+    def _revoke(self, payload: Any, number: int, signer: str) -> None:
+        names = {"key_id", "last_trusted_sequence_number", "reason"}
+        if not isinstance(payload, dict) or payload.keys() != names or not fits(payload["reason"], "text"):
+            raise Wrong("the payload of a revocation has other members")
+        key_id, trusted = payload["key_id"], payload["last_trusted_sequence_number"]
+        if key_id not in self.terms or key_id == signer or self.keys.keys() == {key_id}:
+            raise Wrong("this key cannot be revoked here")
+        start, before = self.terms[key_id]
+        last = number - 1 if before is None else before - 1
+        if not fits(trusted, "count") or not max(start - 1, 0) <= trusted <= last:
+            raise Wrong(f"the last trusted entry cannot be {trusted}")
+        self.terms[key_id] = (start, trusted)
+        self.keys = {known: key for known, key in self.keys.items() if known != key_id}
+
+
+def read_stated_key(stated: Any) -> Key:
+    """A key as a payload states it: id, algorithm and PEM, all of the same key. Raises Malformed."""
+    if not fits(stated, "{text}") or stated.keys() != {"key_id", "algorithm", "public_key"}:
+        raise Malformed("a key is stated by other members")
+    key = load_key(stated["public_key"])
+    if (key.id, key.algorithm, key.pem) != (stated["key_id"], stated["algorithm"], stated["public_key"]):
+        raise Malformed("a key is not the one that is stated")
+    return key
+
+
+def read_settings(stated: Any) -> dict[str, Any]:
+    """Settings, with the defaults of those that are not stated. Raises Malformed."""
+    default = {"batch": True, "erasable_payloads": False, "segment_entries": 65_536}
+    settings = {**default, **stated} if fits(stated, "object") else {}
+    if settings.keys() != default.keys() or not fits(list(settings.values())[:2], "[flag]"):
+        raise Malformed("the settings are not those of a log")
+    if not fits(settings["segment_entries"], "count") or not 1 <= settings["segment_entries"] <= 1 << 20:
+        raise Malformed("the size of segments is out of range")
+    return settings
+
+
+def read_genesis(line: bytes) -> tuple[Rules, Entry]:
+    """The rules that the first entry states. Raises Malformed."""
+    entry = decode_entry(line)
+    payload = entry["action_payload"]
+    names = {"origin", "entry_keys", "checkpoint_keys", "policy", "settings", "software"}
+    if (entry["event_type"], entry["action_type"]) != ("BOOT", "log_genesis"):
+        raise Malformed("the first entry is no genesis entry")
+    if payload is None or payload.keys() != names or not fits(payload["checkpoint_keys"], "[text]"):
+        raise Malformed("the genesis payload has other members")
+    origin, settings = payload["origin"], read_settings(payload["settings"])
+    if not fits(origin, "text") or not _is_key_name(origin) or not fits(payload["entry_keys"], "[object]"):
+        raise Malformed("the genesis payload has no proper origin or keys")
+    if not fits(payload["policy"], "object") or not fits(payload["software"], "{text}"):
+        raise Malformed("the genesis payload has no policy or software")
+    keys = [read_stated_key(stated) for stated in payload["entry_keys"]]
+    vkeys = [parse_vkey(text) for text in payload["checkpoint_keys"]]
+    if not keys or not vkeys or len({key.id for key in keys}) < len(keys):
+        raise Malformed("the genesis payload names no key, or one twice")
+    if any(vkey.name != origin or vkey.kind == 4 for vkey in vkeys):
+        raise Malformed("a checkpoint key is not called as the log")
+    terms: dict[str, tuple[int, int | None]] = {key.id: (0, None) for key in keys}
+    return Rules(origin, {key.id: key for key in keys}, vkeys, settings, terms), entry
+
+
+# --- the log ---
+
+
+@dataclass
+class Batch:
+    """A batch that is being read: the index due next, and the sequence number it starts at."""
+
+    signature: bytes
+    size: int
+    due: int
+    start: int
+
+
+@dataclass
+class Torn:
+    """Bytes in a row that are no entries: a torn tail if nothing but the rest of their batch follows."""
+
+    position: int
+    reason: str
+    lines: int = 0
+    batch_start: int | None = None
+
+
+class Walk:
+    """The lines of a log, in order: each judged by itself, by the one before, and by the rules in force."""
+
+    def __init__(self, report: Report, rules: Rules, wanted: int) -> None:
+        self.report, self.rules, self.wanted = report, rules, wanted
+        self.position, self.previous, self.timestamp = 0, "0" * 64, ""
+        self.is_synced = self.is_whole = True
+        self.tree, self.root = Tree(), Tree().root() if wanted == 0 else None
+        self.torn: Torn | None = None
+        self.batch: Batch | None = None
+        self.erased, self.erasures, self.key_ids = list[int](), set[int](), set[str]()
+        self._verified: tuple[str, bytes, bytes] | None = None
+
+    def add(self, line: bytes, *, is_complete: bool) -> None:
+        """The next line, without its line end."""
+        try:
+            if not is_complete:
+                raise Malformed("the line does not end")
+            entry = decode_entry(line)
+        except Malformed as error:
+            self.torn = self.torn or Torn(self.position, str(error))
+            self.torn.lines += is_complete
+            return
+        number, is_next = entry["sequence_number"], self._check_link(entry)
+        is_sound = self._holds(number, check_entry, entry, line)
+        self._holds(number, self._check_time, entry)
+        is_sound &= self._holds(number, self._check_signature, entry)
+        self._holds(number, self._check_place, entry, is_next)
+        if self.is_whole:
+            stated = entry["entry_hash"]
+            self.tree.add(leaf_hash(bytes.fromhex(stated) if fits(stated, HASH) else bytes(32)))
+            if self.tree.size == self.wanted:
+                self.root = self.tree.root()
+        self._check_relations(entry, is_sound=is_sound)
+        self.position, self.previous = number + 1, entry["entry_hash"]
+
+    def lose(self) -> None:
+        """Entries are missing here: the next one is not held against those before."""
+        self.is_synced, self.is_whole, self.batch = False, False, None
+
+    def _holds(self, number: int, check: Callable[..., None], *arguments: Any) -> bool:
+        try:
+            check(*arguments)
+        except (Malformed, Wrong) as error:
+            self.report.find("TAMPERED", str(error), number)
+            return False
+        return True
+
+    def _check_link(self, entry: Entry) -> bool:
+        number = entry["sequence_number"]
+        follows: bool = number == self.position
+        if self.is_synced:
+            follows &= entry["prev_entry_hash"] == self.previous
+        if self.torn is not None or not self.is_synced:
+            self._close_torn(entry)
+            self.is_synced = True
+            self.is_whole &= follows
+            return follows
+        if number != self.position:
+            self.is_whole = False
+            self.report.find("TAMPERED", f"it stands where entry {self.position} is due", number)
+        elif not follows:
+            self.report.find("TAMPERED", "prev_entry_hash is not the hash of the entry before", number)
+        return follows
+
+    def _close_torn(self, entry: Entry) -> None:
+        torn, number = self.torn, entry["sequence_number"]
+        if torn is None:
+            return
+        if entry["signature_algorithm"].endswith("+BATCH"):
+            try:
+                start = max(0, number - parse_signature(entry).index)
+            except Wrong:
+                start = number
+            if start <= torn.position < number and torn.batch_start in (None, start):
+                torn.batch_start = start
+                return
+        self.report.find("TAMPERED", f"bytes that are no entry: {torn.reason}", torn.position)
+        self.torn = None
+
+    def _check_time(self, entry: Entry) -> None:
+        text = entry["timestamp"]
+        try:
+            datetime.fromisoformat(text)
+        except ValueError:
+            raise Wrong(f"{text} is no time") from None
+        if text < self.timestamp:
+            raise Wrong("its timestamp is earlier than the one before")
+        self.timestamp = text
+
+    def _check_signature(self, entry: Entry) -> None:
+        key = self.rules.keys.get(entry["signing_key_id"])
+        if key is None:
+            raise Wrong("it is not signed by a key in force")
+        if entry["signature_algorithm"].removesuffix("+BATCH") != key.algorithm:
+            raise Wrong("it names another algorithm than its key's")
+        self.key_ids.add(key.id)
+        signature = parse_signature(entry)
+        message = signed_message(signature, entry)
+        if self._verified != (key.id, signature.value, message):  # once for a whole batch
+            key.verify(signature.value, message)
+            self._verified = (key.id, signature.value, message)
+
+    def _check_place(self, entry: Entry, is_next: bool) -> None:
+        """Entries of a batch stand together, in their order, all of them."""
+        batch, self.batch = self.batch, None
+        try:
+            signature = parse_signature(entry)
+        except Wrong:  # said already; it counts as the one that was due
+            signature = Signature(batch.signature, batch.due, batch.size) if batch else Signature(b"")
+        if signature.size:
+            start = max(0, entry["sequence_number"] - signature.index)
+            self.batch = Batch(signature.value, signature.size, signature.index + 1, start)
+            if self.batch.due == self.batch.size:
+                self.batch = None
+        due = (batch.signature, batch.size, batch.due) if batch else (signature.value, signature.size, 0)
+        if is_next and (signature.value, signature.size, signature.index) != due:
+            raise Wrong("it does not stand where its batch signature says")
+
+    def _check_relations(self, entry: Entry, *, is_sound: bool) -> None:
+        number, payload = entry["sequence_number"], entry["action_payload"]
+        if payload is None:
+            self.erased.append(number)
+        if entry["event_type"] != "CHANGE":
+            return
+        if entry["action_type"] == "erase_payload" and payload is not None:
+            target = payload.get("sequence_number")
+            self.erasures |= {target} if type(target) is int and target < number else set()
+        if entry["action_type"] in ("rotate_signing_key", "revoke_signing_key"):
+            if is_sound:
+                self._holds(number, self.rules.change, entry)
+            else:
+                self.report.find("TAMPERED", "a change of keys that does not hold", number)
+
+    def finish(self, acknowledged: int) -> int:
+        """How many entries there are, now that it ends. `acknowledged` are known to have been durable."""
+        there, torn = self.position, self.torn
+        start = torn.batch_start if torn else self.batch.start if self.batch else None
+        if torn is not None:
+            there = torn.position
+            if torn.lines and acknowledged > (there if torn.batch_start is None else torn.batch_start):
+                self.report.find("TAMPERED", f"bytes that are no entry: {torn.reason}", there)
+                there = max(self.position, there + torn.lines)
+            else:
+                self.report.find("INCOMPLETE", f"torn bytes at the end: {torn.reason}", there)
+        if start is not None:
+            is_cut = acknowledged > start
+            self.report.find("TRUNCATED" if is_cut else "INCOMPLETE", "its batch is not all there", start)
+            there = there if is_cut else start
+        for number in self.erased:
+            if number not in self.erasures:
+                self.report.find("TAMPERED", "its payload is null, and no erase_payload says why", number)
+        return there
+
+
+def verify_log(report: Report, root: Path, trust: Trust) -> None:
+    """A log's directory."""
+    if not (root / "entries").is_dir():
+        raise Malformed(f"{root} has no directory entries")
+    names = sorted(path.name for path in (root / "entries").glob("*.jsonl"))
+    segments = {int(name[:12]): root / "entries" / name for name in names if fits(name, r"/\d{12}\.jsonl/")}
+    rules, genesis = read_genesis(_first_line(segments.get(0)))
+    checkpoint = _log_checkpoint(report, root / "checkpoint", rules)
+    _check_config(report, root / "log.toml", rules)
+    width = rules.settings["segment_entries"]
+    strays = [name for name in names if not fits(name, r"/\d{12}\.jsonl/") or int(name[:12]) % width]
+    for name in strays:
+        if not name.startswith("torn-"):
+            report.find("TAMPERED", f"{name} is not one of this log's segments")
+    walk = Walk(report, rules, checkpoint.size if checkpoint else -1)
+    due = 0
+    for first in sorted(first for first in segments if first % width == 0):
+        if first != due:
+            report.find("TAMPERED", "a segment is missing before it", first)
+            walk.lose()
+        elif walk.is_synced and walk.torn is None and walk.position != first:
+            report.find("TAMPERED", f"entry {walk.position} is due where segment {first} starts")
+        due = first + width
+        with segments[first].open("rb") as file:
+            for line, is_complete in read_lines(file):
+                walk.add(line, is_complete=is_complete)
+    if walk.torn is None and not due - width <= walk.position <= due:
+        report.find("TAMPERED", f"entry {walk.position} is due where the last segment ends")
+    stored = _tree_sizes(root / "tree")
+    there = walk.finish(max(-(-stored.get(0, 0) // 32), checkpoint.size if checkpoint else 0))
+    if any(size > (there >> 8 * level) * 32 for level, size in stored.items()):
+        report.find("TRUNCATED", f"the stored tree is longer than the {there} entries that are there")
+    conclude(walk, there, checkpoint, genesis, trust)
+
+
+def verify_export(report: Report, file: BinaryIO, note: bytes | None, trust: Trust) -> None:
+    """The entries of a log, one a line, and perhaps a checkpoint of it."""
+    lines = read_lines(file)
+    first, is_complete = next(lines, (b"", False))
+    rules, genesis = read_genesis(first)
+    checkpoint = open_checkpoint(note, rules.vkeys) if note is not None else None
+    walk = Walk(report, rules, checkpoint.size if checkpoint else -1)
+    walk.add(first, is_complete=is_complete)
+    for line, is_complete in lines:
+        walk.add(line, is_complete=is_complete)
+    there = walk.finish(checkpoint.size if checkpoint else 0)
+    if checkpoint is None:
+        report.say("no checkpoint was given: entries may be missing at the end")
+    conclude(walk, there, checkpoint, genesis, trust)
+
+
+def conclude(walk: Walk, there: int, checkpoint: Checkpoint | None, genesis: Entry, trust: Trust) -> None:
+    """The entries against the checkpoint, and both against what the reader trusts."""
+    report = walk.report
+    if genesis["signature_algorithm"].endswith("+BATCH"):
+        report.find("TAMPERED", "the genesis entry is not signed alone", 0)
+    if checkpoint is not None and checkpoint.size > there:
+        report.find("TRUNCATED", f"the checkpoint covers {checkpoint.size} entries, {there} are there")
+    elif checkpoint is not None and walk.root != checkpoint.root:
+        report.find("TAMPERED", "the checkpoint has another root than the entries")
+    report.say(f"{walk.rules.origin}: {there} entries, {len(walk.erased)} of them without their payload")
+    report.say(f"genesis {genesis['entry_hash']}, head {walk.previous}")
+    report.say(f"signed by {', '.join(sorted(walk.key_ids))}")
+    vouching = {genesis["entry_hash"], genesis["signing_key_id"]}
+    vouching |= {vkey.text for vkey in checkpoint.signers} if checkpoint else set()
+    asked = [*(vkey.text for vkey in trust.vkeys), *(key.id for key in trust.keys), *trust.hashes]
+    trusted = [item for item in asked if item in vouching]
+    if asked and not trusted:
+        report.find("FORKED", "nothing that is trusted vouches for this log")
+    self_attested = "SELF-ATTESTED: nobody but itself vouches for it"
+    report.say(f"confirmed by {', '.join(trusted)}" if trusted else self_attested)
+
+
+def read_lines(file: BinaryIO) -> Iterator[tuple[bytes, bool]]:
+    """Each line without its end, and whether it has one."""
+    while line := file.readline(LINE_SIZE_MAX + 1):
+        while not line.endswith(b"\n") and len(line) > LINE_SIZE_MAX:
+            rest = file.readline(LINE_SIZE_MAX)  # longer than any line: only its beginning is kept
+            line = line[: LINE_SIZE_MAX + 1] + rest[-1:]
+            if not rest:
+                break
+        yield line.removesuffix(b"\n"), line.endswith(b"\n")
+
+
+def _first_line(path: Path | None) -> bytes:
+    if path is None:
+        raise Malformed("the first segment is missing")
+    with path.open("rb") as file:
+        return next(read_lines(file), (b"", False))[0]
+
+
+def _log_checkpoint(report: Report, path: Path, rules: Rules) -> Checkpoint | None:
+    try:
+        checkpoint = open_checkpoint(path.read_bytes(), rules.vkeys)
+        if not checkpoint.signers or checkpoint.origin != rules.origin:
+            raise Wrong("the checkpoint is not signed by the log's key, or of another log")
+    except FileNotFoundError:
+        report.find("TAMPERED", "the log has no checkpoint")
+    except (Malformed, Wrong) as error:
+        report.find("TAMPERED", str(error))
+    else:
+        return checkpoint
+    return None
+
+
+def _check_config(report: Report, path: Path, rules: Rules) -> None:
+    try:
+        config = tomllib.loads(path.read_bytes().decode())
+        settings = read_settings(config.pop("settings", None))
+    except (FileNotFoundError, ValueError, Malformed):
+        config = settings = {}
+    signers = config.pop("signers", None)
+    is_ours = fits(signers, "{text}") and signers.keys() == {"entry", "checkpoint"}
+    if not is_ours or (config, settings) != ({"format_version": 1, "origin": rules.origin}, rules.settings):
+        report.find("TAMPERED", "log.toml is missing, or says other than the genesis entry")
+
+
+def _tree_sizes(folder: Path) -> dict[int, int]:
+    if not folder.is_dir():
+        return {}
+    return {int(path.name): path.stat().st_size for path in folder.iterdir() if fits(path.name, r"/\d{1,2}/")}
+
+
+# --- the command line ---
+
+
+def parse_trust(items: list[str]) -> Trust:
+    """Each item is a vkey, a public key file, or 64 hex digits. Raises Malformed or OSError."""
+    trust = Trust([], [], [])
+    for item in items:
+        if fits(item, HASH):
+            trust.hashes.append(item)
+        elif item.count("+") >= 2:
+            trust.vkeys.append(parse_vkey(item))
+        else:
+            trust.keys.append(load_key(Path(item).read_text(encoding="ascii")))
+    return trust
+
+
+def verify(report: Report, subject: Path, checkpoint: Path | None, trust: Trust) -> None:
+    """Whatever the path is. What is found is in the report."""
+    try:
+        if subject.is_dir():
+            verify_log(report, subject, trust)
+            return
+        with subject.open("rb") as file:
+            start = file.read(64)
+            file.seek(0)
+            if start.startswith((PROOF.encode(), CONSISTENCY.encode())) or subject.suffix != ".jsonl":
+                verify_proof(report, file.read(), trust)
+            else:
+                verify_export(report, file, checkpoint.read_bytes() if checkpoint else None, trust)
+    except Malformed as error:
+        report.find("MALFORMED", str(error))
+    except Wrong as error:
+        report.find("TAMPERED", str(error))
+    except OSError as error:
+        report.find("UNKNOWN", str(error))
+
+
+def main() -> int:
+    """Verify what the arguments name, print the report, return the exit code."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
+    parser.add_argument("subject", type=Path, help="a log's directory, exported entries, or a proof file")
+    parser.add_argument("--trust", action="append", default=[], metavar="KEY")
+    parser.add_argument("--checkpoint", type=Path, help="a checkpoint, beside exported entries")
+    arguments = parser.parse_args()
+    try:
+        trust = parse_trust(arguments.trust)
+    except (Malformed, OSError, ValueError) as error:
+        parser.error(f"--trust: {error}")
+    report = Report()
+    verify(report, arguments.subject, arguments.checkpoint, trust)
+    lines = [report.verdict, *(f"  {fact}" for fact in report.facts)]
+    if report.faults > FINDINGS_SHOWN:
+        lines.append(f"  and {report.faults - FINDINGS_SHOWN} more")
+    text = "\n".join(lines)  # a log is written by strangers: no control character reaches the terminal
+    sys.stdout.write("".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text) + "\n")
+    return EXIT_CODES[report.verdict]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
