@@ -19,7 +19,7 @@ CODE = src tests $(wildcard bench)
 # The resolver behind `make lock`; it stays out of .venv.
 UV_VERSION = 0.13.9
 
-.PHONY: help demo test services lint types format faults fuzz bench bench-signers growth soak lock clean
+.PHONY: help demo test services interop lint types format faults fuzz bench bench-signers growth soak lock clean
 
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 23
@@ -31,6 +31,9 @@ test: .venv/.installed-dev ## run the tests (PYTEST_ARGS="-k name -x" to choose)
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 services: .venv-services/.installed ## servers that hold keys, for tests that ask one: an emulator of AWS, OpenBao (90 MB)
+
+interop: .venv/.installed-dev ## other people's verifiers, for tests that ask them: Go's x/mod, Tessera, torchwood, and two of PyPI's
+	@$(BIN)/python -m tests.interop.install
 
 lint: .venv/.installed-dev ## ruff: rules and formatting
 	$(BIN)/python -m ruff check $(CODE)
