@@ -1,0 +1,115 @@
+"""Run by test_tpm inside a D-Bus session: a TPM in software, its resource manager, a key, a log it signs."""
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+from tests.support.tokens import PIN
+
+from attestlog.log import Log
+from attestlog.signers import open_signer
+from attestlog.testing import check_log
+
+
+def main(folder: Path, module: str) -> None:
+    port = free_port()
+    listen = "type=tcp,bindaddr=127.0.0.1,port="
+    started = [
+        subprocess.Popen([
+            "swtpm", "socket", "--tpm2", "--tpmstate", f"dir={folder}", "--server", f"{listen}{port}",
+            "--ctrl", f"{listen}{port + 1}", "--flags", "not-need-init,startup-clear",
+        ])
+    ]  # fmt: skip
+    try:
+        wait_for_port(port + 1)
+        started.append(
+            subprocess.Popen(
+                ["tpm2-abrmd", "--session", "--allow-root", f"--tcti=swtpm:host=127.0.0.1,port={port}"],
+                stderr=subprocess.DEVNULL,
+            )
+        )
+        os.environ.update(
+            TPM2_PKCS11_STORE=str(folder), TPM2_PKCS11_TCTI="tabrmd:bus_type=session",
+            TPM2TOOLS_TCTI="tabrmd:bus_type=session", TPM2_PKCS11_BACKEND="esysdb", TSS2_LOG="all+NONE",
+            ATTESTLOG_PIN=PIN,
+        )  # fmt: skip
+        make_token(folder)
+        sign(folder, f"pkcs11:token=attest;object=entries?module-path={module}")
+    finally:
+        for process in reversed(started):
+            process.kill()
+            process.wait()
+
+
+def make_token(folder: Path) -> None:
+    deadline = time.monotonic() + 30
+    while ptool("init", "--path", str(folder)) != 0:  # the resource manager is not on the bus yet
+        assert time.monotonic() < deadline, "no resource manager"
+        time.sleep(0.1)
+    token = ["--label=attest", f"--userpin={PIN}", "--path", str(folder)]
+    assert ptool("addtoken", "--pid=1", "--sopin=5678", *token) == 0
+    assert ptool("addkey", "--algorithm=ecc256", "--key-label=entries", *token) == 0
+
+
+def ptool(*arguments: str) -> int:
+    # It is a script for the system's Python, whatever Python runs the tests.
+    environment = {**os.environ, "PATH": "/usr/bin:/bin:/usr/sbin"}
+    return subprocess.run(
+        ["tpm2_ptool", *arguments], env=environment, capture_output=True, check=False
+    ).returncode
+
+
+def sign(folder: Path, uri: str) -> None:
+    signer = open_signer(uri)
+    bad: list[BaseException] = []
+
+    def work(number: int) -> None:
+        try:
+            for count in range(4):
+                message = f"{number}/{count}".encode() * 400  # more than a TPM takes: it is hashed here
+                signer.public_key.verify(signer.sign(message), message)
+        except BaseException as error:  # noqa: BLE001
+            bad.append(error)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not bad, bad
+    signer.close()
+    with Log.create(folder / "audit", origin="example.com/tpm", signer=uri) as log:
+        receipts = [log.append(event_type="ACTION", action_type="a", actor_id="b") for _ in range(5)]
+    check_log(folder / "audit", receipts)
+    print("signed by a TPM")
+
+
+def free_port() -> int:
+    """One whose neighbour is free as well: the client of swtpm finds its control channel there."""
+    while True:
+        with socket.socket() as first, socket.socket() as second:
+            first.bind(("127.0.0.1", 0))
+            port: int = first.getsockname()[1]
+            try:
+                second.bind(("127.0.0.1", port + 1))
+            except OSError:
+                continue
+            return port
+
+
+def wait_for_port(port: int) -> None:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.02)
+    raise AssertionError("swtpm does not listen")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2])
