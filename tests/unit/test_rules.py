@@ -47,7 +47,7 @@ def test_from_the_next_entry_on_only_the_new_key_counts(log: LogMaker) -> None:
     assert before.key_ids == [OLD.public.key_id]
     assert after.key_ids == [NEW.public.key_id]
     assert (after.start, after.terms) == (
-        4, {OLD.public.key_id: Term(0, 4), NEW.public.key_id: Term(4)}
+        4, {OLD.public.key_id: Term(0, 4), NEW.public.key_id: Term(4, by=OLD.public.key_id)}
     )  # fmt: skip
     assert after.signing_key(OLD.public.key_id, OLD.public.algorithm) is None
     assert after.retired(OLD.public.key_id).endswith("was retired by entry 3")
@@ -59,7 +59,8 @@ def test_two_rotations_and_a_revocation_of_the_first_key(log: LogMaker) -> None:
     log.revoke(OLD, 2)
     rules = rules_of(log)
     assert rules.key_ids == [NEXT.public.key_id]
-    assert list(rules.terms.values()) == [Term(0, 4, 2, 5), Term(4, 5), Term(5)]
+    old, new = OLD.public.key_id, NEW.public.key_id
+    assert list(rules.terms.values()) == [Term(0, 4, 2, 5), Term(4, 5, by=old), Term(5, by=new)]
     assert "revoked by entry 5" in rules.retired(OLD.public.key_id)
     log.revoke(OLD, 1)  # it was stolen earlier than was thought
     assert rules_of(log).terms[OLD.public.key_id].last_trusted == 1

@@ -80,6 +80,7 @@ _BY_VERDICT: Final[dict[Verdict, dict[str, str]]] = {
         "trust.none": "no key was given to judge the proof by: it may hold together, and shows nothing",
         "published.key_unknown": "no verifier key of the published log is known: who signed it is unknown",
         "entry.proofs_unknown": "proofs_valid rests on proofs of a type that nothing here can check",
+        "key.revoked": "entries may be anybody's: a revocation says not to trust the key that signed them",
         "resume.tree": "cannot resume: the stored tree does not lead to the remembered root",
     },
     Verdict.INCOMPLETE: {
@@ -97,6 +98,7 @@ _BY_VERDICT: Final[dict[Verdict, dict[str, str]]] = {
         "proof.signatures_unknown": "the checkpoint has signatures by keys that were not given",
         "log.future": "the last entry is dated after this machine's clock",
         "log.busy": "the log stayed locked: the verifier looked without waiting for a commit to end",
+        "trust.rotation": "a key that was asked for signs a part of the log; rotations lead to the rest",
         "tree.stale": "stored hashes are missing or wrong; they are rebuilt from the entries",
         "published.partly_read": "only what the checkpoint and the memory need was read of the published log",
         "memory.not_saved": "this verification could not be remembered, or earlier ones not be looked for",

@@ -304,7 +304,8 @@ class _Verification:
             checkpoint=note.decode(),
             checkpoint_size=checkpoint.size,
             checkpoint_keys=list(dict.fromkeys([*(known.checkpoint_keys if known else ()), *keys])),
-            entries_verified=known.entries_verified if known is not None else 0,
+            entries_verified=known.resumable if known is not None else 0,
+            changes=known.changes if known is not None else [],
         )
         try:
             memories.remember(self._state_dir, memory)

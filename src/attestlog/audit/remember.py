@@ -37,6 +37,10 @@ LOCK_WAIT_S: Final = 5.0
 """Two verifications of one log may end at once; each holds the lock for a file's writing."""
 
 
+CHANGES_SIZE_MAX_BYTES: Final = 1 << 20
+"""Changes of rules kept: hundreds of keys and policies; with their escapes they fit a small file."""
+
+
 class Memory(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is remembered of one log."""
 
@@ -52,6 +56,8 @@ class Memory(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """vkeys of the log: by them its published checkpoints are known."""
     entries_verified: Annotated[int, Meta(ge=0, le=SIZE_MAX)] | None = None
     """How many entries were read and verified, not their hashes alone; None: all of `size`."""
+    changes: list[str] | None = []
+    """The lines among those that changed the rules in force, in order; None: more than are kept."""
 
     @property
     def resumable(self) -> int:

@@ -13,6 +13,7 @@ from attestlog.audit import remember as memories
 from attestlog.audit.beside import Segments, SignedCheckpoint, check_checkpoint, check_config, check_segments
 from attestlog.audit.conclude import compare_checkpoint, compare_memory, compare_tree
 from attestlog.audit.findings import finding
+from attestlog.audit.keys import find_doubtful, tell_terms, vouching_keys
 from attestlog.audit.relations import find_ids
 from attestlog.audit.remember import Memory, UnreadableMemoryError
 from attestlog.audit.scan import Scanned, State, scan_ahead
@@ -37,8 +38,8 @@ from attestlog.core.merkle import Span
 from attestlog.core.note import format_vkey
 from attestlog.core.report import Finding, Report, Verdict
 from attestlog.core.rules import Rules
-from attestlog.core.signature import BATCH_SUFFIX, verify_entry_signature
-from attestlog.errors import AttestlogError, MalformedEntryError, QueryError
+from attestlog.core.signature import BATCH_SUFFIX
+from attestlog.errors import MalformedEntryError, QueryError
 from attestlog.proof_types import registered_proofs
 from attestlog.storage import layout
 
@@ -143,9 +144,10 @@ class _Verification:
         walk = self._begin(log, checkpoint, memory) if is_comparable or not self._options.start else None
         if walk is None:
             return
+        start = walk.position
         self._read_entries(log, walk)
         self._conclude(log, walk, checkpoint, memory)
-        self._check_trust(log, checkpoint)
+        self._check_trust(log, walk, checkpoint, start)
         self._remember(log, walk, checkpoint)
 
     # --- before the entries ---
@@ -244,16 +246,19 @@ class _Verification:
             raise QueryError(f"cannot start at entry {start}: {remembered} entries are remembered")
         # The first entry read is a remembered one, so that what it links to is remembered with it.
         start = min(start, remembered - 1, *stops) if start else 0
-        state, edge = State(), Span()
+        state, edge, rules, changes = State(), Span(), Rules.of(log.genesis), list[bytes]()
         if start:
+            if memory is None or memory.changes is None:
+                raise QueryError(f"cannot start at entry {start}: what changed the rules before is not kept")
+            rules, changes = rules.following(map(str.encode, memory.changes), stop=start)
             stored_edge = log.stored.edge(start)
             if stored_edge is None:
                 self._find("resume.tree", f"the stored tree does not reach to entry {start}", start)
                 return None
             state, edge = State(position=start, previous=None), stored_edge
         return Walk(
-            Rules.of(log.genesis), state, edge,
-            stops=stops, stored=log.stored, gaps=log.segments.gaps, add=self._add,
+            rules, state, edge,
+            stops=stops, stored=log.stored, gaps=log.segments.gaps, add=self._add, changes=changes,
         )  # fmt: skip
 
     def _read_entries(self, log: _Log, walk: Walk) -> None:
@@ -331,24 +336,24 @@ class _Verification:
         if memory is not None:
             self._add_all(compare_memory(walk, memory, report, is_resumed=self._options.start > 0))
 
-    def _check_trust(self, log: _Log, checkpoint: SignedCheckpoint | None) -> None:
-        trusted = self._options.trusted
-        vouching = {log.genesis_hash, *(checkpoint.signers if checkpoint is not None else ())}
-        key = log.genesis.entry_keys.get(log.entry.signing_key_id)
-        if key is not None:
-            try:
-                verify_entry_signature(
-                    key, log.entry.signature_algorithm, log.entry.hsm_signature, log.genesis_hash
-                )
-                vouching.add(key.key_id)
-            except AttestlogError:
-                pass  # found, and reported, with the other entries
-        self._report.trusted_by = [item for item in trusted if item in vouching]
-        if trusted and not self._report.trusted_by:
+    def _check_trust(self, log: _Log, walk: Walk, checkpoint: SignedCheckpoint | None, start: int) -> None:
+        trusted, report = self._options.trusted, self._report
+        vouching = {
+            log.genesis_hash,
+            *(checkpoint.signers if checkpoint is not None else ()),
+            *vouching_keys(
+                log.entry, log.genesis, log.genesis_hash, rules=walk.rules, signed=walk.key_ids, start=start
+            ),
+        }
+        report.trusted_by = [item for item in trusted if item in vouching]
+        if trusted and not report.trusted_by:
             self._find(
                 "trust.mismatch", "none of the keys or hashes asked for vouches for this log",
                 expected=trusted, found=sorted(vouching),
             )  # fmt: skip
+        self._add_all(tell_terms(walk.rules, report.trusted_by))
+        covered = report.remembered_size or 0
+        self._add_all(find_doubtful(walk.rules, report.size, covered, report.trusted_by))
 
     def _remember(self, log: _Log, walk: Walk, checkpoint: SignedCheckpoint | None) -> None:
         if (
@@ -366,6 +371,7 @@ class _Verification:
             checkpoint=checkpoint.text,
             checkpoint_size=checkpoint.checkpoint.size,
             checkpoint_keys=[format_vkey(key) for key in log.genesis.checkpoint_keys],
+            changes=None if walk.changes is None else [line.decode() for line in walk.changes],
         )
         try:
             memories.remember(self._state_dir, memory)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 
 from attestlog.audit.findings import finding
 from attestlog.audit.relations import Relations
+from attestlog.audit.remember import CHANGES_SIZE_MAX_BYTES
 from attestlog.audit.scan import Scanned, State, follows, malformed_run, scan
 from attestlog.audit.source import Chunk
 from attestlog.audit.stored import StoredTree
@@ -16,7 +17,7 @@ from attestlog.core.rules import Rules
 
 
 class Walk:
-    """Takes the chunks in order. `stops`: sizes whose root is wanted."""
+    """Takes the chunks in order. `stops`: sizes whose root is wanted; `changes`: what made `rules`."""
 
     def __init__(
         self,
@@ -28,11 +29,12 @@ class Walk:
         stored: StoredTree,
         gaps: Collection[int],
         add: Callable[[Finding], None],
+        changes: list[bytes],
     ) -> None:
         self.rules = rules
         """Those in force after the chunks joined so far."""
-        self.changes: list[bytes] = []
-        """The lines that changed them."""
+        self.changes: list[bytes] | None = changes
+        """The lines that made them; None: more than are remembered."""
         self._state, self._edge = state, edge
         self._stops, self._stored, self._gaps, self._add = stops, stored, gaps, add
         self._is_contiguous = True
@@ -75,8 +77,8 @@ class Walk:
         self.entries += ahead.entries
         self.key_ids |= ahead.key_ids
         self.relations.add(ahead)
-        self.changes += ahead.changes
-        self.rules = ahead.rules or self.rules
+        if ahead.rules is not None:
+            self._change_rules(ahead.rules, ahead.changes)
         if self._is_contiguous:
             self._grow(ahead)
         self._state = ahead.state
@@ -131,6 +133,13 @@ class Walk:
             self.edge, self.head_hash = batch_edge, batch_head
         elif run is not None and run.position == self._edge.stop == self.size:
             self.edge, self.head_hash = self._edge, run.previous
+
+    def _change_rules(self, rules: Rules, changes: list[bytes]) -> None:
+        self.rules = rules
+        if self.changes is not None:
+            self.changes += changes
+            if sum(map(len, self.changes)) > CHANGES_SIZE_MAX_BYTES:
+                self.changes = None
 
     def _enter_segment(self, first: int) -> None:
         state = self._state

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple, NoReturn
 
+from attestlog.core.checkpoint import SIZE_MAX
 from attestlog.core.entry import Entry, EntryDraft, EventType, decode_line, entry_hash, payload_hash
 from attestlog.core.genesis import Genesis
 from attestlog.core.policy import Policy
@@ -48,6 +49,8 @@ class Term(NamedTuple):
     """Revoked: what it signed after this entry is not trusted."""
     revoked_at: int | None = None
     """The entry that says so."""
+    by: str | None = None
+    """The key that signed its coming in; None: the genesis entry names it."""
 
 
 @dataclass(frozen=True)
@@ -97,13 +100,16 @@ class Rules:
             ) from None
         return replace(changed, start=number + 1)
 
-    def following(self, lines: Iterable[bytes]) -> tuple[Rules, list[bytes]]:
-        """The rules after these lines, and those of them that changed the rules; others are passed over."""
+    def following(self, lines: Iterable[bytes], stop: int = SIZE_MAX) -> tuple[Rules, list[bytes]]:
+        """The rules after these lines, and those of them that changed the rules; others are passed over.
+
+        `stop`: entries from this one on are not looked at.
+        """
         rules, held = self, []
         for line in lines:
             with contextlib.suppress(MalformedEntryError, RuleChangeError):
                 entry = decode_line(line)
-                if governs(entry):
+                if governs(entry) and entry.sequence_number < stop:
                     rules = rules.after(entry)
                     held.append(line)
         return rules, held
@@ -149,7 +155,7 @@ def _rotate(rules: Rules, entry: Entry) -> Rules:
     if len(rules.terms) >= KEYS_MAX:
         _refuse("the log has had too many keys", KEYS_MAX, len(rules.terms) + 1)
     rotation.key.verify(rotation.signature, rotation_message(rules.origin, old, new, number))
-    terms = {**rules.terms, new: Term(number + 1)}
+    terms = {**rules.terms, new: Term(number + 1, by=old)}
     terms |= {key_id: terms[key_id]._replace(stop=number + 1) for key_id in rules.keys}
     return replace(rules, keys={new: rotation.key}, terms=terms)
 
@@ -172,8 +178,8 @@ def _revoke(rules: Rules, entry: Entry) -> Rules:
         _refuse(
             f"the last trusted entry is {last_trusted}, want {first} to {last}", [first, last], last_trusted
         )
-    stop = number + 1 if term.stop is None else term.stop
-    ended = Term(term.start, stop, last_trusted, number)
+    stop = number if term.stop is None else term.stop
+    ended = term._replace(stop=stop, last_trusted=last_trusted, revoked_at=number)
     keys = {known: key for known, key in rules.keys.items() if known != key_id}
     return replace(rules, keys=keys, terms={**rules.terms, key_id: ended})
 
