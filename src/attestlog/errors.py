@@ -54,6 +54,8 @@ dotted; whatever else an error knows hangs on it as attributes, listed by
     ├── QueryError (ValueError)        a filter that cannot be asked
     ├── ReplicationError               a replica did not take what it was sent; `retryable`
     │   └── StaleSizeError             it holds another number of entries (`known_size`)
+    ├── WitnessError                   a witness did not cosign; `retryable`
+    │   └── UnknownOriginError         it does not know the log (`origin`)
     ├── RequestError                   a server refuses a request
     │   ├── UnauthenticatedError       no token, or none of this server's
     │   ├── ForbiddenError             a token, and not good for this
@@ -390,6 +392,21 @@ class StaleSizeError(ReplicationError):
     """The other side holds another number of entries than was assumed: `known_size`."""
 
     code = "replication.stale_size"
+
+
+class WitnessError(AttestlogError):
+    """A witness did not cosign, or answered with no cosignature. `retryable`: whether waiting may help."""
+
+    code = "witness"
+
+    def __init__(self, message: str, *, retryable: bool = False, **evidence: Any) -> None:
+        super().__init__(message, retryable=retryable, **evidence)
+
+
+class UnknownOriginError(WitnessError):
+    """The witness does not know the log of this `origin`."""
+
+    code = "witness.unknown_origin"
 
 
 class RequestError(AttestlogError):

@@ -54,6 +54,7 @@ BY_ERROR: Final[dict[type[errors.AttestlogError], int]] = {
     errors.GovernanceError: USAGE,
     errors.QueryError: USAGE,
     errors.ReplicationError: UNKNOWN,
+    errors.WitnessError: UNKNOWN,
     errors.RequestError: UNKNOWN,
     errors.MissingExtraError: UNKNOWN,
 }

@@ -67,7 +67,7 @@ def parse_checkpoint(text: str) -> Checkpoint:
     if len(root) != HASH_SIZE_BYTES or format_checkpoint(checkpoint) != text:
         raise MalformedCheckpointError("root is not the base64 of 32 bytes")
     if checkpoint.size == 0 and root != EMPTY_ROOT:
-        raise MalformedCheckpointError("size is 0 and the root is not that of the empty tree")
+        raise MalformedCheckpointError("size is 0 and the root is not that of the empty tree", size=0)
     return checkpoint
 
 

@@ -27,11 +27,11 @@ _TOLD: Final = frozenset({"known_size", "sequence_number", "finding", "size_byte
 Guard = Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], None]
 
 
-def new_app(routes: list[Any], tokens: TokenFile, **state: Any) -> Litestar:
+def new_app(routes: list[Any], tokens: TokenFile | None = None, **state: Any) -> Litestar:
     """An app as every role has it: no documentation pages, errors as JSON, tokens where `needs` looks."""
     app = Litestar(
         route_handlers=routes, openapi_config=None, logging_config=None, request_max_body_size=None,
-        exception_handlers={AttestlogError: _answer_ours, HTTPException: _answer_theirs},
+        exception_handlers={AttestlogError: answer_error, HTTPException: _answer_theirs},
     )  # fmt: skip
     app.state.update({"tokens": tokens, **state})
     return app
@@ -72,13 +72,18 @@ def _token(connection: ASGIConnection[Any, Any, Any, Any]) -> Token:
     return token
 
 
-def _answer_ours(_: Request[Any, Any, Any], error: AttestlogError) -> Response[bytes]:
+def answer_error(
+    _: Request[Any, Any, Any], error: AttestlogError, *, status_code: int | None = None
+) -> Response[bytes]:
+    """An error of ours as JSON, under the status of its class or another."""
     facts = {name: value for name, value in error.evidence().items() if name in _TOLD}
     body = encode_member(
         "error", {"type": "error", "code": error.code, "message": error.message, "evidence": facts}
     )
     headers = {"WWW-Authenticate": "Bearer"} if isinstance(error, UnauthenticatedError) else {}
-    return Response(body + b"\n", status_code=status(error), media_type="application/json", headers=headers)
+    return Response(
+        body + b"\n", status_code=status_code or status(error), media_type="application/json", headers=headers
+    )
 
 
 def _answer_theirs(_: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
