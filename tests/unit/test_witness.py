@@ -198,7 +198,7 @@ def test_a_log_grows_and_each_step_is_cosigned(witness: Witness, tree: SignedTre
         assert seen(witness, tree) == (size, tree.checkpoint(size).root)
 
 
-def test_every_pair_of_sizes(
+def test_from_any_size_to_another(
     witness: Witness, tree: SignedTree, tmp_path: Path, signer: MemorySigner
 ) -> None:
     for old in range(1, 18):
@@ -243,9 +243,7 @@ def test_a_log_may_sign_with_either_of_its_keys_or_with_a_post_quantum_one(
     assert witness.checkpoint(tree.origin) == note + answer
 
 
-def test_it_cosigns_what_it_parsed_and_keeps_only_what_it_verified(
-    witness: Witness, tree: SignedTree
-) -> None:
+def test_it_cosigns_what_it_parsed_and_keeps_what_it_verified(witness: Witness, tree: SignedTree) -> None:
     """A planted line under the witness's own name must not stand in what it hands on as its own."""
     mine = witness.keys[0]
     planted = NoteSignature(mine.name, mine.key_id, NOW.to_bytes(8, "big") + bytes(64))

@@ -44,6 +44,7 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
     },
     "Distribute": {
         "replica": "Hold verified copies of others' logs, over HTTP.",
+        "witness": "Cosign checkpoints of others' logs, over HTTP.",
         "tokens": "Make, list and revoke the bearer tokens of a server.",
     },
 }
