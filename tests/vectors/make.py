@@ -14,6 +14,7 @@ from tests.vectors.of_entries import canonical, entry, hashes, merkle, signature
 from tests.vectors.of_governance import approval
 from tests.vectors.of_logs import checkpoint, genesis, log, note, policy
 from tests.vectors.of_proofs import consistency, cosignature, proof, trust
+from tests.vectors.of_rotation import rotation
 from tests.vectors.of_tiles import tiles
 
 FOLDER = Path(__file__).parent
@@ -23,7 +24,7 @@ PROVENANCE = (
 )
 MAKERS = (
     canonical, entry, hashes, signature, merkle, note, checkpoint, genesis, policy, log, tiles,
-    cosignature, trust, proof, consistency, approval,
+    cosignature, trust, proof, consistency, approval, rotation,
 )  # fmt: skip
 
 

@@ -30,6 +30,7 @@ from attestlog.core.note import format_vkey, open_note, parse_vkey
 from attestlog.core.policy import Policy, parse_policy
 from attestlog.core.proof import open_proof
 from attestlog.core.report import Verdict
+from attestlog.core.rules import Rules, governs
 from attestlog.core.signature import load_public_key, verify_entry_signature
 from attestlog.core.trust import format_trust, open_trusted_checkpoint, parse_trust
 from attestlog.errors import AttestlogError, ChainBrokenError, HashMismatchError, TrustError
@@ -198,6 +199,15 @@ def judge_approval(case: Case) -> Case:
         return {"approval": found}
     policy, request = parse_policy(case["policy"]), Request(**case["request"])
     return {"codes": [judged.code for judged in approval.judge_approvals(policy, case["approvals"], request)]}
+
+
+def judge_rotation(case: Case) -> Case:
+    first, *others = [decode_line(line.encode()) for line in case["lines"]]
+    rules = Rules.of(parse_genesis(first))
+    for entry in others:
+        rules = rules.after(entry) if governs(entry) else rules
+    terms = {key_id: [term.start, term.stop, term.last_trusted] for key_id, term in rules.terms.items()}
+    return {"origin": rules.origin, "key_ids": rules.key_ids, "terms": terms}
 
 
 JUDGES: dict[str, Callable[[Case], Case]] = {
