@@ -16,21 +16,32 @@ def token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SoftToken
     """An initialised token without keys; its PIN is in the environment."""
     made = SoftToken(tmp_path / "softhsm", softhsm())
     made.initialise()
-    for name, value in made.environment.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("ATTESTLOG_PIN", PIN)
-    monkeypatch.setenv("ATTESTLOG_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv(pkcs11_module.MODULE_VARIABLE, raising=False)
+    use(made, tmp_path, monkeypatch)
     yield made
     unload()
 
 
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> SoftToken:
+    """A token with P-256 keys `entries` and `other`, and an Ed25519 key `checkpoints`; to be copied."""
+    made = SoftToken(tmp_path_factory.mktemp("softhsm"), softhsm())
+    made.initialise()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (*made.environment.items(), ("ATTESTLOG_PIN", PIN)):
+            patch.setenv(name, value)
+        for label, algorithm in (("entries", ECDSA_P256), ("other", ECDSA_P256), ("checkpoints", ED25519)):
+            make_pkcs11_key(made.uri(label), algorithm).close()
+    return made
+
+
 @pytest.fixture
-def keys(token: SoftToken) -> SoftToken:
-    """The token, with P-256 keys `entries` and `other`, and an Ed25519 key `checkpoints`."""
-    for label, algorithm in (("entries", ECDSA_P256), ("other", ECDSA_P256), ("checkpoints", ED25519)):
-        make_pkcs11_key(token.uri(label), algorithm).close()
-    return token
+def keys(made_once: SoftToken, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SoftToken]:
+    """A token of its own with these keys."""
+    made = SoftToken(tmp_path / "softhsm", made_once.module)
+    made.copy_of(made_once)
+    use(made, tmp_path, monkeypatch)
+    yield made
+    unload()
 
 
 @pytest.fixture
@@ -46,8 +57,18 @@ def remote(keys: SoftToken, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     unload()
 
 
+def use(made: SoftToken, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let this process see the token and no other, its PIN in the environment."""
+    for name, value in made.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("ATTESTLOG_PIN", PIN)
+    monkeypatch.setenv("ATTESTLOG_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv(pkcs11_module.MODULE_VARIABLE, raising=False)
+
+
 def unload() -> None:
     """Whatever a failing test has left open: the next one has another token."""
     for module in pkcs11_module._modules.values():
         module.tokens.clear()
+        module._refused.clear()
         module.let_go(10)

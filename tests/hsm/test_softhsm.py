@@ -25,6 +25,7 @@ from attestlog.errors import (
 from attestlog.log import Log
 from attestlog.signers import open_signer, pkcs11_module
 from attestlog.signers.pkcs11 import Pkcs11Signer, make_pkcs11_key, open_pkcs11_signer
+from attestlog.signers.pkcs11_keys import PRIVATE_TEMPLATE, PUBLIC_TEMPLATE, SCHEMES
 from attestlog.signers.pkcs11_module import Module, OpenToken
 from attestlog.signers.secret import Secret
 from attestlog.testing import MemorySigner, check_log
@@ -316,6 +317,43 @@ def test_a_pin_from_a_file(keys: SoftToken, tmp_path: Path, monkeypatch: pytest.
     (tmp_path / "pin").chmod(0o600)
     signer = open_signer(keys.uri("entries", pin_source=f"file:{tmp_path}/pin"))
     signer.public_key.verify(signer.sign(b"m"), b"m")
+    signer.close()
+
+
+def make_cautious_key(token: SoftToken) -> str:
+    """A key that wants the PIN for every signature, as the signing key of many cards does."""
+    uri = f"{token.uri('cautious')}"
+    make_pkcs11_key(token.uri("entries"), ECDSA_P256).close()
+    holder = open_signer(token.uri("entries"))
+    (module,) = loaded()
+
+    def make(library: Any) -> None:
+        session = module.open_session(library, module.tokens[0], writable=True)
+        parameters = session.create_domain_parameters(
+            pkcs11.KeyType.EC, {Attribute.EC_PARAMS: SCHEMES[ECDSA_P256].curves[0]}, local=True
+        )
+        parameters.generate_keypair(
+            mechanism=Mechanism.EC_KEY_PAIR_GEN, store=True, label="cautious", id=b"\x0c",
+            private_template=PRIVATE_TEMPLATE | {Attribute.ALWAYS_AUTHENTICATE: True},
+            public_template=PUBLIC_TEMPLATE,
+        )  # fmt: skip
+        session.close()
+
+    module.call(make, 30)
+    holder.close()
+    return uri
+
+
+def test_a_key_that_wants_the_pin_for_every_signature(token: SoftToken) -> None:
+    signer = open_pkcs11_signer(make_cautious_key(token))
+    assert signer.describe()["always_authenticate"] is True
+    for message in (b"one", b"two"):
+        signer.public_key.verify(signer.sign(message), message)
+    (module,) = loaded()
+    module.tokens[0].pin = Secret("wrong-314159")  # it was changed meanwhile
+    for said in (r"refused the PIN$", "has refused this PIN before; it was not tried again"):
+        with pytest.raises(SignerError, match=said):
+            signer.sign(b"m")
     signer.close()
 
 

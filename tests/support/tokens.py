@@ -75,11 +75,20 @@ class SoftToken:
     def initialise(self) -> None:
         """Make the token, with nothing in it."""
         (self.folder / "tokens").mkdir(parents=True)
-        (self.folder / "softhsm2.conf").write_text(
-            f"directories.tokendir = {self.folder}/tokens\nobjectstore.backend = file\nlog.level = ERROR\n"
-        )
+        self.configure()
         self.run(
             "softhsm2-util", "--init-token", "--free", "--label", self.label, "--pin", PIN, "--so-pin", SO_PIN
+        )
+
+    def copy_of(self, other: "SoftToken") -> None:
+        """Become the same token, keys included, in a folder of its own."""
+        shutil.copytree(other.folder / "tokens", self.folder / "tokens")
+        self.configure()
+
+    def configure(self) -> None:
+        """Write the file that says where the tokens are."""
+        (self.folder / "softhsm2.conf").write_text(
+            f"directories.tokendir = {self.folder}/tokens\nobjectstore.backend = file\nlog.level = ERROR\n"
         )
 
     def uri(self, label: str, module: str | None = None, **query: str) -> str:

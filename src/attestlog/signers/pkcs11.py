@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
-from pkcs11 import Attribute
+from pkcs11 import Attribute, PinIncorrect
 
 from attestlog.core.signature import ECDSA_P256, PublicKey, load_public_key
 from attestlog.errors import MalformedConfigError, MalformedSignatureError, SignerError
@@ -47,6 +47,7 @@ class Pkcs11Signer:
         self._mutex = threading.Lock()
         self._is_closed = False
         self._key: Any = None
+        self._wants_pin = False
         self._generation = -1
         self._public_key: PublicKey | None = None
         self._public_key = self._module.call(self._read_public_key, uri.timeout_s)
@@ -104,9 +105,15 @@ class Pkcs11Signer:
     def _sign(self, library: Library, message: bytes) -> bytes:
         key, algorithm = self._held_key(library), self.public_key.algorithm
         is_ecdsa = algorithm == ECDSA_P256
-        signature: bytes = key.sign(
-            sha256(message).digest() if is_ecdsa else message, mechanism=keys.SCHEMES[algorithm].mechanism
-        )
+        try:
+            signature: bytes = key.sign(
+                sha256(message).digest() if is_ecdsa else message,
+                mechanism=keys.SCHEMES[algorithm].mechanism,
+                # Not by way of a name: a traceback can show the values of names.
+                pin=self._module.usable_pin(self._token).reveal() if self._wants_pin else None,
+            )
+        except PinIncorrect:
+            raise self._module.refuse_pin(self._token) from None
         if len(signature) != 64:
             raise SignerError(f"the device returned a signature of {len(signature)} bytes, want 64")
         if not is_ecdsa:
@@ -136,6 +143,7 @@ class Pkcs11Signer:
                 f"{self._token.name} does not offer {mechanism.name}, want it for {public.algorithm}"
             )
         self._key, self._generation = key, self._module.generation
+        self._wants_pin = bool(keys.read(key, Attribute.ALWAYS_AUTHENTICATE))
         return public
 
     def _describe(self, library: Library) -> dict[str, Any]:

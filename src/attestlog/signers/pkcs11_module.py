@@ -119,31 +119,42 @@ class Module:
         return held.session
 
     def open_session(self, library: Library, held: OpenToken, *, writable: bool = False) -> Any:
-        """A session of its own. A PIN that the token has refused is never sent to it again."""
+        """A session of its own, logged in if none is yet."""
         token = self.find(library, held)
         if held.session is not None or not held.needs_pin:
             return token.open(rw=writable)
-        pin = held.pin
-        if pin is None:
-            raise SignerError(f"{held.name} needs a PIN", needs_pin=True)
+        pin = self.usable_pin(held)
         if token.flags & TokenFlag.USER_PIN_LOCKED:
             raise SignerError(f"the PIN of {held.name} is locked", reason="pin")
         if token.flags & TokenFlag.USER_PIN_FINAL_TRY:
             raise SignerError(
                 f"{held.name} has one try left for its PIN, which is not spent here", reason="pin"
             )
-        fingerprint = pin.fingerprint(f"{self.path}\0{held.label}\0{held.serial}")
-        if fingerprint in self._refused:
-            raise SignerError(
-                f"{held.name} has refused this PIN before; it was not tried again", reason="pin"
-            )
         try:
             return token.open(rw=writable, user_pin=pin.reveal())
         except pkcs11.UserAlreadyLoggedIn:  # by other code in this process
             return token.open(rw=writable)
         except (pkcs11.PinIncorrect, pkcs11.PinInvalid, pkcs11.PinLenRange):
-            self._refused.add(fingerprint)
-            raise SignerError(f"{held.name} refused the PIN", reason="pin") from None
+            raise self.refuse_pin(held) from None
+
+    def usable_pin(self, held: OpenToken) -> Secret:
+        """A token's PIN. One that the token has refused is never sent to it again. Raises SignerError."""
+        if held.pin is None:
+            raise SignerError(f"{held.name} needs a PIN", needs_pin=True)
+        if self._fingerprint(held, held.pin) in self._refused:
+            raise SignerError(
+                f"{held.name} has refused this PIN before; it was not tried again", reason="pin"
+            )
+        return held.pin
+
+    def refuse_pin(self, held: OpenToken) -> SignerError:
+        """The token has refused its PIN: the error that says so."""
+        assert held.pin is not None
+        self._refused.add(self._fingerprint(held, held.pin))
+        return SignerError(f"{held.name} refused the PIN", reason="pin")
+
+    def _fingerprint(self, held: OpenToken, pin: Secret) -> bytes:
+        return pin.fingerprint(f"{self.path}\0{held.label}\0{held.serial}")
 
     def find(self, library: Library, held: OpenToken) -> Any:
         """The token again, wherever it is plugged in now."""
