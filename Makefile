@@ -50,7 +50,7 @@ faults: .venv/.installed-dev ## the long fault campaign: power cuts, kills, fail
 	@ATTESTLOG_FAULT_SEEDS=20 ATTESTLOG_FAULT_ROUNDS=40 $(BIN)/python -m pytest tests/fault $(PYTEST_ARGS)
 
 FUZZ_SECONDS ?= 60
-FUZZ_TARGETS ?= entry canonical note checkpoint vkey signature config policy draft legacy query tiles key
+FUZZ_TARGETS ?= entry canonical note checkpoint vkey signature config policy draft legacy query tiles key proof trust entry_in_both
 
 fuzz: .venv/.installed-dev ## atheris on every parser (FUZZ_SECONDS=60 each, FUZZ_TARGETS="entry note" to choose)
 	@test -e .venv-fuzz/.installed || { $(BIN)/python -m venv --clear .venv-fuzz \

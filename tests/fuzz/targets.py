@@ -5,25 +5,32 @@ One function a parser. It returns for every input; what it raises is a defect.
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
 
 import rfc8785
 
+from attestlog.audit import judge_proof
 from attestlog.core import canonical
 from attestlog.core.checkpoint import format_checkpoint, parse_checkpoint
+from attestlog.core.consistency import format_consistency, parse_consistency
 from attestlog.core.entry import canonical_hashes, check_canonical, decode_line, entry_hash, parse_draft
 from attestlog.core.entry import payload_hash as payload_hash_of
 from attestlog.core.genesis import parse_genesis
 from attestlog.core.glob import Glob
 from attestlog.core.note import format_note, format_vkey, parse_note, parse_vkey
 from attestlog.core.policy import format_policy, parse_policy
+from attestlog.core.proof import format_proof, parse_proof
+from attestlog.core.report import Verdict
 from attestlog.core.signature import format_batch, format_plain, parse_signature
 from attestlog.core.tiles import decode_bundle, encode_bundle, format_path, parse_path
-from attestlog.errors import AttestlogError
+from attestlog.core.trust import NO_QUORUM, format_trust, parse_trust, verify_quorum
+from attestlog.errors import AttestlogError, MalformedProofError, TrustError
 from attestlog.legacy.judge import LineError, legacy_hash, parse_line
 from attestlog.query.filter import parse_condition, parse_filter, parse_moment
 from attestlog.signers.pkcs11_uri import format_key_uri, parse_key_uri
 from attestlog.storage.layout import format_config, parse_config
+from attestlog.verifier import verify as one_file
 
 
 def entry_line(data: bytes) -> None:
@@ -43,6 +50,23 @@ def entry_line(data: bytes) -> None:
         parse_genesis(entry)
     except AttestlogError:
         return
+
+
+def entry_in_both(data: bytes) -> None:
+    """The one-file verifier takes for an entry, in its one spelling, what the core does."""
+    try:
+        check_canonical(decode_line(data), data)
+        is_entry = True
+    except AttestlogError:
+        is_entry = False
+    try:
+        one_file.check_entry(one_file.decode_entry(data), data)
+    except one_file.Malformed:
+        assert not is_entry
+    except one_file.Wrong:
+        assert is_entry
+    else:
+        assert is_entry
 
 
 def canonical_form(data: bytes) -> None:
@@ -66,6 +90,41 @@ def note(data: bytes) -> None:
     except AttestlogError:
         return
     assert format_checkpoint(checkpoint) == parsed.text
+
+
+def proof(data: bytes) -> None:
+    """A proof file of either kind is what it is written as; what holds holds in the one-file verifier too."""
+    with suppress(MalformedProofError):
+        assert format_proof(parse_proof(data)) == data
+    with suppress(MalformedProofError):
+        assert format_consistency(parse_consistency(data)) == data
+    report = judge_proof(data)
+    other = one_file.Report()
+    try:
+        one_file.verify_proof(other, data, one_file.Trust([], [], []))
+    except one_file.Malformed:
+        assert report.verdict == Verdict.MALFORMED
+    except one_file.Wrong:
+        assert report.verdict == Verdict.TAMPERED
+    else:
+        assert report.verdict == other.verdict == Verdict.UNKNOWN
+
+
+def trust(data: bytes) -> None:
+    """A trust policy is written by hand: what is parsed has one spelling, and is parsed from it again."""
+    try:
+        policy = parse_trust(data)
+    except AttestlogError:
+        return
+    spelled = format_trust(policy)
+    assert parse_trust(spelled) == policy
+    assert format_trust(parse_trust(spelled)) == spelled
+    names = [witness.name for witness in policy.witnesses]
+    with suppress(TrustError):
+        verify_quorum(policy, names)
+    with suppress(TrustError):
+        verify_quorum(policy, [])
+        assert policy.quorum == NO_QUORUM
 
 
 def checkpoint_text(data: bytes) -> None:
@@ -154,8 +213,10 @@ def key_uri(data: bytes) -> None:
 
 
 TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
-    "entry": entry_line, "canonical": canonical_form, "note": note, "checkpoint": checkpoint_text,
-    "vkey": vkey, "signature": signature, "config": config, "policy": policy, "draft": draft,
+    "entry": entry_line, "entry_in_both": entry_in_both, "canonical": canonical_form, "note": note,
+    "checkpoint": checkpoint_text,
+    "vkey": vkey, "proof": proof, "trust": trust, "signature": signature, "config": config,
+    "policy": policy, "draft": draft,
     "legacy": legacy_line, "query": query, "tiles": tiles, "key": key_uri,
 }  # fmt: skip
 
