@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from tests.property.test_audit_chunks import DAMAGE, damaged
-from tests.support.logs import CheckpointKey, Key, LogMaker, action
+from tests.support.logs import CheckpointKey, Key, LogMaker, action, revocation
 from tests.vectors.test_vectors import CASES, lay_out
 
 from attestlog.audit import judge_proof, verify_log
@@ -252,6 +252,27 @@ def test_cut_with_tree_and_checkpoint_as_they_were_or_not(log: LogMaker, size: i
         made.lines = whole[:size]
         made.write_entries()
         assert verdict(made.root) == full_verdict(made.root), (tree, checkpoint)
+
+
+@pytest.mark.parametrize("last_trusted", [3, 6, 9])
+@pytest.mark.parametrize("revoked", [0, 1])
+def test_revocations_and_whom_they_leave_trusted(tmp_path: Path, last_trusted: int, revoked: int) -> None:
+    keys = [Key(1), Key(2, "Ed25519"), Key(3)]
+    made = LogMaker(tmp_path / "log", key=keys[0])
+    made.append(*map(action, range(1, 5)))
+    made.rotate(keys[1])
+    made.append(*map(action, range(6, 9)))
+    made.rotate(keys[2])
+    made.append(action(10))
+    made.append(revocation(keys[revoked], last_trusted))
+    made.append(*map(action, range(12, 14)))
+    made.lay_out()
+    verdicts = set()
+    for trust in ([], *([key.public.key_id] for key in (*keys, Key(9)))):
+        expected = full_verdict(made.root, *trust)
+        assert verdict(made.root, *trust) == expected, trust
+        verdicts.add(expected)
+    assert "FORKED" in verdicts
 
 
 # --- exports, and as a program ---

@@ -614,6 +614,17 @@ def _decode_hash(line: str) -> bytes:
 
 
 @dataclass
+class Term:
+    """The entries a key may sign: from `start` to before `stop`. Revoked, it is trusted up to `trusted`."""
+
+    start: int = 0
+    stop: int | None = None
+    trusted: int | None = None
+    by: str | None = None
+    """The key that signed its coming in."""
+
+
+@dataclass
 class Rules:
     """Whose log it is, and which keys may sign."""
 
@@ -621,8 +632,8 @@ class Rules:
     keys: dict[str, Key]
     vkeys: list[VKey]
     settings: dict[str, Any]
-    terms: dict[str, tuple[int, int | None]]
-    """Of every key that ever could sign: its first entry, and if it is revoked the last trusted one."""
+    terms: dict[str, Term]
+    """Of every key that ever could sign, in the order in which they came."""
 
     def change(self, entry: Entry) -> None:
         """Rotation or revocation, by an entry that is sound and signed by a key in force. Raises Wrong."""
@@ -642,8 +653,10 @@ class Rules:
             raise Wrong("the new key's signature is not hex")
         message = f"attestlog/rotate/v1\n{self.origin}\n{old}\n{key.id}\n{number}\n"
         key.verify(bytes.fromhex(payload["signature"]), message.encode())
+        for known in self.keys:
+            self.terms[known].stop = number + 1
         self.keys = {key.id: key}
-        self.terms[key.id] = (number + 1, None)
+        self.terms[key.id] = Term(number + 1, by=old)
 
     def _revoke(self, payload: Any, number: int, signer: str) -> None:
         names = {"key_id", "last_trusted_sequence_number", "reason"}
@@ -652,12 +665,25 @@ class Rules:
         key_id, trusted = payload["key_id"], payload["last_trusted_sequence_number"]
         if key_id not in self.terms or key_id == signer or self.keys.keys() == {key_id}:
             raise Wrong("this key cannot be revoked here")
-        start, before = self.terms[key_id]
-        last = number - 1 if before is None else before - 1
-        if not fits(trusted, "count") or not max(start - 1, 0) <= trusted <= last:
+        term = self.terms[key_id]
+        last = number - 1 if term.trusted is None else term.trusted - 1
+        if not fits(trusted, "count") or not max(term.start - 1, 0) <= trusted <= last:
             raise Wrong(f"the last trusted entry cannot be {trusted}")
-        self.terms[key_id] = (start, trusted)
+        term.stop, term.trusted = number if term.stop is None else term.stop, trusted
         self.keys = {known: key for known, key in self.keys.items() if known != key_id}
+
+    def doubtful(self, size: int, trusted: list[str]) -> Iterator[tuple[int, int, str]]:
+        """Entries [start, stop) that by a revocation may be anybody's, with their key."""
+        since: dict[str, int] = {}
+        for key_id, term in self.terms.items():
+            start, stop = size, size if term.stop is None else term.stop
+            if term.trusted is not None:
+                start = max(term.start, term.trusted + 1)
+            elif key_id not in trusted and term.by is not None and since.get(term.by, size) < term.start:
+                start = term.start  # brought in by a rotation that may be anybody's
+            if start < stop:
+                since[key_id] = start
+                yield start, stop, key_id
 
 
 def read_stated_key(stated: Any) -> Key:
@@ -701,7 +727,7 @@ def read_genesis(line: bytes) -> tuple[Rules, Entry]:
         raise Malformed("the genesis payload names no key, or one twice")
     if any(vkey.name != origin or vkey.kind == 4 for vkey in vkeys):
         raise Malformed("a checkpoint key is not called as the log")
-    terms: dict[str, tuple[int, int | None]] = {key.id: (0, None) for key in keys}
+    terms = {key.id: Term() for key in keys}
     return Rules(origin, {key.id: key for key in keys}, vkeys, settings, terms), entry
 
 
@@ -739,6 +765,7 @@ class Walk:
         self.torn: Torn | None = None
         self.batch: Batch | None = None
         self.erased, self.erasures, self.key_ids = list[int](), set[int](), set[str]()
+        self.first_keys = set(rules.keys)
         self._verified: tuple[str, bytes, bytes] | None = None
 
     def add(self, line: bytes, *, is_complete: bool) -> None:
@@ -946,12 +973,14 @@ def conclude(walk: Walk, there: int, checkpoint: Checkpoint | None, genesis: Ent
     report.say(f"{walk.rules.origin}: {there} entries, {len(walk.erased)} of them without their payload")
     report.say(f"genesis {genesis['entry_hash']}, head {walk.previous}")
     report.say(f"signed by {', '.join(sorted(walk.key_ids))}")
-    vouching = {genesis["entry_hash"], genesis["signing_key_id"]}
+    vouching = {genesis["entry_hash"], genesis["signing_key_id"], *(walk.key_ids - walk.first_keys)}
     vouching |= {vkey.text for vkey in checkpoint.signers} if checkpoint else set()
     asked = [*(vkey.text for vkey in trust.vkeys), *(key.id for key in trust.keys), *trust.hashes]
     trusted = [item for item in asked if item in vouching]
     if asked and not trusted:
         report.find("FORKED", "nothing that is trusted vouches for this log")
+    for start, stop, key_id in walk.rules.doubtful(there, trusted):
+        report.find("UNKNOWN", f"from here to {stop - 1}, revoked key {key_id[:16]} may be anybody's", start)
     self_attested = "SELF-ATTESTED: nobody but itself vouches for it"
     report.say(f"confirmed by {', '.join(trusted)}" if trusted else self_attested)
 
