@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from attestlog.core.note import format_vkey, parse_vkey
+from attestlog.core.entry import decode_line
+from attestlog.core.note import format_vkey
+from attestlog.core.rotation import ROTATE_ACTION_TYPE, parse_rotation
 from attestlog.errors import SignerError
+from attestlog.storage.governing import read_rules
 from attestlog.storage.reader import LogReader
 
 if TYPE_CHECKING:
@@ -60,10 +63,34 @@ def list_key_files() -> Iterator[dict[str, Any]]:
 
 
 def list_log_keys(log: str) -> Iterator[dict[str, Any]]:
-    """The public keys that a log's genesis entry names."""
-    described = describe_keys(LogReader(log).genesis())
-    for key in described["entry_keys"]:
-        yield {"signs": "entries", **key}
-    for vkey in described["checkpoint_keys"]:
-        key_id = parse_vkey(vkey).key_id.hex()
-        yield {"signs": "checkpoints", "algorithm": "Ed25519", "key_id": key_id, "vkey": vkey}
+    """The public keys of a log: each entry key with the entries it signs, then the checkpoint keys."""
+    reader = LogReader(log)
+    genesis = reader.genesis()
+    rules, lines = read_rules(reader.root, genesis)
+    keys = dict(genesis.entry_keys)
+    for entry in map(decode_line, lines):
+        if entry.action_type == ROTATE_ACTION_TYPE:
+            key = parse_rotation(entry.action_payload).key
+            keys[key.key_id] = key
+    for key_id, term in rules.terms.items():
+        key = keys[key_id]
+        yield {
+            "signs": "entries", "algorithm": key.algorithm, "key_id": key_id, "public_key": key.pem,
+            "start": term.start, "stop": term.stop, "last_trusted": term.last_trusted,
+        }  # fmt: skip
+    for vkey in genesis.checkpoint_keys:
+        key_id = vkey.key_id.hex()
+        yield {"signs": "checkpoints", "algorithm": "Ed25519", "key_id": key_id, "vkey": format_vkey(vkey)}
+
+
+def signs(row: dict[str, Any]) -> str:
+    """Where a key file is, or what a log's key signs, in words."""
+    if "uri" in row:
+        return str(row["uri"])
+    words = str(row["signs"])
+    if row.get("start") or row.get("stop") is not None:
+        last = "on" if row["stop"] is None else f"to {row['stop'] - 1}"
+        words += f" from {row['start']} {last}"
+    if row.get("last_trusted") is not None:
+        words += f", revoked: trusted to {row['last_trusted']}"
+    return words

@@ -1,4 +1,4 @@
-"""`attestlog keys`: make keys, list key files, list a log's keys."""
+"""`attestlog keys`: make keys, list key files, list a log's keys; to change those, `key_changes`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import Annotated, Final
 import typer
 
 from attestlog.cli import options
+from attestlog.cli.key_changes import revoke, rotate
 from attestlog.cli.output import Output
 from attestlog.cli.verbs import UsageError, example, new_app
 
-app = new_app(help="Make signing keys, or list them.")
+app = new_app(help="Make signing keys, list them, rotate or revoke those of a log.")
 ECDSA_P256: Final = "ECDSA-P256-SHA256"
 
 
@@ -67,8 +68,8 @@ def list_keys(
     log: Annotated[str | None, typer.Argument(metavar="[LOG]", help="List this log's public keys.")] = None,
     as_json: options.JsonOption = False,
 ) -> None:
-    """List the key files where keys are kept; for a LOG, the public keys its first entry names."""
-    from attestlog.cli.describing import list_key_files, list_log_keys
+    """List the key files where keys are kept; for a LOG, its public keys, and what each signs."""
+    from attestlog.cli.describing import list_key_files, list_log_keys, signs
 
     out = Output(as_json)
     rows = list(list_key_files() if log is None else list_log_keys(log))
@@ -77,7 +78,14 @@ def list_keys(
             out.emit("key", row)
         return
     place = "uri" if log is None else "signs"
-    cells = [[row[place], row["algorithm"], row["key_id"] or (row["problem"], "yellow")] for row in rows]
+    cells = [[signs(row), row["algorithm"], row["key_id"] or (row["problem"], "yellow")] for row in rows]
     from attestlog.cli.tables import print_table
 
     print_table(out, [place, "algorithm", "key id"], cells)
+
+
+app.command("rotate", epilog=example("attestlog keys rotate audit --to file:keys/2027.pem"))(rotate)
+app.command(
+    "revoke",
+    epilog=example("attestlog keys revoke audit KEY_ID --last-trusted 4711 --reason 'laptop stolen'"),
+)(revoke)

@@ -80,7 +80,7 @@ def _make_config(reader: LogReader, signer: str | None, checkpoint_signer: str |
         old: Signers | None = reader.config().signers
     except (MalformedConfigError, StorageError):
         old = None
-    entry_ids = list(genesis.entry_keys)
+    entry_ids = reader.rules().key_ids
     checkpoint_ids = [
         public_key(Ed25519PublicKey.from_public_bytes(key.public_key)).key_id
         for key in genesis.checkpoint_keys

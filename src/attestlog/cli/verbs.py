@@ -27,7 +27,7 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
         "checkpoint": "Sign the log's head and print the note.",
         "publish": "Lay out the log as static files for any web server.",
         "import": "Bring a legacy JSON-lines log into a log.",
-        "keys": "Make signing keys, or list them.",
+        "keys": "Make signing keys, list them, rotate or revoke those of a log.",
     },
     "Read": {
         "show": "Show one entry.",

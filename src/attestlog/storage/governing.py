@@ -19,12 +19,15 @@ import msgspec
 from msgspec import Meta, Struct
 
 from attestlog.core.canonical import INTEGER_MAX
+from attestlog.core.checkpoint import SIZE_MAX
 from attestlog.core.entry import LINE_SIZE_MAX_BYTES, Hex64, decode_line
+from attestlog.core.genesis import Genesis
 from attestlog.core.hashes import hex_hash, leaf_hash
-from attestlog.core.rules import GOVERNING
+from attestlog.core.rules import GOVERNING, Rules
 from attestlog.errors import AttestlogError
 from attestlog.storage import disk, layout
 from attestlog.storage.segments import BLOCK_BYTES
+from attestlog.storage.tree import TreeFiles
 
 _MARKS: Final = tuple(f'"action_type":"{name}"'.encode() for name in sorted(GOVERNING))
 """A canonical entry that governs holds one of these bytes; so may another, in its payload."""
@@ -42,6 +45,22 @@ class _Header(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     sha256: Hex64
     """Of all bytes after this line: the file is not synced, and a power cut may leave half of it."""
     size: Annotated[int, Meta(ge=1, le=INTEGER_MAX)]
+
+
+def read_rules(root: Path, genesis: Genesis) -> tuple[Rules, list[bytes]]:
+    """The rules in force at the end of a log, seen from outside, and the lines that made them.
+
+    No entry is verified but those lines. Raises StorageError.
+    """
+    tree = TreeFiles(root)
+    try:
+        governing = GoverningLines(root, tree.read)
+        kept = governing.kept(SIZE_MAX) or Kept(0, [])
+        rules, lines = Rules.of(genesis).following(kept.lines)
+        rules, more = rules.following(governing.since(kept.size, SIZE_MAX))
+        return rules, lines + more
+    finally:
+        tree.close()
 
 
 def may_govern(line: bytes) -> bool:

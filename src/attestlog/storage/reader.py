@@ -27,7 +27,9 @@ from attestlog.core.entry import LINE_SIZE_MAX_BYTES, Entry, decode_line
 from attestlog.core.genesis import Genesis, parse_genesis
 from attestlog.core.hashes import HASH_SIZE_BYTES
 from attestlog.core.note import NOTE_SIZE_MAX_BYTES
+from attestlog.core.rules import Rules
 from attestlog.errors import CorruptError, DeniedError, MalformedEntryError, NotFoundError, StorageError
+from attestlog.storage.governing import read_rules
 from attestlog.storage.layout import (
     CHECKPOINT_FILE,
     CONFIG_FILE,
@@ -115,6 +117,10 @@ class LogReader:
         if len(data) != want:
             raise CorruptError(f"{path} ends before hash {stop}", path=str(path), repair="tree")
         return [data[at : at + HASH_SIZE_BYTES] for at in range(0, want, HASH_SIZE_BYTES)]
+
+    def rules(self) -> Rules:
+        """Signing keys and policy in force at the end. Raises as `genesis`, StorageError."""
+        return read_rules(self.root, self.genesis())[0]
 
     def size(self) -> int:
         """How many complete lines there are; looks at the last two only, unless these contradict."""
