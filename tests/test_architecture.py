@@ -23,9 +23,9 @@ LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "verifier", "version"}),
     frozenset({"core"}),
     frozenset({"proof_types", "schemas", "signers", "storage"}),
-    frozenset({"audit", "query", "committer", "ids", "proving", "snapshots"}),
+    frozenset({"audit", "query", "committer", "ids", "proving", "replication", "snapshots"}),
     frozenset({"log", "replica", "witness"}),
-    frozenset({"legacy"}),  # above log, because importing an old log appends to a new one
+    frozenset({"legacy", "restoring"}),  # above log, because what was brought in is recorded in it
     frozenset({"guard"}),
     frozenset({"server", "integrations"}),
     frozenset({"cli"}),

@@ -45,6 +45,18 @@ class Signers(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omi
     """Within a rotation: the signer that is in force once its entry is durable."""
 
 
+class ReplicaAt(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A replica that this machine sends the log to. Local convenience: entries record the URLs."""
+
+    url: str
+    vkey: str
+    """Its cosignatures' key."""
+    token_file: str
+    """Where this machine keeps its bearer token."""
+    ca_file: str = ""
+    """The authority of its certificate, where it is not one that everybody trusts."""
+
+
 class LogConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What log.toml says."""
 
@@ -52,6 +64,7 @@ class LogConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     origin: str
     settings: Settings
     signers: Signers
+    replicas: list[ReplicaAt] = []
 
 
 def format_config(config: LogConfig) -> str:
@@ -62,6 +75,9 @@ def format_config(config: LogConfig) -> str:
         lines += ["", f"[{name}]"]
         members = msgspec.structs.asdict(section).items()
         lines += [f"{key} = {_toml(value)}" for key, value in members if value is not None]
+    for replica in config.replicas:
+        lines += ["", "[[replicas]]"]
+        lines += [f"{key} = {_toml(value)}" for key, value in msgspec.to_builtins(replica).items()]
     return "\n".join(lines) + "\n"
 
 

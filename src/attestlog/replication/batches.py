@@ -1,0 +1,68 @@
+"""What can be sent: runs of lines that are durable, each ending where a batch ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from attestlog.core.hashes import HASH_SIZE_BYTES
+from attestlog.core.replication import SHIPMENT_ENTRIES_MAX, Shipment
+from attestlog.core.signature import BATCH_ENTRIES_MAX, parse_signature
+from attestlog.errors import CorruptError, MalformedSignatureError
+from attestlog.storage.layout import tree_path
+from attestlog.storage.reader import LogReader
+
+SHIPMENT_SIZE_BYTES: Final = 4 << 20
+"""A shipment is closed to further batches from here on: flat memory, and a lost connection costs little."""
+
+
+def durable_size(root: Path) -> int:
+    """Entries that are durable for certain: their leaf hashes are written after that, never before.
+
+    What stands in a segment beyond may be a commit under way. To send it would make the replica's copy
+    longer than the log, if power fails now. Raises OSError.
+    """
+    try:
+        return tree_path(root, 0).stat().st_size // HASH_SIZE_BYTES
+    except FileNotFoundError:
+        return 0
+
+
+def shipments(reader: LogReader, start: int, stop: int) -> Iterator[Shipment]:
+    """The entries from `start` up to `stop`, both of which lie between batches."""
+    lines: list[bytes] = []
+    size_bytes, first = 0, start
+    for line in reader.lines(start, stop):
+        lines.append(line)
+        size_bytes += len(line)
+        # A batch that begins now still fits into the limits of a shipment.
+        is_full = size_bytes >= SHIPMENT_SIZE_BYTES or len(lines) > SHIPMENT_ENTRIES_MAX - BATCH_ENTRIES_MAX
+        if is_full and ends_batch(line):
+            yield Shipment(first, lines)
+            first, lines, size_bytes = first + len(lines), [], 0
+    if lines:
+        yield Shipment(first, lines)
+
+
+def ends_batch(line: bytes) -> bool:
+    """Whether the entry is signed alone, or is the last of its batch. Raises CorruptError."""
+    try:
+        signed = _decoder.decode(line)
+        signature = parse_signature(signed.hsm_signature, signed.signature_algorithm)
+    except (msgspec.DecodeError, MalformedSignatureError) as error:
+        raise CorruptError(f"a stored line is not an entry: {error}") from None
+    return signature.index + 1 >= signature.size
+
+
+class _Signed(Struct):
+    """All that has to be known of an entry here; msgspec skips the rest unread."""
+
+    hsm_signature: str
+    signature_algorithm: str
+
+
+_decoder: Final = msgspec.json.Decoder(_Signed)
