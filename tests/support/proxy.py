@@ -59,15 +59,19 @@ class Proxy:
         self._open.add(client)
         if self.is_partitioned:
             return
+        limits = (self.cut_after_bytes, self.cut_answer_after_bytes)
         try:
             server = socket.create_connection(self.target, timeout=10)
         except OSError:
             reset(client)
             return
         self._open.add(server)
-        limits = (self.cut_after_bytes, self.cut_answer_after_bytes)
-        for source, sink, limit in ((client, server, limits[0]), (server, client, limits[1])):
-            threading.Thread(target=self._pipe, args=(source, sink, limit), daemon=True).start()
+        back = threading.Thread(target=self._pipe, args=(server, client, limits[1]), daemon=True)
+        back.start()
+        self._pipe(client, server, limits[0])
+        back.join()
+        client.close()
+        server.close()
 
     def _pipe(self, source: socket.socket, sink: socket.socket, limit: int | None) -> None:
         sent = 0

@@ -114,7 +114,10 @@ class Sender:
         with self._alone() as alone:
             if not alone:
                 raise ReplicationError(f"another process is sending to {self.at.url}", retryable=True)
-            self._round(cosign=True)
+            try:
+                self._round(cosign=True)
+            finally:
+                self._hang_up()
 
     # --- the loop ---
 
@@ -126,8 +129,7 @@ class Sender:
                 self._wake.wait(pause_s)
                 self._wake.clear()
         finally:
-            if self._client is not None:
-                self._client.close()
+            self._hang_up()
 
     def _send(self) -> float:
         """Rounds, while this process is the one that sends; returns how long to pause."""
@@ -135,7 +137,7 @@ class Sender:
             try:
                 self._round(cosign=time.monotonic() >= self._cosign_at)
             except AttestlogError as error:
-                self._has_asked = False
+                self._hang_up()
                 return self._failed(error)
             self._succeeded()
             self._wake.wait(min(IDLE_S, max(0.0, self._cosign_at - time.monotonic()) or IDLE_S))
@@ -160,6 +162,12 @@ class Sender:
                 raise
             self._advance(error.known_size)
             self._send_entries(client)
+
+    def _hang_up(self) -> None:
+        self._has_asked = False
+        if self._client is not None:
+            self._client.close()
+            self._client = None
 
     def _ask(self, client: ReplicaClient) -> None:
         held = client.held()
