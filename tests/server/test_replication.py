@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from tests.server.serving import served
 from tests.support.logs import ORIGIN, LogMaker, action
-from tests.support.proxy import Proxy, proxied
+from tests.support.network import Network, proxied
 
 from attestlog.audit import verify_log
 from attestlog.core.cosignature import open_signed_checkpoint
@@ -39,7 +39,7 @@ class Site:
 
     replica: Replica
     at: ReplicaAt
-    proxy: Proxy
+    proxy: Network
 
     def held(self) -> int:
         log = log_id(ORIGIN)

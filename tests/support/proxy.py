@@ -1,108 +1,111 @@
-"""A TCP proxy on loopback that does what networks do: refuse, cut in the middle, delay, say things twice."""
+"""A TCP proxy on loopback that plays outages: it refuses, hangs, answers in drops, or is there again."""
 
 import contextlib
-import random
 import socket
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
+from typing import Self
 
 
 class Proxy:
-    """Stands before one address. Faults apply to connections made after they were set."""
+    """Forwards 127.0.0.1:port to `target`, also on loopback, while `mode` is "forward".
 
-    def __init__(self, target: tuple[str, int]) -> None:
+    down: nobody listens. hang: takes a request and never answers. drip: answers one byte at a time, for ever.
+    """
+
+    def __init__(self, target: int) -> None:
         self.target = target
-        self.is_partitioned = False
-        """Connections are taken, and nothing ever comes back: as behind a dropped route."""
-        self.is_refusing = False
-        self.cut_after_bytes: int | None = None
-        """The connection is reset once this many bytes went to the server."""
-        self.cut_answer_after_bytes: int | None = None
-        self.delay_s = 0.0
+        self.mode = "forward"
         self.connections = 0
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._open: set[socket.socket] = set()
-        self._stopping = False
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._sockets: set[socket.socket] = set()
+        self._listener = listening()
+        self.port: int = self._listener.getsockname()[1]
+        self._accepting()
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        return f"http://127.0.0.1:{self.port}"
 
-    def drop_all(self) -> None:
-        """Reset every connection there is."""
-        for connection in list(self._open):
-            reset(connection)
+    def __enter__(self) -> Self:
+        return self
 
-    def close(self) -> None:
-        self._stopping = True
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.down()
+
+    def down(self) -> None:
+        self.mode = "down"
+        # shutdown wakes the thread in accept; close alone would leave the port listening until it returns
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        self.drop_all()
+        self._cut()
 
-    def _accept(self) -> None:
-        while not self._stopping:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            self.connections += 1
-            if self.is_refusing:
-                reset(client)
-                continue
-            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+    def up(self) -> None:
+        self._listener = listening(self.port)
+        self.mode = "forward"
+        self._accepting()
+
+    def become(self, mode: str) -> None:
+        """From now on, for connections that are open as well: they are cut."""
+        self.mode = mode
+        self._cut()
+
+    def _cut(self) -> None:
+        for connection in list(self._sockets):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def _accepting(self) -> None:
+        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
+
+    def _accept(self, listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = listener.accept()
+                self.connections += 1
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:
-        self._open.add(client)
-        if self.is_partitioned:
-            return
-        limits = (self.cut_after_bytes, self.cut_answer_after_bytes)
-        try:
-            server = socket.create_connection(self.target, timeout=10)
-        except OSError:
-            reset(client)
-            return
-        self._open.add(server)
-        back = threading.Thread(target=self._pipe, args=(server, client, limits[1]), daemon=True)
-        back.start()
-        self._pipe(client, server, limits[0])
-        back.join()
-        client.close()
-        server.close()
-
-    def _pipe(self, source: socket.socket, sink: socket.socket, limit: int | None) -> None:
-        sent = 0
-        with contextlib.suppress(OSError):
-            while data := source.recv(65_536):
-                time.sleep(self.delay_s * random.random())
-                if limit is not None and sent + len(data) > limit:
-                    sink.sendall(data[: limit - sent])
-                    reset(source)
-                    reset(sink)
-                    return
-                sink.sendall(data)
-                sent += len(data)
-        for end in (source, sink):
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
+        self._sockets.add(client)
+        with client, contextlib.suppress(OSError):
+            if self.mode == "forward":
+                with socket.create_connection(("127.0.0.1", self.target), timeout=5) as server:
+                    server.settimeout(None)
+                    self._sockets.add(server)
+                    back = threading.Thread(target=pump, args=(server, client), daemon=True)
+                    back.start()
+                    pump(client, server)
+                    back.join()
+                    self._sockets.discard(server)
+            elif self.mode == "drip":
+                client.recv(65_536)
+                client.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n")
+                while True:
+                    client.sendall(b" ")
+                    time.sleep(0.05)
+            else:
+                while client.recv(65_536):
+                    pass
+        self._sockets.discard(client)
 
 
-def reset(connection: socket.socket) -> None:
-    """Close so that the other side sees a reset."""
+def pump(source: socket.socket, sink: socket.socket) -> None:
     with contextlib.suppress(OSError):
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-        connection.shutdown(socket.SHUT_RDWR)
-    connection.close()
+        while data := source.recv(65_536):
+            sink.sendall(data)
+    with contextlib.suppress(OSError):
+        sink.shutdown(socket.SHUT_WR)
 
 
-@contextmanager
-def proxied(url: str) -> Iterator[Proxy]:
-    host, _, port = url.rpartition("://")[2].rpartition(":")
-    proxy = Proxy((host, int(port)))
-    try:
-        yield proxy
-    finally:
-        proxy.close()
+def listening(port: int = 0) -> socket.socket:
+    return socket.create_server(("127.0.0.1", port), backlog=64)
+
+
+def free_port() -> int:
+    """A port that was free a moment ago."""
+    with listening() as listener:
+        port: int = listener.getsockname()[1]
+        return port

@@ -6,10 +6,9 @@ the copy judges them, as it would the original.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,12 +16,11 @@ from attestlog.audit.scan import Scanned, State, scan
 from attestlog.audit.source import Chunk
 from attestlog.core.batch import Head, Plan
 from attestlog.core.entry import decode_line, format_timestamp, parse_timestamp
-from attestlog.core.genesis import Genesis
 from attestlog.core.hashes import HASH_SIZE_BYTES
 from attestlog.core.merkle import Grown
 from attestlog.core.report import Verdict
-from attestlog.core.rules import Rules, governs
-from attestlog.errors import RuleChangeError, StorageError, VerificationError
+from attestlog.core.rules import Rules
+from attestlog.errors import StorageError, VerificationError
 
 
 def plans(head: Head, lines: Sequence[bytes], room: int, segment_entries: int, leaves: bytes) -> list[Plan]:
@@ -40,22 +38,15 @@ def plans(head: Head, lines: Sequence[bytes], room: int, segment_entries: int, l
     return made
 
 
-def rules_in_force(genesis: Genesis, lines: Iterable[bytes]) -> Rules:
-    """The rules after all these lines of a copy, each of which was verified when it came."""
-    rules = Rules.of(genesis)
-    for line in lines:
-        entry = decode_line(line) if b'"event_type":"CHANGE"' in line else None
-        if entry is not None and governs(entry):
-            with contextlib.suppress(RuleChangeError):
-                rules = rules.after(entry)
-    return rules
-
-
 class Verified(NamedTuple):
-    """What verified lines come to: their leaf hashes one after the other, and the rules after them."""
+    """What verified lines come to."""
 
     leaves: bytes
+    """Their leaf hashes, one after the other."""
     rules: Rules
+    """Those after them."""
+    changes: list[bytes]
+    """The lines that changed the rules."""
 
 
 def verify_lines(rules: Rules, head: Head, lines: Sequence[bytes], directory: Path) -> Verified:
@@ -80,7 +71,7 @@ def verify_lines(rules: Rules, head: Head, lines: Sequence[bytes], directory: Pa
         )  # fmt: skip
     if len(scanned.leaves) != len(lines) * HASH_SIZE_BYTES or state.position != head.size + len(lines):
         raise VerificationError(f"{len(lines)} lines do not follow on entry {head.size - 1}")
-    return Verified(scanned.leaves, scanned.rules or rules)
+    return Verified(scanned.leaves, scanned.rules or rules, scanned.changes)
 
 
 def _scan(rules: Rules, head: Head, lines: Sequence[bytes], directory: Path) -> Scanned:

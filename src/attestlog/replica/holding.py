@@ -25,9 +25,10 @@ from attestlog.errors import (
     StaleSizeError,
 )
 from attestlog.replica import evidence
-from attestlog.replica.checking import plans, rules_in_force, verify_lines
+from attestlog.replica.checking import plans, verify_lines
 from attestlog.storage.creation import create_directory
 from attestlog.storage.files import FileStore
+from attestlog.storage.governing import Kept
 from attestlog.storage.layout import LogConfig, Signers
 from attestlog.storage.reader import LogReader
 
@@ -50,7 +51,9 @@ class Holding:
         self.directory = directory
         self._cosigner = cosigner
         self._store = FileStore(directory / "log")
-        self._rules = rules_in_force(self._store.genesis, LogReader(self._store.root).lines())
+        self._rules, self._changes = Rules.of(self._store.genesis), list[bytes]()
+        with self._store.exclusive() as head:
+            self._find_rules(head)
 
     @classmethod
     def create(cls, directory: Path, cosigner: Cosigner, shipment: Shipment) -> Holding:
@@ -132,13 +135,24 @@ class Holding:
 
     def _commit(self, head: Head, lines: Sequence[bytes]) -> None:
         genesis = self._store.genesis
-        leaves, rules = verify_lines(self._rules, head, lines, self.directory)
+        leaves, rules, changes = verify_lines(self._rules, head, lines, self.directory)
         room, at = self._store.room(head.size), 0
         for plan in plans(head, lines, room, genesis.settings.segment_entries, leaves):
             # A crash between two of these leaves whole entries: the writer is told how many, and goes on.
             self._store.commit(plan, lines[at : at + len(plan.leaves)])
             at += len(plan.leaves)
         self._rules = rules
+        self._changes += changes
+
+    def _find_rules(self, head: Head) -> None:
+        """Those in force at the head; each line was verified when it came."""
+        governing, start = self._store.governing, 0
+        kept = governing.kept(head.size)
+        if kept is not None:
+            self._rules, self._changes = self._rules.following(kept.lines)
+            start = kept.size
+        self._rules, more = self._rules.following(governing.since(start, head.size))
+        self._changes += more
 
     # --- checkpoints ---
 
@@ -170,6 +184,7 @@ class Holding:
         kept = [signed for _, signed in verified_signatures(parsed, keys, verify_checkpoint_signature)]
         # Stored before it is given away: after a crash here the writer asks again, and is answered.
         self._store.replace_checkpoint(old, format_note(parsed.text, [*kept, line]))
+        self._store.governing.keep(Kept(head.size, self._changes))
         return (line,)
 
     def _split(

@@ -11,8 +11,8 @@ from attestlog.errors import ReplicationError
 from attestlog.replication.sender import Sender, Work
 from attestlog.storage.layout import ReplicaAt
 
-CLOSING_MAX_S: Final = 5.0
-"""How long closing a log waits for shipments under way; what is not sent is sent after the next opening."""
+CLOSING_MAX_S: Final = 2.0
+"""How long closing a log waits for its last entries to be sent; the rest goes after the next opening."""
 
 ACK_TIMEOUT_S: Final = 10.0
 """How long `append` waits for copies by default: several tries at a replica that answers slowly."""
@@ -74,9 +74,9 @@ class Replicator:
     def close(self, wait_s: float = CLOSING_MAX_S) -> None:
         """Stop sending. Promises that are open fail: nobody will keep them."""
         for sender in self._senders:
-            sender.stop(0)
+            sender.ask_to_stop(wait_s)
         for sender in self._senders:
-            sender.stop(wait_s)
+            sender.join(wait_s)
         with self._mutex:
             promises, self._promises = self._promises, []
         for size, copies, future in promises:

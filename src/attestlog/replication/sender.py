@@ -85,6 +85,7 @@ class Sender:
         self._pause_s = PAUSE_MIN_S
         self._wake = threading.Event()
         self._stopping = threading.Event()
+        self._deadline = 0.0
         self.is_awaited = False
         """Whether somebody waits for this replica's copies."""
         self._thread = threading.Thread(target=self._run, name="attestlog-sender", daemon=True)
@@ -103,9 +104,18 @@ class Sender:
         self._wake.set()
 
     def stop(self, wait_s: float) -> None:
-        """End after what is under way, at the latest after `wait_s`."""
+        """Send what is left, unless that was failing, and end; at the latest after `wait_s`."""
+        self.ask_to_stop(wait_s)
+        self.join(wait_s)
+
+    def ask_to_stop(self, wait_s: float) -> None:
+        """`stop`, without waiting for it."""
+        self._deadline = time.monotonic() + wait_s
         self._stopping.set()
         self._wake.set()
+
+    def join(self, wait_s: float) -> None:
+        """Wait for the thread to end."""
         if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join(wait_s)
 
@@ -133,15 +143,18 @@ class Sender:
 
     def _send(self) -> float:
         """Rounds, while this process is the one that sends; returns how long to pause."""
-        while not self._stopping.is_set():
+        is_last = False
+        while not is_last:
+            is_last = self._stopping.is_set()
             try:
-                self._round(cosign=time.monotonic() >= self._cosign_at)
+                self._round(cosign=is_last or time.monotonic() >= self._cosign_at)
             except AttestlogError as error:
                 self._hang_up()
                 return self._failed(error)
             self._succeeded()
-            self._wake.wait(min(IDLE_S, max(0.0, self._cosign_at - time.monotonic()) or IDLE_S))
-            self._wake.clear()
+            if not is_last:
+                self._wake.wait(min(IDLE_S, max(0.0, self._cosign_at - time.monotonic()) or IDLE_S))
+                self._wake.clear()
         return 0.0
 
     def _watch(self) -> float:
@@ -183,11 +196,11 @@ class Sender:
     def _send_entries(self, client: ReplicaClient) -> None:
         for shipment in shipments(self._reader, self.cursor.size, durable_size(self._work.root)):
             self._advance(client.send(shipment).size)
-            if self._stopping.is_set():
+            if self._is_late():
                 return
 
     def _have_cosigned(self, client: ReplicaClient) -> None:
-        if self.cursor.cosigned_size >= self.cursor.size or self._stopping.is_set():
+        if self.cursor.cosigned_size >= self.cursor.size or self._is_late():
             return
         self._cosign_at = time.monotonic() + COSIGN_EVERY_S
         note = self._work.checkpoint()
@@ -202,6 +215,9 @@ class Sender:
         self._work.keep(text, answer.cosignatures)
         self.cursor.cosigned_size, self.cursor.cosigned_at = signed.checkpoint.size, _now()
         self._advance(answer.size)
+
+    def _is_late(self) -> bool:
+        return self._stopping.is_set() and time.monotonic() >= self._deadline
 
     def _advance(self, size: int) -> None:
         self.cursor.size = size
