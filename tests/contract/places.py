@@ -16,6 +16,7 @@ import pytest
 from tests.support.fakes import FakeAzure, FakeGcp, MadeUpCredential, RewiredTransport, gcp_client
 from tests.support.proxy import Proxy
 from tests.support.services import AWS_ENVIRONMENT, Servers
+from tests.support.tokens import PIN, SoftToken, softhsm, unload
 
 from attestlog.core.signature import ECDSA_P256, ED25519
 from attestlog.signers import Signer, open_signer
@@ -24,6 +25,7 @@ from attestlog.signers.azure import open_azure_signer
 from attestlog.signers.file import make_key, save_key
 from attestlog.signers.gcp import open_gcp_signer
 from attestlog.signers.openbao import open_openbao_signer
+from attestlog.signers.pkcs11 import make_pkcs11_key
 
 SECRETS = (AWS_ENVIRONMENT["AWS_SECRET_ACCESS_KEY"], MadeUpCredential.TOKEN)
 
@@ -52,10 +54,12 @@ class Place:
 
 
 NAMES = (
-    "file-p256", "file-ed25519", "awskms-p256", "awskms-ed25519", "openbao-p256", "openbao-ed25519",
-    "gcpkms_fake-p256", "gcpkms_fake-ed25519", "azurekms_fake-p256",
+    "file-p256", "file-ed25519", "pkcs11-p256", "pkcs11-ed25519", "awskms-p256", "awskms-ed25519",
+    "openbao-p256", "openbao-ed25519",    "gcpkms_fake-p256", "gcpkms_fake-ed25519", "azurekms_fake-p256",
 )  # fmt: skip
-REMOTE = tuple(name for name in NAMES if not name.startswith("file"))
+REMOTE = tuple(name for name in NAMES if not name.startswith(("file", "pkcs11")))
+FORKED = tuple(name for name in NAMES if not name.startswith("pkcs11"))
+"""PKCS#11 does not outlive a fork: the child opens its own, which tests/hsm shows."""
 _ALGORITHMS = {"p256": ECDSA_P256, "ed25519": ED25519}
 
 
@@ -83,6 +87,17 @@ class _Around:
 def _file(algorithm: str, around: _Around) -> Place:
     uris = [save_key(make_key(algorithm), around.folder / f"{number}.pem", None).uri for number in (0, 1)]
     return Place(algorithm, (uris[0], uris[1]), open_signer)
+
+
+def _pkcs11(algorithm: str, around: _Around) -> Place:
+    token = SoftToken(around.folder / "softhsm", softhsm())
+    token.initialise()
+    for name, value in (token.environment | {"ATTESTLOG_PIN": PIN}).items():
+        around.environment.setenv(name, value)
+    around.undo.callback(unload)
+    for label in ("a", "b"):
+        make_pkcs11_key(token.uri(label), algorithm).close()
+    return Place(algorithm, (token.uri("a"), token.uri("b")), open_signer, secrets=(*SECRETS, PIN))
 
 
 def _aws(algorithm: str, around: _Around) -> Place:
@@ -129,4 +144,11 @@ def _azure(algorithm: str, around: _Around) -> Place:
     return Place(algorithm, uris, partial(open_azure_signer, options=options), proxy)
 
 
-_MAKERS = {"file": _file, "awskms": _aws, "openbao": _openbao, "gcpkms_fake": _gcp, "azurekms_fake": _azure}
+_MAKERS = {
+    "file": _file,
+    "pkcs11": _pkcs11,
+    "awskms": _aws,
+    "openbao": _openbao,
+    "gcpkms_fake": _gcp,
+    "azurekms_fake": _azure,
+}

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.contract.places import NAMES, REMOTE, Place, place
+from tests.contract.places import FORKED, NAMES, REMOTE, Place, place
 from tests.support.services import Servers
 
 import attestlog
@@ -108,6 +108,7 @@ def test_many_threads_append_through_it(here: Place, tmp_path: Path) -> None:
     check_log(tmp_path / "log", receipts)
 
 
+@pytest.mark.parametrize("here", FORKED, indirect=True)
 def test_a_forked_child_signs_and_so_does_its_parent_afterwards(here: Place) -> None:
     signer = here.open()
     signer.public_key.verify(signer.sign(b"before"), b"before")

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.support.tokens import PIN, RemoteToken, SoftToken, p11_kit_client, softhsm
+from tests.support.tokens import PIN, RemoteToken, SoftToken, p11_kit_client, softhsm, unload
 
 from attestlog.core.signature import ECDSA_P256, ED25519
 from attestlog.signers import pkcs11_module
@@ -64,11 +64,3 @@ def use(made: SoftToken, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("ATTESTLOG_PIN", PIN)
     monkeypatch.setenv("ATTESTLOG_HOME", str(tmp_path / "home"))
     monkeypatch.delenv(pkcs11_module.MODULE_VARIABLE, raising=False)
-
-
-def unload() -> None:
-    """Whatever a failing test has left open: the next one has another token."""
-    for module in pkcs11_module._modules.values():
-        module.tokens.clear()
-        module._refused.clear()
-        module.let_go(10)

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from attestlog.signers import pkcs11_module
+
 PIN = "481516-sezam"
 SO_PIN = "5678"
 LABEL = "attest"
@@ -160,3 +162,11 @@ class RemoteToken:
         # The group: whoever connects is served by a child of the server.
         assert self.process is not None
         os.killpg(self.process.pid, number)
+
+
+def unload() -> None:
+    """Whatever a failing test has left open: the next one has another token."""
+    for module in pkcs11_module._modules.values():
+        module.tokens.clear()
+        module._refused.clear()
+        module.let_go(10)
