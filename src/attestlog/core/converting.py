@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Any, Final, NoReturn, TypeVar
+
+import msgspec
+
+from attestlog.errors import MalformedEntryError
+
+Kind = TypeVar("Kind")
 
 MISSING: Final = "is missing"
 UNKNOWN: Final = "is not a member"
@@ -26,3 +32,18 @@ def read_complaint(complaint: str) -> tuple[str, str]:
 def join(*parts: str) -> str:
     """Path of a member of a member; an empty part stands for the whole."""
     return ".".join(part for part in parts if part)
+
+
+def convert_payload(payload: Any, kind: type[Kind]) -> Kind:
+    """An entry's payload as what it must be. Raises MalformedEntryError naming the member."""
+    try:
+        return msgspec.convert(payload, kind)
+    except msgspec.ValidationError as error:
+        member, reason = read_complaint(str(error))
+        malformed_payload(reason, member)
+
+
+def malformed_payload(reason: str, member: str = "") -> NoReturn:
+    """Raises MalformedEntryError for this member of an entry's payload."""
+    path = join("action_payload", member)
+    raise MalformedEntryError(f"{path}: {reason}", member=path)

@@ -11,24 +11,22 @@ new key is in somebody's hands. Whether the entry holds is for `rules` to say.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta, Struct
 
-from attestlog.core.converting import read_complaint
+from attestlog.core.converting import convert_payload, malformed_payload
 from attestlog.core.entry import Count, Hex64, Object
 from attestlog.core.genesis import EntryKey, load_stated_key, state_key
 from attestlog.core.signature import PublicKey
-from attestlog.errors import MalformedEntryError, MalformedSignatureError
+from attestlog.errors import MalformedSignatureError
 
 ROTATE_ACTION_TYPE: Final = "rotate_signing_key"
 REVOKE_ACTION_TYPE: Final = "revoke_signing_key"
 
 REASON_LENGTH_MAX: Final = 4_096
 """Characters of a reason: a paragraph or two; every reader of the log keeps it."""
-
-Kind = TypeVar("Kind")
 
 _HEX: Final = re.compile(r"(?:[0-9a-f]{2})+")
 
@@ -65,13 +63,13 @@ def format_rotation(rotation: Rotation) -> Object:
 
 def parse_rotation(payload: Any) -> Rotation:
     """Raises MalformedEntryError unless it has exactly these members and states its key rightly."""
-    stated = _convert(payload, _RotationPayload)
+    stated = convert_payload(payload, _RotationPayload)
     if not _HEX.fullmatch(stated.signature):
-        raise _malformed("is not lower-case hex", "signature")
+        malformed_payload("is not lower-case hex", "signature")
     try:
         key = load_stated_key(stated)
     except MalformedSignatureError as error:
-        raise _malformed(str(error)) from None
+        malformed_payload(str(error))
     return Rotation(key, bytes.fromhex(stated.signature))
 
 
@@ -83,17 +81,4 @@ def format_revocation(revocation: Revocation) -> Object:
 
 def parse_revocation(payload: Any) -> Revocation:
     """Raises MalformedEntryError unless it has exactly these members."""
-    return _convert(payload, Revocation)
-
-
-def _convert(payload: Any, kind: type[Kind]) -> Kind:
-    try:
-        return msgspec.convert(payload, kind)
-    except msgspec.ValidationError as error:
-        member, reason = read_complaint(str(error))
-        raise _malformed(reason, member) from None
-
-
-def _malformed(reason: str, member: str = "") -> MalformedEntryError:
-    path = f"action_payload.{member}" if member else "action_payload"
-    return MalformedEntryError(f"{path}: {reason}", member=path)
+    return convert_payload(payload, Revocation)

@@ -17,12 +17,20 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple, NoReturn
 
 from attestlog.core.checkpoint import SIZE_MAX
 from attestlog.core.entry import Entry, EntryDraft, EventType, decode_line, entry_hash, payload_hash
 from attestlog.core.genesis import Genesis
+from attestlog.core.hold import (
+    HOLD_ACTION_TYPE,
+    HOLDS_MAX,
+    RELEASE_ACTION_TYPE,
+    Hold,
+    parse_hold,
+    parse_release,
+)
 from attestlog.core.policy import Policy
 from attestlog.core.rotation import (
     REVOKE_ACTION_TYPE,
@@ -64,6 +72,8 @@ class Rules:
     terms: dict[str, Term]
     """By key id: all that ever could sign, in the order in which they came."""
     start: int = 0
+    holds: dict[str, Hold] = field(default_factory=dict)
+    """By name: legal holds in force."""
 
     @classmethod
     def of(cls, genesis: Genesis) -> Rules:
@@ -184,6 +194,31 @@ def _revoke(rules: Rules, entry: Entry) -> Rules:
     return replace(rules, keys=keys, terms={**rules.terms, key_id: ended})
 
 
+def _hold(rules: Rules, entry: Entry) -> Rules:
+    _check_approved(entry)
+    hold = parse_hold(entry.action_payload)
+    if hold.name in rules.holds:
+        _refuse(f"a legal hold {hold.name!r} is in force already", found=hold.name)
+    if len(rules.holds) >= HOLDS_MAX:
+        _refuse("there are too many legal holds", HOLDS_MAX, len(rules.holds) + 1)
+    return replace(rules, holds={**rules.holds, hold.name: hold})
+
+
+def _release(rules: Rules, entry: Entry) -> Rules:
+    _check_approved(entry)
+    name = parse_release(entry.action_payload).name
+    if name not in rules.holds:
+        _refuse(f"no legal hold {name!r} is in force", sorted(rules.holds), name)
+    return replace(rules, holds={known: hold for known, hold in rules.holds.items() if known != name})
+
+
+def _check_approved(entry: Entry) -> None:
+    """By whom the policy asks for. Whether these members are what the policy derives is judged by itself."""
+    for member in ("quorum_met", "proofs_valid"):
+        if not getattr(entry, member):
+            _refuse(f"{member} is false", expected=True, found=False)
+
+
 def _refuse(reason: str, expected: Any = None, found: Any = None) -> NoReturn:
     raise VerificationError(reason, expected=expected, found=found)
 
@@ -191,6 +226,8 @@ def _refuse(reason: str, expected: Any = None, found: Any = None) -> NoReturn:
 _HANDLERS: Final[dict[str, Callable[[Rules, Entry], Rules]]] = {
     ROTATE_ACTION_TYPE: _rotate,
     REVOKE_ACTION_TYPE: _revoke,
+    HOLD_ACTION_TYPE: _hold,
+    RELEASE_ACTION_TYPE: _release,
 }
 """What makes each governing action type hold, and the rules after it."""
 
