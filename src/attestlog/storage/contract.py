@@ -63,5 +63,18 @@ class Store(Protocol):
         Raises ConflictError if the checkpoint is not `old`.
         """
 
+    def begin_erasure(self, sequence_number: int, entry_hash: str) -> None:
+        """The next entry committed will say that this entry's payload is erased. Inside `exclusive`.
+
+        MUST be durable when it returns: if that entry is, the erasure is finished whatever happens.
+        """
+
+    def finish_erasure(self) -> None:
+        """Erase the payload that the last entry says is erased. Inside `exclusive`.
+
+        Raises StorageError; then the next turn or opening MUST go on with it. What was begun and then not
+        said is forgotten.
+        """
+
     def close(self) -> None:
         """Let go of every resource. May be called twice."""

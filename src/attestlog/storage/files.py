@@ -18,6 +18,7 @@ from attestlog.core import entry as entries
 from attestlog.core.batch import Head, Plan
 from attestlog.core.checkpoint import Checkpoint, open_checkpoint
 from attestlog.core.genesis import Genesis, parse_genesis
+from attestlog.core.hashes import leaf_hash
 from attestlog.core.merkle import Grown
 from attestlog.errors import (
     AttestlogError,
@@ -28,7 +29,7 @@ from attestlog.errors import (
     StorageError,
     UncertainCommitError,
 )
-from attestlog.storage import disk, layout, opening
+from attestlog.storage import disk, erasing, layout, opening
 from attestlog.storage.governing import GoverningLines
 from attestlog.storage.lock import LOCK_TIMEOUT_S, Lock
 from attestlog.storage.recovery import Tail, read_forward
@@ -164,6 +165,23 @@ class FileStore:
         except OSError as error:
             raise disk.storage_error(error, path, "writing") from None
 
+    def begin_erasure(self, sequence_number: int, entry_hash: str) -> None:
+        """See `Store.begin_erasure`."""
+        pending = erasing.Pending(
+            sequence_number=sequence_number, entry_hash=entry_hash, erased_by=self._head.size
+        )
+        erasing.write_pending(self.root, pending)
+
+    def finish_erasure(self) -> None:
+        """See `Store.finish_erasure`."""
+        pending = erasing.read_pending(self.root)
+        if pending is None:
+            return
+        path = erasing.finish(self.root, pending, self._head.size)
+        if path == self._path:
+            self._open_segment(self._first, path)
+            self._offset = os.fstat(self._descriptor).st_size
+
     def close(self) -> None:
         """See `Store.close`."""
         self._stopped = self._stopped or f"log {self.root} is closed"
@@ -251,16 +269,46 @@ class FileStore:
     def _enter(self) -> None:
         """Bring the head up to date, having the lock."""
         try:
-            if self._descriptor >= 0:
+            if self._descriptor >= 0 and not self._is_replaced():
+                before = self._offset
                 self._catch_up()
+                if self._offset != before:
+                    self._go_on_erasing()
                 return
             try:
-                self._locate()
+                self._locate_anew()
             except BaseException:
                 self.let_go()
                 raise
+            self._go_on_erasing()
         except OSError as error:
             raise disk.read_error(error, self._path, "reading") from None
+
+    def _is_replaced(self) -> bool:
+        """Whether the current segment was written anew by a process that erased a payload."""
+        held, there = os.fstat(self._descriptor), self._path.stat()
+        return (there.st_dev, there.st_ino) != (held.st_dev, held.st_ino)
+
+    def _locate_anew(self) -> None:
+        """`_locate`; what was committed here before must still be there."""
+        before, self._head = self._head, Head()
+        self._unwritten.clear()  # the tree is completed from the entries
+        self._locate()
+        if before.size > self._head.size or (
+            before.size and self.hashes(0, before.size - 1, before.size) != [_leaf(before)]
+        ):
+            self._stopped = f"{self._path} was replaced behind the log's back"
+            raise CorruptError(
+                f"{self._path} is another file, without entry {before.size - 1} that was committed",
+                path=str(self._path), sequence_number=before.size - 1, repair="entries",
+            )  # fmt: skip
+
+    def _go_on_erasing(self) -> None:
+        """Finish an erasure that a crash interrupted. That it cannot be done holds nobody up."""
+        try:
+            self.finish_erasure()
+        except StorageError as error:
+            self.recovered.append(f"an erasure could not be finished: {error}")
 
     def _locate(self) -> None:
         """Find the head from the last segment, the tree and the checkpoint; read forward what they lack."""
@@ -467,6 +515,10 @@ class FileStore:
             raise CorruptError(
                 f"{path} is not UTF-8: byte {error.start}", path=str(path), repair="config"
             ) from None
+
+
+def _leaf(head: Head) -> bytes:
+    return leaf_hash(bytes.fromhex(head.entry_hash))
 
 
 def free_name(path: Path) -> Path:

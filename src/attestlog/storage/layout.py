@@ -6,6 +6,7 @@ entries/torn-…                 bytes set aside by recovery, never read again
 tree/0, tree/1 …               32-byte hashes of complete subtrees of 256^level leaves; derived
 checkpoint                     the latest signed checkpoint
 rules.jsonl                    the entries that changed keys or policy; derived
+erasing                        an erasure under way, while there is one
 index.db                       query index; derived
 lock                           flock: one committer at a time
 """
@@ -29,6 +30,7 @@ ENTRIES_DIR: Final = "entries"
 TREE_DIR: Final = "tree"
 CHECKPOINT_FILE: Final = "checkpoint"
 RULES_FILE: Final = "rules.jsonl"
+ERASING_FILE: Final = "erasing"
 INDEX_FILE: Final = "index.db"
 LOCK_FILE: Final = "lock"
 TORN_PREFIX: Final = "torn-"
