@@ -364,40 +364,6 @@ def test_evidence_is_short_however_long_a_member_is(log: LogMaker, tmp_path: Pat
 # --- relations between entries ---
 
 
-def erased(tmp_path: Path, target: int) -> LogMaker:
-    log = make(tmp_path / "log")
-    log.append(
-        action(
-            11, event_type="CHANGE", action_type="erase_payload", action_payload={"sequence_number": target}
-        )
-    )
-    log.append(action(12))
-    log.lines[4] = canonical.encode(log.entry(4) | {"action_payload": None})
-    log.lay_out()
-    return log
-
-
-def test_an_erased_payload_is_counted(tmp_path: Path) -> None:
-    report = verify(erased(tmp_path, 4), tmp_path)
-    assert (report.verdict, report.findings, report.erased_payloads) == (Verdict.VERIFIED, [], 1)
-
-
-def test_an_erasure_of_another_entry_accounts_for_nothing(tmp_path: Path) -> None:
-    report = verify(erased(tmp_path, 5), tmp_path)
-    assert (codes(report), report.erased_payloads) == ([("entry.payload_missing", 4)], 0)
-
-
-def test_an_erasure_must_come_later(tmp_path: Path) -> None:
-    log = make(tmp_path / "log")
-    log.append(
-        action(11, event_type="CHANGE", action_type="erase_payload", action_payload={"sequence_number": 12})
-    )
-    log.append(action(12))
-    log.lines[12] = canonical.encode(log.entry(12) | {"action_payload": None})
-    log.lay_out()
-    assert codes(verify(log, tmp_path)) == [("entry.payload_missing", 12)]
-
-
 def test_dependencies_are_looked_for_in_the_whole_log(tmp_path: Path) -> None:
     log = LogMaker(tmp_path / "log")
     log.append(action(1))

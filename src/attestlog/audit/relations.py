@@ -1,18 +1,18 @@
 """What entries say about other entries, which only the whole log can answer: erasures, dependencies.
 
-Also the tally of proofs nothing can check. Memory is bounded: a number of
-eight bytes for each erased payload, and a limit on ids that are looked for.
+Also the tally of proofs nothing can check. Memory is bounded: see `erasures`,
+and a limit on ids that are looked for.
 """
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 import msgspec
 from msgspec import Struct
 
+from attestlog.audit.erasures import Erasures
 from attestlog.audit.findings import finding
 from attestlog.audit.scan import Scanned, count_proof
 from attestlog.audit.source import Chunk, read_lines
@@ -33,8 +33,7 @@ class Relations:
     """Gathers from each chunk, in order; answers at the end."""
 
     def __init__(self) -> None:
-        self._erased = array("Q")
-        self._erasures = array("Q")
+        self.erasures = Erasures()
         self._wanted: dict[str, int] = {}
         self._unread = 0
         self._neighbours: set[str] = set()
@@ -42,8 +41,7 @@ class Relations:
 
     def add(self, scanned: Scanned) -> None:
         """Take in what a chunk says."""
-        self._erased.extend(scanned.erased)
-        self._erasures.extend(scanned.erasures)
+        self.erasures.add(scanned.erased, scanned.erasures)
         for number, wanted in scanned.wanted:
             if wanted in self._neighbours:
                 continue
@@ -54,18 +52,6 @@ class Relations:
         self._neighbours = set(scanned.last_ids)
         for kind, (first, count) in scanned.unchecked_proofs.items():
             count_proof(self._unchecked, kind, first, count)
-
-    def settle_erasures(self) -> tuple[int, list[Finding]]:
-        """How many payloads were erased by an entry that says so, and a finding for each that was not."""
-        accounted = set(self._erasures)
-        missing = [number for number in self._erased if number not in accounted]
-        found = [
-            finding(
-                "entry.payload_missing", "the payload is null and no erase_payload entry says why", number
-            )
-            for number in missing
-        ]
-        return len(self._erased) - len(missing), found
 
     def settle_dependencies(
         self, search: Callable[[frozenset[str]], Iterable[set[str]]]

@@ -15,12 +15,14 @@ from typing import Any, Final
 from msgspec import Struct, field
 
 from attestlog.audit.batches import OpenBatch, Pending, read_position, settle
+from attestlog.audit.erasures import Gone, Said, gone, judge_erasure
 from attestlog.audit.findings import TEXT_LENGTH_MAX, finding
 from attestlog.audit.governance import judge_entry, stated_members
 from attestlog.audit.source import Chunk, Line, read_whole_batches
 from attestlog.core import entry as entries
 from attestlog.core.deriving import derive
 from attestlog.core.entry import Entry, EventType
+from attestlog.core.erasure import is_erasure
 from attestlog.core.hashes import GENESIS_PREV_HASH, leaf_hash
 from attestlog.core.invariants import broken_invariant
 from attestlog.core.report import Finding
@@ -33,8 +35,6 @@ from attestlog.errors import (
     SignatureInvalidError,
     TooLargeError,
 )
-
-ERASE_ACTION_TYPE: Final = "erase_payload"
 
 NEIGHBOURS: Final = 1_024
 """Entry ids a chunk hands to the next: what an entry depends on usually stands just before it."""
@@ -101,10 +101,10 @@ class Scanned(Struct):
     before_batch: str | None = None
     """The entry_hash before the last batch that starts in this chunk."""
     key_ids: set[str] = field(default_factory=set)
-    erased: list[int] = field(default_factory=list)
-    """Sequence numbers of entries without their payload."""
-    erasures: list[int] = field(default_factory=list)
-    """Earlier sequence numbers that erase_payload entries name."""
+    erased: list[Gone] = field(default_factory=list)
+    """Entries without their payload."""
+    erasures: list[Said] = field(default_factory=list)
+    """What erase_payload entries say."""
     unchecked_proofs: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Type → first sequence number, how many."""
     wanted: list[tuple[int, str]] = field(default_factory=list)
@@ -322,7 +322,7 @@ class _Scanner:
             self._find("entry.canonical", str(error) or "entry is nested too deep", entry)
             return _digest(stated)
         if action_hash is None:
-            self._result.erased.append(entry.sequence_number)
+            self._result.erased.append(gone(entry))
         elif action_hash != entry.action_hash:
             self._find(
                 "entry.action_hash", "action_hash is not the hash of the payload", entry,
@@ -354,10 +354,12 @@ class _Scanner:
         """What the entry says about others, which only the whole log can answer."""
         number, result = entry.sequence_number, self._result
         result.wanted.extend((number, wanted) for wanted in entry.dependencies if wanted not in self._ids)
-        if entry.event_type is EventType.CHANGE and entry.action_type == ERASE_ACTION_TYPE:
-            target = (entry.action_payload or {}).get("sequence_number")
-            if type(target) is int and 0 <= target < number:
-                result.erasures.append(target)
+        if is_erasure(entry):
+            said, wrong = judge_erasure(self._rules, entry)
+            if said is not None:
+                result.erasures.append(said)
+            if wrong is not None:
+                self._findings.append((self._ordinal, wrong))
 
     def _change_rules(self, entry: Entry, line: bytes) -> None:
         try:

@@ -47,6 +47,7 @@ class Segment(Struct, frozen=True):
     first: int
     path: str
     size_bytes: int
+    inode: int = 0
 
 
 class Snapshot(Struct):
@@ -77,6 +78,8 @@ class Chunk(Struct, frozen=True):
     end: int
     is_first: bool = False
     """Nothing is read before it."""
+    inode: int = 0
+    """Of the file when the snapshot was taken; 0: not known."""
 
 
 def take_snapshot(root: Path) -> Snapshot:
@@ -129,7 +132,9 @@ def cut_chunks(segments: list[Segment], chunk_size_bytes: int, offset: int = 0) 
     for segment in segments:
         for start in range(offset, segment.size_bytes, chunk_size_bytes):
             stop = min(start + chunk_size_bytes, segment.size_bytes)
-            yield Chunk(segment.first, segment.path, start, stop, segment.size_bytes, start == offset)
+            yield Chunk(
+                segment.first, segment.path, start, stop, segment.size_bytes, start == offset, segment.inode
+            )
         offset = 0
 
 
@@ -168,6 +173,9 @@ def read_lines(chunk: Chunk, stop: int) -> Iterator[Line]:
     Raises OSError, also when the file has become shorter than it was.
     """
     with open_plain(chunk.path) as file:
+        if chunk.inode not in (0, os.fstat(file.fileno()).st_ino):
+            # Its offsets are of a file that is there no more: somebody erased a payload.
+            raise OSError(f"{chunk.path} was written anew while it was verified: verify again")
         offset = chunk.start
         if offset:
             offset = _after_line_end(file, offset - 1, chunk.stop)
@@ -229,7 +237,7 @@ def _list_tree(root: Path, snapshot: Snapshot) -> None:
     try:
         for path in (root / layout.TREE_DIR).iterdir():
             if _LEVEL.fullmatch(path.name):
-                snapshot.tree[int(path.name)] = _plain_size(path)
+                snapshot.tree[int(path.name)] = _plain_status(path).st_size
     except FileNotFoundError:
         pass
     except OSError as error:
@@ -248,17 +256,18 @@ def _list_segments(root: Path, snapshot: Snapshot) -> None:
             snapshot.strays.append(path.name)
     for first, path in sorted(known.items()):
         try:
-            size_bytes = _plain_size(path)
+            status = _plain_status(path)
         except OSError:
-            size_bytes = 1  # trying to read it will say why it cannot be read
-        snapshot.segments.append(Segment(first, str(path), size_bytes))
+            snapshot.segments.append(Segment(first, str(path), 1))  # reading it will say why it cannot be
+        else:
+            snapshot.segments.append(Segment(first, str(path), status.st_size, status.st_ino))
 
 
-def _plain_size(path: Path) -> int:
+def _plain_status(path: Path) -> os.stat_result:
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
         raise OSError(f"{path} is not a regular file")
-    return status.st_size
+    return status
 
 
 @contextmanager

@@ -305,7 +305,7 @@ class _Verification:
 
         relations = walk.relations
         if walk.is_whole:
-            self._report.erased_payloads, findings = relations.settle_erasures()
+            self._report.erased_payloads, findings = relations.erasures.settle(self._options.start)
             self._add_all(findings)
             # What stands before the start, or could not be read, may be what is depended on.
             if not self._options.start:
