@@ -22,7 +22,9 @@ from weakref import WeakSet
 from attestlog import committer
 from attestlog.core.batch import Head, Prepared, prepare
 from attestlog.core.entry import Entry, EntryDraft, EventType, Object, parse_draft
+from attestlog.core.erasure import KEPT_ACTION_TYPES
 from attestlog.core.genesis import Genesis, Settings
+from attestlog.core.hold import HOLD_ACTION_TYPE, RELEASE_ACTION_TYPE, Hold, Release, format_hold
 from attestlog.core.note import format_vkey
 from attestlog.core.policy import Policy
 from attestlog.core.rotation import (
@@ -31,12 +33,13 @@ from attestlog.core.rotation import (
     Revocation,
     format_revocation,
 )
-from attestlog.core.rules import Rules, governs
+from attestlog.core.rules import Rules
 from attestlog.core.signature import BATCH_ENTRIES_MAX, ECDSA_P256
 from attestlog.errors import ClosedError, NotFoundError
 from attestlog.ids import new_entry_id
 from attestlog.log import opening
 from attestlog.log.environment import Clock, environment, system_clock
+from attestlog.log.erasing import change_draft, erasure_draft
 from attestlog.log.receipt import Receipt
 from attestlog.log.redacting import Redacting
 from attestlog.log.turns import Turns
@@ -261,6 +264,55 @@ class Log:
         members = {"actor_id": self.rules.key_ids[0], "event_category": "CRITICAL", **members}
         return self.append(change_draft(REVOKE_ACTION_TYPE, format_revocation(revocation), members))
 
+    def erase(
+        self,
+        sequence_number: int,
+        *,
+        reason: str,
+        actor_id: str,
+        legal_basis: str | None = None,
+        **members: Any,
+    ) -> Receipt:
+        """Replace one payload by null, and append the CHANGE entry that says so, and why.
+
+        The entry, the chain, the tree and all signatures still verify. `members`: further members of the
+        draft, such as the approvals that the policy asks for. What stands in other members of the entry, in
+        backups and in proofs that were handed out stays; see docs/spec/erasure.md.
+        Raises ErasureRefusedError (a legal hold, the policy, an approval that is missing), NotFoundError,
+        and as `append`. A StorageError with `erased_by` says that the entry is there and the payload not
+        gone yet: the next opening finishes it.
+        """
+
+        def make(target: Entry) -> Prepared:
+            return self._prepare(
+                erasure_draft(target, reason, legal_basis, {"actor_id": actor_id, **members})
+            )
+
+        receipt: Receipt = self._committer.run(partial(self._turns.erase, sequence_number, make))
+        return receipt
+
+    def add_hold(
+        self,
+        name: str,
+        *,
+        reason: str,
+        actor_id: str,
+        start: int = 0,
+        stop: int | None = None,
+        **members: Any,
+    ) -> Receipt:
+        """Forbid erasing the payloads of entries `start` up to `stop` (None: without end) until released.
+
+        Raises as `append`, and RuleChangeError for a name that is taken or an approval that is missing.
+        """
+        payload = format_hold(Hold(name=name, start=start, stop=stop, reason=reason))
+        return self.append(change_draft(HOLD_ACTION_TYPE, payload, {"actor_id": actor_id, **members}))
+
+    def release_hold(self, name: str, *, reason: str, actor_id: str, **members: Any) -> Receipt:
+        """End a legal hold. Raises as `append`, and RuleChangeError if there is none of this name."""
+        payload = format_hold(Release(name=name, reason=reason))
+        return self.append(change_draft(RELEASE_ACTION_TYPE, payload, {"actor_id": actor_id, **members}))
+
     def checkpoint(self) -> bytes:
         """Sign and store the current head as a C2SP checkpoint; returns the note.
 
@@ -318,7 +370,9 @@ class Log:
         return prepared if redacted is None else self._prepared(redacted)
 
     def _prepared(self, draft: EntryDraft) -> Prepared:
-        is_erasable = self._genesis.settings.erasable_payloads and not governs(draft)
+        is_erasable = self._genesis.settings.erasable_payloads and not (
+            draft.event_type is EventType.CHANGE and draft.action_type in KEPT_ACTION_TYPES
+        )
         salt = os.urandom(16).hex() if is_erasable else None
         now_us = self._turns.clock() if draft.received_approvals else 0
         return prepare(
@@ -335,11 +389,6 @@ class Log:
         """In a forked child: a queue of its own, and descriptors that do not share its parent's lock."""
         self._committer = self._committer.renewed()
         self._store.let_go()
-
-
-def change_draft(action_type: str, payload: Object, members: Mapping[str, Any]) -> dict[str, Any]:
-    """The members of a draft that governs."""
-    return {**members, "event_type": "CHANGE", "action_type": action_type, "action_payload": payload}
 
 
 def _one_draft(

@@ -15,17 +15,19 @@ import msgspec
 from attestlog import committer
 from attestlog.core.batch import Head, Prepared, plan_batch
 from attestlog.core.checkpoint import Checkpoint, open_checkpoint
-from attestlog.core.entry import Object
+from attestlog.core.entry import Entry, Object
 from attestlog.core.merkle import edge_from_stored, stored_ranges
 from attestlog.core.rotation import Rotation, format_rotation, rotation_message
-from attestlog.errors import AttestlogError, ConsistencyError
+from attestlog.errors import AttestlogError, ConsistencyError, StorageError
 from attestlog.log.environment import Clock
+from attestlog.log.erasing import check_prepared, unfinished
 from attestlog.log.in_force import InForce
 from attestlog.log.receipt import Receipt
 from attestlog.log.signing import checkpoint_key, sign_message, sign_note, sign_plan
 from attestlog.signers import Signer
 from attestlog.storage.files import FileStore
 from attestlog.storage.layout import Signers
+from attestlog.storage.reader import LogReader
 
 
 class Turns:
@@ -63,6 +65,25 @@ class Turns:
             # The entry is durable: that log.toml cannot be written now takes nothing back.
             with contextlib.suppress(AttestlogError):
                 self.store.replace_signers(Signers(entry=new.uri, checkpoint=named.checkpoint))
+            return receipt
+
+    def erase(self, sequence_number: int, make: Callable[[Entry], Prepared]) -> Receipt:
+        """Commit the entry that says that this payload is erased, and erase it.
+
+        `make`: the prepared entry, given the one whose payload goes.
+        """
+        with self._turn() as head:
+            self.store.finish_erasure()  # one that was begun before comes first
+            target = LogReader(self.store.root).entry(sequence_number)
+            prepared = make(target)
+            check_prepared(self.in_force.rules, target, prepared, self.clock())
+            self.store.begin_erasure(sequence_number, target.entry_hash)
+            (receipt,) = self._commit_at(head, [prepared])
+            # A crash here, or a disk that is full, leaves the payload where it is until the next opening.
+            try:
+                self.store.finish_erasure()
+            except StorageError as error:
+                raise unfinished(target, receipt, error) from error
             return receipt
 
     def checkpoint(self) -> bytes:

@@ -16,12 +16,11 @@ import msgspec
 
 from attestlog.core import entry as entries
 from attestlog.core.batch import Head, Plan
-from attestlog.core.checkpoint import Checkpoint, open_checkpoint
+from attestlog.core.checkpoint import Checkpoint
 from attestlog.core.genesis import Genesis, parse_genesis
 from attestlog.core.hashes import leaf_hash
 from attestlog.core.merkle import Grown
 from attestlog.errors import (
-    AttestlogError,
     ClosedError,
     ConflictError,
     CorruptError,
@@ -29,7 +28,7 @@ from attestlog.errors import (
     StorageError,
     UncertainCommitError,
 )
-from attestlog.storage import disk, erasing, layout, opening
+from attestlog.storage import disk, erasing, layout, opening, small
 from attestlog.storage.governing import GoverningLines
 from attestlog.storage.lock import LOCK_TIMEOUT_S, Lock
 from attestlog.storage.recovery import Tail, read_forward
@@ -58,7 +57,7 @@ class FileStore:
         if not any_filesystem:
             disk.check_filesystem(root)
         self._config()  # a log.toml that is none is refused at once
-        self.genesis: Genesis = parse_genesis(entries.decode_line(self._first_line()))
+        self.genesis: Genesis = parse_genesis(entries.decode_line(small.first_line(root)))
         self._segment_entries = self.genesis.settings.segment_entries
         self._tree = TreeFiles(root)
         self.governing = GoverningLines(root, self.hashes)
@@ -480,41 +479,10 @@ class FileStore:
 
     def _parsed_checkpoint(self) -> Checkpoint | None:
         """The stored checkpoint, verified: it is evidence. Raises CorruptError if it is not this log's."""
-        data = self.checkpoint()
-        if data is None:
-            return None
-        path = self.root / layout.CHECKPOINT_FILE
-        try:
-            checkpoint = open_checkpoint(data, self.genesis.checkpoint_keys)
-        except AttestlogError as error:
-            raise CorruptError(f"{path} is damaged: {error}", path=str(path), repair="checkpoint") from None
-        if checkpoint.origin != self.genesis.origin:
-            raise CorruptError(
-                f"{path} is of {checkpoint.origin!r}, want {self.genesis.origin!r}",
-                path=str(path), repair="checkpoint",
-            )  # fmt: skip
-        return checkpoint
-
-    def _first_line(self) -> bytes:
-        path = self.root / layout.ENTRIES_DIR / layout.segment_name(0)
-        try:
-            with path.open("rb") as file:
-                return file.readline(entries.LINE_SIZE_MAX_BYTES).removesuffix(b"\n")
-        except OSError as error:
-            raise disk.storage_error(error, path, "reading") from None
+        return small.open_stored_checkpoint(self.root, self.checkpoint(), self.genesis)
 
     def _config(self) -> layout.LogConfig:
-        return layout.parse_config(self._read_text(self.root / layout.CONFIG_FILE))
-
-    def _read_text(self, path: Path) -> str:
-        try:
-            return path.read_text(encoding="utf-8")
-        except OSError as error:
-            raise disk.storage_error(error, path, "reading") from None
-        except UnicodeDecodeError as error:
-            raise CorruptError(
-                f"{path} is not UTF-8: byte {error.start}", path=str(path), repair="config"
-            ) from None
+        return layout.parse_config(small.read_text(self.root / layout.CONFIG_FILE))
 
 
 def _leaf(head: Head) -> bytes:

@@ -1,0 +1,135 @@
+"""Erasures cut short: by SIGKILL at each step, by the power at each step. They are whole, or never were."""
+
+import itertools
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.fault import simdisk
+from tests.fault.logs import create, draft
+from tests.fault.simdisk import Disk, Keep
+from tests.fault.tally import tally
+
+from attestlog.audit import verify_log
+from attestlog.core.erasure import is_erasure
+from attestlog.core.report import Verdict
+from attestlog.errors import NotFoundError
+from attestlog.log import Log
+from attestlog.storage.layout import ERASING_FILE
+from attestlog.storage.reader import LogReader
+from attestlog.testing import ManualClock, check_log
+
+ERASING = Path(__file__).with_name("erasing.py")
+KEEPS: dict[str, Callable[[int], Keep]] = {
+    "killed": lambda at: simdisk.everything,
+    "nothing": lambda at: simdisk.nothing,
+    "halves": lambda at: simdisk.first_half,
+    "chance": simdisk.chance,
+}
+
+
+def secret(number: int) -> str:
+    return f"secret{number:04d}"
+
+
+def is_whole(path: Path, number: int) -> bool:
+    """After recovery: whether entry `number` is erased. It is so exactly if an entry says so."""
+    entries = check_log(path)
+    said = {(entry.action_payload or {}).get("sequence_number") for entry in entries if is_erasure(entry)}
+    gone = {entry.sequence_number for entry in entries if entry.action_payload is None}
+    assert gone == said
+    report = verify_log(path, remember=False)
+    assert (report.verdict, report.findings, report.erased_payloads) == (Verdict.VERIFIED, [], len(gone))
+    assert not (path / ERASING_FILE).exists()
+    for erased in gone:
+        for file in path.rglob("*"):
+            assert not file.is_file() or secret(erased).encode() not in file.read_bytes(), file
+    return number in gone
+
+
+def test_killed_at_each_step_of_an_erasure(tmp_path: Path) -> None:
+    number = 5
+    made = tmp_path / "made"
+    signer, checkpoint_signer = f"file:{tmp_path / 'entry.pem'}", f"file:{tmp_path / 'checkpoint.pem'}"
+    with create(
+        made, segment_entries=4, clock=None, signer=signer, checkpoint_signer=checkpoint_signer
+    ) as log:
+        log.append_many([draft(at, action_payload={"word": secret(at)}) for at in range(1, 7)])
+    outcomes = set()
+    step = 0
+    for step in itertools.count():
+        path = tmp_path / f"log-{step}"
+        shutil.copytree(made, path)
+        done = subprocess.run(
+            [sys.executable, str(ERASING), str(path), str(number), str(step)],
+            capture_output=True, check=False, timeout=60,
+        )  # fmt: skip
+        tally("erasures killed with SIGKILL")
+        assert done.stderr == b""
+        was_said = LogReader(path).size() == 8
+        was_gone = LogReader(path).entry(number).action_payload is None
+        assert was_said or not was_gone, "nothing goes before it is said"
+        with Log.open(path) as log:
+            log.append(draft(9))
+        assert is_whole(path, number) == was_said
+        outcomes.add((was_said, was_gone))
+        shutil.rmtree(path)
+        if done.stdout:
+            break
+    assert outcomes == {(False, False), (True, False), (True, True)}
+    assert step > 20
+
+
+def life(root: Path) -> Disk:
+    """Two writers and three erasures: in a full segment, in the last one, by the other writer."""
+    disk = Disk(root)
+    with disk.recording():
+        first = create(root / "log", segment_entries=4)
+        second = Log.open(root / "log", clock=ManualClock())
+        for at in range(1, 7):
+            first.append(draft(at, action_payload={"word": secret(at)}))
+        first.erase(2, reason="asked for", actor_id="officer-1")
+        disk.mark(2)
+        second.append(draft(8, action_payload={"word": secret(8)}))
+        second.erase(5, reason="asked for", actor_id="officer-1")
+        disk.mark(5)
+        first.append(draft(10, action_payload={"word": secret(10)}))
+        first.erase(8, reason="asked for", actor_id="officer-1")
+        disk.mark(8)
+        first.close()
+        second._store.close()  # killed: no checkpoint
+    return disk
+
+
+@pytest.mark.parametrize("keep", KEEPS)
+def test_the_power_goes_off(tmp_path: Path, keep: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "disk").mkdir()
+    disk = life(tmp_path / "disk")
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+    monkeypatch.setattr(os, "fdatasync", lambda descriptor: None)
+    erased: set[int] = set()
+    finished = 0
+    for count, step in enumerate(disk.steps, start=1):
+        if isinstance(step, simdisk.Mark):
+            erased.add(step.what)
+        state = tmp_path / "state"
+        disk.lay_out(count, state, KEEPS[keep](count))
+        tally("power cuts in erasures: states recovered from")
+        try:
+            pending = (state / "log" / ERASING_FILE).exists()
+            Log.open(state / "log")._store.close()
+            finished += pending
+        except NotFoundError:
+            shutil.rmtree(state)
+            continue
+        for number in (2, 5, 8):
+            assert is_whole(state / "log", number) or number not in erased, f"after step {count}"
+        with Log.open(state / "log") as log:
+            log.append(draft(99))
+        shutil.rmtree(state)
+    assert erased == {2, 5, 8}
+    assert finished > 3
