@@ -15,8 +15,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
-from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from attestlog.audit import verify_log
@@ -82,7 +81,9 @@ class MemorySigner:
         key = self._key
         if key is None:
             raise SignerError(f"signer {self.uri} is closed")
-        return key.sign(message) if isinstance(key, Ed25519PrivateKey) else key.sign(message, ECDSA(SHA256()))
+        if isinstance(key, EllipticCurvePrivateKey):
+            return key.sign(message, ECDSA(SHA256()))
+        return key.sign(message)
 
     def close(self) -> None:
         """Forget the key."""

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 import attestlog
-from attestlog.core.signature import ECDSA_P256, ED25519
+from attestlog.core.signature import ECDSA_P256, ED25519, ML_DSA_44, ML_DSA_65
 from attestlog.errors import (
     ExistsError,
     KeyFileError,
@@ -41,7 +41,7 @@ def test_a_new_key_is_the_owners_only(tmp_path: Path, umask: int) -> None:
     assert stat.S_IMODE((tmp_path / "key.pem").stat().st_mode) == 0o600
 
 
-@pytest.mark.parametrize("algorithm", [ECDSA_P256, ED25519])
+@pytest.mark.parametrize("algorithm", [ECDSA_P256, ED25519, ML_DSA_44, ML_DSA_65])
 @pytest.mark.parametrize("passphrase", [None, b"correct horse"])
 def test_a_key_comes_back_and_signs(
     tmp_path: Path, algorithm: str, passphrase: bytes | None, monkeypatch: Patch

@@ -97,7 +97,7 @@ def test_a_key_of_another_kind_is_refused_as_a_key_file(tmp_path: Path, make: Ca
     path = tmp_path / "key.pem"
     path.write_bytes(make().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     path.chmod(0o600)
-    with pytest.raises(KeyFileError, match="want P-256 or Ed25519") as caught:
+    with pytest.raises(KeyFileError, match="want P-256, Ed25519 or ML-DSA") as caught:
         open_signer(f"file:{path}")
     assert caught.value.path == str(path)
 

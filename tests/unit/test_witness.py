@@ -72,7 +72,7 @@ class MlDsaSigner:
         self._key = mldsa.MLDSA44PrivateKey.from_seed_bytes(sha256(b"witness").digest())
         public = self._key.public_key()
         spki = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        self.public_key = PublicKey("ML-DSA-44", public, spki)  # type: ignore[arg-type]
+        self.public_key = PublicKey("ML-DSA-44", public, spki)
 
     def sign(self, message: bytes) -> bytes:
         return self._key.sign(message)

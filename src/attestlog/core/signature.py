@@ -24,12 +24,21 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
+try:
+    from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PublicKey, MLDSA65PublicKey
+except ImportError:  # cryptography before it had FIPS 204: keys of these algorithms are refused
+    MLDSA44PublicKey = MLDSA65PublicKey = None  # type: ignore[assignment,misc]
+
 from attestlog.core.hashes import batch_message, hex_hash, leaf_hash
 from attestlog.core.merkle import path_size, root_from_path
 from attestlog.errors import MalformedSignatureError, SignatureInvalidError
 
 ECDSA_P256: Final = "ECDSA-P256-SHA256"
 ED25519: Final = "Ed25519"
+ML_DSA_44: Final = "ML-DSA-44"
+ML_DSA_65: Final = "ML-DSA-65"
+"""FIPS 204, pure, with an empty context."""
+
 BATCH_SUFFIX: Final = "+BATCH"
 
 BATCH_ENTRIES_MAX: Final = 1_024
@@ -45,7 +54,7 @@ class PublicKey:
     """A public key that entries can be signed with."""
 
     algorithm: str
-    key: EllipticCurvePublicKey | Ed25519PublicKey
+    key: EllipticCurvePublicKey | Ed25519PublicKey | MLDSA44PublicKey | MLDSA65PublicKey
     spki: bytes
 
     def __reduce__(self) -> tuple[Callable[[bytes], PublicKey], tuple[bytes]]:
@@ -64,10 +73,10 @@ class PublicKey:
     def verify(self, signature: bytes, message: bytes) -> None:
         """Raises SignatureInvalidError unless this key signed `message`."""
         try:
-            if isinstance(self.key, Ed25519PublicKey):
-                self.key.verify(signature, message)
-            else:
+            if isinstance(self.key, EllipticCurvePublicKey):
                 self.key.verify(signature, message, _ECDSA)
+            else:
+                self.key.verify(signature, message)
         except InvalidSignature:
             raise SignatureInvalidError(
                 f"{self.algorithm} signature does not verify under key {self.key_id[:16]}", key_id=self.key_id
@@ -97,13 +106,21 @@ def load_public_key(data: bytes) -> PublicKey:
 
 
 def public_key(key: object) -> PublicKey:
-    """Wraps a cryptography public key. Raises MalformedSignatureError unless P-256 or Ed25519."""
+    """Wraps a cryptography public key. Raises MalformedSignatureError unless of an algorithm known here."""
     if isinstance(key, Ed25519PublicKey):
-        algorithm = ED25519
-    elif isinstance(key, EllipticCurvePublicKey) and isinstance(key.curve, SECP256R1):
-        algorithm = ECDSA_P256
-    else:
-        raise MalformedSignatureError(f"key is {type(key).__name__}, want P-256 or Ed25519")
+        return _wrapped(ED25519, key)
+    if isinstance(key, EllipticCurvePublicKey) and isinstance(key.curve, SECP256R1):
+        return _wrapped(ECDSA_P256, key)
+    if MLDSA44PublicKey is not None and isinstance(key, MLDSA44PublicKey):
+        return _wrapped(ML_DSA_44, key)
+    if MLDSA65PublicKey is not None and isinstance(key, MLDSA65PublicKey):
+        return _wrapped(ML_DSA_65, key)
+    raise MalformedSignatureError(f"key is {type(key).__name__}, want P-256, Ed25519 or ML-DSA")
+
+
+def _wrapped(
+    algorithm: str, key: EllipticCurvePublicKey | Ed25519PublicKey | MLDSA44PublicKey | MLDSA65PublicKey
+) -> PublicKey:
     return PublicKey(algorithm, key, key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
 
 
