@@ -29,7 +29,7 @@ DANA = Person("dana@example.com")
 
 
 def entry(action_type: str, payload: dict[str, Any], *people: Person, **members: Any) -> Entry:
-    draft = {"event_type": "CHANGE", "action_type": action_type, "actor_id": "maintainer"}
+    draft: dict[str, Any] = {"event_type": "CHANGE", "action_type": action_type, "actor_id": "maintainer"}
     draft |= {"action_payload": payload, **members}
     approvals = [person.approve(draft, ORIGIN) for person in people]
     return read(line_of(draft, received_approvals=approvals))
