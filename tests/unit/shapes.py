@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 from hashlib import sha256
-from typing import Any
+from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric.ec import (
     ECDSA,
@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives.asymmetric.ec import (
 )
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
+from tests.support.people import ROLES, Person, governed
 
-from attestlog.core import canonical
 from attestlog.core.batch import Head, Plan, Prepared, plan_batch, prepare
 from attestlog.core.entry import Entry, check_canonical, decode_line, parse_draft
 from attestlog.core.policy import Policy
@@ -111,32 +111,11 @@ SHUTDOWN: Shape = {
 
 _PROPOSAL: Shape = {
     "proposal_id": "prop-7",
-    "change_description": "lower the safety floor for sandboxed experiments",
+    "change_description": "lower the safety floor",
     "old_value": 7.0,
     "new_value": 6.5,
-    "scope": "sandbox",
+    "scope": "safety_floor",
 }
-
-
-def approval(signer: str, request: Shape) -> dict[str, str]:
-    """An approval with a real Ed25519 signature over the message of the specification, section 7.3."""
-    key = Ed25519PrivateKey.from_private_bytes(sha256(f"approver {signer}".encode()).digest())
-    signed = {
-        "origin": ORIGIN,
-        "action_type": request["action_type"],
-        "action_hash": sha256(canonical.encode(request["action_payload"])).hexdigest(),
-        "signer": signer,
-        "meaning": "approve",
-        "timestamp": TIMESTAMP,
-        "expires": "2025-11-30T12:00:00.000000Z",
-    }
-    signature = key.sign(b"attestlog/approval/v1\n" + canonical.encode(signed))
-    return {
-        **{name: signed[name] for name in ("signer", "meaning", "timestamp", "expires")},
-        "signature": signature.hex(),
-        "algorithm": "Ed25519",
-        "key_id": public_key(key.public_key()).key_id,
-    }
 
 
 _CHANGE: Shape = {
@@ -158,8 +137,20 @@ _CHANGE: Shape = {
 }
 CHANGE: Shape = {
     **_CHANGE,
-    "received_approvals": [approval(signer, _CHANGE) for signer in ("creator", "community", "auditor")],
+    "received_approvals": [Person(role).approve(_CHANGE, ORIGIN) for role in ROLES],
 }
+
+GOVERNED: Final = governed(
+    rules={
+        "policy": {
+            "event_types": ["CHANGE"],
+            "action_types": ["set_policy", "modify_policy_rule"],
+            "required_approvals": 3,
+            "roles": list(ROLES),
+        }
+    }
+)
+"""A policy under which the CHANGE holds."""
 
 SHAPES: dict[str, Shape] = {
     shape["event_type"]: shape for shape in (ACTION, DECISION, VIOLATION, CHANGE, BOOT, SHUTDOWN)

@@ -12,7 +12,7 @@ import pytest
 from tests.support.audits import codes, verify
 from tests.support.logs import ORIGIN, LogMaker, action
 from tests.support.people import DATED, EXPIRES, ROLES, Person, governed
-from tests.unit.shapes import CHANGE
+from tests.unit.shapes import CHANGE, GOVERNED
 
 from attestlog.audit.governance import APPROVALS_REPORTED_MAX
 from attestlog.core.policy import format_policy, parse_policy
@@ -253,3 +253,60 @@ def test_an_unknown_type_excuses_nothing_else(log: LogMaker, tmp_path: Path) -> 
     with_ci(log, 7, required_proofs=["ci", "rollback"])
     log.reseal(6, proofs_valid=True)
     assert codes(judged(log, tmp_path)) == [("entry.derived", 6), ("entry.proof_unchecked", 6)]
+
+
+# --- changes of the policy ---
+
+
+def governed_log(tmp_path: Path) -> LogMaker:
+    """1: without scores. 2: the floor is lowered by three. 3: below the old floor, above the new one."""
+    made = LogMaker(tmp_path / "log", policy=GOVERNED)
+    made.append(action(1), batched=False)
+    made.append(lowered(), batched=False)
+    made.policy = parse_policy({**format_policy(GOVERNED), "safety_floor": 6.5})
+    made.append(action(3, pillars_scores={"an_toan": 6.7}), batched=False)
+    return made
+
+
+def lowered(*people: Person) -> dict[str, Any]:
+    approvals = [person.approve(CHANGE, ORIGIN) for person in people or PEOPLE.values()]
+    return {**CHANGE, "received_approvals": approvals}
+
+
+def test_each_entry_is_judged_by_the_policy_in_force_there(tmp_path: Path) -> None:
+    log = governed_log(tmp_path)
+    assert log.entry(3)["safety_floor_met"] is True
+    report = judged(log, tmp_path)
+    assert (report.verdict, codes(report)) == (Verdict.VERIFIED, [])
+
+
+def test_an_entry_judged_by_the_policy_that_came_later(tmp_path: Path) -> None:
+    log = governed_log(tmp_path)
+    log.reseal(1, pillars_scores={"an_toan": 6.7}, composite_score=6.7, safety_floor_met=True)
+    assert codes(judged(log, tmp_path)) == [("entry.derived", 1)]
+
+
+def test_a_policy_changed_without_its_quorum_stays_as_it_was(tmp_path: Path) -> None:
+    log = governed_log(tmp_path)
+    log.reseal(2, received_approvals=log.entry(2)["received_approvals"][:2], quorum_met=True)
+    report = judged(log, tmp_path)
+    assert report.verdict == Verdict.TAMPERED
+    assert codes(report) == [("entry.derived", 2), ("entry.change", 2), ("entry.derived", 3)]
+    log.reseal(2, quorum_met=False)  # as honest as it may be, it must not call itself a success
+    assert codes(judged(log, tmp_path)) == [("entry.change", 2), ("entry.derived", 3)]
+
+
+def test_a_change_that_was_blocked_is_a_record_and_changes_nothing(tmp_path: Path) -> None:
+    log = governed_log(tmp_path)
+    log.reseal(2, execution_status="BLOCKED", received_approvals=[], quorum_met=False)
+    assert codes(judged(log, tmp_path)) == [("entry.derived", 3)]
+
+
+def test_approvals_moved_to_another_value(tmp_path: Path) -> None:
+    log = governed_log(tmp_path)
+    payload = {**log.entry(2)["action_payload"], "new_value": 0}
+    log.reseal(2, action_payload=payload)
+    report = judged(log, tmp_path)
+    assert [code for code, _ in codes(report)] == [
+        "entry.derived", *["entry.approval"] * 3, "entry.change", "entry.derived"
+    ]  # fmt: skip

@@ -66,7 +66,7 @@ def test_without_the_quorum_of_the_policy_before_nothing_changes(people: list[Pe
         set_policy_payload(governed(approvers=members_of(*dict.fromkeys(people)))),
     ):
         stored = entry("set_policy", payload, *people, required_approvals=0)
-        with pytest.raises(VerificationError, match="has not the quorum of the policy it replaces") as caught:
+        with pytest.raises(VerificationError, match="has not the quorum of the policy in force") as caught:
             changed_policy(GUARDED, stored, ORIGIN)
         assert "auditor" in caught.value.expected["roles"]
 

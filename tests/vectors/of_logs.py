@@ -6,10 +6,12 @@ import base64
 import json
 from hashlib import sha256
 
+import msgspec
 import rfc8785
 from tests.unit.shapes import (
     BOOT,
     CHANGE,
+    GOVERNED,
     NOW_US,
     ORIGIN,
     SHAPES,
@@ -202,10 +204,11 @@ def policy() -> list[Case]:
 
 def log() -> list[Case]:
     """Eight entries: the genesis alone, then the six shapes in one batch, then one more alone."""
-    key, made = p256_key(), tiny_genesis()
+    key, made = p256_key(), msgspec.structs.replace(tiny_genesis(), policy=GOVERNED)
     first = prepare(draft_genesis(made), made.policy, entry_id=entry_id(0), environment={})
     plans = [planned([first], key, Head())]
-    six = [prepared(shape, number) for number, shape in enumerate(SHAPES.values(), 1)]
+    governed: Case = {"policy": GOVERNED, "origin": ORIGIN, "now_us": NOW_US}
+    six = [prepared(shape, number, **governed) for number, shape in enumerate(SHAPES.values(), 1)]
     plans.append(planned(six, key, plans[0].head, now_us=NOW_US + 1))
     plans.append(planned([prepared(BOOT, 7)], key, plans[1].head, now_us=NOW_US + 2))
     lines = [line for plan in plans for line in seal(plan, key)]

@@ -58,8 +58,8 @@ EVENTS: Final[tuple[dict[str, Any], ...]] = (
         "actor_id": "council_of_three",
         "actor_type": "HUMAN",
         "action_payload": {
-            "proposal_id": "PROP-7", "change_description": "lower the floor in the sandbox", "old_value": 7,
-            "new_value": 6.5, "scope": "sandbox",
+            "proposal_id": "PROP-7", "change_description": "lower the floor", "old_value": 7,
+            "new_value": 6.5, "scope": "safety_floor",
         },
         "pillars_scores": {"an_toan": 8, "duong_dai": 8, "tin_vao_so_lieu": 9, "han_che_rui_ro": 8},
         "required_proofs": ["safety_floor", "rollback", "k1_state", "pillars"],

@@ -82,7 +82,7 @@ def check_quorum(policy: Policy, entry: Entry, origin: str) -> None:
         return
     refused = [{"signer": item.signer, "reason": item.code} for item in basis.judged if not item.counts]
     raise VerificationError(
-        "it has not the quorum of the policy it replaces", expected=basis.missing, found={"refused": refused}
+        "it has not the quorum of the policy in force", expected=basis.missing, found={"refused": refused}
     )
 
 

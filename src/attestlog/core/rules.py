@@ -21,7 +21,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple, NoReturn
 
 from attestlog.core.checkpoint import SIZE_MAX
-from attestlog.core.entry import Entry, EntryDraft, EventType, decode_line, entry_hash, payload_hash
+from attestlog.core.entry import (
+    Entry,
+    EntryDraft,
+    EventType,
+    ExecutionStatus,
+    decode_line,
+    entry_hash,
+    payload_hash,
+)
 from attestlog.core.genesis import Genesis
 from attestlog.core.hold import (
     HOLD_ACTION_TYPE,
@@ -32,6 +40,12 @@ from attestlog.core.hold import (
     parse_release,
 )
 from attestlog.core.policy import Policy
+from attestlog.core.policy_change import (
+    MODIFY_RULE_ACTION_TYPE,
+    SET_POLICY_ACTION_TYPE,
+    changed_policy,
+    check_quorum,
+)
 from attestlog.core.rotation import (
     REVOKE_ACTION_TYPE,
     ROTATE_ACTION_TYPE,
@@ -135,8 +149,12 @@ class Rules:
 
 
 def governs(facts: Entry | EntryDraft) -> bool:
-    """Whether the entry would change the rules in force."""
-    return facts.event_type is EventType.CHANGE and facts.action_type in GOVERNING
+    """Whether the entry would change the rules in force. One that failed or was blocked is only a record."""
+    return (
+        facts.event_type is EventType.CHANGE
+        and facts.action_type in GOVERNING
+        and facts.execution_status is ExecutionStatus.SUCCESS
+    )
 
 
 def _check_is_signed(rules: Rules, entry: Entry) -> None:
@@ -195,7 +213,7 @@ def _revoke(rules: Rules, entry: Entry) -> Rules:
 
 
 def _hold(rules: Rules, entry: Entry) -> Rules:
-    _check_approved(entry)
+    _check_approved(rules, entry)
     hold = parse_hold(entry.action_payload)
     if hold.name in rules.holds:
         _refuse(f"a legal hold {hold.name!r} is in force already", found=hold.name)
@@ -205,18 +223,22 @@ def _hold(rules: Rules, entry: Entry) -> Rules:
 
 
 def _release(rules: Rules, entry: Entry) -> Rules:
-    _check_approved(entry)
+    _check_approved(rules, entry)
     name = parse_release(entry.action_payload).name
     if name not in rules.holds:
         _refuse(f"no legal hold {name!r} is in force", sorted(rules.holds), name)
     return replace(rules, holds={known: hold for known, hold in rules.holds.items() if known != name})
 
 
-def _check_approved(entry: Entry) -> None:
-    """By whom the policy asks for. Whether these members are what the policy derives is judged by itself."""
-    for member in ("quorum_met", "proofs_valid"):
-        if not getattr(entry, member):
-            _refuse(f"{member} is false", expected=True, found=False)
+def _check_approved(rules: Rules, entry: Entry) -> None:
+    """By whom the policy asks for. Whether `proofs_valid` is what the policy derives is judged by itself."""
+    check_quorum(rules.policy, entry, rules.origin)
+    if not entry.proofs_valid:
+        _refuse("proofs_valid is false", expected=True, found=False)
+
+
+def _change_policy(rules: Rules, entry: Entry) -> Rules:
+    return replace(rules, policy=changed_policy(rules.policy, entry, rules.origin))
 
 
 def _refuse(reason: str, expected: Any = None, found: Any = None) -> NoReturn:
@@ -228,6 +250,8 @@ _HANDLERS: Final[dict[str, Callable[[Rules, Entry], Rules]]] = {
     REVOKE_ACTION_TYPE: _revoke,
     HOLD_ACTION_TYPE: _hold,
     RELEASE_ACTION_TYPE: _release,
+    SET_POLICY_ACTION_TYPE: _change_policy,
+    MODIFY_RULE_ACTION_TYPE: _change_policy,
 }
 """What makes each governing action type hold, and the rules after it."""
 
