@@ -140,7 +140,7 @@ def test_without_the_approvals_that_are_asked_for_it_stays(log: Log) -> None:
         erase(log, 1, required_approvals=1)
     assert caught.value.rule == "approval"
     assert entry(log, 1).action_payload is not None
-    with pytest.raises(RuleChangeError, match="quorum_met is false"):
+    with pytest.raises(RuleChangeError, match="has not the quorum of the policy in force"):
         log.add_hold("case-7", reason="x", actor_id="officer-1", required_approvals=1)
 
 
