@@ -38,6 +38,7 @@ from attestlog.core.signature import BATCH_ENTRIES_MAX, ECDSA_P256
 from attestlog.errors import ClosedError, NotFoundError
 from attestlog.ids import new_entry_id
 from attestlog.log import opening
+from attestlog.log.copies import ACK_TIMEOUT_S, Copies
 from attestlog.log.environment import Clock, environment, system_clock
 from attestlog.log.erasing import change_draft, erasure_draft
 from attestlog.log.receipt import Receipt
@@ -47,9 +48,13 @@ from attestlog.proof_types import registered_proofs
 from attestlog.signers import Passphrase, Signer
 from attestlog.signers.making import given_or_made, given_or_opened
 from attestlog.signers.redaction_key import redaction_key
+from attestlog.storage.reader import LogReader
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
+
+    from attestlog.core.note import NoteSignature
+    from attestlog.replication import Work
 
 BATCH_SIZE_BYTES: Final = 8 << 20
 """Bytes a batch gathers before it is closed to others: bounds the memory and the time of one commit."""
@@ -58,14 +63,23 @@ BATCH_SIZE_BYTES: Final = 8 << 20
 class Log:
     """A log open for writing. Threads and tasks may share it, a forked child may go on with it."""
 
-    def __init__(self, turns: Turns, passphrase: Passphrase | None = None) -> None:
+    def __init__(
+        self,
+        turns: Turns,
+        passphrase: Passphrase | None = None,
+        *,
+        ack_replicas: int = 0,
+        ack_timeout_s: float = ACK_TIMEOUT_S,
+    ) -> None:
         self._passphrase = passphrase
         self._turns, self._store, self._genesis = turns, turns.store, turns.genesis
         self._environment = environment()
         self._redacting = Redacting(partial(redaction_key, turns.genesis.origin))
         self._committer: committer.Committer[Receipt] = committer.Committer(
-            turns.commit, BATCH_ENTRIES_MAX, BATCH_SIZE_BYTES, self._renew
+            self._commit, BATCH_ENTRIES_MAX, BATCH_SIZE_BYTES, self._renew
         )
+        replicas = LogReader(self.path).config().replicas
+        self._copies = Copies(replicas, self._work if replicas else None, ack_replicas, ack_timeout_s)
         _open_logs.add(self)
 
     # --- opening ---
@@ -115,10 +129,14 @@ class Log:
         passphrase: Passphrase | None = None,
         any_filesystem: bool = False,
         clock: Clock | None = None,
+        ack_replicas: int = 0,
+        ack_timeout_s: float = ACK_TIMEOUT_S,
     ) -> Self:
         """Open a log for writing, healing what a crash left (`recovered` says what). Never creates.
 
-        Without signers, those named in log.toml are opened.
+        Without signers, those named in log.toml are opened. `ack_replicas`: an append also waits, for
+        `ack_timeout_s` at the most, until so many replicas hold its entry durably; ReplicationError then
+        says that it is in the log, and who else has it.
         Raises NotFoundError or another StorageError, MalformedConfigError, SignerError.
         """
         return cls(
@@ -126,7 +144,7 @@ class Log:
                 Path(path).absolute(), signer=signer, checkpoint_signer=checkpoint_signer,
                 passphrase=passphrase, any_filesystem=any_filesystem, clock=clock or system_clock,
             ),
-            passphrase,
+            passphrase, ack_replicas=ack_replicas, ack_timeout_s=ack_timeout_s,
         )  # fmt: skip
 
     def __enter__(self) -> Self:
@@ -175,8 +193,11 @@ class Log:
 
         Raises MalformedEntryError, DerivedMemberError, TooLargeError, ClockError, SignerError,
         StorageError, ClosedError: nothing was written. UncertainCommitError: nobody can know.
+        ReplicationError: it is written here, and not confirmed by as many replicas as were asked for.
         """
-        return self._committer.append((self._prepare(_one_draft(draft, members)),))[0]
+        receipts = self._committer.append((self._prepare(_one_draft(draft, members)),))
+        self._copies.wait(receipts)
+        return receipts[0]
 
     def check(self, draft: EntryDraft | Mapping[str, Any]) -> None:
         """Raises what `append` would raise for this draft before anything is written; writes nothing."""
@@ -193,19 +214,23 @@ class Log:
         not at all. If a later batch fails, the earlier ones stay (the error says so).
         """
         prepared = [self._prepare(draft, as_given=as_given) for draft in drafts]
-        return self._committer.append(prepared) if prepared else []
+        receipts = self._committer.append(prepared) if prepared else []
+        self._copies.wait(receipts)
+        return receipts
 
     def submit(
         self, draft: EntryDraft | Mapping[str, Any] | None = None, /, **members: Any
     ) -> Future[Receipt]:
         """Append without waiting: the future's result is the receipt. Bad drafts raise here, at once."""
-        return self._committer.submit(self._prepare(_one_draft(draft, members)))
+        return self._copies.then(self._committer.submit(self._prepare(_one_draft(draft, members))))
 
     async def append_async(
         self, draft: EntryDraft | Mapping[str, Any] | None = None, /, **members: Any
     ) -> Receipt:
         """`append` for asyncio: the task waits, the event loop does not."""
-        return await self._committer.append_async(self._prepare(_one_draft(draft, members)))
+        receipt = await self._committer.append_async(self._prepare(_one_draft(draft, members)))
+        await self._copies.wait_async(receipt)
+        return receipt
 
     def action(self, action_type: str, *, actor_id: str, **members: Any) -> Receipt:
         """Append an ACTION: something was executed."""
@@ -349,6 +374,7 @@ class Log:
 
     def close(self) -> None:
         """Commit what is waiting, sign a checkpoint over all of it, let go. May be called twice."""
+        self._copies.close()
         with contextlib.suppress(ClosedError):
             self._committer.close(self._turns.close)
 
@@ -377,7 +403,7 @@ class Log:
         now_us = self._turns.clock() if draft.received_approvals else 0
         return prepare(
             draft, self.rules.policy, entry_id=new_entry_id(), environment=self._environment, salt=salt,
-            origin=self.origin, now_us=now_us, verifiers=registered_proofs(),
+            origin=self.origin, now_us=now_us, verifiers=registered_proofs(), replicas=self._copies.urls,
         )  # fmt: skip
 
     def _renew(self, prepared: Sequence[Prepared]) -> list[Prepared]:
@@ -385,9 +411,27 @@ class Log:
         policy = self.rules.policy
         return [item if item.policy is policy else self._prepared(item.draft) for item in prepared]
 
+    def _commit(self, take: committer.Take) -> list[Receipt]:
+        receipts = self._turns.commit(take)
+        self._copies.notify()
+        return receipts
+
+    def _work(self) -> Work:
+        """What senders of this log's replicas need of it."""
+        from attestlog.replication import Work
+
+        def keep(text: str, lines: tuple[NoteSignature, ...]) -> None:
+            self._committer.run(partial(self._turns.add_cosignatures, text, lines))
+
+        def record(members: dict[str, Any]) -> None:
+            self._committer.submit(self._prepare(members))
+
+        return Work(self.path, self.origin, self.checkpoint, keep, record)
+
     def _follow_fork(self) -> None:
         """In a forked child: a queue of its own, and descriptors that do not share its parent's lock."""
         self._committer = self._committer.renewed()
+        self._copies.follow_fork()
         self._store.let_go()
 
 

@@ -7,7 +7,7 @@ takes the log's lock for itself. What a caller wants first enters as `Prepared`.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import msgspec
@@ -17,6 +17,7 @@ from attestlog.core.batch import Head, Prepared, plan_batch
 from attestlog.core.checkpoint import Checkpoint, open_checkpoint
 from attestlog.core.entry import Entry, Object
 from attestlog.core.merkle import edge_from_stored, stored_ranges
+from attestlog.core.note import NoteSignature, format_note, parse_note
 from attestlog.core.rotation import Rotation, format_rotation, rotation_message
 from attestlog.errors import AttestlogError, ConsistencyError, StorageError
 from attestlog.log.environment import Clock
@@ -90,6 +91,20 @@ class Turns:
         """Sign and store the head as a checkpoint, unless the last one covers it; the note."""
         with self.store.exclusive() as head:
             return self._checkpoint_at(head)
+
+    def add_cosignatures(self, text: str, lines: Sequence[NoteSignature]) -> None:
+        """Keep verified cosignature lines with the stored checkpoint, if it still is the one of this text.
+
+        A cosigner's newer line takes its older one's place.
+        """
+        with self.store.exclusive():
+            old = self.store.checkpoint()
+            if old is None:
+                return
+            note = parse_note(old)
+            if note.text == text:
+                kept = {(line.name, line.key_id): line for line in (*note.signatures, *lines)}
+                self.store.replace_checkpoint(old, format_note(text, list(kept.values())))
 
     def head(self) -> Head:
         """The head, with what other processes made durable taken in."""

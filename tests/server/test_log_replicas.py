@@ -1,0 +1,173 @@
+"""A log with replicas, as an application has it: entries name them, appends may wait for them."""
+
+import asyncio
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from tests.server.test_replication import Site, site, soon
+
+import attestlog
+from attestlog.core.cosignature import open_signed_checkpoint
+from attestlog.core.note import parse_vkey
+from attestlog.errors import MalformedConfigError, ReplicationError
+from attestlog.replication import sender as sender_module
+from attestlog.storage import layout
+from attestlog.storage.reader import LogReader
+from attestlog.testing import MemorySigner, check_log
+
+ORIGIN = "example.com/made"
+DRAFT = {"event_type": "ACTION", "action_type": "deploy", "actor_id": "agent-7"}
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sender_module, "PAUSE_MIN_S", 0.01)
+    monkeypatch.setattr(sender_module, "PAUSE_MAX_S", 0.2)
+    monkeypatch.setattr(sender_module, "IDLE_S", 0.05)
+    monkeypatch.setattr(sender_module, "COSIGN_EVERY_S", 0.05)
+
+
+@pytest.fixture
+def sites(tmp_path: Path) -> Iterator[list[Site]]:
+    with site(tmp_path, "a") as a, site(tmp_path, "b") as b:
+        yield [a, b]
+
+
+@pytest.fixture
+def path(tmp_path: Path, sites: list[Site]) -> Path:
+    path = tmp_path / "log"
+    attestlog.create(
+        path, origin=ORIGIN, signer=MemorySigner(), checkpoint_signer=MemorySigner("Ed25519")
+    ).close()
+    config = LogReader(path).config()
+    config = msgspec.structs.replace(config, replicas=[item.at for item in sites])
+    (path / layout.CONFIG_FILE).write_text(layout.format_config(config))
+    assert LogReader(path).config() == config
+    return path
+
+
+def test_entries_name_the_replicas_and_reach_them(path: Path, sites: list[Site]) -> None:
+    with attestlog.open(path) as log:
+        receipt = log.append(DRAFT)
+        assert receipt.entry.replicas == [item.at.url for item in sites]
+        soon(lambda: all(item.held() == 2 for item in sites))
+    assert check_log(path, [receipt])
+    for item in sites:
+        check_log(item.copy, [receipt])
+
+
+def test_closing_sends_what_is_left(path: Path, sites: list[Site]) -> None:
+    with attestlog.open(path) as log:
+        log.append_many([DRAFT] * 50)
+    assert [item.held() for item in sites] == [51, 51]
+
+
+def test_cosignatures_are_kept_with_the_checkpoint(path: Path, sites: list[Site]) -> None:
+    keys = [parse_vkey(item.at.vkey) for item in sites]
+    with attestlog.open(path) as log:
+        log.append(DRAFT)
+        soon(lambda: b"replica.example.com/b" in (path / "checkpoint").read_bytes())
+        soon(lambda: b"replica.example.com/a" in (path / "checkpoint").read_bytes())
+        note = (path / "checkpoint").read_bytes()
+        signed = open_signed_checkpoint(note, [*log.genesis.checkpoint_keys, *keys])
+        assert len(signed.signatures) == 3
+        assert signed.checkpoint.size == 2
+        assert log.checkpoint() == (path / "checkpoint").read_bytes()
+    assert len(open_signed_checkpoint((path / "checkpoint").read_bytes(), keys).signatures) == 2
+    assert attestlog.verify(path, remember=False).verdict == "VERIFIED"
+
+
+def test_an_append_waits_for_as_many_copies_as_it_was_told(path: Path, sites: list[Site]) -> None:
+    with attestlog.open(path, ack_replicas=2) as log:
+        for number in range(1, 6):
+            log.append(DRAFT)
+            assert [item.held() for item in sites] == [number + 1] * 2
+        receipts = log.append_many([DRAFT] * 100)
+        assert len(receipts) == 100
+        assert [item.held() for item in sites] == [106, 106]
+        assert log.submit(DRAFT).result(20).sequence_number == 106
+        assert [item.held() for item in sites] == [107, 107]
+
+        async def many() -> None:
+            await asyncio.gather(*[log.append_async(DRAFT) for _ in range(20)])
+
+        asyncio.run(many())
+        assert [item.held() for item in sites] == [127, 127]
+
+
+def test_copies_that_do_not_come_are_said_and_the_entry_is_there(path: Path, sites: list[Site]) -> None:
+    sites[1].proxy.is_refusing = True
+    with attestlog.open(path, ack_replicas=2, ack_timeout_s=0.5) as log:
+        with pytest.raises(ReplicationError, match="1 of 2 copies") as caught:
+            log.append(DRAFT)
+        (receipt,) = caught.value.receipts
+        assert (caught.value.have, caught.value.need) == (1, 2)
+        with pytest.raises(ReplicationError, match="1 of 2 copies"):
+            asyncio.run(log.append_async(DRAFT))
+        sites[1].proxy.is_refusing = False
+        last = log.append(DRAFT)
+    assert [item.held() for item in sites] == [4, 4]
+    check_log(path, [receipt, last])
+
+
+def test_an_unreachable_replica_never_holds_up_an_append(path: Path, sites: list[Site]) -> None:
+    for item in sites:
+        item.proxy.is_partitioned = True
+    with attestlog.open(path) as log:
+        begun = time.monotonic()
+        receipts = [log.append(DRAFT) for _ in range(50)]
+        assert time.monotonic() - begun < 5  # no timeout of a connection is in there
+    check_log(path, receipts)
+
+
+def test_a_forked_child_sends_what_it_appends(path: Path, sites: list[Site]) -> None:
+    with attestlog.open(path) as log:
+        log.append(DRAFT)
+        child = os.fork()
+        if child == 0:
+            try:
+                log.append(DRAFT)
+                log.close()
+                os._exit(0)
+            finally:
+                os._exit(1)
+        assert os.waitpid(child, 0)[1] == 0
+        log.append(DRAFT)
+    soon(lambda: [item.held() for item in sites] == [4, 4])
+    check_log(path)
+
+
+def test_more_copies_than_replicas_are_refused_at_once(path: Path) -> None:
+    with pytest.raises(MalformedConfigError, match="ack_replicas is 3"):
+        attestlog.open(path, ack_replicas=3)
+    with attestlog.open(path) as log:
+        assert log.head().size == 1
+
+
+def test_a_lost_replica_is_an_entry_of_the_log(
+    path: Path, sites: list[Site], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sender_module, "LOST_AFTER_S", 0.1)
+    monkeypatch.setattr(sender_module.Sender.__init__, "__kwdefaults__", {
+        **(sender_module.Sender.__init__.__kwdefaults__ or {}), "lost_after_s": 0.1,
+    })  # fmt: skip
+    with attestlog.open(path) as log:
+        log.append(DRAFT)
+        soon(lambda: sites[0].held() == 2)
+        sites[0].proxy.is_refusing = True
+        sites[0].proxy.drop_all()
+        log.append(DRAFT)
+
+        def actions() -> list[str]:
+            return [entry.action_type for entry in LogReader(path).entries()]
+
+        soon(lambda: "replica_lost" in actions())
+        sites[0].proxy.is_refusing = False
+        soon(lambda: "replica_back" in actions())
+        soon(lambda: sites[0].held() == len(actions()))
+    check_log(path)
+    assert actions().count("replica_lost") == 1
