@@ -41,7 +41,9 @@ def compare_checkpoint(
     elif _differs(walk, checkpoint.size, checkpoint.root.hex(), report):
         what = f"the root of the first {checkpoint.size} entries is not the one the checkpoint signs"
         found = walk.roots.get(checkpoint.size, b"").hex()
-        yield finding("checkpoint.root", what, expected=checkpoint.root.hex(), found=found)
+        # Where stored hashes stand for entries that were not read, they may be what is wrong.
+        code = "checkpoint.root" if walk.is_whole else "resume.tree"
+        yield finding(code, what, expected=checkpoint.root.hex(), found=found)
     elif checkpoint.size in walk.roots:
         report.checkpoint_size = checkpoint.size
 
@@ -54,7 +56,7 @@ def compare_memory(walk: Walk, memory: Memory, report: Report, *, is_resumed: bo
         yield finding("memory.ahead", what, expected=memory.size, found=walk.accounted)
     elif not _differs(walk, memory.size, memory.root, report):
         report.remembered_size = memory.size if found else None
-    elif is_resumed:
+    elif is_resumed or not walk.is_whole:
         what = f"the stored tree and the entries read do not lead to the root remembered at {memory.size}"
         yield finding("resume.tree", what, expected=memory.root, found=found)
     else:

@@ -76,6 +76,7 @@ _BY_VERDICT: Final[dict[Verdict, dict[str, str]]] = {
     Verdict.UNKNOWN: {
         "log.missing": "there is nothing at the path",
         "log.unreadable": "a file of the log could not be read",
+        "segment.absent": "a segment was archived, and is not where it was put: its entries were not read",
         "memory.unreadable": "what is remembered of this log could not be read",
         "proof.unreadable": "the proof's file could not be read",
         "proof.unsupported": "a signature is of a kind that the installed cryptography cannot verify",
@@ -84,7 +85,7 @@ _BY_VERDICT: Final[dict[Verdict, dict[str, str]]] = {
         "published.key_unknown": "no verifier key of the published log is known: who signed it is unknown",
         "entry.proofs_unknown": "proofs_valid rests on proofs of a type that nothing here can check",
         "key.revoked": "entries may be anybody's: a revocation says not to trust the key that signed them",
-        "resume.tree": "cannot resume: the stored tree does not lead to the remembered root",
+        "resume.tree": "the stored tree, in place of entries not read, does not lead to a known root",
     },
     Verdict.INCOMPLETE: {
         "log.torn_tail": "bytes after the last complete entry, never acknowledged",

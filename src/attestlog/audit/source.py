@@ -198,6 +198,14 @@ def read_lines(chunk: Chunk, stop: int) -> Iterator[Line]:
             offset = after
 
 
+def led_away(path: str) -> str | None:
+    """Where a symbolic link leads at which there is nothing now; None for anything else."""
+    try:
+        return os.readlink(path) if not os.path.exists(path) else None  # noqa: PTH110, PTH115 - a plain path
+    except OSError:
+        return None
+
+
 def line_offset(segment: Segment, lines: int) -> int:
     """Where the line after this many lines starts; the segment's end if there are fewer. Raises OSError."""
     offset = 0

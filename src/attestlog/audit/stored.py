@@ -52,6 +52,11 @@ class StoredTree:
             runs.append([data[i : i + HASH_SIZE_BYTES] for i in range(0, len(data), HASH_SIZE_BYTES)])
         return edge_from_stored(size, runs)
 
+    def leaves(self, start: int, stop: int) -> bytes:
+        """The stored leaf hashes [start, stop), joined; empty if they are not all there."""
+        data = self._read(0, start, stop - start)
+        return data if len(data) == (stop - start) * HASH_SIZE_BYTES else b""
+
     def compare_leaves(self, start: int, leaves: bytes) -> None:
         """Compare level 0 from `start` on with these leaf hashes."""
         self._compare(0, start, leaves)

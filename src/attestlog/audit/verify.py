@@ -259,6 +259,7 @@ class _Verification:
         return Walk(
             rules, state, edge,
             stops=stops, stored=log.stored, gaps=log.segments.gaps, add=self._add, changes=changes,
+            segment_entries=log.genesis.settings.segment_entries,
         )  # fmt: skip
 
     def _read_entries(self, log: _Log, walk: Walk) -> None:

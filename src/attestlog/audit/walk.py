@@ -8,7 +8,7 @@ from attestlog.audit.findings import finding
 from attestlog.audit.relations import Relations
 from attestlog.audit.remember import CHANGES_SIZE_MAX_BYTES
 from attestlog.audit.scan import Scanned, State, follows, malformed_run, scan
-from attestlog.audit.source import Chunk
+from attestlog.audit.source import Chunk, led_away
 from attestlog.audit.stored import StoredTree
 from attestlog.core.hashes import HASH_SIZE_BYTES
 from attestlog.core.merkle import Grown, Span
@@ -30,6 +30,7 @@ class Walk:
         gaps: Collection[int],
         add: Callable[[Finding], None],
         changes: list[bytes],
+        segment_entries: int,
     ) -> None:
         self.rules = rules
         """Those in force after the chunks joined so far."""
@@ -37,6 +38,7 @@ class Walk:
         """The lines that made them; None: more than are remembered."""
         self._state, self._edge = state, edge
         self._stops, self._stored, self._gaps, self._add = stops, stored, gaps, add
+        self._segment_entries = segment_entries
         self._is_contiguous = True
         self._before_batch: tuple[Span, str | None] = (edge, None)
         self._unreadable: set[str] = set()
@@ -83,7 +85,7 @@ class Walk:
             self._grow(ahead)
         self._state = ahead.state
         if ahead.error is not None:
-            self._lose(chunk.path, ahead.error)
+            self._lose(chunk, ahead.error)
 
     def finish(self, acknowledged: int, last_segment: range) -> None:
         """The log ends here. `acknowledged`: how many entries something else says were durable."""
@@ -177,12 +179,23 @@ class Walk:
         self._stored.compare_grown(grown)
         self._is_contiguous = scanned.is_contiguous
 
-    def _lose(self, path: str, error: str) -> None:
-        if path not in self._unreadable:
-            self._unreadable.add(path)
-            self._add(finding("log.unreadable", f"entries cannot be read: {error}", self._state.position))
-        self.is_whole = False
+    def _lose(self, chunk: Chunk, error: str) -> None:
+        self.is_whole, was_contiguous = False, self._is_contiguous
         self._desynchronize()
+        target = led_away(chunk.path)
+        if target is None:
+            if chunk.path not in self._unreadable:
+                self._unreadable.add(chunk.path)
+                self._add(finding("log.unreadable", f"entries cannot be read: {error}", self._state.position))
+            return
+        stop = chunk.first + self._segment_entries
+        leaves = self._stored.leaves(chunk.first, stop) if was_contiguous else b""
+        what = f"entries {chunk.first} to {stop - 1} are not here, but in {target}"
+        what += "; their stored hashes stand for them" if leaves else ""
+        self._add(finding("segment.absent", what, chunk.first, found=target))
+        if leaves:
+            self._grow(Scanned(State(stop), leaves=leaves))
+            self._state.position = stop
 
     def _desynchronize(self) -> None:
         self._is_contiguous = False

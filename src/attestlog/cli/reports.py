@@ -68,6 +68,8 @@ def hints(report: Report) -> Iterator[str]:
         yield _HINTS[report.verdict]
     elif report.self_attested and report.genesis_hash and report.format == "attestlog":
         yield "--trust KEY, given a key that came another way, makes it more than the log's own word"
+    if "segment.absent" in report.finding_counts:
+        yield "`attestlog archive LOG --restore` brings back what was archived"
     if report.verdict in {Verdict.TRUNCATED, Verdict.FORKED} and report.origin:
         from attestlog.audit.remember import default_state_dir, memory_path
 

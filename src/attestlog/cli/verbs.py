@@ -26,6 +26,7 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
         "append": "Append one entry, or many from JSON lines.",
         "checkpoint": "Sign the log's head and print the note.",
         "publish": "Lay out the log as static files for any web server.",
+        "archive": "Move closed segments elsewhere, or bring them back.",
         "import": "Bring a legacy JSON-lines log into a log.",
         "keys": "Make signing keys, list them, rotate or revoke those of a log.",
     },

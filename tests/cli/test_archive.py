@@ -1,0 +1,55 @@
+"""archive: where segments are, moved and brought back."""
+
+from pathlib import Path
+
+import pytest
+from tests.cli.running import ORIGIN, Run, draft
+
+from attestlog.core.genesis import Settings
+from attestlog.log import Log
+
+
+@pytest.fixture
+def cold(tmp_path: Path, home: Path) -> Path:
+    """A log of several segments, and beside it a folder for what is to be archived."""
+    with Log.create(tmp_path / "audit", origin=ORIGIN, settings=Settings(segment_entries=4)) as log:
+        log.append_many([draft(number) for number in range(20)])
+    (tmp_path / "cold").mkdir()
+    return tmp_path / "cold"
+
+
+def test_archive_verify_and_restore(run: Run, cold: Path) -> None:
+    log = cold.with_name("audit")
+    moved = run("archive", log, "--to", cold, "--keep", 3, "--compress", "--json")
+    assert moved.code == 0
+    kept, gone = "here", "compressed"
+    assert [item["state"] for item in moved.objects] == [kept, gone, gone, kept, kept, kept]
+    assert moved.objects[1]["path"] == str(cold / "000000000004.jsonl.gz")
+    shown = run("archive", log)
+    assert shown.out.splitlines()[0].split() == ["first", "entry", "state", "path"]
+    assert len(shown.out.splitlines()) == 7
+    verdict = run("verify", log)
+    assert verdict.code == 4
+    assert "entries 4 to 7 are not here" in verdict.out
+    assert "archive LOG --restore" in verdict.err
+    assert run("show", log, 5).code == 4
+    assert run("archive", log, "--restore", "--entry", 5, "--json").objects[1]["state"] == kept
+    assert run("archive", log, "--restore").code == 0
+    assert run("verify", log).code == 0
+
+
+@pytest.mark.parametrize(
+    "options", [("--to", ".", "--restore"), ("--compress",), ("--entry", 3), ("--to", ".", "--keep", 1)]
+)
+def test_options_that_exclude_each_other(run: Run, cold: Path, options: tuple[object, ...]) -> None:
+    assert run("archive", cold.with_name("audit"), *options).code == 2
+
+
+def test_a_segment_that_is_nowhere(run: Run, cold: Path) -> None:
+    log = cold.with_name("audit")
+    run("archive", log, "--to", cold)
+    for path in cold.iterdir():
+        path.unlink()
+    assert "absent" in run("archive", log).out
+    failed = run("archive", log, "--restore", "--json")
+    assert (failed.code, failed.error["sequence_number"]) == (4, 4)
