@@ -20,8 +20,9 @@ from typing import Final, NamedTuple
 import msgspec
 
 from attestlog.audit.findings import finding
-from attestlog.audit.source import open_plain, reason
+from attestlog.audit.source import Source, open_plain, read_source
 from attestlog.audit.trust import load_trust
+from attestlog.audit.witnessed import Policy, cosigners, load_policy
 from attestlog.core.checkpoint import Checkpoint, parse_checkpoint
 from attestlog.core.consistency import (
     CONSISTENCY_HEADER,
@@ -41,9 +42,9 @@ from attestlog.core.proof import (
     verify_by_known_key,
     verify_entry_inclusion,
 )
-from attestlog.core.report import Cosigner, ProofReport
+from attestlog.core.report import ProofReport
 from attestlog.core.signature import PublicKey
-from attestlog.core.trust import TrustedCheckpoint, TrustPolicy, open_trusted_checkpoint, parse_trust
+from attestlog.core.trust import TrustedCheckpoint, TrustPolicy, open_trusted_checkpoint
 from attestlog.errors import (
     AttestlogError,
     ConsistencyError,
@@ -52,7 +53,6 @@ from attestlog.errors import (
     MalformedError,
     MalformedSignatureError,
     MissingExtraError,
-    NotFoundError,
     SignatureInvalidError,
     StorageError,
     TooLargeError,
@@ -63,9 +63,6 @@ SUFFIXES: Final = (".tlog-proof", ".tlog-consistency")
 """What proof files are called; `is_proof` also looks inside."""
 
 _HEADERS: Final = (f"{PROOF_HEADER}\n".encode(), f"{CONSISTENCY_HEADER}\n".encode())
-
-Source = bytes | str | os.PathLike[str]
-"""A proof: its bytes, or the path of its file."""
 
 
 class _Trusted(NamedTuple):
@@ -89,9 +86,7 @@ def is_proof(path: str | os.PathLike[str]) -> bool:
         return False
 
 
-def verify_proof(
-    proof: Source, *, trust: Iterable[str | Path] = (), policy: Source | TrustPolicy | None = None
-) -> None:
+def verify_proof(proof: Source, *, trust: Iterable[str | Path] = (), policy: Policy = None) -> None:
     """Returns if the proof, of an entry or of consistency, is good for whom the caller trusts; else raises.
 
     `trust`: checkpoint keys (vkeys) of logs, and entry keys in PEM, which must then have signed the
@@ -100,7 +95,7 @@ def verify_proof(
     where nothing was given to trust), SignatureInvalidError, HashMismatchError, InclusionError or
     ConsistencyError if it shows nothing.
     """
-    data, trusted = _read(proof), _load(trust, policy)
+    data, trusted = read_source(proof, PROOF_SIZE_MAX_BYTES), _load(trust, policy)
     if data.startswith(_HEADERS[1]):
         open_consistency(data, trusted.policy, trusted.log_keys)
     else:
@@ -111,7 +106,7 @@ def judge_proof(
     proof: Source,
     *,
     trust: Iterable[str | Path] = (),
-    policy: Source | TrustPolicy | None = None,
+    policy: Policy = None,
     held: Source | None = None,
 ) -> ProofReport:
     """What the proof shows; none of what is found is raised.
@@ -122,10 +117,10 @@ def judge_proof(
     """
     begun = time.monotonic()
     trusted = _load(trust, policy)
-    since = None if held is None else parse_checkpoint(parse_note(_read(held)).text)
+    since = None if held is None else parse_checkpoint(parse_note(read_source(held)).text)
     report = ProofReport(subject="" if isinstance(proof, bytes) else str(proof))
     try:
-        data = _read(proof)
+        data = read_source(proof, PROOF_SIZE_MAX_BYTES)
     except StorageError as error:
         report.add(finding("proof.unreadable", str(error)))
         return report
@@ -183,10 +178,7 @@ def _open_checkpoint(report: ProofReport, note: bytes, trusted: _Trusted) -> Che
 
 def _report_signatures(report: ProofReport, trusted: TrustedCheckpoint) -> None:
     report.signed_by = [format_vkey(item.key) for item in trusted.logs]
-    report.cosigned_by = [
-        Cosigner(name=name, vkey=format_vkey(item.key), timestamp=item.timestamp)
-        for name, item in trusted.witnesses
-    ]
+    report.cosigned_by = cosigners(trusted)
     report.unknown_signatures = trusted.signed.unknown
     if not report.cosigned_by:
         report.add(finding("proof.not_cosigned", "no witness that was asked for has cosigned"))
@@ -210,7 +202,7 @@ _CODES: Final[dict[type[AttestlogError], str]] = {
     HashMismatchError: "proof.hash",
     InclusionError: "proof.inclusion",
     ConsistencyError: "proof.consistency",
-    MissingExtraError: "proof.unsupported",
+    MissingExtraError: "checkpoint.unsupported",
 }
 
 
@@ -232,22 +224,7 @@ def _add(report: ProofReport, error: AttestlogError | RecursionError) -> None:
     )
 
 
-def _load(trust: Iterable[str | Path], policy: Source | TrustPolicy | None) -> _Trusted:
+def _load(trust: Iterable[str | Path], policy: Policy) -> _Trusted:
     keys = load_trust(trust)
-    if not isinstance(policy, TrustPolicy):
-        policy = TrustPolicy() if policy is None else parse_trust(_read(policy))
     log_keys = [key for key in keys if isinstance(key, VerifierKey)]
-    return _Trusted(policy, log_keys, [key for key in keys if isinstance(key, PublicKey)])
-
-
-def _read(source: Source) -> bytes:
-    if isinstance(source, bytes):
-        return source
-    path = Path(source)
-    try:
-        with open_plain(path) as file:
-            return file.read(PROOF_SIZE_MAX_BYTES + 1)
-    except FileNotFoundError:
-        raise NotFoundError(f"there is no file {path}", path=str(path)) from None
-    except OSError as error:
-        raise StorageError(f"{path} cannot be read: {reason(error)}", path=str(path)) from None
+    return _Trusted(load_policy(policy), log_keys, [key for key in keys if isinstance(key, PublicKey)])

@@ -24,6 +24,7 @@ from attestlog.audit.findings import finding
 from attestlog.audit.remember import Memory, UnreadableMemoryError
 from attestlog.audit.source import reason
 from attestlog.audit.trust import parse_trust
+from attestlog.audit.witnessed import Policy, judge_witnesses, load_policy
 from attestlog.core.checkpoint import Checkpoint, parse_checkpoint
 from attestlog.core.cosignature import open_signed_checkpoint
 from attestlog.core.merkle import TILE_WIDTH, prove_root
@@ -38,6 +39,7 @@ from attestlog.core.tiles import (
     tile_width,
     verify_bundle,
 )
+from attestlog.core.trust import TrustPolicy
 from attestlog.errors import (
     HashMismatchError,
     MalformedCheckpointError,
@@ -57,6 +59,7 @@ def verify_published(
     subject: str | Path,
     *,
     trust: Iterable[str | Path] = (),
+    policy: Policy = None,
     remember: bool = True,
     state_dir: str | Path | None = None,
     full: bool = False,
@@ -67,6 +70,7 @@ def verify_published(
 
     `trust`: verifier keys of the log, or its genesis hash. A log that was verified before is known by the
     keys that were remembered then; without either nobody can say who signed it, and the verdict is UNKNOWN.
+    `policy`: a C2SP tlog-policy: its logs are trusted as well, its quorum must have cosigned the checkpoint.
     `full`: read every tile and entry bundle, not only what the checkpoint and the memory need.
     `remember`, `state_dir`, `on_finding`: as for `verify_log`. `progress`: (entries done, entries in all).
 
@@ -75,9 +79,10 @@ def verify_published(
     """
     begun = time.monotonic()
     report = Report(subject=str(subject), format="published")
-    trusted = parse_trust(trust)
+    witnesses = load_policy(policy)
+    trusted = [*parse_trust(trust), *(format_vkey(log.key) for log in witnesses.logs)]
     with open_published(subject) as reader:
-        verification = _Verification(reader, report, trusted, on_finding)
+        verification = _Verification(reader, report, trusted, witnesses, on_finding)
         if remember:
             verification.use_memory(state_dir)
         verification.run(full=full, progress=progress or (lambda _done, _total: None))
@@ -95,9 +100,10 @@ class _Verification:
         reader: PublishedReader,
         report: Report,
         trusted: list[str],
+        policy: TrustPolicy,
         on_finding: Callable[[Finding], None] | None,
     ) -> None:
-        self._reader, self._report, self._trusted = reader, report, trusted
+        self._reader, self._report, self._trusted, self._policy = reader, report, trusted, policy
         self._on_finding = on_finding
         self._state_dir: Path | None = None
         self._is_signed = False
@@ -179,6 +185,8 @@ class _Verification:
             code = "trust.mismatch" if asked else "checkpoint.signature"
             self._find(code, f"checkpoint: {error}", expected=[format_vkey(key) for key in keys])
             return
+        for found in judge_witnesses(note, keys, self._policy, self._report):
+            self._report.add(found, self._on_finding)
         signers = {line.key for line in signed.signatures}
         self._report.trusted_by = [item for item in self._trusted if _named(item, signers)]
         for key in remembered:

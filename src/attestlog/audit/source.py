@@ -21,6 +21,7 @@ from msgspec import Struct
 
 from attestlog.core.entry import LINE_SIZE_MAX_BYTES
 from attestlog.core.signature import BATCH_ENTRIES_MAX
+from attestlog.errors import NotFoundError, StorageError
 from attestlog.storage import layout
 
 LOCK_WAIT_S: Final = 5.0
@@ -109,6 +110,24 @@ def read_small_file(path: Path) -> bytes:
     """Raises OSError, also for what is not a plain file."""
     with open_plain(path) as file:
         return file.read(SMALL_FILE_SIZE_MAX_BYTES)
+
+
+Source = bytes | str | os.PathLike[str]
+"""Something small: its bytes, or the path of its file."""
+
+
+def read_source(source: Source, size_max: int = SMALL_FILE_SIZE_MAX_BYTES) -> bytes:
+    """Up to one byte more than `size_max`. Raises NotFoundError or another StorageError."""
+    if isinstance(source, bytes):
+        return source
+    path = Path(source)
+    try:
+        with open_plain(path) as file:
+            return file.read(size_max + 1)
+    except FileNotFoundError:
+        raise NotFoundError(f"there is no file {path}", path=str(path)) from None
+    except OSError as error:
+        raise StorageError(f"{path} cannot be read: {reason(error)}", path=str(path)) from None
 
 
 def open_plain(path: Path | str, buffering: int = _BLOCK_BYTES) -> BinaryIO:

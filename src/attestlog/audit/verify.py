@@ -30,6 +30,7 @@ from attestlog.audit.source import (
 from attestlog.audit.stored import StoredTree
 from attestlog.audit.trust import parse_trust
 from attestlog.audit.walk import Walk
+from attestlog.audit.witnessed import Policy, judge_witnesses, load_policy
 from attestlog.audit.workers import available, map_ordered
 from attestlog.core.batch import CLOCK_TOLERANCE_S
 from attestlog.core.entry import Entry, decode_line, entry_hash, format_timestamp
@@ -39,6 +40,7 @@ from attestlog.core.note import format_vkey
 from attestlog.core.report import Finding, Report, Verdict
 from attestlog.core.rules import Rules
 from attestlog.core.signature import BATCH_SUFFIX
+from attestlog.core.trust import TrustPolicy
 from attestlog.errors import MalformedEntryError, QueryError
 from attestlog.proof_types import registered_proofs
 from attestlog.storage import layout
@@ -55,6 +57,7 @@ def verify_log(
     path: str | Path,
     *,
     trust: Iterable[str | Path] = (),
+    policy: Policy = None,
     remember: bool = True,
     state_dir: str | Path | None = None,
     start: int = 0,
@@ -65,20 +68,24 @@ def verify_log(
     """Verify the log in the directory `path`. What is found is in the report; none of it is raised.
 
     `trust`: keys or hashes of which one must vouch for the log (see `audit.trust`).
+    `policy`: a C2SP tlog-policy: its logs are trusted as well, its quorum must have cosigned the checkpoint.
     `remember`: compare with what earlier verifications remembered in `state_dir`
     (by default the user's), and remember this one; False leaves both alone.
     `start`: read entries from this one on only; those before must be remembered.
     `workers`: processes to use; by default one a processor, and none for a small log.
     `progress` is called with (bytes done, bytes in all).
 
-    Raises QueryError if `start` cannot be asked for, and for `trust` what `parse_trust` raises.
+    Raises QueryError if `start` cannot be asked for, and for `trust` and `policy` what `parse_trust` and
+    `load_policy` raise.
     """
     begun = time.monotonic()
     if start < 0 or (start and not remember):
         raise QueryError(f"cannot start at entry {start} without what is remembered of those before")
     report = Report(subject=str(path))
+    witnesses = load_policy(policy)
     options = _Options(
-        parse_trust(trust),
+        [*parse_trust(trust), *(format_vkey(log.key) for log in witnesses.logs)],
+        witnesses,
         start,
         available() if workers is None else workers,
         progress or (lambda _done, _total: None),
@@ -94,6 +101,7 @@ def verify_log(
 
 class _Options(NamedTuple):
     trusted: list[str]
+    policy: TrustPolicy
     start: int
     workers: int
     progress: Progress
@@ -207,6 +215,9 @@ class _Verification:
             return None
         findings: list[Finding] = []
         signed = check_checkpoint(log.snapshot.files[layout.CHECKPOINT_FILE], log.genesis, findings)
+        if signed is not None:
+            note = signed.text.encode()
+            findings += judge_witnesses(note, log.genesis.checkpoint_keys, self._options.policy, self._report)
         self._add_all(findings)
         return signed
 

@@ -10,8 +10,7 @@ import msgspec
 
 from attestlog.cli.exits import BY_VERDICT
 from attestlog.cli.output import Output, Piece, hint
-from attestlog.cli.reports import STYLES, show_faults
-from attestlog.core.entry import format_timestamp
+from attestlog.cli.reports import STYLES, cosigner_figures, show_faults
 from attestlog.core.report import ProofReport, Verdict
 
 _NOT_SHOWN: Final = {
@@ -85,9 +84,7 @@ def _figures(report: ProofReport) -> Iterator[tuple[str, str]]:
         yield "checkpoint", f"{report.origin}, {report.size:,} entries, root {report.root}"
     for vkey in report.signed_by:
         yield "signed by", f"{vkey} (trusted)"
-    for cosigner in report.cosigned_by:
-        when = f" at {format_timestamp(cosigner.timestamp * 1_000_000)}" if cosigner.timestamp else ""
-        yield "cosigned by", f"{cosigner.name}{when} by its clock, {cosigner.vkey}"
+    yield from cosigner_figures(report.cosigned_by)
 
 
 def _entry_figures(report: ProofReport, entry: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import msgspec
 
 from attestlog.cli.output import Output, Piece, notice
-from attestlog.core.report import Finding, Report, Verdict
+from attestlog.core.entry import format_timestamp
+from attestlog.core.report import Cosigner, Finding, Report, Verdict
 
 FINDINGS_SHOWN_MAX: Final = 50
 """Findings listed for people; JSON has them all."""
 
 _SHORT: Final = 24
 """Characters of an expected or found value that are shown: enough to tell hashes apart."""
+
+_YEAR_10000: Final = 253_402_300_800
+"""POSIX seconds: a witness may state any time up to 2^63 - 1."""
 
 STYLES: Final = dict.fromkeys(Verdict, "bold red") | {
     Verdict.VERIFIED: "bold green", Verdict.INCOMPLETE: "bold yellow", Verdict.UNKNOWN: "bold yellow",
@@ -41,7 +45,8 @@ def verdict_pieces(report: Report) -> list[Piece]:
                 ("SELF-ATTESTED", "bold yellow"),
                 ": nothing outside the log vouches for its keys",
             ]
-        return [*pieces, f", confirmed by {', '.join(report.trusted_by)}"]
+        witnesses = [f"witness {cosigner.name}" for cosigner in report.cosigned_by]
+        return [*pieces, f", confirmed by {', '.join([*report.trusted_by, *witnesses])}"]
     return pieces
 
 
@@ -98,7 +103,17 @@ def _figures(report: Report) -> Iterator[tuple[str, str]]:
     if report.format != "legacy" and report.size:
         yield "checkpoint", _covered(report.checkpoint_size, report.size)
         yield "remembered", _covered(report.remembered_size, report.size)
+    yield from cosigner_figures(report.cosigned_by)
     yield "took", f"{report.duration_s:.2f} s"
+
+
+def cosigner_figures(cosigners: Iterable[Cosigner]) -> Iterator[tuple[str, str]]:
+    """Who cosigned, and when."""
+    for cosigner in cosigners:
+        seconds = cosigner.timestamp or 0
+        is_said = 0 < seconds < _YEAR_10000
+        when = f" at {format_timestamp(seconds * 1_000_000)} by its clock" if is_said else ""
+        yield "cosigned by", f"{cosigner.name}{when}, {cosigner.vkey}"
 
 
 def _covered(size: int | None, of: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -35,7 +35,7 @@ def verify(
         text("Verifier key, key id, public key file or genesis hash that must vouch for it.", metavar="KEY"),
     ] = None,
     policy: Annotated[
-        Path | None, text("C2SP tlog-policy of logs and witnesses that a proof needs.", metavar="FILE")
+        Path | None, text("C2SP tlog-policy: logs and witnesses that must have signed.", metavar="FILE")
     ] = None,
     since: Annotated[
         Path | None, text("Checkpoint held, that a consistency proof must start from.", metavar="FILE")
@@ -60,12 +60,11 @@ def verify(
     out = Output(as_json)
     if is_proof(subject):
         raise typer.Exit(verify_proof_file(out, subject, trust=trust or [], policy=policy, since=since))
-    if policy or since:
-        raise UsageError("--policy and --since are for proof files")
+    if since:
+        raise UsageError("--since is for proof files")
     with Bar("verifying") as bar:
-        report = _verify(
-            subject, trust=trust or [], remember=remember, start=start, full=full, workers=workers, bar=bar
-        )
+        options = {"trust": trust or [], "policy": policy, "remember": remember, "progress": bar}
+        report = _verify(subject, start=start, full=full, workers=workers, **options)
     code = BY_VERDICT[report.verdict]
     if out.as_json:
         emit_report(out, report, code)
@@ -77,9 +76,7 @@ def verify(
     raise typer.Exit(code)
 
 
-def _verify(
-    subject: str, *, trust: list[str], remember: bool, start: int, full: bool, workers: int | None, bar: Bar
-) -> Report:
+def _verify(subject: str, *, start: int, full: bool, workers: int | None, **options: Any) -> Report:
     from attestlog.legacy import is_legacy, verify_legacy
 
     if is_published(subject):
@@ -87,11 +84,11 @@ def _verify(
 
         if start:
             raise UsageError("--from is for a log's own directory: a published log is read whole with --full")
-        return verify_published(subject, trust=trust, remember=remember, full=full, progress=bar)
+        return verify_published(subject, full=full, **options)
     if full:
         raise UsageError("--full is for a published log: any other is read whole")
     if Path(subject).is_file() and is_legacy(subject):
-        return verify_legacy(subject, progress=bar)
+        return verify_legacy(subject, progress=options["progress"])
     from attestlog.audit import verify_log
 
-    return verify_log(subject, trust=trust, remember=remember, start=start, workers=workers, progress=bar)
+    return verify_log(subject, start=start, workers=workers, **options)

@@ -49,6 +49,16 @@ class Finding(Struct, frozen=True, kw_only=True):
     found: Any = None
 
 
+class Cosigner(Struct, frozen=True, kw_only=True):
+    """A witness that cosigned a checkpoint."""
+
+    name: str
+    """What the trust policy calls it."""
+    vkey: str
+    timestamp: int | None = None
+    """POSIX seconds by its clock; 0 or None where it makes no statement about the time."""
+
+
 class Report(Struct, kw_only=True):
     """The outcome of one verification."""
 
@@ -73,6 +83,8 @@ class Report(Struct, kw_only=True):
     """Size the log's own verified checkpoint covers."""
     remembered_size: int | None = None
     """Size of the checkpoint this verifier remembered from before, and found still to be a prefix."""
+    cosigned_by: list[Cosigner] = field(default_factory=list)
+    """Witnesses of the caller's trust policy that cosigned the checkpoint."""
     erased_payloads: int = 0
     findings: list[Finding] = field(default_factory=list)
     """The first ones, faults and notices alike."""
@@ -93,16 +105,6 @@ class Report(Struct, kw_only=True):
         self.verdict = max(self.verdict, finding.verdict, key=GRAVITY.index)
         if on_finding is not None:
             on_finding(finding)
-
-
-class Cosigner(Struct, frozen=True, kw_only=True):
-    """A witness that cosigned a checkpoint."""
-
-    name: str
-    """What the trust policy calls it."""
-    vkey: str
-    timestamp: int | None = None
-    """POSIX seconds by its clock; 0 or None where it makes no statement about the time."""
 
 
 class ProofReport(Struct, kw_only=True):
