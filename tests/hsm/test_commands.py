@@ -151,6 +151,24 @@ def test_where_the_driver_is_not_installed_one_line_says_what_installs_it(
     assert not (tmp_path / "audit").exists()
 
 
+def test_a_log_goes_over_from_a_file_to_a_device_and_to_another_key_in_it(
+    keys: SoftToken, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "audit"
+    assert main(["init", str(log), "--origin", "example.com/agents"]) == 0
+    genesis = LogReader(log).config().signers.entry
+    assert genesis.startswith("file:")
+    for label in ("entries", "other"):
+        assert main(["append", str(log), *APPEND]) == 0
+        assert main(["keys", "rotate", str(log), "--to", keys.uri(label)]) == 0
+        assert LogReader(log).config().signers.entry == keys.uri(label)
+    assert main(["append", str(log), *APPEND]) == 0
+    capsys.readouterr()
+    assert main(["verify", str(log), "--no-remember"]) == 0
+    assert "VERIFIED" in capsys.readouterr().out
+    assert main(["append", str(log), *APPEND, "--signer", genesis]) == 4  # the old key counts no more
+
+
 # --- the PIN ---
 
 

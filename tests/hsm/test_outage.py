@@ -64,6 +64,19 @@ def eventually(log: Log) -> Receipt:
             time.sleep(0.01)
 
 
+def test_a_slow_device_is_waited_for(remote: RemoteToken, tmp_path: Path) -> None:
+    with Log.create(
+        tmp_path / "audit", origin="example.com/agents", signer=remote.uri("entries"),
+        checkpoint_signer=MemorySigner(ED25519),
+    ) as log:  # fmt: skip
+        remote.hang()
+        waking = threading.Timer(0.3, remote.wake)
+        waking.start()
+        receipt = log.append(DRAFT)
+        waking.join()
+    check_log(tmp_path / "audit", [receipt])
+
+
 def test_a_lost_device_fails_appends_at_once_and_works_when_it_is_back(remote: RemoteToken, log: Log) -> None:
     first, before = log.append(DRAFT), size_on_disk(log)
     remote.kill()
