@@ -30,7 +30,8 @@ from tests.support.tokens import PIN, RemoteToken, SoftToken, p11_kit_client, so
 import attestlog
 from attestlog.core.signature import ECDSA_P256, ED25519, ML_DSA_44
 from attestlog.signers import Signer, open_signer
-from attestlog.signers.file import make_key, save_key
+from attestlog.signers.file import save_key
+from attestlog.signers.private_keys import make_key
 from attestlog.testing import MemorySigner
 from bench.__main__ import machine
 from bench.loads import DRAFT, SlowSigner

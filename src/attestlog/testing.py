@@ -15,9 +15,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
-from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePrivateKey
-from cryptography.hazmat.primitives.hashes import SHA256
-
 from attestlog.audit import verify_log
 from attestlog.core.checkpoint import open_checkpoint
 from attestlog.core.entry import Entry, check_canonical, decode_line, entry_hash, payload_hash
@@ -30,7 +27,7 @@ from attestlog.core.signature import ECDSA_P256, PublicKey, public_key, verify_e
 from attestlog.errors import SignerError
 from attestlog.log import Receipt
 from attestlog.signers import Passphrase, Signer, register_scheme
-from attestlog.signers.file import PrivateKey, make_key
+from attestlog.signers.private_keys import PrivateKey, make_key, sign_with
 from attestlog.storage.layout import CHECKPOINT_FILE, TREE_DIR, tree_path
 from attestlog.storage.reader import LogReader
 
@@ -81,9 +78,7 @@ class MemorySigner:
         key = self._key
         if key is None:
             raise SignerError(f"signer {self.uri} is closed")
-        if isinstance(key, EllipticCurvePrivateKey):
-            return key.sign(message, ECDSA(SHA256()))
-        return key.sign(message)
+        return sign_with(key, message)
 
     def close(self) -> None:
         """Forget the key."""

@@ -22,10 +22,11 @@ from attestlog.core.signature import ECDSA_P256, ED25519
 from attestlog.signers import Signer, open_signer
 from attestlog.signers.aws import open_aws_signer
 from attestlog.signers.azure import open_azure_signer
-from attestlog.signers.file import make_key, save_key
+from attestlog.signers.file import save_key
 from attestlog.signers.gcp import open_gcp_signer
 from attestlog.signers.openbao import open_openbao_signer
 from attestlog.signers.pkcs11 import make_pkcs11_key
+from attestlog.signers.private_keys import make_key
 
 SECRETS = (AWS_ENVIRONMENT["AWS_SECRET_ACCESS_KEY"], MadeUpCredential.TOKEN)
 

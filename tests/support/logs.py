@@ -9,6 +9,7 @@ the hashes and signature that whoever holds the key could give it.
 import json
 import uuid
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from attestlog.core.rotation import (
     rotation_message,
 )
 from attestlog.core.signature import PublicKey, public_key
+from attestlog.signers.private_keys import make_key, sign_with
 from attestlog.storage import layout
 
 START_US = 1_761_825_600_000_000  # 2025-10-30T12:00:00Z
@@ -47,9 +49,12 @@ class Key:
             private = derive_private_key(number, SECP256R1())
             self.sign: Callable[[bytes], bytes] = lambda message: private.sign(message, ECDSA(SHA256()))
             self.public: PublicKey = public_key(private.public_key())
-        else:
+        elif algorithm == "Ed25519":
             edwards = Ed25519PrivateKey.from_private_bytes(number.to_bytes(32, "big"))
             self.sign, self.public = edwards.sign, public_key(edwards.public_key())
+        else:
+            made = make_key(algorithm)  # a new one each time: its seed cannot be given everywhere
+            self.sign, self.public = partial(sign_with, made), public_key(made.public_key())
 
 
 class CheckpointKey:

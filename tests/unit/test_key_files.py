@@ -18,7 +18,8 @@ from attestlog.errors import (
     SignerError,
 )
 from attestlog.signers import open_signer, register_scheme
-from attestlog.signers.file import FileSigner, make_key, save_key
+from attestlog.signers.file import FileSigner, save_key
+from attestlog.signers.private_keys import make_key
 
 MESSAGE = bytes(32)
 Patch = pytest.MonkeyPatch

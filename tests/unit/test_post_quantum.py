@@ -8,9 +8,9 @@ from tests.unit.shapes import entry_id
 from attestlog.audit import verify_log
 from attestlog.core.report import Verdict
 from attestlog.core.signature import ML_DSA_44, ML_DSA_65, load_public_key, public_key
-from attestlog.errors import MissingExtraError, SignatureInvalidError
+from attestlog.errors import SignatureInvalidError
 from attestlog.log import Log
-from attestlog.signers import file as key_files
+from attestlog.signers.private_keys import make_key
 from attestlog.testing import MemorySigner
 
 DRAFT = {"event_type": "ACTION", "action_type": "deploy", "actor_id": "agent-1"}
@@ -37,7 +37,7 @@ def test_a_log_signed_with_ml_dsa(tmp_path: Path, algorithm: str, batch: bool) -
 
 @pytest.mark.parametrize("algorithm", SIGNATURE_SIZE_BYTES)
 def test_a_changed_signature_or_message_is_refused(algorithm: str) -> None:
-    private = key_files.make_key(algorithm)
+    private = make_key(algorithm)
     key, message = public_key(private.public_key()), entry_id(1).encode()
     signature = MemorySigner(algorithm).sign(message)
     with pytest.raises(SignatureInvalidError):
@@ -51,9 +51,3 @@ def test_a_changed_signature_or_message_is_refused(algorithm: str) -> None:
     ):  # fmt: skip
         with pytest.raises(SignatureInvalidError):
             signer.public_key.verify(bad, said)
-
-
-def test_without_ml_dsa_no_key_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(key_files, "MLDSA44PrivateKey", None)
-    with pytest.raises(MissingExtraError, match="no ML-DSA-44"):
-        key_files.make_key(ML_DSA_44)

@@ -564,7 +564,8 @@ Witness(state, [open_signer(state.signers[0])]).add_checkpoint(sys.stdin.buffer.
 
 @pytest.fixture
 def on_disk(tmp_path: Path, tree: SignedTree) -> Iterator[Witness]:
-    from attestlog.signers.file import make_key, save_key
+    from attestlog.signers.file import save_key
+    from attestlog.signers.private_keys import make_key
 
     signer = save_key(make_key("Ed25519"), tmp_path / "key.pem", None)
     state = WitnessState.create(tmp_path / "on-disk", NAME, [signer.uri])

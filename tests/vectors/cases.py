@@ -8,14 +8,20 @@ from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from tests.unit.shapes import PrivateKey, p256_key, planned, prepared
+from tests.vectors.ml_dsa import MLDSAKey, sign_once
 
 from attestlog.core.batch import Plan
 
 Case = dict[str, Any]
 
 
-def sign(key: PrivateKey, message: bytes) -> bytes:
-    """ECDSA as RFC 6979 makes it, so that a new run changes nothing."""
+AnyKey = PrivateKey | MLDSAKey
+
+
+def sign(key: AnyKey, message: bytes) -> bytes:
+    """ECDSA as RFC 6979 makes it, ML-DSA as it was made once, so that a new run changes nothing."""
+    if isinstance(key, MLDSAKey):
+        return sign_once(key, message)
     if isinstance(key, Ed25519PrivateKey):
         return key.sign(message)
     return key.sign(message, ECDSA(SHA256(), deterministic_signing=True))

@@ -15,7 +15,7 @@ from attestlog.core.genesis import Genesis
 from attestlog.core.report import Finding
 from attestlog.core.rules import Rules, Term
 from attestlog.core.signature import verify_entry_signature
-from attestlog.errors import AttestlogError
+from attestlog.errors import AttestlogError, MissingExtraError
 
 
 def vouching_keys(
@@ -37,6 +37,8 @@ def vouching_keys(
         return later
     try:
         verify_entry_signature(key, first.signature_algorithm, first.hsm_signature, genesis_hash)
+    except MissingExtraError:
+        pass  # that it could not be verified is reported, and is no reason to say it is another's
     except AttestlogError:
         return later  # found, and reported, with the other entries
     return {*later, key.key_id}

@@ -38,6 +38,7 @@ class Relations:
         self._unread = 0
         self._neighbours: set[str] = set()
         self._unchecked: dict[str, tuple[int, int]] = {}
+        self._unverified: dict[str, tuple[int, int]] = {}
 
     def add(self, scanned: Scanned) -> None:
         """Take in what a chunk says."""
@@ -52,6 +53,8 @@ class Relations:
         self._neighbours = set(scanned.last_ids)
         for kind, (first, count) in scanned.unchecked_proofs.items():
             count_proof(self._unchecked, kind, first, count)
+        for algorithm, (first, count) in scanned.unverified.items():
+            count_proof(self._unverified, algorithm, first, count)
 
     def settle_dependencies(
         self, search: Callable[[frozenset[str]], Iterable[set[str]]]
@@ -74,6 +77,12 @@ class Relations:
         for kind, (first, count) in self._unchecked.items():
             message = f"{count} proofs of type {kind!r} claim to be valid and cannot be checked here"
             yield finding("entry.proof_unchecked", message, first, found=kind)
+
+    def unverified(self) -> Iterator[Finding]:
+        """One finding for each algorithm whose signatures could not be verified."""
+        for algorithm, (first, count) in self._unverified.items():
+            message = f"{count} signatures are {algorithm}, which the installed cryptography does not have"
+            yield finding("entry.unverified", message, first, found=algorithm)
 
 
 def find_ids(wanted: frozenset[str], chunk: Chunk) -> set[str]:

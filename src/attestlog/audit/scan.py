@@ -107,6 +107,8 @@ class Scanned(Struct):
     """What erase_payload entries say."""
     unchecked_proofs: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Type → first sequence number, how many."""
+    unverified: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Algorithm that the installed cryptography does not have → first sequence number, how many."""
     wanted: list[tuple[int, str]] = field(default_factory=list)
     """(sequence number, entry id it depends on) not found in the chunk."""
     last_ids: list[str] = field(default_factory=list)
@@ -372,6 +374,9 @@ class _Scanner:
             return
         self._result.rules = self._rules
         self._result.changes.append(line)
+        for key in self._rules.keys.values():
+            if key.key is None:  # nor can its consent to the rotation be verified
+                count_proof(self._result.unverified, key.algorithm, entry.sequence_number, 1)
 
     # --- signatures ---
 
@@ -382,6 +387,9 @@ class _Scanner:
             self._find_no_key(entry)
         else:
             self._result.key_ids.add(entry.signing_key_id)
+            if key.key is None:
+                count_proof(self._result.unverified, key.algorithm, number, 1)
+                key = None
         if algorithm.endswith(BATCH_SUFFIX):
             self._place_in_batch(entry, is_next)
             if key is not None:

@@ -323,6 +323,7 @@ class _Verification:
             if not self._options.start:
                 self._add_all(relations.settle_dependencies(search))
         self._add_all(relations.unchecked_proofs())
+        self._add_all(relations.unverified())
 
     # --- after the entries ---
 

@@ -24,7 +24,9 @@ def init(
     origin: Annotated[str, text("The log's name for good: a URL without scheme.", metavar="NAME")],
     signer: Annotated[str | None, text("Signs entries: file:PATH, made if not there.", metavar="URI")] = None,
     checkpoint_signer: Annotated[str | None, text("Signs checkpoints (Ed25519).", metavar="URI")] = None,
-    algorithm: Annotated[str, text("Of a new entry key; or Ed25519.", metavar="NAME")] = "ECDSA-P256-SHA256",
+    algorithm: Annotated[
+        str, text("Of a new entry key; or Ed25519, ML-DSA-44, ML-DSA-65.", metavar="NAME")
+    ] = "ECDSA-P256-SHA256",
     batch: Annotated[bool, typer.Option(help="One signature for all entries committed together.")] = True,
     policy: Annotated[
         Path | None, text("weights, safety_floor, floor_per_pillar.", metavar="FILE.toml")

@@ -30,7 +30,7 @@ def generate(
         str | None, options.text("Make it in a device instead: pkcs11:token=…;object=…", metavar="URI")
     ] = None,
     algorithm: Annotated[
-        str, options.text("Or Ed25519, which checkpoints need.", metavar="NAME")
+        str, options.text("Or Ed25519 (for checkpoints), ML-DSA-44, ML-DSA-65.", metavar="NAME")
     ] = ECDSA_P256,
     protect: Annotated[bool, options.flag("Encrypt it; asks for a passphrase.", "--protect")] = False,
     as_json: options.JsonOption = False,

@@ -12,6 +12,7 @@ from attestlog.errors import SignatureInvalidError
 from attestlog.signers import Signer, making
 from attestlog.signers import file as key_files
 from attestlog.signers.asking import ask, bad_signature
+from attestlog.signers.private_keys import make_key
 
 TEST_MESSAGE: Final = b"attestlog/test/v1\n"
 """Signed to see that a device can; nothing that is signed otherwise begins so."""
@@ -23,7 +24,7 @@ def make_in_file(where: str | None, algorithm: str, protect: bool) -> Signer:
     """A new key file at a path or `file:` URI, else where keys are kept."""
     if where is not None and _SCHEME.match(where) and not where.startswith(key_files.SCHEME):
         raise UsageError(f"{where.partition(':')[0]}:… is no file: --signer makes keys in devices")
-    key = key_files.make_key(algorithm)
+    key = make_key(algorithm)
     public = public_key(key.public_key())
     path = key_files.keys_dir() / f"{public.algorithm.lower()}-{public.key_id[:16]}.pem"
     path = key_files.file_uri_path(where) if where else path

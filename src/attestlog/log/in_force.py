@@ -98,6 +98,12 @@ class InForce:
         self._replace(signer)
         return self._require(signer), signer
 
+    @property
+    def algorithm(self) -> str:
+        """Of the key that signs."""
+        assert self._signer is not None
+        return self._signer.public_key.algorithm
+
     def close(self) -> None:
         """Let go of the key."""
         if self._signer is not None:

@@ -404,12 +404,18 @@ class Log:
         return prepare(
             draft, self.rules.policy, entry_id=new_entry_id(), environment=self._environment, salt=salt,
             origin=self.origin, now_us=now_us, verifiers=registered_proofs(), replicas=self._copies.urls,
+            algorithm=self._turns.in_force.algorithm,
         )  # fmt: skip
 
     def _renew(self, prepared: Sequence[Prepared]) -> list[Prepared]:
-        """The same, derived again where another policy came in force while they waited."""
-        policy = self.rules.policy
-        return [item if item.policy is policy else self._prepared(item.draft) for item in prepared]
+        """The same, prepared again where another policy or key came in force while they waited."""
+        policy, algorithm = self.rules.policy, self._turns.in_force.algorithm
+        return [
+            item
+            if item.policy is policy and item.entry.signature_algorithm.startswith(algorithm)
+            else self._prepared(item.draft)
+            for item in prepared
+        ]
 
     def _commit(self, take: committer.Take) -> list[Receipt]:
         receipts = self._turns.commit(take)

@@ -58,7 +58,9 @@ def create(
         vkey = signer_vkey(origin, check_signer)
         key = entry_signer.public_key
         genesis = Genesis(origin, {key.key_id: key}, [vkey], policy, settings, Software("attestlog", VERSION))
-        first = prepare(draft_genesis(genesis), policy, entry_id=new_entry_id(), environment=environment())
+        first = prepare(draft_genesis(genesis), policy, entry_id=new_entry_id(), environment=environment(),
+            algorithm=key.algorithm,
+        )  # fmt: skip
         plan = plan_batch(Head(), [first], clock(), algorithm=key.algorithm, key_id=key.key_id, batched=False)
         (line,) = plan.seal(sign_plan(entry_signer, key, plan))
         note = sign_note(check_signer, vkey, Checkpoint(origin, 1, plan.head.edge.root()))

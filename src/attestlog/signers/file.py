@@ -11,17 +11,9 @@ import re
 import stat
 from hashlib import sha256
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ec import (
-    ECDSA,
-    SECP256R1,
-    EllipticCurvePrivateKey,
-    generate_private_key,
-)
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -31,30 +23,21 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-try:
-    from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey, MLDSA65PrivateKey
-except ImportError:  # cryptography before it had FIPS 204
-    MLDSA44PrivateKey = MLDSA65PrivateKey = None  # type: ignore[assignment,misc]
-
-from attestlog.core.signature import ECDSA_P256, ED25519, ML_DSA_44, ML_DSA_65, PublicKey, public_key
+from attestlog.core.signature import PublicKey, public_key
 from attestlog.errors import (
     ExistsError,
     KeyFileError,
     MalformedConfigError,
-    MalformedSignatureError,
-    MissingExtraError,
     SignerError,
 )
 from attestlog.signers.contract import Passphrase
+from attestlog.signers.private_keys import ALGORITHMS, PrivateKey, is_known, sign_with
 
 PASSPHRASE_VARIABLE: Final = "ATTESTLOG_PASSPHRASE"  # noqa: S105 - its name, not its value
 HOME_VARIABLE: Final = "ATTESTLOG_HOME"
 SCHEME: Final = "file:"
 KEY_FILE_SIZE_MAX_BYTES: Final = 64 << 10
 """No PKCS#8 key of ours is near this; keeps a wrong path from being read whole."""
-
-PrivateKey = EllipticCurvePrivateKey | Ed25519PrivateKey | MLDSA44PrivateKey | MLDSA65PrivateKey
-_ECDSA: Final = ECDSA(SHA256())
 
 
 class FileSigner:
@@ -79,11 +62,11 @@ class FileSigner:
         return f"{SCHEME}{self._path}"
 
     def sign(self, message: bytes) -> bytes:
-        """DER for ECDSA (over SHA-256 of the message); for any other the algorithm's own bytes."""
+        """DER for ECDSA (over SHA-256 of the message), the raw bytes for the others."""
         key = self._key
         if key is None:
             raise SignerError(f"signer {self.uri} is closed")
-        return key.sign(message, _ECDSA) if isinstance(key, EllipticCurvePrivateKey) else key.sign(message)
+        return sign_with(key, message)
 
     def close(self) -> None:
         """Forget the key."""
@@ -104,31 +87,6 @@ def default_key_path(origin: str, role: str, key: PublicKey) -> Path:
     slug = re.sub(r"[^A-Za-z0-9.-]+", "_", origin)[:80]
     tag = sha256(origin.encode()).hexdigest()[:8]
     return keys_dir() / f"{slug}-{tag}-{role}-{key.key_id[:8]}.pem"
-
-
-def make_key(algorithm: str) -> PrivateKey:
-    """A new private key.
-
-    Raises MalformedSignatureError for an algorithm not known here, MissingExtraError where the installed
-    cryptography has no ML-DSA.
-    """
-    if algorithm == ECDSA_P256:
-        return generate_private_key(SECP256R1())
-    if algorithm == ED25519:
-        return Ed25519PrivateKey.generate()
-    if algorithm in {ML_DSA_44, ML_DSA_65}:
-        return _make_ml_dsa(algorithm)
-    known = f"{ECDSA_P256}, {ED25519}, {ML_DSA_44} or {ML_DSA_65}"
-    raise MalformedSignatureError(f"algorithm is {algorithm!r}, want {known}")
-
-
-def _make_ml_dsa(algorithm: str) -> PrivateKey:
-    try:
-        if MLDSA44PrivateKey is not None:
-            return (MLDSA44PrivateKey if algorithm == ML_DSA_44 else MLDSA65PrivateKey).generate()
-    except UnsupportedAlgorithm:  # built against a library without it
-        pass
-    raise MissingExtraError(f"the installed cryptography has no {algorithm}", extra="cryptography>=48")
 
 
 def save_key(key: PrivateKey, path: Path, passphrase: bytes | None) -> FileSigner:
@@ -180,20 +138,21 @@ def open_file_signer(uri: str, passphrase: Passphrase | None = None) -> FileSign
             raise KeyFileError(f"key file {path} needs a passphrase", path=str(path), needs_passphrase=True)
     try:
         key = load_pem_private_key(pem, password=secret)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+    except UnsupportedAlgorithm:
+        what = "the installed cryptography does not have its algorithm"
+        raise KeyFileError(f"key file {path} cannot be opened: {what}", path=str(path)) from None
+    except (ValueError, TypeError):
         what = (
             "the passphrase is wrong or the file damaged" if secret else "it is not a PKCS#8 PEM private key"
         )
         raise KeyFileError(f"key file {path} cannot be opened: {what}", path=str(path)) from None
-    if isinstance(key, EllipticCurvePrivateKey):
-        if isinstance(key.curve, SECP256R1):
-            return FileSigner(key, path)
-    elif isinstance(key, Ed25519PrivateKey) or (
-        MLDSA44PrivateKey is not None and isinstance(key, MLDSA44PrivateKey | MLDSA65PrivateKey)
-    ):
-        return FileSigner(key, path)
-    kind = f"{key.curve.name} key" if isinstance(key, EllipticCurvePrivateKey) else type(key).__name__
-    raise KeyFileError(f"key file {path} holds a {kind}, want P-256, Ed25519 or ML-DSA", path=str(path))
+    if not is_known(key):
+        curve = getattr(key, "curve", None)
+        kind = f"{curve.name} key" if curve is not None else type(key).__name__
+        raise KeyFileError(
+            f"key file {path} holds a {kind}, want one of {', '.join(ALGORITHMS)}", path=str(path)
+        )
+    return FileSigner(cast("PrivateKey", key), path)
 
 
 def ask_passphrase(path: Path, passphrase: Passphrase | None) -> bytes | None:

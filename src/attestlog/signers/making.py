@@ -9,6 +9,7 @@ from attestlog.errors import MalformedConfigError
 from attestlog.signers import file as key_files
 from attestlog.signers.contract import Passphrase, Signer
 from attestlog.signers.opening import open_signer, signer_module
+from attestlog.signers.private_keys import make_key
 
 
 def given_or_opened(given: str | Signer, passphrase: Passphrase | None, undo: ExitStack) -> Signer:
@@ -26,13 +27,13 @@ def given_or_made(given: str | Signer | None, *, origin: str, role: str, algorit
     A new key file is under the passphrase in the environment, if there is one: nobody is asked.
     """
     if given is None:
-        key = key_files.make_key(algorithm)
+        key = make_key(algorithm)
         path = key_files.default_key_path(origin, role, public_key(key.public_key()))
         return key_files.save_key(key, path, key_files.ask_passphrase(path, None))
     if isinstance(given, str) and given.startswith(key_files.SCHEME):
         path = key_files.file_uri_path(given)
         if not path.exists():
-            key = key_files.make_key(algorithm)
+            key = make_key(algorithm)
             return key_files.save_key(key, path, key_files.ask_passphrase(path, None))
     return given
 
