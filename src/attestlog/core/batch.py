@@ -139,14 +139,12 @@ def prepare(
 ) -> Prepared:
     """Derive, check what the caller stated, and spell each member canonically.
 
-    `algorithm`: of the key that will sign, because a longer signature leaves less room for the rest.
-
     Approvals and actors' signatures are judged by `origin` and `now_us`: without them none counts.
+    `algorithm`: of the key that will sign; longer signatures leave less room.
     Raises MalformedEntryError, DerivedMemberError or TooLargeError; all name the member.
     """
     spelled = _spell(draft, environment, replicas, salt)
-    payload = spelled["action_payload"]
-    action_hash = hex_hash(payload)
+    action_hash = hex_hash(payload := spelled["action_payload"])
     asked_at = format_timestamp(now_us) if draft.received_approvals else ""
     derived = derive(policy, draft, origin, action_hash, asked_at, verifiers=verifiers)
     _check_stated(draft, derived, action_hash)
@@ -195,11 +193,13 @@ def prepare(
         "0000-00-00T00:00:00.000000Z",
     )
     if sum(map(len, spelled.values())) > _SURELY_SMALL_BYTES:
-        sealed_bytes = (
-            len(encode_entry(entry)) + _SEALED_EXTRA_BYTES + 2 * SIGNATURE_SIZE_MAX_BYTES[algorithm]
-        )
-        check_sizes(len(payload), sealed_bytes)
+        _check_sealed_sizes(entry, payload, algorithm)
     return Prepared(entry, payload, draft, policy, _quorum(policy, draft, origin, action_hash))
+
+
+def _check_sealed_sizes(entry: Entry, payload: bytes, algorithm: str) -> None:
+    extra_bytes = _SEALED_EXTRA_BYTES + 2 * SIGNATURE_SIZE_MAX_BYTES[algorithm]
+    check_sizes(len(payload), len(encode_entry(entry)) + extra_bytes)
 
 
 def _quorum(policy: Policy, draft: EntryDraft, origin: str, action_hash: str) -> Callable[[str], bool] | None:
