@@ -145,8 +145,7 @@ def prepare(
     """
     spelled = _spell(draft, environment, replicas, salt)
     action_hash = hex_hash(payload := spelled["action_payload"])
-    asked_at = format_timestamp(now_us) if draft.received_approvals else ""
-    derived = derive(policy, draft, origin, action_hash, asked_at, verifiers=verifiers)
+    derived = derive(policy, draft, origin, action_hash, _asked_at(draft, now_us), verifiers=verifiers)
     _check_stated(draft, derived, action_hash)
     nested = {**_EMPTY_MEMBERS, **spelled}
     # In the order of its fields: by their names it takes twice as long, a twentieth of an append.
@@ -195,6 +194,10 @@ def prepare(
     if sum(map(len, spelled.values())) > _SURELY_SMALL_BYTES:
         _check_sealed_sizes(entry, payload, algorithm)
     return Prepared(entry, payload, draft, policy, _quorum(policy, draft, origin, action_hash))
+
+
+def _asked_at(draft: EntryDraft, now_us: int) -> str:
+    return format_timestamp(now_us) if draft.received_approvals else ""
 
 
 def _check_sealed_sizes(entry: Entry, payload: bytes, algorithm: str) -> None:
