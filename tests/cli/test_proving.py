@@ -3,6 +3,8 @@
 import base64
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,7 @@ from attestlog.log import Log
 from attestlog.proving import prove, prove_prefix
 from attestlog.storage import layout
 from attestlog.storage.reader import LogReader
+from attestlog.verifier import source
 
 WITNESS_KEY = ed25519_key("w1")
 WITNESS = VerifierKey("w1.example", 4, WITNESS_KEY.public_key().public_bytes_raw())
@@ -324,3 +327,14 @@ def test_from_python(log: Path, vkey: str, entry_pem: str, tmp_path: Path) -> No
         attestlog.verify_proof(b"", trust=[vkey])
     with pytest.raises(NotFoundError):
         attestlog.verify_proof(tmp_path / "none", trust=[vkey])
+
+
+def test_the_one_file_verifier_is_handed_out(run: Run, log: Path, tmp_path: Path, vkey: str) -> None:
+    shown = run("verifier")
+    assert (shown.code, shown.out) == (0, source())
+    assert run("verifier", "--json").object == {"type": "verifier", "source": source()}
+    script = tmp_path / "verify.py"
+    script.write_text(shown.out, encoding="utf-8")
+    command = [sys.executable, "-I", str(script), str(log), "--trust", vkey]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout.splitlines()[0]) == (0, "VERIFIED")

@@ -34,6 +34,8 @@ PETER_VKEY = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW
 ENOCH_VKEY = "EnochRoot+af0cfe78+ATtqJ7zOtqQtYqOo0CpvDXNlMhV3HeJDpjrASKGLWdop"
 PETER_BLOB = "x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM="
 ENOCH_BLOB = "rwz+eBzmZa0SO3NbfRGzPCpDckykFXSdeX+MNtCOXm2/5n2tiOHp+vAF1aGrQ5ovTG01oOTGwnWLox33WWd1RvMc+QQ="
+# Of the test log in github.com/transparency-dev/tessera.
+TESSERA_VKEY = "example.com/log/testdata+33d7b496+AeHTu4Q3hEIMHNqc6fASMsq3rKNx280NI+oO5xCFkkSx"
 TEXT = "If you think cryptography is the answer to your problem,\nthen you don't know what your problem is.\n"
 PETER_LINE = f"— PeterNeumann {PETER_BLOB}\n"
 ENOCH_LINE = f"— EnochRoot {ENOCH_BLOB}\n"
@@ -63,7 +65,7 @@ def test_gos_two_signers_verify_apart_and_together() -> None:
         assert open_note(data, keys).text == TEXT
 
 
-@pytest.mark.parametrize("vkey", [SPEC_VKEY, PETER_VKEY, ENOCH_VKEY])
+@pytest.mark.parametrize("vkey", [SPEC_VKEY, PETER_VKEY, ENOCH_VKEY, TESSERA_VKEY])
 def test_vkeys_of_others_have_their_key_id(vkey: str) -> None:
     key = parse_vkey(vkey)
     name, key_id, material = vkey.split("+", 2)

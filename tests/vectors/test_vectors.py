@@ -279,4 +279,6 @@ def test_the_files_are_what_the_generator_writes(maker: Callable[[], list[Case]]
 
 
 def test_no_vector_file_is_forgotten() -> None:
+    document = (FOLDER / "README.md").read_text(encoding="utf-8")
+    assert [name for name in NAMES if f"| `{name}.json` |" not in document] == []
     assert {path.stem for path in FOLDER.glob("*.json")} == set(NAMES) == {*JUDGES, "log"}

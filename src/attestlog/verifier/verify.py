@@ -45,6 +45,7 @@ DEPTH_MAX = 64
 REST_SIZE_MAX, PAYLOAD_SIZE_MAX = 65_535, 16 << 20
 LINE_SIZE_MAX = REST_SIZE_MAX + PAYLOAD_SIZE_MAX + 64
 BATCH_MAX = 1_024
+KEYS_MAX = 10_000
 
 
 class Malformed(Exception):  # noqa: N818 - what it says, not that it was raised
@@ -647,8 +648,8 @@ class Rules:
         if not fits(payload, "{text}") or "signature" not in payload:
             raise Wrong("the payload of a rotation has other members")
         key = read_stated_key({name: payload[name] for name in payload if name != "signature"})
-        if key.id in self.terms:
-            raise Wrong(f"key {key.id[:16]} was in force before")
+        if key.id in self.terms or len(self.terms) >= KEYS_MAX:
+            raise Wrong(f"key {key.id[:16]} was in force before, or there were too many")
         if not fits(payload["signature"], "/([0-9a-f]{2})+/"):
             raise Wrong("the new key's signature is not hex")
         message = f"attestlog/rotate/v1\n{self.origin}\n{old}\n{key.id}\n{number}\n"
@@ -660,7 +661,7 @@ class Rules:
 
     def _revoke(self, payload: Any, number: int, signer: str) -> None:
         names = {"key_id", "last_trusted_sequence_number", "reason"}
-        if not isinstance(payload, dict) or payload.keys() != names or not fits(payload["reason"], "text"):
+        if not isinstance(payload, dict) or payload.keys() != names or not fits(payload["reason"], "/(?s).{1,4096}/"):
             raise Wrong("the payload of a revocation has other members")
         key_id, trusted = payload["key_id"], payload["last_trusted_sequence_number"]
         if key_id not in self.terms or key_id == signer or self.keys.keys() == {key_id}:
