@@ -661,7 +661,7 @@ class Rules:
 
     def _revoke(self, payload: Any, number: int, signer: str) -> None:
         names = {"key_id", "last_trusted_sequence_number", "reason"}
-        if not isinstance(payload, dict) or payload.keys() != names or not fits(payload["reason"], "/(?s).{1,4096}/"):
+        if payload is None or payload.keys() != names or not fits(payload["reason"], "/(?s).{1,4096}/"):
             raise Wrong("the payload of a revocation has other members")
         key_id, trusted = payload["key_id"], payload["last_trusted_sequence_number"]
         if key_id not in self.terms or key_id == signer or self.keys.keys() == {key_id}:
