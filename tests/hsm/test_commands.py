@@ -1,5 +1,6 @@
 """The command line with keys in a device: docs/keys.md word for word, and a PIN that shows nowhere."""
 
+import json
 import os
 import re
 import shlex
@@ -109,6 +110,27 @@ def test_doctor_says_what_cannot_sign(
     given = [token.uri("nobody") if argument == "KEY" else argument for argument in arguments]
     assert main(["doctor", *given]) == 4
     assert re.search(r"^(key|module) +bad", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_doctor_sees_a_device_that_signs_with_another_key_and_one_without_tokens(
+    keys: SoftToken, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["keys", "generate", str(tmp_path / "stranger.pem"), "--json"]) == 0
+    (tmp_path / "public.pem").write_text(json.loads(capsys.readouterr().out)["public_key"])
+    keys.run(
+        "pkcs11-tool", "--module", keys.module, "--token-label", keys.label, "--login", "--pin", PIN,
+        "--delete-object", "--type", "pubkey", "--label", "entries",
+    )  # fmt: skip
+    uri = keys.uri("entries", public_key=str(tmp_path / "public.pem"))
+    assert main(["doctor", "--signer", uri]) == 4
+    assert re.search(
+        r"^signature +bad +the signer of key \w+ returned", capsys.readouterr().out, re.MULTILINE
+    )
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none.conf").write_text(f"directories.tokendir = {tmp_path}/none\n")
+    monkeypatch.setenv("SOFTHSM2_CONF", str(tmp_path / "none.conf"))
+    assert main(["doctor", "--pkcs11-module", keys.module]) == 0
+    assert re.search(r"^token +note +there is none", capsys.readouterr().out, re.MULTILINE)
 
 
 def test_a_device_that_is_gone_is_unknown_not_tampered(

@@ -1,7 +1,9 @@
 """A key in SoftHSM: it signs what it should and nothing else, is found without doubt, stays where it is."""
 
+import contextlib
 import hashlib
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -13,7 +15,7 @@ from typing import Any
 import pkcs11
 import pytest
 from pkcs11 import Attribute, Mechanism, ObjectClass, TokenFlag
-from tests.support.tokens import LABEL, PIN, SoftToken
+from tests.support.tokens import LABEL, PIN, SO_PIN, SoftToken
 
 from attestlog.core.signature import ECDSA_P256, ED25519, load_public_key
 from attestlog.errors import (
@@ -25,7 +27,8 @@ from attestlog.errors import (
 from attestlog.log import Log
 from attestlog.signers import open_signer, pkcs11_module
 from attestlog.signers.pkcs11 import Pkcs11Signer, make_pkcs11_key, open_pkcs11_signer
-from attestlog.signers.pkcs11_keys import PRIVATE_TEMPLATE, PUBLIC_TEMPLATE, SCHEMES
+from attestlog.signers.pkcs11_keys import PRIVATE_TEMPLATE, PUBLIC_TEMPLATE, SCHEMES, decode_public_key
+from attestlog.signers.pkcs11_keys import read as read_attribute
 from attestlog.signers.pkcs11_module import Module, OpenToken
 from attestlog.signers.secret import Secret
 from attestlog.testing import MemorySigner, check_log
@@ -165,6 +168,62 @@ def test_two_public_keys_beside_one_private_key_are_refused(keys: SoftToken) -> 
     module.call(add_a_stranger, 30)
     with pytest.raises(SignerError, match="2 public keys stand beside"):
         open_signer(signer.uri)
+    signer.close()
+
+
+def test_two_tokens_of_one_name_are_refused_and_a_serial_number_decides(keys: SoftToken) -> None:
+    keys.run("softhsm2-util", "--init-token", "--free", "--label", LABEL, "--pin", PIN, "--so-pin", SO_PIN)
+    with pytest.raises(SignerError, match="2 tokens are meant, want one: their serial numbers are") as caught:
+        open_signer(keys.uri("entries"))
+    serials = re.findall(r"'([0-9a-f]{16})'", str(caught.value))
+    opened = []
+    for serial in serials:
+        with contextlib.suppress(SignerError):
+            opened.append(open_signer(keys.uri("entries").replace("?", f";serial={serial}?")))
+    (signer,) = opened
+    signer.public_key.verify(signer.sign(b"m"), b"m")
+    signer.close()
+
+
+def test_a_point_is_read_with_and_without_its_wrapping() -> None:
+    """CKA_EC_POINT is a DER OCTET STRING, and some devices give the bare point."""
+    for algorithm, wrapping in ((ECDSA_P256, b"\x04\x41"), (ED25519, b"\x04\x20")):
+        key = MemorySigner(algorithm).public_key
+        point = key.spki[-65:] if algorithm == ECDSA_P256 else key.spki[-32:]
+        for curve in SCHEMES[algorithm].curves:
+            for spelled in (point, wrapping + point):
+                held = {Attribute.EC_PARAMS: curve, Attribute.EC_POINT: spelled}
+                assert decode_public_key(held) == key
+        for bad in (b"", point[:-1], wrapping + point + b"x", b"\x05" + wrapping[1:] + point):
+            with pytest.raises(SignerError, match="is no point of its curve"):
+                decode_public_key({Attribute.EC_PARAMS: curve, Attribute.EC_POINT: bad})
+
+
+def test_an_attribute_that_a_device_does_not_tell_is_unknown() -> None:
+    class Silent:
+        def __getitem__(self, name: Attribute) -> None:
+            raise pkcs11.AttributeSensitive
+
+    assert read_attribute(Silent(), Attribute.EXTRACTABLE) is None
+
+
+def test_a_login_by_other_code_in_this_process_is_used(
+    keys: SoftToken, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = pkcs11_module.module_at(keys.module)
+    other = module.call(lambda library: library.get_token(token_label=LABEL).open(user_pin=PIN), 30)
+    signer = open_signer(keys.uri("entries"))
+    signer.public_key.verify(signer.sign(b"m"), b"m")
+    del other
+    signer.close()
+
+
+@pytest.mark.parametrize("size", [0, 63, 65, 128])
+def test_a_signature_of_another_length_is_none(keys: SoftToken, size: int) -> None:
+    signer = open_pkcs11_signer(keys.uri("entries"))
+    signer._key = SimpleNamespace(sign=lambda *_, **__: bytes(size))
+    with pytest.raises(SignerError, match=f"a signature of {size} bytes, want 64"):
+        signer.sign(b"m")
     signer.close()
 
 
