@@ -44,6 +44,8 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
         "repair": "Say what is damaged and what can be done about it here.",
     },
     "Distribute": {
+        "replicas": "Add, remove and see the replicas a log is sent to.",
+        "restore": "Bring a lost log back from a replica.",
         "replica": "Hold verified copies of others' logs, over HTTP.",
         "witness": "Cosign checkpoints of others' logs, over HTTP.",
         "tokens": "Make, list and revoke the bearer tokens of a server.",

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Final
 
-from attestlog.errors import MalformedConfigError, ReplicationError
+from attestlog.errors import AttestlogError, MalformedConfigError, ReplicationError
 from attestlog.log.receipt import Receipt
 from attestlog.storage.layout import ReplicaAt
 
@@ -94,6 +94,20 @@ class Copies:
 
         future.add_done_callback(appended)
         return both
+
+    def sync(self) -> Iterator[tuple[str, AttestlogError | None]]:
+        """Send each replica all there is, now: its URL, and why it lacks something, if it does."""
+        if not self._replicas or self._work is None:
+            return
+        from attestlog.replication.sender import Sender
+
+        for at in self._replicas:
+            try:
+                Sender(at, self._work()).run_once()
+            except AttestlogError as error:
+                yield at.url, error
+            else:
+                yield at.url, None
 
     def follow_fork(self) -> None:
         """In a forked child there are no threads: they start again with its first entry."""

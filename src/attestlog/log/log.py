@@ -35,7 +35,7 @@ from attestlog.core.rotation import (
 )
 from attestlog.core.rules import Rules
 from attestlog.core.signature import BATCH_ENTRIES_MAX, ECDSA_P256
-from attestlog.errors import ClosedError, NotFoundError
+from attestlog.errors import AttestlogError, ClosedError, NotFoundError
 from attestlog.ids import new_entry_id
 from attestlog.log import opening
 from attestlog.log.copies import ACK_TIMEOUT_S, Copies
@@ -362,6 +362,10 @@ class Log:
         """Size, last hash and right edge, with everything other processes made durable taken in."""
         head: Head = self._committer.run(self._turns.head)
         return head
+
+    def sync_replicas(self) -> Iterator[tuple[str, AttestlogError | None]]:
+        """Send each replica all there is, now: its URL, and why it lacks something, if it does."""
+        return self._copies.sync()
 
     def query(self, **members: Any) -> Iterator[Entry]:
         """The entries a filter asks for: `log.query(event_type="VIOLATION", since="7d")`.
