@@ -50,10 +50,10 @@ def test_every_verb_has_its_module_and_no_module_is_without_verb() -> None:
 
 
 def test_unknown_verb_says_what_was_perhaps_meant(run: Run) -> None:
-    result = run("verifi", "x")
+    result = run("verfy", "x")
     assert (result.code, result.out) == (2, "")
     assert result.err.splitlines() == [
-        "attestlog: error: no verb 'verifi'; did you mean 'verify'?",
+        "attestlog: error: no verb 'verfy'; did you mean 'verify'?",
         "attestlog: hint: attestlog --help",
     ]
 

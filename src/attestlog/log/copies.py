@@ -6,10 +6,8 @@ question, so that a log opened to look at it, or forked away from, has none.
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
 from typing import TYPE_CHECKING, Final
 
 from attestlog.errors import AttestlogError, MalformedConfigError, ReplicationError
@@ -17,6 +15,8 @@ from attestlog.log.receipt import Receipt
 from attestlog.storage.layout import ReplicaAt
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from attestlog.replication import Replicator, Work
 
 ACK_TIMEOUT_S: Final = 10.0
@@ -62,6 +62,8 @@ class Copies:
         replicator = self._running() if self._needed else None
         if replicator is None:
             return
+        import asyncio
+
         promise = replicator.promise(receipt.sequence_number + 1, self._needed)
         try:
             await asyncio.wait_for(asyncio.wrap_future(promise), self._timeout_s)
@@ -74,6 +76,8 @@ class Copies:
         replicator = self._running() if self._needed else None
         if replicator is None:
             return future
+        from concurrent.futures import Future
+
         both: Future[Receipt] = Future()
         both.set_running_or_notify_cancel()
 
