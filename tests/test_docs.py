@@ -35,7 +35,8 @@ def test_there_is_one_document_a_format() -> None:
         sorted(
             (
                 "approval canonical checkpoint consistency cosignature entry genesis hashes legacy merkle"
-                " note policy proof redaction replication rotation signature snapshot storage tiles trust witness"
+                " note policy proof redaction replication rotation"
+                " signature snapshot storage tiles trust witness"
             ).split()
         )
         == PAGES
