@@ -4,6 +4,7 @@ The token is SoftHSM's, served by `p11-kit server`: a real process behind a real
 (SIGSTOP) and lost (SIGKILL) as a network HSM can.
 """
 
+import signal
 import subprocess
 import sys
 import threading
@@ -12,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.support.tokens import RemoteToken
+from tests.support.tokens import RemoteToken, SoftToken
 
 from attestlog.core.signature import ED25519
 from attestlog.errors import SignerError
@@ -178,14 +179,19 @@ def test_a_log_cannot_be_made_or_opened_without_its_device_and_can_be_after(
         check_log(tmp_path / "new", [log.append(DRAFT)])
 
 
-def test_a_device_that_hangs_keeps_no_process_from_ending(remote: RemoteToken) -> None:
+@pytest.mark.parametrize("timeout_s, ending", [("0.2", None), ("25", signal.SIGINT), ("25", signal.SIGTERM)])
+def test_a_device_that_hangs_keeps_no_process_from_ending(
+    remote: RemoteToken, timeout_s: str, ending: signal.Signals | None
+) -> None:
+    """By itself after the timeout, by Ctrl-C, or told to."""
     script = f"""
 import sys
 from attestlog.errors import SignerError
 from attestlog.signers import open_signer
-signer = open_signer({remote.uri("entries", timeout_s="0.2")!r})
+signer = open_signer({remote.uri("entries", timeout_s=timeout_s)!r})
 print("ready", flush=True)
 sys.stdin.readline()
+print("signing", flush=True)
 try:
     signer.sign(b"m")
 except SignerError as error:
@@ -193,14 +199,44 @@ except SignerError as error:
 signer.close()
 """
     process = subprocess.Popen(
-        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
     assert process.stdout is not None
+    assert process.stdin is not None
     assert process.stdout.readline() == "ready\n"
     remote.hang()
-    said, _ = process.communicate("go\n", timeout=60)
-    assert "has not answered within 0.2 s" in said
-    assert process.returncode == 0
+    process.stdin.write("go\n")
+    process.stdin.flush()
+    assert process.stdout.readline() == "signing\n"
+    if ending is not None:
+        process.send_signal(ending)
+    said, errors = process.communicate(timeout=20)  # before the timeout of the device
+    if ending is None:
+        assert "has not answered within 0.2 s" in said
+        assert process.returncode == 0
+    else:
+        assert process.returncode in {-ending, 130}, errors
+
+
+def test_processes_share_a_token(keys: SoftToken, tmp_path: Path) -> None:
+    """Each logs in by itself; the log's lock makes them take turns."""
+    log = tmp_path / "audit"
+    Log.create(
+        log,
+        origin="example.com/agents",
+        signer=keys.uri("entries"),
+        checkpoint_signer=keys.uri("checkpoints"),
+    ).close()
+    script = f"""
+import attestlog
+with attestlog.open({str(log)!r}) as log:
+    for number in range(20):
+        log.append({DRAFT!r})
+"""
+    running = [subprocess.Popen([sys.executable, "-c", script]) for _ in range(3)]
+    assert [process.wait(60) for process in running] == [0, 0, 0]
+    assert len(check_log(log)) == 61
 
 
 def test_a_device_with_no_such_mechanism_says_so_when_it_is_asked(remote: RemoteToken) -> None:

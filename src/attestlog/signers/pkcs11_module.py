@@ -239,7 +239,7 @@ class Module:
 
     def leave(self) -> None:
         """At the end of the process: no destructor may wait for a device that hangs."""
-        if self._worker.is_hung:
+        if self._worker.is_busy:
             self.keep()
 
     def keep(self) -> Library:
