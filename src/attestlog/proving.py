@@ -12,7 +12,7 @@ from pathlib import Path
 
 from attestlog.core.checkpoint import Checkpoint, parse_checkpoint
 from attestlog.core.consistency import Prefix, format_consistency, verify_held, verify_prefix
-from attestlog.core.entry import encode_without_payload
+from attestlog.core.erasure import erase_line
 from attestlog.core.merkle import prove_consistency, prove_inclusion, prove_root
 from attestlog.core.note import parse_note
 from attestlog.core.proof import Proof, format_proof, read_proven_entry, verify_entry_inclusion
@@ -55,7 +55,7 @@ def prove(
     except (VerificationError, MalformedError) as error:
         raise _damaged(reader, error, sequence_number) from None
     if not payload:
-        proof = Proof(sequence_number, path, note, encode_without_payload(entry))
+        proof = Proof(sequence_number, path, note, erase_line(line))
     return format_proof(proof)
 
 

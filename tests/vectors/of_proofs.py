@@ -15,7 +15,8 @@ from tests.vectors.post_quantum import VKEY as PQ_VKEY
 from attestlog.core.checkpoint import Checkpoint, format_checkpoint
 from attestlog.core.consistency import Prefix, format_consistency
 from attestlog.core.cosignature import cosign, ed25519_message
-from attestlog.core.entry import decode_line, encode_without_payload
+from attestlog.core.entry import decode_line
+from attestlog.core.erasure import erase_line
 from attestlog.core.note import NoteSignature, VerifierKey, format_note, format_vkey, parse_note, sign_note
 from attestlog.core.proof import Proof, format_proof
 from attestlog.core.signature import public_key
@@ -188,7 +189,7 @@ def proof() -> list[Case]:
     def edited(old: str, new: str) -> str:
         return text(line=replaced(lines[2].decode(), old, new).encode())
 
-    whole, bare = text(), encode_without_payload(entries[2])
+    whole, bare = text(), erase_line(lines[2])
     first = base64.b64encode(rfc6962.path(2, data)[0]).decode()
     resigned = lines[2].replace(entries[2].hsm_signature.encode(), entries[1].hsm_signature.encode())
     form, include, hashed = "malformed.proof", "verification.inclusion", "verification.hash"

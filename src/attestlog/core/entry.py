@@ -279,11 +279,6 @@ def encode_entry(entry: Entry) -> bytes:
     return _encoder.encode(entry)
 
 
-def encode_without_payload(entry: Entry) -> bytes:
-    """The canonical bytes of an entry with null for its payload: it verifies as before."""
-    return _encoder.encode(_spelled(msgspec.structs.replace(entry, action_payload=None)))
-
-
 def preimage(entry: Entry) -> bytes:
     """What `entry_hash` is the SHA-256 of: the canonical entry without the three members it cannot cover."""
     bare = msgspec.structs.replace(entry, action_payload=UNSET, entry_hash=UNSET, hsm_signature=UNSET)

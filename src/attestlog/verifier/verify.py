@@ -10,8 +10,8 @@ verdict; the exit code says it too: 0 VERIFIED, 1 TAMPERED, 2 usage, 3 MALFORMED
 FORKED, 6 INCOMPLETE.
 
 It is written to be read, from top to bottom: JSON, entries, the tree, keys, notes, proofs, the rules, the
-log. It shares no code with attestlog. What it does not judge: the policy, what the policy derives (scores,
-proofs, approvals), cosignatures by witnesses, and what was seen of the log before.
+log. It shares no code with attestlog. What it does not judge: the policy, what the policy derives or allows
+(scores, proofs, approvals, erasures), cosignatures by witnesses, and what was seen of the log before.
 """
 
 from __future__ import annotations
@@ -307,8 +307,10 @@ def load_key(pem: str) -> Key:
     """Raises Malformed unless it is a public key that entries are signed with."""
     try:
         key: Any = load_pem_public_key(pem.encode())
-    except (ValueError, UnsupportedAlgorithm):
+    except ValueError:
         raise Malformed("not a public key in PEM") from None
+    except UnsupportedAlgorithm as error:
+        raise OSError(f"the installed cryptography cannot judge this: {error}") from None
     der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     text = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
     names = {"Ed25519PublicKey": "Ed25519", "MLDSA44PublicKey": "ML-DSA-44", "MLDSA65PublicKey": "ML-DSA-65"}
@@ -765,7 +767,8 @@ class Walk:
         self.tree, self.root = Tree(), Tree().root() if wanted == 0 else None
         self.torn: Torn | None = None
         self.batch: Batch | None = None
-        self.erased, self.erasures, self.key_ids = list[int](), set[int](), set[str]()
+        self.erased, self.erasures = dict[int, Entry](), dict[int, Entry]()
+        self.key_ids = set[str]()
         self.first_keys = set(rules.keys)
         self._verified: tuple[str, bytes, bytes] | None = None
 
@@ -878,17 +881,29 @@ class Walk:
     def _check_relations(self, entry: Entry, *, is_sound: bool) -> None:
         number, payload = entry["sequence_number"], entry["action_payload"]
         if payload is None:
-            self.erased.append(number)
+            self.erased[number] = entry
         if entry["event_type"] != "CHANGE":
             return
-        if entry["action_type"] == "erase_payload" and payload is not None:
-            target = payload.get("sequence_number")
-            self.erasures |= {target} if type(target) is int and target < number else set()
+        if entry["action_type"] == "erase_payload":
+            self._holds(number, self._note_erasure, payload, number)
         if entry["action_type"] in ("rotate_signing_key", "revoke_signing_key"):
             if is_sound:
                 self._holds(number, self.rules.change, entry)
             else:
                 self.report.find("TAMPERED", "a change of keys that does not hold", number)
+
+    def _note_erasure(self, payload: Any, number: int) -> None:
+        """What an erase_payload entry says of an earlier one. Whether the rules allowed it is not judged."""
+        kinds = {
+            "sequence_number": "count", "entry_hash": HASH, "action_type": "name", "legal_basis": "name?",
+            "timestamp": MEMBERS["timestamp"], "reason": "/(?s).{1,4096}/",
+        }  # fmt: skip
+        said = {name: value for name, value in (payload or {}).items() if name != "_salt"}
+        if said.keys() != kinds.keys() or not all(fits(said[name], kind) for name, kind in kinds.items()):
+            raise Wrong("an erasure that does not say what it must")
+        if said["sequence_number"] >= number:
+            raise Wrong("an erasure of no earlier entry")
+        self.erasures[said["sequence_number"]] = said
 
     def finish(self, acknowledged: int) -> int:
         """How many entries there are, now that it ends. `acknowledged` are known to have been durable."""
@@ -905,9 +920,10 @@ class Walk:
             is_cut = acknowledged > start
             self.report.find("TRUNCATED" if is_cut else "INCOMPLETE", "its batch is not all there", start)
             there = there if is_cut else start
-        for number in self.erased:
-            if number not in self.erasures:
-                self.report.find("TAMPERED", "its payload is null, and no erase_payload says why", number)
+        for number, entry in self.erased.items():
+            said = self.erasures.get(number, {})
+            if any(said.get(name) != entry[name] for name in ("entry_hash", "action_type", "timestamp")):
+                self.report.find("TAMPERED", "its payload is null, and no erase_payload says so", number)
         return there
 
 
