@@ -76,6 +76,11 @@ bench: .venv/.installed-dev ## measure this machine, and a peer (BENCH_ARGS="--s
 growth: .venv/.installed-dev ## one log at 0, 1 and 10 million entries, side by side (30 GB, an hour)
 	@$(BIN)/python -m bench.growth $(GROWTH_ARGS)
 
+MUTANTS ?= 10
+
+mutants: .venv/.installed-dev ## change a line, see whether a test notices (MUTANTS=10 of each module, half an hour)
+	@$(BIN)/python -m tests.mutation.run --each $(MUTANTS)
+
 SOAK_SECONDS ?= 3600
 
 soak: .venv/.installed-dev ## writers, readers, tail -f, queries and verify at once for an hour: nothing may grow

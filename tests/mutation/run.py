@@ -1,0 +1,179 @@
+"""`python -m tests.mutation.run [--each N] [MODULE …]`: would a test notice if this line were wrong?
+
+Each mutant is one module with one small change (a comparison turned, a constant
+one more, a statement left out), in a copy of the source. The tests of that module
+run against it, and one of them should fail. Which changes are tried is drawn by
+the seed: a bounded sample, the same wherever it is run. What survives is printed,
+to be judged: a missing test, or a change that changes nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import copy
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+PACKAGE: Final = Path("src/attestlog")
+
+AUDIT: Final = (
+    "test_audit.py test_audit_entries.py test_audit_beside.py test_audit_memory.py test_audit_keys.py"
+)
+STORE: Final = "test_recovery.py test_files.py test_spec_storage.py test_segments.py test_tree.py"
+TESTS: Final = {
+    "core/batch": "test_batch.py",
+    "core/canonical": "test_canonical.py",
+    "core/checkpoint": "test_checkpoint.py",
+    "core/deriving": "test_policy.py test_claims.py test_approval.py",
+    "core/entry": "test_entry.py",
+    "core/genesis": "test_genesis.py",
+    "core/merkle": "test_merkle.py test_merkle_proofs.py",
+    "core/note": "test_note.py",
+    "core/rules": "test_rules.py test_audit_keys.py",
+    "core/signature": "test_signature.py",
+    **dict.fromkeys(("audit/batches", "audit/scan", "audit/source"), AUDIT),
+    **dict.fromkeys(("audit/beside", "audit/conclude", "audit/relations"), AUDIT),
+    **dict.fromkeys(("audit/remember", "audit/stored", "audit/walk"), f"{AUDIT} test_audit_archive.py"),
+    **dict.fromkeys(("storage/opening", "storage/recovery", "storage/segments", "storage/tree"), STORE),
+    "storage/archive": "test_audit_archive.py",
+}
+"""Modules that are mutated, and the unit tests that should notice."""
+
+TURNED: Final[dict[type[ast.AST], type[ast.AST]]] = {
+    ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
+    ast.In: ast.NotIn, ast.NotIn: ast.In, ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.And: ast.Or,
+    ast.Or: ast.And, ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Add, ast.FloorDiv: ast.Mult,
+    ast.Mod: ast.Add, ast.LShift: ast.RShift, ast.RShift: ast.LShift, ast.BitAnd: ast.BitOr,
+    ast.BitOr: ast.BitAnd, ast.BitXor: ast.BitOr,
+}  # fmt: skip
+PATIENCE_S: Final = 60
+"""A mutant that takes so much longer than the original hangs: that is noticed, too."""
+
+
+class Mutant(NamedTuple):
+    module: str
+    line: int
+    what: str
+    source: str
+
+
+def mutants(module: str) -> Iterator[Mutant]:
+    """Every mutant of a module, in the order of its lines."""
+    tree = ast.parse((ROOT / PACKAGE / f"{module}.py").read_text(encoding="utf-8"))
+    places = [node for node in ast.walk(tree) if is_code(node)]
+    for index, node in enumerate(places):
+        for variant in range(len(changes(node))):
+            again = copy.deepcopy(tree)
+            target = [other for other in ast.walk(again) if is_code(other)][index]
+            before = ast.unparse(target)
+            apply(again, target, changes(target)[variant])
+            after = ast.unparse(target) if not isinstance(target, ast.stmt) else "left out"
+            line = getattr(node, "lineno", 0)
+            yield Mutant(module, line, f"{before.splitlines()[0]} → {after}", ast.unparse(again))
+
+
+def is_code(node: ast.AST) -> bool:
+    """Whether something in it can be changed."""
+    return bool(changes(node))
+
+
+def changes(node: ast.AST) -> list[tuple[str, object]]:
+    """(field, new value) of each small change; ("", None): the statement is left out."""
+    match node:
+        case ast.Compare(ops=[operator]) if type(operator) in TURNED:
+            return [("ops", [TURNED[type(operator)]()])]
+        case ast.BoolOp(op=operator) | ast.BinOp(op=operator) if type(operator) in TURNED:
+            return [("op", TURNED[type(operator)]())]
+        case ast.UnaryOp(op=ast.Not()):
+            return [("op", ast.UAdd())]
+        case ast.Constant(value=bool(value)):
+            return [("value", not value)]
+        case ast.Constant(value=int(value)):
+            return [("value", value + 1)]
+        case ast.Raise() | ast.Expr(value=ast.Call()) | ast.AugAssign() | ast.Break() | ast.Continue():
+            return [("", None)]
+    return []
+
+
+def apply(tree: ast.Module, target: ast.AST, change: tuple[str, object]) -> None:
+    """Make the change in `tree`, which holds `target`."""
+    field, value = change
+    if field == "op" and isinstance(value, ast.UAdd):
+        # `not x` becomes `bool(x)`, spelled so that only this node changes.
+        target.op, target.operand = ast.Not(), ast.UnaryOp(ast.Not(), target.operand)  # type: ignore[attr-defined]
+    elif field:
+        setattr(target, field, value)
+    else:
+        for parent in ast.walk(tree):
+            for body in (getattr(parent, name, None) for name in ("body", "orelse", "finalbody")):
+                if isinstance(body, list) and target in body:
+                    body[body.index(target)] = ast.Pass()
+
+
+def tests_of(module: str) -> list[str]:
+    """The test files there are for a module."""
+    names = [f"tests/unit/{name}" for name in TESTS[module].split()]
+    return [name for name in names if (ROOT / name).exists()]
+
+
+def run_tests(source: Path, module: str, timeout_s: float) -> bool:
+    """Whether every test passes with the package in `source`."""
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:randomly", "-p", "no:cacheprovider"]
+    command += [
+        "--deselect",
+        "tests/unit/test_audit.py::test_every_code_is_asked_for_by_a_test_and_has_a_meaning",
+    ]
+    try:
+        done = subprocess.run(
+            [*command, *tests_of(module)], cwd=ROOT, check=False, capture_output=True, timeout=timeout_s,
+            env={**os.environ, "PYTHONPATH": str(source), "PYTHONDONTWRITEBYTECODE": "1"},
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return False
+    return done.returncode == 0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="tests.mutation.run", description=__doc__)
+    parser.add_argument("--each", type=int, default=10, help="mutants of each module")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "modules", nargs="*", default=list(TESTS), metavar="MODULE", help="such as core/merkle"
+    )
+    options = parser.parse_args()
+    tried = survived = 0
+    with tempfile.TemporaryDirectory() as name:
+        source = Path(name) / "src"
+        shutil.copytree(ROOT / "src", source, ignore=shutil.ignore_patterns("__pycache__"))
+        for module in options.modules:
+            path = source / PACKAGE.name / f"{module}.py"
+            original = path.read_text(encoding="utf-8")
+            start = time.monotonic()
+            if not run_tests(source, module, 600):
+                raise SystemExit(f"{module}: its tests fail without a mutant")
+            timeout_s = time.monotonic() - start + PATIENCE_S
+            every = list(mutants(module))
+            drawn = random.Random(f"{options.seed}{module}").sample(every, min(options.each, len(every)))
+            for mutant in sorted(drawn, key=lambda item: item.line):
+                path.write_text(mutant.source, encoding="utf-8")
+                tried += 1
+                if run_tests(source, module, timeout_s):
+                    survived += 1
+                    print(f"survived: {module}.py:{mutant.line}: {mutant.what}", flush=True)
+            path.write_text(original, encoding="utf-8")
+            print(f"{module}: {len(drawn)} of {len(every)} tried", flush=True)
+    print(f"{tried} mutants, {survived} survived")
+
+
+if __name__ == "__main__":
+    main()
