@@ -70,11 +70,11 @@ class Mutant(NamedTuple):
 def mutants(module: str) -> Iterator[Mutant]:
     """Every mutant of a module, in the order of its lines."""
     tree = ast.parse((ROOT / PACKAGE / f"{module}.py").read_text(encoding="utf-8"))
-    places = [node for node in ast.walk(tree) if is_code(node)]
+    places = list(code(tree))
     for index, node in enumerate(places):
         for variant in range(len(changes(node))):
             again = copy.deepcopy(tree)
-            target = [other for other in ast.walk(again) if is_code(other)][index]
+            target = list(code(again))[index]
             before = ast.unparse(target)
             apply(again, target, changes(target)[variant])
             after = ast.unparse(target) if not isinstance(target, ast.stmt) else "left out"
@@ -82,9 +82,15 @@ def mutants(module: str) -> Iterator[Mutant]:
             yield Mutant(module, line, f"{before.splitlines()[0]} → {after}", ast.unparse(again))
 
 
-def is_code(node: ast.AST) -> bool:
-    """Whether something in it can be changed."""
-    return bool(changes(node))
+def code(tree: ast.AST) -> Iterator[ast.AST]:
+    """The nodes in which something can be changed; annotations are none."""
+    for field, value in ast.iter_fields(tree):
+        if field not in {"annotation", "returns"}:
+            for node in value if isinstance(value, list) else [value]:
+                if isinstance(node, ast.AST):
+                    if changes(node):
+                        yield node
+                    yield from code(node)
 
 
 def changes(node: ast.AST) -> list[tuple[str, object]]:

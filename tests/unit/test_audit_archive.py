@@ -13,7 +13,7 @@ import pytest
 import attestlog
 from attestlog import Verdict
 from attestlog.core.genesis import Settings
-from attestlog.errors import ConflictError, CorruptError, NotFoundError
+from attestlog.errors import ConflictError, CorruptError, ErasureRefusedError, NotFoundError
 from attestlog.storage.archive import State, archive_segments, placed_segments, restore_segments
 from attestlog.storage.reader import LogReader
 
@@ -218,6 +218,17 @@ def test_a_segment_that_changes_while_it_is_copied_stays(
     with pytest.raises(ConflictError, match="changed while it was copied"):
         archive_segments(log, away)
     assert states(log) == [State.HERE] * 6
+
+
+def test_a_payload_in_an_archived_segment_is_not_erased_before_it_is_back(log: Path, away: Path) -> None:
+    archive_segments(log, away)
+    with attestlog.open(log) as writer:
+        with pytest.raises(ErasureRefusedError, match="its segment is archived"):
+            writer.erase(17, reason="asked for", actor_id="officer-1")
+        restore_segments(log, [17])
+        writer.erase(17, reason="asked for", actor_id="officer-1")
+    assert LogReader(log).entry(17).action_payload is None
+    assert verify(log).verdict == Verdict.VERIFIED
 
 
 class CutError(BaseException):

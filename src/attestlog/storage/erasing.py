@@ -23,7 +23,13 @@ from msgspec import Struct
 
 from attestlog.core.entry import Count, Hex64, decode_line
 from attestlog.core.erasure import erase_line, is_erasure, parse_erasure
-from attestlog.errors import CorruptError, MalformedEntryError, StorageError, VerificationError
+from attestlog.errors import (
+    CorruptError,
+    ErasureRefusedError,
+    MalformedEntryError,
+    StorageError,
+    VerificationError,
+)
 from attestlog.storage import disk, layout
 from attestlog.storage.reader import LocatedLine, LogReader
 from attestlog.storage.segments import BLOCK_BYTES
@@ -42,7 +48,14 @@ class Pending(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 def write_pending(root: Path, pending: Pending) -> None:
-    """Step 1. Raises StorageError."""
+    """Step 1. Raises StorageError, or ErasureRefusedError for an entry whose segment is archived."""
+    line = stored_line(root, pending.sequence_number)
+    if line is not None and (root / layout.ENTRIES_DIR / layout.segment_name(line.segment)).is_symlink():
+        # The payload would be gone from here, and still be there.
+        raise ErasureRefusedError(
+            f"the payload of entry {pending.sequence_number} stays: its segment is archived",
+            sequence_number=pending.sequence_number, rule="archived",
+        )  # fmt: skip
     path = root / layout.ERASING_FILE
     try:
         disk.replace_file(path, msgspec.json.encode(pending) + b"\n")
