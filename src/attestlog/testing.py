@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from attestlog.audit import verify_log
-from attestlog.core.checkpoint import open_checkpoint
+from attestlog.core.cosignature import open_log_checkpoint
 from attestlog.core.entry import Entry, check_canonical, decode_line, entry_hash, payload_hash
 from attestlog.core.genesis import Genesis, parse_genesis
 from attestlog.core.hashes import GENESIS_PREV_HASH, leaf_hash
@@ -172,7 +172,7 @@ def _check_tree(root: Path, genesis: Genesis, leaves: list[bytes]) -> None:
         )
         for index, node in enumerate(held):
             assert hashes[level, index] == node, f"hash {index} of tree level {level} is wrong"
-    checkpoint = open_checkpoint((root / CHECKPOINT_FILE).read_bytes(), genesis.checkpoint_keys)
+    checkpoint = open_log_checkpoint((root / CHECKPOINT_FILE).read_bytes(), genesis.checkpoint_keys)
     assert checkpoint.origin == genesis.origin
     assert checkpoint.size <= stored <= len(leaves), (
         f"{checkpoint.size} checkpointed, {stored} stored, {len(leaves)}"

@@ -66,6 +66,22 @@ def test_a_published_log_is_verified(run: Run, log: Path, tmp_path: Path) -> Non
     assert run("verify", "http://example.com/log").code == 3
 
 
+def test_a_log_with_hybrid_checkpoints(run: Run, tmp_path: Path) -> None:
+    log, key = tmp_path / "pq", f"file:{tmp_path / 'pq.pem'}"
+    done = run("init", log, "--origin", "example.com/pq", "--checkpoint-pq-signer", key)
+    assert done.code == 0
+    assert "and ML-DSA-44   example.com/pq+" in done.out
+    assert f"  kept in       {key}\n" in done.out
+    keys = [row for row in run("keys", "list", log, "--json").objects if row["signs"] == "checkpoints"]
+    assert [row["algorithm"] for row in keys] == ["Ed25519", "ML-DSA-44"]
+    assert run("checkpoint", log).out.count("\n— example.com/pq ") == 2
+    (log / "log.toml").unlink()
+    assert run("repair", log, "--yes").code == 4, "the key is not where keys are kept"
+    assert run("repair", log, "--yes", "--checkpoint-pq-signer", key).code == 0
+    assert run("verify", log, "--trust", keys[1]["vkey"]).code == 0
+    assert run("checkpoint", log).code == 0
+
+
 def test_options_that_say_nothing_here_are_refused(run: Run, log: Path, tmp_path: Path) -> None:
     run("publish", log, tmp_path / "public")
     assert run("verify", log, "--full").code == 2

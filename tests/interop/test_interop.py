@@ -16,8 +16,10 @@ from attestlog.core.consistency import parse_consistency
 from attestlog.core.hashes import leaf_hash
 from attestlog.core.proof import parse_proof
 from attestlog.core.trust import parse_trust
+from attestlog.log import Log
 from attestlog.proving import prove, prove_prefix
 from attestlog.storage.publishing import publish_log
+from attestlog.testing import MemorySigner
 
 SIZE = 600
 PROVEN = 300
@@ -225,3 +227,45 @@ def test_metamorphic_log_judges_consistency(made: Made) -> None:
     for bad in ((old, path[:-1]), (old, [*path[:-1], path[0]]), (old.replace("\n200\n", "\n201\n"), path)):
         with pytest.raises(RefusedError):
             metamorphic("consistency", made.note, made.vkey, *bad)
+
+
+# --- hybrid checkpoints ---
+
+
+@pytest.fixture(scope="module")
+def hybrid(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A published log whose checkpoints are signed with Ed25519 and ML-DSA-44."""
+    folder = tmp_path_factory.mktemp("hybrid")
+    with Log.create(
+        folder / "log", origin="example.com/hybrid", signer=MemorySigner(),
+        checkpoint_signer=MemorySigner("Ed25519"), checkpoint_pq_signer=MemorySigner("ML-DSA-44"),
+    ) as log:  # fmt: skip
+        log.append_many([action(number) for number in range(1, 300)])
+        for number, vkey in enumerate(log.vkeys):
+            (folder / f"vkey-{number}").write_text(vkey)
+            (folder / f"policy-{number}").write_text(f"log {vkey}\nquorum none\n")
+    publish_log(folder / "log", folder / "public")
+    return folder
+
+
+@pytest.mark.parametrize("number", [0, 1], ids=["Ed25519", "ML-DSA-44"])
+def test_torchwood_verifies_either_line(hybrid: Path, tmp_path: Path, number: int) -> None:
+    policy, checkpoint = hybrid / f"policy-{number}", hybrid / "public" / "checkpoint"
+    assert driver("checkpoint", policy, checkpoint).startswith("300 ")
+    lines = checkpoint.read_bytes().splitlines(keepends=True)
+    own = 4 + number
+    dash, name, encoded = lines[own].split(b" ")
+    blob = base64.b64decode(encoded)
+    bad = base64.b64encode(blob[:-1] + bytes([blob[-1] ^ 1]))
+    for line in (b" ".join([dash, name, bad]) + b"\n", b""):
+        path = tmp_path / "checkpoint"
+        path.write_bytes(b"".join([*lines[:own], line, *lines[own + 1 :]]))
+        with pytest.raises(RefusedError):
+            driver("checkpoint", policy, path)
+
+
+def test_those_who_know_ed25519_only_read_a_hybrid_log(hybrid: Path, tmp_path: Path) -> None:
+    vkey, public = (hybrid / "vkey-0").read_text(), hybrid / "public"
+    assert driver("tree", vkey, public, 1, 256).startswith("300 ")
+    fsck(public, vkey, tmp_path)
+    assert metamorphic("checkpoint", (public / "checkpoint").read_bytes(), vkey).startswith("300 ")

@@ -176,7 +176,7 @@ def other_checkpoint(path: Path, harm: str) -> bytes:
     log = Log.open(path)
     with log._store.exclusive() as head:
         checkpoint = Checkpoint(log.origin, head.size, head.edge.root())
-    vkey, sign = log._turns.vkey, log._turns.checkpoint_signer.sign
+    vkey, sign = log.genesis.checkpoint_keys[0], log._turns.checkpoint_signer.sign
     log._store.close()
     stranger = MemorySigner("Ed25519")
     raw: Any = stranger.public_key.key
@@ -602,4 +602,6 @@ def test_a_checkpoint_put_back_or_swapped_between(tmp_path: Path) -> None:
 def other_checkpoint_in(log: Log) -> bytes:
     """One of the log's own key over another tree."""
     turns = log._turns
-    return sign_checkpoint(Checkpoint(log.origin, 2, bytes(32)), [(turns.vkey, turns.checkpoint_signer.sign)])
+    return sign_checkpoint(
+        Checkpoint(log.origin, 2, bytes(32)), [(log.genesis.checkpoint_keys[0], turns.checkpoint_signer.sign)]
+    )

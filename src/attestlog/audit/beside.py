@@ -9,9 +9,10 @@ import msgspec
 
 from attestlog.audit.findings import finding
 from attestlog.audit.source import Segment, Snapshot
-from attestlog.core.checkpoint import Checkpoint, parse_checkpoint
+from attestlog.core.checkpoint import Checkpoint
+from attestlog.core.cosignature import check_every_type, open_signed_checkpoint
 from attestlog.core.genesis import Genesis
-from attestlog.core.note import VerifierKey, format_vkey, open_note
+from attestlog.core.note import format_vkey
 from attestlog.core.report import Finding
 from attestlog.errors import (
     MalformedCheckpointError,
@@ -88,8 +89,8 @@ def check_checkpoint(
         findings.append(finding("checkpoint.missing", "the log has no checkpoint"))
         return None
     try:
-        note = open_note(data, genesis.checkpoint_keys)
-        checkpoint = parse_checkpoint(note.text)
+        signed = open_signed_checkpoint(data, genesis.checkpoint_keys)
+        check_every_type([line.key for line in signed.signatures], genesis.checkpoint_keys)
     except (SignatureInvalidError, TrustError) as error:
         evidence = error.evidence()
         findings.append(
@@ -102,14 +103,10 @@ def check_checkpoint(
     except (MalformedNoteError, MalformedCheckpointError) as error:
         findings.append(finding("checkpoint.malformed", f"checkpoint: {error}"))
         return None
+    checkpoint = signed.checkpoint
     if checkpoint.origin != genesis.origin:
         what = "the checkpoint is of another origin"
         findings.append(finding("checkpoint.origin", what, expected=genesis.origin, found=checkpoint.origin))
         return None
-    lines = {(line.name, line.key_id) for line in note.signatures}
-    signers = [format_vkey(key) for key in genesis.checkpoint_keys if _id(key) in lines]
+    signers = [format_vkey(line.key) for line in signed.signatures]
     return SignedCheckpoint(checkpoint, data.decode(), signers)
-
-
-def _id(key: VerifierKey) -> tuple[str, bytes]:
-    return key.name, key.key_id

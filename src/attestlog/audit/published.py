@@ -26,7 +26,7 @@ from attestlog.audit.source import reason
 from attestlog.audit.trust import parse_trust
 from attestlog.audit.witnessed import Policy, judge_witnesses, load_policy
 from attestlog.core.checkpoint import Checkpoint, parse_checkpoint
-from attestlog.core.cosignature import open_signed_checkpoint
+from attestlog.core.cosignature import check_every_type, open_signed_checkpoint
 from attestlog.core.merkle import TILE_WIDTH, prove_root
 from attestlog.core.note import VerifierKey, format_vkey, parse_note, parse_vkey
 from attestlog.core.report import Finding, Report, Verdict
@@ -189,9 +189,11 @@ class _Verification:
             self._report.add(found, self._on_finding)
         signers = {line.key for line in signed.signatures}
         self._report.trusted_by = [item for item in self._trusted if _named(item, signers)]
-        for key in remembered:
-            if key not in signers:
-                self._find("checkpoint.signature", f"checkpoint lacks the line of {format_vkey(key)[:80]}")
+        try:
+            check_every_type(list(signers), remembered)
+        except TrustError as error:
+            self._find("checkpoint.signature", str(error))
+            return
         self._is_signed = True
         self._report.checkpoint_size = checkpoint.size
 

@@ -21,11 +21,11 @@ def checkpoint(
 
     Whoever keeps it can prove later that the log was cut or rewritten.
     """
-    from attestlog.core.checkpoint import open_checkpoint
+    from attestlog.core.cosignature import open_log_checkpoint
 
     with open_log(log, checkpoint_signer=checkpoint_signer, any_filesystem=any_filesystem) as opened:
         note = opened.checkpoint()
-        signed = open_checkpoint(note, opened.genesis.checkpoint_keys)
+        signed = open_log_checkpoint(note, opened.genesis.checkpoint_keys)
     out = Output(as_json)
     if out.as_json:
         members = {

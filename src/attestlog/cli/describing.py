@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from attestlog.core.entry import decode_line
-from attestlog.core.note import format_vkey
+from attestlog.core.note import COSIGNATURE_ML_DSA_44, ED25519, format_vkey
 from attestlog.core.rotation import ROTATE_ACTION_TYPE, parse_rotation
 from attestlog.errors import SignerError
 from attestlog.storage.governing import read_rules
@@ -14,6 +14,8 @@ from attestlog.storage.reader import LogReader
 
 if TYPE_CHECKING:
     from attestlog.core.genesis import Genesis
+
+_ALGORITHMS: Final = {ED25519: "Ed25519", COSIGNATURE_ML_DSA_44: "ML-DSA-44"}
 
 
 def describe_log(path: str) -> dict[str, Any]:
@@ -80,7 +82,12 @@ def list_log_keys(log: str) -> Iterator[dict[str, Any]]:
         }  # fmt: skip
     for vkey in genesis.checkpoint_keys:
         key_id = vkey.key_id.hex()
-        yield {"signs": "checkpoints", "algorithm": "Ed25519", "key_id": key_id, "vkey": format_vkey(vkey)}
+        yield {
+            "signs": "checkpoints",
+            "algorithm": _ALGORITHMS[vkey.kind],
+            "key_id": key_id,
+            "vkey": format_vkey(vkey),
+        }
 
 
 def signs(row: dict[str, Any]) -> str:

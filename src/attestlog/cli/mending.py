@@ -9,6 +9,9 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from attestlog.cli.describing import list_key_files
+from attestlog.core.cosignature import ml_dsa_44
+from attestlog.core.genesis import CHECKPOINT_KINDS, Genesis
+from attestlog.core.note import COSIGNATURE_ML_DSA_44, ED25519, VerifierKey
 from attestlog.core.report import Finding, Report, Verdict
 from attestlog.core.signature import public_key
 from attestlog.errors import KeyFileError, MalformedConfigError, StorageError
@@ -56,13 +59,14 @@ def mend(
     fixes: Iterable[str],
     signer: str | None,
     checkpoint_signer: str | None,
+    checkpoint_pq_signer: str | None = None,
     *,
     any_filesystem: bool,
 ) -> list[str]:
     """Do it; returns in words what was set aside. Raises what opening a log raises."""
     said = []
     if CONFIG in fixes:
-        said += _make_config(LogReader(root), signer, checkpoint_signer)
+        said += _make_config(LogReader(root), signer, checkpoint_signer, checkpoint_pq_signer)
     # Opening sets torn bytes aside, and goes on only if nothing else is damaged.
     store = FileStore(root, any_filesystem=any_filesystem)
     try:
@@ -74,21 +78,22 @@ def mend(
     return [*said, *store.recovered]
 
 
-def _make_config(reader: LogReader, signer: str | None, checkpoint_signer: str | None) -> list[str]:
+def _make_config(
+    reader: LogReader, signer: str | None, checkpoint_signer: str | None, checkpoint_pq_signer: str | None
+) -> list[str]:
     path, genesis = reader.root / CONFIG_FILE, reader.genesis()
     try:
         old: Signers | None = reader.config().signers
     except (MalformedConfigError, StorageError):
         old = None
     entry_ids = reader.rules().key_ids
-    checkpoint_ids = [
-        public_key(Ed25519PublicKey.from_public_bytes(key.public_key)).key_id
-        for key in genesis.checkpoint_keys
-    ]
+    checkpoint_ids, pq_ids = _checkpoint_key_ids(genesis)
     signers = Signers(
         entry=signer or (old.entry if old else _find_key(entry_ids, "--signer")),
         checkpoint=checkpoint_signer
         or (old.checkpoint if old else _find_key(checkpoint_ids, "--checkpoint-signer")),
+        checkpoint_pq=checkpoint_pq_signer
+        or (old.checkpoint_pq if old else _find_key(pq_ids, "--checkpoint-pq-signer") if pq_ids else None),
     )
     config = LogConfig(origin=genesis.origin, settings=genesis.settings, signers=signers)
     said = []
@@ -101,6 +106,19 @@ def _make_config(reader: LogReader, signer: str | None, checkpoint_signer: str |
     except OSError as error:
         raise disk.storage_error(error, path, "writing") from None
     return said
+
+
+def _checkpoint_key_ids(genesis: Genesis) -> tuple[list[str], list[str]]:
+    """Key ids of the checkpoint keys, as key files know them: Ed25519, ML-DSA-44."""
+    ids: dict[int, list[str]] = {kind: [] for kind in CHECKPOINT_KINDS}
+    for key in genesis.checkpoint_keys:
+        loaded = _load_ed25519(key) if key.kind == ED25519 else ml_dsa_44(key.public_key)
+        ids[key.kind].append(public_key(loaded).key_id)
+    return ids[ED25519], ids[COSIGNATURE_ML_DSA_44]
+
+
+def _load_ed25519(key: VerifierKey) -> Ed25519PublicKey:
+    return Ed25519PublicKey.from_public_bytes(key.public_key)
 
 
 def _find_key(key_ids: list[str], option: str) -> str:

@@ -21,6 +21,11 @@ CheckpointSignerOption = Annotated[
     typer.Option(metavar="URI", help="Ed25519 key that signs checkpoints; else the one in log.toml."),
 ]
 
+CheckpointPqSignerOption = Annotated[
+    str | None,
+    typer.Option(metavar="URI", help="ML-DSA-44 key that signs them too; else the one in log.toml."),
+]
+
 AnyFilesystemOption = Annotated[
     bool, typer.Option("--any-filesystem", help="Write even on a network file system.")
 ]

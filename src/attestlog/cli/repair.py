@@ -23,6 +23,7 @@ def repair(
     yes: Annotated[bool, options.flag("Do it.", "--yes")] = False,
     signer: options.SignerOption = None,
     checkpoint_signer: options.CheckpointSignerOption = None,
+    checkpoint_pq_signer: options.CheckpointPqSignerOption = None,
     any_filesystem: options.AnyFilesystemOption = False,
     as_json: options.JsonOption = False,
 ) -> None:
@@ -39,7 +40,9 @@ def repair(
         report = verify_log(log, progress=bar)
     fixes, beyond = mending.fixes_for(report), mending.beyond_repair(report)
     if fixes and yes and not beyond:
-        for what in mending.mend(Path(log), fixes, signer, checkpoint_signer, any_filesystem=any_filesystem):
+        for what in mending.mend(
+            Path(log), fixes, signer, checkpoint_signer, checkpoint_pq_signer, any_filesystem=any_filesystem
+        ):
             notice(what)
         with Bar("verifying again") as bar:
             report = verify_log(log, progress=bar)

@@ -33,11 +33,17 @@ from attestlog.core.note import (
     NoteSignature,
     VerifierKey,
     bad_line,
+    format_vkey,
     open_note,
     verified_signatures,
     verify_note_signature,
 )
-from attestlog.errors import MalformedCheckpointError, MalformedSignatureError, MissingExtraError
+from attestlog.errors import (
+    MalformedCheckpointError,
+    MalformedSignatureError,
+    MissingExtraError,
+    TrustError,
+)
 
 TIMESTAMP_MAX: Final = 2**63 - 1
 """POSIX seconds fit a signed 64-bit integer everywhere they travel."""
@@ -80,6 +86,29 @@ def open_signed_checkpoint(data: bytes, keys: Sequence[VerifierKey]) -> SignedCh
     return SignedCheckpoint(checkpoint, tuple(signatures), len(note.signatures) - len(lines))
 
 
+def open_log_checkpoint(data: bytes, keys: Sequence[VerifierKey]) -> Checkpoint:
+    """A checkpoint under the log's own keys: parse, and verify that one of each type of key signed it.
+
+    A log whose genesis names keys of two types (hybrid checkpoints) has not signed until both have.
+    Raises as `open_signed_checkpoint`; TrustError where the line of a type is lacking.
+    """
+    signed = open_signed_checkpoint(data, keys)
+    check_every_type([line.key for line in signed.signatures], keys)
+    return signed.checkpoint
+
+
+def check_every_type(signers: Sequence[VerifierKey], keys: Sequence[VerifierKey]) -> None:
+    """Raises TrustError unless there is a signer of each type that `keys` has."""
+    lacking = {key.kind for key in keys} - {key.kind for key in signers}
+    if lacking:
+        kinds = " and ".join(f"{kind:02x}" for kind in sorted(lacking))
+        raise TrustError(
+            f"the checkpoint has no signature by the log's key of type {kinds}",
+            expected=[format_vkey(key) for key in keys if key.kind in lacking],
+            found=[format_vkey(key) for key in signers],
+        )
+
+
 def verify_checkpoint_signature(text: str, line: NoteSignature, key: VerifierKey) -> None:
     """Raises SignatureInvalidError unless `key`, of whatever type, made this line over a checkpoint."""
     if key.kind == ED25519:
@@ -92,7 +121,7 @@ def verify_checkpoint_signature(text: str, line: NoteSignature, key: VerifierKey
             Ed25519PublicKey.from_public_bytes(key.public_key).verify(signature, message)
         else:
             message = checkpoint_message(key.name, timestamp, parse_checkpoint(text))
-            _ml_dsa_44(key.public_key).verify(signature, message)
+            ml_dsa_44(key.public_key).verify(signature, message)
     except InvalidSignature:
         raise bad_line(line) from None
 
@@ -161,8 +190,8 @@ def _timestamp(line: NoteSignature, key: VerifierKey) -> int | None:
     return None if key.kind == ED25519 else decode_timestamped(line, key.kind)[0]
 
 
-def _ml_dsa_44(public_key: bytes) -> MLDSA44PublicKey:
-    """Raises MissingExtraError: that a signature cannot be verified must not pass for either outcome."""
+def ml_dsa_44(public_key: bytes) -> MLDSA44PublicKey:
+    """The public key. Raises MissingExtraError: that it cannot be had must not pass for a bad signature."""
     try:
         if MLDSA44PublicKey is not None:
             return MLDSA44PublicKey.from_public_bytes(public_key)

@@ -13,7 +13,7 @@ from msgspec import Meta, Struct
 
 from attestlog.core.checkpoint import check_origin
 from attestlog.core.entry import Entry, EntryDraft, EventType, Hex64
-from attestlog.core.note import ED25519, VerifierKey, format_vkey, parse_vkey
+from attestlog.core.note import COSIGNATURE_ML_DSA_44, ED25519, VerifierKey, format_vkey, parse_vkey
 from attestlog.core.policy import Policy, format_policy, parse_policy
 from attestlog.core.signature import PublicKey, load_public_key
 from attestlog.errors import (
@@ -24,6 +24,9 @@ from attestlog.errors import (
 )
 
 GENESIS_ACTION_TYPE: Final = "log_genesis"
+
+CHECKPOINT_KINDS: Final = frozenset({ED25519, COSIGNATURE_ML_DSA_44})
+"""Types a checkpoint key can have. Every type that the genesis names signs every checkpoint."""
 
 SEGMENT_ENTRIES: Final = 65_536
 """Entries a segment file: 256 full tiles of 256 leaves, about 100 MB, and the most that opening may read."""
@@ -137,9 +140,11 @@ def parse_genesis(entry: Entry) -> Genesis:
         raise MalformedEntryError(f"genesis payload: {error}", member="action_payload") from None
     if len(keys) != len(payload.entry_keys):
         raise MalformedEntryError("genesis names a key twice", member="action_payload.entry_keys")
-    if not keys or not vkeys or any((vkey.name, vkey.kind) != (payload.origin, ED25519) for vkey in vkeys):
+    kinds = {vkey.kind for vkey in vkeys}
+    is_named = all(vkey.name == payload.origin for vkey in vkeys)
+    if not keys or ED25519 not in kinds or kinds - CHECKPOINT_KINDS or not is_named:
         raise MalformedEntryError(
-            "genesis needs an entry key, and Ed25519 checkpoint keys named as the origin",
+            "genesis needs an entry key, and Ed25519 (perhaps ML-DSA-44) checkpoint keys named as the origin",
             member="action_payload",
         )
     return Genesis(payload.origin, keys, vkeys, policy, payload.settings, payload.software)

@@ -92,6 +92,7 @@ class Log:
         origin: str,
         signer: str | Signer | None = None,
         checkpoint_signer: str | Signer | None = None,
+        checkpoint_pq_signer: str | Signer | None = None,
         algorithm: str = ECDSA_P256,
         policy: Policy | Mapping[str, Any] | None = None,
         batch: bool = True,
@@ -105,14 +106,15 @@ class Log:
 
         `signer` and `checkpoint_signer` are signer URIs or signers; without one a key file is made
         where keys are kept (see `attestlog.signers.file.keys_dir`), and so it is for a `file:` URI
-        naming no file yet. The checkpoint key must be Ed25519.
+        naming no file yet. The checkpoint key must be Ed25519. With `checkpoint_pq_signer` every
+        checkpoint is signed with ML-DSA-44 as well, and is none without it.
         Raises ExistsError, MalformedConfigError, MalformedPolicyError, SignerError or StorageError;
         the log is then not there at all.
         """
         return cls(
             opening.create(
                 Path(path).absolute(), origin=origin, signer=signer, checkpoint_signer=checkpoint_signer,
-                algorithm=algorithm, policy=policy,
+                checkpoint_pq_signer=checkpoint_pq_signer, algorithm=algorithm, policy=policy,
                 settings=settings or Settings(batch=batch, erasable_payloads=erasable_payloads),
                 passphrase=passphrase, any_filesystem=any_filesystem, clock=clock or system_clock,
             ),
@@ -126,6 +128,7 @@ class Log:
         *,
         signer: str | Signer | None = None,
         checkpoint_signer: str | Signer | None = None,
+        checkpoint_pq_signer: str | Signer | None = None,
         passphrase: Passphrase | None = None,
         any_filesystem: bool = False,
         clock: Clock | None = None,
@@ -142,7 +145,8 @@ class Log:
         return cls(
             opening.open_turns(
                 Path(path).absolute(), signer=signer, checkpoint_signer=checkpoint_signer,
-                passphrase=passphrase, any_filesystem=any_filesystem, clock=clock or system_clock,
+                checkpoint_pq_signer=checkpoint_pq_signer, passphrase=passphrase,
+                any_filesystem=any_filesystem, clock=clock or system_clock,
             ),
             passphrase, ack_replicas=ack_replicas, ack_timeout_s=ack_timeout_s,
         )  # fmt: skip

@@ -14,11 +14,11 @@ from attestlog.core.batch import Head, plan_batch, prepare
 from attestlog.core.checkpoint import Checkpoint, check_origin
 from attestlog.core.genesis import Genesis, Settings, Software, check_settings, draft_genesis
 from attestlog.core.policy import Policy, format_policy, parse_policy
-from attestlog.core.signature import ED25519
+from attestlog.core.signature import ED25519, ML_DSA_44
 from attestlog.ids import new_entry_id
 from attestlog.log.environment import Clock, environment
 from attestlog.log.in_force import InForce
-from attestlog.log.signing import sign_note, sign_plan, signer_vkey
+from attestlog.log.signing import key_holders, sign_head, sign_plan, signer_vkey
 from attestlog.log.turns import Turns
 from attestlog.signers import Passphrase, Signer
 from attestlog.signers.making import given_or_made, given_or_opened
@@ -35,6 +35,7 @@ def create(
     origin: str,
     signer: str | Signer | None,
     checkpoint_signer: str | Signer | None,
+    checkpoint_pq_signer: str | Signer | None,
     algorithm: str,
     policy: Policy | Mapping[str, Any] | None,
     settings: Settings,
@@ -55,21 +56,32 @@ def create(
         entry_signer = given_or_opened(made, passphrase, undo)
         made = given_or_made(checkpoint_signer, origin=origin, role="checkpoint", algorithm=ED25519)
         check_signer = given_or_opened(made, passphrase, undo)
-        vkey = signer_vkey(origin, check_signer)
+        vkeys, pq_signer = [signer_vkey(origin, check_signer)], None
+        if checkpoint_pq_signer is not None:
+            made = given_or_made(
+                checkpoint_pq_signer, origin=origin, role="checkpoint-pq", algorithm=ML_DSA_44
+            )
+            pq_signer = given_or_opened(made, passphrase, undo)
+            vkeys.append(signer_vkey(origin, pq_signer, ML_DSA_44))
         key = entry_signer.public_key
-        genesis = Genesis(origin, {key.key_id: key}, [vkey], policy, settings, Software("attestlog", VERSION))
+        genesis = Genesis(origin, {key.key_id: key}, vkeys, policy, settings, Software("attestlog", VERSION))
         first = prepare(draft_genesis(genesis), policy, entry_id=new_entry_id(), environment=environment(),
             algorithm=key.algorithm,
         )  # fmt: skip
         plan = plan_batch(Head(), [first], clock(), algorithm=key.algorithm, key_id=key.key_id, batched=False)
         (line,) = plan.seal(sign_plan(entry_signer, key, plan))
-        note = sign_note(check_signer, vkey, Checkpoint(origin, 1, plan.head.edge.root()))
-        signers = Signers(entry=entry_signer.uri, checkpoint=check_signer.uri)
+        holders = key_holders(genesis, check_signer, pq_signer)
+        note = sign_head(holders, Checkpoint(origin, 1, plan.head.edge.root()), clock())
+        signers = Signers(
+            entry=entry_signer.uri,
+            checkpoint=check_signer.uri,
+            checkpoint_pq=pq_signer.uri if pq_signer is not None else None,
+        )
         config = LogConfig(origin=origin, settings=settings, signers=signers)
         create_directory(root, config, line, plan.leaves[0], note)
         store = FileStore(root, any_filesystem=any_filesystem)
         undo.callback(store.close)
-        turns = Turns(store, _begin(store, entry_signer, passphrase), check_signer, clock)
+        turns = Turns(store, _begin(store, entry_signer, passphrase), check_signer, clock, pq_signer)
         undo.pop_all()
         return turns
 
@@ -79,6 +91,7 @@ def open_turns(
     *,
     signer: str | Signer | None,
     checkpoint_signer: str | Signer | None,
+    checkpoint_pq_signer: str | Signer | None,
     passphrase: Passphrase | None,
     any_filesystem: bool,
     clock: Clock,
@@ -95,9 +108,11 @@ def open_turns(
             signer = named.entry
         entry_signer = given_or_opened(signer, passphrase, undo) if signer is not None else None
         check_signer = given_or_opened(checkpoint_signer or named.checkpoint, passphrase, undo)
+        pq_uri = checkpoint_pq_signer or named.checkpoint_pq
+        pq_signer = given_or_opened(pq_uri, passphrase, undo) if pq_uri is not None else None
         in_force = _begin(store, entry_signer, passphrase, is_chosen=is_chosen)
         undo.callback(in_force.close)
-        turns = Turns(store, in_force, check_signer, clock)
+        turns = Turns(store, in_force, check_signer, clock, pq_signer)
         undo.pop_all()
         return turns
 

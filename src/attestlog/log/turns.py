@@ -14,7 +14,8 @@ import msgspec
 
 from attestlog import committer
 from attestlog.core.batch import Head, Prepared, plan_batch
-from attestlog.core.checkpoint import Checkpoint, open_checkpoint
+from attestlog.core.checkpoint import Checkpoint
+from attestlog.core.cosignature import open_log_checkpoint
 from attestlog.core.entry import Entry, Object
 from attestlog.core.merkle import edge_from_stored, stored_ranges
 from attestlog.core.note import NoteSignature, format_note, parse_note
@@ -24,22 +25,28 @@ from attestlog.log.environment import Clock
 from attestlog.log.erasing import check_prepared, unfinished
 from attestlog.log.in_force import InForce
 from attestlog.log.receipt import Receipt
-from attestlog.log.signing import checkpoint_key, sign_message, sign_note, sign_plan
+from attestlog.log.signing import key_holders, sign_head, sign_message, sign_plan
 from attestlog.signers import Signer
 from attestlog.storage.files import FileStore
-from attestlog.storage.layout import Signers
 from attestlog.storage.reader import LogReader
 
 
 class Turns:
     """The store, the keys and the clock of one open log."""
 
-    def __init__(self, store: FileStore, in_force: InForce, checkpoint_signer: Signer, clock: Clock) -> None:
-        """Raises SignerError if the checkpoint signer is not the log's."""
+    def __init__(
+        self,
+        store: FileStore,
+        in_force: InForce,
+        checkpoint_signer: Signer,
+        clock: Clock,
+        pq_signer: Signer | None = None,
+    ) -> None:
+        """Raises SignerError if a checkpoint signer is not the log's, or one is lacking."""
         self.store, self.in_force, self.clock = store, in_force, clock
         self.checkpoint_signer = checkpoint_signer
         self.genesis = store.genesis
-        self.vkey = checkpoint_key(store.genesis, checkpoint_signer)
+        self._holders = key_holders(store.genesis, checkpoint_signer, pq_signer)
 
     def commit(self, take: committer.Take) -> list[Receipt]:
         """Plan, sign and store what `take` gives; a receipt for each entry."""
@@ -65,7 +72,7 @@ class Turns:
             self.in_force.use(new)
             # The entry is durable: that log.toml cannot be written now takes nothing back.
             with contextlib.suppress(AttestlogError):
-                self.store.replace_signers(Signers(entry=new.uri, checkpoint=named.checkpoint))
+                self.store.replace_signers(msgspec.structs.replace(named, entry=new.uri, next_entry=None))
             return receipt
 
     def erase(self, sequence_number: int, make: Callable[[Entry], Prepared]) -> Receipt:
@@ -121,7 +128,8 @@ class Turns:
         finally:
             self.store.close()
             self.in_force.close()
-            self.checkpoint_signer.close()
+            for signer, _ in self._holders:
+                signer.close()
 
     @contextmanager
     def _turn(self) -> Iterator[Head]:
@@ -164,13 +172,13 @@ class Turns:
         if old is not None and self._continues(old, head):
             return old
         now = Checkpoint(self.genesis.origin, head.size, head.edge.root())
-        note = sign_note(self.checkpoint_signer, self.vkey, now)
+        note = sign_head(self._holders, now, self.clock())
         self.store.replace_checkpoint(old, note)
         return note
 
     def _continues(self, old: bytes, head: Head) -> bool:
         """Whether the last checkpoint covers the head already. Raises ConsistencyError if it is no prefix."""
-        last = open_checkpoint(old, self.genesis.checkpoint_keys)
+        last = open_log_checkpoint(old, self.genesis.checkpoint_keys)
         root = b""
         if last.size <= head.size:
             root = edge_from_stored(

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from attestlog.core.batch import Head
 from attestlog.core.checkpoint import Checkpoint
-from attestlog.core.cosignature import cosign, open_signed_checkpoint, verify_checkpoint_signature
+from attestlog.core.cosignature import cosign, open_log_checkpoint, verify_checkpoint_signature
 from attestlog.core.entry import decode_line
 from attestlog.core.genesis import parse_genesis
 from attestlog.core.hashes import leaf_hash
@@ -157,7 +157,7 @@ class Holding:
     # --- checkpoints ---
 
     def _open(self, note: bytes) -> Checkpoint:
-        checkpoint = open_signed_checkpoint(note, self._store.genesis.checkpoint_keys).checkpoint
+        checkpoint = open_log_checkpoint(note, self._store.genesis.checkpoint_keys)
         if checkpoint.origin != self.origin:
             raise ConflictError(
                 f"checkpoint is of {checkpoint.origin!r}, this log is {self.origin!r}",

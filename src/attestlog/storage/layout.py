@@ -43,6 +43,8 @@ class Signers(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omi
 
     entry: str
     checkpoint: str
+    checkpoint_pq: str | None = None
+    """Of the checkpoint key of ML-DSA-44, where the genesis names one."""
     next_entry: str | None = None
     """Within a rotation: the signer that is in force once its entry is durable."""
 

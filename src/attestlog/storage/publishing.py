@@ -22,7 +22,8 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from attestlog.core.checkpoint import Checkpoint, open_checkpoint
+from attestlog.core.checkpoint import Checkpoint
+from attestlog.core.cosignature import open_log_checkpoint
 from attestlog.core.genesis import Genesis
 from attestlog.core.hashes import leaf_hash
 from attestlog.core.merkle import TILE_WIDTH, prove_root
@@ -113,7 +114,7 @@ def _read_checkpoint(root: Path) -> bytes:
 
 
 def _opened(note: bytes, genesis: Genesis, where: Path) -> Checkpoint:
-    checkpoint = open_checkpoint(note, genesis.checkpoint_keys)
+    checkpoint = open_log_checkpoint(note, genesis.checkpoint_keys)
     if checkpoint.origin != genesis.origin:
         raise ConsistencyError(
             f"the checkpoint in {where} is of another origin",

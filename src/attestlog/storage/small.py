@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from attestlog.core.checkpoint import Checkpoint, open_checkpoint
+from attestlog.core.checkpoint import Checkpoint
+from attestlog.core.cosignature import open_log_checkpoint
 from attestlog.core.entry import LINE_SIZE_MAX_BYTES
 from attestlog.core.genesis import Genesis
 from attestlog.errors import AttestlogError, CorruptError
@@ -39,7 +40,7 @@ def open_stored_checkpoint(root: Path, data: bytes | None, genesis: Genesis) -> 
         return None
     path = root / layout.CHECKPOINT_FILE
     try:
-        checkpoint = open_checkpoint(data, genesis.checkpoint_keys)
+        checkpoint = open_log_checkpoint(data, genesis.checkpoint_keys)
     except AttestlogError as error:
         raise CorruptError(f"{path} is damaged: {error}", path=str(path), repair="checkpoint") from None
     if checkpoint.origin != genesis.origin:

@@ -728,7 +728,7 @@ def read_genesis(line: bytes) -> tuple[Rules, Entry]:
     vkeys = [parse_vkey(text) for text in payload["checkpoint_keys"]]
     if not keys or not vkeys or len({key.id for key in keys}) < len(keys):
         raise Malformed("the genesis payload names no key, or one twice")
-    if any(vkey.name != origin or vkey.kind == 4 for vkey in vkeys):
+    if any(vkey.name != origin for vkey in vkeys) or {vkey.kind for vkey in vkeys} - {ML_DSA_44} != {ED25519}:
         raise Malformed("a checkpoint key is not called as the log")
     terms = {key.id: Term() for key in keys}
     return Rules(origin, {key.id: key for key in keys}, vkeys, settings, terms), entry
@@ -1023,8 +1023,9 @@ def _first_line(path: Path | None) -> bytes:
 def _log_checkpoint(report: Report, path: Path, rules: Rules) -> Checkpoint | None:
     try:
         checkpoint = open_checkpoint(path.read_bytes(), rules.vkeys)
-        if not checkpoint.signers or checkpoint.origin != rules.origin:
-            raise Wrong("the checkpoint is not signed by the log's key, or of another log")
+        kinds = [{vkey.kind for vkey in vkeys} for vkeys in (rules.vkeys, checkpoint.signers)]
+        if kinds[0] != kinds[1] or checkpoint.origin != rules.origin:
+            raise Wrong("the checkpoint is not signed by the log's key (of each type), or of another log")
     except FileNotFoundError:
         report.find("TAMPERED", "the log has no checkpoint")
     except (Malformed, Wrong) as error:
@@ -1040,8 +1041,9 @@ def _check_config(report: Report, path: Path, rules: Rules) -> None:
         settings = read_settings(config.pop("settings", None))
     except (FileNotFoundError, ValueError, Malformed):
         config = settings = {}
-    signers = config.pop("signers", None)
-    is_ours = fits(signers, "{text}") and signers.keys() == {"entry", "checkpoint"}
+    signers, _ = config.pop("signers", None), config.pop("replicas", None)
+    known = {"entry", "checkpoint"}
+    is_ours = fits(signers, "{text}") and known <= signers.keys() <= known | {"checkpoint_pq", "next_entry"}
     if not is_ours or (config, settings) != ({"format_version": 1, "origin": rules.origin}, rules.settings):
         report.find("TAMPERED", "log.toml is missing, or says other than the genesis entry")
 
