@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from tests.cli.running import Run
 
+import attestlog
 from attestlog.audit import verify_log
 from attestlog.core.entry import EventType
 from attestlog.core.report import Verdict
@@ -73,6 +74,14 @@ def test_demo_leaves_the_log_as_it_was_and_the_check_script(told: dict[str, Any]
     assert all(line in script for line in step(told, "alone")["lines"])
 
 
+def test_demo_proves_an_entry_with_the_log_gone(told: dict[str, Any]) -> None:
+    prove = step(told, "prove")
+    vkey = step(told, "record")["vkey"]
+    assert (prove["report"]["verdict"], prove["report"]["signed_by"]) == ("VERIFIED", [vkey])
+    assert prove["report"]["sequence_number"] == 4
+    attestlog.verify_proof(Path(prove["proof"]), trust=[vkey])
+
+
 def check(told: dict[str, Any]) -> int:
     done = subprocess.run(
         [sys.executable, "-I", told["check"]], cwd=told["folder"], capture_output=True, check=False
@@ -92,9 +101,9 @@ def test_demo_text_shows_the_verdicts_and_its_advice_works(shell: Run, tmp_path:
     result = shell("demo", TMPDIR=str(tmp_path), ATTESTLOG_HOME="")
     assert (result.code, result.err) == (0, "")
     verdicts = [word for word in result.out.split() if word in {"VERIFIED", "TAMPERED", "TRUNCATED"}]
-    assert verdicts == ["VERIFIED", "TAMPERED", "VERIFIED", "VERIFIED", "TRUNCATED", "VERIFIED"]
+    assert verdicts == ["VERIFIED", "TAMPERED", "VERIFIED", "VERIFIED", "TRUNCATED", "VERIFIED", "VERIFIED"]
     assert "\x1b" not in result.out
-    export, *commands = [line.strip() for line in result.out.splitlines()[-6:]]
+    export, *commands = [line.strip() for line in result.out.splitlines()[-7:]]
     name, _, value = shlex.split(export)[1].partition("=")
     assert name == "ATTESTLOG_HOME"
     assert Path(value).is_dir()

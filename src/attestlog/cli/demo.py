@@ -5,17 +5,21 @@ from __future__ import annotations
 import shlex
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from attestlog.cli import options
 from attestlog.cli.output import Output
 from attestlog.cli.verbs import example, new_app
+
+if TYPE_CHECKING:
+    from attestlog.cli.demo_steps import Demo
 
 app = new_app()
 
 
 @app.command(epilog=example("attestlog demo"))
 def demo(as_json: options.JsonOption = False) -> None:
-    """Write a log, verify it, tamper with it in two ways and see both caught; then check one entry by hand.
+    """Write a log, verify it, tamper with it in two ways and see both caught; then prove one entry offline.
 
     All in a new temporary folder, which is kept, with keys of its own. Every verdict shown is the
     verifier's own, on that log.
@@ -43,19 +47,20 @@ def demo(as_json: options.JsonOption = False) -> None:
         for line in step.lines:
             out.text("   ", *line)
         out.flush()
-    _say_what_next(out, shown.folder, shown.home, shown.log, shown.vkey)
+    _say_what_next(out, shown)
 
 
-def _say_what_next(out: Output, folder: Path, home: Path, log: Path, vkey: str) -> None:
-    where = shlex.quote(str(log))
+def _say_what_next(out: Output, shown: Demo) -> None:
+    where = shlex.quote(str(shown.log))
     out.text()
-    out.text((f"All of it is in {folder}. Go on from here:", "bold"))
+    out.text((f"All of it is in {shown.folder}. Go on from here:", "bold"))
     for command in (
-        f"export ATTESTLOG_HOME={shlex.quote(str(home))}",
+        f"export ATTESTLOG_HOME={shlex.quote(str(shown.home))}",
         f"attestlog tail {where}",
         f"attestlog show {where} 4",
         f"attestlog append {where} --event-type ACTION --action-type hello --actor-id me",
-        f"attestlog verify {where} --trust {vkey}",
+        f"attestlog verify {where} --trust {shown.vkey}",
+        f"attestlog verify {shlex.quote(str(shown.proof))} --trust {shown.vkey}",
         "attestlog --help",
     ):
         out.text("   ", (command, "cyan"))

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from attestlog.audit import verify_log
+from attestlog.audit import judge_proof, verify_log
 from attestlog.cli import demo_events as events
 from attestlog.cli.appending import describe_receipt
 from attestlog.cli.output import Piece
@@ -20,6 +20,7 @@ from attestlog.cli.reports import STYLES
 from attestlog.core.note import format_vkey
 from attestlog.core.report import Finding, Report, Verdict
 from attestlog.log import Log, Receipt
+from attestlog.proving import prove
 from attestlog.storage.layout import ENTRIES_DIR, segment_name
 
 ORIGIN = "example.com/demo"
@@ -41,6 +42,7 @@ class Demo:
     def __init__(self, folder: Path) -> None:
         self.folder, self.home, self.log = folder, folder / "home", folder / "audit"
         self.older = folder / "older-copy"
+        self.proof = folder / f"entry-{events.VIOLATION_NUMBER}.tlog-proof"
         self.segment = self.log / ENTRIES_DIR / segment_name(0)
         self.vkey = ""
 
@@ -50,6 +52,7 @@ class Demo:
         yield self._verify()
         yield self._edit_a_byte()
         yield self._restore_an_older_copy()
+        yield self._prove_with_the_log_gone()
         yield self._check_without_attestlog()
 
     def _make_and_record(self) -> Step:
@@ -104,6 +107,20 @@ class Demo:
         rmtree(self.log)
         kept.rename(self.log)
         self._judge(step, "put back", self._report())
+        return step
+
+    def _prove_with_the_log_gone(self) -> Step:
+        number = events.VIOLATION_NUMBER
+        step = Step("prove", f"Entry {number} proves itself from one file, with the log gone")
+        self.proof.write_bytes(prove(self.log, number))
+        kept = self.log.rename(self.folder / "audit.kept")
+        report = judge_proof(self.proof, trust=[self.vkey])
+        kept.rename(self.log)
+        step.facts = {"proof": str(self.proof), "report": msgspec.to_builtins(report)}
+        line: list[Piece] = [(report.verdict, STYLES[report.verdict])]
+        if report.verdict == Verdict.VERIFIED:
+            line.append(f"  entry {report.sequence_number} of {report.size}, by {_name(report.signed_by[0])}")
+        step.lines.append(line)
         return step
 
     def _check_without_attestlog(self) -> Step:
