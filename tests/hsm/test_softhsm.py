@@ -245,6 +245,17 @@ def test_what_is_not_there(
     assert loaded() == []
 
 
+def test_a_library_that_is_not_there_is_not_waited_for_and_one_that_cannot_begin_is(
+    keys: SoftToken, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(SignerError, match="cannot be loaded") as missing:
+        open_signer(keys.uri("entries").replace("libsofthsm2.so", "nowhere.so"))
+    monkeypatch.setenv("SOFTHSM2_CONF", "/nowhere.conf")
+    with pytest.raises(SignerError, match=r"cannot be loaded: general error|no such token") as unready:
+        open_signer(keys.uri("entries"))
+    assert (missing.value.retryable, unready.value.retryable) == (False, True)
+
+
 def test_an_algorithm_that_no_device_here_makes_keys_of(token: SoftToken) -> None:
     with pytest.raises(MalformedSignatureError, match="algorithm is 'RSA'"):
         make_pkcs11_key(token.uri("x"), "RSA")

@@ -202,9 +202,10 @@ class Module:
             try:
                 self._library = pkcs11.lib(self.path)
             except PKCS11Error as error:
+                is_there = Path(self.path).exists()  # and its device may come back
                 raise SignerError(
                     f"PKCS#11 module {self.path} cannot be loaded: {_words(error)}",
-                    retryable=_is_loss(error), path=self.path,
+                    retryable=is_there and _is_loss(error), path=self.path,
                 ) from None  # fmt: skip
         return self._library
 
