@@ -183,7 +183,10 @@ def _check_is_signed(rules: Rules, entry: Entry) -> None:
 
 
 def _rotate(rules: Rules, entry: Entry) -> Rules:
-    """The new key is the only one from here on. A key that ever was in force never comes back."""
+    """The new key is the only one from here on. A key that ever was in force never comes back.
+
+    No approval is asked for: what the new key signs holds the entry's number, which nobody knows before.
+    """
     number, old = entry.sequence_number, entry.signing_key_id
     rotation = parse_rotation(entry.action_payload)
     new = rotation.key.key_id
@@ -199,6 +202,7 @@ def _rotate(rules: Rules, entry: Entry) -> Rules:
 
 
 def _revoke(rules: Rules, entry: Entry) -> Rules:
+    _check_approved(rules, entry)
     number = entry.sequence_number
     revocation = parse_revocation(entry.action_payload)
     key_id, last_trusted = revocation.key_id, revocation.last_trusted_sequence_number

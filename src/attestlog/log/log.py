@@ -426,7 +426,7 @@ class Log:
         ]
 
     def _commit(self, take: committer.Take) -> list[Receipt]:
-        receipts = self._turns.commit(take)
+        receipts = self._turns.commit(take, self._prepare)
         self._copies.notify()
         return receipts
 

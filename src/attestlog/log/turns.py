@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import msgspec
 
@@ -20,10 +21,12 @@ from attestlog.core.entry import Entry, Object
 from attestlog.core.merkle import edge_from_stored, stored_ranges
 from attestlog.core.note import NoteSignature, format_note, parse_note
 from attestlog.core.rotation import Rotation, format_rotation, rotation_message
-from attestlog.errors import AttestlogError, ConsistencyError, StorageError
+from attestlog.core.signature import BATCH_ENTRIES_MAX
+from attestlog.errors import AttestlogError, ConsistencyError, SignerError, StorageError
 from attestlog.log.environment import Clock
 from attestlog.log.erasing import check_prepared, unfinished
 from attestlog.log.in_force import InForce
+from attestlog.log.outage import Outage
 from attestlog.log.receipt import Receipt
 from attestlog.log.signing import key_holders, sign_head, sign_message, sign_plan
 from attestlog.signers import Signer
@@ -47,12 +50,28 @@ class Turns:
         self.checkpoint_signer = checkpoint_signer
         self.genesis = store.genesis
         self._holders = key_holders(store.genesis, checkpoint_signer, pq_signer)
+        self._outage = Outage()
 
-    def commit(self, take: committer.Take) -> list[Receipt]:
-        """Plan, sign and store what `take` gives; a receipt for each entry."""
+    def commit(self, take: committer.Take, make: Callable[[dict[str, Any]], Prepared]) -> list[Receipt]:
+        """Plan, sign and store what `take` gives; a receipt for each entry.
+
+        `make`: a prepared entry of the log's own. Of a time in which nothing could be signed, the first
+        batch afterwards tells, if it has room for one entry more.
+        """
         with self._turn() as head:
-            prepared = take(self.store.room(head.size))
-            return self._commit_at(head, prepared) if prepared else []
+            room = min(self.store.room(head.size), BATCH_ENTRIES_MAX)
+            told = [make(self._outage.draft())] if self._outage.has_been and room > 1 else []
+            prepared = take(room - len(told))
+            if not prepared:
+                return []
+            try:
+                receipts = self._commit_at(head, told + prepared)
+            except SignerError as error:
+                self._outage.add(error, len(prepared), self.clock())
+                raise
+            if told:
+                self._outage = Outage()
+            return receipts[len(told) :]
 
     def rotate(self, new: Signer, make: Callable[[Object], Prepared]) -> Receipt:
         """Commit the rotation to the key of `new`, and sign with it from then on.
@@ -65,10 +84,13 @@ class Turns:
             signature = sign_message(new, new.public_key, message)
             prepared = make(format_rotation(Rotation(new.public_key, signature)))
             named = self.store.signers()
-            # A crash after this leaves a log.toml that names both signers. Whichever of them holds the key
-            # in force when the log is opened is the one, and the other is forgotten.
-            self.store.replace_signers(msgspec.structs.replace(named, next_entry=new.uri))
-            (receipt,) = self._commit_at(head, [prepared])
+
+            def name_both() -> None:
+                # A crash after this leaves a log.toml that names both signers. Whichever of them holds the
+                # key in force when the log is opened is the one, and the other is forgotten.
+                self.store.replace_signers(msgspec.structs.replace(named, next_entry=new.uri))
+
+            (receipt,) = self._commit_at(head, [prepared], name_both)
             self.in_force.use(new)
             # The entry is durable: that log.toml cannot be written now takes nothing back.
             with contextlib.suppress(AttestlogError):
@@ -150,7 +172,10 @@ class Turns:
             self.in_force.catch_up(head)
             self.in_force.keep()
 
-    def _commit_at(self, head: Head, prepared: list[Prepared]) -> list[Receipt]:
+    def _commit_at(
+        self, head: Head, prepared: list[Prepared], before: Callable[[], None] = lambda: None
+    ) -> list[Receipt]:
+        """`before` is called when all that could be refused has been looked at."""
         key, signer = self.in_force.signer()
         plan = plan_batch(
             head, prepared, self.clock(), algorithm=key.algorithm, key_id=key.key_id,
@@ -159,6 +184,7 @@ class Turns:
         lines = plan.seal(sign_plan(signer, key, plan))
         # What would not hold is refused before it is stored.
         rules = self.in_force.after(lines[-1]) if prepared[-1].stands_alone else None
+        before()
         self.store.commit(plan, lines)
         self.in_force.advance(plan.head.size, lines[-1], rules)
         entries = [item.entry for item in prepared]
