@@ -25,7 +25,9 @@ LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"proof_types", "schemas", "signers", "storage"}),
     frozenset({"audit", "query", "committer", "ids", "proving", "replication", "snapshots"}),
     frozenset({"log", "replica", "witness"}),
-    frozenset({"legacy", "restoring"}),  # above log, because what was brought in is recorded in it
+    frozenset(
+        {"approving", "legacy", "restoring"}
+    ),  # above log, because what was brought in is recorded in it
     frozenset({"guard"}),
     frozenset({"server", "integrations"}),
     frozenset({"cli"}),

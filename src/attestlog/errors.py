@@ -25,6 +25,7 @@ dotted; whatever else an error knows hangs on it as attributes, listed by
     │   ├── ChainBrokenError           sequence number, previous hash, timestamp order
     │   ├── InclusionError
     │   ├── ConsistencyError
+    │   ├── ApprovalRefusedError       an approval does not count; `reason` is the code why
     │   ├── DerivedMemberError (ValueError)  a stated member contradicts the derived one
     │   ├── RuleChangeError            an entry that changes keys or policy, and does not hold
     │   ├── SplitViewError             two histories of one log: both are in the evidence
@@ -230,6 +231,12 @@ class SplitViewError(VerificationError):
     """Two histories of one log. `ours` and `theirs`: signed checkpoints, as text; `sequence_number`."""
 
     code = "verification.split_view"
+
+
+class ApprovalRefusedError(VerificationError):
+    """An approval does not count. `reason` is the stable code of why, `signer` who it names."""
+
+    code = "verification.approval"
 
 
 class TrustError(VerificationError):

@@ -13,6 +13,7 @@ from attestlog.cli.drafts import draft_from_options, members_given
 from attestlog.cli.opening import open_log
 from attestlog.cli.options import choice, flag, json, text
 from attestlog.cli.output import Output
+from attestlog.cli.requests import read_request, with_approvals
 from attestlog.cli.verbs import UsageError, example, new_app
 from attestlog.core.entry import ActorType, EventCategory, EventType, ExecutionStatus
 
@@ -55,6 +56,8 @@ def append(
     rollback_available: Annotated[bool, flag("It can be undone.", "--rollback-available")] = False,
     rollback_snapshot_hash: Annotated[str | None, text("SHA-256 of what to go back to.")] = None,
     rollback_executed: Annotated[bool, flag("This undoes something.", "--rollback-executed")] = False,
+    request: Annotated[str | None, text("Append what was asked for with propose.", metavar="FILE")] = None,
+    approval: Annotated[list[str] | None, text("A file of attestlog approve.", metavar="FILE")] = None,
     signer: options.SignerOption = None,
     checkpoint_signer: options.CheckpointSignerOption = None,
     any_filesystem: options.AnyFilesystemOption = False,
@@ -66,13 +69,17 @@ def append(
     stderr says how many entries were appended before it.
     """
     out = Output(as_json)
-    if drafts is not None and members_given(context.params):
-        raise UsageError("the options describe one entry, and drafts are read as well: want one or the other")
-    draft = draft_from_options(context.params) if drafts is None else None
+    given = [bool(members_given(context.params)), drafts is not None, request is not None]
+    if sum(given) > 1 or (drafts is not None and approval):
+        raise UsageError("want options that describe one entry, or drafts to read, or a request")
+    asked = read_request(request) if request else None
+    draft = None if drafts is not None or asked else draft_from_options(context.params)
     with open_log(
         log, signer=signer, checkpoint_signer=checkpoint_signer, any_filesystem=any_filesystem
     ) as opened:
         if drafts is not None:
             append_lines(out, opened, drafts)
+        elif asked is not None:
+            append_one(out, opened, with_approvals(opened, asked, approval or []))
         elif draft is not None:
-            append_one(out, opened, draft)
+            append_one(out, opened, with_approvals(opened, draft, approval) if approval else draft)

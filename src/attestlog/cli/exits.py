@@ -43,6 +43,7 @@ BY_ERROR: Final[dict[type[errors.AttestlogError], int]] = {
     errors.ConsistencyError: CONTRADICTED,
     errors.SplitViewError: CONTRADICTED,
     errors.DerivedMemberError: USAGE,
+    errors.ApprovalRefusedError: USAGE,
     errors.RuleChangeError: USAGE,
     errors.SignerError: UNKNOWN,
     errors.StorageError: UNKNOWN,

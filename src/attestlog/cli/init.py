@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -12,7 +11,7 @@ import typer
 from attestlog.cli.opening import ask_passphrase
 from attestlog.cli.options import AnyFilesystemOption, JsonOption, LogArgument, flag, text
 from attestlog.cli.output import Output
-from attestlog.cli.verbs import UsageError, example, new_app
+from attestlog.cli.verbs import example, new_app
 
 app = new_app()
 
@@ -34,9 +33,7 @@ def init(
         str, text("Of a new entry key; or Ed25519, ML-DSA-44, ML-DSA-65.", metavar="NAME")
     ] = "ECDSA-P256-SHA256",
     batch: Annotated[bool, typer.Option(help="One signature for all entries committed together.")] = True,
-    policy: Annotated[
-        Path | None, text("weights, safety_floor, floor_per_pillar.", metavar="FILE.toml")
-    ] = None,
+    policy: Annotated[Path | None, text("Rules, approvers, pillars.", metavar="FILE.toml")] = None,
     erasable_payloads: Annotated[
         bool, flag("Salt payloads, so that they can be erased later.", "--erasable-payloads")
     ] = False,
@@ -49,13 +46,14 @@ def init(
     ATTESTLOG_PASSPHRASE is set, they are encrypted with it.
     """
     from attestlog.cli.describing import describe_log
+    from attestlog.cli.policies import read_policy
     from attestlog.log import Log
 
     Log.create(
         log, origin=origin, signer=signer, checkpoint_signer=checkpoint_signer,
-        checkpoint_pq_signer=checkpoint_pq_signer, algorithm=algorithm, policy=_read_policy(policy),
-        batch=batch, erasable_payloads=erasable_payloads,
-        passphrase=ask_passphrase, any_filesystem=any_filesystem,
+        checkpoint_pq_signer=checkpoint_pq_signer, algorithm=algorithm,
+        policy=None if policy is None else read_policy(policy), batch=batch,
+        erasable_payloads=erasable_payloads, passphrase=ask_passphrase, any_filesystem=any_filesystem,
     ).close()  # fmt: skip
     out, described = Output(as_json), describe_log(log)
     out.emit("log", described) if as_json else _show(out, log, described)
@@ -75,10 +73,3 @@ def _show(out: Output, log: str, described: dict[str, Any]) -> None:
     out.text()
     out.text("Give the checkpoint key to whoever will verify: then they need not take the log's own word.")
     out.text((f"  attestlog verify {shlex.quote(log)} --trust {vkey}", "cyan"))
-
-
-def _read_policy(path: Path | None) -> dict[str, Any] | None:
-    try:
-        return None if path is None else tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: not TOML: {error}") from None

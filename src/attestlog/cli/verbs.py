@@ -24,6 +24,9 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
     "Write": {
         "init": "Make a new log.",
         "append": "Append one entry, or many from JSON lines.",
+        "propose": "Ask for approval: write a request to a file.",
+        "approve": "Show a request, and approve, review or reject it.",
+        "policy": "Show or change a log's policy.",
         "checkpoint": "Sign the log's head and print the note.",
         "publish": "Lay out the log as static files for any web server.",
         "archive": "Move closed segments elsewhere, or bring them back.",

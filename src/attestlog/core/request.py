@@ -47,7 +47,7 @@ def make_request(members: Mapping[str, Any] | EntryDraft, origin: str) -> Approv
     Approvals it has already are left out: they come with the entry.
     """
     draft = parse_draft(members)
-    plain: dict[str, Any] = to_builtins(draft) if isinstance(members, EntryDraft) else dict(members)
+    plain: dict[str, Any] = _stated(draft) if isinstance(members, EntryDraft) else dict(members)
     plain.pop("received_approvals", None)
     return ApprovalRequest(origin=origin, action_hash=_action_hash(draft), draft=plain)
 
@@ -98,6 +98,18 @@ def asked_at(request: ApprovalRequest, timestamp: str) -> Request:
 def approved_draft(request: ApprovalRequest, approvals: list[Approval]) -> EntryDraft:
     """The draft to append, with these approvals."""
     return parse_draft({**request.draft, "received_approvals": [stored_form(item) for item in approvals]})
+
+
+def _stated(draft: EntryDraft) -> dict[str, Any]:
+    """The members that are not as they are when left out."""
+    bare = EntryDraft(event_type=draft.event_type, action_type=draft.action_type, actor_id=draft.actor_id)
+    needed = ("event_type", "action_type", "actor_id")
+    members: dict[str, Any] = to_builtins(draft)
+    return {
+        name: value
+        for name, value in members.items()
+        if name in needed or getattr(draft, name) != getattr(bare, name)
+    }
 
 
 def _action_hash(draft: EntryDraft) -> str:

@@ -85,7 +85,12 @@ def parse_sshsig(text: str) -> SSHSignature:
     lines = text.removesuffix("\n").split("\n")
     if lines[0] != _BEGIN or lines[-1] != _END:
         raise MalformedSignatureError(f"SSH signature does not stand between {_BEGIN!r} and {_END!r}")
-    return decode_sshsig(_decode_base64("".join(lines[1:-1])))
+    return decode_sshsig(unarmoured(text))
+
+
+def unarmoured(text: str) -> bytes:
+    """The bytes between first and last line. Raises MalformedSignatureError unless they are base64."""
+    return _decode_base64("".join(text.removesuffix("\n").split("\n")[1:-1]))
 
 
 def decode_sshsig(data: bytes) -> SSHSignature:

@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from weakref import WeakSet
 
 from attestlog import committer
-from attestlog.core.batch import Head, Prepared, prepare
-from attestlog.core.entry import Entry, EntryDraft, EventType, Object, parse_draft
-from attestlog.core.erasure import KEPT_ACTION_TYPES
+from attestlog.core.batch import Head, Prepared
+from attestlog.core.entry import Entry, EntryDraft, EventType, Object
 from attestlog.core.genesis import Genesis, Settings
 from attestlog.core.hold import HOLD_ACTION_TYPE, RELEASE_ACTION_TYPE, Hold, Release, format_hold
 from attestlog.core.note import format_vkey
 from attestlog.core.policy import Policy
+from attestlog.core.request import ApprovalRequest
 from attestlog.core.rotation import (
     REVOKE_ACTION_TYPE,
     ROTATE_ACTION_TYPE,
@@ -36,18 +36,15 @@ from attestlog.core.rotation import (
 from attestlog.core.rules import Rules
 from attestlog.core.signature import BATCH_ENTRIES_MAX, ECDSA_P256
 from attestlog.errors import AttestlogError, ClosedError, NotFoundError
-from attestlog.ids import new_entry_id
 from attestlog.log import opening
 from attestlog.log.copies import ACK_TIMEOUT_S, Copies
-from attestlog.log.environment import Clock, environment, system_clock
+from attestlog.log.environment import Clock, system_clock
 from attestlog.log.erasing import change_draft, erasure_draft
+from attestlog.log.preparing import Preparing
 from attestlog.log.receipt import Receipt
-from attestlog.log.redacting import Redacting
 from attestlog.log.turns import Turns
-from attestlog.proof_types import registered_proofs
 from attestlog.signers import Passphrase, Signer
 from attestlog.signers.making import given_or_made, given_or_opened
-from attestlog.signers.redaction_key import redaction_key
 from attestlog.storage.reader import LogReader
 
 if TYPE_CHECKING:
@@ -73,13 +70,12 @@ class Log:
     ) -> None:
         self._passphrase = passphrase
         self._turns, self._store, self._genesis = turns, turns.store, turns.genesis
-        self._environment = environment()
-        self._redacting = Redacting(partial(redaction_key, turns.genesis.origin))
         self._committer: committer.Committer[Receipt] = committer.Committer(
             self._commit, BATCH_ENTRIES_MAX, BATCH_SIZE_BYTES, self._renew
         )
         replicas = LogReader(self.path).config().replicas
         self._copies = Copies(replicas, self._work if replicas else None, ack_replicas, ack_timeout_s)
+        self._preparing = Preparing(turns.genesis, turns.clock, self._copies.urls)
         _open_logs.add(self)
 
     # --- opening ---
@@ -206,6 +202,15 @@ class Log:
     def check(self, draft: EntryDraft | Mapping[str, Any]) -> None:
         """Raises what `append` would raise for this draft before anything is written; writes nothing."""
         self._prepare(draft)
+
+    def request(
+        self, draft: EntryDraft | Mapping[str, Any] | None = None, /, **members: Any
+    ) -> ApprovalRequest:
+        """What to give to those who must approve this draft: redacted, and salted, as it will be written.
+
+        `core.request.approved_draft(request, approvals)` is then what to append. Raises as `check`.
+        """
+        return self._preparing.request(_one_draft(draft, members), self.rules, self._turns.in_force.algorithm)
 
     def append_many(
         self, drafts: Iterable[EntryDraft | Mapping[str, Any]], *, as_given: bool = False
@@ -394,34 +399,15 @@ class Log:
         return self.append(event_type=event_type, action_type=action_type, actor_id=actor_id, **members)
 
     def _prepare(self, draft: EntryDraft | Mapping[str, Any], *, as_given: bool = False) -> Prepared:
-        # A draft made by hand has been checked by nobody.
-        draft = parse_draft(draft if isinstance(draft, EntryDraft) else dict(draft))
-        prepared = self._prepared(draft)
-        # What changes rules has exactly the members it must have.
-        if as_given or prepared.stands_alone:
-            return prepared
-        redacted = self._redacting.redacted(self.rules.policy, draft, prepared)
-        return prepared if redacted is None else self._prepared(redacted)
-
-    def _prepared(self, draft: EntryDraft) -> Prepared:
-        is_erasable = self._genesis.settings.erasable_payloads and not (
-            draft.event_type is EventType.CHANGE and draft.action_type in KEPT_ACTION_TYPES
-        )
-        salt = os.urandom(16).hex() if is_erasable else None
-        now_us = self._turns.clock() if draft.received_approvals else 0
-        return prepare(
-            draft, self.rules.policy, entry_id=new_entry_id(), environment=self._environment, salt=salt,
-            origin=self.origin, now_us=now_us, verifiers=registered_proofs(), replicas=self._copies.urls,
-            algorithm=self._turns.in_force.algorithm,
-        )  # fmt: skip
+        return self._preparing.prepare(draft, self.rules, self._turns.in_force.algorithm, as_given=as_given)
 
     def _renew(self, prepared: Sequence[Prepared]) -> list[Prepared]:
         """The same, prepared again where another policy or key came in force while they waited."""
-        policy, algorithm = self.rules.policy, self._turns.in_force.algorithm
+        rules, algorithm = self.rules, self._turns.in_force.algorithm
         return [
             item
-            if item.policy is policy and item.entry.signature_algorithm.startswith(algorithm)
-            else self._prepared(item.draft)
+            if item.policy is rules.policy and item.entry.signature_algorithm.startswith(algorithm)
+            else self._preparing.derive(item.draft, rules, algorithm)
             for item in prepared
         ]
 

@@ -1,0 +1,50 @@
+"""`attestlog propose`: a request for approval, as a file."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from attestlog.cli.options import JsonOption, LogArgument, text
+from attestlog.cli.output import Output
+from attestlog.cli.requests import describe_request, read_draft, write_file
+from attestlog.cli.verbs import example, new_app
+
+app = new_app()
+_EXAMPLE = example(
+    "attestlog propose audit deploy.json -o request.json",
+    "attestlog approve request.json --key ana.pem --name ana -o ana.json",
+    "attestlog append audit --request request.json --approval ana.json",
+)
+
+
+@app.command(epilog=_EXAMPLE)
+def propose(
+    log: LogArgument,
+    draft: Annotated[str, typer.Argument(metavar="DRAFT|-", help="A draft, as one JSON object.")],
+    *,
+    output: Annotated[Path | None, text("Else stdout.", "-o", "--output", metavar="FILE")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask for approval of what would be appended: write a request, for those who approve to read and sign.
+
+    The log is only read: its signing key is not needed. The payload is as it will be written, redacted and
+    salted where the log does so.
+    """
+    from attestlog.approving import propose as make_request
+    from attestlog.core.request import format_request
+
+    request = make_request(log, read_draft(draft))
+    if output is None:
+        sys.stdout.buffer.write(format_request(request))
+        return
+    write_file(output, format_request(request))
+    out = Output(as_json)
+    if out.as_json:
+        out.emit("request", {"path": str(output), **describe_request(request)})
+        return
+    out.text("request for ", (request.draft["action_type"], "bold"), f" in {output}")
+    out.text(f"action hash  {request.action_hash}")

@@ -1,0 +1,285 @@
+"""Asking for approval, approving by PEM and SSH keys, and what is refused."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.cli.running import ORIGIN, Run, draft
+from tests.support.ssh import AGENT_NEEDED, agent, make_key
+
+from attestlog.core.report import Verdict
+from attestlog.signers.file import open_file_signer
+from attestlog.storage.reader import LogReader
+
+ROLES = ("creator", "community", "auditor")
+RULES = """
+[rules.changes]
+event_types = ["CHANGE"]
+required_approvals = 3
+roles = ["creator", "community", "auditor"]
+
+[rules.deploys]
+action_types = ["deploy*"]
+required_approvals = 1
+roles = ["auditor"]
+"""
+
+
+def policy_text(keys: dict[str, str], rules: str = RULES) -> str:
+    people = [
+        f"[approvers.{name}]\nroles = [{name!r}]\nkeys = [{json.dumps(key)}]\n" for name, key in keys.items()
+    ]
+    return rules + "\n" + "\n".join(people)
+
+
+@pytest.fixture
+def keys(run: Run, tmp_path: Path) -> dict[str, Path]:
+    """A PEM key for each role."""
+    found = {}
+    for role in ROLES:
+        found[role] = tmp_path / f"{role}.pem"
+        algorithm = "Ed25519" if role == "creator" else "ECDSA-P256-SHA256"
+        assert run("keys", "generate", found[role], "--algorithm", algorithm).code == 0
+    return found
+
+
+@pytest.fixture
+def log(run: Run, tmp_path: Path, keys: dict[str, Path]) -> Path:
+    """A log under the rules above."""
+    public = {role: open_file_signer(f"file:{path}").public_key.pem for role, path in keys.items()}
+    (tmp_path / "policy.toml").write_text(policy_text(public))
+    made = run("init", tmp_path / "audit", "--origin", ORIGIN, "--policy", tmp_path / "policy.toml")
+    assert made.code == 0, made.err
+    return tmp_path / "audit"
+
+
+DEPLOY = draft(1, action_type="deploy_web", actor_id="agent-7", action_payload={"commit": "372b274"})
+
+
+def proposed(run: Run, log: Path, members: dict[str, Any] = DEPLOY) -> Path:
+    source, request = log.parent / "draft.json", log.parent / "request.json"
+    source.write_text(json.dumps(members))
+    result = run("propose", log, source, "-o", request)
+    assert (result.code, result.err) == (0, "")
+    return request
+
+
+def approved(run: Run, request: Path, key: object, name: str, *more: str) -> Path:
+    path = request.with_name(f"{name}-{len(list(request.parent.iterdir()))}.json")
+    result = run("approve", request, "--key", key, "--name", name, "-o", path, *more)
+    assert (result.code, result.err) == (0, "")
+    return path
+
+
+def verdict(run: Run, log: Path) -> str:
+    return str(run("verify", log, "--json", "--no-remember").objects[-1]["verdict"])
+
+
+def test_from_a_request_to_an_approved_entry(run: Run, log: Path, keys: dict[str, Path]) -> None:
+    request = proposed(run, log)
+    shown = run("approve", request)
+    assert "deploy_web" in shown.out
+    assert '"commit": "372b274"' in shown.out
+    approval = approved(run, request, keys["auditor"], "auditor")
+    result = run("append", log, "--request", request, "--approval", approval, "--json")
+    assert (result.code, result.object["sequence_number"]) == (0, 1)
+    entry = LogReader(log).entry(1)
+    assert entry.quorum_met
+    assert entry.action_payload == {"commit": "372b274"}
+    assert [item["signer"] for item in entry.received_approvals] == ["auditor"]
+    assert verdict(run, log) == Verdict.VERIFIED
+
+
+def test_options_and_approvals_without_the_request(run: Run, log: Path, keys: dict[str, Path]) -> None:
+    """The payload is what is signed: whoever gives the same again needs no request file."""
+    approval = approved(run, proposed(run, log), keys["auditor"], "auditor")
+    options = ["--event-type", "ACTION", "--action-type", "deploy_web", "--actor-id", "agent-7"]
+    given = run("append", log, *options, "--payload", '{"commit": "372b274"}', "--approval", approval)
+    assert given.code == 0
+    assert LogReader(log).entry(1).quorum_met
+    other = run("append", log, *options, "--payload", '{"commit": "0"}', "--approval", approval, "--json")
+    assert (other.code, other.error["reason"]) == (2, "approval.action_hash")
+
+
+def test_without_approval_it_is_recorded_as_unapproved(run: Run, log: Path) -> None:
+    assert run("append", log, "--request", proposed(run, log)).code == 0
+    assert LogReader(log).entry(1).quorum_met is False
+    assert verdict(run, log) == Verdict.VERIFIED
+
+
+def test_each_refusal_says_why_and_nothing_is_written(
+    run: Run, log: Path, keys: dict[str, Path], tmp_path: Path
+) -> None:
+    request = proposed(run, log)
+    own = proposed(run, log, {**DEPLOY, "actor_id": "auditor"}).rename(tmp_path / "own.json")
+    request = proposed(run, log)
+    other = proposed(run, log, {**DEPLOY, "action_type": "deploy_api"}).rename(tmp_path / "other.json")
+    request = proposed(run, log)
+    assert run("init", tmp_path / "another", "--origin", "example.com/another").code == 0
+    elsewhere = proposed(run, tmp_path / "another").rename(tmp_path / "elsewhere.json")
+    request = proposed(run, log)
+    assert run("keys", "generate", tmp_path / "mallory.pem").code == 0
+    auditor = keys["auditor"]
+    cases = [
+        (request, approved(run, elsewhere, auditor, "auditor"), "approval.origin"),
+        (request, approved(run, other, auditor, "auditor"), "approval.action_type"),
+        (request, approved(run, request, tmp_path / "mallory.pem", "mallory"), "approval.unknown_signer"),
+        (request, approved(run, request, tmp_path / "mallory.pem", "auditor"), "approval.unknown_key"),
+        (request, approved(run, request, auditor, "auditor", "--meaning", "reject"), "approval.reject"),
+        (own, approved(run, own, auditor, "auditor"), "approval.self"),
+    ]
+    for asked, approval, reason in cases:
+        result = run("append", log, "--request", asked, "--approval", approval, "--json")
+        assert (result.code, result.error["reason"]) == (2, reason)
+        assert result.error["code"] == "verification.approval"
+    good = approved(run, request, auditor, "auditor")
+    twice = run("append", log, "--request", request, "--approval", good, "--approval", good, "--json")
+    assert twice.error["reason"] == "approval.duplicate"
+    assert LogReader(log).size() == 1
+
+
+def test_an_expiry_that_is_over_and_a_name_that_is_missing(
+    run: Run, log: Path, keys: dict[str, Path]
+) -> None:
+    request = proposed(run, log)
+    for arguments, said in (
+        (["--name", "auditor", "--expires", "2020-01-01T00:00:00Z"], "is over already"),
+        (["--name", "auditor", "--expires", "soon"], "is not a time"),
+        (["--name", "auditor", "--expires", "0s"], "is over already"),
+        ([], "needs --name"),
+    ):
+        result = run("approve", request, "--key", keys["auditor"], *arguments)
+        assert (result.code, said in result.err) == (2, True), result.err
+
+
+def test_a_request_that_was_changed_is_no_request(run: Run, log: Path, keys: dict[str, Path]) -> None:
+    request = proposed(run, log)
+    request.write_bytes(request.read_bytes().replace(b"372b274", b"372b275"))
+    result = run("approve", request, "--key", keys["auditor"], "--name", "auditor", "--json")
+    assert (result.code, result.error["code"]) == (3, "malformed.approval")
+
+
+def test_what_is_redacted_and_salted_is_what_is_approved(
+    run: Run, tmp_path: Path, keys: dict[str, Path]
+) -> None:
+    from attestlog.signers.file import open_file_signer
+
+    public = {role: open_file_signer(f"file:{path}").public_key.pem for role, path in keys.items()}
+    (tmp_path / "policy.toml").write_text(policy_text(public))
+    log = tmp_path / "salted"
+    made = run("init", log, "--origin", ORIGIN, "--policy", tmp_path / "policy.toml", "--erasable-payloads")
+    assert made.code == 0
+    request = proposed(run, log, {**DEPLOY, "action_payload": {"commit": "1", "password": "hunter2"}})
+    assert b"hunter2" not in request.read_bytes()
+    assert b"_salt" in request.read_bytes()
+    approval = approved(run, request, keys["auditor"], "auditor")
+    assert run("append", log, "--request", request, "--approval", approval).code == 0
+    assert LogReader(log).entry(1).quorum_met
+    assert verdict(run, log) == Verdict.VERIFIED
+
+
+@AGENT_NEEDED
+@pytest.mark.parametrize("kind", ["ed25519", "ecdsa"])
+def test_approving_with_a_key_of_openssh(
+    kind: str, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    public = make_key(tmp_path / "id", kind)
+    rules = '[rules.deploys]\naction_types = ["deploy*"]\nrequired_approvals = 1\n'
+    (tmp_path / "policy.toml").write_text(policy_text({"ana": public}, rules))
+    log = tmp_path / "audit"
+    assert run("init", log, "--origin", ORIGIN, "--policy", tmp_path / "policy.toml").code == 0
+    request = proposed(run, log)
+    by_file = approved(run, request, tmp_path / "id", "ana")
+    with agent(tmp_path / "id") as environment:
+        monkeypatch.setenv("SSH_AUTH_SOCK", environment["SSH_AUTH_SOCK"])
+        (tmp_path / "id").unlink()
+        by_agent = approved(run, request, tmp_path / "id.pub", "ana")
+    for number, approval in enumerate((by_file, by_agent), 1):
+        assert run("append", log, "--request", request, "--approval", approval).code == 0
+        assert LogReader(log).entry(number).quorum_met
+        assert LogReader(log).entry(number).received_approvals[0]["algorithm"] == "SSHSIG"
+    gone = run("approve", request, "--key", tmp_path / "id.pub", "--name", "ana", "--json")
+    assert (gone.code, gone.error["code"]) == (4, "signer")
+    assert verdict(run, log) == Verdict.VERIFIED
+
+
+# --- the policy ---
+
+
+def test_what_is_shown_is_read_again(run: Run, log: Path, tmp_path: Path) -> None:
+    shown = run("policy", "show", log)
+    assert (shown.code, shown.err) == (0, "")
+    (tmp_path / "shown.toml").write_text(shown.out)
+    checked = run("policy", "check", tmp_path / "shown.toml", "--json").object
+    in_force = run("policy", "show", log, "--json").object
+    assert checked["policy"] == {name: value for name, value in in_force.items() if name != "type"}
+    assert (checked["rules"], checked["approvers"], checked["actors"]) == (2, 3, 0)
+    assert run("policy", "check", tmp_path / "shown.toml").out == "a policy: 2 rules, 3 approvers, 0 actors\n"
+
+
+def test_a_bad_policy_is_said_with_its_line(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "policy.toml"
+    file.write_text("safety_floor = 7\n\n[rules.deploy]\nrequired_approvals = 2\n")
+    for arguments in (
+        ["policy", "check", file],
+        ["init", tmp_path / "audit", "--origin", ORIGIN, "--policy", file],
+    ):
+        result = run(*arguments)
+        assert result.code == 2
+        assert (
+            f"{file}: policy, line 4: rules.deploy.required_approvals: 2 approvals are asked for"
+            in result.err
+        )
+    assert not (tmp_path / "audit").exists()
+    assert run("policy", "check", tmp_path / "none.toml").code == 2
+
+
+def test_the_policy_is_modified_by_three_approvals(run: Run, log: Path, keys: dict[str, Path]) -> None:
+    change = ["policy", "modify", log, "safety_floor", "6.5", "--actor-id", "ana", "--proposal-id", "P-7"]
+    refused = run(*change, "--json")
+    assert (refused.code, refused.error["code"]) == (2, "verification.rule_change")
+    assert "has not the quorum of the policy in force" in refused.error["message"]
+    request = log.parent / "request.json"
+    assert run(*change, "--propose", request).code == 0
+    approvals = [approved(run, request, key, role) for role, key in keys.items()]
+    files = [word for approval in approvals for word in ("--approval", str(approval))]
+    assert run(*change, *files).code == 0
+    assert run("policy", "show", log, "--json").object["safety_floor"] == 6.5
+    assert verdict(run, log) == Verdict.VERIFIED
+    stale = run(*change, *files, "--json")  # what was approved was a change from 7
+    assert (stale.code, stale.error["reason"]) == (2, "approval.action_hash")
+
+
+def test_a_whole_policy_is_set_by_three_approvals(run: Run, log: Path, keys: dict[str, Path]) -> None:
+    file, request = log.parent / "policy.toml", log.parent / "request.json"
+    file.write_text(file.read_text().replace("required_approvals = 3", "required_approvals = 2"))
+    change = ["policy", "set", log, file, "--actor-id", "ana"]
+    assert run(*change, "--propose", request).code == 0
+    approvals = [approved(run, request, key, role) for role, key in keys.items()]
+    appended = run("append", log, "--request", request, *[w for a in approvals for w in ("--approval", a)])
+    assert appended.code == 0, appended.err
+    assert run("policy", "show", log, "--json").object["rules"]["changes"]["required_approvals"] == 2
+    assert verdict(run, log) == Verdict.VERIFIED
+
+
+def test_a_policy_anybody_can_change_is_said_to_be_one(run: Run, tmp_path: Path) -> None:
+    log = tmp_path / "audit"
+    assert run("init", log, "--origin", ORIGIN).code == 0
+    result = run("policy", "show", log)
+    assert result.code == 0
+    assert "whoever appends can change it" in result.err
+    assert (
+        run("policy", "modify", log, "safety_floor", "8", "--actor-id", "a", "--proposal-id", "P").code == 0
+    )
+    assert run("policy", "show", log, "--json").object["safety_floor"] == 8
+
+
+def test_what_cannot_be_modified(run: Run, log: Path) -> None:
+    for scope, value, said in (
+        ("sandbox", "1", "is not a member of a policy"),
+        ("safety_floor", "11", "expected `int` <= 10"),
+        ("safety_floor", "x", "value: "),
+    ):
+        result = run("policy", "modify", log, scope, value, "--actor-id", "a", "--proposal-id", "P")
+        assert (result.code, said in result.err) == (2, True), result.err
