@@ -226,13 +226,13 @@ def test_a_bad_policy_is_said_with_its_line(run: Run, tmp_path: Path) -> None:
         ["init", tmp_path / "audit", "--origin", ORIGIN, "--policy", file],
     ):
         result = run(*arguments)
-        assert result.code == 2
+        assert result.code == 3
         assert (
             f"{file}: policy, line 4: rules.deploy.required_approvals: 2 approvals are asked for"
             in result.err
         )
     assert not (tmp_path / "audit").exists()
-    assert run("policy", "check", tmp_path / "none.toml").code == 2
+    assert run("policy", "check", tmp_path / "none.toml").code == 4
 
 
 def test_the_policy_is_modified_by_three_approvals(run: Run, log: Path, keys: dict[str, Path]) -> None:

@@ -61,7 +61,7 @@ def test_init_with_everything_chosen(run: Run, tmp_path: Path) -> None:
         (["--origin", ORIGIN, "--algorithm", "RSA"], 3, "algorithm is 'RSA'"),
         (["--origin", ORIGIN, "--signer", "pkcs12:x"], 3, "no known scheme"),
         (["--origin", ORIGIN, "--policy", "POLICY"], 3, "safety_floor"),
-        (["--origin", ORIGIN, "--policy", "NOT_TOML"], 2, "not TOML"),
+        (["--origin", ORIGIN, "--policy", "NOT_TOML"], 3, "not TOML"),
         (["--origin", ORIGIN, "--policy", "nowhere.toml"], 4, "nowhere.toml"),
     ],
 )

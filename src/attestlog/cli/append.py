@@ -71,7 +71,7 @@ def append(
     out = Output(as_json)
     given = [bool(members_given(context.params)), drafts is not None, request is not None]
     if sum(given) > 1 or (drafts is not None and approval):
-        raise UsageError("want options that describe one entry, or drafts to read, or a request")
+        raise UsageError("options describe an entry, or drafts or a request are read: want one or the other")
     asked = read_request(request) if request else None
     draft = None if drafts is not None or asked else draft_from_options(context.params)
     with open_log(

@@ -10,7 +10,7 @@ from attestlog.cli.appending import append_one
 from attestlog.cli.drafts import read_json_option
 from attestlog.cli.opening import open_log
 from attestlog.cli.output import Output, hint, notice
-from attestlog.cli.requests import with_approvals, write_file
+from attestlog.cli.requests import read_file, with_approvals, write_file
 from attestlog.cli.verbs import UsageError
 from attestlog.core.entry import EventCategory, EventType, parse_draft
 from attestlog.core.policy import Policy, format_policy
@@ -21,7 +21,7 @@ from attestlog.core.policy_change import (
     modify_rule_payload,
     set_policy_payload,
 )
-from attestlog.core.policy_text import POLICY_TEXT_SIZE_MAX_BYTES, format_policy_text, parse_policy_text
+from attestlog.core.policy_text import format_policy_text, parse_policy_text
 from attestlog.core.request import format_request
 from attestlog.errors import MalformedPolicyError
 from attestlog.storage.reader import LogReader
@@ -30,15 +30,13 @@ Draft = dict[str, Any]
 
 
 def read_policy(path: Path) -> Policy:
-    """The policy in a TOML file. Raises UsageError naming file, line and reason."""
+    """The policy in a TOML file. Raises MalformedPolicyError naming file, line and reason; StorageError."""
     try:
-        with path.open("rb") as file:
-            data = file.read(POLICY_TEXT_SIZE_MAX_BYTES + 1)
-        return parse_policy_text(data.decode("utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: {getattr(error, 'strerror', None) or 'not UTF-8'}") from None
+        return parse_policy_text(read_file(str(path)).decode("utf-8"))
+    except UnicodeDecodeError:
+        raise MalformedPolicyError(f"{path}: not UTF-8", member="") from None
     except MalformedPolicyError as error:
-        raise UsageError(f"{path}: {error}") from None
+        raise MalformedPolicyError(f"{path}: {error}", **error.evidence()) from None
 
 
 def show_policy(out: Output, log: str) -> None:
