@@ -16,14 +16,14 @@ from tests.support.network import Network, proxied
 from attestlog.audit import verify_log
 from attestlog.core.cosignature import open_signed_checkpoint
 from attestlog.core.note import format_vkey
-from attestlog.core.replication import Shipment, log_id
+from attestlog.core.replication import Shipment, ends_batch, log_id
 from attestlog.core.report import Verdict
 from attestlog.errors import MalformedConfigError, ReplicationError, SplitViewError
 from attestlog.replica import Replica
 from attestlog.replication import Replicator, Work
 from attestlog.replication import client as client_module
 from attestlog.replication import sender as sender_module
-from attestlog.replication.batches import durable_size, ends_batch, shipments
+from attestlog.replication.batches import durable_size, shipments
 from attestlog.replication.cursor import cursor_path, load_cursor
 from attestlog.replication.sender import Sender
 from attestlog.server.replica import replica_app

@@ -98,3 +98,20 @@ def sync(
             else:
                 out.text(f"{url}  ", ("holds all of it", "green"))
     raise typer.Exit(4 if failed else 0)
+
+
+@app.command(epilog=example("attestlog replicas erasures audit"))
+def erasures(log: options.LogArgument, as_json: options.JsonOption = False) -> None:
+    """Ask each replica which payloads are erased here and still there. Exit code 1 if there are any."""
+    from attestlog.replication.status import unerased_at
+
+    out, left = Output(as_json), False
+    for url, numbers in unerased_at(Path(log)):
+        left = left or bool(numbers)
+        if out.as_json:
+            out.emit("unerased", {"url": url, "sequence_numbers": numbers})
+        elif numbers:
+            out.text(f"{url}  ", (f"still holds {', '.join(map(str, numbers))}", "bold red"))
+        else:
+            out.text(f"{url}  ", ("has erased all that is erased here", "green"))
+    raise typer.Exit(1 if left else 0)

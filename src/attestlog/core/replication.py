@@ -19,12 +19,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+import msgspec
+from msgspec import Struct
+
 from attestlog.core.checkpoint import SIZE_MAX
 from attestlog.core.entry import LINE_SIZE_MAX_BYTES
 from attestlog.core.hashes import hex_hash
 from attestlog.core.note import NOTE_SIZE_MAX_BYTES, NoteSignature, format_note, parse_note
-from attestlog.core.signature import BATCH_ENTRIES_MAX
-from attestlog.errors import MalformedNoteError, MalformedShipmentError
+from attestlog.core.signature import BATCH_ENTRIES_MAX, parse_signature
+from attestlog.errors import (
+    MalformedEntryError,
+    MalformedNoteError,
+    MalformedShipmentError,
+    MalformedSignatureError,
+)
 
 HEADER: Final = b"attestlog/replicate/v1"
 
@@ -94,6 +102,26 @@ def decode_shipment(data: bytes) -> Shipment:
     if any(not 0 < len(line) <= LINE_SIZE_MAX_BYTES for line in lines):
         raise MalformedShipmentError("shipment has a line that is empty or longer than any entry")
     return Shipment(start, lines, checkpoint)
+
+
+def ends_batch(line: bytes) -> bool:
+    """Whether the entry is signed alone, or is the last of its batch. Raises MalformedEntryError."""
+    try:
+        signed = _decoder.decode(line)
+        signature = parse_signature(signed.hsm_signature, signed.signature_algorithm)
+    except (msgspec.DecodeError, MalformedSignatureError) as error:
+        raise MalformedEntryError(f"a line is not an entry: {error}") from None
+    return signature.index + 1 >= signature.size
+
+
+class _Signed(Struct):
+    """All that has to be known of an entry to see where its batch ends; msgspec skips the rest unread."""
+
+    hsm_signature: str
+    signature_algorithm: str
+
+
+_decoder: Final = msgspec.json.Decoder(_Signed)
 
 
 def encode_answer(answer: Answer) -> bytes:

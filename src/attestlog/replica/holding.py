@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -15,7 +16,7 @@ from attestlog.core.genesis import parse_genesis
 from attestlog.core.hashes import leaf_hash
 from attestlog.core.merkle import edge_from_stored, stored_ranges
 from attestlog.core.note import NoteSignature, VerifierKey, format_note, parse_note, verified_signatures
-from attestlog.core.replication import Answer, Shipment, log_id
+from attestlog.core.replication import Answer, Shipment, ends_batch, log_id
 from attestlog.core.rules import Rules
 from attestlog.errors import (
     ConflictError,
@@ -24,7 +25,7 @@ from attestlog.errors import (
     SplitViewError,
     StaleSizeError,
 )
-from attestlog.replica import evidence
+from attestlog.replica import erasing, evidence
 from attestlog.replica.checking import plans, verify_lines
 from attestlog.storage.creation import create_directory
 from attestlog.storage.files import FileStore
@@ -106,8 +107,9 @@ class Holding:
             new = shipment.lines[max(0, head.size - shipment.start) :]
             self._compare(shipment, min(shipment.stop, head.size))
             signed = self._open(shipment.checkpoint) if shipment.checkpoint else None
-            if new:
-                self._commit(head, new)
+            self._store.finish_erasure()  # one that was begun before, and could not be done
+        if new:
+            self._commit(new)
         with self._store.exclusive() as head:
             cosignatures = self._cosign(head, shipment.checkpoint, signed) if signed is not None else ()
             return Answer(head.size, cosignatures)
@@ -133,9 +135,20 @@ class Holding:
                 reason = f"entry {number} is another one than was sent before"
                 raise self._split(reason, shipment.checkpoint, number, line)
 
-    def _commit(self, head: Head, lines: Sequence[bytes]) -> None:
-        genesis = self._store.genesis
+    def _commit(self, lines: Sequence[bytes]) -> None:
+        """Run by run. An entry that erases, signed alone as writers do it, begins a run of its own."""
+        cuts = [
+            at for at, line in enumerate(lines) if at and erasing.erases(line) and ends_batch(lines[at - 1])
+        ]
+        for start, stop in pairwise([0, *cuts, len(lines)]):
+            with self._store.exclusive() as head:
+                self._commit_run(head, lines[start:stop])
+
+    def _commit_run(self, head: Head, lines: Sequence[bytes]) -> None:
+        genesis, root = self._store.genesis, self._store.root
         leaves, rules, changes = verify_lines(self._rules, head, lines, self.directory)
+        if erasing.erases(lines[0]):
+            erasing.note(root, head.size, lines[0])
         room, at = self._store.room(head.size), 0
         for plan in plans(head, lines, room, genesis.settings.segment_entries, leaves):
             # A crash between two of these leaves whole entries: the writer is told how many, and goes on.
@@ -143,6 +156,11 @@ class Holding:
             at += len(plan.leaves)
         self._rules = rules
         self._changes += changes
+        self._store.finish_erasure()
+        for number, line in enumerate(lines[1:], head.size + 1):
+            if erasing.erases(line):  # within a batch: a crash before this leaves what `unerased` reports
+                erasing.note(root, number, line)
+                self._store.finish_erasure()
 
     def _find_rules(self, head: Head) -> None:
         """Those in force at the head; each line was verified when it came."""

@@ -6,13 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-import msgspec
-from msgspec import Struct
-
 from attestlog.core.hashes import HASH_SIZE_BYTES
-from attestlog.core.replication import SHIPMENT_ENTRIES_MAX, Shipment
-from attestlog.core.signature import BATCH_ENTRIES_MAX, parse_signature
-from attestlog.errors import CorruptError, MalformedSignatureError
+from attestlog.core.replication import SHIPMENT_ENTRIES_MAX, Shipment, ends_batch
+from attestlog.core.signature import BATCH_ENTRIES_MAX
 from attestlog.storage.layout import tree_path
 from attestlog.storage.reader import LogReader
 
@@ -46,23 +42,3 @@ def shipments(reader: LogReader, start: int, stop: int) -> Iterator[Shipment]:
             first, lines, size_bytes = first + len(lines), [], 0
     if lines:
         yield Shipment(first, lines)
-
-
-def ends_batch(line: bytes) -> bool:
-    """Whether the entry is signed alone, or is the last of its batch. Raises CorruptError."""
-    try:
-        signed = _decoder.decode(line)
-        signature = parse_signature(signed.hsm_signature, signed.signature_algorithm)
-    except (msgspec.DecodeError, MalformedSignatureError) as error:
-        raise CorruptError(f"a stored line is not an entry: {error}") from None
-    return signature.index + 1 >= signature.size
-
-
-class _Signed(Struct):
-    """All that has to be known of an entry here; msgspec skips the rest unread."""
-
-    hsm_signature: str
-    signature_algorithm: str
-
-
-_decoder: Final = msgspec.json.Decoder(_Signed)

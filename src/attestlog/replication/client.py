@@ -45,6 +45,7 @@ GZIP_MIN_BYTES: Final = 4 << 10
 
 _GZIP_LEVEL: Final = 1
 _RETRYABLE: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
+_UNERASED_SIZE_MAX_BYTES: Final = 16 << 20
 _DESCRIPTION_SIZE_MAX_BYTES: Final = NOTE_SIZE_MAX_BYTES + (64 << 10)
 
 
@@ -56,6 +57,10 @@ class Held(Struct, frozen=True):
     root: str = ""
     checkpoint: str | None = None
     split_views: list[str] = []
+
+
+class _Unerased(Struct):
+    sequence_numbers: list[int]
 
 
 class _Evidence(Struct):
@@ -129,6 +134,14 @@ class ReplicaClient:
     def checkpoint(self) -> bytes:
         """Its latest checkpoint, cosigned. Raises NotFoundError or ReplicationError."""
         return self._ask("GET", f"{self._path}/checkpoint", size_bytes_max=NOTE_SIZE_MAX_BYTES)
+
+    def unerased(self) -> list[int]:
+        """Payloads that the log says are erased, and that are still in its copy. Raises ReplicationError."""
+        data = self._ask("GET", f"{self._path}/unerased", size_bytes_max=_UNERASED_SIZE_MAX_BYTES)
+        try:
+            return msgspec.json.decode(data, type=_Unerased).sequence_numbers
+        except msgspec.DecodeError as error:
+            raise ReplicationError(f"{self.url} reports erasures as nobody can read: {error}") from None
 
     def close(self) -> None:
         """Let go of the connection."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from attestlog.replication.batches import durable_size
+from attestlog.replication.client import ReplicaClient
 from attestlog.replication.cursor import load_cursor
 from attestlog.storage.reader import LogReader
 
@@ -48,6 +49,18 @@ def replica_status(root: Path) -> list[ReplicaStatus]:
             )
         )  # fmt: skip
     return found
+
+
+def unerased_at(root: Path) -> Iterator[tuple[str, list[int]]]:
+    """Each replica, and the payloads erased in the log that it still holds. Raises ReplicationError."""
+    reader = LogReader(root)
+    origin = reader.genesis().origin
+    for at in reader.config().replicas:
+        client = ReplicaClient(at, origin)
+        try:
+            yield at.url, client.unerased()
+        finally:
+            client.close()
 
 
 _METRICS: Final[dict[str, tuple[str, Callable[[ReplicaStatus], int]]]] = {

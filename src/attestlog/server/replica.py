@@ -27,6 +27,7 @@ from attestlog.core.replication import (
 )
 from attestlog.errors import ForbiddenError, NotFoundError
 from attestlog.replica import Replica
+from attestlog.replica.erasing import unerased
 from attestlog.replica.evidence import evidence
 from attestlog.server.bodies import read_body
 from attestlog.server.guarding import needs, new_app
@@ -44,7 +45,9 @@ _TEXT: Final = "text/plain; charset=utf-8"
 def replica_app(replica: Replica, tokens: TokenFile, *, checkpoints_are_public: bool = False) -> Litestar:
     """The app. `checkpoints_are_public`: whoever comes may read the cosigned checkpoints."""
     public = get("/logs/{log:str}/checkpoint", guards=[needs(Scope.READ, is_public=checkpoints_are_public)])
-    return new_app([list_logs, show_log, take, read_lines, public(_checkpoint)], tokens, replica=replica)
+    return new_app(
+        [list_logs, show_log, take, read_lines, read_unerased, public(_checkpoint)], tokens, replica=replica
+    )
 
 
 @get("/logs", guards=[needs(Scope.READ)])
@@ -77,10 +80,19 @@ async def read_lines(
     """Lines from `start` up to `stop`, at most LINES_PER_RESPONSE_MAX of them."""
     _check_token(request, log)
     replica = _replica(request)
-    if log not in await asyncio.to_thread(replica.logs):
-        raise NotFoundError(f"no log {log} is held", log=log)
+    await asyncio.to_thread(_check_held, replica, log)
     lines = islice(LogReader(replica.path(log)).lines(max(0, start), stop), LINES_PER_RESPONSE_MAX)
     return Stream(_ended(lines), media_type="application/jsonl")
+
+
+@get("/logs/{log:str}/unerased", guards=[needs(Scope.REPLICATE, Scope.READ)])
+async def read_unerased(request: Req, log: FromPath[str]) -> Response[dict[str, Any]]:
+    """Which payloads the log says are erased, and are still here; reads all of the copy."""
+    _check_token(request, log)
+    replica = _replica(request)
+    await asyncio.to_thread(_check_held, replica, log)
+    found = await asyncio.to_thread(unerased, replica.path(log))
+    return Response({"type": "unerased", "sequence_numbers": found})
 
 
 async def _checkpoint(request: Req, log: FromPath[str]) -> Response[bytes]:
@@ -103,6 +115,11 @@ def _check_token(request: Req, log: str) -> None:
     token = request.state.get("token")
     if token is not None and token.origin is not None and log_id(token.origin) != log:
         raise ForbiddenError(f"the token {token.name!r} is not good for log {log}", log=log)
+
+
+def _check_held(replica: Replica, log: str) -> None:
+    if log not in replica.logs():
+        raise NotFoundError(f"no log {log} is held", log=log)
 
 
 def _describe(replica: Replica, log: str) -> dict[str, Any]:

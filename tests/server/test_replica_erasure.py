@@ -1,0 +1,177 @@
+"""Erasures reach the copies, and what is not done there is reported."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.server.test_replication import Site, site
+from tests.support.logs import LogMaker, action
+
+import attestlog
+from attestlog.audit import verify_log
+from attestlog.core.entry import decode_line
+from attestlog.core.erasure import Erasure, format_erasure
+from attestlog.core.replication import Shipment, encode_shipment, log_id
+from attestlog.errors import FullError, VerificationError
+from attestlog.replica import Replica
+from attestlog.replica.erasing import unerased
+from attestlog.replication.client import ReplicaClient
+from attestlog.storage.reader import LogReader
+from attestlog.testing import MemorySigner
+
+ORIGIN = "example.com/made"
+SECRET = "a name that must go"
+
+
+@pytest.fixture
+def one(tmp_path: Path) -> Iterator[Site]:
+    with site(tmp_path, "one") as made:
+        yield made
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[attestlog.Log]:
+    with attestlog.create(
+        tmp_path / "log", origin=ORIGIN, signer=MemorySigner(), checkpoint_signer=MemorySigner("Ed25519"),
+        erasable_payloads=True,
+    ) as made:  # fmt: skip
+        for number in range(4):
+            made.action("keep", actor_id="a", action_payload={"name": SECRET, "number": number})
+        yield made
+
+
+def lines(log: attestlog.Log, start: int = 0) -> list[bytes]:
+    return list(LogReader(log.path).lines(start))
+
+
+def payloads(path: Path) -> bytes:
+    return b"".join(file.read_bytes() for file in (path / "entries").iterdir())
+
+
+def test_what_is_erased_is_erased_in_the_copy(log: attestlog.Log, one: Site) -> None:
+    one.replica.take(log_id(ORIGIN), Shipment(0, lines(log)))
+    log.erase(2, reason="asked for", actor_id="dpo")
+    log.action("later", actor_id="a")
+    log.erase(3, reason="asked for", actor_id="dpo")
+    one.replica.take(log_id(ORIGIN), Shipment(5, lines(log, 5), log.checkpoint()))
+    assert payloads(one.copy).count(SECRET.encode()) == 2
+    assert payloads(one.copy) == payloads(log.path)
+    report = verify_log(one.copy, remember=False)
+    assert (report.verdict, report.erased_payloads) == ("VERIFIED", 2)
+    assert unerased(one.copy) == []
+    client = ReplicaClient(one.at, ORIGIN)
+    assert client.unerased() == []
+    client.close()
+
+
+def test_entry_and_erasure_may_come_together(log: attestlog.Log, one: Site) -> None:
+    before = lines(log)
+    log.erase(2, reason="asked for", actor_id="dpo")
+    # As from a writer that read the entry before it was erased.
+    one.replica.take(log_id(ORIGIN), Shipment(0, [*before, *lines(log, 5)]))
+    assert payloads(one.copy) == payloads(log.path)
+
+
+def test_an_erasure_under_legal_hold_is_refused_and_the_payload_stays(one: Site, tmp_path: Path) -> None:
+    made = LogMaker(tmp_path / "made", origin=ORIGIN)
+    made.append(action(1, action_payload={"name": SECRET}))
+    hold = {"name": "case-7", "start": 0, "stop": None, "reason": "a case"}
+    erasure = format_erasure(Erasure.of(decode_line(made.lines[1]), "asked for", None))
+    for kind, payload in (("add_legal_hold", hold), ("erase_payload", erasure)):
+        made.append(action(2, event_type="CHANGE", action_type=kind, action_payload=payload))
+    one.replica.take(log_id(ORIGIN), Shipment(0, made.lines[:3]))
+    with pytest.raises(VerificationError, match="legal hold") as caught:
+        one.replica.take(log_id(ORIGIN), Shipment(3, made.lines[3:]))
+    assert caught.value.finding == "erasure.held"
+    assert SECRET.encode() in payloads(one.copy)
+    assert one.held() == 3
+
+
+def test_an_erasure_in_the_middle_of_a_batch_is_done_too(one: Site, tmp_path: Path) -> None:
+    made = LogMaker(tmp_path / "made", origin=ORIGIN)
+    made.append(action(1, action_payload={"name": SECRET}))
+    erasure = format_erasure(Erasure.of(decode_line(made.lines[1]), "asked for", None))
+    quoted = action(3, result_data={"event_type": "CHANGE", "action_type": "erase_payload"})
+    erasing = action(4, event_type="CHANGE", action_type="erase_payload", action_payload=erasure)
+    made.append(action(2), quoted, erasing, action(5))
+    one.replica.take(log_id(ORIGIN), Shipment(0, made.lines))
+    assert one.held() == 6
+    assert SECRET.encode() not in payloads(one.copy)
+    assert verify_log(one.copy, remember=False).erased_payloads == 1
+
+
+def test_an_erasure_that_could_not_be_done_is_reported_until_it_is(
+    log: attestlog.Log, one: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one.replica.take(log_id(ORIGIN), Shipment(0, lines(log)))
+    log.erase(2, reason="asked for", actor_id="dpo")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    client = ReplicaClient(one.at, ORIGIN)
+    with monkeypatch.context() as patch:
+        patch.setattr("attestlog.storage.erasing._replace_line", full)
+        with pytest.raises(FullError):
+            one.replica.take(log_id(ORIGIN), Shipment(5, lines(log, 5)))
+        assert client.unerased() == [2]
+    one.replica.take(log_id(ORIGIN), Shipment(6, []))
+    assert client.unerased() == []
+    client.close()
+    assert payloads(one.copy) == payloads(log.path)
+
+
+TAKER = """
+    import sys
+    from pathlib import Path
+    from attestlog.core.replication import decode_shipment
+    from attestlog.replica import Replica
+    from attestlog.testing import MemorySigner
+    replica = Replica(Path(sys.argv[1]), "replica.example.com/one", MemorySigner("Ed25519"))
+    replica.take(sys.argv[2], decode_shipment(Path(sys.argv[3]).read_bytes()))
+"""
+
+
+@pytest.mark.parametrize("call", ["fsync", "fdatasync", "rename", "unlink"])
+def test_killed_within_an_erasure_it_is_done_by_the_next_turn(
+    call: str, log: attestlog.Log, tmp_path: Path, strace: str
+) -> None:
+    before = lines(log)
+    log.erase(2, reason="asked for", actor_id="dpo")
+    whole = Shipment(0, [*before, *lines(log, 5)])
+    path = tmp_path / "shipment"
+    path.write_bytes(encode_shipment(whole))
+    for when in range(1, 30, 2):
+        root = tmp_path / f"{call}-{when}"
+        done = subprocess.run(
+            [strace, "-f", "-qq", "-o", os.devnull, "-e", f"trace={call}",
+             "-e", f"inject={call}:signal=SIGKILL:when={when}",
+             sys.executable, "-c", textwrap.dedent(TAKER), str(root), log_id(ORIGIN), str(path)],
+            capture_output=True, text=True, check=False, timeout=60,
+        )  # fmt: skip
+        again = Replica(root, "replica.example.com/one", MemorySigner("Ed25519"))
+        again.take(log_id(ORIGIN), whole)
+        again.close()
+        copy = again.path(log_id(ORIGIN))
+        assert payloads(copy) == payloads(log.path), when
+        assert unerased(copy) == []
+        if done.returncode == 0:
+            return
+        assert done.returncode in (-signal.SIGKILL, 128 + signal.SIGKILL), done.stderr
+
+
+@pytest.fixture
+def strace() -> str:
+    import shutil
+
+    path = shutil.which("strace")
+    if path is None:
+        assert "CI" not in os.environ, "strace is not installed"
+        pytest.skip("apt-get install strace installs what this test needs")
+    return path
