@@ -12,7 +12,7 @@ import pytest
 from tests.support.logs import ORIGIN, CheckpointKey, LogMaker, action
 from tests.unit.shapes import ed25519_key
 
-from attestlog.audit import judge_proof, proofs, verify_proof
+from attestlog.audit import judge_proof, proofs, verify_log, verify_proof
 from attestlog.core import cosignature
 from attestlog.core.checkpoint import Checkpoint, sign_checkpoint
 from attestlog.core.consistency import Prefix, format_consistency, parse_consistency
@@ -253,6 +253,31 @@ def test_what_cannot_be_read_or_judged_is_unknown(
     data = with_checkpoint(data, format_note(note.text, [*note.signatures, line]))
     report = judge_proof(data, trust=[KEY.vkey, format_vkey(ml_dsa)])
     assert (report.verdict, found(report)) == (Verdict.UNKNOWN, {"checkpoint.unsupported"})
+
+
+def test_a_log_is_known_by_its_key_to_who_verified_it_before(log: LogMaker, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    data = prove(log.root, 5)
+    assert found(judge_proof(data, state_dir=state)) == {"trust.none", "proof.entry_key"}
+    assert verify_log(log.root, state_dir=state, workers=1).verdict == Verdict.VERIFIED
+    report = judge_proof(data, state_dir=state)
+    assert (report.verdict, report.signed_by) == (Verdict.VERIFIED, [KEY.vkey])
+    assert "proof.key_remembered" in found(report)
+    assert found(judge_proof(data, state_dir=state, remember=False)) == {"trust.none", "proof.entry_key"}
+    stranger = judge_proof(data, state_dir=state, trust=[STRANGER.vkey])
+    assert (stranger.verdict, stranger.signed_by) == (Verdict.FORKED, [])
+
+
+def test_a_fork_is_seen_by_who_remembers(log: LogMaker, forked: LogMaker, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    verify_log(log.root, state_dir=state, workers=1)
+    for data in (prove(forked.root, 5), prove_prefix(forked.root, 8)):
+        report = judge_proof(data, state_dir=state, trust=[KEY.vkey])
+        assert (report.verdict, "memory.root" in found(report)) == (Verdict.FORKED, True)
+    for path in state.iterdir():
+        path.write_bytes(b"{}")
+    report = judge_proof(prove(log.root, 5), state_dir=state, trust=[KEY.vkey])
+    assert (report.verdict, "memory.unreadable" in found(report)) == (Verdict.UNKNOWN, True)
 
 
 def test_an_entry_nested_too_deep_is_no_defect(log: LogMaker) -> None:

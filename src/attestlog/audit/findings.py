@@ -99,6 +99,7 @@ _BY_VERDICT: Final[dict[Verdict, dict[str, str]]] = {
         "entry.approval": "an approval that an entry carries does not count",
         "entry.proof_unchecked": "a proof that claims to be valid is of a type nothing here can check",
         "proof.payload": "the payload is not in the proof: left out of it, or erased from the log",
+        "proof.key_remembered": "no key was given: the log is known by its key from an earlier verification",
         "proof.entry_key": "the entry's signature was not judged: the key it names was not given",
         "proof.not_cosigned": "no witness that was asked for has cosigned: the log's own key alone vouches",
         "proof.signatures_unknown": "the checkpoint has signatures by keys that were not given",

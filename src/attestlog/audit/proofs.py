@@ -3,10 +3,11 @@
     report = judge_proof("x.tlog-proof", trust=[vkey])     what was shown, in a report
     verify_proof("x.tlog-proof", trust=[vkey])             nothing, or the error that says why not
 
-Nothing is asked but the file: the log may be gone. A checkpoint key (vkey) that
-is trusted makes the checkpoint count, and with it the tree; an entry key in PEM
-makes the entry's own signature count beside it. Hashes and key ids have nothing
-in a proof to be compared with, but where they name the entry key or the entry.
+Nothing is asked but the file, and what earlier verifications of the log
+remembered: the log may be gone. A checkpoint key (vkey) that is trusted makes
+the checkpoint count, and with it the tree; an entry key in PEM makes the
+entry's own signature count beside it. Hashes and key ids have nothing in a
+proof to be compared with.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from attestlog.audit import remember as memories
 from attestlog.audit.findings import finding
-from attestlog.audit.source import Source, open_plain, read_source
+from attestlog.audit.remember import Memory, UnreadableMemoryError
+from attestlog.audit.source import Source, open_plain, read_source, reason
 from attestlog.audit.trust import load_trust
 from attestlog.audit.witnessed import Policy, cosigners, load_policy
 from attestlog.core.checkpoint import Checkpoint, parse_checkpoint
@@ -32,7 +35,7 @@ from attestlog.core.consistency import (
     verify_prefix,
 )
 from attestlog.core.entry import Entry
-from attestlog.core.note import VerifierKey, format_vkey, parse_note
+from attestlog.core.note import VerifierKey, format_vkey, parse_note, parse_vkey
 from attestlog.core.proof import (
     PROOF_HEADER,
     PROOF_SIZE_MAX_BYTES,
@@ -69,10 +72,8 @@ class _Trusted(NamedTuple):
     policy: TrustPolicy
     log_keys: list[VerifierKey]
     entry_keys: list[PublicKey]
-
-    @property
-    def is_empty(self) -> bool:
-        return not (self.log_keys or self.policy.logs)
+    state_dir: Path | None = None
+    """Where earlier verifications are remembered; None: not to be looked for."""
 
 
 def is_proof(path: str | os.PathLike[str]) -> bool:
@@ -108,17 +109,23 @@ def judge_proof(
     trust: Iterable[str | Path] = (),
     policy: Policy = None,
     held: Source | None = None,
+    remember: bool = True,
+    state_dir: str | Path | None = None,
 ) -> ProofReport:
     """What the proof shows; none of what is found is raised.
 
     `held`: an earlier checkpoint, whose tree a consistency file must start from.
+    `remember`: compare with what verifications of this log remembered in `state_dir` (by default the
+    user's), and know the log by its keys remembered there where none is given. Nothing is added to it.
     Raises what `parse_trust` raises of `trust`, MalformedTrustError of `policy`, MalformedNoteError or
     MalformedCheckpointError of `held`, and StorageError if these cannot be read.
     """
     begun = time.monotonic()
+    report = ProofReport(subject="" if isinstance(proof, bytes) else str(proof))
     trusted = _load(trust, policy)
     since = None if held is None else parse_checkpoint(parse_note(read_source(held)).text)
-    report = ProofReport(subject="" if isinstance(proof, bytes) else str(proof))
+    if remember:
+        trusted = trusted._replace(state_dir=_find_memory(report, state_dir))
     try:
         data = read_source(proof, PROOF_SIZE_MAX_BYTES)
     except StorageError as error:
@@ -153,6 +160,7 @@ def _judge_consistency(report: ProofReport, data: bytes, trusted: _Trusted, held
     checkpoint = _open_checkpoint(report, prefix.checkpoint, trusted)
     verify_prefix(prefix, checkpoint)
     report.old_size, report.old_root = prefix.old_size, prefix.old_root.hex()
+    _compare_memory(report, _recall(report, trusted, checkpoint.origin), prefix.old_size, report.old_root)
     if held is not None:
         verify_held(prefix, checkpoint.origin, held)
 
@@ -162,18 +170,54 @@ def _open_checkpoint(report: ProofReport, note: bytes, trusted: _Trusted) -> Che
 
     Raises what `open_trusted_checkpoint` raises, but for TrustError.
     """
-    parsed = parse_note(note)
+    checkpoint = parse_checkpoint(parse_note(note).text)
+    memory = _recall(report, trusted, checkpoint.origin)
+    keys = trusted.log_keys
+    if not keys and not trusted.policy.logs and memory is not None:
+        keys = [parse_vkey(vkey) for vkey in memory.checkpoint_keys]
+        what = "no key was given: the log is known by its key from an earlier verification"
+        report.add(finding("proof.key_remembered", what, found=memory.checkpoint_keys))
     try:
-        if trusted.is_empty:
-            report.add(finding("trust.none", "no checkpoint key of the log was given"))
+        if keys or trusted.policy.logs:
+            _report_signatures(report, open_trusted_checkpoint(note, trusted.policy, keys))
         else:
-            _report_signatures(report, open_trusted_checkpoint(note, trusted.policy, trusted.log_keys))
+            report.add(finding("trust.none", "no checkpoint key of the log was given"))
     except TrustError as error:
         code = "trust.quorum" if "quorum" in error.evidence() else "trust.mismatch"
         report.add(finding(code, str(error), expected=error.need, found=error.have))
-    checkpoint = parse_checkpoint(parsed.text)
     report.origin, report.size, report.root = checkpoint.origin, checkpoint.size, checkpoint.root.hex()
+    _compare_memory(report, memory, report.size, report.root)
     return checkpoint
+
+
+def _find_memory(report: ProofReport, state_dir: str | Path | None) -> Path | None:
+    try:
+        return memories.default_state_dir() if state_dir is None else Path(state_dir)
+    except RuntimeError as error:
+        report.add(finding("memory.not_saved", f"nowhere to look for what is remembered: {error}"))
+        return None
+
+
+def _recall(report: ProofReport, trusted: _Trusted, origin: str) -> Memory | None:
+    if trusted.state_dir is None:
+        return None
+    try:
+        return memories.recall(trusted.state_dir, origin)
+    except UnreadableMemoryError as error:
+        code, what = "memory.unreadable", f"what is remembered cannot be read: {error}"
+    except OSError as error:
+        code, what = "memory.not_saved", f"{trusted.state_dir} cannot be looked into: {reason(error)}"
+    if code not in [known.code for known in report.findings]:
+        report.add(finding(code, what))
+    return None
+
+
+def _compare_memory(report: ProofReport, memory: Memory | None, size: int, root: str) -> None:
+    """What the log itself signed, against what was seen of it: one size, one root."""
+    for known, expected in memory.roots() if memory is not None and report.signed_by else []:
+        if known == size and expected != root:
+            what = f"the root at {size} is not the one remembered of this log"
+            report.add(finding("memory.root", what, expected=expected, found=root))
 
 
 def _report_signatures(report: ProofReport, trusted: TrustedCheckpoint) -> None:

@@ -27,12 +27,18 @@ _HINTS: Final = {
 
 
 def verify_proof_file(
-    out: Output, subject: str, *, trust: Sequence[str], policy: Path | None, since: Path | None
+    out: Output,
+    subject: str,
+    *,
+    trust: Sequence[str],
+    policy: Path | None,
+    since: Path | None,
+    remember: bool,
 ) -> int:
     """Verify, show, and say the exit code."""
     from attestlog.audit import judge_proof
 
-    report = judge_proof(subject, trust=trust, policy=policy, held=since)
+    report = judge_proof(subject, trust=trust, policy=policy, held=since, remember=remember)
     code = BY_VERDICT[report.verdict]
     if out.as_json:
         out.emit("proof_report", {**msgspec.to_builtins(report), "exit_code": code})

@@ -53,13 +53,16 @@ def verify(
     """Verify every entry, signature and link, the tree, the checkpoint, and that nothing seen before is gone.
 
     The exit code says the verdict: 0 VERIFIED, 1 TAMPERED, 3 MALFORMED, 4 UNKNOWN, 5 TRUNCATED or
-    FORKED, 6 INCOMPLETE (torn tail only). A proof file is judged by itself: nothing else is read.
+    FORKED, 6 INCOMPLETE (torn tail only). A proof file is judged by itself, the log may be gone.
     """
     from attestlog.audit import is_proof
 
     out = Output(as_json)
     if is_proof(subject):
-        raise typer.Exit(verify_proof_file(out, subject, trust=trust or [], policy=policy, since=since))
+        code = verify_proof_file(
+            out, subject, trust=trust or [], policy=policy, since=since, remember=remember
+        )
+        raise typer.Exit(code)
     if since:
         raise UsageError("--since is for proof files")
     with Bar("verifying") as bar:
