@@ -24,11 +24,11 @@ LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"core"}),
     frozenset({"proof_types", "schemas", "signers", "storage"}),
     frozenset({"audit", "query", "committer", "ids", "proving", "replication", "snapshots"}),
+    frozenset({"guard"}),  # below log, which offers it as `log.guard`: what it asks of a log is a protocol
     frozenset({"log", "replica", "witness"}),
     frozenset(
         {"approving", "legacy", "restoring"}
     ),  # above log, because what was brought in is recorded in it
-    frozenset({"guard"}),
     frozenset({"server", "integrations"}),
     frozenset({"cli"}),
 )

@@ -27,7 +27,7 @@ from attestlog.core import canonical
 from attestlog.core.entry import EntryDraft
 from attestlog.core.glob import Glob
 from attestlog.core.policy import PatternName, Redaction
-from attestlog.core.rules import governs
+from attestlog.core.rules import GOVERNING
 from attestlog.errors import HashMismatchError, MalformedEntryError
 
 KEY_SIZE_BYTES: Final = 32
@@ -95,8 +95,8 @@ class Redactor:
 
         `spelled`: the canonical bytes of its members. False is sure.
         """
-        # With another payload, an entry that changes the rules would mean something else.
-        if not self._enabled or governs(draft):
+        # With another payload, a change of the rules, or the intent to make it, would be of something else.
+        if not self._enabled or draft.action_type in GOVERNING:
             return False
         return (
             self._custom

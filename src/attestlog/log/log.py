@@ -36,6 +36,7 @@ from attestlog.core.rotation import (
 from attestlog.core.rules import Rules
 from attestlog.core.signature import BATCH_ENTRIES_MAX, ECDSA_P256
 from attestlog.errors import AttestlogError, ClosedError, NotFoundError
+from attestlog.guard import Guard
 from attestlog.log import opening
 from attestlog.log.copies import ACK_TIMEOUT_S, Copies
 from attestlog.log.environment import Clock, system_clock
@@ -346,6 +347,33 @@ class Log:
         """End a legal hold. Raises as `append`, and RuleChangeError if there is none of this name."""
         payload = format_hold(Release(name=name, reason=reason))
         return self.append(change_draft(RELEASE_ACTION_TYPE, payload, {"actor_id": actor_id, **members}))
+
+    def guard(self, *, action_type: str, actor_id: str, **options: Any) -> Guard:
+        """Decide, act, record: `with log.guard(...) as act:`, `async with`, or a decorator.
+
+        Further members of the draft are those of the act: `action_payload`, `pillars_scores`,
+        `provided_proofs`, `conflicts_detected` … Beside them:
+        `event_type`: ACTION, or CHANGE. `approvals`: signed approvals at hand.
+        `ask`: a directory in which to put a request and look for approvals, where the policy asks for some;
+        `ask_timeout_s`: for how long (None: without end).
+        `snapshot`: bytes or a path; its hash becomes `rollback_snapshot_hash`.
+        `rollback`: called with the act when it raises; needs a snapshot.
+
+        Entering raises ActionBlockedError where the policy forbids the act, and as `append` where the log
+        cannot write, unless the policy lets acts of this type go on. Leaving re-raises what the act raised.
+        """
+        return Guard(self, action_type=action_type, actor_id=actor_id, **options)
+
+    def storable_payload(self, payload: Mapping[str, Any], action_type: str) -> dict[str, Any]:
+        """The payload as it will stand in an entry of this type: what is to be approved, and hashed.
+
+        Secrets are redacted; where payloads are salted, it has its salt. `append` leaves it as it is.
+        """
+        return self._preparing.storable_payload(payload, self.rules, action_type)
+
+    def now_us(self) -> int:
+        """The log's clock: microseconds since 1970."""
+        return self._turns.clock()
 
     def checkpoint(self) -> bytes:
         """Sign and store the current head as a C2SP checkpoint; returns the note.

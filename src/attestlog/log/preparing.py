@@ -15,11 +15,11 @@ import msgspec
 
 from attestlog.core import canonical
 from attestlog.core.batch import Prepared, prepare
-from attestlog.core.entry import EntryDraft, EventType, parse_draft
+from attestlog.core.entry import EntryDraft, parse_draft
 from attestlog.core.erasure import KEPT_ACTION_TYPES
 from attestlog.core.genesis import Genesis
 from attestlog.core.request import ApprovalRequest, make_request
-from attestlog.core.rules import Rules
+from attestlog.core.rules import GOVERNING, Rules
 from attestlog.core.signature import ECDSA_P256
 from attestlog.ids import new_entry_id
 from attestlog.log.environment import Clock, environment
@@ -56,10 +56,7 @@ class Preparing:
 
     def derive(self, draft: EntryDraft, rules: Rules, algorithm: str = ECDSA_P256) -> Prepared:
         """The same for a draft that was prepared before: nothing is redacted."""
-        is_erasable = self._genesis.settings.erasable_payloads and not (
-            draft.event_type is EventType.CHANGE and draft.action_type in KEPT_ACTION_TYPES
-        )
-        salt = os.urandom(16).hex() if is_erasable else None
+        salt = os.urandom(16).hex() if self._is_salted(draft.action_type) else None
         now_us = self._clock() if draft.received_approvals else 0
         return prepare(
             draft, rules.policy, entry_id=new_entry_id(), environment=self._environment, salt=salt,
@@ -75,3 +72,14 @@ class Preparing:
         payload = canonical.decode(bytes(prepared.payload))
         written = msgspec.structs.replace(prepared.draft, action_payload=payload, received_approvals=[])
         return make_request(written, self._genesis.origin)
+
+    def storable_payload(self, payload: Mapping[str, Any], rules: Rules, action_type: str) -> dict[str, Any]:
+        """The payload as it would be written: redacted, and with its salt. `prepare` leaves it as it is."""
+        stored = dict(payload)
+        if action_type not in GOVERNING:
+            stored = self._redacting.redacted_value(rules.policy, stored)
+        return {"_salt": os.urandom(16).hex(), **stored} if self._is_salted(action_type) else stored
+
+    def _is_salted(self, action_type: str) -> bool:
+        """Whether payloads of such entries are; those that are never erased are not, nor their intents."""
+        return self._genesis.settings.erasable_payloads and action_type not in KEPT_ACTION_TYPES

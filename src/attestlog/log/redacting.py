@@ -42,7 +42,7 @@ class Redacting:
 
     def redacted_value(self, policy: Policy, value: Any) -> Any:
         """A copy of a JSON value, such as a payload that others are to approve, with its secrets replaced."""
-        return self._redactor(policy).redact_value(value, self._commit)
+        return self._redactor(policy).redact_value(value, self._commit) if policy.redaction.enabled else value
 
     def _redactor(self, policy: Policy) -> Redactor:
         made = self._made
