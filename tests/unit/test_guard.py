@@ -406,14 +406,16 @@ def test_an_async_function_and_an_async_rollback(log: Log, tmp_path: Path) -> No
 
 
 def test_a_cancelled_task_is_an_outcome(log: Log) -> None:
-    async def main() -> None:
-        async with guard(log):
-            await asyncio.sleep(60)
-
     async def cancel() -> None:
+        acting = asyncio.Event()
+
+        async def main() -> None:
+            async with guard(log):
+                acting.set()
+                await asyncio.sleep(60)
+
         task = asyncio.ensure_future(main())
-        while len(entries(log)) < 1:  # noqa: ASYNC110 - files tell nobody
-            await asyncio.sleep(0.01)
+        await acting.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

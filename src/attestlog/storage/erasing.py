@@ -126,7 +126,8 @@ def _erase(root: Path, pending: Pending) -> Path | None:
         ) from None  # fmt: skip
     if erased == line.data:
         return None
-    path = root / layout.ENTRIES_DIR / layout.segment_name(line.segment)
+    # An archived segment is a link to where it was put: it is written anew there.
+    path = (root / layout.ENTRIES_DIR / layout.segment_name(line.segment)).resolve()
     _replace_line(path, line, erased)
     return path
 
