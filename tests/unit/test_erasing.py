@@ -15,7 +15,6 @@ from attestlog.errors import CorruptError, ErasureRefusedError, NotFoundError, R
 from attestlog.log import Log
 from attestlog.query import query_log
 from attestlog.storage import erasing
-from attestlog.storage.archive import archive_segments
 from attestlog.storage.layout import ERASING_FILE, INDEX_FILE
 from attestlog.storage.reader import LogReader
 from attestlog.testing import ManualClock, check_log
@@ -190,22 +189,6 @@ def test_the_index_forgets_the_words(log: Log) -> None:
     assert list(query_log(log.path, text="secret5")) == []
     assert [found.sequence_number for found in query_log(log.path, text="secret6")] == [6]
     assert b"secret5" not in everywhere(log)
-
-
-def test_an_archived_payload_goes_where_it_was_put(tmp_path: Path) -> None:
-    log = create(tmp_path / "log", segment_entries=4)
-    log.append_many([draft(number, action_payload={"word": f"secret{number}"}) for number in range(1, 20)])
-    log.checkpoint()
-    (tmp_path / "cold").mkdir()
-    assert archive_segments(log.path, tmp_path / "cold")
-    segment = log.path / "entries" / "000000000004.jsonl"
-    assert segment.is_symlink()
-    erase(log, 5)
-    assert segment.is_symlink()
-    assert entry(log, 5).action_payload is None
-    assert b"secret5" not in b"".join(path.read_bytes() for path in (tmp_path / "cold").iterdir())
-    log.close()
-    check_log(log.path)
 
 
 def test_a_reader_that_streams_is_not_disturbed(log: Log) -> None:

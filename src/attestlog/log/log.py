@@ -21,9 +21,8 @@ from weakref import WeakSet
 
 from attestlog import committer
 from attestlog.core.batch import Head, Prepared
-from attestlog.core.entry import Entry, EntryDraft, EventType, Object
+from attestlog.core.entry import Entry, EntryDraft, Object
 from attestlog.core.genesis import Genesis, Settings
-from attestlog.core.hold import HOLD_ACTION_TYPE, RELEASE_ACTION_TYPE, Hold, Release, format_hold
 from attestlog.core.note import format_vkey
 from attestlog.core.policy import Policy
 from attestlog.core.request import ApprovalRequest
@@ -41,6 +40,7 @@ from attestlog.log import opening
 from attestlog.log.copies import ACK_TIMEOUT_S, Copies
 from attestlog.log.environment import Clock, system_clock
 from attestlog.log.erasing import change_draft, erasure_draft
+from attestlog.log.events import Events
 from attestlog.log.preparing import Preparing
 from attestlog.log.receipt import Receipt
 from attestlog.log.turns import Turns
@@ -58,7 +58,7 @@ BATCH_SIZE_BYTES: Final = 8 << 20
 """Bytes a batch gathers before it is closed to others: bounds the memory and the time of one commit."""
 
 
-class Log:
+class Log(Events):
     """A log open for writing. Threads and tasks may share it, a forked child may go on with it."""
 
     def __init__(
@@ -242,30 +242,6 @@ class Log:
         await self._copies.wait_async(receipt)
         return receipt
 
-    def action(self, action_type: str, *, actor_id: str, **members: Any) -> Receipt:
-        """Append an ACTION: something was executed."""
-        return self._event(EventType.ACTION, action_type, actor_id, members)
-
-    def decision(self, action_type: str, *, actor_id: str, **members: Any) -> Receipt:
-        """Append a DECISION: something was decided, or left undone."""
-        return self._event(EventType.DECISION, action_type, actor_id, members)
-
-    def violation(self, action_type: str, *, actor_id: str, **members: Any) -> Receipt:
-        """Append a VIOLATION: an invariant was broken, or an attempt blocked."""
-        return self._event(EventType.VIOLATION, action_type, actor_id, members)
-
-    def change(self, action_type: str, *, actor_id: str, **members: Any) -> Receipt:
-        """Append a CHANGE: rules, keys or configuration were modified."""
-        return self._event(EventType.CHANGE, action_type, actor_id, members)
-
-    def boot(self, action_type: str, *, actor_id: str, **members: Any) -> Receipt:
-        """Append a BOOT: a system started."""
-        return self._event(EventType.BOOT, action_type, actor_id, members)
-
-    def shutdown(self, action_type: str, *, actor_id: str, **members: Any) -> Receipt:
-        """Append a SHUTDOWN: a system stopped in order."""
-        return self._event(EventType.SHUTDOWN, action_type, actor_id, members)
-
     def rotate_key(
         self, new_signer: str | Signer | None = None, *, algorithm: str | None = None, **members: Any
     ) -> Receipt:
@@ -325,28 +301,6 @@ class Log:
 
         receipt: Receipt = self._committer.run(partial(self._turns.erase, sequence_number, make))
         return receipt
-
-    def add_hold(
-        self,
-        name: str,
-        *,
-        reason: str,
-        actor_id: str,
-        start: int = 0,
-        stop: int | None = None,
-        **members: Any,
-    ) -> Receipt:
-        """Forbid erasing the payloads of entries `start` up to `stop` (None: without end) until released.
-
-        Raises as `append`, and RuleChangeError for a name that is taken or an approval that is missing.
-        """
-        payload = format_hold(Hold(name=name, start=start, stop=stop, reason=reason))
-        return self.append(change_draft(HOLD_ACTION_TYPE, payload, {"actor_id": actor_id, **members}))
-
-    def release_hold(self, name: str, *, reason: str, actor_id: str, **members: Any) -> Receipt:
-        """End a legal hold. Raises as `append`, and RuleChangeError if there is none of this name."""
-        payload = format_hold(Release(name=name, reason=reason))
-        return self.append(change_draft(RELEASE_ACTION_TYPE, payload, {"actor_id": actor_id, **members}))
 
     def guard(self, *, action_type: str, actor_id: str, **options: Any) -> Guard:
         """Decide, act, record: `with log.guard(...) as act:`, `async with`, or a decorator.
@@ -420,11 +374,6 @@ class Log:
             self._committer.close(self._turns.close)
 
     # --- within ---
-
-    def _event(
-        self, event_type: EventType, action_type: str, actor_id: str, members: dict[str, Any]
-    ) -> Receipt:
-        return self.append(event_type=event_type, action_type=action_type, actor_id=actor_id, **members)
 
     def _prepare(self, draft: EntryDraft | Mapping[str, Any], *, as_given: bool = False) -> Prepared:
         return self._preparing.prepare(draft, self.rules, self._turns.in_force.algorithm, as_given=as_given)

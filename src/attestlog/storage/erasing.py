@@ -126,8 +126,7 @@ def _erase(root: Path, pending: Pending) -> Path | None:
         ) from None  # fmt: skip
     if erased == line.data:
         return None
-    # An archived segment is a link to where it was put: it is written anew there.
-    path = (root / layout.ENTRIES_DIR / layout.segment_name(line.segment)).resolve()
+    path = root / layout.ENTRIES_DIR / layout.segment_name(line.segment)
     _replace_line(path, line, erased)
     return path
 

@@ -177,7 +177,7 @@ class FileStore:
         if pending is None:
             return
         path = erasing.finish(self.root, pending, self._head.size)
-        if path == self._path.resolve():
+        if path == self._path:
             self._open_segment(self._first, self._path)
             self._offset = os.fstat(self._descriptor).st_size
 
