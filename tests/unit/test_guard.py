@@ -20,6 +20,7 @@ from attestlog.core.report import Verdict
 from attestlog.errors import ActionBlockedError, MalformedEntryError, SignerError
 from attestlog.guard import Guard, NumberedActor
 from attestlog.log import Log
+from attestlog.log.outage import OUTAGE_ACTION_TYPE
 from attestlog.snapshots import snapshot_hash
 from attestlog.storage.reader import LogReader
 from attestlog.testing import FaultSigner, MemorySigner, check_log
@@ -41,7 +42,9 @@ def made(tmp_path: Path, policy: Policy | None = None, **settings: Any) -> Log:
 
 
 def entries(log: Log) -> list[Entry]:
-    return list(LogReader(log.path).entries(1))
+    """Those after the genesis entry, without what the log says of an outage by itself."""
+    found = LogReader(log.path).entries(1)
+    return [entry for entry in found if entry.action_type != OUTAGE_ACTION_TYPE]
 
 
 def shape(log: Log) -> list[tuple[str, str, str]]:
