@@ -33,6 +33,16 @@ def test_rotating_and_revoking(run: Run, log: Path, tmp_path: Path) -> None:
         assert (verified.code, verified.object["finding_counts"]["key.revoked"]) == (4, doubted)
 
 
+def test_what_settles_a_doubt_is_said(run: Run, log: Path) -> None:
+    key = run("keys", "list", log, "--json").objects[0]["key_id"]
+    run("keys", "rotate", log)
+    run("keys", "revoke", log, key, "--last-trusted", 2, "--reason", "stolen")
+    verified = run("verify", log, "--no-remember")
+    assert verified.code == 4
+    assert "--trust of a later key can settle it" in verified.err
+    assert "no verdict on the log" not in verified.err
+
+
 def test_text_output(run: Run, log: Path) -> None:
     rotated = run("keys", "rotate", log)
     assert rotated.code == 0

@@ -1,4 +1,7 @@
-"""A rotation killed at each of its durable steps: the log goes on, under one key or the other."""
+"""Rotations among real processes: killed at each durable step, and while others append.
+
+The log goes on under one key or the other, and every process finds out which.
+"""
 
 import itertools
 import shutil
@@ -8,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.fault.logs import create, draft, drafts
+from tests.fault.processes import Promises, create_shared, start_writer
 from tests.fault.tally import tally
 
 from attestlog.log import Log
@@ -49,3 +53,26 @@ def test_killed_at_each_step_of_a_rotation(tmp_path: Path, before: int) -> None:
     # Killed before, between and after the two writings of log.toml.
     assert {(False, False), (False, True), (True, True), (True, False)} <= seen
     assert step > 20
+
+
+def test_rotations_while_other_processes_append(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    create_shared(path).close()
+    promises = Promises()
+    writers = [start_writer(path, f"w{number}", "all", 8) for number in range(2)]
+    rotations = []
+    with Log.open(path) as log:
+        for number in range(4):
+            rotations.append(log.rotate_key(f"file:{tmp_path / 'keys' / f'{number}.pem'}"))
+            name = f"own.{number}"
+            promises.tried.add(name)
+            receipt = log.append(draft(number, action_payload={"name": name}))
+            promises.acknowledged[name] = (receipt.sequence_number, receipt.entry_hash)
+    for writer in writers:
+        output, complaint = writer.communicate(timeout=100)
+        assert (writer.returncode, complaint) == (0, b"")
+        promises.read(output)
+    entries = check_log(path, [*rotations, *promises.acknowledged.values()])
+    names = [(entry.action_payload or {}).get("name") for entry in entries]
+    assert set(promises.acknowledged) <= set(names)
+    assert len({entry.signing_key_id for entry in entries}) == 5

@@ -5,10 +5,15 @@ from pathlib import Path
 import pytest
 from tests.support.audits import codes, verify
 from tests.support.logs import Key, LogMaker, action
+from tests.unit.shapes import ed25519_key
 
 from attestlog.audit import remember as remembering
+from attestlog.core.cosignature import cosign
+from attestlog.core.note import VerifierKey, format_note, parse_note
 from attestlog.core.report import Verdict
+from attestlog.core.trust import TrustPolicy, Witness
 from attestlog.errors import QueryError
+from attestlog.storage import layout
 
 FIRST, SECOND, THIRD, THIEF = Key(1), Key(2, "Ed25519"), Key(3), Key(9)
 
@@ -162,6 +167,31 @@ def test_a_remembered_checkpoint_answers_for_what_it_covers(
     log.lay_out()
     report = verify(log, tmp_path)
     assert codes(report) == found
+
+
+@pytest.mark.parametrize(
+    "size, found",
+    [
+        (7, [("key.revoked", 7), ("key.revoked", 8)]),
+        (8, []),
+        (9, []),
+        # This one covers the revocation: it says nothing of what was there before.
+        (10, [("key.revoked", 6), ("key.revoked", 8)]),
+    ],
+)
+def test_a_cosigned_checkpoint_answers_for_what_it_covers(
+    log: LogMaker, tmp_path: Path, size: int, found: list[tuple[str, int]]
+) -> None:
+    log.revoke(SECOND, 5)
+    log.lay_out(size=size)
+    private = ed25519_key("witness")
+    witness = VerifierKey("witness.example", 4, private.public_key().public_bytes_raw())
+    path = log.root / layout.CHECKPOINT_FILE
+    note = parse_note(path.read_bytes())
+    line = cosign(note.text, witness, 1_761_825_600, private.sign)
+    path.write_bytes(format_note(note.text, [*note.signatures, line]))
+    policy = TrustPolicy((), (Witness("w", witness),), (), "w")
+    assert codes(verify(log, tmp_path, policy=policy)) == found
 
 
 def test_what_is_doubtful_is_not_remembered(log: LogMaker, tmp_path: Path) -> None:

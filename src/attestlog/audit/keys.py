@@ -58,17 +58,20 @@ def tell_terms(rules: Rules, trusted: Collection[str]) -> Iterator[Finding]:
         yield finding("trust.rotation", what, term.start, found=key_id)
 
 
-def find_doubtful(rules: Rules, size: int, covered: int, trusted: Collection[str]) -> Iterator[Finding]:
+def find_doubtful(
+    rules: Rules, size: int, *, remembered: int, cosigned: int, trusted: Collection[str]
+) -> Iterator[Finding]:
     """A finding for each key that signed entries which, by a revocation, may be anybody's.
 
     Those are what it signed after its last trusted entry; and if a rotation is among them, all that the
-    new key signed. `covered`: how many entries are known from elsewhere to have been there before. What
-    a trusted key signed is its own word.
+    new key signed. Not doubtful is what was there before as others know: the first `remembered` entries,
+    and the first `cosigned`, if the revocation is not among these. What a trusted key signed is its word.
     """
     doubtful: dict[str, int] = {}
     for key_id, term in rules.terms.items():
-        start, why = size, ""
-        if term.last_trusted is not None:
+        start, why, covered = size, "", remembered
+        if term.last_trusted is not None and term.revoked_at is not None:
+            covered = max(covered, cosigned if cosigned <= term.revoked_at else 0)
             start = max(term.start, term.last_trusted + 1)
             why = f"entry {term.revoked_at} says that their key is not trusted after {term.last_trusted}"
         elif key_id not in trusted and _is_doubtful(doubtful, term):

@@ -365,8 +365,14 @@ class _Verification:
                 expected=trusted, found=sorted(vouching),
             )  # fmt: skip
         self._add_all(tell_terms(walk.rules, report.trusted_by))
-        covered = report.remembered_size or 0
-        self._add_all(find_doubtful(walk.rules, report.size, covered, report.trusted_by))
+        is_cosigned = report.cosigned_by and "trust.quorum" not in report.finding_counts
+        cosigned = report.checkpoint_size if is_cosigned else None
+        self._add_all(
+            find_doubtful(
+                walk.rules, report.size,
+                remembered=report.remembered_size or 0, cosigned=cosigned or 0, trusted=report.trusted_by,
+            )
+        )  # fmt: skip
 
     def _remember(self, log: _Log, walk: Walk, checkpoint: SignedCheckpoint | None) -> None:
         if (

@@ -67,9 +67,19 @@ def show_report(out: Output, report: Report) -> None:
         out.text(("note", "yellow"), f" {finding.code}  {finding.message}")
 
 
+_HINTS_OF_CODES: Final = {
+    "key.revoked": "an earlier checkpoint, remembered or cosigned, or --trust of a later key can settle it",
+    "entry.unverified": "pip install 'cryptography>=48' here, or verify elsewhere",
+}
+"""What settles an UNKNOWN that has a known cause."""
+
+
 def hints(report: Report) -> Iterator[str]:
     """What to make of the verdict."""
-    if report.verdict in _HINTS:
+    causes = [advice for code, advice in _HINTS_OF_CODES.items() if code in report.finding_counts]
+    if report.verdict is Verdict.UNKNOWN and causes:
+        yield from causes
+    elif report.verdict in _HINTS:
         yield _HINTS[report.verdict]
     elif report.self_attested and report.genesis_hash and report.format == "attestlog":
         yield "--trust KEY, given a key that came another way, makes it more than the log's own word"
