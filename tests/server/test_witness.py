@@ -31,7 +31,6 @@ from attestlog.errors import (
 from attestlog.server.witness import witness_app
 from attestlog.testing import FaultSigner, MemorySigner
 from attestlog.witness import Witness
-from attestlog.witness.state import WitnessState
 
 STATUSES: dict[type[AttestlogError], int] = {
     MalformedCheckpointError: 400, MalformedProofError: 400, TrustError: 403, SignatureInvalidError: 403,
@@ -51,9 +50,7 @@ def signer() -> FaultSigner:
 
 @pytest.fixture
 def witness(tmp_path: Path, tree: SignedTree, signer: FaultSigner) -> Witness:
-    state = WitnessState.create(tmp_path / "witness", NAME, [signer.uri])
-    state.add_log(tree.key.verifier)
-    return Witness(state, [signer])
+    return Witness.begin(tmp_path / "witness", NAME, [signer], [tree.key.verifier])
 
 
 def test_a_checkpoint_is_cosigned_and_served_with_its_cosignature(witness: Witness, tree: SignedTree) -> None:

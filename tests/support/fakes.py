@@ -45,7 +45,7 @@ class Fake:
 
             def handle_any(self) -> None:
                 content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                body = json.loads(content) if content else None
+                body = fake.parse(content) if content else None
                 fake.requests.append((self.command, self.path, dict(self.headers), body))
                 status, answer, headers = (fake.instead or fake.answer)(self.command, self.path, body)
                 data = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
@@ -66,6 +66,9 @@ class Fake:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    def parse(self, content: bytes) -> Any:
+        return json.loads(content)
 
     def answer(self, method: str, path: str, body: Any) -> Answer:
         raise NotImplementedError

@@ -98,9 +98,7 @@ def signer() -> MemorySigner:
 
 @pytest.fixture
 def witness(tmp_path: Path, tree: SignedTree, signer: MemorySigner, clock: Clock) -> Witness:
-    state = WitnessState.create(tmp_path / "witness", NAME, [signer.uri])
-    state.add_log(tree.key.verifier)
-    return Witness(state, [signer], clock)
+    return Witness.begin(tmp_path / "witness", NAME, [signer], [tree.key.verifier], clock)
 
 
 def again(witness: Witness, *signers: Signer, clock: Callable[[], float] | None = None) -> Witness:
@@ -202,9 +200,7 @@ def test_from_any_size_to_another(
     witness: Witness, tree: SignedTree, tmp_path: Path, signer: MemorySigner
 ) -> None:
     for old in range(1, 18):
-        state = WitnessState.create(tmp_path / f"from-{old}", NAME, [signer.uri])
-        state.add_log(tree.key.verifier)
-        fresh = Witness(state, [signer])
+        fresh = Witness.begin(tmp_path / f"from-{old}", NAME, [signer], [tree.key.verifier])
         fresh.add_checkpoint(tree.request(0, old))
         with pytest.raises(ConsistencyError):
             fresh.add_checkpoint(format_add_checkpoint(old, bytes(32), tree.note(18)))
@@ -215,9 +211,7 @@ def test_two_keys_cosign_both_of_either_kind(
     tmp_path: Path, tree: SignedTree, signer: MemorySigner, clock: Clock
 ) -> None:
     post_quantum = MlDsaSigner()
-    state = WitnessState.create(tmp_path / "witness", NAME, [signer.uri, post_quantum.uri])
-    state.add_log(tree.key.verifier)
-    witness = Witness(state, [signer, post_quantum], clock)
+    witness = Witness.begin(tmp_path / "witness", NAME, [signer, post_quantum], [tree.key.verifier], clock)
     assert [key.kind for key in witness.keys] == [COSIGNATURE_ED25519, COSIGNATURE_ML_DSA_44]
     answer = witness.add_checkpoint(tree.request(0, 5))
     assert check_answer(answer, tree, 5, witness.keys) == [NOW, NOW]
@@ -426,9 +420,7 @@ def test_a_signer_that_fails_leaves_a_promise_that_is_kept_when_asked_again(
     tmp_path: Path, tree: SignedTree, signer: MemorySigner, clock: Clock
 ) -> None:
     faulty = FaultSigner(signer)
-    state = WitnessState.create(tmp_path / "witness", NAME, [signer.uri])
-    state.add_log(tree.key.verifier)
-    witness = Witness(state, [faulty], clock)
+    witness = Witness.begin(tmp_path / "witness", NAME, [faulty], [tree.key.verifier], clock)
     first = witness.add_checkpoint(tree.request(0, 3))
     for answer in (b"", bytes(64)):
         faulty.answer = lambda message, answer=answer: answer
@@ -485,13 +477,13 @@ def test_an_old_copy_of_its_memory_is_noticed_by_its_own_cosignature(
 def test_a_witness_is_begun_in_an_empty_folder_only_and_opened_where_it_is(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError):
         WitnessState(tmp_path)
-    state = WitnessState.create(tmp_path / "witness", NAME, ["file:x"])
-    assert WitnessState(tmp_path / "witness").signers == ["file:x"]
+    state = WitnessState.create(tmp_path / "witness", NAME, {"vkey": "file:x"})
+    assert WitnessState(tmp_path / "witness").keys == {"vkey": "file:x"}
     with pytest.raises(ExistsError):
-        WitnessState.create(tmp_path / "witness", NAME, ["file:x"])
+        WitnessState.create(tmp_path / "witness", NAME, {})
     state.path.rename(tmp_path / "witness" / "lost.db")
     with pytest.raises(ExistsError):
-        WitnessState.create(tmp_path / "witness", NAME, ["file:x"])
+        WitnessState.create(tmp_path / "witness", NAME, {})
     with pytest.raises(NotFoundError):
         WitnessState(tmp_path / "witness")
 
@@ -520,13 +512,27 @@ def test_a_memory_that_another_holds_locked_is_busy(
 
 
 def test_a_key_or_a_name_that_a_witness_cannot_have(tmp_path: Path, signer: MemorySigner) -> None:
-    state = WitnessState.create(tmp_path / "witness", NAME, ["x"])
+    folder, own = tmp_path / "witness", SignedTree(NAME).key.verifier
     with pytest.raises(MalformedConfigError, match="want one of Ed25519, ML-DSA-44"):
-        Witness(state, [MemorySigner()])
-    own = SignedTree(NAME)
-    state.add_log(own.key.verifier)
+        Witness.begin(folder, NAME, [MemorySigner()])
+    with pytest.raises(MalformedNoteError):
+        Witness.begin(folder, "a b", [signer])
     with pytest.raises(MalformedConfigError, match="own name"):
-        Witness(state, [signer])
+        Witness.begin(folder, NAME, [signer], [own])
+    assert not folder.exists()
+    witness = Witness.begin(folder, NAME, [signer])
+    with pytest.raises(MalformedConfigError, match="own name"):
+        witness.add_log(own)
+    with pytest.raises(MalformedConfigError, match="type 04"):
+        witness.add_log(VerifierKey("example.com/log", COSIGNATURE_ED25519, bytes(32)))
+    assert witness.state.origins() == []
+
+
+def test_another_key_than_it_was_begun_with_is_not_cosigned_with(witness: Witness) -> None:
+    with pytest.raises(SignerError, match="the witness cosigns with"):
+        again(witness, MemorySigner("Ed25519"))
+    with pytest.raises(SignerError):
+        again(witness, *witness._signers, MlDsaSigner())
 
 
 def test_a_forked_child_and_its_parent_share_one_memory(witness: Witness, tree: SignedTree) -> None:
@@ -558,7 +564,7 @@ def killed(method):
         os.kill(os.getpid(), signal.SIGKILL)
     return die
 setattr(state, step.split()[1], killed(getattr(state, step.split()[1])))
-Witness(state, [open_signer(state.signers[0])]).add_checkpoint(sys.stdin.buffer.read())
+Witness(state, [open_signer(uri) for uri in state.keys.values()]).add_checkpoint(sys.stdin.buffer.read())
 """
 
 
@@ -568,9 +574,7 @@ def on_disk(tmp_path: Path, tree: SignedTree) -> Iterator[Witness]:
     from attestlog.signers.private_keys import make_key
 
     signer = save_key(make_key("Ed25519"), tmp_path / "key.pem", None)
-    state = WitnessState.create(tmp_path / "on-disk", NAME, [signer.uri])
-    state.add_log(tree.key.verifier)
-    yield Witness(state, [signer])
+    yield Witness.begin(tmp_path / "on-disk", NAME, [signer], [tree.key.verifier])
     signer.close()
 
 

@@ -6,6 +6,7 @@ from attestlog.cli import options
 from attestlog.cli.opening import open_log
 from attestlog.cli.output import Output
 from attestlog.cli.verbs import example, new_app
+from attestlog.cli.witnessing import cosign, kept_checkpoint
 
 app = new_app()
 
@@ -13,27 +14,38 @@ app = new_app()
 @app.command(epilog=example("attestlog checkpoint audit > head.note"))
 def checkpoint(
     log: options.LogArgument,
+    *,
     checkpoint_signer: options.CheckpointSignerOption = None,
     any_filesystem: options.AnyFilesystemOption = False,
+    witnesses: options.WitnessesOption = None,
+    fail_open: options.FailOpenOption = False,
     as_json: options.JsonOption = False,
 ) -> None:
     """Sign the log's head (unless it is signed already) and print the checkpoint, a C2SP signed note.
 
-    Whoever keeps it can prove later that the log was cut or rewritten.
+    Whoever keeps it can prove later that the log was cut or rewritten. With --witnesses others vouch for
+    that: they cosign it, and it is printed only if the policy's quorum did.
     """
     from attestlog.core.cosignature import open_log_checkpoint
 
+    previous = kept_checkpoint(log) if witnesses is not None else None
     with open_log(log, checkpoint_signer=checkpoint_signer, any_filesystem=any_filesystem) as opened:
         note = opened.checkpoint()
         signed = open_log_checkpoint(note, opened.genesis.checkpoint_keys)
+    done = None
+    if witnesses is not None:
+        done = cosign(log, witnesses, previous=previous, fail_open=fail_open)
+        note, signed = done.note, done.checkpoint
     out = Output(as_json)
     if out.as_json:
-        members = {
+        members: dict[str, object] = {
             "origin": signed.origin,
             "size": signed.size,
             "root": signed.root.hex(),
             "note": note.decode(),
         }
+        if done is not None:
+            members["witnesses"] = list(done.witnesses)
         out.emit("checkpoint", members)
     else:
         out.raw(note)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -29,6 +30,13 @@ CheckpointPqSignerOption = Annotated[
 AnyFilesystemOption = Annotated[
     bool, typer.Option("--any-filesystem", help="Write even on a network file system.")
 ]
+
+WitnessesOption = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Trust policy: have its witnesses cosign first."),
+]
+
+FailOpenOption = Annotated[bool, typer.Option("--fail-open", help="Go on without the policy's quorum.")]
 
 
 def text(description: str, *names: str, metavar: str = "TEXT") -> Any:

@@ -10,6 +10,7 @@ from attestlog.cli import options
 from attestlog.cli.output import Output
 from attestlog.cli.progress import Bar
 from attestlog.cli.verbs import example, new_app
+from attestlog.cli.witnessing import cosign, kept_checkpoint
 
 app = new_app()
 
@@ -25,17 +26,22 @@ def publish(
     whole: Annotated[
         bool, options.flag("Look at every file again, and write what is missing.", "--whole")
     ] = False,
+    witnesses: options.WitnessesOption = None,
+    fail_open: options.FailOpenOption = False,
     as_json: options.JsonOption = False,
 ) -> None:
     """Lay out the log's latest checkpoint, tiles and entry bundles as static C2SP files; only what is new.
 
     Only hashes are published, never what an entry says. Needs no key. A file that is there already and
-    differs is evidence of another history: it is left as it is, and nothing is published.
+    differs is evidence of another history: it is left as it is, and nothing is published. With --witnesses,
+    what the policy's quorum has not cosigned is not published either.
     """
     import msgspec
 
     from attestlog.storage.publishing import publish_log
 
+    if witnesses is not None:
+        cosign(log, witnesses, previous=kept_checkpoint(folder), fail_open=fail_open)
     with Bar("publishing") as bar:
         done = publish_log(log, folder, whole=whole, progress=bar)
     out = Output(as_json)

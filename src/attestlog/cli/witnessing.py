@@ -8,42 +8,69 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attestlog.cli.opening import ask_passphrase
-from attestlog.cli.output import Output
+from attestlog.cli.output import Output, notice
 from attestlog.cli.verbs import UsageError
+from attestlog.storage.layout import CHECKPOINT_FILE
 
 if TYPE_CHECKING:
     from attestlog.witness import Witness
+    from attestlog.witness.collecting import Cosigned
 
 
 def open_witness(
     directory: Path, name: str | None, keys: list[str], logs: list[str], undo: ExitStack
 ) -> Witness:
     """The witness of this folder, begun if it has a name and there is none; knows these logs from now on."""
-    from attestlog.core.note import parse_vkey
+    from attestlog.core.note import check_key_name, parse_vkey
     from attestlog.core.signature import ED25519
     from attestlog.signers.making import given_or_made, given_or_opened
     from attestlog.witness import Witness
     from attestlog.witness.state import STATE_FILE, WitnessState
-    from attestlog.witness.witness import cosigner_key
 
-    begins = not (directory / STATE_FILE).exists()
-    if begins and name is None:
+    vkeys = [parse_vkey(text) for text in logs]
+    if (directory / STATE_FILE).exists():
+        state = WitnessState(directory)
+        if name not in {None, state.name} or keys:
+            raise UsageError(f"{directory} is the witness {state.name!r} already, with keys of its own")
+        signers = [given_or_opened(uri, ask_passphrase, undo) for uri in state.keys.values()]
+        opened = Witness(state, signers)
+        for vkey in vkeys:
+            opened.add_log(vkey)
+        return opened
+    if name is None:
         raise UsageError(f"{directory} is no witness yet: --name NAME begins one")
-    state = None if begins else WitnessState(directory)
-    if state is not None and (name not in {None, state.name} or keys):
-        raise UsageError(f"{directory} is the witness {state.name!r} already, with keys of its own")
-    uris: list[str] | list[None] = (keys or [None]) if state is None else state.signers
-    called = str(name) if state is None else state.name
-    made = [given_or_made(uri, origin=called, role="witness", algorithm=ED25519) for uri in uris]
-    signers = [given_or_opened(one, ask_passphrase, undo) for one in made]
-    for signer in signers:
-        cosigner_key(called, signer)  # before anything is begun with it
-    state = state or WitnessState.create(directory, called, [signer.uri for signer in signers])
-    for vkey in map(parse_vkey, logs):
-        if vkey.name == called:
-            raise UsageError(f"a log has the witness's own name {called!r}")
-        state.add_log(vkey)
-    return Witness(state, signers)
+    check_key_name(name)
+    uris: list[str] | list[None] = keys or [None]
+    made = [given_or_made(uri, origin=name, role="witness", algorithm=ED25519) for uri in uris]
+    return Witness.begin(directory, name, [given_or_opened(one, ask_passphrase, undo) for one in made], vkeys)
+
+
+def kept_checkpoint(folder: str) -> bytes | None:
+    """The checkpoint in a log's or published folder, whose cosigners may not have forgotten it; or None."""
+    try:
+        return (Path(folder) / CHECKPOINT_FILE).read_bytes()
+    except OSError:
+        return None  # whoever opens the folder says what is wrong with it
+
+
+def cosign(log: str, policy: Path, *, previous: bytes | None, fail_open: bool) -> Cosigned:
+    """Have the stored checkpoint cosigned, and say on stderr who did not."""
+    from attestlog.core.trust import parse_trust
+    from attestlog.errors import TrustError
+    from attestlog.witness.collecting import cosign_checkpoint
+
+    rules = parse_trust(policy.read_bytes())
+    try:
+        done = cosign_checkpoint(log, rules, previous=previous, fail_open=fail_open)
+    except TrustError as error:
+        for name, why in error.evidence().get("failures", {}).items():
+            notice(f"witness {name}: {why}")
+        raise
+    for name, failure in done.failures.items():
+        notice(f"witness {name}: {failure.message}")
+    if done.lacking is not None:
+        notice(f"gone on all the same: {done.lacking.message}")
+    return done
 
 
 def print_evidence(out: Output, directory: Path) -> None:

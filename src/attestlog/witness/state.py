@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +32,7 @@ EVIDENCE_MAX: Final = 100
 """Of one log: a single one convicts it, and it could sign as many as the disk holds."""
 
 _SCHEMA: Final = f"""
-CREATE TABLE witness (name TEXT NOT NULL, signers TEXT NOT NULL) STRICT;
+CREATE TABLE witness (name TEXT NOT NULL, keys TEXT NOT NULL) STRICT;
 CREATE TABLE logs (
     origin TEXT PRIMARY KEY, vkeys TEXT NOT NULL, size INTEGER NOT NULL, root BLOB NOT NULL,
     timestamp INTEGER NOT NULL, note BLOB, cosigned BLOB
@@ -82,12 +82,13 @@ class WitnessState:
             (found,) = connection.execute("PRAGMA application_id").fetchone()
             if found != APPLICATION_ID:
                 raise CorruptError(f"{self.path} is not a witness's state", path=str(self.path))
-            self.name, signers = connection.execute("SELECT name, signers FROM witness").fetchone()
-        self.signers: list[str] = json.loads(signers)
+            self.name, keys = connection.execute("SELECT name, keys FROM witness").fetchone()
+        self.keys: dict[str, str] = json.loads(keys)
+        """What it cosigns with: vkey → signer URI."""
 
     @classmethod
-    def create(cls, directory: Path, name: str, signers: Sequence[str]) -> WitnessState:
-        """Begin a witness that has seen nothing. Raises ExistsError where anything is already.
+    def create(cls, directory: Path, name: str, keys: Mapping[str, str]) -> WitnessState:
+        """Begin a witness that has seen nothing; `keys`: vkey → signer URI. Raises ExistsError.
 
         A folder whose state was lost is not one to begin in: its keys may have cosigned before.
         """
@@ -100,7 +101,7 @@ class WitnessState:
             with _ours(path), closing(sqlite3.connect(partial, isolation_level=None)) as connection:
                 connection.execute("PRAGMA synchronous = EXTRA")
                 connection.executescript(_SCHEMA)
-                connection.execute("INSERT INTO witness VALUES (?, ?)", (name, json.dumps(list(signers))))
+                connection.execute("INSERT INTO witness VALUES (?, ?)", (name, json.dumps(dict(keys))))
             # A crash before this leaves no witness, one after it a whole one.
             partial.rename(path)
             disk.fsync_directory(directory)

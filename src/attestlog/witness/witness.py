@@ -10,8 +10,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from threading import Lock
-from typing import Final
+from typing import Final, Self
 
 from attestlog.core.cosignature import cosign, verify_checkpoint_signature
 from attestlog.core.note import (
@@ -20,6 +21,7 @@ from attestlog.core.note import (
     NoteSignature,
     VerifierKey,
     check_key_name,
+    format_vkey,
     parse_note,
     verified_signatures,
 )
@@ -40,6 +42,7 @@ from attestlog.errors import (
     MalformedConfigError,
     NotFoundError,
     SignatureInvalidError,
+    SignerError,
     SplitViewError,
     StaleSizeError,
     UnknownOriginError,
@@ -61,13 +64,42 @@ class Witness:
     """A witness at work. Threads may share it; so may processes share its state."""
 
     def __init__(self, state: WitnessState, signers: Sequence[Signer], clock: Clock = time.time) -> None:
-        """Raises MalformedConfigError for a key that makes no cosignatures, or a log of its own name."""
+        """Raises SignerError unless these are the keys it was begun with."""
         self.state, self._signers, self._clock = state, signers, clock
         self._signing = Lock()
         self.keys = tuple(cosigner_key(state.name, signer) for signer in signers)
-        if state.name in state.origins():
-            # Its own key's lines over that log's checkpoints would be taken for the log's.
-            raise MalformedConfigError(f"a log has the witness's own name {state.name!r}", member="log")
+        found = [format_vkey(key) for key in self.keys]
+        if found != list(state.keys):
+            raise SignerError(
+                f"the signers hold {', '.join(found)}, the witness cosigns with {', '.join(state.keys)}",
+                expected=list(state.keys), found=found,
+            )  # fmt: skip
+
+    @classmethod
+    def begin(
+        cls,
+        directory: Path,
+        name: str,
+        signers: Sequence[Signer],
+        logs: Sequence[VerifierKey] = (),
+        clock: Clock = time.time,
+    ) -> Self:
+        """A new witness, in an empty folder, with these keys for good.
+
+        Raises MalformedConfigError or MalformedNoteError for keys or names that cannot be; ExistsError.
+        """
+        vkeys = {format_vkey(cosigner_key(name, signer)): signer.uri for signer in signers}
+        for log in logs:
+            check_log_key(name, log)
+        state = WitnessState.create(directory, name, vkeys)
+        for log in logs:
+            state.add_log(log)
+        return cls(state, signers, clock)
+
+    def add_log(self, key: VerifierKey) -> None:
+        """Cosign this log's checkpoints from now on, for good. Raises MalformedConfigError."""
+        check_log_key(self.state.name, key)
+        self.state.add_log(key)
 
     def add_checkpoint(self, body: bytes) -> bytes:
         """The answer to an add-checkpoint request: cosignature lines.
@@ -162,6 +194,15 @@ class Witness:
         origin = signed.checkpoint.origin
         self.state.keep_evidence(Evidence(origin, int(self._clock()), error.message, ours, theirs))
         return SplitViewError(error.message, ours=ours.decode(), theirs=theirs.decode(), origin=origin)
+
+
+def check_log_key(name: str, log: VerifierKey) -> None:
+    """Raises MalformedConfigError where a witness of this name must not cosign for a log with this key."""
+    if log.name == name:
+        # Its own key's lines over that log's checkpoints would be taken for the log's.
+        raise MalformedConfigError(f"a log has the witness's own name {name!r}", member="log")
+    if log.kind == COSIGNATURE_ED25519:
+        raise MalformedConfigError(f"the key of log {log.name!r} is a witness's, of type 04", member="log")
 
 
 def cosigner_key(name: str, signer: Signer) -> VerifierKey:
