@@ -12,8 +12,10 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from attestlog.audit.conduct import Conduct
 from attestlog.audit.erasures import Erasures
 from attestlog.audit.findings import finding
+from attestlog.audit.heads import Heads
 from attestlog.audit.scan import Scanned, count_proof
 from attestlog.audit.source import Chunk, read_lines
 from attestlog.core.report import Finding
@@ -34,15 +36,21 @@ class Relations:
 
     def __init__(self) -> None:
         self.erasures = Erasures()
+        self.heads = Heads()
+        self.conduct = Conduct()
         self._wanted: dict[str, int] = {}
         self._unread = 0
         self._neighbours: set[str] = set()
         self._unchecked: dict[str, tuple[int, int]] = {}
         self._unverified: dict[str, tuple[int, int]] = {}
 
-    def add(self, scanned: Scanned) -> None:
-        """Take in what a chunk says."""
+    def add(self, scanned: Scanned, *, is_whole: bool = True) -> Iterator[Finding]:
+        """Take in what a chunk says, and give what is wrong with it after those before.
+
+        `is_whole`: the log is read from its first entry on.
+        """
         self.erasures.add(scanned.erased, scanned.erasures)
+        self.heads.add(scanned.heads)
         for number, wanted in scanned.wanted:
             if wanted in self._neighbours:
                 continue
@@ -55,6 +63,11 @@ class Relations:
             count_proof(self._unchecked, kind, first, count)
         for algorithm, (first, count) in scanned.unverified.items():
             count_proof(self._unverified, algorithm, first, count)
+        yield from self.conduct.join(scanned.conduct, is_whole=is_whole)
+
+    def lose(self) -> None:
+        """Some entries could not be read: what was counted in them is not missing."""
+        self.conduct.counters.clear()
 
     def settle_dependencies(
         self, search: Callable[[frozenset[str]], Iterable[set[str]]]

@@ -15,15 +15,18 @@ from typing import Any, Final
 from msgspec import Struct, field
 
 from attestlog.audit.batches import OpenBatch, Pending, read_position, settle
+from attestlog.audit.conduct import Conduct
 from attestlog.audit.erasures import Gone, Said, gone, judge_erasure
 from attestlog.audit.findings import TEXT_LENGTH_MAX, finding
 from attestlog.audit.governance import judge_entry, stated_members
+from attestlog.audit.heads import judge_head
 from attestlog.audit.source import Chunk, Line, read_whole_batches
 from attestlog.core import entry as entries
 from attestlog.core.deriving import derive
 from attestlog.core.entry import Entry, EventType
 from attestlog.core.erasure import is_erasure
 from attestlog.core.hashes import GENESIS_PREV_HASH, leaf_hash
+from attestlog.core.heads import Claim
 from attestlog.core.invariants import broken_invariant
 from attestlog.core.report import Finding
 from attestlog.core.rules import Rules, governs
@@ -41,6 +44,8 @@ NEIGHBOURS: Final = 1_024
 
 PROOF_TYPES_MAX: Final = 256
 """Unknown proof types told apart; a log that makes up one an entry must not fill memory."""
+
+_SYSTEM_EVENTS: Final = (EventType.BOOT, EventType.SHUTDOWN)
 
 LINE_SIZE_MIN_BYTES: Final = 64
 """A line that is shorter is not even decoded: eight million line ends must not take a minute."""
@@ -105,6 +110,9 @@ class Scanned(Struct):
     """Entries without their payload."""
     erasures: list[Said] = field(default_factory=list)
     """What erase_payload entries say."""
+    conduct: Conduct = field(default_factory=Conduct)
+    heads: list[Claim] = field(default_factory=list)
+    """What BOOT and SHUTDOWN entries saw, further back than the entry before."""
     unchecked_proofs: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Type → first sequence number, how many."""
     unverified: dict[str, tuple[int, int]] = field(default_factory=dict)
@@ -194,6 +202,10 @@ class _Scanner:
             self._check_timestamp(entry)
         digest = self._check_content(entry, data)
         self._check_derived(entry)
+        if entry.actor_context:
+            self._findings += [(self._ordinal, found) for found in self._result.conduct.see(entry)]
+        if entry.event_type in _SYSTEM_EVENTS:
+            self._findings += [(self._ordinal, found) for found in judge_head(entry, self._result.heads)]
         leaf = leaf_hash(digest)
         if self._result.is_contiguous:
             self._leaves.append(leaf)

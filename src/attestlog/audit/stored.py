@@ -57,6 +57,12 @@ class StoredTree:
         data = self._read(0, start, stop - start)
         return data if len(data) == (stop - start) * HASH_SIZE_BYTES else b""
 
+    def leaf(self, number: int) -> bytes | None:
+        """The leaf hash of an entry; None where it is not there, or where stored leaves were found wrong."""
+        if 0 in self._wrong:
+            return None
+        return self._read(0, number, 1) or None
+
     def compare_leaves(self, start: int, leaves: bytes) -> None:
         """Compare level 0 from `start` on with these leaf hashes."""
         self._compare(0, start, leaves)

@@ -293,7 +293,7 @@ class _Verification:
                 walk.join(chunk, ahead)
                 done += chunk.stop - chunk.start
                 self._options.progress(done, total)
-        self._relate(walk, chunks, total)
+        self._relate(log, walk, chunks, total)
 
     def _scan_ahead(self, walk: Walk, chunks: list[Chunk], total: int) -> Generator[Scanned | None]:
         """What workers make of the chunks, in order; None for each that is to be scanned as it comes."""
@@ -309,7 +309,7 @@ class _Verification:
         items = ((walk.rules, chunk) for chunk in chunks)
         yield from map_ordered(scan_ahead, None, items, self._options.workers, renew)
 
-    def _relate(self, walk: Walk, chunks: list[Chunk], total: int) -> None:
+    def _relate(self, log: _Log, walk: Walk, chunks: list[Chunk], total: int) -> None:
         def search(wanted: frozenset[str]) -> Iterator[set[str]]:
             if self._options.workers > 1 and total >= PARALLEL_MIN_BYTES:
                 return map_ordered(find_ids, wanted, chunks, self._options.workers)
@@ -319,6 +319,8 @@ class _Verification:
         if walk.is_whole:
             self._report.erased_payloads, findings = relations.erasures.settle(self._options.start)
             self._add_all(findings)
+            self._add_all(relations.conduct.settle())
+            self._add_all(relations.heads.settle(log.stored.leaf, self._options.start))
             # What stands before the start, or could not be read, may be what is depended on.
             if not self._options.start:
                 self._add_all(relations.settle_dependencies(search))

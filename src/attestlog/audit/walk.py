@@ -40,6 +40,7 @@ class Walk:
         self._stops, self._stored, self._gaps, self._add = stops, stored, gaps, add
         self._segment_entries = segment_entries
         self._is_contiguous = True
+        self._is_from_first = state.position == 0
         self._before_batch: tuple[Span, str | None] = (edge, None)
         self._unreadable: set[str] = set()
         self.is_whole = True
@@ -78,7 +79,8 @@ class Walk:
             self._add(found)
         self.entries += ahead.entries
         self.key_ids |= ahead.key_ids
-        self.relations.add(ahead)
+        for found in self.relations.add(ahead, is_whole=self._is_from_first):
+            self._add(found)
         if ahead.rules is not None:
             self._change_rules(ahead.rules, ahead.changes)
         if self._is_contiguous:
