@@ -9,20 +9,27 @@ from contextlib import suppress
 from typing import Any, Final
 
 import rfc8785
+from tests.support.people import governed
 
 from attestlog.audit import judge_proof
 from attestlog.core import canonical
+from attestlog.core.approval import Request, format_approval, judge_approvals, parse_approval
 from attestlog.core.checkpoint import format_checkpoint, parse_checkpoint
 from attestlog.core.consistency import format_consistency, parse_consistency
 from attestlog.core.entry import canonical_hashes, check_canonical, decode_line, entry_hash, parse_draft
 from attestlog.core.entry import payload_hash as payload_hash_of
 from attestlog.core.genesis import parse_genesis
 from attestlog.core.glob import Glob
+from attestlog.core.member_path import format_path as format_member_path
+from attestlog.core.member_path import parse_path as parse_member_path
 from attestlog.core.note import format_note, format_vkey, parse_note, parse_vkey
 from attestlog.core.policy import format_policy, parse_policy
+from attestlog.core.policy_text import format_policy_text, parse_policy_text
 from attestlog.core.proof import format_proof, parse_proof
 from attestlog.core.report import Verdict
+from attestlog.core.request import format_request, parse_request
 from attestlog.core.signature import format_batch, format_plain, parse_signature
+from attestlog.core.sshsig import decode_sshsig, format_ssh_key, parse_ssh_key, parse_sshsig
 from attestlog.core.tiles import decode_bundle, encode_bundle, format_path, parse_path
 from attestlog.core.trust import NO_QUORUM, format_trust, parse_trust, verify_quorum
 from attestlog.errors import AttestlogError, MalformedProofError, TrustError
@@ -31,6 +38,9 @@ from attestlog.query.filter import parse_condition, parse_filter, parse_moment
 from attestlog.signers.pkcs11_uri import format_key_uri, parse_key_uri
 from attestlog.storage.layout import format_config, parse_config
 from attestlog.verifier import verify as one_file
+
+APPROVERS: Final = governed()
+REQUEST: Final = Request("example.com/fuzz", "x", "0" * 64, "actor", "2025-10-30T12:00:00.000000Z")
 
 
 def entry_line(data: bytes) -> None:
@@ -176,6 +186,45 @@ def policy(data: bytes) -> None:
     assert parse_policy(format_policy(parsed)) == parsed
 
 
+def policy_text(data: bytes) -> None:
+    """A policy file has no one spelling, but what is read is written and read again."""
+    try:
+        parsed = parse_policy_text(data.decode("utf-8", "surrogateescape"))
+    except AttestlogError:
+        return
+    assert parse_policy_text(format_policy_text(parsed)) == parsed
+
+
+def approvals(data: bytes) -> None:
+    """Approval files and requests are spelled back; stored approvals are judged, whatever they are."""
+    with suppress(AttestlogError):
+        assert format_approval(parse_approval(data)) == data
+    with suppress(AttestlogError):
+        assert format_request(parse_request(data)) == data
+    members = _json(data)
+    if isinstance(members, dict) and all(isinstance(value, str) for value in members.values()):
+        judged = judge_approvals(APPROVERS, [members], REQUEST)
+        assert not judged[0].counts
+
+
+def member_path(data: bytes) -> None:
+    _round(data, lambda text: format_member_path(parse_member_path(text)))
+
+
+def ssh(data: bytes) -> None:
+    """Signatures and keys of OpenSSH: an error of ours, or a key that is spelled back."""
+    text = data.decode("utf-8", "surrogateescape")
+    with suppress(AttestlogError):
+        parse_sshsig(text)
+    with suppress(AttestlogError):
+        decode_sshsig(data)
+    with suppress(ValueError, AttestlogError):
+        decode_sshsig(bytes.fromhex(text))
+    with suppress(AttestlogError):
+        key = parse_ssh_key(text)
+        assert text.startswith(format_ssh_key(key))
+
+
 def draft(data: bytes) -> None:
     members = _json(data)
     if isinstance(members, dict):
@@ -216,7 +265,8 @@ TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     "entry": entry_line, "entry_in_both": entry_in_both, "canonical": canonical_form, "note": note,
     "checkpoint": checkpoint_text,
     "vkey": vkey, "proof": proof, "trust": trust, "signature": signature, "config": config,
-    "policy": policy, "draft": draft,
+    "policy": policy, "draft": draft, "policy_text": policy_text, "approvals": approvals,
+    "member_path": member_path, "ssh": ssh,
     "legacy": legacy_line, "query": query, "tiles": tiles, "key": key_uri,
 }  # fmt: skip
 
