@@ -7,6 +7,7 @@ in this process, is said to be unknown: it is neither right nor wrong.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 from attestlog.core.deriving import Basis, Derived, explain
@@ -27,11 +28,8 @@ class Said(NamedTuple):
     found: Any = None
 
 
-def stated_members(entry: Entry) -> Derived:
-    """The derived members, as the entry states them."""
-    return Derived(
-        entry.composite_score, entry.safety_floor_met, entry.k_state, entry.proofs_valid, entry.quorum_met
-    )
+stated_members: Final = attrgetter(*Derived._fields)
+"""Of an entry: the derived members, as it states them."""
 
 
 def judge_entry(policy: Policy, origin: str, entry: Entry) -> tuple[list[Said], tuple[str, ...]]:

@@ -152,7 +152,7 @@ _HINTS: Final[dict[type[errors.AttestlogError], str | Callable[[errors.Attestlog
     errors.VerificationError: _verification,
     errors.DerivedMemberError: "leave the member out, and the log derives it",
     errors.ApprovalRefusedError: "nothing was written; attestlog policy show LOG says who may approve what",
-    errors.MalformedPolicyError: "attestlog policy check FILE.toml says more; docs/spec/policy.md has every member",
+    errors.MalformedPolicyError: "docs/spec/policy.md has every member of a policy",
     errors.ConsistencyError: "the log no longer continues what it signed before: keep a copy of it as it is",
     errors.NotFoundError: _not_found,
     errors.ExistsError: _exists,

@@ -25,6 +25,7 @@ CHECKED_PROOFS: Final = (
 """Types that are checked here; none of them can be registered anew."""
 
 ACTOR_SIGNATURE: Final = "actor_signature"
+_OF_THE_ENTRY: Final = frozenset(CHECKED_PROOFS) - {ACTOR_SIGNATURE}
 
 
 class Claim(NamedTuple):
@@ -86,13 +87,13 @@ def judge_claims(
         kind: str = proof["type"]
         if proof["valid"] is not True:
             continue
-        claim = Claim(proof, origin, facts.event_type, facts.action_type, action_hash, facts.actor_id)
-        if kind == ACTOR_SIGNATURE:
-            holds: bool | None = _is_signed_by_actor(policy, claim)
-        elif kind in CHECKED_PROOFS:
+        holds: bool | None
+        if kind in _OF_THE_ENTRY:
             holds = _holds(kind, facts, floor_met, k_state)
         else:
-            holds = _ask(verifiers.get(kind), claim)
+            claim = Claim(proof, origin, facts.event_type, facts.action_type, action_hash, facts.actor_id)
+            is_ours = kind == ACTOR_SIGNATURE
+            holds = _is_signed_by_actor(policy, claim) if is_ours else _ask(verifiers.get(kind), claim)
         if holds is None:
             unchecked.append(kind)
         else:

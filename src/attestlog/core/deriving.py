@@ -14,7 +14,7 @@ from msgspec import UNSET
 
 from attestlog.core.approval import Judged, Request, judge_approvals, missing_for_quorum
 from attestlog.core.claims import NO_CLAIMS, NO_VERIFIERS, Claims, Verifiers, judge_claims
-from attestlog.core.demand import NO_DEMAND, Demand
+from attestlog.core.demand import Demand
 from attestlog.core.entry import PILLARS, Entry, EntryDraft, Pillar
 from attestlog.core.policy import Policy
 from attestlog.errors import DerivedMemberError
@@ -64,16 +64,17 @@ def derive(
     composite = composite_score(policy, facts.pillars_scores) if facts.pillars_scores else None
     k_state = 0 if facts.conflicts_detected else 1
     floor_met = None if composite is None else _floor_met(policy, composite, facts.pillars_scores)
-    demand = policy.demand(facts.event_type, facts.action_type) if policy.rules else NO_DEMAND
-    proofs_valid = True
+    if not (policy.rules or facts.required_proofs or facts.provided_proofs or facts.required_approvals):
+        return Derived(composite, floor_met, k_state, True, True)
+    demand = policy.demand(facts.event_type, facts.action_type)
+    proofs_valid = quorum_met = True
     if facts.required_proofs or facts.provided_proofs or demand.required_proofs:
         claims = judge_claims(
             policy, facts, origin, action_hash, floor_met=floor_met, k_state=k_state, verifiers=verifiers
         )
         proofs_valid = claims.satisfy(_required(facts, demand))
-    quorum_met = not needs_approval(policy, facts) or is_quorum_met(
-        policy, facts, origin, action_hash, timestamp
-    )
+    if facts.required_approvals or demand.required_approvals or demand.roles:
+        quorum_met = is_quorum_met(policy, facts, origin, action_hash, timestamp)
     return Derived(composite, floor_met, k_state, proofs_valid, quorum_met)
 
 
@@ -138,8 +139,10 @@ def composite_score(policy: Policy, scores: dict[Pillar, Any]) -> int | float | 
     total = weights = 0.0
     for pillar in PILLARS:
         if pillar in scores:
-            total += float(policy.weights[pillar]) * float(scores[pillar])
-            weights += float(policy.weights[pillar])
+            # Products of integers are exact here, so that it is the sum in doubles all the same.
+            weight = policy.weights[pillar]
+            total += weight * scores[pillar]
+            weights += weight
     if not weights:
         return None
     composite = round(total / weights, COMPOSITE_DECIMALS)
