@@ -2,15 +2,19 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 from tests.support.audits import codes
 from tests.support.logs import ORIGIN, CheckpointKey, LogMaker, action
 from tests.unit.shapes import ed25519_key
 
 from attestlog.audit import verify_log, verify_published
+from attestlog.audit.beside import check_checkpoint
+from attestlog.audit.witnessed import judge_witnesses
+from attestlog.core import cosignature
 from attestlog.core.cosignature import cosign
 from attestlog.core.note import NoteSignature, VerifierKey, format_note, format_vkey, parse_note
-from attestlog.core.report import Cosigner, Report, Verdict
+from attestlog.core.report import Cosigner, Finding, Report, Verdict
 from attestlog.core.trust import Group, TrustedLog, TrustPolicy, Witness
 from attestlog.errors import MalformedTrustError, NotFoundError
 from attestlog.storage.publishing import publish_log
@@ -81,6 +85,20 @@ def test_a_bad_line_by_a_witness(log: LogMaker) -> None:
     assert (report.verdict, codes(report)) == (Verdict.TAMPERED, [("checkpoint.cosignature", None)])
     report = judge(log, TrustPolicy())
     assert report.verdict == Verdict.VERIFIED
+
+
+def test_what_cannot_be_verified_here_is_unknown(log: LogMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    ml_dsa = VerifierKey(ORIGIN, 6, bytes(1312))
+    note = parse_note((log.root / "checkpoint").read_bytes())
+    line = NoteSignature(ml_dsa.name, ml_dsa.key_id, bytes(2428))
+    both = format_note(note.text, [*note.signatures, line])
+    genesis = msgspec.structs.replace(log.genesis, checkpoint_keys=[log.checkpoint_key.verifier, ml_dsa])
+    monkeypatch.setattr(cosignature, "MLDSA44PublicKey", None)
+    findings: list[Finding] = []
+    assert check_checkpoint(both, genesis, findings) is None
+    policy = TrustPolicy((), (Witness("w", ml_dsa),), (), "w")
+    findings += judge_witnesses(both, [log.checkpoint_key.verifier], policy, Report())
+    assert [(item.code, item.verdict) for item in findings] == [("checkpoint.unsupported", "UNKNOWN")] * 2
 
 
 def test_the_policys_logs_are_trusted(log: LogMaker) -> None:

@@ -18,6 +18,7 @@ from attestlog.errors import (
     MalformedCheckpointError,
     MalformedConfigError,
     MalformedNoteError,
+    MissingExtraError,
     SignatureInvalidError,
     TrustError,
 )
@@ -102,6 +103,9 @@ def check_checkpoint(
         return None
     except (MalformedNoteError, MalformedCheckpointError) as error:
         findings.append(finding("checkpoint.malformed", f"checkpoint: {error}"))
+        return None
+    except MissingExtraError as error:
+        findings.append(finding("checkpoint.unsupported", f"checkpoint: {error}"))
         return None
     checkpoint = signed.checkpoint
     if checkpoint.origin != genesis.origin:

@@ -188,20 +188,25 @@ def decode_entry(line: bytes) -> Entry:
 
 def check_entry(entry: Entry, line: bytes) -> None:
     """Raises Malformed unless the line is the entry's one spelling, Wrong unless its hashes are its own."""
+    spelled = {name: canonical(entry[name], 2) for name in sorted(entry)}
     try:
-        payload, spelled = canonical(entry["action_payload"], 2).encode(), canonical(entry).encode()
+        payload, whole = spelled["action_payload"].encode(), _join(spelled).encode()
     except UnicodeEncodeError:
         raise Malformed("a lone surrogate") from None
-    if spelled != line:
+    if whole != line:
         raise Malformed("not in canonical form")
     rest = len(line) - len(payload) - len('"action_payload":,')
     if len(payload) > PAYLOAD_SIZE_MAX or rest > REST_SIZE_MAX:
         raise Malformed("over its size limit")
     if entry["action_payload"] is not None and entry["action_hash"] != sha256(payload).hexdigest():
         raise Wrong("action_hash is not the hash of the payload")
-    covered = canonical({name: value for name, value in entry.items() if name not in NOT_COVERED})
+    covered = _join({name: text for name, text in spelled.items() if name not in NOT_COVERED})
     if entry["entry_hash"] != sha256(covered.encode()).hexdigest():
         raise Wrong("entry_hash is not the hash of the entry")
+
+
+def _join(spelled: dict[str, str]) -> str:
+    return "{" + ",".join(f'"{name}":{text}' for name, text in spelled.items()) + "}"
 
 
 # --- the tree (RFC 6962) ---
@@ -638,6 +643,12 @@ class Rules:
     terms: dict[str, Term]
     """Of every key that ever could sign, in the order in which they came."""
 
+    def check_signers(self, checkpoint: Checkpoint) -> None:
+        """Raises Wrong unless it is of this log, with a signature of each type that the log has keys of."""
+        signed = {vkey.kind for vkey in checkpoint.signers}
+        if checkpoint.origin != self.origin or signed != {vkey.kind for vkey in self.vkeys}:
+            raise Wrong("the checkpoint is of another log, or not signed by the log's keys")
+
     def change(self, entry: Entry) -> None:
         """Rotation or revocation, by an entry that is sound and signed by a key in force. Raises Wrong."""
         payload, number = entry["action_payload"], entry["sequence_number"]
@@ -968,6 +979,8 @@ def verify_export(report: Report, file: BinaryIO, note: bytes | None, trust: Tru
     first, is_complete = next(lines, (b"", False))
     rules, genesis = read_genesis(first)
     checkpoint = open_checkpoint(note, rules.vkeys) if note is not None else None
+    if checkpoint is not None:
+        rules.check_signers(checkpoint)
     walk = Walk(report, rules, checkpoint.size if checkpoint else -1)
     walk.add(first, is_complete=is_complete)
     for line, is_complete in lines:
@@ -1023,9 +1036,7 @@ def _first_line(path: Path | None) -> bytes:
 def _log_checkpoint(report: Report, path: Path, rules: Rules) -> Checkpoint | None:
     try:
         checkpoint = open_checkpoint(path.read_bytes(), rules.vkeys)
-        kinds = [{vkey.kind for vkey in vkeys} for vkeys in (rules.vkeys, checkpoint.signers)]
-        if kinds[0] != kinds[1] or checkpoint.origin != rules.origin:
-            raise Wrong("the checkpoint is not signed by the log's key (of each type), or of another log")
+        rules.check_signers(checkpoint)
     except FileNotFoundError:
         report.find("TAMPERED", "the log has no checkpoint")
     except (Malformed, Wrong) as error:
