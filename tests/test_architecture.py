@@ -23,7 +23,7 @@ LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "verifier", "version"}),
     frozenset({"core"}),
     frozenset({"proof_types", "schemas", "signers", "storage"}),
-    frozenset({"audit", "query", "committer", "ids", "proving", "replication", "snapshots"}),
+    frozenset({"audit", "query", "committer", "ids", "proving", "replication", "snapshots", "timestamping"}),
     frozenset({"guard"}),  # below log, which offers it as `log.guard`: what it asks of a log is a protocol
     frozenset({"log", "replica", "witness"}),
     frozenset(

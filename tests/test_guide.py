@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [
     "README.md", "docs/governance.md", "docs/keys.md", "docs/proofs.md", "docs/publishing.md",
-    "docs/quickstart.md", "docs/witnesses.md",
+    "docs/quickstart.md", "docs/timestamps.md", "docs/witnesses.md",
 ]  # fmt: skip
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PRINTS = re.compile(r"\n\nprints\n\n\Z")

@@ -57,6 +57,7 @@ dotted; whatever else an error knows hangs on it as attributes, listed by
     │   └── StaleSizeError             it holds another number of entries (`known_size`)
     ├── WitnessError                   a witness did not cosign; `retryable`
     │   └── UnknownOriginError         it does not know the log (`origin`)
+    ├── TimestampError                 an authority gave no time stamp; `retryable`
     ├── RequestError                   a server refuses a request
     │   ├── UnauthenticatedError       no token, or none of this server's
     │   ├── ForbiddenError             a token, and not good for this
@@ -414,6 +415,15 @@ class UnknownOriginError(WitnessError):
     """The witness does not know the log of this `origin`."""
 
     code = "witness.unknown_origin"
+
+
+class TimestampError(AttestlogError):
+    """A time stamping authority gave no stamp, or another than was asked for. `url`, `retryable`."""
+
+    code = "timestamp"
+
+    def __init__(self, message: str, *, retryable: bool = False, **evidence: Any) -> None:
+        super().__init__(message, retryable=retryable, **evidence)
 
 
 class RequestError(AttestlogError):

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from tests.cli.running import Run, draft
 from tests.support.published import check_published
-from tests.support.serving import served
+from tests.support.serving import reply, served
+from tests.support.tsa import Authority
 
 from attestlog.core.note import format_vkey
 from attestlog.log import Log
@@ -86,3 +87,21 @@ def test_options_that_say_nothing_here_are_refused(run: Run, log: Path, tmp_path
     run("publish", log, tmp_path / "public")
     assert run("verify", log, "--full").code == 2
     assert run("verify", tmp_path / "public", "--from", 2).code == 2
+
+
+def test_a_checkpoint_is_stamped(run: Run, log: Path, tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "authority")
+    with authority.serving() as site:
+        done = run("checkpoint", log, "--timestamp", site.url)
+        assert (done.code, done.out) == (0, (log / "checkpoint").read_text())
+        assert "note: stamped at 20" in done.err
+        assert run("checkpoint", log, "--timestamp", site.url, "--json").object["timestamp"]["time"]
+        site.answers["*"] = lambda handler: reply(handler, 503, b"")
+        failed = run("checkpoint", log, "--timestamp", site.url)
+        assert (failed.code, failed.out) == (4, "")
+        assert "the checkpoint is signed and stored without it" in failed.err
+    shown = run("verify", log, "--tsa-root", authority.root)
+    assert "  timestamped all 4 entries, at 20" in shown.out
+    assert run("verify", log, "--json").object["timestamped_size"] is None
+    run("publish", log, tmp_path / "public")
+    assert run("verify", tmp_path / "public", "--tsa-root", authority.root).code == 2

@@ -57,6 +57,8 @@ def served(folder: Path) -> Iterator[Site]:
             except (BrokenPipeError, ConnectionResetError):
                 self.close_connection = True
 
+        do_POST = do_GET  # noqa: N815 - the name that http.server calls
+
         def log_message(self, *_: object) -> None:
             pass
 

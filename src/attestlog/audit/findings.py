@@ -54,6 +54,8 @@ _BY_VERDICT: Final[dict[Verdict, dict[str, str]]] = {
         "published.missing": "a file that the published checkpoint needs is missing",
         "published.tile": "a published tile does not lead to the root that the checkpoint signs",
         "published.bundle": "a published entry bundle does not hold the entries of the tree",
+        "timestamp.malformed": "a file among the time stamps is none",
+        "timestamp.other": "a time stamp is not of the checkpoint that the entries lead to at its size",
         "checkpoint.root": "the root of the entries is not the one the log's own checkpoint signs",
         "checkpoint.cosignature": "a witness's signature of the checkpoint does not verify",
         "proof.checkpoint": "a signature of the proof's checkpoint, by a key that was given, does not verify",
@@ -74,6 +76,7 @@ _BY_VERDICT: Final[dict[Verdict, dict[str, str]]] = {
         "tree.longer": "the stored tree is longer than the entries: the tail was cut off",
         "checkpoint.ahead": "the checkpoint covers more entries than there are",
         "checkpoint.older": "the checkpoint is older than one remembered",
+        "timestamp.ahead": "a time stamp is of a checkpoint over more entries than there are",
         "memory.ahead": "more entries are remembered than there are",
     },
     Verdict.UNKNOWN: {
@@ -117,6 +120,7 @@ _BY_VERDICT: Final[dict[Verdict, dict[str, str]]] = {
         "trust.rotation": "a key that was asked for signs a part of the log; rotations lead to the rest",
         "tree.stale": "stored hashes are missing or wrong; they are rebuilt from the entries",
         "published.partly_read": "only what the checkpoint and the memory need was read of the published log",
+        "timestamp.unverified": "no trusted authority vouches for a time stamp: it shows nothing",
         "memory.not_saved": "this verification could not be remembered, or earlier ones not be looked for",
     },
 }

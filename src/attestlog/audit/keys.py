@@ -65,7 +65,8 @@ def find_doubtful(
 
     Those are what it signed after its last trusted entry; and if a rotation is among them, all that the
     new key signed. Not doubtful is what was there before as others know: the first `remembered` entries,
-    and the first `cosigned`, if the revocation is not among these. What a trusted key signed is its word.
+    or time-stamped before, and the first `cosigned`, if the revocation is not among these. What a trusted
+    key signed is its word.
     """
     doubtful: dict[str, int] = {}
     for key_id, term in rules.terms.items():

@@ -28,6 +28,7 @@ from attestlog.audit.source import (
     take_snapshot,
 )
 from attestlog.audit.stored import StoredTree
+from attestlog.audit.timestamps import Stamps, latest, vouched_before_revocation
 from attestlog.audit.trust import parse_trust
 from attestlog.audit.walk import Walk
 from attestlog.audit.witnessed import Policy, judge_witnesses, load_policy
@@ -60,6 +61,7 @@ def verify_log(
     policy: Policy = None,
     remember: bool = True,
     state_dir: str | Path | None = None,
+    tsa_roots: Iterable[str | Path] = (),
     start: int = 0,
     workers: int | None = None,
     progress: Progress | None = None,
@@ -71,6 +73,7 @@ def verify_log(
     `policy`: a C2SP tlog-policy: its logs are trusted as well, its quorum must have cosigned the checkpoint.
     `remember`: compare with what earlier verifications remembered in `state_dir`
     (by default the user's), and remember this one; False leaves both alone.
+    `tsa_roots`: files of PEM certificates: time stamps by authorities under these count.
     `start`: read entries from this one on only; those before must be remembered.
     `workers`: processes to use; by default one a processor, and none for a small log.
     `progress` is called with (bytes done, bytes in all).
@@ -89,6 +92,7 @@ def verify_log(
         start,
         available() if workers is None else workers,
         progress or (lambda _done, _total: None),
+        Stamps(Path(path), tsa_roots),
     )
     with ExitStack() as stack:
         verification = _Verification(Path(path), report, options, on_finding, stack)
@@ -105,6 +109,7 @@ class _Options(NamedTuple):
     start: int
     workers: int
     progress: Progress
+    stamps: Stamps
 
 
 class _Log(NamedTuple):
@@ -269,7 +274,8 @@ class _Verification:
             state, edge = State(position=start, previous=None), stored_edge
         return Walk(
             rules, state, edge,
-            stops=stops, stored=log.stored, gaps=log.segments.gaps, add=self._add, changes=changes,
+            stops=stops | {size for size in self._options.stamps.sizes if size > start},
+            stored=log.stored, gaps=log.segments.gaps, add=self._add, changes=changes,
             segment_entries=log.genesis.settings.segment_entries,
         )  # fmt: skip
 
@@ -350,6 +356,10 @@ class _Verification:
             self._add_all(compare_checkpoint(walk, checkpoint.checkpoint, memory, report))
         if memory is not None:
             self._add_all(compare_memory(walk, memory, report, is_resumed=self._options.start > 0))
+        stamps = self._options.stamps
+        self._add_all(stamps.check(log.genesis.origin, walk.accounted, walk.roots.get))
+        if stamp := latest(stamps.counting):
+            report.timestamped_size, report.timestamped_at = stamp.size, stamp.time.isoformat()
 
     def _check_trust(self, log: _Log, walk: Walk, checkpoint: SignedCheckpoint | None, start: int) -> None:
         trusted, report = self._options.trusted, self._report
@@ -369,10 +379,11 @@ class _Verification:
         self._add_all(tell_terms(walk.rules, report.trusted_by))
         is_cosigned = report.cosigned_by and "trust.quorum" not in report.finding_counts
         cosigned = report.checkpoint_size if is_cosigned else None
+        stamped = vouched_before_revocation(walk.rules, walk.changes, self._options.stamps.counting)
         self._add_all(
             find_doubtful(
-                walk.rules, report.size,
-                remembered=report.remembered_size or 0, cosigned=cosigned or 0, trusted=report.trusted_by,
+                walk.rules, report.size, remembered=max(report.remembered_size or 0, stamped),
+                cosigned=cosigned or 0, trusted=report.trusted_by,
             )
         )  # fmt: skip
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Any
+
 from attestlog.cli import options
 from attestlog.cli.opening import open_log
-from attestlog.cli.output import Output
+from attestlog.cli.output import Output, notice
 from attestlog.cli.verbs import example, new_app
 from attestlog.cli.witnessing import cosign, kept_checkpoint
 
@@ -16,6 +18,9 @@ def checkpoint(
     log: options.LogArgument,
     *,
     checkpoint_signer: options.CheckpointSignerOption = None,
+    timestamp: Annotated[
+        str | None, options.text("RFC 3161 authority that is to stamp it.", "--timestamp", metavar="URL")
+    ] = None,
     any_filesystem: options.AnyFilesystemOption = False,
     witnesses: options.WitnessesOption = None,
     fail_open: options.FailOpenOption = False,
@@ -24,7 +29,8 @@ def checkpoint(
     """Sign the log's head (unless it is signed already) and print the checkpoint, a C2SP signed note.
 
     Whoever keeps it can prove later that the log was cut or rewritten. With --witnesses others vouch for
-    that: they cosign it, and it is printed only if the policy's quorum did.
+    that: they cosign it, and it is printed only if the policy's quorum did. A time stamp, kept
+    beside it, says when it was there at the latest; the authority sees a hash only.
     """
     from attestlog.core.cosignature import open_log_checkpoint
 
@@ -36,6 +42,13 @@ def checkpoint(
     if witnesses is not None:
         done = cosign(log, witnesses, previous=previous, fail_open=fail_open)
         note, signed = done.note, done.checkpoint
+    stamped: dict[str, Any] = {}
+    if timestamp is not None:
+        from attestlog.timestamping import timestamp_checkpoint
+
+        stamp = timestamp_checkpoint(log, timestamp)
+        stamped = {"timestamp": {"path": str(stamp.path), "time": stamp.time.isoformat()}}
+        notice(f"stamped at {stamp.time.isoformat()}: {stamp.path}")
     out = Output(as_json)
     if out.as_json:
         members: dict[str, object] = {
@@ -43,6 +56,7 @@ def checkpoint(
             "size": signed.size,
             "root": signed.root.hex(),
             "note": note.decode(),
+            **stamped,
         }
         if done is not None:
             members["witnesses"] = list(done.witnesses)

@@ -46,6 +46,10 @@ def verify(
     start: Annotated[
         int, text("Read from here on; what is before must be remembered.", "--from", metavar="N")
     ] = 0,
+    tsa_root: Annotated[
+        list[str] | None,
+        text("Root certificate, PEM, of an authority whose time stamps count.", "--tsa-root", metavar="FILE"),
+    ] = None,
     full: Annotated[bool, flag("Of a published log, read every tile and entry bundle.", "--full")] = False,
     workers: Annotated[int | None, text("Processes to use; else one a core.", metavar="N")] = None,
     as_json: JsonOption = False,
@@ -67,7 +71,7 @@ def verify(
         raise UsageError("--since is for proof files")
     with Bar("verifying") as bar:
         options = {"trust": trust or [], "policy": policy, "remember": remember, "progress": bar}
-        report = _verify(subject, start=start, full=full, workers=workers, **options)
+        report = _verify(subject, start, tsa_root or [], full=full, workers=workers, **options)
     code = BY_VERDICT[report.verdict]
     if out.as_json:
         emit_report(out, report, code)
@@ -79,14 +83,16 @@ def verify(
     raise typer.Exit(code)
 
 
-def _verify(subject: str, *, start: int, full: bool, workers: int | None, **options: Any) -> Report:
+def _verify(
+    subject: str, start: int, tsa_roots: list[str], *, full: bool, workers: int | None, **options: Any
+) -> Report:
     from attestlog.legacy import is_legacy, verify_legacy
 
     if is_published(subject):
         from attestlog.audit import verify_published
 
-        if start:
-            raise UsageError("--from is for a log's own directory: a published log is read whole with --full")
+        if start or tsa_roots:
+            raise UsageError("--from and --tsa-root are for a log's own directory")
         return verify_published(subject, full=full, **options)
     if full:
         raise UsageError("--full is for a published log: any other is read whole")
@@ -94,4 +100,4 @@ def _verify(subject: str, *, start: int, full: bool, workers: int | None, **opti
         return verify_legacy(subject, progress=options["progress"])
     from attestlog.audit import verify_log
 
-    return verify_log(subject, start=start, workers=workers, **options)
+    return verify_log(subject, start=start, workers=workers, tsa_roots=tsa_roots, **options)

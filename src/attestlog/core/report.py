@@ -85,6 +85,10 @@ class Report(Struct, kw_only=True):
     """Size of the checkpoint this verifier remembered from before, and found still to be a prefix."""
     cosigned_by: list[Cosigner] = field(default_factory=list)
     """Witnesses of the caller's trust policy that cosigned the checkpoint."""
+    timestamped_size: int | None = None
+    """Entries that a time stamp of a trusted authority covers."""
+    timestamped_at: str | None = None
+    """When they were there at the latest, by that stamp; RFC 3339."""
     erased_payloads: int = 0
     findings: list[Finding] = field(default_factory=list)
     """The first ones, faults and notices alike."""
