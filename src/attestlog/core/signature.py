@@ -12,6 +12,7 @@ import re
 from base64 import b64decode, b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -51,6 +52,12 @@ _HASH: Final = re.compile(r"[0-9a-f]{64}")
 _PLAIN: Final = re.compile(r"(?:[0-9a-f]{2})+")
 
 
+_KEYS_KNOWN_MAX: Final = 256
+"""Key ids kept: a commit asks for its key's several times, and a log has few keys."""
+
+_key_id: Final = lru_cache(_KEYS_KNOWN_MAX)(hex_hash)
+
+
 @dataclass(frozen=True, slots=True)
 class PublicKey:
     """A public key that entries can be signed with."""
@@ -66,7 +73,7 @@ class PublicKey:
     @property
     def key_id(self) -> str:
         """Hex SHA-256 of the DER SubjectPublicKeyInfo."""
-        return hex_hash(self.spki)
+        return _key_id(self.spki)
 
     @property
     def pem(self) -> str:
