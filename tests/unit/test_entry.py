@@ -285,6 +285,20 @@ def test_a_draft_made_by_hand_is_checked_like_any_other() -> None:
             parse_draft(EntryDraft(**{**MINIMAL, member: value}))
 
 
+def test_a_name_that_is_no_text_is_refused_whatever_it_names() -> None:
+    with pytest.raises(MalformedEntryError, match="a member's name holds a lone surrogate"):
+        parse_draft({**MINIMAL, "\ud800": 1})
+
+
+def test_what_is_wrong_with_a_member_is_said_once() -> None:
+    with pytest.raises(MalformedEntryError) as caught:
+        entries.encode_member("result_data", float("nan"))
+    assert str(caught.value) == "draft: result_data: nan is not a JSON number"
+    with pytest.raises(MalformedEntryError) as caught:
+        entries.encode_member("result_data", {"a": [float("nan")]})
+    assert str(caught.value) == "draft: result_data.a[0]: nan is not a JSON number"
+
+
 def test_drafts_do_not_share_their_defaults() -> None:
     parse_draft(MINIMAL).action_payload["a"] = 1
     assert parse_draft(MINIMAL).action_payload == {}
