@@ -36,7 +36,7 @@ GROWTH_MAX_BYTES: Final = 3 << 20
 """Over two thirds of a run. Allocators and SQLite's cache move by a megabyte or two for no reason of ours."""
 
 GROWTH_MAX_DESCRIPTORS: Final = 2.0
-"""Over two thirds of a run. At 65,536 entries, and so on, a writer opens one file more: the tree's next level."""
+"""Over two thirds of a run. At 65,536 entries a writer opens one file more: the tree's next level."""
 
 CALLERS: Final = 8
 """Threads of one writer, tasks of the other."""
