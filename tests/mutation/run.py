@@ -39,7 +39,7 @@ TESTS: Final = {
     "core/genesis": "test_genesis.py test_creation.py",
     "core/merkle": "test_merkle.py test_merkle_proofs.py",
     "core/note": "test_note.py",
-    "core/rules": "test_rules.py test_audit_keys.py",
+    "core/rules": "test_rules.py test_audit_keys.py test_audit_erasures.py",
     "core/signature": "test_signature.py",
     **dict.fromkeys(("audit/batches", "audit/scan", "audit/source"), AUDIT),
     **dict.fromkeys(("audit/beside", "audit/conclude", "audit/relations"), AUDIT),

@@ -66,6 +66,15 @@ def test_two_rotations_and_a_revocation_of_the_first_key(log: LogMaker) -> None:
     assert rules_of(log).terms[OLD.public.key_id].last_trusted == 1
 
 
+def test_lines_are_followed_up_to_an_entry_and_no_further(log: LogMaker) -> None:
+    log.rotate(NEW)
+    line, start = log.lines[3], Rules.of(log.genesis)
+    before, none = start.following([line], 3)
+    after, held = start.following([line], 4)
+    assert (before.key_ids, none) == ([OLD.public.key_id], [])
+    assert (after.key_ids, held) == ([NEW.public.key_id], [line])
+
+
 def test_rules_reach_another_process_whole(log: LogMaker) -> None:
     log.rotate(NEXT)
     log.revoke(OLD, 2)
