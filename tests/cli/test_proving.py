@@ -259,6 +259,18 @@ def test_what_cannot_be_proved(run: Run, log: Path, arguments: list[str], code: 
     assert (result.code, result.out) == (code, "")
 
 
+def test_an_entry_that_no_checkpoint_covers_yet(run: Run, log: Path, tmp_path: Path) -> None:
+    old = tmp_path / "old.note"
+    old.write_bytes((log / layout.CHECKPOINT_FILE).read_bytes())
+    with Log.open(log) as opened:
+        opened.append(draft(4))
+    result = run("prove", log, 4, "--checkpoint", old)
+    assert (result.code, result.out) == (4, "")
+    assert "the checkpoint covers 4 entries, not entry 4" in result.err
+    assert "hint: attestlog checkpoint LOG signs" in result.err
+    assert run("prove", log, 4).code == 0
+
+
 def test_policy_and_since_are_for_proofs(run: Run, log: Path) -> None:
     assert run("verify", log, "--since", log / "checkpoint").code == 2
 

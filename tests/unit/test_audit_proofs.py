@@ -17,6 +17,7 @@ from attestlog.core import cosignature
 from attestlog.core.checkpoint import Checkpoint, sign_checkpoint
 from attestlog.core.consistency import Prefix, format_consistency, parse_consistency
 from attestlog.core.cosignature import cosign
+from attestlog.core.erasure import erase_line
 from attestlog.core.merkle import Span, inclusion_paths
 from attestlog.core.note import NoteSignature, VerifierKey, format_note, format_vkey, parse_note
 from attestlog.core.proof import Proof, format_proof, parse_proof
@@ -239,6 +240,17 @@ def test_what_is_not_shown_is_said(log: LogMaker) -> None:
     cosigned = with_checkpoint(data, format_note(note.text, [*note.signatures, line]))
     assert "proof.signatures_unknown" in found(judge_proof(cosigned, trust=[KEY.vkey]))
     assert found(judge_proof(cosigned, policy=POLICY)) == {"proof.payload", "proof.entry_key"}
+
+
+def test_an_entry_whose_payload_is_erased_proves_itself(log: LogMaker, tmp_path: Path) -> None:
+    made = LogMaker(tmp_path / "log")
+    made.lines = log.lines.copy()
+    made.lines[5] = erase_line(made.lines[5])
+    made.lay_out()
+    data = prove(made.root, 5)
+    assert data == prove(made.root, 5, payload=False) == prove(log.root, 5, payload=False)
+    report = judge_proof(data, trust=[KEY.vkey], remember=False)
+    assert (report.verdict, report.has_payload) == (Verdict.VERIFIED, False)
 
 
 def test_what_cannot_be_read_or_judged_is_unknown(

@@ -121,6 +121,8 @@ def _verification(error: errors.AttestlogError) -> str | None:
 
 
 def _not_found(error: errors.AttestlogError) -> str | None:
+    if "checkpoint_size" in error.evidence():
+        return "attestlog checkpoint LOG signs a checkpoint over all entries there are"
     return "attestlog init LOG --origin NAME makes a log" if "is not a log" in error.message else None
 
 
