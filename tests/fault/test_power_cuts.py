@@ -21,7 +21,7 @@ from attestlog.log import Log
 from attestlog.storage import disk as storage_disk
 from attestlog.storage.files import FileStore
 from attestlog.storage.tree import TreeFiles
-from attestlog.testing import ManualClock, check_log
+from attestlog.testing import ManualClock, MemorySigner, check_log
 
 SEEDS = int(os.environ.get("ATTESTLOG_FAULT_SEEDS", "1"))
 """Random subsets tried at each step; a longer campaign sets more."""
@@ -111,6 +111,36 @@ def test_the_power_goes_off_under_two_writers(
     check_every_cut(disk, tmp_path / "state", KEEPS[keep])
 
 
+def life_of_rotations(root: Path) -> Disk:
+    """Keys that rotate within a segment of four, at its end and after a checkpoint; opened again between."""
+    disk = Disk(root)
+    with disk.recording():
+        log = create(root / "log", segment_entries=4)
+        disk.mark([])
+        for number in range(1, 5):
+            disk.mark([number])
+            disk.mark([log.append(draft(number))])
+            if number in {1, 2, 3}:
+                disk.mark([None])
+                disk.mark([log.rotate_key(MemorySigner("Ed25519"))])
+            if number == 2:
+                log.close()
+                log = Log.open(root / "log", clock=ManualClock())
+        log._store.close()  # killed: no checkpoint
+    return disk
+
+
+@pytest.mark.parametrize("keep", ["killed", "nothing", "names", "halves", "chance-0"])
+def test_the_power_goes_off_while_keys_rotate(
+    tmp_path: Path, keep: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "disk").mkdir()
+    disk = life_of_rotations(tmp_path / "disk")
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+    monkeypatch.setattr(os, "fdatasync", lambda descriptor: None)
+    check_every_cut(disk, tmp_path / "state", KEEPS[keep])
+
+
 @pytest.mark.parametrize("first, second", [("killed", "nothing"), ("halves", "nothing"), ("pages", "halves")])
 def test_the_power_goes_off_again_in_recovery(
     tmp_path: Path, first: str, second: str, monkeypatch: pytest.MonkeyPatch
@@ -183,13 +213,14 @@ def test_the_disk_sees_a_missing_sync(tmp_path: Path, missing: str, monkeypatch:
 
 def check_every_cut(disk: Disk, target: Path, keep: Callable[[int], Keep]) -> None:
     acknowledged: list[tuple[int, str]] = []
-    submitted: list[int] = []
+    submitted: list[int | None] = []
+    """A rotation says no number."""
     is_made = False
     for count, step in enumerate(disk.steps, start=1):
         if isinstance(step, Mark):
             is_made = True
             for item in step.what:
-                if isinstance(item, int):
+                if item is None or isinstance(item, int):
                     submitted.append(item)
                 else:
                     acknowledged.append((item.sequence_number, item.entry_hash))

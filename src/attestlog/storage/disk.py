@@ -96,15 +96,19 @@ def make_directories(path: Path) -> None:
         fsync_directory(directory.parent)
 
 
-def replace_file(path: Path, data: bytes, mode: int = 0o644) -> None:
-    """Atomically and durably make `path` hold `data`: old content or new, never a mixture. Raises OSError."""
+def replace_file(path: Path, data: bytes, mode: int = 0o644, *, durable: bool = True) -> None:
+    """Atomically and durably make `path` hold `data`: old content or new, never a mixture. Raises OSError.
+
+    Not `durable`, a power cut may leave either of them, or the new one cut short.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
         descriptor = os.open(temporary, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC, mode)
         try:
             write_all(descriptor, data)
             # A crash before the rename leaves the old file and a stray .new, which nothing reads.
-            os.fsync(descriptor)
+            if durable:
+                os.fsync(descriptor)
         finally:
             os.close(descriptor)
         temporary.replace(path)
@@ -112,7 +116,8 @@ def replace_file(path: Path, data: bytes, mode: int = 0o644) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
-    fsync_directory(path.parent)
+    if durable:
+        fsync_directory(path.parent)
 
 
 def filesystem_of(path: Path, mountinfo: str) -> str:

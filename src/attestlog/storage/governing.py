@@ -138,14 +138,8 @@ class GoverningLines:
 
         Not synced: after a power cut it is the old one, the new one, or found wrong and made again.
         """
-        path = self._root / layout.RULES_FILE
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
-        try:
-            temporary.write_bytes(format_rules_file(kept))
-            temporary.replace(path)
-        except OSError:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
+        with contextlib.suppress(OSError):
+            disk.replace_file(self._root / layout.RULES_FILE, format_rules_file(kept), durable=False)
 
 
 def _search(path: Path) -> Iterator[bytes]:
