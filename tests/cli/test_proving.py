@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.cli.running import ORIGIN, Result, Run, draft
+from tests.support.legacy import legacy_lines
 from tests.unit.shapes import ed25519_key
 
 import attestlog
@@ -79,6 +80,25 @@ def test_a_proof_is_good_with_the_log_gone(run: Run, log: Path, tmp_path: Path, 
     assert (found["has_payload"], found["is_entry_key_trusted"]) == (True, False)
     assert found["entry_key_id"] == entry.signing_key_id
     assert codes(report) == ["proof.not_cosigned", "proof.entry_key"]
+
+
+NO_NETWORK = """
+import sys
+def refuse(event, _):
+    if event.startswith("socket."):
+        raise RuntimeError(event)
+sys.addaudithook(refuse)
+from attestlog.cli import main
+sys.exit(main())
+"""
+
+
+def test_verifying_a_proof_asks_no_network(proof: Path, vkey: str) -> None:
+    command = [sys.executable, "-c", NO_NETWORK, "verify", str(proof), "--trust", vkey]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    probe = [sys.executable, "-c", NO_NETWORK.replace("main()", "__import__('socket').socket()")]
+    assert b"socket.__new__" in subprocess.run(probe, capture_output=True, check=False, timeout=60).stderr
 
 
 def test_what_was_shown_is_said_to_people(run: Run, proof: Path, vkey: str, entry_pem: str) -> None:
@@ -269,6 +289,14 @@ def test_an_entry_that_no_checkpoint_covers_yet(run: Run, log: Path, tmp_path: P
     assert "the checkpoint covers 4 entries, not entry 4" in result.err
     assert "hint: attestlog checkpoint LOG signs" in result.err
     assert run("prove", log, 4).code == 0
+
+
+def test_a_legacy_file_has_nothing_for_a_policy_to_judge(run: Run, tmp_path: Path, vkey: str) -> None:
+    path, policy = tmp_path / "old.jsonl", tmp_path / "policy"
+    path.write_bytes(b"".join(line + b"\n" for line in legacy_lines(3)))
+    policy.write_text(f"log {vkey}\nquorum none\n")
+    assert run("verify", path).code == 0
+    assert run("verify", path, "--policy", policy).code == 2
 
 
 def test_policy_and_since_are_for_proofs(run: Run, log: Path) -> None:

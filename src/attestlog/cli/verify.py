@@ -97,6 +97,8 @@ def _verify(
     if full:
         raise UsageError("--full is for a published log: any other is read whole")
     if Path(subject).is_file() and is_legacy(subject):
+        if options["policy"]:
+            raise UsageError("--policy is for what has a checkpoint: a legacy file has none")
         return verify_legacy(subject, progress=options["progress"])
     from attestlog.audit import verify_log
 
