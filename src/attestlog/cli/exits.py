@@ -148,6 +148,14 @@ def _missing_extra(error: errors.AttestlogError) -> str:
     return f"pip install 'attestlog[{extra}]'" if extra.isalnum() else f"pip install '{extra}'"
 
 
+def _erasure_refused(error: errors.AttestlogError) -> str | None:
+    return {
+        "hold": "attestlog hold list LOG shows the holds, attestlog hold release ends one",
+        "policy": "attestlog policy show LOG says what may be erased",
+        "approval": "--propose FILE asks for approvals, --approval FILE takes them in",
+    }.get(error.evidence().get("rule", ""))
+
+
 _HINTS: Final[dict[type[errors.AttestlogError], str | Callable[[errors.AttestlogError], str | None]]] = {
     errors.KeyFileError: _key_file,
     errors.SignerError: _signer,
@@ -167,6 +175,7 @@ _HINTS: Final[dict[type[errors.AttestlogError], str | Callable[[errors.Attestlog
     errors.CorruptError: _corrupt,
     errors.UncertainCommitError: "look with attestlog tail LOG before appending the same again",
     errors.ClockError: "set the clock right (attestlog doctor shows it); nothing was written",
+    errors.ErasureRefusedError: _erasure_refused,
     errors.QueryError: "attestlog query --help describes the filters",
     errors.MissingExtraError: _missing_extra,
 }

@@ -10,7 +10,7 @@ import typer
 
 from attestlog.cli.options import JsonOption, LogArgument, text
 from attestlog.cli.output import Output
-from attestlog.cli.requests import describe_request, read_draft, write_file
+from attestlog.cli.requests import propose_to, read_draft
 from attestlog.cli.verbs import example, new_app
 
 app = new_app()
@@ -37,14 +37,7 @@ def propose(
     from attestlog.approving import propose as make_request
     from attestlog.core.request import format_request
 
-    request = make_request(log, read_draft(draft))
-    if output is None:
-        sys.stdout.buffer.write(format_request(request))
+    if output is not None:
+        propose_to(Output(as_json), log, read_draft(draft), output)
         return
-    write_file(output, format_request(request))
-    out = Output(as_json)
-    if out.as_json:
-        out.emit("request", {"path": str(output), **describe_request(request)})
-        return
-    out.text("request for ", (request.draft["action_type"], "bold"), f" in {output}")
-    out.text(f"action hash  {request.action_hash}")
+    sys.stdout.buffer.write(format_request(make_request(log, read_draft(draft))))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,7 +13,7 @@ from attestlog.cli.verbs import UsageError
 from attestlog.core import canonical
 from attestlog.core.approval import Approval, parse_approval
 from attestlog.core.entry import EntryDraft, parse_draft
-from attestlog.core.request import ApprovalRequest, approved_draft, parse_request
+from attestlog.core.request import ApprovalRequest, approved_draft, format_request, parse_request
 from attestlog.errors import MalformedEntryError, MalformedJSONError, NotFoundError, StorageError
 
 if TYPE_CHECKING:
@@ -62,7 +62,9 @@ def read_approvals(paths: Iterable[str]) -> list[Approval]:
     return [parse_approval(read_file(path)) for path in paths]
 
 
-def with_approvals(log: Log, draft: EntryDraft | ApprovalRequest, paths: Iterable[str]) -> EntryDraft:
+def with_approvals(
+    log: Log, draft: EntryDraft | Mapping[str, Any] | ApprovalRequest, paths: Iterable[str]
+) -> EntryDraft:
     """The draft with the approvals in these files. Raises ApprovalRefusedError for one that will not do."""
     from attestlog.approving import check_approvals
 
@@ -70,6 +72,19 @@ def with_approvals(log: Log, draft: EntryDraft | ApprovalRequest, paths: Iterabl
     approvals = read_approvals(paths)
     check_approvals(log.rules.policy, request, approvals)
     return approved_draft(request, approvals)
+
+
+def propose_to(out: Output, log: str, draft: EntryDraft | Mapping[str, Any], path: Path) -> None:
+    """Write a request for approval of what would be appended, and say so."""
+    from attestlog.approving import propose
+
+    request = propose(log, draft)
+    write_file(path, format_request(request))
+    if out.as_json:
+        out.emit("request", {"path": str(path), **describe_request(request)})
+        return
+    out.text("request for ", (request.draft["action_type"], "bold"), f" in {path}")
+    out.text(f"action hash  {request.action_hash}")
 
 
 def describe_request(request: ApprovalRequest) -> dict[str, Any]:

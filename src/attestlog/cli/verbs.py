@@ -27,6 +27,8 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
         "propose": "Ask for approval: write a request to a file.",
         "approve": "Show a request, and approve, review or reject it.",
         "policy": "Show or change a log's policy.",
+        "erase": "Erase one payload; an entry says so, and why.",
+        "hold": "Forbid erasing payloads until further notice.",
         "checkpoint": "Sign the log's head and print the note.",
         "publish": "Lay out the log as static files for any web server.",
         "archive": "Move closed segments elsewhere, or bring them back.",

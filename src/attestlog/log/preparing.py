@@ -19,7 +19,7 @@ from attestlog.core.entry import EntryDraft, parse_draft
 from attestlog.core.erasure import KEPT_ACTION_TYPES
 from attestlog.core.genesis import Genesis
 from attestlog.core.request import ApprovalRequest, make_request
-from attestlog.core.rules import GOVERNING, Rules
+from attestlog.core.rules import Rules
 from attestlog.core.signature import ECDSA_P256
 from attestlog.ids import new_entry_id
 from attestlog.log.environment import Clock, environment
@@ -76,7 +76,7 @@ class Preparing:
     def storable_payload(self, payload: Mapping[str, Any], rules: Rules, action_type: str) -> dict[str, Any]:
         """The payload as it would be written: redacted, and with its salt. `prepare` leaves it as it is."""
         stored = dict(payload)
-        if action_type not in GOVERNING:
+        if action_type not in KEPT_ACTION_TYPES:
             stored = self._redacting.redacted_value(rules.policy, stored)
         return {"_salt": os.urandom(16).hex(), **stored} if self._is_salted(action_type) else stored
 
