@@ -19,7 +19,7 @@ CODE = src tests $(wildcard bench)
 # The resolver behind `make lock`; it stays out of .venv.
 UV_VERSION = 0.13.9
 
-.PHONY: help demo test services interop lint types format faults fuzz bench bench-signers growth soak lock clean
+.PHONY: help demo test services interop lint types format faults fuzz bench bench-proofs bench-signers growth soak lock clean
 
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 23
@@ -85,6 +85,9 @@ SOAK_SECONDS ?= 3600
 
 soak: .venv/.installed-dev ## writers, readers, tail -f, queries and verify at once for an hour: nothing may grow
 	@$(BIN)/python -m bench.soak --seconds $(SOAK_SECONDS)
+
+bench-proofs: .venv/.installed-dev ## measure proofs and checkpoints at 10 million entries, publishing, tiles (3 GB)
+	@$(BIN)/python -m bench.proofs $(BENCH_ARGS)
 
 bench-signers: .venv/.installed-dev ## measure each signer: file, SoftHSM, a slow device
 	@$(BIN)/python -m bench.signers
