@@ -23,6 +23,9 @@ from attestlog.query.index import Index, id_prefix
 PAGE_ENTRIES_MAX: Final = 1_000
 """Entries a page holds at most: enough for a screen or an export loop, small enough for one reply."""
 
+_FIRST_PAGE_ENTRIES: Final = 64
+"""What a stream reads first, and twice as much each time: whoever stops early has not waited for a full page."""
+
 PAGE_SIZE_MAX_BYTES: Final = 64 << 20
 """Bytes of entries a page holds at most, or one entry: bounds memory where payloads are large."""
 
@@ -56,10 +59,11 @@ class Search:
 
     def stream(self) -> Iterator[Entry]:
         """Page after page, up to the filter's limit."""
-        left, cursor = self._filter.limit, self._filter.cursor
+        left, cursor, size = self._filter.limit, self._filter.cursor, _FIRST_PAGE_ENTRIES
         while left is None or left > 0:
-            page = self.page(PAGE_ENTRIES_MAX if left is None else left, cursor)
+            page = self.page(size if left is None else left, cursor)
             yield from page.entries
+            size = min(2 * size, PAGE_ENTRIES_MAX)
             if page.next_cursor is None:
                 return
             cursor = page.next_cursor
