@@ -62,6 +62,16 @@ def stops(data: bytes) -> list[int]:
     return [0, *itertools.accumulate(map(len, data.splitlines(keepends=True)))]
 
 
+@pytest.mark.parametrize("trusted_size", [0, 5, 6, 7, 9, 10, 99])
+def test_what_is_proven_is_counted_from_the_start_of_the_log(whole: bytes, trusted_size: int) -> None:
+    ends = stops(whole)
+    before = read(whole[: ends[6]])
+    lines = [line for line in split(whole) if line.offset >= ends[6]]
+    tail = read_forward(iter(lines), before.head, before.stop, trusted_size)
+    assert (tail.head.size, tail.torn) == (10, None)
+    assert tail.proven == ends[min(max(trusted_size, 6), 10)]
+
+
 def whole_batches(count: int, batches: Sequence[Sequence[int]] = BATCHES) -> int:
     """How many of the first `count` entries are in a batch that ends among them."""
     return max((batch[-1] + 1 for batch in batches if batch[-1] < count), default=0)

@@ -24,7 +24,7 @@ PAGE_ENTRIES_MAX: Final = 1_000
 """Entries a page holds at most: enough for a screen or an export loop, small enough for one reply."""
 
 _FIRST_PAGE_ENTRIES: Final = 64
-"""What a stream reads first, and twice as much each time: whoever stops early has not waited for a full page."""
+"""What a stream reads first, then twice as much each time: who stops early need not wait for a full page."""
 
 PAGE_SIZE_MAX_BYTES: Final = 64 << 20
 """Bytes of entries a page holds at most, or one entry: bounds memory where payloads are large."""
