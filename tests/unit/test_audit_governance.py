@@ -53,14 +53,23 @@ def log(tmp_path: Path) -> LogMaker:
     return made
 
 
-def judged(log: LogMaker, tmp_path: Path) -> Report:
+def look(log: LogMaker, tmp_path: Path) -> Report:
+    """Everything that is said of it."""
     log.lay_out()
     return verify(log, tmp_path, remember=False)
 
 
+def judged(log: LogMaker, tmp_path: Path) -> Report:
+    """What is said of it but `entry.rule`, which the honest log has already."""
+    report = look(log, tmp_path)
+    report.findings = [found for found in report.findings if found.code != "entry.rule"]
+    return report
+
+
 def test_the_honest_log(log: LogMaker, tmp_path: Path) -> None:
-    report = judged(log, tmp_path)
-    assert (report.verdict, codes(report)) == (Verdict.VERIFIED, [])
+    report = look(log, tmp_path)
+    assert (report.verdict, codes(report)) == (Verdict.VERIFIED, [("entry.rule", 4)])
+    assert report.findings[0].found == {"quorum": {"approvals": {"have": 2, "need": 3}, "roles": ["auditor"]}}
     assert [log.entry(number)["quorum_met"] for number in range(6)] == [True, True, True, True, False, True]
     assert log.entry(2)["proofs_valid"] is True
     assert log.entry(1)["safety_floor_met"] is False
@@ -310,3 +319,32 @@ def test_approvals_moved_to_another_value(tmp_path: Path) -> None:
     assert [code for code, _ in codes(report)] == [
         "entry.derived", *["entry.approval"] * 3, "entry.change", "entry.derived"
     ]  # fmt: skip
+
+
+# --- rules that were not kept ---
+
+
+def test_what_was_done_without_the_proofs_a_rule_asks_for(log: LogMaker, tmp_path: Path) -> None:
+    log.append({**AUDITED, "provided_proofs": [], "received_approvals": [APPROVED]}, batched=False)
+    log.append({**AUDITED, "provided_proofs": [], "execution_status": "BLOCKED"}, batched=False)
+    report = look(log, tmp_path)
+    assert (report.verdict, codes(report)) == (
+        Verdict.VERIFIED, [("entry.rule", 4), ("entry.rule", 6)]
+    )  # fmt: skip
+    assert report.findings[1].found == {"proofs": ["k1_state", "pillars"]}
+
+
+# --- rollbacks ---
+
+
+def test_a_rollback_to_a_snapshot_that_an_entry_took_and_to_one_that_none_did(
+    log: LogMaker, tmp_path: Path
+) -> None:
+    taken = {"rollback_available": True, "rollback_snapshot_hash": "a" * 64}
+    back = {"rollback_executed": True, "execution_status": "ROLLED_BACK"}
+    log.append(action(6, **taken), batched=False)
+    log.append(action(7, **back, rollback_snapshot_hash="a" * 64), batched=False)
+    log.append(action(8, **back, rollback_snapshot_hash="b" * 64), batched=False)
+    report = judged(log, tmp_path)
+    assert (report.verdict, codes(report)) == (Verdict.VERIFIED, [("entry.snapshot", 8)])
+    assert report.findings[-1].found == "b" * 64

@@ -6,12 +6,13 @@ in this process, is said to be unknown: it is neither right nor wrong.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
-from attestlog.core.deriving import Basis, Derived, explain
-from attestlog.core.entry import Entry
+from attestlog.core.deriving import Basis, Derived, derive, explain
+from attestlog.core.entry import Entry, ExecutionStatus
+from attestlog.core.invariants import broken_invariant
 from attestlog.core.policy import Policy
 from attestlog.proof_types import registered_proofs
 
@@ -28,18 +29,32 @@ class Said(NamedTuple):
     found: Any = None
 
 
-stated_members: Final = attrgetter(*Derived._fields)
-"""Of an entry: the derived members, as it states them."""
+_stated_members: Final = attrgetter(*Derived._fields)
+_NOTHING: Final[tuple[Sequence[Said], Sequence[str]]] = ((), ())
 
 
-def judge_entry(policy: Policy, origin: str, entry: Entry) -> tuple[list[Said], tuple[str, ...]]:
+def judge_entry(policy: Policy, origin: str, entry: Entry) -> tuple[Sequence[Said], Sequence[str]]:
     """What there is to say, and the types of the proofs that cannot be checked here, one a proof."""
+    derived = derive(policy, entry, origin, entry.action_hash, entry.timestamp)
+    # Nearly every entry is done with here.
+    if (
+        derived == _stated_members(entry)
+        and derived.proofs_valid
+        and derived.quorum_met
+        and not (entry.provided_proofs or entry.received_approvals)
+        and not (entry.rollback_executed or entry.error_details)
+    ):
+        return _NOTHING
     basis = explain(policy, entry, origin, entry.action_hash, entry.timestamp, verifiers=registered_proofs())
-    return [*_disagreements(basis, entry), *_approvals(basis)], basis.claims.unchecked
+    said = [*_disagreements(basis, entry), *_approvals(basis), *_broken_rules(basis, entry)]
+    broken = broken_invariant(entry)
+    if broken is not None:
+        said.append(Said("entry.invariant", ": ".join(broken), found=broken[0]))
+    return said, basis.claims.unchecked
 
 
 def _disagreements(basis: Basis, entry: Entry) -> Iterator[Said]:
-    stated = stated_members(entry)
+    stated = _stated_members(entry)
     for member, expected, found in zip(Derived._fields, basis.derived, stated, strict=True):
         if expected == found:
             continue
@@ -56,6 +71,18 @@ def _disagreements(basis: Basis, entry: Entry) -> Iterator[Said]:
             "entry.derived", f"{member} is not what the policy derives",
             expected={member: expected, **why}, found={member: found},
         )  # fmt: skip
+
+
+def _broken_rules(basis: Basis, entry: Entry) -> Iterator[Said]:
+    """What was done all the same. The log records it and nothing in it is wrong, but somebody should know."""
+    demand, lacks = basis.demand, dict[str, Any]()
+    if demand.needs_approval and not (basis.derived.quorum_met or entry.quorum_met):
+        lacks["quorum"] = basis.missing
+    if demand.required_proofs and not (basis.derived.proofs_valid or entry.proofs_valid):
+        lacks["proofs"] = sorted(basis.required_proofs - basis.claims.proven)
+    if lacks and entry.execution_status is ExecutionStatus.SUCCESS:
+        what = " and ".join(lacks)
+        yield Said("entry.rule", f"done without the {what} that a rule of the policy asks for", found=lacks)
 
 
 def _may_hold(basis: Basis, stated: bool) -> bool:

@@ -26,7 +26,12 @@ WANTED_MAX: Final = 100_000
 
 class _Identity(Struct):
     entry_id: str
+    rollback_executed: bool = False
+    rollback_snapshot_hash: str | None = None
 
+
+_HASH_LENGTH: Final = 64
+"""Digits of a snapshot's hash; an entry id has 36 characters."""
 
 _decoder: Final = msgspec.json.Decoder(_Identity)
 
@@ -78,8 +83,11 @@ class Relations:
                 for entry_id in found:
                     self._wanted.pop(entry_id, None)
         for entry_id, number in sorted(self._wanted.items(), key=lambda item: (item[1], item[0])):
+            is_snapshot = len(entry_id) == _HASH_LENGTH
+            what = "went back to snapshot" if is_snapshot else "depends on"
+            message = f"{what} {entry_id}, {'which no entry took' if is_snapshot else 'no entry of this log'}"
             yield finding(
-                "entry.dependency", f"depends on {entry_id}, no entry of this log", number, found=entry_id
+                "entry.snapshot" if is_snapshot else "entry.dependency", message, number, found=entry_id
             )
         if self._unread:
             message = f"{self._unread} more dependencies were not looked up, {WANTED_MAX} are"
@@ -99,16 +107,18 @@ class Relations:
 
 
 def find_ids(wanted: frozenset[str], chunk: Chunk) -> set[str]:
-    """Which of these entry ids are in the chunk; what cannot be read was reported before."""
+    """Which of these ids and snapshots are in the chunk; what cannot be read was reported before."""
     found = set()
     try:
         for _, data, _, _ in read_lines(chunk, chunk.stop):
             try:
-                entry_id = _decoder.decode(data).entry_id
+                identity = _decoder.decode(data)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 continue
-            if entry_id in wanted:
-                found.add(entry_id)
+            if identity.entry_id in wanted:
+                found.add(identity.entry_id)
+            if identity.rollback_snapshot_hash in wanted and not identity.rollback_executed:
+                found.add(identity.rollback_snapshot_hash)
     except OSError:
         pass
     return found

@@ -18,16 +18,14 @@ from attestlog.audit.batches import OpenBatch, Pending, read_position, settle
 from attestlog.audit.conduct import Conduct
 from attestlog.audit.erasures import Gone, Said, gone, judge_erasure
 from attestlog.audit.findings import TEXT_LENGTH_MAX, finding
-from attestlog.audit.governance import judge_entry, stated_members
+from attestlog.audit.governance import judge_entry
 from attestlog.audit.heads import judge_head
 from attestlog.audit.source import Chunk, Line, read_whole_batches
 from attestlog.core import entry as entries
-from attestlog.core.deriving import derive
 from attestlog.core.entry import Entry, EventType
 from attestlog.core.erasure import is_erasure
 from attestlog.core.hashes import GENESIS_PREV_HASH, leaf_hash
 from attestlog.core.heads import Claim
-from attestlog.core.invariants import broken_invariant
 from attestlog.core.report import Finding
 from attestlog.core.rules import Rules, governs
 from attestlog.core.signature import BATCH_SUFFIX, verify_entry_signature
@@ -118,7 +116,7 @@ class Scanned(Struct):
     unverified: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Algorithm that the installed cryptography does not have → first sequence number, how many."""
     wanted: list[tuple[int, str]] = field(default_factory=list)
-    """(sequence number, entry id it depends on) not found in the chunk."""
+    """(sequence number, entry id it depends on or snapshot it went back to) not found in the chunk."""
     last_ids: list[str] = field(default_factory=list)
     error: str | None = None
     """Why the chunk could not be read to its end."""
@@ -210,7 +208,7 @@ class _Scanner:
         if self._result.is_contiguous:
             self._leaves.append(leaf)
         self._check_signature(entry, digest, leaf, is_next)
-        if entry.dependencies or entry.event_type is EventType.CHANGE:
+        if entry.dependencies or entry.rollback_executed or entry.event_type is EventType.CHANGE:
             self._remember_relations(entry)
             if governs(entry):
                 if self._is_ahead:
@@ -351,23 +349,18 @@ class _Scanner:
         return bytes.fromhex(stated)
 
     def _check_derived(self, entry: Entry) -> None:
-        policy, origin = self._rules.policy, self._rules.origin
-        derived = derive(policy, entry, origin, entry.action_hash, entry.timestamp)
-        if entry.rollback_executed or entry.error_details:
-            broken = broken_invariant(entry)
-            if broken is not None:
-                self._find("entry.invariant", ": ".join(broken), entry, found=broken[0])
-        if derived != stated_members(entry) or entry.provided_proofs or entry.received_approvals:
-            said, unchecked = judge_entry(policy, origin, entry)
-            for code, message, expected, found in said:
-                self._find(code, message, entry, expected=expected, found=found)
-            for kind in unchecked:
-                count_proof(self._result.unchecked_proofs, kind[:TEXT_LENGTH_MAX], entry.sequence_number, 1)
+        said, unchecked = judge_entry(self._rules.policy, self._rules.origin, entry)
+        for code, message, expected, found in said:
+            self._find(code, message, entry, expected=expected, found=found)
+        for kind in unchecked:
+            count_proof(self._result.unchecked_proofs, kind[:TEXT_LENGTH_MAX], entry.sequence_number, 1)
 
     def _remember_relations(self, entry: Entry) -> None:
         """What the entry says about others, which only the whole log can answer."""
         number, result = entry.sequence_number, self._result
         result.wanted.extend((number, wanted) for wanted in entry.dependencies if wanted not in self._ids)
+        if entry.rollback_executed and entry.rollback_snapshot_hash:
+            result.wanted.append((number, entry.rollback_snapshot_hash))
         if is_erasure(entry):
             said, wrong = judge_erasure(self._rules, entry)
             if said is not None:
