@@ -26,19 +26,21 @@ from attestlog.core.approval import (
     judge_approvals,
     message_of,
 )
+from attestlog.core.claims import ACTOR_SIGNATURE
 from attestlog.core.entry import EntryDraft, format_timestamp
+from attestlog.core.hashes import actor_message
 from attestlog.core.policy import Policy
 from attestlog.core.request import ApprovalRequest, approved_draft, asked_at
-from attestlog.errors import ApprovalRefusedError, NotFoundError, SignerError
+from attestlog.errors import ApprovalRefusedError, NotFoundError, SignatureInvalidError, SignerError
 from attestlog.log.environment import system_clock
 from attestlog.log.preparing import Preparing
 from attestlog.signers import Passphrase, Signer
-from attestlog.signers.asking import ask
+from attestlog.signers.asking import ask, bad_signature
 from attestlog.signers.opening import open_signer
 from attestlog.signers.sshsig import is_ssh_key, ssh_sign
 from attestlog.storage.reader import LogReader
 
-__all__ = ["approved_draft", "check_approvals", "propose", "sign_approval"]
+__all__ = ["approved_draft", "check_approvals", "propose", "sign_action", "sign_approval"]
 
 LIFETIME_S: Final = 7 * 86_400
 """How long an approval counts unless told otherwise."""
@@ -85,6 +87,20 @@ def sign_approval(
     )  # fmt: skip
 
 
+def sign_action(
+    request: ApprovalRequest, key: str | Signer, *, passphrase: Passphrase | None = None
+) -> dict[str, Any]:
+    """The `actor_signature` proof of what is requested, for `provided_proofs`, by the actor's registered key.
+
+    `key`: a signer, its URI, or the path of a PEM key. Raises SignerError, for a key of OpenSSH too.
+    """
+    message = actor_message(request.origin, bytes.fromhex(request.action_hash))
+    key_id, algorithm, signature = _sign(key, message, passphrase)
+    if algorithm == SSHSIG:
+        raise SignerError("a key of OpenSSH signs approvals only, want a PEM key or a signer")
+    return {"type": ACTOR_SIGNATURE, "valid": True, "key_id": key_id, "signature": signature.hex()}
+
+
 def check_approvals(
     policy: Policy, request: ApprovalRequest, approvals: Iterable[Approval], now_us: int | None = None
 ) -> None:
@@ -113,6 +129,8 @@ def _sign(key: str | Signer, message: bytes, passphrase: Passphrase | None) -> t
     try:
         signature = ask(signer, message)
         signer.public_key.verify(signature, message)
+    except SignatureInvalidError:
+        raise bad_signature(signer) from None
     finally:
         if signer is not key:
             signer.close()
