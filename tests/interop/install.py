@@ -1,6 +1,6 @@
 """Other people's verifiers, unchanged, into build/interop: `make interop`.
 
-aics-tlog needs a Python of 3.12 or later.
+aics-tlog and aics-witness need a Python of 3.12 or later.
 
 What cannot be had here is said, and why; the tests that need it are skipped then, or fail in CI.
 """
@@ -18,7 +18,10 @@ ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
 TARGET = ROOT / "build" / "interop"
 PIP = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes"]
-GO_PACKAGES = [".", "github.com/transparency-dev/tessera/cmd/fsck"]
+GO_PACKAGES = [
+    ".", "github.com/transparency-dev/tessera/cmd/fsck", "filippo.io/torchwood/cmd/litewitness",
+    "github.com/transparency-dev/tessera/cmd/examples/posix-oneshot",
+]  # fmt: skip
 
 
 def build_go() -> None:

@@ -237,6 +237,21 @@ def test_a_log_may_sign_with_either_of_its_keys_or_with_a_post_quantum_one(
     assert witness.checkpoint(tree.origin) == note + answer
 
 
+def test_a_log_whose_key_has_another_name(witness: Witness) -> None:
+    """Go's checksum database is such a log: its origin even has spaces."""
+    tree = SignedTree("go.sum database tree")
+    key = type(tree.key)(number=7, name="sum.example.org")
+    tree.key = key
+    with pytest.raises(UnknownOriginError):
+        witness.add_checkpoint(tree.request(0, 5))
+    witness.add_log(key.verifier, tree.origin)
+    answer = witness.add_checkpoint(tree.request(0, 5))
+    check_answer(answer, tree, 5, witness.keys)
+    assert witness.checkpoint(tree.origin) == tree.note(5) + answer
+    with pytest.raises(MalformedConfigError, match="own name"):
+        witness.add_log(key.verifier, NAME)
+
+
 def test_it_cosigns_what_it_parsed_and_keeps_what_it_verified(witness: Witness, tree: SignedTree) -> None:
     """A planted line under the witness's own name must not stand in what it hands on as its own."""
     mine = witness.keys[0]

@@ -32,7 +32,7 @@ def witness(
         list[str] | None, options.text("A key it cosigns with: at first, else made.", metavar="URI")
     ] = None,
     log: Annotated[
-        list[str] | None, options.text("A log to cosign from now on: its key.", metavar="VKEY")
+        list[str] | None, options.text("A log to cosign from now on: its key.", metavar="[ORIGIN ]VKEY")
     ] = None,
     tls_certificate: Annotated[Path | None, options.text("Serve TLS with it.", metavar="FILE")] = None,
     tls_key: Annotated[Path | None, options.text("The certificate's key.", metavar="FILE")] = None,
@@ -44,7 +44,8 @@ def witness(
     """Witness logs: cosign a checkpoint if it continues the one cosigned before, and never otherwise.
 
     Of any log that speaks C2SP tlog-witness. The first start takes --name and makes a key; a log once
-    added is known for good. --key and --log may be given more than once.
+    added is known for good. --key and --log may be given more than once. A log's origin is its key's
+    name, unless another stands before it.
     """
     out = Output(as_json)
     if evidence:

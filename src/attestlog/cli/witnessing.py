@@ -26,23 +26,32 @@ def open_witness(
     from attestlog.signers.making import given_or_made, given_or_opened
     from attestlog.witness import Witness
     from attestlog.witness.state import STATE_FILE, WitnessState
+    from attestlog.witness.witness import check_log_key
 
-    vkeys = [parse_vkey(text) for text in logs]
+    # "<origin> <vkey>", or a vkey alone: no vkey holds a space.
+    known = [
+        (parse_vkey(vkey), origin or None) for origin, _, vkey in (text.rpartition(" ") for text in logs)
+    ]
     if (directory / STATE_FILE).exists():
         state = WitnessState(directory)
         if name not in {None, state.name} or keys:
             raise UsageError(f"{directory} is the witness {state.name!r} already, with keys of its own")
         signers = [given_or_opened(uri, ask_passphrase, undo) for uri in state.keys.values()]
         opened = Witness(state, signers)
-        for vkey in vkeys:
-            opened.add_log(vkey)
+        for key, origin in known:
+            opened.add_log(key, origin)
         return opened
     if name is None:
         raise UsageError(f"{directory} is no witness yet: --name NAME begins one")
     check_key_name(name)
+    for key, origin in known:
+        check_log_key(name, key, origin)  # before a key is made
     uris: list[str] | list[None] = keys or [None]
     made = [given_or_made(uri, origin=name, role="witness", algorithm=ED25519) for uri in uris]
-    return Witness.begin(directory, name, [given_or_opened(one, ask_passphrase, undo) for one in made], vkeys)
+    begun = Witness.begin(directory, name, [given_or_opened(one, ask_passphrase, undo) for one in made])
+    for key, origin in known:
+        begun.add_log(key, origin)
+    return begun
 
 
 def kept_checkpoint(folder: str) -> bytes | None:

@@ -109,16 +109,17 @@ class WitnessState:
             raise disk.storage_error(error, path, "writing") from None
         return cls(directory)
 
-    def add_log(self, key: VerifierKey) -> None:
-        """Make a log's key known, for good. The key's name is the log's origin."""
+    def add_log(self, key: VerifierKey, origin: str | None = None) -> None:
+        """Make a log's key known, for good. The key's name is the log's origin, unless another is given."""
+        origin = key.name if origin is None else origin
         with self._connected() as connection:
             connection.execute("BEGIN IMMEDIATE")
-            row = connection.execute("SELECT vkeys FROM logs WHERE origin = ?", (key.name,)).fetchone()
+            row = connection.execute("SELECT vkeys FROM logs WHERE origin = ?", (origin,)).fetchone()
             vkeys = dict.fromkeys([*(json.loads(row[0]) if row else []), format_vkey(key)])
             connection.execute(
                 "INSERT INTO logs VALUES (?, ?, 0, ?, 0, NULL, NULL) "
                 "ON CONFLICT (origin) DO UPDATE SET vkeys = excluded.vkeys",
-                (key.name, json.dumps(list(vkeys)), Seen().root),
+                (origin, json.dumps(list(vkeys)), Seen().root),
             )
             connection.execute("COMMIT")
 

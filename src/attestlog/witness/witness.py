@@ -91,15 +91,18 @@ class Witness:
         vkeys = {format_vkey(cosigner_key(name, signer)): signer.uri for signer in signers}
         for log in logs:
             check_log_key(name, log)
-        state = WitnessState.create(directory, name, vkeys)
+        begun = cls(WitnessState.create(directory, name, vkeys), signers, clock)
         for log in logs:
-            state.add_log(log)
-        return cls(state, signers, clock)
+            begun.add_log(log)
+        return begun
 
-    def add_log(self, key: VerifierKey) -> None:
-        """Cosign this log's checkpoints from now on, for good. Raises MalformedConfigError."""
-        check_log_key(self.state.name, key)
-        self.state.add_log(key)
+    def add_log(self, key: VerifierKey, origin: str | None = None) -> None:
+        """Cosign this log's checkpoints from now on, for good. Raises MalformedConfigError.
+
+        `origin`: what its checkpoints begin with, where that is not the key's name.
+        """
+        check_log_key(self.state.name, key, origin)
+        self.state.add_log(key, origin)
 
     def add_checkpoint(self, body: bytes) -> bytes:
         """The answer to an add-checkpoint request: cosignature lines.
@@ -196,9 +199,9 @@ class Witness:
         return SplitViewError(error.message, ours=ours.decode(), theirs=theirs.decode(), origin=origin)
 
 
-def check_log_key(name: str, log: VerifierKey) -> None:
+def check_log_key(name: str, log: VerifierKey, origin: str | None = None) -> None:
     """Raises MalformedConfigError where a witness of this name must not cosign for a log with this key."""
-    if log.name == name:
+    if name in {log.name, origin}:
         # Its own key's lines over that log's checkpoints would be taken for the log's.
         raise MalformedConfigError(f"a log has the witness's own name {name!r}", member="log")
     if log.kind == COSIGNATURE_ED25519:
