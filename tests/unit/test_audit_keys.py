@@ -132,6 +132,57 @@ def test_entries_before_a_rotation_that_are_gone_leave_the_rotation_in_force(
     assert "entry.signing_key" not in dict(codes(verify(log, tmp_path)))
 
 
+# --- what was not read ---
+
+
+@pytest.fixture
+def rotated_in_the_middle(tmp_path: Path) -> LogMaker:
+    """Segments of three; the rotation is entry 4, in the second."""
+    log = LogMaker(tmp_path / "log", key=FIRST, segment_entries=3)
+    log.append(action(1))
+    log.append(action(2))
+    log.append(action(3))
+    log.rotate(SECOND)
+    for number in range(5, 12):
+        log.append(action(number))
+    log.lay_out()
+    return log
+
+
+def test_a_rotation_that_could_not_be_read_makes_nobody_a_forger(
+    rotated_in_the_middle: LogMaker, tmp_path: Path
+) -> None:
+    path = rotated_in_the_middle.segment(3)
+    path.unlink()
+    path.mkdir()  # cannot be read as a file, whoever asks
+    report = verify(rotated_in_the_middle, tmp_path)
+    assert report.verdict == Verdict.UNKNOWN
+    assert codes(report) == [("log.unreadable", 3), ("entry.unjudged", 6)]
+    assert report.findings[1].found == 6
+
+
+def test_damage_after_what_could_not_be_read_is_found(
+    rotated_in_the_middle: LogMaker, tmp_path: Path
+) -> None:
+    log = rotated_in_the_middle
+    log.lines[8] = log.lines[8].replace(b"T-8", b"T-x")
+    log.lay_out()
+    log.segment(3).unlink()
+    log.segment(3).mkdir()
+    report = verify(log, tmp_path)
+    assert report.verdict == Verdict.TAMPERED
+    assert ("entry.action_hash", 8) in codes(report)
+
+
+def test_a_missing_segment_with_a_rotation_is_one_fault_and_what_follows_is_unjudged(
+    rotated_in_the_middle: LogMaker, tmp_path: Path
+) -> None:
+    rotated_in_the_middle.segment(3).unlink()
+    report = verify(rotated_in_the_middle, tmp_path)
+    assert report.verdict == Verdict.TAMPERED
+    assert codes(report) == [("segment.missing", 3), ("entry.unjudged", 6)]
+
+
 # --- several processes ---
 
 

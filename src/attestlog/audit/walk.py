@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from typing import Final
 
 from attestlog.audit.findings import finding
 from attestlog.audit.relations import Relations
@@ -14,6 +15,9 @@ from attestlog.core.hashes import HASH_SIZE_BYTES
 from attestlog.core.merkle import Grown, Span
 from attestlog.core.report import Finding
 from attestlog.core.rules import Rules
+
+_BY_RULES: Final = frozenset({"entry.signing_key", "entry.derived", "entry.change"})
+"""What other rules than those that are known might not find."""
 
 
 class Walk:
@@ -43,6 +47,10 @@ class Walk:
         self._is_from_first = state.position == 0
         self._before_batch: tuple[Span, str | None] = (edge, None)
         self._unreadable: set[str] = set()
+        self._is_certain = True
+        """Whether the rules are known: what was not read may have changed them."""
+        self._unjudged: list[int] = []
+        """First of the entries that the rules known find fault with, and how many faults there are."""
         self.is_whole = True
         """Whether all could be read."""
         self.entries = 0
@@ -76,7 +84,7 @@ class Walk:
         if ahead is None or ahead.assumed is None or not follows(self._state, ahead.assumed):
             ahead = scan(self.rules, chunk, self._state)
         for found in ahead.findings:
-            self._add(found)
+            self._say(found)
         self.entries += ahead.entries
         self.key_ids |= ahead.key_ids
         for found in self.relations.add(ahead, is_whole=self._is_from_first):
@@ -88,6 +96,14 @@ class Walk:
         self._state = ahead.state
         if ahead.error is not None:
             self._lose(chunk, ahead.error)
+
+    def _say(self, found: Finding) -> None:
+        if self._is_certain or found.code not in _BY_RULES:
+            self._add(found)
+        elif self._unjudged:
+            self._unjudged[1] += 1
+        else:
+            self._unjudged = [found.sequence_number or 0, 1]
 
     def finish(self, acknowledged: int, last_segment: range) -> None:
         """The log ends here. `acknowledged`: how many entries something else says were durable."""
@@ -114,6 +130,11 @@ class Walk:
             self._add(self._torn_batch("log.cut_batch" if is_cut else "log.torn_batch", start))
             self.size = self.size if is_cut else start
             self.accounted = self.accounted if is_cut else start
+        if self._unjudged:
+            first, count = self._unjudged
+            what = f"{count} times from entry {first} on, keys or policy are not those known so far"
+            what += ": they may have changed in what was not read"
+            self._add(finding("entry.unjudged", what, first, found=count))
         self._settle_head()
 
     def _torn_batch(self, code: str, start: int) -> Finding:
@@ -200,5 +221,5 @@ class Walk:
             self._state.position = stop
 
     def _desynchronize(self) -> None:
-        self._is_contiguous = False
+        self._is_contiguous = self._is_certain = False
         self._state.is_synced, self._state.previous, self._state.batch = False, None, None
