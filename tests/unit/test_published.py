@@ -302,6 +302,20 @@ def test_what_was_only_seen_published_is_not_skipped_in_the_log_itself(
     assert verify_log(made.root, state_dir=state, start=100).verdict == Verdict.VERIFIED
 
 
+def test_what_was_read_of_the_log_itself_stays_known(made: LogMaker, state: Path, tmp_path: Path) -> None:
+    assert verify_log(made.root, state_dir=state).verdict == Verdict.VERIFIED
+    log = grown(made, tmp_path / "log", 900)
+    publish_log(log.root, tmp_path / "public")
+    assert check(made, tmp_path / "public", state).remembered_size == SIZE
+    memory = recall(state, made.origin)
+    assert memory is not None
+    assert (memory.size, memory.resumable) == (900, SIZE)
+    with pytest.raises(QueryError, match=f"{SIZE} entries are remembered"):
+        verify_log(log.root, state_dir=state, start=SIZE + 1)
+    report = verify_log(log.root, state_dir=state, start=SIZE - 10)
+    assert (report.verdict, report.remembered_size) == (Verdict.VERIFIED, 900)
+
+
 def test_a_log_that_contradicts_what_was_published_is_a_fork(
     made: LogMaker, public: Path, state: Path, tmp_path: Path
 ) -> None:

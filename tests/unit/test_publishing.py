@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from tests.support.logs import CheckpointKey, LogMaker, action
 from tests.support.published import check_published, published_files
 
 from attestlog.core.checkpoint import Checkpoint, sign_checkpoint
+from attestlog.core.genesis import Settings
 from attestlog.core.tiles import Tile
 from attestlog.errors import (
     BusyError,
@@ -20,11 +22,13 @@ from attestlog.errors import (
     SignatureInvalidError,
     TrustError,
 )
+from attestlog.log import Log
 from attestlog.storage import layout
 from attestlog.storage import published as publishing_folder
 from attestlog.storage.published import STAGING_DIR, open_folder
 from attestlog.storage.publishing import publish_log
 from attestlog.storage.tile_files import TileFiles
+from attestlog.testing import MemorySigner
 
 
 def grow(log: LogMaker, size: int) -> None:
@@ -315,6 +319,32 @@ def test_a_read_only_log_can_be_published(of_600: LogMaker, tmp_path: Path) -> N
     before = {path: path.read_bytes() for path in of_600.root.rglob("*") if path.is_file()}
     publish_log(of_600.root, tmp_path / "public")
     assert {path: path.read_bytes() for path in of_600.root.rglob("*") if path.is_file()} == before
+
+
+def test_publishing_beside_a_writer(tmp_path: Path) -> None:
+    public = tmp_path / "public"
+    log = Log.create(
+        tmp_path / "log", origin="example.com/busy", signer=MemorySigner(),
+        checkpoint_signer=MemorySigner("Ed25519"), settings=Settings(segment_entries=100),
+    )  # fmt: skip
+    (key,) = log.genesis.checkpoint_keys
+
+    def write() -> None:
+        for number in range(40):
+            log.append_many([action(number)] * 17)
+            log.checkpoint()
+
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(write)
+        sizes = []
+        while not writing.done():
+            sizes.append(publish_log(log.path, public).size)
+            assert len(check_published(public, key) or ()) == sizes[-1]
+        writing.result()
+    log.close()
+    assert sizes == sorted(sizes)
+    assert publish_log(log.path, public).size == 1 + 40 * 17
+    assert check_published(public, key)
 
 
 # --- tiles without a copy ---

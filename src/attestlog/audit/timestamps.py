@@ -12,9 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final, NamedTuple
-
-from cryptography.x509 import Certificate, load_pem_x509_certificates
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from attestlog.audit.findings import finding
 from attestlog.audit.source import open_plain, read_small_file, reason
@@ -24,6 +22,9 @@ from attestlog.core.report import Finding
 from attestlog.core.rules import Rules
 from attestlog.errors import MalformedConfigError, MissingExtraError, NotFoundError, StorageError
 from attestlog.storage.timestamps import TIMESTAMP_SIZE_MAX_BYTES, TIMESTAMPS_DIR, list_timestamps
+
+if TYPE_CHECKING:
+    from cryptography.x509 import Certificate
 
 TIMESTAMPS_MAX: Final = 10_000
 """Those of the largest sizes are looked at: each costs a millisecond."""
@@ -151,6 +152,8 @@ def vouched_before_revocation(
 
 
 def _load_roots(path: str | Path) -> list[Certificate]:
+    from cryptography.x509 import load_pem_x509_certificates
+
     try:
         return load_pem_x509_certificates(read_small_file(Path(path)))
     except FileNotFoundError:
