@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tests.fault.logs import create
 from tests.support.people import ROLES, Person, governed
-from tests.unit.shapes import CHANGE, GOVERNED
+from tests.unit.shapes import CHANGE, GOVERNED, SHAPES
 
 from attestlog.audit import verify_log
 from attestlog.core.policy import Policy
@@ -41,6 +41,33 @@ def floor(policy: Policy, value: float) -> dict[str, Any]:
 
 def open_log(path: Path) -> Log:
     return create(path, policy=GOVERNED, clock=ManualClock())
+
+
+def test_all_six_shapes_as_users_write_them(tmp_path: Path) -> None:
+    """BOOT, ACTION, DECISION, VIOLATION, CHANGE and SHUTDOWN, under real keys, in one log."""
+    with open_log(tmp_path / "log") as log:
+        stored = {}
+        for name in ("BOOT", "ACTION", "DECISION", "VIOLATION", "CHANGE", "SHUTDOWN"):
+            shape = {**SHAPES[name], "received_approvals": []}
+            people = PEOPLE if name == "CHANGE" else []
+            stored[name] = log.append(approved(log, shape, *people)).entry
+    derived = {
+        name: (e.composite_score, e.safety_floor_met, e.k_state, e.proofs_valid, e.quorum_met)
+        for name, e in stored.items()
+    }
+    assert derived == {
+        "BOOT": (None, None, 1, True, True),
+        "ACTION": (8.25, True, 1, True, True),
+        "DECISION": (None, None, 1, True, True),
+        "VIOLATION": (6.2, False, 1, True, True),
+        "CHANGE": (7.875, True, 1, True, True),
+        "SHUTDOWN": (None, None, 1, True, True),
+    }
+    assert stored["VIOLATION"].error_details == SHAPES["VIOLATION"]["error_details"]
+    assert stored["CHANGE"].severity == 10
+    assert [item["signer"] for item in stored["CHANGE"].received_approvals] == list(ROLES)
+    report = verify_log(tmp_path / "log", remember=False)
+    assert (report.verdict, report.findings) == (Verdict.VERIFIED, [])
 
 
 def test_the_change_of_the_specification(tmp_path: Path) -> None:
