@@ -5,9 +5,11 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import sha512
 from pathlib import Path
 
 import pytest
+from tests.support.people import Person
 
 AGENT_NEEDED = pytest.mark.skipif(
     not os.environ.get("CI") and not (shutil.which("ssh-keygen") and shutil.which("ssh-agent")),
@@ -51,3 +53,17 @@ def agent(*keys: Path) -> Iterator[dict[str, str]]:
             yield environment
         finally:
             process.terminate()
+
+
+def sshsig(person: Person, namespace: str, message: bytes) -> str:
+    """What `ssh-keygen -Y sign` would write, as hex of its bytes: written out, so that it is shown."""
+    blob = _string(b"ssh-ed25519") + _string(person.public.key.public_bytes_raw())  # type: ignore[union-attr]
+    head = [namespace.encode(), b"", b"sha512"]
+    signed = b"SSHSIG" + b"".join(map(_string, [*head, sha512(message).digest()]))
+    signature = _string(b"ssh-ed25519") + _string(person.sign(signed))
+    fields = b"".join(map(_string, [blob, *head, signature]))
+    return (b"SSHSIG" + (1).to_bytes(4, "big") + fields).hex()
+
+
+def _string(data: bytes) -> bytes:
+    return len(data).to_bytes(4, "big") + data

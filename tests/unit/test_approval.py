@@ -5,6 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from tests.support.people import DATED, EXPIRES, ROLES, Person, governed, members_of
+from tests.support.ssh import sshsig
 from tests.unit.shapes import CHANGE, ORIGIN, TIMESTAMP
 
 from attestlog.core import canonical
@@ -17,6 +18,7 @@ from attestlog.core.approval import (
     Request,
     format_approval,
     judge_approvals,
+    message_of,
     missing_for_quorum,
     parse_approval,
     stored_form,
@@ -54,6 +56,20 @@ def test_a_real_signature_of_an_approver_counts(algorithm: str) -> None:
     (judged,) = judge(person.approve(CHANGE, ORIGIN), policy=policy)
     assert judged.counts
     assert judged.signer == "creator"
+
+
+def test_a_signature_of_openssh_counts_in_its_namespace_by_that_key_only() -> None:
+    terms = {"signer": "creator", "meaning": "approve", "timestamp": DATED, "expires": EXPIRES}
+    message = message_of(REQUEST, **terms)
+
+    def by_ssh(person: Person, namespace: str = "attestlog-approval", signed: bytes = message) -> str | None:
+        signature = sshsig(person, namespace, signed)
+        return code({**terms, "key_id": CREATOR.key_id, "algorithm": "SSHSIG", "signature": signature})
+
+    assert by_ssh(CREATOR) is None
+    assert by_ssh(AUDITOR) == "approval.signature"
+    assert by_ssh(CREATOR, namespace="file") == "approval.signature"
+    assert by_ssh(CREATOR, signed=message + b" ") == "approval.signature"
 
 
 def test_it_is_bound_to_the_log_the_action_and_the_payload() -> None:
@@ -97,6 +113,10 @@ def test_a_revoked_approver_from_that_moment_on() -> None:
 def test_an_expired_one_at_its_last_moment_and_after() -> None:
     assert code(GOOD, request=REQUEST._replace(timestamp=EXPIRES)) is None
     assert code(GOOD, request=REQUEST._replace(timestamp=moved(EXPIRES, 0.000001))) == "approval.expired"
+
+
+def test_the_clock_of_an_approver_may_be_a_minute_ahead() -> None:
+    assert AHEAD_MAX_S == 60
 
 
 def test_one_dated_after_the_entry() -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from hashlib import sha512
 from typing import Any
 
 import msgspec
 from tests.support.people import DATED, EXPIRES, ROLES, Person, members_of
+from tests.support.ssh import sshsig
 from tests.unit.shapes import CHANGE, ORIGIN, TIMESTAMP
 from tests.vectors.cases import Case, case
 
@@ -27,24 +27,15 @@ APPROVERS = members_of(*PEOPLE.values(), SECOND)
 BOUND = {name: REQUEST[name] for name in ("origin", "action_type", "action_hash")}
 
 
-def ssh_string(data: bytes) -> bytes:
-    return len(data).to_bytes(4, "big") + data
-
-
-def sshsig(person: Person, message: bytes) -> str:
-    """What `ssh-keygen -Y sign` would write, as hex of its bytes: written out, so that it is shown."""
-    blob = ssh_string(b"ssh-ed25519") + ssh_string(person.public.key.public_bytes_raw())  # type: ignore[union-attr]
-    head = [SSH_NAMESPACE.encode(), b"", b"sha512"]
-    signed = b"SSHSIG" + b"".join(map(ssh_string, [*head, sha512(message).digest()]))
-    signature = ssh_string(b"ssh-ed25519") + ssh_string(person.sign(signed))
-    fields = b"".join(map(ssh_string, [blob, *head, signature]))
-    return (b"SSHSIG" + (1).to_bytes(4, "big") + fields).hex()
-
-
 def by_ssh() -> dict[str, str]:
     terms = {"signer": "creator", "meaning": "approve", "timestamp": DATED, "expires": EXPIRES}
     message = message_of(Request(**REQUEST), **terms)
-    return {**terms, "key_id": CREATOR.key_id, "algorithm": "SSHSIG", "signature": sshsig(CREATOR, message)}
+    return {
+        **terms,
+        "key_id": CREATOR.key_id,
+        "algorithm": "SSHSIG",
+        "signature": sshsig(CREATOR, SSH_NAMESPACE, message),
+    }
 
 
 def approval() -> list[Case]:
