@@ -62,7 +62,7 @@ class Replica:
     def logs(self) -> list[str]:
         """The ids of the logs held."""
         folder = self.directory / LOGS_DIR
-        return sorted(path.name for path in folder.iterdir() if _LOG_ID.fullmatch(path.name))
+        return sorted(path.name for path in folder.iterdir() if self._is_held(path.name))
 
     def take(self, log: str, shipment: Shipment) -> Answer:
         """See `Holding.take`. The first shipment of a log, from its genesis entry on, begins its copy."""
@@ -100,9 +100,13 @@ class Replica:
 
     def _find(self, log: str) -> Holding | None:
         holding = self._open.get(log)
-        if holding is None and self.path(log).exists():
+        if holding is None and self._is_held(log):
             holding = self._open[log] = Holding(self.path(log).parent, self._cosigner)
         return holding
+
+    def _is_held(self, log: str) -> bool:
+        """False also for what a crash left of beginning a copy."""
+        return bool(_LOG_ID.fullmatch(log)) and self.path(log).exists()
 
     def _begin(self, log: str, shipment: Shipment) -> Holding:
         if len(self.logs()) >= LOGS_MAX:

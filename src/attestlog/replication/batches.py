@@ -11,6 +11,7 @@ from attestlog.core.replication import SHIPMENT_ENTRIES_MAX, Shipment, ends_batc
 from attestlog.core.signature import BATCH_ENTRIES_MAX
 from attestlog.storage.layout import tree_path
 from attestlog.storage.reader import LogReader
+from attestlog.storage.tree import TreeFiles
 
 SHIPMENT_SIZE_BYTES: Final = 4 << 20
 """A shipment is closed to further batches from here on: flat memory, and a lost connection costs little."""
@@ -26,6 +27,15 @@ def durable_size(root: Path) -> int:
         return tree_path(root, 0).stat().st_size // HASH_SIZE_BYTES
     except FileNotFoundError:
         return 0
+
+
+def root_at(root: Path, size: int) -> str:
+    """The root of the first `size` entries, in hex, from the stored tree. Raises CorruptError or OSError."""
+    tree = TreeFiles(root)
+    try:
+        return tree.edge(size).root().hex()
+    finally:
+        tree.close()
 
 
 def shipments(reader: LogReader, start: int, stop: int) -> Iterator[Shipment]:

@@ -24,7 +24,7 @@ from attestlog.core.cosignature import open_signed_checkpoint
 from attestlog.core.note import NoteSignature, format_note, parse_note, parse_vkey
 from attestlog.core.replication import Shipment
 from attestlog.errors import AttestlogError, ReplicationError, SplitViewError, StaleSizeError
-from attestlog.replication.batches import durable_size, shipments
+from attestlog.replication.batches import durable_size, root_at, shipments
 from attestlog.replication.client import ReplicaClient
 from attestlog.replication.cursor import CURSORS_DIR, cursor_path, load_cursor, save_cursor
 from attestlog.storage.layout import ReplicaAt
@@ -173,7 +173,7 @@ class Sender:
         except StaleSizeError as error:
             if error.known_size == self.cursor.size:
                 raise
-            self._advance(error.known_size)
+            self._ask(client)
             self._send_entries(client)
 
     def _hang_up(self) -> None:
@@ -183,19 +183,25 @@ class Sender:
             self._client = None
 
     def _ask(self, client: ReplicaClient) -> None:
-        held = client.held()
-        durable = durable_size(self._work.root)
+        """What it holds, and whether that is this log: a size alone could be another history's."""
+        held, durable = client.held(), durable_size(self._work.root)
         if held.size > durable:
             raise ReplicationError(
                 f"{self.at.url} holds {held.size} entries, the log has {durable}: it was cut, or is older",
                 expected=durable, found=held.size,
+            )  # fmt: skip
+        if held.size and held.root != root_at(self._work.root, held.size):
+            raise SplitViewError(
+                f"{self.at.url} holds {held.size} entries that are not the first of this log",
+                theirs=held.checkpoint or "", ours="",
             )  # fmt: skip
         self._advance(held.size)
         self._has_asked = True
 
     def _send_entries(self, client: ReplicaClient) -> None:
         for shipment in shipments(self._reader, self.cursor.size, durable_size(self._work.root)):
-            self._advance(client.send(shipment).size)
+            # What it holds beyond this shipment was not compared with anything by taking it.
+            self._advance(min(client.send(shipment).size, shipment.stop))
             if self._is_late():
                 return
 
@@ -214,7 +220,7 @@ class Sender:
         signed = open_signed_checkpoint(format_note(text, answer.cosignatures), [self._vkey])
         self._work.keep(text, answer.cosignatures)
         self.cursor.cosigned_size, self.cursor.cosigned_at = signed.checkpoint.size, _now()
-        self._advance(answer.size)
+        save_cursor(self._work.root, self.cursor)
 
     def _is_late(self) -> bool:
         return self._stopping.is_set() and time.monotonic() >= self._deadline
