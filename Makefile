@@ -19,7 +19,7 @@ CODE = src tests $(wildcard bench)
 # The resolver behind `make lock`; it stays out of .venv.
 UV_VERSION = 0.13.9
 
-.PHONY: help demo test services interop lint types format faults fuzz bench bench-proofs bench-signers growth soak lock clean
+.PHONY: help demo test services interop lint types format faults simulate fuzz bench bench-proofs bench-signers growth soak lock clean
 
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 23
@@ -48,6 +48,12 @@ format: .venv/.installed-dev ## let ruff format and fix what it can
 
 faults: .venv/.installed-dev ## the long fault campaign: power cuts, kills, failing calls, changed bytes (a quarter of an hour)
 	@ATTESTLOG_FAULT_SEEDS=20 ATTESTLOG_FAULT_ROUNDS=40 $(BIN)/python -m pytest tests/fault $(PYTEST_ARGS)
+
+SIM_RUNS ?= 2000
+SIM_SEED ?= 1
+
+simulate: .venv/.installed-dev ## a writer, replicas and witnesses under seeded faults (SIM_RUNS=2000 lives, from SIM_SEED=1)
+	@ATTESTLOG_SIM_RUNS=$(SIM_RUNS) ATTESTLOG_SIM_SEED=$(SIM_SEED) $(BIN)/python -m pytest tests/sim $(PYTEST_ARGS)
 
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?= entry canonical note checkpoint vkey signature config policy draft legacy query tiles key proof trust entry_in_both

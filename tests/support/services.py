@@ -190,7 +190,7 @@ class Servers:
 
     def _start(self, kind: type[Kind]) -> Kind:
         folder = self._folder / kind.__name__
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)  # it is there already if an earlier start failed, or was skipped
         server = kind(folder)
         self._started.append(server)
         server.start()
