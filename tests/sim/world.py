@@ -294,7 +294,7 @@ class WitnessSite:
     def __init__(self, world: World, number: int) -> None:
         self.world = world
         name = f"witness.example.com/{number}"
-        state = WitnessState.create(world.folder / f"witness-{number}", name, [])
+        state = WitnessState.create(world.folder / f"witness-{number}", name, {})
         state.add_log(world.honest.checkpoint_key.verifier)
         self.witness = Witness(state, [MemorySigner("Ed25519")])
         self.cosigner = Cosigner(self.witness.keys[0])
