@@ -32,7 +32,6 @@ from attestlog.storage.layout import ReplicaAt
 from attestlog.storage.reader import LogReader
 from attestlog.testing import MemorySigner
 from attestlog.witness import Witness
-from attestlog.witness.state import WitnessState
 
 ORIGIN = "example.com/simulated"
 REPLICAS, WITNESSES = 3, 2
@@ -294,9 +293,10 @@ class WitnessSite:
     def __init__(self, world: World, number: int) -> None:
         self.world = world
         name = f"witness.example.com/{number}"
-        state = WitnessState.create(world.folder / f"witness-{number}", name, {})
-        state.add_log(world.honest.checkpoint_key.verifier)
-        self.witness = Witness(state, [MemorySigner("Ed25519")])
+        log = world.honest.checkpoint_key.verifier
+        self.witness = Witness.begin(
+            world.folder / f"witness-{number}", name, [MemorySigner("Ed25519")], [log]
+        )
         self.cosigner = Cosigner(self.witness.keys[0])
 
     def ask(self, log: LogMaker, size: int) -> None:
