@@ -304,6 +304,29 @@ def test_revocations_and_whom_they_leave_trusted(tmp_path: Path, last_trusted: i
     assert verdicts & {"FORKED", "TAMPERED"}
 
 
+@pytest.mark.parametrize("rotated", [False, True])
+def test_a_segment_that_is_elsewhere(tmp_path: Path, rotated: bool) -> None:
+    """Archived, and not to be reached now: a link that leads nowhere. Who signs later, it may have said."""
+    made = LogMaker(tmp_path / "log", segment_entries=3)
+    for number in range(1, 5):
+        made.append(action(number))
+    if rotated:
+        made.rotate(Key(5))
+    for number in range(len(made.lines), 9):
+        made.append(action(number))
+    made.lay_out()
+    made.segment(3).rename(tmp_path / "away.jsonl")
+    made.segment(3).symlink_to(tmp_path / "gone.jsonl")
+    assert verdict(made.root) == full_verdict(made.root) == "UNKNOWN"
+    last = made.segment(6).read_bytes()
+    made.segment(6).write_bytes(last.replace(b'"number":7', b'"number":6'))
+    assert verdict(made.root) == full_verdict(made.root) == "TAMPERED"
+    made.segment(6).write_bytes(last)
+    made.segment(3).unlink()
+    made.segment(3).symlink_to(tmp_path / "away.jsonl")
+    assert verdict(made.root) == full_verdict(made.root) == "VERIFIED"
+
+
 # --- exports, and as a program ---
 
 

@@ -14,7 +14,7 @@ surrogates. This is not governance: what a log's writer may do stands in `policy
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -119,6 +119,7 @@ class _Reader:
         self._witnesses: list[Witness] = []
         self._groups: list[Group] = []
         self._quorum: str | None = None
+        self._public_keys: set[tuple[str, bytes]] = set()
         self._is_free: dict[str, bool] = {}
         """Each name defined so far, and whether it is a member of no group yet."""
 
@@ -127,7 +128,7 @@ class _Reader:
         match keyword, rest:
             case "log", [vkey, *url] if len(url) < 2:
                 self._logs.append(TrustedLog(parse_vkey(vkey), *url))
-                _check_apart("logs", [log.key for log in self._logs])
+                self._check_new("log", self._logs[-1].key)
             case "witness", [name, vkey, *url] if len(url) < 2:
                 self._define(name)
                 self._witnesses.append(Witness(name, parse_vkey(vkey), *url))
@@ -154,7 +155,7 @@ class _Reader:
         kind = self._witnesses[-1].key.kind
         if kind not in WITNESS_KINDS:
             raise MalformedTrustError(f"a witness has a key of type 04 or 06, not {kind:02x}")
-        _check_apart("witnesses", [witness.key for witness in self._witnesses])
+        self._check_new("witness", self._witnesses[-1].key)
 
     def _add_group(self, name: str, threshold: str, members: list[str]) -> None:
         for member in members:
@@ -172,16 +173,16 @@ class _Reader:
         self._define(name)
         self._groups.append(Group(name, count, tuple(members)))
 
+    def _check_new(self, what: str, key: VerifierKey) -> None:
+        """The same public key under another name or type is the same witness, or the same log."""
+        if (what, key.public_key) in self._public_keys:
+            raise MalformedTrustError(f"another {what} has the same public key")
+        self._public_keys.add((what, key.public_key))
+
     def _define(self, name: str) -> None:
         if name == NO_QUORUM or name in self._is_free:
             raise MalformedTrustError(f"{name!r} is defined already")
         self._is_free[name] = True
-
-
-def _check_apart(what: str, keys: Sequence[VerifierKey]) -> None:
-    """The last key is not one of the others, whatever name and type it goes by."""
-    if keys[-1].public_key in (key.public_key for key in keys[:-1]):
-        raise MalformedTrustError(f"two {what} have one public key")
 
 
 def format_trust(policy: TrustPolicy) -> bytes:
