@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.audits import codes, verify
-from tests.support.logs import Key, LogMaker, action, rotation, seal
+from tests.support.logs import CheckpointKey, Key, LogMaker, action, rotation, seal
 
 from attestlog.audit import scan as scanning
 from attestlog.audit import source
@@ -159,6 +159,20 @@ def test_a_rotation_that_could_not_be_read_makes_nobody_a_forger(
     assert report.verdict == Verdict.UNKNOWN
     assert codes(report) == [("log.unreadable", 3), ("entry.unjudged", 6)]
     assert report.findings[1].found == 6
+
+
+def test_whether_a_key_vouches_that_may_have_come_in_unread_is_unknown(
+    rotated_in_the_middle: LogMaker, tmp_path: Path
+) -> None:
+    log = rotated_in_the_middle
+    log.segment(3).unlink()
+    log.segment(3).mkdir()
+    for trust, verdict in (
+        (SECOND.public.key_id, Verdict.UNKNOWN),
+        (FIRST.public.key_id, Verdict.UNKNOWN),  # vouches, and something was not read all the same
+        (CheckpointKey(9).vkey, Verdict.FORKED),
+    ):
+        assert verify(log, tmp_path, trust=[trust]).verdict == verdict
 
 
 def test_damage_after_what_could_not_be_read_is_found(

@@ -372,8 +372,11 @@ class _Verification:
         }
         report.trusted_by = [item for item in trusted if item in vouching]
         if trusted and not report.trusted_by:
+            # A key may have come in by a rotation that was not read.
+            is_certain = walk.is_certain or all("+" in item for item in trusted)
+            code, what = ("trust.mismatch", "this log") if is_certain else ("entry.unjudged", "what was read")
             self._find(
-                "trust.mismatch", "none of the keys or hashes asked for vouches for this log",
+                code, f"none of the keys or hashes asked for vouches for {what}",
                 expected=trusted, found=sorted(vouching),
             )  # fmt: skip
         self._add_all(tell_terms(walk.rules, report.trusted_by))

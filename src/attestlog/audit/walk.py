@@ -47,7 +47,7 @@ class Walk:
         self._is_from_first = state.position == 0
         self._before_batch: tuple[Span, str | None] = (edge, None)
         self._unreadable: set[str] = set()
-        self._is_certain = True
+        self.is_certain = True
         """Whether the rules are known: what was not read may have changed them."""
         self._unjudged: list[int] = []
         """First of the entries that the rules known find fault with, and how many faults there are."""
@@ -98,7 +98,7 @@ class Walk:
             self._lose(chunk, ahead.error)
 
     def _say(self, found: Finding) -> None:
-        if self._is_certain or found.code not in _BY_RULES:
+        if self.is_certain or found.code not in _BY_RULES:
             self._add(found)
         elif self._unjudged:
             self._unjudged[1] += 1
@@ -221,5 +221,5 @@ class Walk:
             self._state.position = stop
 
     def _desynchronize(self) -> None:
-        self._is_contiguous = self._is_certain = False
+        self._is_contiguous = self.is_certain = False
         self._state.is_synced, self._state.previous, self._state.batch = False, None, None
