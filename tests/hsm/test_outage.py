@@ -159,6 +159,8 @@ def test_64_callers_each_get_their_answer_through_an_outage(remote: RemoteToken,
     entries = check_log(log.path, receipts)
     own = [entry for entry in entries if entry.action_type == "a"]
     assert len(own) == len(receipts), "an entry is there that nobody has a receipt for"
+    told = [entry.action_payload for entry in entries if entry.action_type == "signer_outage"]
+    assert sum(payload["refused_entries"] for payload in told if payload) == len(refused)
 
 
 def test_a_log_cannot_be_made_or_opened_without_its_device_and_can_be_after(
