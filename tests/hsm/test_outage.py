@@ -18,7 +18,7 @@ from tests.support.tokens import RemoteToken, SoftToken
 from attestlog.core.signature import ED25519
 from attestlog.errors import SignerError
 from attestlog.log import Log, Receipt
-from attestlog.signers import open_signer
+from attestlog.signers import open_signer, pkcs11_module
 from attestlog.testing import MemorySigner, check_log
 
 TIMEOUT_S = 0.5
@@ -188,7 +188,7 @@ def test_a_device_that_hangs_unnoticed_stops_nothing_when_it_is_let_go(
     """The driver would end the library with the interpreter's lock held: nothing would ever run again."""
     script = f"""
 import sys
-from attestlog.signers import open_signer
+from attestlog.signers import open_signer, pkcs11_module
 signer = open_signer({remote.uri("entries", timeout_s="0.2")!r})
 print("ready", flush=True)
 sys.stdin.readline()
@@ -212,7 +212,7 @@ def test_a_device_that_hangs_keeps_no_process_from_ending(
     script = f"""
 import sys
 from attestlog.errors import SignerError
-from attestlog.signers import open_signer
+from attestlog.signers import open_signer, pkcs11_module
 signer = open_signer({remote.uri("entries", timeout_s=timeout_s)!r})
 print("ready", flush=True)
 sys.stdin.readline()
@@ -262,6 +262,32 @@ with attestlog.open({str(log)!r}) as log:
     running = [subprocess.Popen([sys.executable, "-c", script]) for _ in range(3)]
     assert [process.wait(60) for process in running] == [0, 0, 0]
     assert len(check_log(log)) == 61
+
+
+def test_what_was_given_up_on_while_it_was_opened_is_let_go(remote: RemoteToken) -> None:
+    """The device answers after all, and nobody is there: it must not stay logged in to for ever."""
+    first = open_signer(remote.uri("entries"))
+    (module,) = (held for held in pkcs11_module._modules.values() if held._library is not None)
+    remote.hang()
+    with pytest.raises(SignerError, match="has not answered"):
+        open_signer(remote.uri("entries", timeout_s="0.1"))
+    remote.wake()
+    eventually_idle(module)
+    assert [held.users for held in module.tokens] == [1]
+    first.close()
+    assert module._library is None
+
+
+def eventually_idle(module: pkcs11_module.Module) -> None:
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            module.call(lambda library: None, 30)
+        except SignerError:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        else:
+            return
 
 
 def test_a_device_with_no_such_mechanism_says_so_when_it_is_asked(remote: RemoteToken) -> None:

@@ -89,7 +89,7 @@ class Pkcs11Signer:
         if is_closed:
             return
         self._key = None
-        self._module.release(self._token, self._uri.timeout_s)
+        self._module.release([self._token], self._uri.timeout_s)
 
     def _check_usable(self) -> None:
         if self._is_closed:
@@ -163,7 +163,7 @@ def open_pkcs11_signer(uri: str, passphrase: Passphrase | None = None) -> Pkcs11
     try:
         return Pkcs11Signer(parsed, module, token)
     except BaseException:
-        module.release(token, parsed.timeout_s)
+        module.release([token], parsed.timeout_s)
         raise
 
 
@@ -195,19 +195,21 @@ def make_pkcs11_key(uri: str, algorithm: str, passphrase: Passphrase | None = No
         module.call(make, parsed.timeout_s)
         return Pkcs11Signer(replace(parsed, id=key_id), module, token)
     except BaseException:
-        module.release(token, parsed.timeout_s)
+        module.release([token], parsed.timeout_s)
         raise
 
 
 def attach(uri: KeyUri, passphrase: Passphrase | None) -> tuple[Module, OpenToken]:
     """The module and the token a URI names, its PIN at hand. To be given back by `module.release`."""
     module = module_at(module_path(uri.module_path))
-    token = module.call(lambda library: module.attach(library, uri), uri.timeout_s)
+    attached: list[OpenToken] = []
     try:
+        module.call(lambda library: attached.append(module.attach(library, uri)), uri.timeout_s)
+        (token,) = attached
         if token.needs_pin and token.pin is None:
             token.pin = read_pin(token.label, uri.pin_source, passphrase)
     except BaseException:
-        module.release(token, uri.timeout_s)
+        module.release(attached, uri.timeout_s)
         raise
     return module, token
 

@@ -13,7 +13,7 @@ import contextlib
 import ctypes
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -90,10 +90,13 @@ class Module:
         except PKCS11Error as error:
             raise self._signer_error(error) from None
 
-    def release(self, held: OpenToken, timeout_s: float) -> None:
-        """One signer fewer, now, or when a hung device is back. What the device says concerns nobody."""
+    def release(self, attached: Sequence[OpenToken], timeout_s: float) -> None:
+        """One signer fewer of each, now, or when a hung device is back: of what is attached by then.
+
+        What the device says concerns nobody.
+        """
         with contextlib.suppress(HungError, PKCS11Error):
-            self._worker.call(partial(self._release, held), timeout_s, is_owed=True)
+            self._worker.call(partial(self._release, attached), timeout_s, is_owed=True)
 
     def let_go(self, timeout_s: float) -> None:
         """Of the library, unless a signer uses it."""
@@ -164,15 +167,16 @@ class Module:
             library, lambda texts: texts["token"] == held.label and texts["serial"] == held.serial
         )
 
-    def _release(self, held: OpenToken) -> None:
+    def _release(self, attached: Sequence[OpenToken]) -> None:
         """With a token's last signer its session ends, with the last session the library."""
-        held.users -= 1
-        if held.users:
-            return
-        self.tokens.remove(held)
-        if held.session is not None:
-            with contextlib.suppress(PKCS11Error):
-                held.session.close()
+        for held in attached:
+            held.users -= 1
+            if held.users:
+                continue
+            self.tokens.remove(held)
+            if held.session is not None:
+                with contextlib.suppress(PKCS11Error):
+                    held.session.close()
         self._let_go()
 
     def _let_go(self) -> None:
