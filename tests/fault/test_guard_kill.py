@@ -1,0 +1,50 @@
+"""A guarded act killed at each step: never without its intent; what has no outcome is listed."""
+
+import itertools
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.fault.logs import create
+from tests.fault.tally import tally
+
+from attestlog.audit import verify_log
+from attestlog.core.report import Verdict
+from attestlog.log import Log
+from attestlog.storage.reader import LogReader
+from attestlog.testing import check_log
+
+ACTING = Path(__file__).with_name("acting.py")
+
+
+def test_killed_at_each_step_of_an_act(tmp_path: Path) -> None:
+    made, marker = tmp_path / "made", tmp_path / "marker"
+    signer, checkpoint_signer = f"file:{tmp_path / 'entry.pem'}", f"file:{tmp_path / 'checkpoint.pem'}"
+    create(made, clock=None, signer=signer, checkpoint_signer=checkpoint_signer).close()
+    outcomes = set()
+    for step in itertools.count():
+        path = tmp_path / f"log-{step}"
+        shutil.copytree(made, path)
+        marker.unlink(missing_ok=True)
+        done = subprocess.run(
+            [sys.executable, str(ACTING), str(path), str(marker), str(step)],
+            capture_output=True, check=False, timeout=60,
+        )  # fmt: skip
+        tally("guarded acts killed with SIGKILL")
+        assert done.stderr == b""
+        Log.open(path)._store.close()
+        written = [str(entry.event_type) for entry in LogReader(path).entries(1)]
+        assert written in ([], ["DECISION"], ["DECISION", "ACTION"])
+        assert written or not marker.exists(), "nothing happens before its intent is durable"
+        report = verify_log(path, remember=False)
+        assert report.verdict == Verdict.VERIFIED
+        found = [(item.code, item.sequence_number) for item in report.findings]
+        assert found == ([("guard.no_outcome", 1)] if written == ["DECISION"] else [])
+        outcomes.add((len(written), marker.exists()))
+        check_log(path)
+        shutil.rmtree(path)
+        if done.stdout.endswith(b"done\n"):
+            break
+    # Before the intent; after it and before the act; after the act and before the outcome; after all.
+    assert outcomes == {(0, False), (1, False), (1, True), (2, True)}
