@@ -14,7 +14,7 @@ ATHERIS = atheris==3.0.0
 
 BIN = .venv/bin
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
-CODE = src tests $(wildcard bench)
+CODE = src tests $(wildcard bench examples)
 
 # The resolver behind `make lock`; it stays out of .venv.
 UV_VERSION = 0.13.9

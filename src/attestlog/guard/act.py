@@ -168,6 +168,13 @@ class Guard:
         self._fix()
         return make_request(self._members, self._log.origin)
 
+    def propose(self, directory: str | os.PathLike[str] | None = None) -> Path:
+        """Write the request into a directory, by default that of `ask`; its path. Raises StorageError."""
+        place = Path(directory) if directory is not None else self._ask
+        if place is None:
+            raise TypeError("there is no directory to put the request into")
+        return write_request(place, self.request)
+
     def add_approval(self, approval: Approval | Mapping[str, str] | bytes) -> None:
         """Take in an approval: parsed, as stored, or the bytes of its file. Raises MalformedApprovalError."""
         stored = _stored(approval)
@@ -198,7 +205,7 @@ class Guard:
     def _begin_waiting(self, timeout_s: float | None) -> float | None:
         self._fix()
         if self._ask is not None:
-            write_request(self._ask, self.request)
+            self.propose()
         return None if timeout_s is None else time.monotonic() + timeout_s
 
     def _look_for_approvals(self) -> bool:

@@ -103,7 +103,7 @@ def _reasons(policy: Policy, draft: EntryDraft, basis: Basis) -> Iterator[Reason
         refuted, unchecked = sorted(claims.refuted), sorted(set(claims.unchecked))
         yield Reason(
             "INVARIANT_4_PROOFS", "PROOFS_MISSING",
-            f"proofs not shown: {', '.join(lacking + refuted) or 'none'}",
+            f"proofs that do not hold or are missing: {', '.join(sorted({*lacking, *refuted}))}",
             {"missing": lacking, "refuted": refuted, "unchecked": unchecked},
         )  # fmt: skip
     if not derived.quorum_met:
