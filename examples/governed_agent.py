@@ -1,4 +1,4 @@
-"""A day of an agent under a policy that is enforced. Run: python examples/governed_agent.py [FOLDER]
+"""A day of an agent under a policy that is enforced: `python examples/governed_agent.py [FOLDER]`.
 
 The agent boots, does its work, leaves something undone, and is stopped: first because what it is about to do
 is too risky, then because nobody has approved it. Three people, each with a key of their own, approve; it
