@@ -390,3 +390,18 @@ def which() -> Any:
         return path
 
     return find
+
+
+def test_proofs_that_only_the_writer_can_check_are_copied_and_forged_ones_are_not(
+    tmp_path: Path, replica: Replica
+) -> None:
+    made = LogMaker(tmp_path / "made")
+    proof = {"type": "ci", "valid": True}
+    made.append({**action(1), "required_proofs": ["ci"], "provided_proofs": [proof]}, batched=False)
+    made.reseal(1, proofs_valid=True)  # as a writer derives it that has the type registered
+    log = log_id(made.origin)
+    assert replica.take(log, ship(made, 0, 2)) == Answer(2)
+    made.append(action(2), batched=False)
+    made.reseal(2, quorum_met=False)
+    with pytest.raises(VerificationError, match="quorum_met is not what the policy derives"):
+        replica.take(log, ship(made, 2, 3))
