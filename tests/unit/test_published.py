@@ -9,10 +9,12 @@ import pytest
 from tests.support.logs import CheckpointKey, LogMaker, action
 from tests.support.serving import Site, reply, served
 
-from attestlog.audit import verify_log, verify_published
+from attestlog.audit import published, verify_log, verify_published
 from attestlog.audit.remember import memory_path, recall
 from attestlog.core.checkpoint import Checkpoint, sign_checkpoint
+from attestlog.core.merkle import edge_from_stored, stored_ranges
 from attestlog.core.report import Report, Verdict
+from attestlog.core.tiles import Tile, format_path
 from attestlog.errors import MalformedConfigError, QueryError
 from attestlog.storage import http
 from attestlog.storage.publishing import publish_log
@@ -106,8 +108,9 @@ def test_the_genesis_hash_vouches_too(made: LogMaker, public: Path, state: Path)
 def test_progress_is_told(made: LogMaker, public: Path) -> None:
     told: list[tuple[int, int]] = []
     verify_published(
-        public, remember=False, full=True, progress=lambda done, total: told.append((done, total))
-    )
+        public, trust=[made.checkpoint_key.vkey], remember=False, full=True,
+        progress=lambda done, total: told.append((done, total)),
+    )  # fmt: skip
     assert told == [(256, SIZE), (512, SIZE), (SIZE, SIZE)]
 
 
@@ -116,7 +119,8 @@ def test_progress_is_told(made: LogMaker, public: Path) -> None:
 
 def test_without_a_key_nobody_can_say_who_signed_it(made: LogMaker, public: Path, state: Path) -> None:
     report = check(made, public, state, trusted=False)
-    assert (report.verdict, codes(report)) == (Verdict.UNKNOWN, {"published.key_unknown"})
+    assert report.verdict == Verdict.UNKNOWN
+    assert codes(report) == {"published.key_unknown", "published.partly_read"}
     assert not list(state.glob("*.json"))
 
 
@@ -239,6 +243,47 @@ def test_a_root_signed_by_the_log_that_its_tiles_do_not_lead_to(
     (public / "checkpoint").write_bytes(note)
     report = check(made, public, state)
     assert (report.verdict, codes(report)) == (Verdict.TAMPERED, {"published.tile"})
+
+
+def test_a_size_that_was_made_up_is_not_read_for_ever(
+    made: LogMaker, site: Site, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Signed by the log's own key, with a right edge to match, and nothing below it."""
+    monkeypatch.setattr(published, "BAD_TILES_MAX", 20)
+    size = (200 << 48) + (3 << 8) + 5
+    top = [bytes([number]) * 32 for number in range(200)]
+    edges = {6: top, 1: [b"a" * 32] * 3, 0: [b"b" * 32] * 5}
+    for level, hashes in edges.items():
+        path = site.folder / format_path(Tile(level, size >> 8 * (level + 1), len(hashes)))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"".join(hashes))
+    root = edge_from_stored(
+        size,
+        [edges[level][start % 256 : (stop - 1) % 256 + 1] for level, start, stop in stored_ranges(size)],
+    ).root()
+    key = made.checkpoint_key
+    note = sign_checkpoint(Checkpoint(made.origin, size, root), [(key.verifier, key.sign)])
+    (site.folder / "checkpoint").write_bytes(note)
+    report = check(made, site.url, state)
+    assert report.verdict == Verdict.TAMPERED
+    assert {"published.missing", "published.partly_read"} <= codes(report)
+    assert len(site.asked) < 500
+    # By nobody's key it is not worth even that.
+    site.asked.clear()
+    report = check(made, site.url, state, trusted=False)
+    assert "published.key_unknown" in codes(report)
+    assert len(site.asked) < 20
+
+
+@pytest.mark.parametrize("bad", [2, 3])
+def test_the_limit_of_bad_tiles(
+    made: LogMaker, public: Path, state: Path, bad: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(published, "BAD_TILES_MAX", bad - 1)
+    for name in ("tile/0/000", "tile/0/001"):
+        (public / name).unlink()
+    report = check(made, public, state)
+    assert ("published.partly_read" in codes(report)) == (bad == 2)
 
 
 # --- what was seen before ---

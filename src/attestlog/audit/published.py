@@ -17,7 +17,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from attestlog.audit import remember as memories
 from attestlog.audit.findings import finding
@@ -53,6 +53,9 @@ from attestlog.errors import (
 from attestlog.storage.sources import Place, PublishedReader, open_published
 
 Progress = Callable[[int, int], None]
+
+BAD_TILES_MAX: Final = 1_000
+"""Tiles missing or wrong before the rest is not asked for: a size that was made up has no end."""
 
 
 def verify_published(
@@ -130,11 +133,12 @@ class _Verification:
             genesis_hash = self._check_ends(tiles)
             if memory is not None:
                 self._compare(checkpoint, tiles, memory)
-            if full:
+            # A size that nobody is known to have signed is not worth reading for.
+            if full and self._is_signed:
                 self._check_all(tiles, progress)
         except _UnreadableError:
             return
-        if not full:
+        if not full or not self._is_signed:
             self._find("published.partly_read", "not every tile and entry bundle was read")
         self._check_trust()
         if is_comparable and genesis_hash is not None:
@@ -220,6 +224,10 @@ class _Verification:
             assert isinstance(tile, Tile)
             if (tile.level + 1, tile.index // TILE_WIDTH) in bad:
                 bad.add((tile.level, tile.index))
+            if len(bad) > BAD_TILES_MAX:
+                self._find("published.partly_read", f"{len(bad)} tiles are bad: the rest was not asked for")
+                return
+            if (tile.level, tile.index) in bad:
                 continue
             found = list(self._tried(lambda tile=tile: tiles.tile(tile.level, tile.index), "published.tile"))  # type: ignore[misc]
             if not found:
