@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import rfc8785
 from tests.support.people import governed
+from tests.vectors.of_rotation import rotation as rotation_vectors
 
 from attestlog.audit import judge_proof
 from attestlog.core import canonical
@@ -28,6 +29,8 @@ from attestlog.core.policy_text import format_policy_text, parse_policy_text
 from attestlog.core.proof import format_proof, parse_proof
 from attestlog.core.report import Verdict
 from attestlog.core.request import format_request, parse_request
+from attestlog.core.rotation import format_revocation, format_rotation, parse_revocation, parse_rotation
+from attestlog.core.rules import Rules
 from attestlog.core.signature import format_batch, format_plain, parse_signature
 from attestlog.core.sshsig import decode_sshsig, format_ssh_key, parse_ssh_key, parse_sshsig
 from attestlog.core.tiles import decode_bundle, encode_bundle, format_path, parse_path
@@ -36,6 +39,7 @@ from attestlog.errors import AttestlogError, MalformedProofError, TrustError
 from attestlog.legacy.judge import LineError, legacy_hash, parse_line
 from attestlog.query.filter import parse_condition, parse_filter, parse_moment
 from attestlog.signers.pkcs11_uri import format_key_uri, parse_key_uri
+from attestlog.storage.governing import format_rules_file, parse_rules_file
 from attestlog.storage.layout import format_config, parse_config
 from attestlog.verifier import verify as one_file
 
@@ -261,13 +265,28 @@ def key_uri(data: bytes) -> None:
         assert parse_key_uri(format_key_uri(parsed)) == parsed
 
 
+def rotation(data: bytes) -> None:
+    """Payloads have one spelling; no line, nor any file of lines, brings the rules to fall."""
+    payload = _json(data)
+    with suppress(AttestlogError):
+        assert format_rotation(parse_rotation(payload)) == payload
+    with suppress(AttestlogError):
+        assert format_revocation(parse_revocation(payload)) == payload
+    rules, held = _RULES.following([data])
+    assert (rules is _RULES) is (held == [])
+    kept = parse_rules_file(data)
+    assert kept is None or format_rules_file(kept) == data
+
+
+_RULES: Final = Rules.of(parse_genesis(decode_line(rotation_vectors()[0]["lines"][0].encode())))
+
 TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     "entry": entry_line, "entry_in_both": entry_in_both, "canonical": canonical_form, "note": note,
     "checkpoint": checkpoint_text,
     "vkey": vkey, "proof": proof, "trust": trust, "signature": signature, "config": config,
     "policy": policy, "draft": draft, "policy_text": policy_text, "approvals": approvals,
     "member_path": member_path, "ssh": ssh,
-    "legacy": legacy_line, "query": query, "tiles": tiles, "key": key_uri,
+    "legacy": legacy_line, "query": query, "tiles": tiles, "key": key_uri, "rotation": rotation,
 }  # fmt: skip
 
 

@@ -38,6 +38,8 @@ def convert_payload(payload: Any, kind: type[Kind]) -> Kind:
     """An entry's payload as what it must be. Raises MalformedEntryError naming the member."""
     try:
         return msgspec.convert(payload, kind)
+    except UnicodeEncodeError:
+        malformed_payload("a member's name holds a lone surrogate")
     except msgspec.ValidationError as error:
         member, reason = read_complaint(str(error))
         malformed_payload(reason, member)
