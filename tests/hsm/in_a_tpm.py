@@ -10,8 +10,11 @@ from pathlib import Path
 
 from tests.support.tokens import PIN
 
+from attestlog.core.signature import ECDSA_P256
 from attestlog.log import Log
 from attestlog.signers import open_signer
+from attestlog.signers.pkcs11 import open_pkcs11_signer
+from attestlog.signers.pkcs11_keys import SCHEMES
 from attestlog.testing import check_log
 
 
@@ -82,6 +85,13 @@ def sign(folder: Path, uri: str) -> None:
         thread.join()
     assert not bad, bad
     signer.close()
+    message = b"x" * 1_500
+    for way in SCHEMES[ECDSA_P256].ways:  # this library offers both
+        alone = open_pkcs11_signer(uri)
+        assert alone._way == SCHEMES[ECDSA_P256].ways[0]
+        alone._way = way
+        alone.public_key.verify(alone.sign(message), message)
+        alone.close()
     with Log.create(folder / "audit", origin="example.com/tpm", signer=uri) as log:
         receipts = [log.append(event_type="ACTION", action_type="a", actor_id="b") for _ in range(5)]
     check_log(folder / "audit", receipts)

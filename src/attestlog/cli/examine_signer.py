@@ -46,7 +46,7 @@ def devices(path: str) -> Iterator[Check]:
     if not tokens:
         yield Check("token", "there is none that is initialised", "note")
     for token in tokens:
-        usable = [name for name in ("ECDSA", "EDDSA") if name in token["mechanisms"]]
+        usable = [name for name in ("ECDSA", "ECDSA_SHA256", "EDDSA") if name in token["mechanisms"]]
         signs = f"signs with {' and '.join(usable)}" if usable else "signs with neither ECDSA nor EDDSA"
         value = f"{token['manufacturer']} {token['model']}, serial {token['serial']}: {signs}"
         yield Check(f"token {token['token']}", value, "good" if usable else "note", token)

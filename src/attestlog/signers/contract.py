@@ -14,7 +14,8 @@ Passphrase = Callable[[str], bytes | None]
 class Signer(Protocol):
     """The holder of one private key. Used by one thread at a time; `close` may be called twice.
 
-    A signer whose key is in a device answers within a timeout of its own.
+    A signer whose key is in a device answers within a timeout of its own. `describe()`, where it has one,
+    tells by name how the key is kept; `attestlog doctor` shows it.
     """
 
     @property

@@ -47,6 +47,7 @@ class Pkcs11Signer:
         self._mutex = threading.Lock()
         self._is_closed = False
         self._key: Any = None
+        self._way: keys.Way
         self._wants_pin = False
         self._generation = -1
         self._public_key: PublicKey | None = None
@@ -103,12 +104,11 @@ class Pkcs11Signer:
     # --- on the module's thread ---
 
     def _sign(self, library: Library, message: bytes) -> bytes:
-        key, algorithm = self._held_key(library), self.public_key.algorithm
-        is_ecdsa = algorithm == ECDSA_P256
+        key, way = self._held_key(library), self._way
         try:
             signature: bytes = key.sign(
-                sha256(message).digest() if is_ecdsa else message,
-                mechanism=keys.SCHEMES[algorithm].mechanism,
+                sha256(message).digest() if way.is_given_hash else message,
+                mechanism=way.mechanism,
                 # Not by way of a name: a traceback can show the values of names.
                 pin=self._module.usable_pin(self._token).reveal() if self._wants_pin else None,
             )
@@ -116,7 +116,7 @@ class Pkcs11Signer:
             raise self._module.refuse_pin(self._token) from None
         if len(signature) != 64:
             raise SignerError(f"the device returned a signature of {len(signature)} bytes, want 64")
-        if not is_ecdsa:
+        if self.public_key.algorithm != ECDSA_P256:
             return signature
         return encode_dss_signature(
             int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big")
@@ -137,11 +137,13 @@ class Pkcs11Signer:
                 f"the token now holds key {public.key_id[:16]} in place of {self.public_key.key_id[:16]}",
                 expected=self.public_key.key_id, found=public.key_id,
             )  # fmt: skip
-        mechanism = keys.SCHEMES[public.algorithm].mechanism
-        if mechanism not in self._module.find(library, self._token).slot.get_mechanisms():
-            raise SignerError(
-                f"{self._token.name} does not offer {mechanism.name}, want it for {public.algorithm}"
-            )
+        offered = self._module.find(library, self._token).slot.get_mechanisms()
+        ways = keys.SCHEMES[public.algorithm].ways
+        usable = [way for way in ways if way.mechanism in offered]
+        if not usable:
+            names = " or ".join(way.mechanism.name for way in ways)
+            raise SignerError(f"{self._token.name} does not offer {names}, want it for {public.algorithm}")
+        self._way = usable[0]
         self._key, self._generation = key, self._module.generation
         self._wants_pin = bool(keys.read(key, Attribute.ALWAYS_AUTHENTICATE))
         return public

@@ -19,22 +19,35 @@ _ED25519_NAME: Final = b"\x13\x0cedwards25519"
 """PKCS#11 3.0 allows either; tools write both."""
 
 
-class Scheme(NamedTuple):
-    """How a token makes signatures of an algorithm."""
+class Way(NamedTuple):
+    """How a token is asked for a signature."""
 
     mechanism: Mechanism
+    is_given_hash: bool = False
+    """SHA-256 of the message, and not the message."""
+
+
+class Scheme(NamedTuple):
+    """How tokens make keys and signatures of an algorithm."""
+
+    ways: tuple[Way, ...]
+    """In order of preference."""
     generates: Mechanism
     key_type: KeyType
     curves: tuple[bytes, ...]
 
 
 SCHEMES: Final = {
-    # CKM_ECDSA takes the hash. Given anything longer, it signs the first 32 bytes of it and says nothing.
-    ECDSA_P256: Scheme(Mechanism.ECDSA, Mechanism.EC_KEY_PAIR_GEN, KeyType.EC, (_P256_OID,)),
-    ED25519: Scheme(
-        Mechanism.EDDSA, Mechanism.EC_EDWARDS_KEY_PAIR_GEN, KeyType.EC_EDWARDS, (_ED25519_OID, _ED25519_NAME)
+    ECDSA_P256: Scheme(
+        # CKM_ECDSA takes the hash. Given anything longer, it signs the first 32 bytes of it and says nothing.
+        (Way(Mechanism.ECDSA, is_given_hash=True), Way(Mechanism.ECDSA_SHA256)),
+        Mechanism.EC_KEY_PAIR_GEN, KeyType.EC, (_P256_OID,),
     ),
-}
+    ED25519: Scheme(
+        (Way(Mechanism.EDDSA),), Mechanism.EC_EDWARDS_KEY_PAIR_GEN, KeyType.EC_EDWARDS,
+        (_ED25519_OID, _ED25519_NAME),
+    ),
+}  # fmt: skip
 
 PRIVATE_TEMPLATE: Final = {
     Attribute.TOKEN: True, Attribute.PRIVATE: True, Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: False,
