@@ -18,7 +18,7 @@ from tests.support.proxy import Proxy
 from tests.support.services import AWS_ENVIRONMENT, Servers
 from tests.support.tokens import PIN, SoftToken, softhsm, unload
 
-from attestlog.core.signature import ECDSA_P256, ED25519
+from attestlog.core.signature import ECDSA_P256, ED25519, ML_DSA_44, ML_DSA_65
 from attestlog.signers import Signer, open_signer
 from attestlog.signers.aws import open_aws_signer
 from attestlog.signers.azure import open_azure_signer
@@ -56,12 +56,13 @@ class Place:
 
 NAMES = (
     "file-p256", "file-ed25519", "pkcs11-p256", "pkcs11-ed25519", "awskms-p256", "awskms-ed25519",
-    "openbao-p256", "openbao-ed25519",    "gcpkms_fake-p256", "gcpkms_fake-ed25519", "azurekms_fake-p256",
+    "openbao-p256", "openbao-ed25519", "gcpkms_fake-p256", "gcpkms_fake-ed25519", "gcpkms_fake-ml_dsa_44",
+    "gcpkms_fake-ml_dsa_65", "azurekms_fake-p256",
 )  # fmt: skip
 REMOTE = tuple(name for name in NAMES if not name.startswith(("file", "pkcs11")))
 FORKED = tuple(name for name in NAMES if not name.startswith("pkcs11"))
 """PKCS#11 does not outlive a fork: the child opens its own, which tests/hsm shows."""
-_ALGORITHMS = {"p256": ECDSA_P256, "ed25519": ED25519}
+_ALGORITHMS = {"p256": ECDSA_P256, "ed25519": ED25519, "ml_dsa_44": ML_DSA_44, "ml_dsa_65": ML_DSA_65}
 
 
 @contextmanager
@@ -125,8 +126,12 @@ def _gcp(algorithm: str, around: _Around) -> Place:
     fake = FakeGcp()
     around.undo.callback(fake.close)
     proxy = around.proxy(fake.port)
-    first, other = {ECDSA_P256: (1, 3), ED25519: (2, 4)}[algorithm]
-    fake.add_key(other, fake.keys[first][0])
+    first, other, name = {
+        ECDSA_P256: (1, 3, "EC_SIGN_P256_SHA256"), ED25519: (2, 4, "EC_SIGN_ED25519"),
+        ML_DSA_44: (5, 6, "PQ_SIGN_ML_DSA_44"), ML_DSA_65: (7, 8, "PQ_SIGN_ML_DSA_65"),
+    }[algorithm]  # fmt: skip
+    for version in (first, other):
+        fake.add_key(version, name)
 
     opener = partial(open_gcp_signer, connect=lambda endpoint: gcp_client(proxy.port))
     return Place(algorithm, (f"gcpkms:{fake.KEY}/{first}", f"gcpkms:{fake.KEY}/{other}"), opener, proxy)

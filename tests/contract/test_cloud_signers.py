@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP384R1, generate_private_key
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey, MLDSA65PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tests.support.fakes import (
     Answer,
     Fake,
@@ -247,6 +249,34 @@ def test_a_throttled_signature_is_asked_for_once_more(aws: Ministack, monkeypatc
             refusal(lambda: behind.sign(b"message"))
     finally:
         fake.close()
+
+
+@pytest.mark.parametrize(
+    "kind, algorithm", [(MLDSA44PrivateKey, "ML-DSA-44"), (MLDSA65PrivateKey, "ML-DSA-65")]
+)
+def test_a_post_quantum_key_of_aws_is_asked_for_the_message_itself(
+    refusing: Refusing, monkeypatch: Environment, kind: Any, algorithm: str
+) -> None:
+    """No emulator has such keys: this shows what is asked, and what is made of an answer."""
+    key, arn = kind.generate(), "arn:aws:kms:eu-central-1:000000000000:key/1"
+    spki = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    described = {
+        "KeyId": arn, "PublicKey": base64.b64encode(spki).decode(), "KeyUsage": "SIGN_VERIFY",
+        "KeySpec": algorithm.replace("-", "_"), "SigningAlgorithms": ["ML_DSA_SHAKE_256"],
+    }  # fmt: skip
+
+    def answer(method: str, path: str, body: Any) -> Answer:
+        if "Message" not in body:
+            return 200, described, {}
+        assert (body["MessageType"], body["SigningAlgorithm"]) == ("RAW", "ML_DSA_SHAKE_256")
+        signature = key.sign(base64.b64decode(body["Message"]))
+        return 200, {"KeyId": arn, "Signature": base64.b64encode(signature).decode()}, {}
+
+    ask_aws(monkeypatch, refusing.url)
+    refusing.instead = answer
+    signer = opened(f"awskms:{arn}")
+    assert signer.public_key.algorithm == algorithm
+    signer.public_key.verify(signer.sign(b"message"), b"message")
 
 
 # --- OpenBao ---

@@ -35,6 +35,12 @@ from attestlog.core.signature import format_batch, format_plain, parse_signature
 from attestlog.core.sshsig import decode_sshsig, format_ssh_key, parse_ssh_key, parse_sshsig
 from attestlog.core.tiles import decode_bundle, encode_bundle, format_path, parse_path
 from attestlog.core.trust import NO_QUORUM, format_trust, parse_trust, verify_quorum
+from attestlog.core.witness import (
+    format_add_checkpoint,
+    format_cosignatures,
+    parse_add_checkpoint,
+    parse_cosignatures,
+)
 from attestlog.errors import AttestlogError, MalformedProofError, TrustError
 from attestlog.legacy.judge import LineError, legacy_hash, parse_line
 from attestlog.query.filter import parse_condition, parse_filter, parse_moment
@@ -280,6 +286,22 @@ def rotation(data: bytes) -> None:
 
 _RULES: Final = Rules.of(parse_genesis(decode_line(rotation_vectors()[0]["lines"][0].encode())))
 
+
+def witness(data: bytes) -> None:
+    try:
+        request = parse_add_checkpoint(data)
+    except AttestlogError:
+        request = None
+    if request is not None:
+        note = format_note(request.note.text, request.note.signatures)
+        assert format_add_checkpoint(request.old, request.proof, note) == data
+    try:
+        lines = parse_cosignatures(data)
+    except AttestlogError:
+        return
+    assert format_cosignatures(lines) == data
+
+
 TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     "entry": entry_line, "entry_in_both": entry_in_both, "canonical": canonical_form, "note": note,
     "checkpoint": checkpoint_text,
@@ -287,6 +309,7 @@ TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     "policy": policy, "draft": draft, "policy_text": policy_text, "approvals": approvals,
     "member_path": member_path, "ssh": ssh,
     "legacy": legacy_line, "query": query, "tiles": tiles, "key": key_uri, "rotation": rotation,
+    "witness": witness,
 }  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from azure.core.credentials import AccessToken
 from azure.core.pipeline.transport import RequestsTransport
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, generate_private_key
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey, MLDSA65PrivateKey
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -90,8 +91,13 @@ class FakeGcp(Fake):
         self.add_key(2, "EC_SIGN_ED25519")
 
     def add_key(self, version: int, algorithm: str, key: Any = None) -> None:
-        made = generate_private_key(SECP256R1()) if "P256" in algorithm else Ed25519PrivateKey.generate()
-        self.keys[version] = (algorithm, key or made)
+        makers = {
+            "EC_SIGN_P256_SHA256": lambda: generate_private_key(SECP256R1()),
+            "EC_SIGN_ED25519": Ed25519PrivateKey.generate,
+            "PQ_SIGN_ML_DSA_44": MLDSA44PrivateKey.generate,
+            "PQ_SIGN_ML_DSA_65": MLDSA65PrivateKey.generate,
+        }
+        self.keys[version] = (algorithm, key or makers[algorithm]())
 
     def answer(self, method: str, path: str, body: Any) -> Answer:
         match = re.match(rf"/v1/({self.KEY}/(\d+))(/publicKey|:asymmetricSign)", path)

@@ -16,6 +16,7 @@ from tests.vectors.of_logs import checkpoint, genesis, log, note, policy
 from tests.vectors.of_proofs import consistency, cosignature, proof, trust
 from tests.vectors.of_rotation import rotation
 from tests.vectors.of_tiles import tiles
+from tests.vectors.of_witness import witness
 
 FOLDER = Path(__file__).parent
 PROVENANCE = (
@@ -24,7 +25,7 @@ PROVENANCE = (
 )
 MAKERS = (
     canonical, entry, hashes, signature, merkle, note, checkpoint, genesis, policy, log, tiles,
-    cosignature, trust, proof, consistency, approval, rotation,
+    cosignature, trust, proof, consistency, approval, rotation, witness,
 )  # fmt: skip
 
 

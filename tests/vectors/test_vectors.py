@@ -33,6 +33,7 @@ from attestlog.core.report import Verdict
 from attestlog.core.rules import Rules, governs
 from attestlog.core.signature import load_public_key, verify_entry_signature
 from attestlog.core.trust import format_trust, open_trusted_checkpoint, parse_trust
+from attestlog.core.witness import Seen, judge, parse_add_checkpoint
 from attestlog.errors import AttestlogError, ChainBrokenError, HashMismatchError, TrustError
 from attestlog.storage import layout
 
@@ -184,6 +185,15 @@ def judge_consistency(case: Case) -> Case:
         "root": checkpoint.root.hex(),
         "origin": checkpoint.origin,
     }
+
+
+def judge_witness(case: Case) -> Case:
+    request = parse_add_checkpoint(case["request"].encode())
+    key = parse_vkey(case["vkey"])
+    seen = Seen(case["seen_size"], bytes.fromhex(case["seen_root"]))
+    judged = judge(request, {key.name: [key]}, seen)
+    checkpoint = judged.checkpoint
+    return {"size": checkpoint.size, "root": checkpoint.root.hex(), "note": judged.note().decode()}
 
 
 def judge_policy(case: Case) -> Case:
