@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import google_crc32c
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from google.api_core.exceptions import GoogleAPICallError, InvalidArgument
+from google.api_core.exceptions import BadRequest, GoogleAPICallError
 from google.auth.exceptions import TransportError
 from google.cloud import kms_v1
 from requests.exceptions import RequestException
@@ -103,7 +103,7 @@ def _public_key(client: kms_v1.KeyManagementServiceClient, name: str) -> PublicK
     try:
         answer = ask(request={"name": name})
         data, checksum = answer.pem.encode(), answer.pem_crc32c
-    except InvalidArgument:  # what the service says to asking for a post-quantum key in PEM
+    except BadRequest:  # what the service says to asking for a post-quantum key in PEM
         answer = ask(request={"name": name, "public_key_format": _FORMAT.NIST_PQC})
         data, checksum = answer.public_key.data, answer.public_key.crc32c_checksum
     if answer.name != name or google_crc32c.value(data) != checksum:
