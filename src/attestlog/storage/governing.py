@@ -29,8 +29,9 @@ from attestlog.storage import disk, layout
 from attestlog.storage.segments import BLOCK_BYTES
 from attestlog.storage.tree import TreeFiles
 
+_CHANGE: Final = b'"event_type":"CHANGE"'
 _MARKS: Final = tuple(f'"action_type":"{name}"'.encode() for name in sorted(GOVERNING))
-"""A canonical entry that governs holds one of these bytes; so may another, in its payload."""
+"""A canonical entry that governs holds the first and one of the others; so may another, in its payload."""
 
 
 class Kept(NamedTuple):
@@ -65,7 +66,8 @@ def read_rules(root: Path, genesis: Genesis) -> tuple[Rules, list[bytes]]:
 
 def may_govern(line: bytes) -> bool:
     """Whether a canonical line perhaps is a governing entry."""
-    return any(mark in line for mark in _MARKS)
+    # Most entries are no CHANGE: one look at their bytes is enough.
+    return _CHANGE in line and any(mark in line for mark in _MARKS)
 
 
 def format_rules_file(kept: Kept) -> bytes:
