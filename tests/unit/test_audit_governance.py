@@ -262,6 +262,9 @@ def test_an_unknown_type_excuses_nothing_else(log: LogMaker, tmp_path: Path) -> 
     with_ci(log, 7, required_proofs=["ci", "rollback"])
     log.reseal(6, proofs_valid=True)
     assert codes(judged(log, tmp_path)) == [("entry.derived", 6), ("entry.proof_unchecked", 6)]
+    refuted = {"type": "rollback", "valid": True}
+    log.reseal(6, required_proofs=["ci"], provided_proofs=[refuted, {"type": "ci", "valid": True}])
+    assert codes(judged(log, tmp_path)) == [("entry.derived", 6), ("entry.proof_unchecked", 6)]
 
 
 # --- changes of the policy ---

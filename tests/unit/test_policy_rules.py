@@ -122,3 +122,10 @@ def test_a_policy_at_its_size_limit_and_one_past_it() -> None:
     assert parse_policy(sized(POLICY_SIZE_MAX_BYTES)).erasure.held[0].startswith("x")
     with pytest.raises(MalformedPolicyError, match="at most 1048576"):
         parse_policy(sized(POLICY_SIZE_MAX_BYTES + 1))
+
+
+def test_a_number_or_a_role_alone_needs_approval() -> None:
+    assert not NO_DEMAND.needs_approval
+    assert Demand(required_approvals=1).needs_approval
+    assert Demand(roles=("auditor",)).needs_approval
+    assert not Demand(required_proofs=("pillars",)).needs_approval
