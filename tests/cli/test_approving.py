@@ -275,6 +275,16 @@ def test_a_policy_anybody_can_change_is_said_to_be_one(run: Run, tmp_path: Path)
     assert run("policy", "show", log, "--json").object["safety_floor"] == 8
 
 
+def test_an_approver_with_the_key_of_the_log_is_told(run: Run, tmp_path: Path, keys: dict[str, Path]) -> None:
+    public = {role: open_file_signer(f"file:{path}").public_key.pem for role, path in keys.items()}
+    (tmp_path / "policy.toml").write_text(policy_text(public))
+    log = tmp_path / "own"
+    signer = f"file:{keys['auditor']}"
+    made = run("init", log, "--origin", ORIGIN, "--policy", tmp_path / "policy.toml", "--signer", signer)
+    assert made.code == 0
+    assert "approver 'auditor' has the log's signing key" in run("policy", "show", log).err
+
+
 def test_what_cannot_be_modified(run: Run, log: Path) -> None:
     for scope, value, said in (
         ("sandbox", "1", "is not a member of a policy"),

@@ -23,6 +23,7 @@ from attestlog.core.policy_change import (
 )
 from attestlog.core.policy_text import format_policy_text, parse_policy_text
 from attestlog.core.request import format_request
+from attestlog.core.rules import Rules
 from attestlog.errors import MalformedPolicyError
 from attestlog.storage.reader import LogReader
 
@@ -41,13 +42,18 @@ def read_policy(path: Path) -> Policy:
 
 def show_policy(out: Output, log: str) -> None:
     """The policy in force, and what should be known of it."""
-    policy = LogReader(log).rules().policy
+    rules = LogReader(log).rules()
+    policy = rules.policy
     out.emit("policy", format_policy(policy)) if out.as_json else out.raw(format_policy_text(policy).encode())
-    warn_of(policy)
+    warn_of(rules)
 
 
-def warn_of(policy: Policy) -> None:
-    """Say on stderr if whoever appends can change the policy."""
+def warn_of(rules: Rules) -> None:
+    """Say on stderr if whoever appends can change the policy, or approve."""
+    policy = rules.policy
+    for key_id in rules.keys.keys() & policy.approver_keys.keys():
+        name = policy.approver_keys[key_id][0]
+        notice(f"approver {name!r} has the log's signing key: whoever appends can approve")
     if not all(policy.demand(EventType.CHANGE, name).needs_approval for name in POLICY_ACTION_TYPES):
         notice("no rule asks for approval of every change of the policy: whoever appends can change it")
         hint('a rule for event_types ["CHANGE"], action_types ["set_policy", "modify_policy_rule"] does')
@@ -93,7 +99,7 @@ def change_policy(
         return
     with open_log(log) as opened:
         append_one(out, opened, with_approvals(opened, parse_draft(draft), approvals))
-        warn_of(opened.rules.policy)
+        warn_of(opened.rules)
 
 
 def _change(action_type: str, payload: Draft, actor_id: str) -> Draft:
