@@ -37,14 +37,15 @@ def test_demo_records_every_type_of_event(told: dict[str, Any]) -> None:
     assert {entry.event_type for entry in entries} == set(EventType)
     recorded = step(told, "record")["entries"]
     assert [item["entry_hash"] for item in recorded] == [entry.entry_hash for entry in entries[1:]]
-    change = entries[5]
+    change = entries[8]
     assert (change.event_type, change.proofs_valid, change.safety_floor_met) == ("CHANGE", True, True)
-    assert (entries[4].execution_status, entries[4].safety_floor_met) == ("BLOCKED", False)
+    assert (entries[5].execution_status, entries[5].safety_floor_met) == ("BLOCKED", False)
+    assert [entries[n].dependencies for n in (3, 5, 8)] == [[entries[n].entry_id] for n in (2, 4, 7)]
 
 
 def test_demo_is_verified_as_long_as_nobody_touches_it(told: dict[str, Any]) -> None:
     (report,) = step(told, "verify")["reports"]
-    assert (report["verdict"], report["size"]) == ("VERIFIED", 7)
+    assert (report["verdict"], report["size"]) == ("VERIFIED", 10)
     assert report["trusted_by"] == [step(told, "record")["vkey"]]
 
 
@@ -53,20 +54,20 @@ def test_demo_changes_one_byte_and_the_entry_is_named(told: dict[str, Any]) -> N
     tampered, restored = edit["reports"]
     assert edit["bytes_changed"] == 1
     assert (tampered["verdict"], restored["verdict"]) == ("TAMPERED", "VERIFIED")
-    assert {finding["sequence_number"] for finding in tampered["findings"]} == {4}
+    assert {finding["sequence_number"] for finding in tampered["findings"]} == {5}
 
 
 def test_demo_shows_what_remembering_is_for(told: dict[str, Any]) -> None:
     alone, remembered, restored = step(told, "cut")["reports"]
     assert (alone["verdict"], alone["size"]) == ("VERIFIED", 4)
     assert (remembered["verdict"], remembered["size"]) == ("TRUNCATED", 4)
-    assert (restored["verdict"], restored["size"]) == ("VERIFIED", 7)
+    assert (restored["verdict"], restored["size"]) == ("VERIFIED", 10)
 
 
 def test_demo_leaves_the_log_as_it_was_and_the_check_script(told: dict[str, Any]) -> None:
     vkey = step(told, "record")["vkey"]
     report = verify_log(told["log"], trust=[vkey], state_dir=Path(told["home"]) / "state")
-    assert (report.verdict, report.remembered_size) == (Verdict.VERIFIED, 7)
+    assert (report.verdict, report.remembered_size) == (Verdict.VERIFIED, 10)
     assert step(told, "alone")["holds"] is True
     script = Path(told["check"]).read_text()
     assert "import attestlog" not in script
@@ -78,7 +79,7 @@ def test_demo_proves_an_entry_with_the_log_gone(told: dict[str, Any]) -> None:
     prove = step(told, "prove")
     vkey = step(told, "record")["vkey"]
     assert (prove["report"]["verdict"], prove["report"]["signed_by"]) == ("VERIFIED", [vkey])
-    assert prove["report"]["sequence_number"] == 4
+    assert prove["report"]["sequence_number"] == 5
     attestlog.verify_proof(Path(prove["proof"]), trust=[vkey])
 
 

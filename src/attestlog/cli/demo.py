@@ -57,7 +57,7 @@ def _say_what_next(out: Output, shown: Demo) -> None:
     for command in (
         f"export ATTESTLOG_HOME={shlex.quote(str(shown.home))}",
         f"attestlog tail {where}",
-        f"attestlog show {where} 4",
+        f"attestlog show {where} 5",
         f"attestlog append {where} --event-type ACTION --action-type hello --actor-id me",
         f"attestlog verify {where} --trust {shown.vkey}",
         f"attestlog verify {shlex.quote(str(shown.proof))} --trust {shown.vkey}",

@@ -1,4 +1,4 @@
-"""The six kinds of event as the demo records them: one afternoon of an agent and of those who watch it."""
+"""What happens in the demo: one afternoon of an agent and of those who watch it."""
 
 from __future__ import annotations
 
@@ -27,6 +27,13 @@ EVENTS: Final[tuple[dict[str, Any], ...]] = (
         "result_data": {"tests_passed": 214, "tests_failed": 0},
     },
     {
+        "event_type": "ACTION",
+        "action_type": "disable_monitoring",
+        **AGENT,
+        "action_payload": {"reason": "it reports too much"},
+        "pillars_scores": {"an_toan": 6.2},
+    },
+    {
         "event_type": "DECISION",
         "event_category": "WARNING",
         "action_type": "skip_social_preview_upload",
@@ -34,21 +41,6 @@ EVENTS: Final[tuple[dict[str, Any], ...]] = (
         "action_payload": {
             "decision": "skip the upload", "reasoning": "needs a manual step in a browser",
             "alternative_chosen": "documented for a later release", "impact_assessment": "low",
-        },
-    },
-    {
-        "event_type": "VIOLATION",
-        "event_category": "CRITICAL",
-        "action_type": "safety_floor_breach_attempt",
-        **AGENT,
-        "execution_status": "BLOCKED",
-        "action_payload": {
-            "attempted_action": "disable_monitoring", "safety_score": 6.2, "min_required": 7, "blocked": True,
-        },
-        "pillars_scores": {"an_toan": 6.2},
-        "error_details": {
-            "violation_type": "SAFETY_FLOOR_BREACH", "violated_invariant": "INVARIANT_2_SAFETY_FLOOR",
-            "remediation": "monitoring stays on",
         },
     },
     {
@@ -77,7 +69,7 @@ EVENTS: Final[tuple[dict[str, Any], ...]] = (
     },
 )  # fmt: skip
 
-VIOLATION_NUMBER: Final = 4
+VIOLATION_NUMBER: Final = 5
 """Sequence number of the VIOLATION: the entry that somebody would like to read otherwise."""
 BYTE_BEFORE, BYTE_AFTER = b'"safety_score":6.2', b'"safety_score":7.2'
 """The one byte that makes a breach of the floor look like none."""

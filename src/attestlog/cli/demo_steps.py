@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from shutil import copytree, rmtree
@@ -19,6 +20,7 @@ from attestlog.cli.output import Piece
 from attestlog.cli.reports import STYLES
 from attestlog.core.note import format_vkey
 from attestlog.core.report import Finding, Report, Verdict
+from attestlog.errors import ActionBlockedError
 from attestlog.log import Log, Receipt
 from attestlog.proving import prove
 from attestlog.storage.layout import ENTRIES_DIR, segment_name
@@ -56,7 +58,7 @@ class Demo:
         yield self._check_without_attestlog()
 
     def _make_and_record(self) -> Step:
-        step = Step("record", "Six things happen, and are recorded")
+        step = Step("record", "Six things happen, or are kept from happening, and are recorded")
         keys = {role: f"file:{self.home}/keys/{role}.pem" for role in ("signer", "checkpoint_signer")}
         receipts: list[Receipt] = []
         with Log.create(self.log, origin=ORIGIN, **keys) as log:  # type: ignore[arg-type]
@@ -65,11 +67,12 @@ class Demo:
                 if len(receipts) == events.SEEN_NUMBER:
                     log.checkpoint()
                     copytree(self.log, self.older)
-                receipts.append(log.append(event))
-        for event, receipt in zip(events.EVENTS, receipts, strict=True):
+                receipts += _record(log, **event)
+        for receipt in receipts:
+            entry = receipt.entry
             step.lines.append([
-                f"{receipt.sequence_number}  {event['event_type']:<9}  {event['action_type']:<27}  ",
-                (f"{receipt.entry_hash[:16]}…", "bright_black"),
+                f"{receipt.sequence_number}  {entry.event_type:<9}  {entry.action_type:<27}  ",
+                f"{entry.execution_status:<7}  ", (f"{receipt.entry_hash[:16]}…", "bright_black"),
             ])  # fmt: skip
         step.facts = {
             "origin": ORIGIN,
@@ -89,7 +92,7 @@ class Demo:
     def _edit_a_byte(self) -> Step:
         step = Step("edit", f"Somebody changes one byte of entry {events.VIOLATION_NUMBER}: 6.2 becomes 7.2")
         before = self.segment.read_bytes()
-        edited = before.replace(events.BYTE_BEFORE, events.BYTE_AFTER)
+        edited = before.replace(events.BYTE_BEFORE, events.BYTE_AFTER, 1)
         step.facts["bytes_changed"] = sum(old != new for old, new in zip(before, edited, strict=True))
         self.segment.write_bytes(edited)
         self._judge(step, "", self._report())
@@ -159,6 +162,19 @@ class Demo:
         step.lines.append([*line, f"  {said[0]}"])
         indent = sum(len(piece if isinstance(piece, str) else piece[0]) for piece in line)
         step.lines += [[f"{'':<{indent}}  {more}"] for more in said[1:]]
+
+
+def _record(log: Log, event_type: str, **members: Any) -> list[Receipt]:
+    """Acts under guard: the intent and the outcome, or the VIOLATION written instead. The rest as it is."""
+    if event_type in ("BOOT", "SHUTDOWN"):
+        return [(log.boot if event_type == "BOOT" else log.shutdown)(**members)]
+    if event_type == "DECISION":
+        return [log.decision(**members)]
+    result = members.pop("result_data", None)
+    act = log.guard(event_type=event_type, **members)
+    with suppress(ActionBlockedError), act:
+        act.result = result
+    return [receipt for receipt in (act.intent, act.outcome) if isinstance(receipt, Receipt)]
 
 
 def _name(vkey: str) -> str:
