@@ -74,6 +74,25 @@ def one_file_verdict(data: bytes, *trust: str) -> str:
     return report.verdict
 
 
+def test_proofs_across_tiles_and_segments(tmp_path: Path) -> None:
+    made = LogMaker(tmp_path / "log", segment_entries=256)
+    for start in range(1, 600, 50):
+        made.append(*map(action, range(start, min(start + 50, 600))))
+    assert len(made.lines) == 600
+    made.lay_out()
+    for number in (0, 1, 254, 255, 256, 257, 511, 512, 598, 599):
+        data = prove(made.root, number)
+        report = judge_proof(data, trust=[KEY.vkey, made.key.public.pem], remember=False)
+        assert (report.verdict, report.sequence_number) == (Verdict.VERIFIED, number)
+        assert report.is_entry_key_trusted
+        assert one_file_verdict(data, KEY.vkey) == "VERIFIED"
+    for size in (1, 255, 256, 257, 512, 599, 600):
+        data = prove_prefix(made.root, size)
+        report = judge_proof(data, trust=[KEY.vkey], held=old_note(made, size), remember=False)
+        assert (report.verdict, report.old_size) == (Verdict.VERIFIED, size)
+        assert one_file_verdict(data, KEY.vkey) == "VERIFIED"
+
+
 # --- proofs of one entry ---
 
 
