@@ -297,10 +297,7 @@ def test_a_legacy_file_has_nothing_for_a_policy_to_judge(run: Run, tmp_path: Pat
     policy.write_text(f"log {vkey}\nquorum none\n")
     assert run("verify", path).code == 0
     assert run("verify", path, "--policy", policy).code == 2
-
-
-def test_policy_and_since_are_for_proofs(run: Run, log: Path) -> None:
-    assert run("verify", log, "--since", log / "checkpoint").code == 2
+    assert run("verify", path, "--since", policy).code == 2
 
 
 def test_proving_only_reads(run: Run, log: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from attestlog.audit.remember import Memory
 from attestlog.audit.stored import StoredTree
 from attestlog.audit.walk import Walk
 from attestlog.core.checkpoint import Checkpoint
+from attestlog.core.hashes import EMPTY_ROOT
 from attestlog.core.report import Finding, Report, Verdict
 
 
@@ -62,6 +63,27 @@ def compare_memory(walk: Walk, memory: Memory, report: Report, *, is_resumed: bo
     else:
         what = f"the root of the first {memory.size} entries is not the one remembered"
         yield finding("memory.root", what, expected=memory.root, found=found)
+
+
+def compare_held(
+    walk: Walk, held: Checkpoint, origin: str, report: Report, *, is_resumed: bool
+) -> Iterator[Finding]:
+    """Findings about the checkpoint that the caller kept; its size goes into the report when it holds."""
+    found = walk.roots.get(held.size, EMPTY_ROOT if held.size == 0 else b"")
+    if held.origin != origin:
+        what = f"the checkpoint held is of {held.origin}"
+        yield finding("held.origin", what, expected=held.origin, found=origin)
+    elif held.size > walk.accounted and walk.is_whole:
+        what = f"the checkpoint held covers {held.size} entries, {walk.accounted} are there"
+        yield finding("held.ahead", what, expected=held.size, found=walk.accounted)
+    elif found == held.root:
+        report.held_size = held.size
+    elif found and walk.is_whole and not is_resumed:
+        what = f"the root of the first {held.size} entries is not the one of the checkpoint held"
+        yield finding("held.root", what, expected=held.root.hex(), found=found.hex())
+    else:
+        what = f"the stored tree and the entries read do not lead to the root held at {held.size}"
+        yield finding("resume.tree", what, expected=held.root.hex(), found=found.hex())
 
 
 def _differs(walk: Walk, size: int, root: str, report: Report) -> bool:

@@ -67,6 +67,8 @@ _BY_VERDICT: Final[dict[Verdict, dict[str, str]]] = {
     Verdict.FORKED: {
         "memory.genesis": "another log of this origin, with another genesis entry, is remembered",
         "memory.root": "the root of the entries is not the one remembered at that size",
+        "held.origin": "the checkpoint held is of another origin",
+        "held.root": "the root of the entries is not the one of the checkpoint held, at its size",
         "trust.mismatch": "none of the keys or hashes asked for vouches for this log",
         "trust.quorum": "the witnesses that the trust policy asks for have not cosigned the checkpoint",
         "proof.held": "the proof's old tree is not that of the checkpoint held, of the same size",
@@ -77,6 +79,7 @@ _BY_VERDICT: Final[dict[Verdict, dict[str, str]]] = {
         "checkpoint.ahead": "the checkpoint covers more entries than there are",
         "checkpoint.older": "the checkpoint is older than one remembered",
         "timestamp.ahead": "a time stamp is of a checkpoint over more entries than there are",
+        "held.ahead": "the checkpoint held covers more entries than there are",
         "memory.ahead": "more entries are remembered than there are",
     },
     Verdict.UNKNOWN: {

@@ -24,7 +24,7 @@ from attestlog.audit import remember as memories
 from attestlog.audit.findings import finding
 from attestlog.audit.remember import Memory, UnreadableMemoryError
 from attestlog.audit.source import Source, open_plain, read_source, reason
-from attestlog.audit.trust import load_trust
+from attestlog.audit.trust import load_held, load_trust
 from attestlog.audit.witnessed import Policy, cosigners, load_policy
 from attestlog.core.checkpoint import Checkpoint, parse_checkpoint
 from attestlog.core.consistency import (
@@ -123,7 +123,7 @@ def judge_proof(
     begun = time.monotonic()
     report = ProofReport(subject="" if isinstance(proof, bytes) else str(proof))
     trusted = _load(trust, policy)
-    since = None if held is None else parse_checkpoint(parse_note(read_source(held)).text)
+    since = load_held(held)
     if remember:
         trusted = trusted._replace(state_dir=_find_memory(report, state_dir))
     try:

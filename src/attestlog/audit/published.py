@@ -22,8 +22,8 @@ from typing import Any, Final
 from attestlog.audit import remember as memories
 from attestlog.audit.findings import finding
 from attestlog.audit.remember import Memory, UnreadableMemoryError
-from attestlog.audit.source import reason
-from attestlog.audit.trust import parse_trust
+from attestlog.audit.source import Source, reason
+from attestlog.audit.trust import load_held, parse_trust
 from attestlog.audit.witnessed import Policy, judge_witnesses, load_policy
 from attestlog.core.checkpoint import Checkpoint, parse_checkpoint
 from attestlog.core.cosignature import check_every_type, open_signed_checkpoint
@@ -63,6 +63,7 @@ def verify_published(
     *,
     trust: Iterable[str | Path] = (),
     policy: Policy = None,
+    held: Source | None = None,
     remember: bool = True,
     state_dir: str | Path | None = None,
     full: bool = False,
@@ -73,6 +74,7 @@ def verify_published(
 
     `trust`: verifier keys of the log, or its genesis hash. A log that was verified before is known by the
     keys that were remembered then; without either nobody can say who signed it, and the verdict is UNKNOWN.
+    `held`: a checkpoint of the log that the caller kept: what is published must begin with what it covers.
     `policy`: a C2SP tlog-policy: its logs are trusted as well, its quorum must have cosigned the checkpoint.
     `full`: read every tile and entry bundle, not only what the checkpoint and the memory need.
     `remember`, `state_dir`, `on_finding`: as for `verify_log`. `progress`: (entries done, entries in all).
@@ -85,7 +87,7 @@ def verify_published(
     witnesses = load_policy(policy)
     trusted = [*parse_trust(trust), *(format_vkey(log.key) for log in witnesses.logs)]
     with open_published(subject) as reader:
-        verification = _Verification(reader, report, trusted, witnesses, on_finding)
+        verification = _Verification(reader, report, trusted, witnesses, on_finding, held=load_held(held))
         if remember:
             verification.use_memory(state_dir)
         verification.run(full=full, progress=progress or (lambda _done, _total: None))
@@ -105,9 +107,11 @@ class _Verification:
         trusted: list[str],
         policy: TrustPolicy,
         on_finding: Callable[[Finding], None] | None,
+        *,
+        held: Checkpoint | None,
     ) -> None:
         self._reader, self._report, self._trusted, self._policy = reader, report, trusted, policy
-        self._on_finding = on_finding
+        self._held, self._on_finding = held, on_finding
         self._state_dir: Path | None = None
         self._is_signed = False
 
@@ -133,6 +137,8 @@ class _Verification:
             genesis_hash = self._check_ends(tiles)
             if memory is not None:
                 self._compare(checkpoint, tiles, memory)
+            if self._held is not None:
+                self._compare_held(checkpoint, tiles, self._held)
             # A size that nobody is known to have signed is not worth reading for.
             if full and self._is_signed:
                 self._check_all(tiles, progress)
@@ -303,12 +309,31 @@ class _Verification:
                 what = f"the root of the first {size} entries is not the one remembered"
                 self._find("memory.root", what, expected=root, found=proved.hex())
 
+    def _compare_held(self, checkpoint: Checkpoint, tiles: TrustedTiles, held: Checkpoint) -> None:
+        """Whether what is published begins with what the caller's checkpoint covers."""
+        if held.origin != checkpoint.origin:
+            what = f"the checkpoint held is of {held.origin}"
+            self._find("held.origin", what, expected=held.origin, found=checkpoint.origin)
+            return
+        if held.size > checkpoint.size:
+            what = f"the checkpoint held covers {held.size} entries, {checkpoint.size} are published"
+            self._find("held.ahead", what, expected=held.size, found=checkpoint.size)
+            return
+        for proved in self._tried(lambda: prove_root(held.size, tiles.hashes), "published.tile"):
+            if proved == held.root:
+                self._report.held_size = held.size
+            else:
+                what = f"the root of the first {held.size} entries is not the one of the checkpoint held"
+                self._find("held.root", what, expected=held.root.hex(), found=proved.hex())
+
     def _check_trust(self) -> None:
         report = self._report
         report.trusted_by += [item for item in self._trusted if item == report.genesis_hash]
         if self._trusted and not report.trusted_by and report.verdict == Verdict.VERIFIED:
             what = "none of the keys or hashes asked for vouches for this log"
             self._find("trust.mismatch", what, expected=self._trusted, found=report.genesis_hash)
+        if report.held_size is not None:
+            report.trusted_by.append(f"the checkpoint held over {report.held_size} entries")
 
     def _remember(self, checkpoint: Checkpoint, note: bytes, genesis_hash: str, known: Memory | None) -> None:
         if self._state_dir is None or not self._is_signed or self._report.verdict != Verdict.VERIFIED:

@@ -13,8 +13,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from attestlog.audit.source import read_small_file, reason
-from attestlog.core.note import VerifierKey, format_vkey, parse_vkey
+from attestlog.audit.source import Source, read_small_file, read_source, reason
+from attestlog.core.checkpoint import Checkpoint, parse_checkpoint
+from attestlog.core.note import VerifierKey, format_vkey, parse_note, parse_vkey
 from attestlog.core.signature import PublicKey, load_public_key
 from attestlog.errors import MalformedConfigError, MalformedError, NotFoundError, StorageError
 
@@ -33,6 +34,14 @@ def parse_trust(items: Iterable[str | Path]) -> list[str]:
 def load_trust(items: Iterable[str | Path]) -> list[VerifierKey | PublicKey | str]:
     """Each item as the key it is; a string is 64 hex digits. As `parse_trust`, for whoever needs the keys."""
     return [_load(item) for item in items]
+
+
+def load_held(held: Source | None) -> Checkpoint | None:
+    """A checkpoint that the caller kept: what it says, whoever signed it; None if there is none.
+
+    Raises MalformedNoteError, MalformedCheckpointError, or StorageError if its file cannot be read.
+    """
+    return None if held is None else parse_checkpoint(parse_note(read_source(held)).text)
 
 
 def _id(item: VerifierKey | PublicKey | str) -> str:

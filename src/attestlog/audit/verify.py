@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from attestlog.audit import remember as memories
 from attestlog.audit.beside import Segments, SignedCheckpoint, check_checkpoint, check_config, check_segments
-from attestlog.audit.conclude import compare_checkpoint, compare_memory, compare_tree
+from attestlog.audit.conclude import compare_checkpoint, compare_held, compare_memory, compare_tree
 from attestlog.audit.findings import finding
 from attestlog.audit.keys import find_doubtful, tell_terms, vouching_keys
 from attestlog.audit.relations import find_ids
@@ -20,6 +20,7 @@ from attestlog.audit.scan import Scanned, State, scan_ahead
 from attestlog.audit.source import (
     Chunk,
     Snapshot,
+    Source,
     chunk_size,
     cut_chunks,
     first_line,
@@ -29,11 +30,12 @@ from attestlog.audit.source import (
 )
 from attestlog.audit.stored import StoredTree
 from attestlog.audit.timestamps import Stamps, latest, vouched_before_revocation
-from attestlog.audit.trust import parse_trust
+from attestlog.audit.trust import load_held, parse_trust
 from attestlog.audit.walk import Walk
 from attestlog.audit.witnessed import Policy, judge_witnesses, load_policy
 from attestlog.audit.workers import available, map_ordered
 from attestlog.core.batch import CLOCK_TOLERANCE_S
+from attestlog.core.checkpoint import Checkpoint
 from attestlog.core.entry import Entry, decode_line, entry_hash, format_timestamp
 from attestlog.core.genesis import Genesis, parse_genesis
 from attestlog.core.merkle import Span
@@ -59,6 +61,7 @@ def verify_log(
     *,
     trust: Iterable[str | Path] = (),
     policy: Policy = None,
+    held: Source | None = None,
     remember: bool = True,
     state_dir: str | Path | None = None,
     tsa_roots: Iterable[str | Path] = (),
@@ -71,6 +74,7 @@ def verify_log(
 
     `trust`: keys or hashes of which one must vouch for the log (see `audit.trust`).
     `policy`: a C2SP tlog-policy: its logs are trusted as well, its quorum must have cosigned the checkpoint.
+    `held`: a checkpoint of the log that the caller kept: the log must begin with what it covers.
     `remember`: compare with what earlier verifications remembered in `state_dir`
     (by default the user's), and remember this one; False leaves both alone.
     `tsa_roots`: files of PEM certificates: time stamps by authorities under these count.
@@ -78,8 +82,8 @@ def verify_log(
     `workers`: processes to use; by default one a processor, and none for a small log.
     `progress` is called with (bytes done, bytes in all).
 
-    Raises QueryError if `start` cannot be asked for, and for `trust` and `policy` what `parse_trust` and
-    `load_policy` raise.
+    Raises QueryError if `start` cannot be asked for, and for `trust`, `policy` and `held` what `parse_trust`,
+    `load_policy` and `load_held` raise.
     """
     begun = time.monotonic()
     if start < 0 or (start and not remember):
@@ -89,6 +93,7 @@ def verify_log(
     options = _Options(
         [*parse_trust(trust), *(format_vkey(log.key) for log in witnesses.logs)],
         witnesses,
+        load_held(held),
         start,
         available() if workers is None else workers,
         progress or (lambda _done, _total: None),
@@ -106,6 +111,7 @@ def verify_log(
 class _Options(NamedTuple):
     trusted: list[str]
     policy: TrustPolicy
+    held: Checkpoint | None
     start: int
     workers: int
     progress: Progress
@@ -255,7 +261,8 @@ class _Verification:
     # --- the entries ---
 
     def _begin(self, log: _Log, checkpoint: SignedCheckpoint | None, memory: Memory | None) -> Walk | None:
-        sizes = {checkpoint and checkpoint.checkpoint.size, memory and memory.size}
+        held = self._options.held
+        sizes = {checkpoint and checkpoint.checkpoint.size, memory and memory.size, held and held.size}
         stops = {size for size in sizes if size}
         start, remembered = self._options.start, memory.resumable if memory is not None else 0
         if start > remembered:
@@ -339,7 +346,7 @@ class _Verification:
         self, log: _Log, walk: Walk, checkpoint: SignedCheckpoint | None, memory: Memory | None
     ) -> None:
         signed = checkpoint.checkpoint.size if checkpoint is not None else 0
-        remembered = memory.size if memory is not None else 0
+        remembered = max(memory.size if memory else 0, self._options.held.size if self._options.held else 0)
         last = log.segments.present[-1].first
         walk.finish(
             max(log.stored.size, signed, remembered), range(last, last + log.genesis.settings.segment_entries)
@@ -356,6 +363,9 @@ class _Verification:
             self._add_all(compare_checkpoint(walk, checkpoint.checkpoint, memory, report))
         if memory is not None:
             self._add_all(compare_memory(walk, memory, report, is_resumed=self._options.start > 0))
+        if self._options.held is not None:
+            held, resumed = self._options.held, self._options.start > 0
+            self._add_all(compare_held(walk, held, log.genesis.origin, report, is_resumed=resumed))
         stamps = self._options.stamps
         self._add_all(stamps.check(log.genesis.origin, walk.accounted, walk.roots.get))
         if stamp := latest(stamps.counting):
@@ -379,6 +389,8 @@ class _Verification:
                 code, f"none of the keys or hashes asked for vouches for {what}",
                 expected=trusted, found=sorted(vouching),
             )  # fmt: skip
+        if report.held_size is not None:
+            report.trusted_by.append(f"the checkpoint held over {report.held_size} entries")
         self._add_all(tell_terms(walk.rules, report.trusted_by))
         is_cosigned = report.cosigned_by and "trust.quorum" not in report.finding_counts
         cosigned = report.checkpoint_size if is_cosigned else None

@@ -113,6 +113,8 @@ def _figures(report: Report) -> Iterator[tuple[str, str]]:
     if report.format != "legacy" and report.size:
         yield "checkpoint", _covered(report.checkpoint_size, report.size)
         yield "remembered", _covered(report.remembered_size, report.size)
+        if report.held_size is not None:
+            yield "held", _covered(report.held_size, report.size)
     if report.timestamped_size is not None:
         yield "timestamped", f"{_covered(report.timestamped_size, report.size)}, at {report.timestamped_at}"
     yield from cosigner_figures(report.cosigned_by)

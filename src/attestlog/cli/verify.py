@@ -38,7 +38,7 @@ def verify(
         Path | None, text("C2SP tlog-policy: logs and witnesses that must have signed.", metavar="FILE")
     ] = None,
     since: Annotated[
-        Path | None, text("Checkpoint held, that a consistency proof must start from.", metavar="FILE")
+        Path | None, text("Checkpoint kept from before: what it covers must be there still.", metavar="FILE")
     ] = None,
     remember: Annotated[
         bool, typer.Option(help="Compare with what was verified before, and remember this.")
@@ -67,11 +67,9 @@ def verify(
             out, subject, trust=trust or [], policy=policy, since=since, remember=remember
         )
         raise typer.Exit(code)
-    if since:
-        raise UsageError("--since is for proof files")
     with Bar("verifying") as bar:
-        options = {"trust": trust or [], "policy": policy, "remember": remember, "progress": bar}
-        report = _verify(subject, start, tsa_root or [], full=full, workers=workers, **options)
+        options = {"trust": trust or [], "policy": policy, "held": since, "remember": remember}
+        report = _verify(subject, start, tsa_root or [], full=full, workers=workers, progress=bar, **options)
     code = BY_VERDICT[report.verdict]
     if out.as_json:
         emit_report(out, report, code)
@@ -97,8 +95,8 @@ def _verify(
     if full:
         raise UsageError("--full is for a published log: any other is read whole")
     if Path(subject).is_file() and is_legacy(subject):
-        if options["policy"]:
-            raise UsageError("--policy is for what has a checkpoint: a legacy file has none")
+        if options["policy"] or options["held"]:
+            raise UsageError("--policy and --since are for what has a checkpoint: a legacy file has none")
         return verify_legacy(subject, progress=options["progress"])
     from attestlog.audit import verify_log
 

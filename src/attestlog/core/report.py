@@ -83,6 +83,8 @@ class Report(Struct, kw_only=True):
     """Size the log's own verified checkpoint covers."""
     remembered_size: int | None = None
     """Size of the checkpoint this verifier remembered from before, and found still to be a prefix."""
+    held_size: int | None = None
+    """Size of the checkpoint that the caller kept, and that was found still to be a prefix."""
     cosigned_by: list[Cosigner] = field(default_factory=list)
     """Witnesses of the caller's trust policy that cosigned the checkpoint."""
     timestamped_size: int | None = None
