@@ -75,10 +75,8 @@ def _whole_batch_holds(pending: list[Pending]) -> bool:
     if not rest.startswith(f"0/{size}:") or any(key is not keys[0] for key in keys):
         return False
     root, paths = inclusion_paths(leaves)
-    if any(
-        text != f"{head}:{index}/{size}:{path.hex()}"
-        for index, (text, path) in enumerate(zip(texts, paths, strict=True))
-    ):
+    due = [f"{head}:{index}/{size}:{path.hex()}" for index, path in enumerate(paths)]
+    if due != list(texts):
         return False
     try:
         keys[0].verify(parse_signature(texts[0], algorithms[0]).signature, batch_message(root))

@@ -298,7 +298,7 @@ def _spelled(entry: Entry) -> Entry:
 
 def _is_plain_ascii(entry: Entry) -> bool:
     """Whether msgspec spells an entry decoded from ASCII canonically; False: perhaps not."""
-    parts = [value for value in _deep_members(entry) if value]
+    parts = filter(None, _deep_members(entry))
     return canonical.is_plain_ascii([*parts, (entry.composite_score,)], depth=2)
 
 
