@@ -172,6 +172,20 @@ def test_a_torn_batch(tmp_path: Path, kept: int) -> None:
     assert (report.size, report.head_hash) == (1, log.entry(0)["entry_hash"])
 
 
+@pytest.mark.parametrize("kept", range(2, 6))
+def test_a_torn_batch_with_an_entry_that_its_key_did_not_sign(tmp_path: Path, kept: int) -> None:
+    log = unfinished(tmp_path, 1)
+    del log.lines[1 + kept :]
+    start, separator, path = log.entry(2)["hsm_signature"].rpartition(":")
+    text = start + separator + ("0" if path[0] != "0" else "1") + path[1:]
+    log.lines[2] = canonical.encode(log.entry(2) | {"hsm_signature": text})
+    log.write_entries()
+    report = verify(log, tmp_path)
+    assert (report.verdict, codes(report)) == (
+        Verdict.TAMPERED, [("entry.signature", 2), ("log.torn_batch", 1)]
+    )  # fmt: skip
+
+
 def test_a_torn_batch_is_not_remembered_beyond_its_start(tmp_path: Path) -> None:
     log = unfinished(tmp_path, 1)
     del log.lines[4:]
