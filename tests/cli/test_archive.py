@@ -33,6 +33,9 @@ def test_archive_verify_and_restore(run: Run, cold: Path) -> None:
     assert "entries 4 to 7 are not here" in verdict.out
     assert "archive LOG --restore" in verdict.err
     assert run("show", log, 5).code == 4
+    repair = run("repair", log, "--yes")
+    assert (repair.code, repair.out.partition(";")[0]) == (4, "Archived segments are not here")
+    assert "archive LOG --restore" in repair.err
     assert run("archive", log, "--restore", "--entry", 5, "--json").objects[1]["state"] == kept
     assert run("archive", log, "--restore").code == 0
     assert run("verify", log).code == 0

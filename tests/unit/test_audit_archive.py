@@ -88,9 +88,9 @@ def test_what_cannot_be_reached_is_said_and_the_rest_is_held_against_the_checkpo
     reader = LogReader(log)
     assert reader.entry(5).sequence_number == 5
     assert reader.entry(40).sequence_number == 40
-    with pytest.raises(NotFoundError, match="is missing"):
+    with pytest.raises(NotFoundError, match="was archived, and is not where it was put"):
         reader.entry(20)
-    with pytest.raises(NotFoundError):
+    with pytest.raises(NotFoundError, match="was archived, and is not where it was put"):
         list(attestlog.query_log(log))
     with attestlog.open(log) as writer:
         assert writer.append_many([draft(number) for number in range(20)])[0].sequence_number == SIZE

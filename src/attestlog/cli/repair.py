@@ -56,9 +56,16 @@ def repair(
         })  # fmt: skip
     else:
         _show(out, fixes, beyond, done=done)
-    if beyond:
+    if are_away(beyond):
+        hint("`attestlog archive LOG --restore` brings back what was archived")
+    elif beyond:
         hint("keep this copy as it is, it is evidence; put a good copy in another place and verify that")
     raise typer.Exit(code)
+
+
+def are_away(beyond: list[Finding]) -> bool:
+    """Whether nothing is wrong but that segments are elsewhere."""
+    return bool(beyond) and all(fault.code == "segment.absent" for fault in beyond)
 
 
 def _exit_code(beyond: list[Finding], waiting: bool) -> int:
@@ -72,7 +79,12 @@ def _show(out: Output, fixes: list[str], beyond: list[Finding], *, done: bool) -
     from attestlog.cli.reports import show_faults
 
     if beyond:
-        out.text(("Only another copy of the log can repair this; nothing was done:", "bold red"))
+        whose = (
+            "Archived segments are not here"
+            if are_away(beyond)
+            else "Only another copy of the log can repair this"
+        )
+        out.text((f"{whose}; nothing was done:", "bold red"))
         show_faults(out, beyond, 0)
     elif not fixes:
         out.text("nothing to repair")

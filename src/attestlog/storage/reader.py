@@ -402,7 +402,8 @@ def _reading(path: Path) -> Iterator[None]:
 def _storage_error(error: OSError, path: Path) -> StorageError:
     reason = error.strerror or str(error)
     if isinstance(error, FileNotFoundError):
-        return NotFoundError(f"{path} is missing", path=str(path))
+        what = "was archived, and is not where it was put" if path.is_symlink() else "is missing"
+        return NotFoundError(f"{path} {what}", path=str(path))
     if isinstance(error, PermissionError):
         return DeniedError(f"{path} may not be read: {reason.lower()}", path=str(path))
     kind = CorruptError if error.errno == errno.EIO else StorageError
