@@ -225,3 +225,5 @@ def test_only_a_change_of_those_types_governs() -> None:
             draft = parse_draft(action(1, event_type=event_type, action_type=action_type))
             assert governs(draft) is (event_type is EventType.CHANGE)
     assert not governs(parse_draft(action(1, event_type="CHANGE", action_type="rotate_signing_keys")))
+    for status in ("FAILED", "BLOCKED", "ROLLED_BACK"):
+        assert not governs(parse_draft(GOOD | {"execution_status": status}))
