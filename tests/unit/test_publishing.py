@@ -23,7 +23,7 @@ from attestlog.errors import (
     TrustError,
 )
 from attestlog.log import Log
-from attestlog.storage import layout
+from attestlog.storage import layout, publishing
 from attestlog.storage import published as publishing_folder
 from attestlog.storage.published import STAGING_DIR, open_folder
 from attestlog.storage.publishing import publish_log
@@ -233,6 +233,13 @@ def test_entries_that_are_gone(log: Path, tmp_path: Path, rest: bytes) -> None:
     refused(log, tmp_path, CorruptError)
 
 
+def test_an_ordinary_line_is_not_decoded(
+    of_600: LogMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publishing, "_decoded", None)
+    assert publish_log(of_600.root, tmp_path / "public").size == 600
+
+
 def test_a_payload_that_speaks_of_an_entry_hash(tmp_path: Path) -> None:
     log = LogMaker(tmp_path / "log")
     log.append(action(1, action_payload={"entry_hash": "00" * 32, "inner": {"entry_hash": "not hex"}}))
@@ -313,6 +320,16 @@ def test_progress_is_of_what_is_new(of_600: LogMaker, tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
     publish_log(of_600.root, tmp_path / "public", progress=lambda done, total: told.append((done, total)))
     assert told == [(256, 600), (512, 600), (600, 600)]
+
+
+def test_progress_of_an_increment(tmp_path: Path) -> None:
+    log, told = LogMaker(tmp_path / "log"), list[tuple[int, int]]()
+    for size in (300, 700):
+        told.clear()
+        grow(log, size)
+        publish_log(log.root, tmp_path / "public", progress=lambda done, total: told.append((done, total)))
+    # From the start of the tile that was not full yet.
+    assert told == [(256, 444), (444, 444)]
 
 
 def test_a_read_only_log_can_be_published(of_600: LogMaker, tmp_path: Path) -> None:
