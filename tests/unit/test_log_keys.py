@@ -18,7 +18,7 @@ from attestlog.log import Log
 from attestlog.storage import layout
 from attestlog.storage.governing import GoverningLines, Kept, format_rules_file, parse_rules_file
 from attestlog.storage.reader import LogReader
-from attestlog.testing import FaultSigner, MemorySigner, check_log
+from attestlog.testing import FaultSigner, ManualClock, MemorySigner, check_log
 
 
 def rules_file(path: Path) -> Path:
@@ -194,6 +194,30 @@ def test_a_process_that_cannot_open_the_new_signer_says_which_key_it_needs(tmp_p
             log.append(draft(1))
         moved.rename(new)
         log.append(draft(1))
+    check_log(path)
+
+
+@pytest.mark.parametrize("lost", [["new"], ["old", "new"]])
+def test_after_a_rotation_cut_short_a_lost_signer_is_named_by_its_key(
+    tmp_path: Path, lost: list[str]
+) -> None:
+    path = tmp_path / "log"
+    old, new = (f"file:{tmp_path / name}.pem" for name in ("old", "new"))
+    with create(path, signer=old) as log:
+        log.rotate_key(new)
+        (key_id,) = log.rules.key_ids
+        # As a crash leaves it after the entry is durable.
+        named = signers(path)
+        log._store.replace_signers(layout.Signers(entry=old, next_entry=new, checkpoint=named.checkpoint))
+    for name in lost:
+        (tmp_path / f"{name}.pem").rename(tmp_path / f"{name}.away")
+    with pytest.raises(SignerError, match=f"the log is signed by {key_id[:16]}") as caught:
+        Log.open(path)
+    assert caught.value.expected == [key_id]
+    (tmp_path / "new.away").rename(tmp_path / "new.pem")
+    with Log.open(path, clock=ManualClock()) as log:
+        log.append(draft(1))
+    assert signers(path) == layout.Signers(entry=new, checkpoint=named.checkpoint)
     check_log(path)
 
 

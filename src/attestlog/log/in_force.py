@@ -42,7 +42,7 @@ class InForce:
         try:
             self._sign_with(signer, is_chosen=is_chosen)
         except SignerError as error:
-            if "expected" not in error.evidence() or not self._kept_size:
+            if "found" not in error.evidence() or not self._kept_size:
                 raise
             # `rules.jsonl` is no evidence: before it is said that another key is in force, the entries are.
             self._start_over()
@@ -130,6 +130,9 @@ class InForce:
                 problem = problem or error
             signer.close()
         assert problem is not None
+        if "found" not in problem.evidence():
+            message = f"{problem.message}; the log is signed by {self._keys_in_force()}"
+            problem = type(problem)(message, **{**problem.evidence(), "expected": self.rules.key_ids})
         raise problem
 
     def _heal(self, uri: str) -> None:
@@ -168,11 +171,13 @@ class InForce:
         if key is None:
             found = signer.public_key.key_id
             raise SignerError(
-                f"signer holds key {found[:16]}, the log is signed by "
-                f"{', '.join(key_id[:16] for key_id in self.rules.keys)}",
+                f"signer holds key {found[:16]}, the log is signed by {self._keys_in_force()}",
                 expected=self.rules.key_ids, found=found,
             )  # fmt: skip
         return key
+
+    def _keys_in_force(self) -> str:
+        return ", ".join(key_id[:16] for key_id in self.rules.keys)
 
     def _replace(self, signer: Signer) -> None:
         old, self._signer = self._signer, signer
