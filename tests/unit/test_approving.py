@@ -10,7 +10,7 @@ from tests.support.ssh import AGENT_NEEDED, make_key
 
 from attestlog.approving import approved_draft, check_approvals, propose, sign_action, sign_approval
 from attestlog.audit import verify_log
-from attestlog.core.policy import parse_policy
+from attestlog.core.policy import format_policy, parse_policy
 from attestlog.core.report import Verdict
 from attestlog.core.request import make_request
 from attestlog.errors import (
@@ -78,6 +78,21 @@ def test_the_first_that_does_not_count_is_refused_and_a_review_is_not() -> None:
     with pytest.raises(ApprovalRefusedError) as caught:
         check_approvals(policy, REQUEST, [good], now_us + week_us + 1)
     assert caught.value.reason == "approval.expired"
+
+
+def test_a_revoked_approver_and_an_approval_of_tomorrow_are_refused() -> None:
+    signer, now_us = MemorySigner("Ed25519"), ManualClock()()
+    good = sign_approval(REQUEST, signer, name="ana", now_us=now_us)
+    members = format_policy(approvers(ana=signer))
+    members["approvers"]["ana"]["revoked"] = good.timestamp
+    for policy, moment_us, reason in (
+        (parse_policy(members), now_us, "approval.revoked"),
+        (approvers(ana=signer), now_us - 60_000_001, "approval.future"),
+    ):
+        with pytest.raises(ApprovalRefusedError) as caught:
+            check_approvals(policy, REQUEST, [good], moment_us)
+        assert caught.value.reason == reason
+    check_approvals(approvers(ana=signer), REQUEST, [good], now_us - 60_000_000)
 
 
 def test_an_actor_signs_the_action_with_the_registered_key(tmp_path: Path) -> None:
