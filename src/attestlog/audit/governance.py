@@ -7,9 +7,11 @@ in this process, is said to be unknown: it is neither right nor wrong.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
+from attestlog.core.claims import CHECKED_PROOFS
 from attestlog.core.deriving import Basis, Derived, derive, explain
 from attestlog.core.entry import Entry, ExecutionStatus
 from attestlog.core.invariants import broken_invariant
@@ -30,6 +32,9 @@ class Said(NamedTuple):
 
 
 _stated_members: Final = attrgetter(*Derived._fields)
+_BOTH_MET: Final = (True, True)
+"""`proofs_valid` and `quorum_met`, the last of the derived members."""
+_CHECKED: Final = frozenset(CHECKED_PROOFS)
 _NOTHING: Final[tuple[Sequence[Said], Sequence[str]]] = ((), ())
 
 
@@ -37,20 +42,20 @@ def judge_entry(policy: Policy, origin: str, entry: Entry) -> tuple[Sequence[Sai
     """What there is to say, and the types of the proofs that cannot be checked here, one a proof."""
     derived = derive(policy, entry, origin, entry.action_hash, entry.timestamp)
     # Nearly every entry is done with here.
-    if (
-        derived == _stated_members(entry)
-        and derived.proofs_valid
-        and derived.quorum_met
-        and not (entry.provided_proofs or entry.received_approvals)
-        and not (entry.rollback_executed or entry.error_details)
-    ):
-        return _NOTHING
+    if derived == _stated_members(entry) and derived[3:] == _BOTH_MET and not entry.received_approvals:
+        if not (entry.provided_proofs or entry.rollback_executed or entry.error_details):
+            return _NOTHING
+        if all(proof["type"] in _CHECKED for proof in entry.provided_proofs):
+            return list(_invariants(entry)), ()
     basis = explain(policy, entry, origin, entry.action_hash, entry.timestamp, verifiers=registered_proofs())
-    said = [*_disagreements(basis, entry), *_approvals(basis), *_broken_rules(basis, entry)]
+    parts = _disagreements(basis, entry), _approvals(basis), _broken_rules(basis, entry), _invariants(entry)
+    return list(chain.from_iterable(parts)), basis.claims.unchecked
+
+
+def _invariants(entry: Entry) -> Iterator[Said]:
     broken = broken_invariant(entry)
     if broken is not None:
-        said.append(Said("entry.invariant", ": ".join(broken), found=broken[0]))
-    return said, basis.claims.unchecked
+        yield Said("entry.invariant", ": ".join(broken), found=broken[0])
 
 
 def _disagreements(basis: Basis, entry: Entry) -> Iterator[Said]:
