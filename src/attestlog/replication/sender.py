@@ -126,6 +126,7 @@ class Sender:
                 raise ReplicationError(f"another process is sending to {self.at.url}", retryable=True)
             try:
                 self._round(cosign=True)
+                self._succeeded()
             finally:
                 self._hang_up()
 
