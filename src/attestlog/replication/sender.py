@@ -239,10 +239,10 @@ class Sender:
             self._failing_since = now
             self.cursor.failing_since = self.cursor.failing_since or _now()
         self.cursor.error = error.message
-        is_split = isinstance(error, SplitViewError)
-        if is_split and not self.cursor.is_refused:
-            self.cursor.is_refused = True
-            self._record("replica_refused", "VIOLATION", "CRITICAL", ours=error.ours, theirs=error.theirs)
+        if isinstance(error, SplitViewError):
+            if not self.cursor.is_refused:
+                self.cursor.is_refused = True
+                self._record("replica_refused", "VIOLATION", "CRITICAL", ours=error.ours, theirs=error.theirs)
         elif now - self._failing_since >= self._lost_after_s and not self.cursor.is_lost:
             self.cursor.is_lost = True
             self._record("replica_lost", "CHANGE", "WARNING")
