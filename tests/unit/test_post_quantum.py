@@ -31,6 +31,7 @@ from attestlog.signers.private_keys import make_key
 from attestlog.storage.publishing import publish_log
 from attestlog.storage.reader import LogReader
 from attestlog.testing import FaultSigner, MemorySigner
+from attestlog.verifier import verify as one_file
 
 DRAFT = {"event_type": "ACTION", "action_type": "deploy", "actor_id": "agent-1"}
 SIGNATURE_SIZE_BYTES = {ML_DSA_44: 2420, ML_DSA_65: 3309}
@@ -148,7 +149,23 @@ def test_a_published_checkpoint_needs_both_lines_too(hybrid: Path, tmp_path: Pat
     note = parse_note((public / "checkpoint").read_bytes())
     (public / "checkpoint").write_bytes(format_note(note.text, note.signatures[:1]))
     report = verify_published(public, state_dir=state, full=True)
-    assert (report.verdict, codes(report)) == (Verdict.TAMPERED, {"checkpoint.signature"})
+    assert report.verdict == Verdict.TAMPERED
+    assert codes(report) == {"checkpoint.signature", "published.partly_read"}
+
+
+def one_file_verdict(path: Path, *trust: str) -> str:
+    report = one_file.Report()
+    one_file.verify(report, path, None, one_file.parse_trust(list(trust)))
+    return report.verdict
+
+
+def test_the_one_file_verifier_asks_for_both_lines_too(hybrid: Path) -> None:
+    vkeys = [format_vkey(key) for key in LogReader(hybrid).genesis().checkpoint_keys]
+    assert [one_file_verdict(hybrid, vkey) for vkey in vkeys] == ["VERIFIED", "VERIFIED"]
+    note = parse_note((hybrid / "checkpoint").read_bytes())
+    for line in note.signatures:
+        (hybrid / "checkpoint").write_bytes(format_note(note.text, [line]))
+        assert one_file_verdict(hybrid) == "TAMPERED"
 
 
 def test_without_its_signer_a_hybrid_log_is_not_opened(hybrid: Path, tmp_path: Path) -> None:
