@@ -95,6 +95,23 @@ def test_a_forbidden_intent_forged_into_an_allowed_one_is_found(
     assert found(log, tmp_path) == [("entry.derived", 1)]
 
 
+def test_an_outcome_forged_into_another_act_s_leaves_one_open(log: LogMaker, tmp_path: Path) -> None:
+    log.append(intent(1), intent(2), outcome(3, 1), outcome(4, 2), batched=False)
+    log.reseal(3, dependencies=[entry_id(3)])
+    assert found(log, tmp_path) == [("guard.no_outcome", 1)]
+
+
+def test_workers_come_to_the_same(log: LogMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("attestlog.audit.source._CHUNK_SIZE_MIN_BYTES", 2_000)
+    monkeypatch.setattr("attestlog.audit.verify.PARALLEL_MIN_BYTES", 1)
+    log.append(intent(1), intent(2, conflicts_detected=["x"]), counted(1), batched=False)
+    log.append(*map(action, range(4, 14)))
+    log.append(outcome(14, 2), counted(3), boot(2, EMPTY), batched=False)
+    assert found(log, tmp_path, workers=2) == [
+        ("guard.forbidden", 14), ("actor.counter_gap", 15), ("guard.no_outcome", 1), ("entry.head", 16),
+    ]  # fmt: skip
+
+
 def test_acts_across_chunks(log: LogMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("attestlog.audit.source._CHUNK_SIZE_MIN_BYTES", 2_000)
     log.append(intent(1), intent(2, conflicts_detected=["x"]), intent(3), batched=False)
@@ -142,6 +159,12 @@ def test_counters_across_chunks(log: LogMaker, tmp_path: Path, monkeypatch: pyte
     for counter in (1, 5, 2, 6):
         log.append(counted(counter))
     assert found(log, tmp_path) == [("actor.counter_gap", 2), ("actor.counter_repeated", 3)]
+
+
+def test_a_counter_forged_to_hide_a_gap_moves_it(log: LogMaker, tmp_path: Path) -> None:
+    log.append(counted(1), counted(3), counted(4), batched=False)
+    log.reseal(2, actor_context={"counter": 2, "session": "s"})
+    assert found(log, tmp_path) == [("actor.counter_gap", 3)]
 
 
 def test_each_session_of_each_actor_counts_by_itself(log: LogMaker, tmp_path: Path) -> None:

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 from tests.fault.logs import create, draft, drafts, last_segment
 
-from attestlog.audit import verify_log
+from attestlog.audit import judge_proof, verify_log
 from attestlog.core.entry import Entry
 from attestlog.core.genesis import Settings
+from attestlog.core.note import format_vkey
 from attestlog.core.policy import parse_policy
 from attestlog.core.report import Verdict
 from attestlog.errors import CorruptError, ErasureRefusedError, NotFoundError, RuleChangeError, StorageError
@@ -189,6 +190,13 @@ def test_the_index_forgets_the_words(log: Log) -> None:
     assert list(query_log(log.path, text="secret5")) == []
     assert [found.sequence_number for found in query_log(log.path, text="secret6")] == [6]
     assert b"secret5" not in everywhere(log)
+
+
+def test_a_proof_of_an_erased_entry_holds_without_its_payload(log: Log) -> None:
+    erase(log, 2)
+    report = judge_proof(log.prove(2), trust=[format_vkey(log.genesis.checkpoint_keys[0])])
+    assert (report.verdict, report.sequence_number, report.has_payload) == (Verdict.VERIFIED, 2, False)
+    assert b"secret2" not in log.prove(2)
 
 
 def test_a_reader_that_streams_is_not_disturbed(log: Log) -> None:
