@@ -28,6 +28,7 @@ from tests.support.fakes import (
 )
 from tests.support.services import AWS_ENVIRONMENT, Ministack, OpenBao, Servers
 
+from attestlog.cli import main
 from attestlog.core.signature import ECDSA_P256
 from attestlog.errors import AttestlogError, MalformedConfigError, SignerError
 from attestlog.signers import Signer, open_signer
@@ -515,6 +516,41 @@ def test_how_azure_refuses(azure: FakeAzure, status: int, retryable: bool) -> No
 
 
 # --- all ---
+
+
+@pytest.mark.parametrize("scheme", ["awskms", "openbao"])
+def test_from_the_command_line_to_a_log_that_a_service_signs(
+    scheme: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: Environment
+) -> None:
+    """Two keys in the service; in log.toml stand their full names, and no secret."""
+    if scheme == "awskms":
+        aws: Ministack = request.getfixturevalue("aws")
+        uris = [f"awskms:{aws.make_key()}", f"awskms:{aws.make_key('ECC_NIST_EDWARDS25519')}"]
+        pinned = uris
+    else:
+        bao: OpenBao = request.getfixturevalue("bao")
+        uris = [f"openbao:{bao.make_key('cli-entries')}", f"openbao:{bao.make_key('cli-check', 'ed25519')}"]
+        pinned = [f"{uri}?version=1" for uri in uris]
+    monkeypatch.setenv("ATTESTLOG_HOME", str(tmp_path / "home"))
+    log = str(tmp_path / "log")
+    keys = ["--signer", uris[0], "--checkpoint-signer", uris[1]]
+    assert main(["init", log, "--origin", "example.com/service", *keys]) == 0
+    action = ["--event-type", "ACTION", "--action-type", "deploy", "--actor-id", "agent-7"]
+    assert main(["append", log, *action]) == 0
+    assert main(["verify", log]) == 0
+    config = (tmp_path / "log" / "log.toml").read_text()
+    assert all(uri in config for uri in pinned)
+    kept = b"".join(path.read_bytes() for path in (tmp_path / "log").rglob("*") if path.is_file())
+    assert AWS_ENVIRONMENT["AWS_SECRET_ACCESS_KEY"].encode() not in kept
+    assert os.environ.get("BAO_TOKEN", "none given").encode() not in kept
+    assert not list((tmp_path / "home").rglob("*.pem"))  # no key file was made
+    # Its service gone, appending fails in time; nothing is half-written.
+    if scheme == "awskms":
+        monkeypatch.setenv("AWS_ENDPOINT_URL_KMS", "http://127.0.0.1:1")
+    else:
+        monkeypatch.setenv("BAO_ADDR", "http://127.0.0.1:1")
+    assert main(["append", log, *action]) == 4
+    assert main(["verify", log]) == 0
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ from attestlog.errors import (
     ConsistencyError,
     CorruptError,
     ExistsError,
+    FullError,
     MalformedCheckpointError,
     MalformedConfigError,
     MalformedError,
@@ -51,6 +52,8 @@ from attestlog.testing import FaultSigner, MemorySigner
 from attestlog.witness import Witness
 from attestlog.witness import state as witness_state
 from attestlog.witness.state import EVIDENCE_MAX, Evidence, WitnessState
+
+pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 
 NAME = "witness.example.com/one"
 NOW = 1_764_000_000
@@ -524,6 +527,31 @@ def test_a_memory_that_another_holds_locked_is_busy(
     connection.execute("ROLLBACK")
     connection.close()
     check_answer(witness.add_checkpoint(tree.request(0, 3)), tree, 3, witness.keys)
+
+
+def test_a_full_disk_cosigns_nothing_and_what_was_remembered_stays(
+    witness: Witness, tree: SignedTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    witness.add_checkpoint(tree.request(0, 3))
+    connect = witness_state._connection
+
+    def full(uri: str) -> sqlite3.Connection:
+        connection = connect(uri)
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+        connection.execute(f"PRAGMA max_page_count = {pages}")
+        return connection
+
+    key = SignedTree("example.com/" + "x" * 200).key.verifier
+    with monkeypatch.context() as patch:
+        patch.setattr(witness_state, "_connection", full)
+        with pytest.raises(FullError):
+            for number in range(1_000):
+                witness.add_log(key, f"{number} " + "x" * 250)
+        with pytest.raises(FullError):
+            for number in range(1_000):
+                witness.state.keep_evidence(Evidence("a", NOW, "reason", b"ours", b"%d" % number * 500))
+    assert seen(witness, tree)[0] == 3
+    check_answer(witness.add_checkpoint(tree.request(3, 9)), tree, 9, witness.keys)
 
 
 def test_a_key_or_a_name_that_a_witness_cannot_have(tmp_path: Path, signer: MemorySigner) -> None:
