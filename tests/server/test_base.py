@@ -6,6 +6,7 @@ import gzip
 import ipaddress
 import json
 import os
+import socket
 import ssl
 import stat
 import time
@@ -356,3 +357,10 @@ def test_a_token_struct_refuses_unknown_scopes() -> None:
     token = Token(name="a", scopes=[Scope.READ], sha256="0" * 64)
     with pytest.raises(MalformedConfigError):
         parse_tokens(format_tokens([token]).replace("read", "all"))
+
+
+def test_no_answer_waits_for_an_acknowledgement() -> None:
+    with running._bind(Listen()) as listener, socket.create_connection(listener.getsockname()):
+        connection, _ = listener.accept()
+        with connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

@@ -1,5 +1,6 @@
 """Cosignatures collected from witnesses over HTTP: real ones, ones that are away, and ones that lie."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
@@ -33,6 +34,7 @@ from attestlog.testing import MemorySigner
 from attestlog.witness import Witness
 from attestlog.witness.asking import AHEAD_MAX_S, ANSWER_SIZE_MAX_BYTES, ask_witness
 from attestlog.witness.collecting import Cosigned, collect_cosignatures, cosign_checkpoint
+from attestlog.witness.state import WitnessState
 
 NAMES = ("a", "b", "c")
 
@@ -171,11 +173,13 @@ def test_a_witness_that_does_not_know_the_log(kit: Kit, tmp_path: Path) -> None:
         ask_witness(url, witness.keys, kit.stored(), lambda old: b"")
 
 
-def test_a_witness_that_forgot_what_it_cosigned_is_told_apart_from_a_new_one(kit: Kit) -> None:
+def test_a_witness_that_forgot_what_it_cosigned_is_told_apart_from_a_new_one(
+    kit: Kit, tmp_path: Path
+) -> None:
     """`previous` remembers for the log: the checkpoint that this witness cosigned before."""
-    copy = kit.witnesses["a"].state.path.read_bytes()
+    copied = shutil.copytree(kit.witnesses["a"].state.path.parent, tmp_path / "copy")
     before = kit.cosign().note
-    kit.witnesses["a"].state.path.write_bytes(copy)
+    kit.witnesses["a"].state = WitnessState(copied)
     kit.grow(3)
     done = kit.cosign(previous=before)
     assert done.witnesses == ("b", "c", "c-1")

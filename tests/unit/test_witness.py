@@ -1,6 +1,7 @@
 """A witness: what it cosigns, what it refuses, and what it never forgets."""
 
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -472,13 +473,12 @@ def test_a_clock_that_steps_back_a_little_repeats_and_further_refuses(
 
 
 def test_an_old_copy_of_its_memory_is_noticed_by_its_own_cosignature(
-    witness: Witness, tree: SignedTree
+    witness: Witness, tree: SignedTree, tmp_path: Path
 ) -> None:
     witness.add_checkpoint(tree.request(0, 7))
-    copy = witness.state.path.read_bytes()
+    copied = shutil.copytree(witness.state.path.parent, tmp_path / "copy")
     newer = witness.add_checkpoint(tree.request(7, 9))
-    witness.state.path.write_bytes(copy)
-    rolled_back = again(witness)
+    rolled_back = Witness(WitnessState(copied), witness._signers, witness._clock)
     # A client that sends what it holds, cosignatures and all, as FORMATS allow.
     note = tree.note(9) + newer
     with pytest.raises(CorruptError, match="rolled back"):
@@ -523,7 +523,7 @@ def test_a_memory_that_another_holds_locked_is_busy(
     connection = sqlite3.connect(witness.state.path, isolation_level=None)
     connection.execute("BEGIN EXCLUSIVE")
     with pytest.raises(BusyError):
-        witness.add_checkpoint(tree.request(0, 3))
+        again(witness).add_checkpoint(tree.request(0, 3))
     connection.execute("ROLLBACK")
     connection.close()
     check_answer(witness.add_checkpoint(tree.request(0, 3)), tree, 3, witness.keys)
@@ -545,11 +545,12 @@ def test_a_full_disk_cosigns_nothing_and_what_was_remembered_stays(
     with monkeypatch.context() as patch:
         patch.setattr(witness_state, "_connection", full)
         with pytest.raises(FullError):
+            fresh = again(witness)
             for number in range(1_000):
-                witness.add_log(key, f"{number} " + "x" * 250)
+                fresh.add_log(key, f"{number} " + "x" * 250)
         with pytest.raises(FullError):
             for number in range(1_000):
-                witness.state.keep_evidence(Evidence("a", NOW, "reason", b"ours", b"%d" % number * 500))
+                fresh.state.keep_evidence(Evidence("a", NOW, "reason", b"ours", b"%d" % number * 500))
     assert seen(witness, tree)[0] == 3
     check_answer(witness.add_checkpoint(tree.request(3, 9)), tree, 9, witness.keys)
 

@@ -130,10 +130,14 @@ class _ImpatientProtocol(H11Protocol):
 def _bind(listen: Listen) -> socket.socket:
     family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
     try:
-        return socket.create_server((listen.host, listen.port), family=family, backlog=CONNECTIONS_MAX)
+        listener = socket.create_server((listen.host, listen.port), family=family, backlog=CONNECTIONS_MAX)
+        # Connections inherit it. Without, the second piece of each answer waits for the first's delayed
+        # acknowledgement: 40 ms a request. (asyncio sets it only on sockets that name their protocol.)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     except OSError as error:
         where = f"{listen.host}:{listen.port}"
         raise StorageError(f"cannot listen on {where}: {error.strerror or error}", address=where) from None
+    return listener
 
 
 def _config(app: Any, listen: Listen) -> uvicorn.Config:

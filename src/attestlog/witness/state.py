@@ -2,17 +2,19 @@
 
 One row a log, made when the log is made known and never removed: to forget a log and to learn it again
 would be to cosign two histories of it. A row changes by one conditional UPDATE, durable when it returns.
-Connections are opened for each use, so any number of threads and processes may share the file.
+Any number of threads and processes may share the file; each thread of each process has its connection.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import local
 from typing import Any, Final
 
 from attestlog.core.checkpoint import Checkpoint
@@ -76,6 +78,7 @@ class WitnessState:
 
     def __init__(self, directory: Path) -> None:
         self.path = directory / STATE_FILE
+        self._local = local()
         if not self.path.exists():
             raise NotFoundError(f"{directory} is not a witness: it has no {STATE_FILE}", path=str(self.path))
         with self._connected() as connection:
@@ -95,11 +98,13 @@ class WitnessState:
         path, partial = directory / STATE_FILE, directory / f".{STATE_FILE}"
         try:
             disk.make_directories(directory)
-            if any(item.name.removesuffix("-journal") != partial.name for item in directory.iterdir()):
-                raise ExistsError(f"{directory} is not empty", path=str(directory))
-            partial.unlink(missing_ok=True)
+            for item in directory.iterdir():
+                if not item.name.startswith(partial.name):
+                    raise ExistsError(f"{directory} is not empty", path=str(directory))
+                item.unlink()  # what a crash in here left
             with _ours(path), closing(sqlite3.connect(partial, isolation_level=None)) as connection:
-                connection.execute("PRAGMA synchronous = EXTRA")
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute("PRAGMA synchronous = FULL")
                 connection.executescript(_SCHEMA)
                 connection.execute("INSERT INTO witness VALUES (?, ?)", (name, json.dumps(dict(keys))))
             # A crash before this leaves no witness, one after it a whole one.
@@ -150,8 +155,11 @@ class WitnessState:
             return changed.rowcount == 1
 
     def keep_cosigned(self, checkpoint: Checkpoint, timestamp: int, note: bytes) -> None:
-        """Keep the cosigned checkpoint for those who ask, unless a later one has come."""
-        with self._connected() as connection:
+        """Keep the cosigned checkpoint for those who ask, unless a later one has come.
+
+        Not at once durable: what a loss of power takes is cosigned anew when it is asked for.
+        """
+        with self._connected(durable=False) as connection:
             connection.execute(
                 "UPDATE logs SET cosigned = ? WHERE origin = ? AND size = ? AND root = ? AND timestamp = ?",
                 (note, checkpoint.origin, checkpoint.size, checkpoint.root, timestamp),
@@ -173,12 +181,26 @@ class WitnessState:
             return [Evidence(*row) for row in connection.execute("SELECT * FROM evidence ORDER BY rowid")]
 
     @contextmanager
-    def _connected(self) -> Iterator[sqlite3.Connection]:
-        uri = f"{self.path.absolute().as_uri()}?mode=rw"
-        with _ours(self.path), closing(_connection(uri)) as connection:
-            # EXTRA: durable also across the removal of the journal, which is what commits.
-            connection.execute("PRAGMA synchronous = EXTRA")
-            yield connection
+    def _connected(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
+        with _ours(self.path):
+            connection = self._own_connection()
+            # In WAL, FULL syncs each commit; NORMAL leaves that to the next one that does.
+            connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+            try:
+                yield connection
+            finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+
+    def _own_connection(self) -> sqlite3.Connection:
+        mine = self._local.__dict__
+        if mine.get("pid") != os.getpid():
+            # A connection must not be used, nor even closed, on the other side of a fork: it is kept unused.
+            mine["inherited"] = mine.get("connection")
+            mine["connection"] = _connection(f"{self.path.absolute().as_uri()}?mode=rw")
+            mine["pid"] = os.getpid()
+        connection: sqlite3.Connection = mine["connection"]
+        return connection
 
 
 def _connection(uri: str) -> sqlite3.Connection:
