@@ -1,7 +1,7 @@
 """A policy as TOML: what is written is read again, and what is wrong is said with its line."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.support.people import Person, members_of
 
@@ -82,6 +82,7 @@ def test_what_is_written_is_read_again() -> None:
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
 
 
+@example(name="\x7f", role="\x7f", pattern="\x7f", revoked=True)
 @given(name=texts, role=texts, pattern=texts, revoked=st.booleans())
 @settings(max_examples=60)
 def test_names_of_any_kind_are_read_again(name: str, role: str, pattern: str, revoked: bool) -> None:

@@ -28,6 +28,7 @@ POLICY_TEXT_SIZE_MAX_BYTES: Final = 2 << 20
 
 _AT: Final = re.compile(r"\(at line (\d+), column \d+\)")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_DEL, _ESCAPED_DEL = "\x7f", "\\u007f"
 _MAIN: Final = ("safety_floor", "floor_per_pillar")
 
 
@@ -60,7 +61,7 @@ def format_policy_text(policy: Policy) -> str:
     for name, value in members.items():
         tables = [(name,)] if name in {"weights", "redaction", "erasure"} else [(name, key) for key in value]
         for path in tables:
-            lines += ["", f"[{format_path(path)}]"]
+            lines += ["", f"[{_key(path)}]"]
             lines += _members(value if len(path) == 1 else value[path[1]])
     return "\n".join(lines) + "\n"
 
@@ -69,14 +70,18 @@ def _members(table: dict[str, Any]) -> Iterator[str]:
     for name, value in table.items():
         if isinstance(value, dict):
             for inner, item in value.items():
-                yield f"{name}.{format_path((inner,))} = {_value(item)}"
+                yield f"{name}.{_key((inner,))} = {_value(item)}"
         elif value is not None:
             yield f"{name} = {_value(value)}"
 
 
 def _value(value: Any) -> str:
     """JSON's strings, numbers, booleans and arrays of them are TOML's, but for DEL."""
-    return msgspec.json.encode(value).decode().replace("\x7f", "\\u007f")
+    return msgspec.json.encode(value).decode().replace(_DEL, _ESCAPED_DEL)
+
+
+def _key(path: tuple[str, ...]) -> str:
+    return format_path(path).replace(_DEL, _ESCAPED_DEL)
 
 
 def _with_timestamps(members: dict[str, Any]) -> dict[str, Any]:
