@@ -15,6 +15,7 @@ from tests.vectors.of_governance import approval
 from tests.vectors.of_logs import checkpoint, genesis, log, note, policy
 from tests.vectors.of_proofs import consistency, cosignature, proof, trust
 from tests.vectors.of_rotation import rotation
+from tests.vectors.of_secrets import erasure, redaction, snapshot
 from tests.vectors.of_tiles import tiles
 from tests.vectors.of_witness import witness
 
@@ -26,6 +27,7 @@ PROVENANCE = (
 MAKERS = (
     canonical, entry, hashes, signature, merkle, note, checkpoint, genesis, policy, log, tiles,
     cosignature, trust, proof, consistency, approval, rotation, witness,
+    redaction, erasure, snapshot,
 )  # fmt: skip
 
 

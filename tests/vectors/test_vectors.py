@@ -23,18 +23,23 @@ from attestlog.core.consistency import open_consistency
 from attestlog.core.cosignature import open_signed_checkpoint
 from attestlog.core.deriving import derive
 from attestlog.core.entry import check_canonical, decode_line, parse_draft
+from attestlog.core.erasure import check_erasure, erase_line, parse_erasure
 from attestlog.core.genesis import Settings, parse_genesis
 from attestlog.core.hashes import GENESIS_PREV_HASH, leaf_hash
+from attestlog.core.hold import parse_hold
 from attestlog.core.merkle import Span
 from attestlog.core.note import format_vkey, open_note, parse_vkey
 from attestlog.core.policy import Policy, parse_policy
 from attestlog.core.proof import open_proof
+from attestlog.core.redaction import find_nonces, subkey, verify_commitment
 from attestlog.core.report import Verdict
 from attestlog.core.rules import Rules, governs
 from attestlog.core.signature import load_public_key, verify_entry_signature
+from attestlog.core.snapshot import HEADER, Kind, Node, TreeHasher, format_node
 from attestlog.core.trust import format_trust, open_trusted_checkpoint, parse_trust
 from attestlog.core.witness import Seen, judge, parse_add_checkpoint
 from attestlog.errors import AttestlogError, ChainBrokenError, HashMismatchError, TrustError
+from attestlog.snapshots import verify_snapshot
 from attestlog.storage import layout
 
 Case = dict[str, Any]
@@ -218,6 +223,41 @@ def judge_rotation(case: Case) -> Case:
         rules = rules.after(entry) if governs(entry) else rules
     terms = {key_id: [term.start, term.stop, term.last_trusted] for key_id, term in rules.terms.items()}
     return {"origin": rules.origin, "key_ids": rules.key_ids, "terms": terms}
+
+
+def judge_redaction(case: Case) -> Case:
+    shown = bytes.fromhex(case["subkey_hex"])
+    verify_commitment(case["commitment"], case["value"], shown)
+    made = subkey(bytes.fromhex(case["key_hex"]), bytes.fromhex(case["nonce_hex"]))
+    return {"subkey_hex": made.hex(), "nonce_hex": find_nonces(case["commitment"])[0].hex()}
+
+
+def judge_erasure(case: Case) -> Case:
+    if "line" in case:
+        return {"erased": erase_line(case["line"].encode()).decode()}
+    holds = {hold["name"]: parse_hold(hold) for hold in case["holds"]}
+    rules = Rules("example.com/agents", {}, parse_policy(case["policy"]), {}, holds=holds)
+    check_erasure(rules, parse_erasure(case["erasure"]), case["timestamp"])
+    return {}
+
+
+def judge_snapshot(case: Case) -> Case:
+    if "content" in case:
+        verify_snapshot(case["content"].encode(), case["hash"])
+        return {}
+    nodes = [
+        Node(
+            Kind(node["kind"]), bytes.fromhex(node["path_hex"]), node["mode"],
+            node["size_bytes"], node["content_hash"],
+        )
+        for node in case["nodes"]
+    ]  # fmt: skip
+    hasher = TreeHasher()
+    for node in nodes:
+        hasher.add(node)
+    manifest = HEADER + b"".join(map(format_node, nodes))
+    assert sha256(manifest).hexdigest() == case["hash"]
+    return {"manifest": manifest.decode(), "hash": hasher.hexdigest()}
 
 
 JUDGES: dict[str, Callable[[Case], Case]] = {
