@@ -83,11 +83,9 @@ class HttpSource:
                         raise StorageError(
                             f"{url} was not read within {RESPONSE_TIME_MAX_S:g} s", path=url, retryable=False
                         )
-        except httpx.TransportError as error:
+        except httpx.HTTPError as error:
             reason = str(error) or type(error).__name__
             raise StorageError(f"{url} cannot be read: {reason}", path=url, retryable=True) from None
-        except httpx.HTTPError as error:
-            raise StorageError(f"{url} cannot be read: {error}", path=url, retryable=False) from None
         return bytes(data)
 
 
