@@ -40,7 +40,7 @@ TESTS: Final = {
     "core/merkle": "test_merkle.py test_merkle_proofs.py",
     "core/note": "test_note.py",
     "core/rules": "test_rules.py test_audit_keys.py test_audit_erasures.py",
-    "core/signature": "test_signature.py",
+    "core/signature": "test_signature.py test_post_quantum.py",
     "core/tiles": "test_tiles.py",
     **dict.fromkeys(("storage/publishing", "storage/tile_files"), "test_publishing.py"),
     "storage/published": "test_publishing.py ../fault/test_publishing.py",
