@@ -1,5 +1,6 @@
 """Closed segments elsewhere: nothing is lost on the way, and what is not there is said, never passed over."""
 
+import errno
 import gzip
 import os
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ import pytest
 import attestlog
 from attestlog import Verdict
 from attestlog.core.genesis import Settings
-from attestlog.errors import ConflictError, CorruptError, ErasureRefusedError, NotFoundError
+from attestlog.errors import ConflictError, CorruptError, ErasureRefusedError, FullError, NotFoundError
 from attestlog.storage.archive import State, archive_segments, placed_segments, restore_segments
 from attestlog.storage.reader import LogReader
 
@@ -229,6 +230,48 @@ def test_a_payload_in_an_archived_segment_is_not_erased_before_it_is_back(log: P
         writer.erase(17, reason="asked for", actor_id="officer-1")
     assert LogReader(log).entry(17).action_payload is None
     assert verify(log).verdict == Verdict.VERIFIED
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_every_new_name_is_durable_and_stands_for_durable_bytes(
+    log: Path, away: Path, compress: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[tuple[str, Path]] = []
+    fsync, replace = os.fsync, os.replace
+
+    def recorded_fsync(descriptor: int) -> None:
+        events.append(("synced", Path(f"/proc/self/fd/{descriptor}").readlink()))
+        fsync(descriptor)
+
+    def recorded_replace(path: Path, target: Path) -> None:
+        events.append(("link" if path.is_symlink() else "file", path))
+        replace(path, target)
+        events.append(("renamed", target.parent))
+
+    monkeypatch.setattr(os, "fsync", recorded_fsync)
+    monkeypatch.setattr(os, "replace", recorded_replace)
+    archive_segments(log, away, compress=compress)
+    restore_segments(log)
+    assert [kind for kind, _ in events].count("renamed") == 3 * 4  # a copy and a link, a copy and its place
+    for place, (kind, path) in enumerate(events):
+        if kind == "file" and not path.name.endswith(".restored"):
+            assert ("synced", path) in events[:place]
+        if kind == "renamed":
+            assert ("synced", path) in events[place:]
+
+
+def test_a_folder_that_is_full_leaves_everything_as_it_was(
+    log: Path, away: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(FullError, match=r"archiving .* failed: No space left on device"):
+            archive_segments(log, away)
+    assert list(away.iterdir()) == []
+    assert states(log) == [State.HERE] * 6
 
 
 class CutError(BaseException):
