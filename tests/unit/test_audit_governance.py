@@ -330,9 +330,10 @@ def test_approvals_moved_to_another_value(tmp_path: Path) -> None:
 def test_what_was_done_without_the_proofs_a_rule_asks_for(log: LogMaker, tmp_path: Path) -> None:
     log.append({**AUDITED, "provided_proofs": [], "received_approvals": [APPROVED]}, batched=False)
     log.append({**AUDITED, "provided_proofs": [], "execution_status": "BLOCKED"}, batched=False)
+    log.append(proposal(), batched=False)
     report = look(log, tmp_path)
     assert (report.verdict, codes(report)) == (
-        Verdict.VERIFIED, [("entry.rule", 4), ("entry.rule", 6)]
+        Verdict.VERIFIED, [("entry.rule", 4), ("entry.rule", 6), ("entry.rule", 8)]
     )  # fmt: skip
     assert report.findings[1].found == {"proofs": ["k1_state", "pillars"]}
 
