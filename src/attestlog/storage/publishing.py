@@ -25,7 +25,7 @@ from msgspec import Struct
 from attestlog.core.checkpoint import Checkpoint
 from attestlog.core.cosignature import open_log_checkpoint
 from attestlog.core.genesis import Genesis
-from attestlog.core.hashes import leaf_hash
+from attestlog.core.hashes import HASH_SIZE_BYTES, leaf_hash
 from attestlog.core.merkle import TILE_WIDTH, prove_root
 from attestlog.core.note import NOTE_SIZE_MAX_BYTES
 from attestlog.core.tiles import (
@@ -170,7 +170,7 @@ _decoder: Final = msgspec.json.Decoder(_Hashed)
 
 def _entry_hashes(lines: Sequence[bytes], leaves: Sequence[bytes], first: int) -> list[bytes]:
     """The entry_hash of each line, held against the leaf it must have; `first` is the first one's number."""
-    found = list(map(_found, lines))
+    found = _found(lines)
     if list(map(leaf_hash, found)) != leaves:
         # The first such text in a line may stand in its payload.
         found = list(map(_decoded, lines))
@@ -182,13 +182,15 @@ def _entry_hashes(lines: Sequence[bytes], leaves: Sequence[bytes], first: int) -
     return found
 
 
-def _found(line: bytes) -> bytes:
-    """What the first text that looks like it says: decoding is four times the work."""
-    at = line.find(_MARK) + len(_MARK)
+def _found(lines: Sequence[bytes]) -> list[bytes]:
+    """What the first text in each line that looks like it says: decoding is four times the work."""
+    places = [line.find(_MARK) + len(_MARK) for line in lines]
+    texts = [line[at : at + _HEX] for line, at in zip(lines, places, strict=True)]
     try:
-        return bytes.fromhex(line[at : at + _HEX].decode())
+        data = bytes.fromhex(b"".join(texts).decode())
     except ValueError:
-        return b""
+        return []
+    return [data[at : at + HASH_SIZE_BYTES] for at in range(0, len(data), HASH_SIZE_BYTES)]
 
 
 def _decoded(line: bytes) -> bytes:
