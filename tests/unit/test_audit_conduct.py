@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from tests.support.audits import codes, verify
 from tests.support.logs import LogMaker, action, entry_id
+from tests.support.people import Person, governed
 
 from attestlog.audit import conduct as conduct_module
 from attestlog.audit import heads as heads_module
@@ -70,6 +71,33 @@ FORBIDDEN = [
 def test_acting_on_a_forbidden_intent_is_found(log: LogMaker, tmp_path: Path, members: Any) -> None:
     log.append(intent(1, **members), outcome(2, 1))
     assert found(log, tmp_path) == [("guard.forbidden", 2)]
+
+
+@pytest.mark.parametrize("members", FORBIDDEN)
+def test_acting_against_what_the_outcome_itself_shows_is_found(
+    log: LogMaker, tmp_path: Path, members: Any
+) -> None:
+    log.append(intent(1), outcome(2, 1, **members))
+    assert found(log, tmp_path) == [("guard.forbidden", 2)]
+
+
+def test_rules_for_the_act_that_the_intent_was_not_asked_for(tmp_path: Path) -> None:
+    rule = {"event_types": ["ACTION"], "action_types": ["execute_*"], "required_approvals": 1}
+    log = LogMaker(tmp_path / "log", policy=governed(rules={"r": rule}))
+    log.append(intent(1), outcome(2, 1))
+    assert found(log, tmp_path) == [("entry.rule", 2), ("guard.forbidden", 2)]
+
+
+@pytest.mark.parametrize("late, code", [(False, []), (True, [("entry.approval", 2), ("entry.rule", 2)])])
+def test_approvals_that_expire_during_the_act_accuse_nobody(tmp_path: Path, late: bool, code: Any) -> None:
+    rule = {"action_types": ["execute_*"], "required_approvals": 1}
+    log = LogMaker(tmp_path / "log", policy=governed(rules={"r": rule}))
+    payload = action(1)["action_payload"]
+    given = [Person("auditor").approve(action(1), log.origin)]
+    log.append(intent(1, action_payload=payload, received_approvals=given))
+    log.now_us += 90 * 86_400_000_000 if late else 0
+    log.append(outcome(2, 1, action_payload=payload, received_approvals=given))
+    assert found(log, tmp_path) == code
 
 
 @pytest.mark.parametrize("members", FORBIDDEN)

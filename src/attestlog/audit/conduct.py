@@ -72,6 +72,9 @@ class Conduct(Struct):
             else:
                 self.more_intents += 1
         elif role in (OUTCOME, VIOLATION):
+            if role == OUTCOME and _was_forbidden(entry):
+                message = "acted although the entry itself says that the policy forbids it"
+                yield finding("guard.forbidden", message, entry.sequence_number)
             for wanted in entry.dependencies:
                 yield from self._close(Closing(wanted, entry.sequence_number, role == OUTCOME), is_first=True)
         counter = entry.actor_context.get("counter")
@@ -148,6 +151,14 @@ def _is_forbidden(entry: Entry) -> bool:
         or entry.k_state != 1
         or not entry.proofs_valid
         or not entry.quorum_met
+    )  # fmt: skip
+
+
+def _was_forbidden(entry: Entry) -> bool:
+    """The same of an outcome. Approvals may have expired during the act; where there are none, none have."""
+    lacks_quorum = not entry.quorum_met and not entry.received_approvals
+    return (
+        entry.safety_floor_met is False or entry.k_state != 1 or not entry.proofs_valid or lacks_quorum
     )  # fmt: skip
 
 

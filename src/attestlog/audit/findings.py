@@ -39,7 +39,7 @@ _BY_VERDICT: Final[dict[Verdict, dict[str, str]]] = {
         "erasure.held": "a payload was erased under legal hold",
         "erasure.refused": "a payload was erased without the leave of the rules in force",
         "entry.head": "a BOOT or SHUTDOWN entry saw another head than the log has",
-        "guard.forbidden": "a guarded act was done although its intent was forbidden",
+        "guard.forbidden": "a guarded act was done that its intent or outcome shows to be forbidden",
         "segment.missing": "a segment file is missing",
         "segment.stray": "a file among the segments is not one of this log's",
         "segment.length": "a segment does not hold the entries its place calls for",
