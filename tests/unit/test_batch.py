@@ -119,13 +119,16 @@ def test_a_salt_of_the_callers_is_not_overwritten_in_silence() -> None:
     prepared({**SHORT, "action_payload": {"_salt": "mine"}})  # any name is free where nothing is salted
 
 
-def test_an_approval_that_expires_before_the_entry_is_written_does_not_count() -> None:
-    policy, creator = governed(), Person("creator")
+@pytest.mark.parametrize("rules, asked_for", [({}, 1), ({"all": {"required_approvals": 1}}, 0)])
+def test_an_approval_that_expires_before_the_entry_is_written_does_not_count(
+    rules: dict[str, Any], asked_for: int
+) -> None:
+    policy, creator = governed(rules=rules), Person("creator")
     expires = creator.approve(SHORT, ORIGIN, expires=TIMESTAMP)
     lasting = creator.approve(SHORT, ORIGIN)
     late = NOW_US + 1
     for approval, now_us, met in ((lasting, late, True), (expires, NOW_US, True), (expires, late, False)):
-        asked = {**SHORT, "required_approvals": 1, "received_approvals": [approval]}
+        asked = {**SHORT, "required_approvals": asked_for, "received_approvals": [approval]}
         item = prepared(asked, policy=policy, origin=ORIGIN, now_us=NOW_US)
         assert item.entry.quorum_met is True
         plan = planned([item], p256_key(), now_us=now_us)
