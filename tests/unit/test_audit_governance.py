@@ -331,6 +331,7 @@ def test_what_was_done_without_the_proofs_a_rule_asks_for(log: LogMaker, tmp_pat
     log.append({**AUDITED, "provided_proofs": [], "received_approvals": [APPROVED]}, batched=False)
     log.append({**AUDITED, "provided_proofs": [], "execution_status": "BLOCKED"}, batched=False)
     log.append(proposal(), batched=False)
+    log.append({**AUDITED, "event_type": "DECISION"}, batched=False)  # intended, not done
     report = look(log, tmp_path)
     assert (report.verdict, codes(report)) == (
         Verdict.VERIFIED, [("entry.rule", 4), ("entry.rule", 6), ("entry.rule", 8)]

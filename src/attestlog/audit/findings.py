@@ -106,7 +106,7 @@ _BY_VERDICT: Final[dict[Verdict, dict[str, str]]] = {
         "entry.dependency": "a dependency names no entry of this log",
         "entry.dependencies_unread": "more dependencies were unresolved than are looked up",
         "entry.approval": "an approval that an entry carries does not count",
-        "entry.rule": "an entry of status SUCCESS has not what a rule of the policy asks for",
+        "entry.rule": "an action or change of status SUCCESS has not what a rule of the policy asks for",
         "entry.snapshot": "a rollback went back to a snapshot that no entry of this log took",
         "entry.proof_unchecked": "a proof that claims to be valid is of a type nothing here can check",
         "proof.payload": "the payload is not in the proof: left out of it, or erased from the log",

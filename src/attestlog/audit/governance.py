@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from attestlog.core.claims import CHECKED_PROOFS
 from attestlog.core.deriving import Basis, Derived, derive, explain
-from attestlog.core.entry import Entry, ExecutionStatus
+from attestlog.core.entry import Entry, EventType, ExecutionStatus
 from attestlog.core.invariants import broken_invariant
 from attestlog.core.policy import Policy
 from attestlog.proof_types import registered_proofs
@@ -34,6 +34,8 @@ class Said(NamedTuple):
 _stated_members: Final = attrgetter(*Derived._fields)
 _BOTH_MET: Final = (True, True)
 """`proofs_valid` and `quorum_met`, the last of the derived members."""
+_DONE: Final = (EventType.ACTION, EventType.CHANGE)
+"""What says that something was done; a decision that was blocked afterwards is none."""
 _CHECKED: Final = frozenset(CHECKED_PROOFS)
 _NOTHING: Final[tuple[Sequence[Said], Sequence[str]]] = ((), ())
 
@@ -85,7 +87,7 @@ def _broken_rules(basis: Basis, entry: Entry) -> Iterator[Said]:
         lacks["quorum"] = basis.missing
     if demand.required_proofs and not (basis.derived.proofs_valid or entry.proofs_valid):
         lacks["proofs"] = sorted(basis.required_proofs - basis.claims.proven)
-    if lacks and entry.execution_status is ExecutionStatus.SUCCESS:
+    if lacks and entry.event_type in _DONE and entry.execution_status is ExecutionStatus.SUCCESS:
         what = " and ".join(lacks)
         yield Said("entry.rule", f"done without the {what} that a rule of the policy asks for", found=lacks)
 
