@@ -110,7 +110,7 @@ def _fetch(client: ReplicaClient, made: Path, size: int, progress: Progress) -> 
     genesis, number, segment = None, 0, None
     try:
         for line in _lines(client, size):
-            genesis = genesis or parse_genesis(decode_line(line))
+            genesis = genesis or _genesis(client, line)
             if number % genesis.settings.segment_entries == 0:
                 _close(segment)
                 segment = (made / layout.ENTRIES_DIR / layout.segment_name(number)).open("xb")
@@ -125,6 +125,17 @@ def _fetch(client: ReplicaClient, made: Path, size: int, progress: Progress) -> 
         raise StorageError(f"{client.url} sent {number} of {size} entries", path=client.url)
     disk.fsync_directory(made / layout.ENTRIES_DIR)
     progress(number, size)
+    return genesis
+
+
+def _genesis(client: ReplicaClient, line: bytes) -> Genesis:
+    """Another log, whole and sound, would pass every check that looks at the copy alone."""
+    genesis = parse_genesis(decode_line(line))
+    if genesis.origin != client.origin:
+        raise VerificationError(
+            f"{client.url} sent the log {genesis.origin!r}, want {client.origin!r}",
+            expected=client.origin, found=genesis.origin,
+        )  # fmt: skip
     return genesis
 
 
@@ -152,13 +163,18 @@ def _check(made: Path, genesis: Genesis, demands: Demands) -> bool:
         raise VerificationError(
             f"the replica's copy is {report.verdict}: {report.findings[0].message}", report=report
         )
-    _build_tree(made)
     behind = _first_behind(report)
+    _check_not_behind(behind, made, demands)  # before opening it: its checkpoint may cover more than it has
+    _build_tree(made)
     for note in demands.known:
         behind = behind or _beyond(made, genesis, note)
+    _check_not_behind(behind, made, demands)
+    return bool(behind)
+
+
+def _check_not_behind(behind: str, made: Path, demands: Demands) -> None:
     if behind and not demands.is_forced:
         raise ConflictError(f"the replica's copy is behind: {behind}", path=str(made))
-    return bool(behind)
 
 
 def _first_behind(report: Report) -> str:

@@ -10,11 +10,11 @@ import gzip
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Annotated, Any, Final, NoReturn
 
 import httpx
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from attestlog.core.note import NOTE_SIZE_MAX_BYTES
 from attestlog.core.replication import (
@@ -43,6 +43,9 @@ ANSWER_MAX_S: Final = 60.0
 GZIP_MIN_BYTES: Final = 4 << 10
 """Below it, packing costs more than it saves."""
 
+REASON_MAX_CHARACTERS: Final = 500
+"""Of what a replica gives as its reason: it is quoted in status, errors and entries of the log."""
+
 _GZIP_LEVEL: Final = 1
 _RETRYABLE: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 _UNERASED_SIZE_MAX_BYTES: Final = 16 << 20
@@ -52,7 +55,7 @@ _DESCRIPTION_SIZE_MAX_BYTES: Final = NOTE_SIZE_MAX_BYTES + (64 << 10)
 class Held(Struct, frozen=True):
     """What a replica says it holds of a log."""
 
-    size: int
+    size: Annotated[int, Meta(ge=0)]
     entry_hash: str = ""
     root: str = ""
     checkpoint: str | None = None
@@ -81,7 +84,7 @@ class ReplicaClient:
 
     def __init__(self, at: ReplicaAt, origin: str, transport: httpx.BaseTransport | None = None) -> None:
         """Raises MalformedConfigError where the token or authority cannot be used."""
-        self.url = at.url
+        self.url, self.origin = at.url, origin
         self._path = f"logs/{log_id(origin)}"
         headers = {"Authorization": f"Bearer {_token(at.token_file)}"}
         timeout = httpx.Timeout(ANSWER_MAX_S, connect=CONNECT_MAX_S)
@@ -174,7 +177,8 @@ class ReplicaClient:
         except msgspec.DecodeError:
             said = _Refusal()  # a proxy's page
         evidence = said.evidence
-        message = f"{self.url} answers {status}: {said.message or 'no reason is given'}"
+        reason = said.message[:REASON_MAX_CHARACTERS] or "no reason is given"
+        message = f"{self.url} answers {status}: {reason}"
         if said.code == StaleSizeError.code:
             raise StaleSizeError(message, known_size=evidence.known_size)
         if said.code == SplitViewError.code:

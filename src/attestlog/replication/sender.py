@@ -201,8 +201,14 @@ class Sender:
 
     def _send_entries(self, client: ReplicaClient) -> None:
         for shipment in shipments(self._reader, self.cursor.size, durable_size(self._work.root)):
+            taken = client.send(shipment).size
+            if taken < shipment.stop:  # else it would be sent the same for ever, and all would seem well
+                raise ReplicationError(
+                    f"{self.at.url} took the entries up to {shipment.stop} and says that it holds {taken}",
+                    expected=shipment.stop, found=taken,
+                )  # fmt: skip
             # What it holds beyond this shipment was not compared with anything by taking it.
-            self._advance(min(client.send(shipment).size, shipment.stop))
+            self._advance(shipment.stop)
             if self._is_late():
                 return
 

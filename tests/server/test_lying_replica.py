@@ -1,0 +1,429 @@
+"""A replica that lies, against the writer's client and sender, and against restoring from it.
+
+Each lie is refused with the error that says what it is, and nothing of it is
+kept: no cosignature, no cursor beyond what is true, no log, no file beside it.
+"""
+
+import gzip
+import json
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.server.test_replication import Writer
+from tests.support.logs import ORIGIN, CheckpointKey, LogMaker, action
+from tests.support.serving import Answer, Site, reply, served
+
+from attestlog.audit import verify_log
+from attestlog.core.checkpoint import Checkpoint, format_checkpoint
+from attestlog.core.cosignature import cosign
+from attestlog.core.note import COSIGNATURE_ED25519, VerifierKey, format_vkey, parse_note
+from attestlog.core.replication import ANSWER_SIZE_MAX_BYTES, encode_answer, log_id
+from attestlog.core.replication import Answer as SignedAnswer
+from attestlog.errors import (
+    AttestlogError,
+    ConflictError,
+    ExistsError,
+    MalformedEntryError,
+    ReplicationError,
+    SignatureInvalidError,
+    SplitViewError,
+    StaleSizeError,
+    StorageError,
+    VerificationError,
+)
+from attestlog.replication import client as client_module
+from attestlog.replication.client import REASON_MAX_CHARACTERS, ReplicaClient
+from attestlog.replication.cursor import load_cursor
+from attestlog.restoring import Demands, Restored, restore_log
+from attestlog.storage import layout
+from attestlog.storage.layout import ReplicaAt
+from attestlog.testing import MemorySigner
+
+NAME = "replica.example.com/liar"
+PIECES_MAX = 10_000
+"""Of an answer without end: nobody reads so many."""
+
+
+@dataclass
+class Liar:
+    """A server that says what it is told to."""
+
+    web: Site
+    token_file: Path
+    signer: MemorySigner
+
+    @property
+    def vkey(self) -> VerifierKey:
+        return VerifierKey(NAME, COSIGNATURE_ED25519, self.signer.public_key.key.public_bytes_raw())  # type: ignore[union-attr]
+
+    @property
+    def at(self) -> ReplicaAt:
+        return ReplicaAt(url=self.web.url, vkey=format_vkey(self.vkey), token_file=str(self.token_file))
+
+    def says(self, path: str, data: bytes | object, status: int = 200, **headers: str) -> None:
+        """What it answers at a path below the log's."""
+        body = data if isinstance(data, bytes) else json.dumps(data).encode()
+        self.web.answers[f"logs/{log_id(ORIGIN)}{path}"] = answering(body, status, **headers)
+
+    def does(self, path: str, answer: Answer) -> None:
+        self.web.answers[f"logs/{log_id(ORIGIN)}{path}"] = answer
+
+    def offers(self, log: LogMaker, **described: Any) -> None:
+        """The log, as if it held it; `described`: members of the description that are not so."""
+        self.says("", {"size": len(log.lines), **described})
+        for start in range(len(log.lines) + 1):
+            lines = b"".join(line + b"\n" for line in log.lines[start:])
+            self.says(f"/entries?start={start}", lines)
+        self.says("/checkpoint", (log.root / layout.CHECKPOINT_FILE).read_bytes())
+
+    def cosigns(self, text: str) -> bytes:
+        """An answer for 10 entries with its cosignature over this text."""
+        return encode_answer(SignedAnswer(10, (cosign(text, self.vkey, 1_800_000_000, self.signer.sign),)))
+
+
+def answering(body: bytes, status: int = 200, **headers: str) -> Answer:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        handler.rfile.read(int(handler.headers.get("content-length", 0)))
+        reply(handler, status, body, **headers)
+
+    return answer
+
+
+def endless(piece: bytes, sent: list[int]) -> Answer:
+    """A chunked body that does not end by itself; `sent` gets a number for each piece that went out."""
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        handler.rfile.read(int(handler.headers.get("content-length", 0)))
+        handler.send_response(200)
+        handler.send_header("transfer-encoding", "chunked")
+        handler.end_headers()
+        for number in range(PIECES_MAX):
+            handler.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+            sent.append(number)
+
+    return answer
+
+
+@pytest.fixture
+def liar(tmp_path: Path) -> Iterator[Liar]:
+    token = tmp_path / "token"
+    token.write_text("writer_secret")
+    with served(tmp_path / "nothing") as web:
+        made = Liar(web, token, MemorySigner("Ed25519"))
+        made.says("", {"size": 0})
+        yield made
+
+
+@pytest.fixture
+def writer(tmp_path: Path) -> Writer:
+    made = Writer(LogMaker(tmp_path / "log", origin=ORIGIN))
+    made.append(9)
+    return made
+
+
+def refused(writer: Writer, liar: Liar, kind: type[AttestlogError], match: str) -> AttestlogError:
+    """That a round ends with this error, and that nothing of what was said is kept."""
+    with pytest.raises(kind, match=match) as caught:
+        writer.sender(liar.at).run_once()
+    assert type(caught.value) is kind
+    assert (writer.kept, writer.recorded) == ([], [])
+    assert load_cursor(writer.log.root, liar.at.url).cosigned_size == 0
+    return caught.value
+
+
+# --- to a writer ---
+
+
+@pytest.mark.parametrize(
+    "described, kind, match",
+    [
+        ({"size": -1}, ReplicationError, "describes its copy as nobody can read"),
+        ({"size": "10"}, ReplicationError, "describes its copy as nobody can read"),
+        ({"root": "00"}, ReplicationError, "describes its copy as nobody can read"),
+        ({"size": 11}, ReplicationError, "holds 11 entries, the log has 10"),
+        ({"size": 10**18}, ReplicationError, "the log has 10"),
+        ({"size": 5, "root": "00" * 32}, SplitViewError, "not the first of this log"),
+        ({"size": 10}, SplitViewError, "not the first of this log"),
+    ],
+)
+def test_a_size_that_is_not_so_is_seen_before_anything_is_sent(
+    described: dict[str, object], kind: type[AttestlogError], match: str, writer: Writer, liar: Liar
+) -> None:
+    liar.says("", described)
+    refused(writer, liar, kind, match)
+    assert load_cursor(writer.log.root, liar.at.url).size == 0
+    assert len(liar.web.asked) == 1
+
+
+@pytest.mark.parametrize("size", [0, 9])
+def test_who_takes_entries_and_says_to_hold_fewer_is_not_sent_them_for_ever(
+    size: int, writer: Writer, liar: Liar
+) -> None:
+    liar.says("/entries", b"%d\n" % size)
+    error = refused(writer, liar, ReplicationError, f"up to 10 and says that it holds {size}")
+    assert not error.evidence()["retryable"]
+    assert load_cursor(writer.log.root, liar.at.url).size == 0
+
+
+def test_more_than_was_sent_is_not_believed(writer: Writer, liar: Liar) -> None:
+    liar.says("/entries", b"99\n")
+    sender = writer.sender(liar.at)
+    sender.run_once()
+    assert (sender.held, sender.cursor.cosigned_size, writer.kept) == (10, 0, [])
+
+
+def test_a_cosignature_over_anything_else_is_not_kept(writer: Writer, liar: Liar) -> None:
+    text = parse_note((writer.log.root / layout.CHECKPOINT_FILE).read_bytes()).text
+    for other in (
+        format_checkpoint(Checkpoint(ORIGIN, 10, b"\1" * 32)),
+        format_checkpoint(Checkpoint(ORIGIN, 9, b"\1" * 32)),
+        text.replace(ORIGIN, "example.com/other"),
+    ):
+        liar.says("/entries", liar.cosigns(other))
+        refused(writer, liar, SignatureInvalidError, "signature")
+    liar.says("/entries", liar.cosigns(text))
+    writer.sender(liar.at).run_once()
+    assert [line.name for _, lines in writer.kept for line in lines] == [NAME]
+
+
+@pytest.mark.parametrize(
+    "body, match",
+    [
+        (b"", "answers what is no answer"),
+        (b"<html>welcome</html>", "answers what is no answer"),
+        (b"010\n", "answers what is no answer"),
+        (b"10\nno signature line\n", "answers what is no answer"),
+        (b"-10\n", "answers what is no answer"),
+        (b"9" * ANSWER_SIZE_MAX_BYTES, "answers what is no answer"),
+        (b"9" * (ANSWER_SIZE_MAX_BYTES + 1), f"answers more than {ANSWER_SIZE_MAX_BYTES} bytes"),
+    ],
+)
+def test_an_answer_that_is_none_or_too_large_is_refused(
+    body: bytes, match: str, writer: Writer, liar: Liar
+) -> None:
+    liar.says("/entries", body)
+    refused(writer, liar, ReplicationError, match)
+
+
+def test_an_answer_without_end_is_not_read_to_it(writer: Writer, liar: Liar) -> None:
+    sent: list[int] = []
+    for path in ("", "/entries"):
+        sent.clear()
+        liar.does(path, endless(b"1" * 65_536, sent))
+        refused(writer, liar, ReplicationError, "answers more than")
+        assert len(sent) < PIECES_MAX
+        liar.says("", {"size": 0})
+
+
+def test_an_answer_that_unpacks_without_end_is_not_unpacked_to_it(writer: Writer, liar: Liar) -> None:
+    liar.says("/entries", gzip.compress(bytes(64 << 20)), Content_Encoding="gzip")
+    refused(writer, liar, ReplicationError, "answers more than")
+    liar.says("/entries", b"no gzip", Content_Encoding="gzip")
+    refused(writer, liar, ReplicationError, "decompress|header")
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_not_followed_and_the_token_goes_nowhere_else(
+    status: int, writer: Writer, liar: Liar, tmp_path: Path
+) -> None:
+    with served(tmp_path / "nothing") as elsewhere:
+        elsewhere.answers["*"] = answering(b'{"size": 0}')
+        for path in ("", "/entries"):
+            liar.says(path, b"", status, Location=f"{elsewhere.url}/taken")
+            refused(writer, liar, ReplicationError, f"answers {status}")
+            liar.says("", {"size": 0})
+        client = ReplicaClient(liar.at, ORIGIN)
+        for path, ask in (
+            ("/entries?start=0", lambda: client.lines(0)),
+            ("/checkpoint", client.checkpoint),
+            ("/unerased", client.unerased),
+        ):
+            liar.says(path, b"", status, Location=f"{elsewhere.url}/taken")
+            with pytest.raises(ReplicationError, match=f"answers {status}"):
+                ask()
+        client.close()
+        assert elsewhere.asked == []
+
+
+def test_a_refusal_that_changes_its_mind_ends_the_round(writer: Writer, liar: Liar) -> None:
+    for known_size in (0, 7, -1, 10**17):
+        refusal = {"code": StaleSizeError.code, "message": "not so", "evidence": {"known_size": known_size}}
+        liar.says("/entries", refusal, 409)
+        refused(writer, liar, StaleSizeError, "not so")
+    assert len(liar.web.asked) <= 16
+
+
+def test_a_reason_is_quoted_up_to_a_limit(writer: Writer, liar: Liar) -> None:
+    for length, shown in (
+        (REASON_MAX_CHARACTERS, REASON_MAX_CHARACTERS),
+        (REASON_MAX_CHARACTERS + 1, REASON_MAX_CHARACTERS),
+    ):
+        liar.says("/entries", {"code": "x", "message": "~" * length}, 400)
+        error = refused(writer, liar, ReplicationError, "answers 400")
+        assert error.message.count("~") == shown
+
+
+# --- to who restores ---
+
+
+def restore(root: Path, liar: Liar, demands: Demands) -> Restored:
+    with closing(ReplicaClient(liar.at, ORIGIN)) as client:
+        return restore_log(root, client, layout.Signers(entry="none:", checkpoint="none:"), demands)
+
+
+def refused_restoring(
+    root: Path, liar: Liar, kind: type[AttestlogError], match: str, demands: Demands
+) -> None:
+    """That restoring ends with this error, and that `root` and its folder are as they were."""
+    before = {path: path.stat().st_mtime_ns for path in root.parent.rglob("*")}
+    with pytest.raises(kind, match=match) as caught:
+        restore(root, liar, demands)
+    assert type(caught.value) is kind
+    assert {path: path.stat().st_mtime_ns for path in root.parent.rglob("*")} == before
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> LogMaker:
+    log = LogMaker(tmp_path / "theirs", origin=ORIGIN)
+    log.append(*[action(number) for number in range(9)], batched=False)
+    log.lay_out()
+    return log
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "ours").mkdir()
+    return tmp_path / "ours/log"
+
+
+def fewer_lines(log: LogMaker, liar: Liar) -> None:
+    liar.offers(log, size=12)
+
+
+def less_than_its_checkpoint(log: LogMaker, liar: Liar) -> None:
+    liar.offers(log, size=8)
+
+
+def another_log(log: LogMaker, liar: Liar) -> None:
+    other = LogMaker(log.root, origin="example.com/other")
+    other.append(action(1))
+    other.lay_out()
+    liar.offers(other)
+
+
+def a_changed_entry(log: LogMaker, liar: Liar) -> None:
+    log.lines[4] = log.lines[4].replace(b'"agent', b'"agemt')
+    liar.offers(log)
+
+
+def entries_of_another_log(log: LogMaker, liar: Liar) -> None:
+    other = LogMaker(log.root, origin="example.com/other")
+    other.append(*[action(number) for number in range(9)], batched=False)
+    log.lines[5:] = other.lines[5:]
+    liar.offers(log)
+
+
+def no_entry_at_all(log: LogMaker, liar: Liar) -> None:
+    liar.offers(log)
+    liar.says("/entries?start=0", b"\n" * 10)
+
+
+def a_line_without_an_end(log: LogMaker, liar: Liar) -> None:
+    liar.offers(log)
+    liar.says("/entries?start=0", b"\n".join(log.lines))
+
+
+def a_rewritten_log(log: LogMaker, liar: Liar) -> None:
+    """By the key holder, but for the checkpoint."""
+    log.reseal(4, action_type="rewritten")
+    note = (log.root / layout.CHECKPOINT_FILE).read_bytes()
+    log.lay_out()
+    (log.root / layout.CHECKPOINT_FILE).write_bytes(note)
+    liar.offers(log)
+
+
+def a_checkpoint_by_another_key(log: LogMaker, liar: Liar) -> None:
+    log.write_checkpoint(key=CheckpointKey(7))
+    liar.offers(log)
+
+
+@pytest.mark.parametrize(
+    "lie, kind, match",
+    [
+        (fewer_lines, StorageError, "sent 10 of 12 entries"),
+        (less_than_its_checkpoint, ConflictError, "copy is behind"),
+        (another_log, VerificationError, "sent the log 'example.com/other', want 'example.com/made'"),
+        (a_changed_entry, VerificationError, "copy is TAMPERED"),
+        (entries_of_another_log, VerificationError, "copy is TAMPERED"),
+        (no_entry_at_all, MalformedEntryError, "entry"),
+        (a_line_without_an_end, ReplicationError, "a line that has no end"),
+        (a_rewritten_log, VerificationError, "copy is TAMPERED"),
+        (a_checkpoint_by_another_key, VerificationError, "copy is"),
+    ],
+)
+def test_what_is_not_the_log_does_not_take_its_place(
+    *,
+    lie: Callable[[LogMaker, Liar], None],
+    kind: type[AttestlogError],
+    match: str,
+    made: LogMaker,
+    root: Path,
+    liar: Liar,
+    tmp_path: Path,
+) -> None:
+    lie(made, liar)
+    refused_restoring(root, liar, kind, match, Demands(state_dir=tmp_path / "state"))
+
+
+def test_a_shorter_log_does_not_take_the_place_of_a_longer(
+    made: LogMaker, root: Path, liar: Liar, tmp_path: Path
+) -> None:
+    short = LogMaker(tmp_path / "short", origin=ORIGIN)
+    short.append(*[action(number) for number in range(9)], batched=False)
+    del short.lines[6:]
+    short.lay_out()
+    liar.offers(short)
+    state, note = tmp_path / "state", (made.root / layout.CHECKPOINT_FILE).read_bytes()
+    demands = Demands(known=[note], state_dir=state)
+    refused_restoring(root, liar, ConflictError, "a known checkpoint covers 10 entries", demands)
+    verify_log(made.root, state_dir=state)
+    refused_restoring(root, liar, ConflictError, "copy is behind", Demands(state_dir=state))
+    made.root.rename(root)
+    demands = Demands(state_dir=tmp_path / "other")
+    refused_restoring(root, liar, ExistsError, "has 10 entries, the replica holds 6", demands)
+
+
+def test_a_rewritten_log_does_not_get_past_a_known_checkpoint(
+    made: LogMaker, root: Path, liar: Liar, tmp_path: Path
+) -> None:
+    note = (made.root / layout.CHECKPOINT_FILE).read_bytes()
+    made.append(action(99), batched=False)
+    made.reseal(4, action_type="rewritten")
+    made.lay_out()
+    liar.offers(made)
+    demands = Demands(known=[note], state_dir=tmp_path / "state")
+    refused_restoring(root, liar, VerificationError, "signs another root of the first 10", demands)
+
+
+def test_lines_without_end_are_not_read_to_it(
+    made: LogMaker, root: Path, liar: Liar, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_module, "SHIPMENT_SIZE_MAX_BYTES", 1 << 20)
+    sent: list[int] = []
+    liar.offers(made, size=10**9)
+    liar.does("/entries?start=0", endless(made.lines[0] + b"\n" + b"x" * 65_536, sent))
+    demands = Demands(state_dir=tmp_path / "state")
+    refused_restoring(root, liar, ReplicationError, "answers more than 2097152 bytes", demands)
+    assert len(sent) < PIECES_MAX
+
+
+def test_the_true_log_is_taken(made: LogMaker, root: Path, liar: Liar, tmp_path: Path) -> None:
+    liar.offers(made)
+    restored = restore(root, liar, Demands(state_dir=tmp_path / "state"))
+    assert (restored.size, restored.is_behind, restored.moved_to) == (10, False, None)
+    assert (root / "entries/000000000000.jsonl").read_bytes() == made.segment().read_bytes()
