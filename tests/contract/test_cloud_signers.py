@@ -387,6 +387,13 @@ def test_a_description_of_a_key_that_is_none(
     assert not refusal(lambda: opened("openbao:transit/log")).retryable
 
 
+def test_a_description_of_the_largest_size_is_read(refusing: Refusing, monkeypatch: Environment) -> None:
+    ask_bao(monkeypatch, refusing.url, "s.made-up-token")
+    data = json.dumps(described()).encode()
+    refusing.instead = lambda method, path, body: (200, data + b" " * ((1 << 20) - len(data)), {})
+    assert opened("openbao:transit/log").public_key.algorithm == ECDSA_P256
+
+
 @pytest.mark.parametrize("signature", [None, 7, "", "vault:v2:AAAA", "vault:v1:%%%", "AAAA"])
 def test_a_signature_that_is_none(refusing: Refusing, monkeypatch: Environment, signature: object) -> None:
     ask_bao(monkeypatch, refusing.url, "s.made-up-token")

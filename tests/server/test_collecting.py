@@ -260,6 +260,16 @@ def test_a_lie_is_no_cosignature(lying: Lying, lie: str) -> None:
     assert len(lying.requests) <= 4
 
 
+def test_an_answer_of_the_largest_size_is_read(lying: Lying) -> None:
+    answer = format_cosignatures([GOOD])
+    room = ANSWER_SIZE_MAX_BYTES - len(answer) - len("— x \n".encode())
+    filler = NoteSignature("x" * (1 + room % 4), b"abcd", bytes(room // 4 * 3 - 4))
+    lying.instead = lambda method, path, body: (200, answer + format_cosignatures([filler]), {})
+    assert len(answer + format_cosignatures([filler])) == ANSWER_SIZE_MAX_BYTES
+    found = ask_witness(lying.url, [VKEY], TREE.note(7), lambda old: b"", now_s=lambda: NOW)
+    assert found == [(VKEY, GOOD)]
+
+
 def test_the_truth_and_nobodys_line_beside_it(lying: Lying) -> None:
     lying.instead = lambda method, path, body: (200, format_cosignatures([STRANGER, GOOD]), {})
     ask: Callable[..., Any] = partial(ask_witness, lying.url, [VKEY], TREE.note(7), now_s=lambda: NOW)
