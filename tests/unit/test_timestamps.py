@@ -14,7 +14,7 @@ from tests.support.serving import Site, reply
 from tests.support.tsa import Authority
 
 from attestlog import timestamping
-from attestlog.audit import verify_log
+from attestlog.audit import timestamps, verify_log
 from attestlog.audit.timestamps import Stamp, vouched_size
 from attestlog.core.report import Report, Verdict
 from attestlog.errors import (
@@ -170,6 +170,19 @@ def test_a_stamp_of_more_than_there_is(log: LogMaker, authority: Authority, site
     stamp.path.rename(stamp.path.with_name(f"{11:012d}-00000000.tsr"))
     report = check(log.root, authority.root)
     assert (report.verdict, codes(report)) == (Verdict.TRUNCATED, {"timestamp.ahead"})
+
+
+@pytest.mark.parametrize("most", [2, 3])
+def test_the_limit_of_stamps(
+    log: LogMaker, site: Site, authority: Authority, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(2):
+        timestamp_checkpoint(log.root, site.url)
+    add_timestamp(log.root, 5, b"no stamp, and of the smallest size")
+    monkeypatch.setattr(timestamps, "TIMESTAMPS_MAX", most)
+    report = check(log.root, authority.root)
+    assert report.timestamped_size == 10
+    assert codes(report) == ({"timestamp.unverified"} if most == 2 else {"timestamp.malformed"})
 
 
 def test_other_files_are_let_be(log: LogMaker) -> None:

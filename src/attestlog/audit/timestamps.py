@@ -51,8 +51,11 @@ class Stamps:
         self.counting: list[Stamp] = []
         self._unreadable: str | None = None
         self._files: list[tuple[int, Path]] = []
+        self._skipped = 0
         try:
-            self._files = list_timestamps(log)[-TIMESTAMPS_MAX:]
+            there = list_timestamps(log)
+            self._files = there[-TIMESTAMPS_MAX:]
+            self._skipped = len(there) - len(self._files)
         except OSError as error:
             self._unreadable = reason(error)
 
@@ -65,7 +68,7 @@ class Stamps:
         """Findings; those that count are in `counting` afterwards. `size`: entries that are there."""
         if self._unreadable is not None:
             yield finding("log.unreadable", f"{TIMESTAMPS_DIR} cannot be read: {self._unreadable}")
-        unverified = 0
+        unverified = self._skipped
         for covered, path in self._files:
             if covered > size:
                 what = f"{path.name} is of a checkpoint over {covered} entries, {size} are there"
