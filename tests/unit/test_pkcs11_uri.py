@@ -122,6 +122,12 @@ def test_what_may_be_a_pin_is_refused_and_not_repeated(uri: str) -> None:
     assert "4711" not in repr(caught.value.evidence())
 
 
+@pytest.mark.parametrize("where", [";", "?"])
+def test_a_pin_in_a_uri_is_refused_as_one(where: str) -> None:
+    with pytest.raises(MalformedConfigError, match="a secret has no place in a URI"):
+        parse_key_uri(f"pkcs11:object=x{where}pin-value=1")
+
+
 def test_a_token_is_meant_if_all_that_is_asked_for_fits() -> None:
     token = {"token": "attest", "manufacturer": "M", "serial": "7", "model": "v2"}
     assert matches(KeyUri(), token)
