@@ -102,7 +102,7 @@ def test_a_system_that_started_and_stopped(entries: list[Entry]) -> None:
 def test_the_risky_act_was_blocked_approved_done_and_rolled_back(folder: Path, entries: list[Entry]) -> None:
     acts = [entry for entry in entries if entry.action_type == "deploy_release"]
     assert [(str(entry.event_type), str(entry.execution_status)) for entry in acts] == [
-        ("DECISION", "SUCCESS"), ("DECISION", "SUCCESS"), ("DECISION", "SUCCESS"), ("ACTION", "SUCCESS"),
+        ("DECISION", "BLOCKED"), ("DECISION", "BLOCKED"), ("DECISION", "SUCCESS"), ("ACTION", "SUCCESS"),
         ("DECISION", "SUCCESS"), ("ACTION", "ROLLED_BACK"),
     ]  # fmt: skip
     assert [entry.quorum_met for entry in acts] == [False, False, True, True, True, True]

@@ -223,7 +223,7 @@ def test_what_the_policy_forbids_does_not_happen(
     with pytest.raises(ActionBlockedError) as caught, guard(log, **members):
         raise AssertionError("it must not be reached")
     intent, violation = entries(log)
-    assert shape(log) == [("DECISION", "deploy", "SUCCESS"), ("VIOLATION", action_type, "BLOCKED")]
+    assert shape(log) == [("DECISION", "deploy", "BLOCKED"), ("VIOLATION", action_type, "BLOCKED")]
     assert violation.dependencies == [intent.entry_id]
     assert (violation.error_details or {})["violated_invariant"] == invariant
     assert caught.value.receipt.sequence_number == 2
@@ -296,6 +296,15 @@ def test_a_role_that_is_missing_blocks(tmp_path: Path, missing: str) -> None:
         pass
     reasons = (entries(log)[1].action_payload or {})["reasons"]
     assert reasons[0]["missing_approvals"]["roles"] == [missing]
+
+
+def test_a_blocked_attempt_leaves_nothing_to_remark(tmp_path: Path) -> None:
+    """Rules that speak of every type of event speak of the intent, too: it did not succeed."""
+    log = made(tmp_path, governed(rules=RULES))
+    with pytest.raises(ActionBlockedError), guard(log):
+        pass
+    log.close()
+    assert verify_log(log.path, remember=False).findings == []
 
 
 def test_an_approval_of_another_payload_does_not_count(tmp_path: Path) -> None:
@@ -404,7 +413,7 @@ def test_an_async_function_and_an_async_rollback(log: Log, tmp_path: Path) -> No
     asyncio.run(main())
     assert [row[::2] for row in shape(log)] == [
         ("DECISION", "SUCCESS"), ("ACTION", "ROLLED_BACK"), ("DECISION", "SUCCESS"), ("ACTION", "SUCCESS"),
-        ("DECISION", "SUCCESS"), ("VIOLATION", "BLOCKED"),
+        ("DECISION", "BLOCKED"), ("VIOLATION", "BLOCKED"),
     ]  # fmt: skip
 
 

@@ -222,14 +222,19 @@ class Guard:
 
     def _begin(self) -> Steps:
         """The intent; instead of the act, where the policy forbids it, a VIOLATION."""
+        reasons = self._reasons(format_timestamp(self._log.now_us()))
+        draft = self._draft(EventType.DECISION, "intent")
+        if reasons:
+            draft["execution_status"] = "BLOCKED"
         try:
-            self.intent = yield self._draft(EventType.DECISION, "intent")
+            self.intent = yield draft
         except _UNWRITABLE as error:
             if isinstance(error, TooLargeError) or not self._fails_open():
                 raise
             self._failed_open = error
-        timestamp = self.intent.timestamp if self.intent else format_timestamp(self._log.now_us())
-        reasons = self._reasons(timestamp)
+        if self.intent is not None:
+            # By the rules where it stands, which another process may have changed meanwhile.
+            reasons = self._reasons(self.intent.timestamp) or reasons
         if reasons:
             yield from self._block(reasons)
 
