@@ -250,9 +250,9 @@ def test_a_checkpoint_covers_what_is_durable(make: Make, monkeypatch: pytest.Mon
         order.append("entries")
         fdatasync(descriptor)
 
-    def note_replace(path: Path, data: bytes, mode: int = 0o644) -> None:
+    def note_replace(path: Path, data: bytes, **options: Any) -> None:
         order.append(path.name)
-        replace(path, data, mode)
+        replace(path, data, **options)
 
     with make.log() as log:
         monkeypatch.setattr(os, "fdatasync", note_sync)
