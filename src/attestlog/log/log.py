@@ -35,7 +35,6 @@ from attestlog.core.rotation import (
 from attestlog.core.rules import Rules
 from attestlog.core.signature import BATCH_ENTRIES_MAX, ECDSA_P256
 from attestlog.errors import AttestlogError, ClosedError, NotFoundError
-from attestlog.guard import Guard
 from attestlog.log import opening
 from attestlog.log.copies import ACK_TIMEOUT_S, Copies
 from attestlog.log.environment import Clock, system_clock
@@ -52,6 +51,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from attestlog.core.note import NoteSignature
+    from attestlog.guard import Guard
     from attestlog.replication import Work
 
 BATCH_SIZE_BYTES: Final = 8 << 20
@@ -316,6 +316,8 @@ class Log(Events):
         Entering raises ActionBlockedError where the policy forbids the act, and as `append` where the log
         cannot write, unless the policy lets acts of this type go on. Leaving re-raises what the act raised.
         """
+        from attestlog.guard import Guard
+
         return Guard(self, action_type=action_type, actor_id=actor_id, **options)
 
     def storable_payload(self, payload: Mapping[str, Any], action_type: str) -> dict[str, Any]:
