@@ -55,10 +55,10 @@ def agent(*keys: Path) -> Iterator[dict[str, str]]:
             process.terminate()
 
 
-def sshsig(person: Person, namespace: str, message: bytes) -> str:
+def sshsig(person: Person, namespace: str, message: bytes, reserved: bytes = b"") -> str:
     """What `ssh-keygen -Y sign` would write, as hex of its bytes: written out, so that it is shown."""
     blob = _string(b"ssh-ed25519") + _string(person.public.key.public_bytes_raw())  # type: ignore[union-attr]
-    head = [namespace.encode(), b"", b"sha512"]
+    head = [namespace.encode(), reserved, b"sha512"]
     signed = b"SSHSIG" + b"".join(map(_string, [*head, sha512(message).digest()]))
     signature = _string(b"ssh-ed25519") + _string(person.sign(signed))
     fields = b"".join(map(_string, [blob, *head, signature]))

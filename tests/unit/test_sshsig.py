@@ -2,10 +2,12 @@
 
 import base64
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.support.ssh import AGENT_NEEDED, agent, make_key, sign
+from tests.support.people import Person
+from tests.support.ssh import AGENT_NEEDED, agent, make_key, sign, sshsig
 
 from attestlog.core.note import decode_base64
 from attestlog.core.signature import ECDSA_P256, ED25519
@@ -123,3 +125,18 @@ def test_what_is_no_armour(tmp_path: Path) -> None:
     verify_sshsig(parse_sshsig(body), NAMESPACE, MESSAGE)
     with pytest.raises(MalformedSignatureError, match="at most 4096"):
         parse_sshsig(body.replace("\n-----END", "\n\n-----END"))
+
+
+def test_reserved_bytes_are_refused_though_they_are_signed() -> None:
+    person = Person("ana")
+    good = decode_sshsig(bytes.fromhex(sshsig(person, NAMESPACE, MESSAGE)))
+    verify_sshsig(good, NAMESPACE, MESSAGE)
+    with pytest.raises(MalformedSignatureError, match="has reserved bytes"):
+        decode_sshsig(bytes.fromhex(sshsig(person, NAMESPACE, MESSAGE, b"x")))
+
+
+def test_a_key_that_openssh_has_no_line_for() -> None:
+    key = Person("ana").public
+    unknown = replace(key, algorithm="ML-DSA-44")
+    with pytest.raises(MalformedSignatureError, match="want P-256 or Ed25519"):
+        format_ssh_key(unknown)
