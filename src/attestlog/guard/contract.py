@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import Future
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from attestlog.core.rules import Rules
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 
 class Receipt(Protocol):
