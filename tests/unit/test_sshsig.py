@@ -2,6 +2,7 @@
 
 import base64
 import subprocess
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -140,3 +141,54 @@ def test_a_key_that_openssh_has_no_line_for() -> None:
     unknown = replace(key, algorithm="ML-DSA-44")
     with pytest.raises(MalformedSignatureError, match="want P-256 or Ed25519"):
         format_ssh_key(unknown)
+
+
+def fields(data: bytes) -> list[bytes]:
+    """The strings of RFC 4251 in a row."""
+    found = []
+    while data:
+        size = int.from_bytes(data[:4], "big")
+        found.append(data[4 : 4 + size])
+        data = data[4 + size :]
+    return found
+
+
+def joined(*parts: bytes) -> bytes:
+    return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+
+
+def with_numbers(data: bytes, change: Callable[[bytes], bytes]) -> bytes:
+    """A P-256 signature with its first number spelled otherwise."""
+    *head, inner = fields(data[10:])
+    kind, signature = fields(inner)
+    r, s = fields(signature)
+    return data[:10] + joined(*head, joined(kind, joined(change(r), s)))
+
+
+def test_a_number_has_one_spelling(tmp_path: Path) -> None:
+    """Or one signature could be given many, and what was approved once would look like many approvals."""
+    make_key(tmp_path / "key", "ecdsa")
+    data = blob(sign(tmp_path / "key", NAMESPACE, MESSAGE))
+    assert with_numbers(data, lambda r: r) == data
+    for spelled in (lambda r: b"\0" + r, lambda r: b"\0" * 40 + r, lambda r: b"", lambda r: b"\xff" * 32):
+        with pytest.raises(MalformedSignatureError, match="a number that is not in its one spelling"):
+            decode_sshsig(with_numbers(data, spelled))
+
+
+def test_what_is_no_text_of_a_signature(tmp_path: Path) -> None:
+    make_key(tmp_path / "key", "ed25519")
+    text = sign(tmp_path / "key", NAMESPACE, MESSAGE)
+    data = blob(text)
+    with pytest.raises(MalformedSignatureError, match="base64"):
+        parse_sshsig(text.replace("\nU1NIU0", "\n!1NIU0"))
+    key, _, reserved, hashed, inner = fields(data[10:])
+    with pytest.raises(MalformedSignatureError, match="names no hash or namespace"):
+        decode_sshsig(data[:10] + joined(key, b"\xff", reserved, hashed, inner))
+    with pytest.raises(MalformedSignatureError, match="want sha256 or sha512"):
+        decode_sshsig(data[:10] + joined(key, b"x", reserved, b"md5", inner))
+    with pytest.raises(MalformedSignatureError, match="stops within a field"):
+        decode_sshsig(data[:10] + b"\0\0")
+    kind, signature = fields(inner)
+    with pytest.raises(MalformedSignatureError, match="not of its key's type"):
+        decode_sshsig(data[:10] + joined(key, b"x", reserved, hashed, joined(b"ssh-rsa", signature)))
+    assert kind == b"ssh-ed25519"
