@@ -49,8 +49,9 @@ def measure(place: Place, size: int, scale: float) -> dict[str, float]:
     figures["append_many"] = loads.many(place, int(COUNTS["many"] * scale))
     figures["append, 64 threads"] = loads.threads(place, int(COUNTS["threads"] * scale))
     start = time.perf_counter()
-    rate, peak_mb = reads.verify_log(place.path)
+    rate, peak_mb, cost_us = reads.verify_log(place.path)
     figures["verify"], figures["verify: memory, MB"] = rate, peak_mb
+    figures["verify: computing, µs an entry"] = cost_us
     figures["verify, seconds"] = time.perf_counter() - start
     figures["indexing for queries"] = reads.catch_up(place.path)
     figures |= reads.query_p95_ms(place)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import statistics
 import subprocess
 import sys
@@ -27,12 +28,14 @@ class Verified(NamedTuple):
     entries_per_s: float
     peak_mb: float
     """Memory of all its processes together, at its highest."""
+    cost_us: float
+    """Microseconds of processor an entry, of all its processes."""
 
 
 def verify_log(path: Path) -> Verified:
     """`attestlog verify` of a whole log, strictly, on all cores, in processes of its own."""
     command = [COMMAND, "verify", str(path), "--no-remember", "--json"]
-    start = time.perf_counter()
+    start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     peak = 0
     while process.poll() is None:
@@ -42,7 +45,9 @@ def verify_log(path: Path) -> Verified:
     assert process.stdout is not None
     report = json.loads(process.stdout.read().splitlines()[-1])
     assert report["verdict"] == "VERIFIED", report
-    return Verified(report["size"] / seconds, peak / 1e6)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    used_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Verified(report["size"] / seconds, peak / 1e6, used_s / report["size"] * 1e6)
 
 
 def resident_bytes(pid: int) -> int:
