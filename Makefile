@@ -19,7 +19,7 @@ CODE = src tests $(wildcard bench examples)
 # The resolver behind `make lock`; it stays out of .venv.
 UV_VERSION = 0.13.9
 
-.PHONY: help demo test services interop lint types format faults simulate fuzz bench bench-proofs bench-signers growth soak lock clean
+.PHONY: help demo test services interop lint types format faults simulate fuzz bench bench-proofs bench-signers bench-replication growth soak lock clean
 
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 23
@@ -97,6 +97,10 @@ bench-proofs: .venv/.installed-dev ## measure proofs and checkpoints at 10 milli
 
 bench-signers: .venv/.installed-dev ## measure each signer: file, SoftHSM, a slow device
 	@$(BIN)/python -m bench.signers
+
+bench-replication: .venv/.installed-dev ## measure replicas: following, waiting for copies, catching up; and a witness
+	@$(BIN)/python -m bench.replication $(BENCH_ARGS)
+	@$(BIN)/python -m bench.witness
 
 lock: .venv/.created ## bring the lock files up to the newest versions that pyproject.toml allows
 	$(BIN)/python -m venv --clear .venv-lock

@@ -31,6 +31,12 @@ class Server:
         self.url = ""
         self.vkey = ""
 
+    @property
+    def pid(self) -> int:
+        """Its process's, while it runs."""
+        assert self._process is not None
+        return self._process.pid
+
     def start(self) -> Self:
         """Serve; on the same port as before, if it did before. Raises StorageError."""
         process = subprocess.Popen(  # noqa: S603 - this interpreter and this package

@@ -10,7 +10,12 @@ from typing import Final, NamedTuple
 
 from attestlog.core.batch import Head
 from attestlog.core.checkpoint import Checkpoint
-from attestlog.core.cosignature import cosign, open_log_checkpoint, verify_checkpoint_signature
+from attestlog.core.cosignature import (
+    cosign,
+    decode_timestamped,
+    open_log_checkpoint,
+    verify_checkpoint_signature,
+)
 from attestlog.core.entry import decode_line
 from attestlog.core.genesis import parse_genesis
 from attestlog.core.hashes import leaf_hash
@@ -27,6 +32,7 @@ from attestlog.errors import (
 )
 from attestlog.replica import erasing, evidence
 from attestlog.replica.checking import plans, verify_lines
+from attestlog.storage import disk
 from attestlog.storage.creation import create_directory
 from attestlog.storage.files import FileStore
 from attestlog.storage.governing import Kept
@@ -68,7 +74,10 @@ class Holding:
                 f"the genesis entry is of {genesis.origin!r}, whose id is not {directory.name}",
                 expected=log_id(genesis.origin), found=directory.name,
             )  # fmt: skip
-        directory.mkdir(parents=True, exist_ok=True)
+        try:
+            disk.make_directories(directory)
+        except OSError as error:
+            raise disk.storage_error(error, directory, "creating") from None
         leaf = verify_lines(Rules.of(genesis), Head(), [line], directory).leaves
         config = LogConfig(
             origin=genesis.origin,
@@ -197,13 +206,21 @@ class Holding:
         if old is not None and self._open(old).size > checkpoint.size:
             return ()  # consistent, and nothing new: a cosignature says "the largest I have seen"
         parsed, keys = parse_note(note), self._store.genesis.checkpoint_keys
-        line = cosign(parsed.text, self._cosigner.vkey, int(time.time()), self._cosigner.sign)
+        # Set back, the clock repeats the last time: a later cosignature is never of an earlier time.
+        timestamp = max(int(time.time()), self._cosigned_at(old))
+        line = cosign(parsed.text, self._cosigner.vkey, timestamp, self._cosigner.sign)
         # Only lines that were verified: a false one, kept here, would be given to others as this copy's.
         kept = [signed for _, signed in verified_signatures(parsed, keys, verify_checkpoint_signature)]
         # Stored before it is given away: after a crash here the writer asks again, and is answered.
         self._store.replace_checkpoint(old, format_note(parsed.text, [*kept, line]))
         self._store.governing.keep(Kept(head.size, self._changes))
         return (line,)
+
+    def _cosigned_at(self, note: bytes | None) -> int:
+        """When this replica cosigned the stored checkpoint, in POSIX seconds; 0 if it did not."""
+        vkey, note = self._cosigner.vkey, note or b""
+        mine = verified_signatures(parse_note(note), [vkey], verify_checkpoint_signature) if note else []
+        return max((decode_timestamped(line, vkey.kind)[0] for _, line in mine), default=0)
 
     def _split(
         self, reason: str, note: bytes, sequence_number: int | None = None, line: bytes | None = None

@@ -12,7 +12,7 @@ from typing import Final
 from attestlog.core.note import COSIGNATURE_ED25519, VerifierKey, check_key_name
 from attestlog.core.replication import Answer, Shipment
 from attestlog.core.signature import ED25519
-from attestlog.errors import MalformedConfigError, NotFoundError, TooLargeError
+from attestlog.errors import MalformedConfigError, NotFoundError, StorageError, TooLargeError
 from attestlog.replica.holding import Cosigner, Holding
 from attestlog.signers import Signer
 from attestlog.signers.asking import ask
@@ -69,7 +69,13 @@ class Replica:
         check_log_id(log)
         with self._turn(log):
             holding = self._find(log) or self._begin(log, shipment)
-            return holding.take(shipment)
+            try:
+                return holding.take(shipment)
+            except StorageError:
+                # What a failing disk made of the last write is found by opening the copy anew.
+                holding.close()
+                self._open.pop(log, None)
+                raise
 
     @contextmanager
     def holding(self, log: str) -> Iterator[Holding]:
