@@ -217,6 +217,11 @@ def _put_in_place(made: Path, root: Path) -> str | None:
         moved_to = root.with_name(f"{root.name}.replaced-{os.getpid()}")
         # A crash after this leaves no log at `root`, and both beside it, whole: restoring can be repeated.
         root.rename(moved_to)
-    made.rename(root)
+    try:
+        made.rename(root)
+    except OSError:
+        if moved_to is not None:
+            moved_to.rename(root)
+        raise
     disk.fsync_directory(root.parent)
     return str(moved_to) if moved_to is not None else None

@@ -4,6 +4,7 @@ Each lie is refused with the error that says what it is, and nothing of it is
 kept: no cosignature, no cursor beyond what is true, no log, no file beside it.
 """
 
+import contextlib
 import gzip
 import json
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.fault.faults import FAULTS, Faults, injected
 from tests.server.test_replication import Writer
 from tests.support.logs import ORIGIN, CheckpointKey, LogMaker, action
 from tests.support.serving import Answer, Site, reply, served
@@ -427,3 +429,30 @@ def test_the_true_log_is_taken(made: LogMaker, root: Path, liar: Liar, tmp_path:
     restored = restore(root, liar, Demands(state_dir=tmp_path / "state"))
     assert (restored.size, restored.is_behind, restored.moved_to) == (10, False, None)
     assert (root / "entries/000000000000.jsonl").read_bytes() == made.segment().read_bytes()
+
+
+@pytest.mark.parametrize(
+    "call, kind",
+    [(call, kind) for call, kinds in FAULTS.items() for kind in kinds if kind in {"ENOSPC", "short"}],
+)
+def test_a_disk_that_fails_while_restoring_costs_nothing_that_was_there(
+    *, call: str, kind: str, made: LogMaker, root: Path, liar: Liar, tmp_path: Path
+) -> None:
+    liar.offers(made)
+    for nth in range(1, 60):
+        place = root.parent / f"{nth}/log"
+        place.parent.mkdir()
+        place.mkdir()
+        (place / "was").touch()
+        with injected(Faults(call, nth, kind)) as faults, contextlib.suppress(StorageError):
+            restore(place, liar, Demands(state_dir=tmp_path / f"state-{nth}"))
+        if not faults.struck:
+            return
+        (kept,) = place.parent.glob("log*/was")
+        # Back where it was; or the whole copy is there, and only that this is durable could not be said.
+        assert kept.parent == place or layout.is_log(place)
+        assert [path.name for path in place.parent.iterdir() if path.name.startswith(".")] == []
+        if kept.parent == place:
+            restore(place, liar, Demands(state_dir=tmp_path / f"state-{nth}"))
+        assert (place / "entries/000000000000.jsonl").read_bytes() == made.segment().read_bytes()
+    pytest.fail("the faults never ended")

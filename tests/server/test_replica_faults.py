@@ -127,6 +127,12 @@ def check_copy(log: Path, copy: Path) -> None:
     assert verify_log(copy, remember=False, workers=1).verdict == Verdict.VERIFIED
 
 
+def wait_for_more(copy: Path) -> None:
+    """Until entries come in."""
+    before = LogReader(copy).size() if copy.exists() else 0
+    soon(lambda: copy.exists() and LogReader(copy).size() > before, 60)
+
+
 def test_a_writer_killed_while_it_sends_has_everything_arrive_once(log: Path, tmp_path: Path) -> None:
     promises, rounds = Promises(), 8 if "CI" in os.environ else 4
     keys = ("--name", NAME, "--key", f"file:{tmp_path}/copies.pem")
@@ -134,8 +140,7 @@ def test_a_writer_killed_while_it_sends_has_everything_arrive_once(log: Path, tm
         copy = follow(log, served)
         for number in range(rounds):
             writer = start_writer(log, f"w{number}", "many")
-            before = LogReader(copy).size() if copy.exists() else 0
-            soon(lambda copy=copy, before=before: copy.exists() and LogReader(copy).size() > before, 60)
+            wait_for_more(copy)
             writer.kill()
             out, _ = writer.communicate(timeout=60)
             promises.read(out)
