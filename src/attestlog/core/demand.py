@@ -42,13 +42,15 @@ class Demands:
 
     def __init__(self, rules: Iterable[Matcher]) -> None:
         self._rules = list(rules)
-        self._known: dict[tuple[str, str], Demand] = {}
+        self._known: dict[str, Demand] = {}
 
     def find(self, event_type: str, action_type: str) -> Demand:
         """What all rules that match ask for: every proof and role of any, the most approvals of any."""
         if not self._rules:
             return NO_DEMAND
-        types = event_type, action_type
+        types = (
+            event_type + " " + action_type
+        )  # an event type has no space; as a pair, it is hashed in Python
         found = self._known.get(types)
         if found is None:
             found = self._find(event_type, action_type)
