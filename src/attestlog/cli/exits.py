@@ -152,6 +152,7 @@ def _erasure_refused(error: errors.AttestlogError) -> str | None:
     return {
         "hold": "attestlog hold list LOG shows the holds, attestlog hold release ends one",
         "policy": "attestlog policy show LOG says what may be erased",
+        "append": "attestlog erase LOG N erases the payload and appends the entry",
         "approval": "--propose FILE asks for approvals, --approval FILE takes them in",
     }.get(error.evidence().get("rule", ""))
 

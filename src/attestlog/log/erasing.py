@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from attestlog.core.batch import Prepared
-from attestlog.core.entry import Entry, Object, format_timestamp
+from attestlog.core.entry import Entry, EventType, Object, format_timestamp
 from attestlog.core.erasure import ERASE_ACTION_TYPE, Erasure, check_erasure, format_erasure, parse_erasure
 from attestlog.core.rules import Rules
 from attestlog.errors import ErasureRefusedError, StorageError
@@ -24,6 +24,16 @@ def erasure_draft(
     """The draft of the entry that says that the payload of `target` is erased."""
     payload = format_erasure(Erasure.of(target, reason, legal_basis))
     return change_draft(ERASE_ACTION_TYPE, payload, {"event_category": "WARNING", **members})
+
+
+def refuse_bare_erasure(prepared: Prepared) -> None:
+    """Raises ErasureRefusedError for the entry of an erasure that was not asked for as one.
+
+    Appended by itself it would say that a payload is gone which is there, past holds and policy.
+    """
+    draft = prepared.draft
+    if draft.event_type is EventType.CHANGE and draft.action_type == ERASE_ACTION_TYPE:
+        raise ErasureRefusedError(f"{ERASE_ACTION_TYPE} is appended by erasing alone", rule="append")
 
 
 def check_prepared(rules: Rules, target: Entry, prepared: Prepared, now_us: int) -> None:

@@ -38,7 +38,7 @@ from attestlog.errors import AttestlogError, ClosedError, NotFoundError
 from attestlog.log import opening
 from attestlog.log.copies import ACK_TIMEOUT_S, Copies
 from attestlog.log.environment import Clock, system_clock
-from attestlog.log.erasing import change_draft, erasure_draft
+from attestlog.log.erasing import change_draft, erasure_draft, refuse_bare_erasure
 from attestlog.log.events import Events
 from attestlog.log.preparing import Preparing
 from attestlog.log.receipt import Receipt
@@ -295,9 +295,8 @@ class Log(Events):
         """
 
         def make(target: Entry) -> Prepared:
-            return self._prepare(
-                erasure_draft(target, reason, legal_basis, {"actor_id": actor_id, **members})
-            )
+            draft = erasure_draft(target, reason, legal_basis, {"actor_id": actor_id, **members})
+            return self._preparing.prepare(draft, self.rules, self._turns.in_force.algorithm)
 
         receipt: Receipt = self._committer.run(partial(self._turns.erase, sequence_number, make))
         return receipt
@@ -378,7 +377,11 @@ class Log(Events):
     # --- within ---
 
     def _prepare(self, draft: EntryDraft | Mapping[str, Any], *, as_given: bool = False) -> Prepared:
-        return self._preparing.prepare(draft, self.rules, self._turns.in_force.algorithm, as_given=as_given)
+        prepared = self._preparing.prepare(
+            draft, self.rules, self._turns.in_force.algorithm, as_given=as_given
+        )
+        refuse_bare_erasure(prepared)
+        return prepared
 
     def _renew(self, prepared: Sequence[Prepared]) -> list[Prepared]:
         """The same, prepared again where another policy or key came in force while they waited."""
