@@ -1,5 +1,6 @@
 """Rules, approvers and actors of a policy: what it may say of them, and what is then asked of an entry."""
 
+import base64
 from typing import Any
 
 import pytest
@@ -129,3 +130,14 @@ def test_a_number_or_a_role_alone_needs_approval() -> None:
     assert Demand(required_approvals=1).needs_approval
     assert Demand(roles=("auditor",)).needs_approval
     assert not Demand(required_proofs=("pillars",)).needs_approval
+
+
+def test_a_key_that_not_every_reader_can_check_is_nobodys() -> None:
+    """ML-DSA-44: SubjectPublicKeyInfo of 1,312 bytes, written out, since not every `cryptography` has it."""
+    spki = bytes.fromhex("30820532300b06096086480165030403110382052100") + bytes(1312)
+    body = base64.b64encode(spki).decode()
+    lines = "\n".join(body[at : at + 64] for at in range(0, len(body), 64))
+    pem = f"-----BEGIN PUBLIC KEY-----\n{lines}\n-----END PUBLIC KEY-----\n"
+    for table in ("approvers", "actors"):
+        with pytest.raises(MalformedPolicyError, match="key 1: key is ML-DSA-44, want P-256 or Ed25519"):
+            parse_policy({table: {"ana": {"keys": [pem]}}})
