@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from attestlog.proof_types import registered_proofs, unregister_proof
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [
     "README.md", "docs/governance.md", "docs/guard.md", "docs/keys.md", "docs/proofs.md",
@@ -40,3 +42,5 @@ def test_python_blocks_run_and_print_what_the_page_says(
         elif is_output:
             assert printed == content
     assert ran
+    for kind in list(registered_proofs()):  # what a page registers is for its own process
+        unregister_proof(kind)

@@ -123,7 +123,7 @@ def ci() -> Iterator[None]:
 
 
 def test_the_registry(ci: None) -> None:
-    assert list(registered_proofs()) == ["ci"]
+    assert "ci" in registered_proofs()
     for kind in CHECKED_PROOFS:
         with pytest.raises(ValueError, match="checked by attestlog itself"):
             register_proof(kind, lambda claim: True)
