@@ -39,7 +39,7 @@ from attestlog.errors import (
     VerificationError,
 )
 from attestlog.replication import client as client_module
-from attestlog.replication.client import REASON_MAX_CHARACTERS, ReplicaClient
+from attestlog.replication.client import CLAIM_MAX_CHARACTERS, REASON_MAX_CHARACTERS, ReplicaClient
 from attestlog.replication.cursor import load_cursor
 from attestlog.restoring import Demands, Restored, restore_log
 from attestlog.storage import layout
@@ -268,6 +268,18 @@ def test_a_reason_is_quoted_up_to_a_limit(writer: Writer, liar: Liar) -> None:
         liar.says("/entries", {"code": "x", "message": "~" * length}, 400)
         error = refused(writer, liar, ReplicationError, "answers 400")
         assert error.message.count("~") == shown
+
+
+def test_a_claim_of_two_histories_is_quoted_up_to_a_limit(writer: Writer, liar: Liar) -> None:
+    at_most, too_long = "x" * CLAIM_MAX_CHARACTERS, "x" * (CLAIM_MAX_CHARACTERS + 1)
+    for ours, theirs in ((at_most, too_long), (too_long, at_most)):
+        claim = {"ours": ours, "theirs": theirs, "sequence_number": 4}
+        liar.says("/entries", {"code": SplitViewError.code, "message": "two", "evidence": claim}, 409)
+        facts = refused(writer, liar, SplitViewError, "two").evidence()
+        shown = [claim if len(claim) <= CLAIM_MAX_CHARACTERS else "" for claim in (ours, theirs)]
+        assert [facts["ours"], facts["theirs"]] == shown
+    liar.says("", {"size": 5, "checkpoint": too_long})
+    assert refused(writer, liar, SplitViewError, "not the first").evidence()["theirs"] == ""
 
 
 # --- to who restores ---

@@ -46,6 +46,10 @@ GZIP_MIN_BYTES: Final = 4 << 10
 REASON_MAX_CHARACTERS: Final = 500
 """Of what a replica gives as its reason: it is quoted in status, errors and entries of the log."""
 
+CLAIM_MAX_CHARACTERS: Final = 64 << 10
+"""Of each checkpoint that a replica says contradicts the other: it goes into an entry of the log, and nobody has
+verified it. One with the signatures of every replica there may be is shorter."""
+
 _GZIP_LEVEL: Final = 1
 _RETRYABLE: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 _UNERASED_SIZE_MAX_BYTES: Final = 16 << 20
@@ -182,12 +186,16 @@ class ReplicaClient:
         if said.code == StaleSizeError.code:
             raise StaleSizeError(message, known_size=evidence.known_size)
         if said.code == SplitViewError.code:
-            raise SplitViewError(
-                message, ours=evidence.ours, theirs=evidence.theirs, sequence_number=evidence.sequence_number
-            )
+            ours, theirs = claimed(evidence.ours), claimed(evidence.theirs)
+            raise SplitViewError(message, ours=ours, theirs=theirs, sequence_number=evidence.sequence_number)
         if said.code == NotFoundError.code:
             raise NotFoundError(message)
         raise ReplicationError(message, retryable=status in _RETRYABLE, status=status, remote_code=said.code)
+
+
+def claimed(checkpoint: str) -> str:
+    """As much of it as can be a checkpoint: all, or nothing."""
+    return checkpoint if len(checkpoint) <= CLAIM_MAX_CHARACTERS else ""
 
 
 def _token(path: str) -> str:

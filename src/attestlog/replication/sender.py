@@ -25,7 +25,7 @@ from attestlog.core.note import NoteSignature, format_note, parse_note, parse_vk
 from attestlog.core.replication import Shipment
 from attestlog.errors import AttestlogError, ReplicationError, SplitViewError, StaleSizeError
 from attestlog.replication.batches import durable_size, root_at, shipments
-from attestlog.replication.client import ReplicaClient
+from attestlog.replication.client import ReplicaClient, claimed
 from attestlog.replication.cursor import CURSORS_DIR, cursor_path, load_cursor, save_cursor
 from attestlog.storage.layout import ReplicaAt
 from attestlog.storage.reader import LogReader
@@ -194,7 +194,7 @@ class Sender:
         if held.size and held.root != root_at(self._work.root, held.size):
             raise SplitViewError(
                 f"{self.at.url} holds {held.size} entries that are not the first of this log",
-                theirs=held.checkpoint or "", ours="",
+                theirs=claimed(held.checkpoint or ""), ours="",
             )  # fmt: skip
         self._advance(held.size)
         self._has_asked = True
