@@ -47,8 +47,8 @@ REASON_MAX_CHARACTERS: Final = 500
 """Of what a replica gives as its reason: it is quoted in status, errors and entries of the log."""
 
 CLAIM_MAX_CHARACTERS: Final = 64 << 10
-"""Of each checkpoint that a replica says contradicts the other: it goes into an entry of the log, and nobody has
-verified it. One with the signatures of every replica there may be is shorter."""
+"""Of each checkpoint that a replica says contradicts the other: it goes into an entry of the log, and nobody
+has verified it. One with the signatures of every replica there may be is shorter."""
 
 _GZIP_LEVEL: Final = 1
 _RETRYABLE: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
