@@ -35,7 +35,7 @@ class Cursor(Struct, kw_only=True, omit_defaults=True):
     is_lost: bool = False
     """Whether the log has an entry that says so."""
     is_refused: bool = False
-    """Whether it holds another history: nothing more is sent until someone has looked."""
+    """Whether it holds another history, as an entry says: it is asked again now and then."""
 
 
 def cursor_path(root: Path, url: str) -> Path:

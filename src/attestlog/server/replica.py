@@ -39,7 +39,7 @@ Req = Request[Any, Any, Any]
 LINES_PER_RESPONSE_MAX: Final = SHIPMENT_ENTRIES_MAX
 """Who wants more asks again from where this ended: a broken connection then costs little."""
 
-_TEXT: Final = "text/plain; charset=utf-8"
+_TEXT: Final = "text/plain"  # the framework adds the charset
 
 
 def replica_app(replica: Replica, tokens: TokenFile, *, checkpoints_are_public: bool = False) -> Litestar:
