@@ -4,6 +4,7 @@ import json
 import signal
 import stat
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -104,3 +105,17 @@ def test_tokens_are_made_listed_and_revoked(run: Run, tmp_path: Path) -> None:
     assert run("tokens", "revoke", place, "a").code == 0
     assert run("tokens", "revoke", place, "a").code == 4
     assert run("tokens", "list", place, "--json").out == ""
+
+
+@pytest.mark.parametrize("arguments", [("replica", "DIR"), ("witness", "DIR"), ("demo", "--replicas")])
+def test_without_the_extra_one_line_says_what_to_install(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    monkeypatch.setitem(sys.modules, "litestar", None)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    result = run(*[str(tmp_path / "new") if item == "DIR" else item for item in arguments])
+    assert (result.code, result.out) == (4, "")
+    assert result.err.splitlines() == [
+        "attestlog: error: a server needs the extra 'server', which is not installed",
+        "attestlog: hint: pip install 'attestlog[server]'",
+    ]

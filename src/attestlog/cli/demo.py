@@ -30,10 +30,12 @@ def demo(
     off, one lies, the log's own key holder rewrites it, and at last it is lost and restored.
     """
     out = Output(as_json)
-    folder = Path(tempfile.mkdtemp(prefix="attestlog-demo-"))
     if replicas:
         from attestlog.cli.demo_replicas import ReplicatedDemo
+        from attestlog.server import check_extra
 
+        check_extra()
+        folder = Path(tempfile.mkdtemp(prefix="attestlog-demo-"))
         replicated = ReplicatedDemo(folder)
         if out.as_json:
             emit_steps(
@@ -46,7 +48,7 @@ def demo(
         return
     from attestlog.cli.demo_steps import Demo
 
-    shown = Demo(folder)
+    shown = Demo(Path(tempfile.mkdtemp(prefix="attestlog-demo-")))
     if out.as_json:
         paths = {
             "folder": shown.folder,

@@ -51,6 +51,9 @@ def replica(
     if evidence:
         _print_evidence(out, directory)
         return
+    from attestlog.server import check_extra
+
+    check_extra()
     from attestlog.core.note import format_vkey
     from attestlog.server.replica import replica_app
     from attestlog.server.running import parse_listen, serve

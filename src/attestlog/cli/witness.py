@@ -51,6 +51,9 @@ def witness(
     if evidence:
         print_evidence(out, directory)
         return
+    from attestlog.server import check_extra
+
+    check_extra()
     from attestlog.core.note import format_vkey
     from attestlog.server.running import parse_listen, serve
     from attestlog.server.witness import witness_app

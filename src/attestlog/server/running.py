@@ -14,14 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from attestlog.errors import MalformedConfigError, MissingExtraError, StorageError
+import h11
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
-try:
-    import h11
-    import uvicorn
-    from uvicorn.protocols.http.h11_impl import H11Protocol
-except ImportError:
-    raise MissingExtraError("a server needs the extra 'server'", extra="server") from None
+from attestlog.errors import MalformedConfigError, StorageError
 
 HEAD_TIME_MAX_S: Final = 10.0
 """From a connection's first byte, or its opening, to the end of a request's head."""
