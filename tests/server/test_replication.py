@@ -182,7 +182,7 @@ def test_a_lost_cursor_costs_a_question(writer: Writer, one: Site) -> None:
     assert (again.held, one.held()) == (15, 15)
 
 
-@pytest.mark.parametrize("fault", ["refused", "cut", "cut_answer", "partition", "server_restarts"])
+@pytest.mark.parametrize("fault", ["refused", "cut", "cut_answer", "partition"])
 def test_what_the_network_loses_is_sent_again_and_nothing_twice(
     fault: str, writer: Writer, one: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
