@@ -20,7 +20,7 @@ from attestlog.audit import verify_log
 from attestlog.core.cosignature import open_signed_checkpoint
 from attestlog.core.entry import decode_line
 from attestlog.core.genesis import Genesis, parse_genesis
-from attestlog.core.merkle import edge_from_stored, stored_ranges
+from attestlog.core.merkle import edge_at
 from attestlog.core.report import Report, Verdict
 from attestlog.errors import ConflictError, ExistsError, NotFoundError, StorageError, VerificationError
 from attestlog.replication.client import ReplicaClient
@@ -199,10 +199,10 @@ def _beyond(made: Path, genesis: Genesis, note: bytes) -> str:
         return f"a known checkpoint covers {checkpoint.size} entries, it has {size}"
     store = FileStore(made)
     try:
-        hashes = [store.hashes(*run) for run in stored_ranges(checkpoint.size)]
+        root = edge_at(checkpoint.size, store.hashes).root()
     finally:
         store.close()
-    if edge_from_stored(checkpoint.size, hashes).root() != checkpoint.root:
+    if root != checkpoint.root:
         raise VerificationError(
             f"a known checkpoint signs another root of the first {checkpoint.size} entries",
             expected=checkpoint.root.hex(),

@@ -350,12 +350,9 @@ class _Verification:
             entries_verified=known.resumable if known is not None else 0,
             changes=known.changes if known is not None else [],
         )
-        try:
-            memories.remember(self._state_dir, memory)
-        except OSError as error:
-            self._find("memory.not_saved", f"{self._state_dir} cannot be written: {reason(error)}")
-        except UnreadableMemoryError as error:
-            self._find("memory.unreadable", str(error))
+        failure = memories.keep(self._state_dir, memory)
+        if failure is not None:
+            self._report.add(failure, self._on_finding)
 
     def _find(
         self, code: str, message: str, number: int | None = None, *, expected: Any = None, found: Any = None

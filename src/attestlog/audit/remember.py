@@ -24,11 +24,13 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from attestlog.audit.source import read_small_file, take_lock
+from attestlog.audit.findings import finding
+from attestlog.audit.source import read_small_file, reason, take_lock
 from attestlog.core.checkpoint import SIZE_MAX, parse_checkpoint
 from attestlog.core.entry import Hex64
 from attestlog.core.hashes import hex_hash
 from attestlog.core.note import parse_vkey
+from attestlog.core.report import Finding
 from attestlog.errors import MalformedError
 
 HOME_VARIABLE: Final = "ATTESTLOG_HOME"
@@ -126,6 +128,17 @@ def remember(state_dir: Path, memory: Memory) -> None:
             raise UnreadableMemoryError("another log of this origin was remembered meanwhile")
         if known is None or _reach(known) < _reach(memory):
             _replace(memory_path(state_dir, memory.origin), msgspec.json.encode(memory))
+
+
+def keep(state_dir: Path, memory: Memory) -> Finding | None:
+    """`remember`, for a verification that goes on without: the finding that says why it could not be kept."""
+    try:
+        remember(state_dir, memory)
+    except OSError as error:
+        return finding("memory.not_saved", f"{state_dir} cannot be written: {reason(error)}")
+    except UnreadableMemoryError as error:
+        return finding("memory.unreadable", str(error))
+    return None
 
 
 def _reach(memory: Memory) -> tuple[int, int, int, int]:

@@ -420,12 +420,9 @@ class _Verification:
             checkpoint_keys=[format_vkey(key) for key in log.genesis.checkpoint_keys],
             changes=None if walk.changes is None else [line.decode() for line in walk.changes],
         )
-        try:
-            memories.remember(self._state_dir, memory)
-        except OSError as error:
-            self._find("memory.not_saved", f"{self._state_dir} cannot be written: {reason(error)}")
-        except UnreadableMemoryError as error:
-            self._find("memory.unreadable", str(error))
+        failure = memories.keep(self._state_dir, memory)
+        if failure is not None:
+            self._add(failure)
 
     def _find(
         self, code: str, message: str, number: int | None = None, *, expected: Any = None, found: Any = None

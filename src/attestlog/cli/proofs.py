@@ -10,7 +10,7 @@ import msgspec
 
 from attestlog.cli.exits import BY_VERDICT
 from attestlog.cli.output import Output, Piece, hint
-from attestlog.cli.reports import STYLES, cosigner_figures, show_faults
+from attestlog.cli.reports import STYLES, cosigner_figures, show_findings
 from attestlog.core.report import ProofReport, Verdict
 
 _NOT_SHOWN: Final = {
@@ -55,15 +55,7 @@ def _show(out: Output, report: ProofReport) -> None:
     out.text()
     for label, value in _figures(report):
         out.text(f"  {label:<11} {value}")
-    faults = [finding for finding in report.findings if finding.verdict != Verdict.VERIFIED]
-    if faults:
-        out.text()
-        show_faults(out, faults, 0, whole="proof")
-    notices = [finding for finding in report.findings if finding.verdict == Verdict.VERIFIED]
-    if notices:
-        out.text()
-    for finding in notices:
-        out.text(("note", "yellow"), f" {finding.code}  {finding.message}")
+    show_findings(out, report.findings, 0, whole="proof")
     if report.verdict == Verdict.VERIFIED:
         out.text()
         out.text(f"not shown: {_NOT_SHOWN[report.format]}")

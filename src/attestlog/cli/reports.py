@@ -56,11 +56,18 @@ def show_report(out: Output, report: Report) -> None:
     out.text()
     for label, value in _figures(report):
         out.text(f"  {label:<11} {value}")
-    faults = [finding for finding in report.findings if finding.verdict != Verdict.VERIFIED]
+    show_findings(out, report.findings, sum(report.finding_counts.values()) - len(report.findings))
+
+
+def show_findings(out: Output, findings: Iterable[Finding], not_kept: int, **names: str) -> None:
+    """Those that count against the verdict, then the notices; `not_kept`, `names`: see `show_faults`."""
+    notices: list[Finding] = []
+    faults: list[Finding] = []
+    for finding in findings:
+        (notices if finding.verdict == Verdict.VERIFIED else faults).append(finding)
     if faults:
         out.text()
-        show_faults(out, faults, sum(report.finding_counts.values()) - len(report.findings))
-    notices = [finding for finding in report.findings if finding.verdict == Verdict.VERIFIED]
+        show_faults(out, faults, not_kept, **names)
     if notices:
         out.text()
     for finding in notices[:FINDINGS_SHOWN_MAX]:

@@ -132,6 +132,11 @@ def stored_ranges(size: int) -> list[tuple[int, int, int]]:
     return ranges
 
 
+def edge_at(size: int, hashes: Hashes) -> Span:
+    """The right edge of the tree at `size`, from stored hashes."""
+    return edge_from_stored(size, [hashes(*run) for run in stored_ranges(size)])
+
+
 def edge_from_stored(size: int, runs: Sequence[Sequence[bytes]]) -> Span:
     """The right edge at `size`, from the hashes of `stored_ranges(size)`."""
     return Span(0, size, [Span(0).extended(run).root() for run in runs])

@@ -18,7 +18,7 @@ from attestlog.core.batch import Head, Prepared, plan_batch
 from attestlog.core.checkpoint import Checkpoint
 from attestlog.core.cosignature import open_log_checkpoint
 from attestlog.core.entry import Entry, Object
-from attestlog.core.merkle import edge_from_stored, stored_ranges
+from attestlog.core.merkle import edge_at
 from attestlog.core.note import NoteSignature, format_note, parse_note
 from attestlog.core.rotation import Rotation, format_rotation, rotation_message
 from attestlog.core.signature import BATCH_ENTRIES_MAX
@@ -207,9 +207,7 @@ class Turns:
         last = open_log_checkpoint(old, self.genesis.checkpoint_keys)
         root = b""
         if last.size <= head.size:
-            root = edge_from_stored(
-                last.size, [self.store.hashes(*run) for run in stored_ranges(last.size)]
-            ).root()
+            root = edge_at(last.size, self.store.hashes).root()
         if root != last.root or last.origin != self.genesis.origin:
             raise ConsistencyError(
                 f"the last checkpoint covers {last.size} entries that are not a prefix of these {head.size}",

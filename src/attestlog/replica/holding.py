@@ -19,7 +19,7 @@ from attestlog.core.cosignature import (
 from attestlog.core.entry import decode_line
 from attestlog.core.genesis import parse_genesis
 from attestlog.core.hashes import leaf_hash
-from attestlog.core.merkle import edge_from_stored, stored_ranges
+from attestlog.core.merkle import edge_at
 from attestlog.core.note import NoteSignature, VerifierKey, format_note, parse_note, verified_signatures
 from attestlog.core.replication import Answer, Shipment, ends_batch, log_id
 from attestlog.core.rules import Rules
@@ -197,8 +197,8 @@ class Holding:
             raise StaleSizeError(
                 f"the checkpoint covers {checkpoint.size} entries, {head.size} are held", known_size=head.size
             )
-        hashes = [self._store.hashes(*run) for run in stored_ranges(checkpoint.size)]
-        if edge_from_stored(checkpoint.size, hashes).root() != checkpoint.root:
+        root = edge_at(checkpoint.size, self._store.hashes).root()
+        if root != checkpoint.root:
             raise self._split(
                 f"the checkpoint signs another root of the first {checkpoint.size} entries", note
             )

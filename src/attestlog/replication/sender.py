@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from attestlog.core.checkpoint import parse_checkpoint
 from attestlog.core.cosignature import open_signed_checkpoint
 from attestlog.core.note import NoteSignature, format_note, parse_note, parse_vkey
 from attestlog.core.replication import Shipment
@@ -219,8 +220,7 @@ class Sender:
         note = self._work.checkpoint()
         self._send_entries(client)  # it may cover entries that came meanwhile
         text = parse_note(note).text
-        size = int(text.split("\n")[1])
-        answer = client.send(Shipment(size, [], note))
+        answer = client.send(Shipment(parse_checkpoint(text).size, [], note))
         if not answer.cosignatures:
             return
         # An answer is worth what its signature is worth, under the key that this log was told of.

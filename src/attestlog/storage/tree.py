@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from attestlog.core.hashes import HASH_SIZE_BYTES
-from attestlog.core.merkle import TILE_HEIGHT, Grown, Span, edge_from_stored, stored_ranges
+from attestlog.core.merkle import TILE_HEIGHT, Grown, Span, edge_at
 from attestlog.errors import CorruptError
 from attestlog.storage.disk import fsync_directory, pwrite_all
 from attestlog.storage.layout import TREE_DIR, tree_path
@@ -49,7 +49,7 @@ class TreeFiles:
 
     def edge(self, size: int) -> Span:
         """The right edge of the tree at `size`. Raises CorruptError if a hash is missing."""
-        return edge_from_stored(size, [self.read(*wanted) for wanted in stored_ranges(size)])
+        return edge_at(size, self.read)
 
     def write(self, start: int, leaves: Sequence[bytes], grown: Sequence[Grown]) -> None:
         """Store leaf hashes from index `start` on, and the newly complete hashes of the levels above."""
