@@ -16,6 +16,7 @@ import httpx
 import msgspec
 from msgspec import Meta, Struct
 
+from attestlog._internal.config import ReplicaAt
 from attestlog._internal.core.note import NOTE_SIZE_MAX_BYTES
 from attestlog._internal.core.replication import (
     ANSWER_SIZE_MAX_BYTES,
@@ -26,7 +27,6 @@ from attestlog._internal.core.replication import (
     encode_shipment,
     log_id,
 )
-from attestlog._internal.storage.files.layout import ReplicaAt
 from attestlog.errors import (
     MalformedConfigError,
     MalformedShipmentError,
