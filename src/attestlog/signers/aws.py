@@ -17,13 +17,13 @@ from botocore.exceptions import ConnectionError as UnreachedError
 
 from attestlog.core.signature import PublicKey, load_public_key
 from attestlog.errors import MalformedConfigError, MalformedSignatureError, SignerError
+from attestlog.net import may_pass
 from attestlog.signers.contract import Passphrase
 from attestlog.signers.remote import (
     CONNECT_TIMEOUT_S,
     READ_TIMEOUT_S,
     RemoteSigner,
     closed_on_error,
-    may_pass,
 )
 
 SCHEME: Final = "awskms:"

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurv
 
 from attestlog.core.signature import PublicKey, public_key
 from attestlog.errors import MalformedConfigError, SignerError
+from attestlog.net import may_pass
 from attestlog.signers.contract import Passphrase
 from attestlog.signers.ecdsa import der_from_raw
 from attestlog.signers.remote import (
@@ -26,7 +27,6 @@ from attestlog.signers.remote import (
     READ_TIMEOUT_S,
     RemoteSigner,
     closed_on_error,
-    may_pass,
 )
 
 SCHEME: Final = "azurekms:"

@@ -23,8 +23,9 @@ from requests.exceptions import RequestException
 
 from attestlog.core.signature import ECDSA_P256, PublicKey, load_public_key
 from attestlog.errors import MalformedConfigError, MalformedSignatureError, SignerError
+from attestlog.net import may_pass
 from attestlog.signers.contract import Passphrase
-from attestlog.signers.remote import READ_TIMEOUT_S, RemoteSigner, closed_on_error, may_pass
+from attestlog.signers.remote import READ_TIMEOUT_S, RemoteSigner, closed_on_error
 
 SCHEME: Final = "gcpkms:"
 
