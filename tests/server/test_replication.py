@@ -186,7 +186,7 @@ def test_a_lost_cursor_costs_a_question(writer: Writer, one: Site) -> None:
 def test_what_the_network_loses_is_sent_again_and_nothing_twice(
     fault: str, writer: Writer, one: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client_module, "ANSWER_MAX_S", 1.0)
+    monkeypatch.setattr(client_module, "SILENCE_MAX_S", 1.0)
     monkeypatch.setattr(client_module, "CONNECT_MAX_S", 1.0)
     sender = writer.sender(one.at)
     sender.start()
