@@ -30,7 +30,7 @@ from enum import Enum, auto
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Final, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import certifi
 import httpcore
@@ -59,18 +59,6 @@ class Limits(NamedTuple):
     """Until the next byte is sent or comes."""
     total_s: float
     """From the question to the last byte of its answer."""
-
-
-class Url(NamedTuple):
-    """A URL that was checked."""
-
-    scheme: str
-    host: str
-    port: int | None
-    authority: str
-    """Host and port as they were written."""
-    target: str
-    """Path and query. Of a base it has no slash at its end."""
 
 
 class Answer(NamedTuple):
@@ -118,15 +106,15 @@ def parse_url(
     member: str = "url",
     is_plain_allowed: bool = False,
     is_base: bool = True,
-) -> Url:
-    """Of a server that may be asked. `is_base`: paths are put after it, so it has no query.
+) -> SplitResult:
+    """Of a server that may be asked. `is_base`: paths are put after it, so it has no query and no last slash.
 
-    Raises MalformedConfigError for `member`, which calls it `what` and repeats its host at most: a password
-    may stand in it.
+    Raises MalformedConfigError for `member`, which calls the URL `what` and repeats its host at most: a
+    password may stand in it.
     """
     try:
         parts = urlsplit(text)
-        host, port = parts.hostname or "", parts.port
+        host, _ = parts.hostname or "", parts.port
         host.encode("idna")  # no label is empty or has more than 63 bytes: name lookup would raise for them
     except ValueError:
         raise MalformedConfigError(f"{what} is not a URL", member=member) from None
@@ -141,8 +129,7 @@ def parse_url(
         wrong = f"would send to {host} in the clear, want https: (http: is for this machine only)"
     if wrong:
         raise MalformedConfigError(f"{what} {wrong}", member=member)
-    target = parts.path.rstrip("/") if is_base else parts.path + ("?" + parts.query if parts.query else "")
-    return Url(parts.scheme, host, port, parts.netloc, target)
+    return parts._replace(path=parts.path.rstrip("/")) if is_base else parts
 
 
 def read_token(path: str, *, member: str = "token_file") -> str:
@@ -171,17 +158,18 @@ class Client:
 
     def __init__(
         self,
-        url: Url,
+        url: SplitResult,
         limits: Limits,
         *,
         headers: Mapping[str, str] | None = None,
         tls: ssl.SSLContext | None = None,
         connections: int = 1,
     ) -> None:
-        """`headers` go with every question. Without `tls`, see the module. Raises MalformedConfigError."""
+        """`url`: of `parse_url`. `headers` go with every question. Raises MalformedConfigError."""
         self._url, self._limits, self._until = url, limits, _Until()
+        self._target = url.path + (f"?{url.query}" if url.query else "")
         self._headers = {
-            "host": url.authority,
+            "host": url.netloc,
             "user-agent": f"attestlog/{VERSION}",
             "accept-encoding": "identity",
             **(headers or {}),
@@ -211,9 +199,11 @@ class Client:
         total_s = self._limits.total_s if total_s is None else total_s
         connect_s, silence_s, _ = self._limits
         self._until.deadline = time.monotonic() + total_s
-        target = self._url.target + (f"/{path}" if path else "")
         url = httpcore.URL(
-            scheme=self._url.scheme, host=self._url.host, port=self._url.port, target=target or "/"
+            scheme=self._url.scheme,
+            host=self._url.hostname or "",
+            port=self._url.port,
+            target=f"{self._target}/{path}" if path else self._target or "/",
         )
         timeouts = {"connect": connect_s, "read": silence_s, "write": silence_s, "pool": total_s}
         all_headers = list((self._headers | dict(headers or {})).items())
@@ -243,7 +233,7 @@ class Client:
 
 
 def _content(response: httpcore.Response, size_max_bytes: int) -> bytes:
-    """Of a status other than 200 nothing raises: it says more than what is wrong with the page beside it."""
+    """Beside a status other than 200 no page is too large or encoded: the status says more than it."""
     is_answer, data = response.status == 200, bytearray()
     for name, value in response.headers:
         if name.lower() == b"content-encoding" and value.strip().lower() not in {b"", b"identity"}:

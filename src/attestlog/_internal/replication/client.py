@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 from typing import Annotated, Final, NoReturn
+from urllib.parse import SplitResult
 
 import msgspec
 from msgspec import Meta, Struct
@@ -26,7 +27,6 @@ from attestlog._internal.net import (
     Client,
     Limits,
     NoAnswerError,
-    Url,
     may_pass,
     parse_url,
     read_token,
@@ -192,7 +192,7 @@ class ReplicaClient:
         raise ReplicationError(message, retryable=may_pass(status), status=status, remote_code=said.code)
 
 
-def parse_replica_url(text: str) -> Url:
+def parse_replica_url(text: str) -> SplitResult:
     """A token goes there with every request. Raises MalformedConfigError."""
     return parse_url(text, what="the replica's URL", member="replicas")
 
