@@ -1,15 +1,13 @@
 """Drafts and entries: every member, every limit at it and one past it, and every other spelling refused."""
 
 import json
-from collections.abc import Mapping, Sequence
-from enum import StrEnum
 from hashlib import sha256
-from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, get_type_hints
 
 import msgspec
 import pytest
 import rfc8785
+from tests.support.annotations import plain_type
 from tests.support.shapes import (
     ACTION,
     CHANGE,
@@ -309,26 +307,6 @@ def test_what_is_wrong_with_a_member_is_said_once() -> None:
 def test_drafts_do_not_share_their_defaults() -> None:
     parse_draft(MINIMAL).action_payload["a"] = 1
     assert parse_draft(MINIMAL).action_payload == {}
-
-
-def plain_type(annotation: Any) -> Any:
-    """The annotation without limits, UNSET, and the wider containers and enum names that callers may give."""
-    origin, arguments = get_origin(annotation), get_args(annotation)
-    if origin is Annotated:
-        return plain_type(arguments[0])
-    if origin in {Mapping, dict}:
-        return ("object", *map(plain_type, arguments))
-    if origin in {Sequence, list, tuple}:
-        return ("array", plain_type(arguments[0]))
-    if origin is Literal:
-        return frozenset(arguments)
-    if isinstance(annotation, type) and issubclass(annotation, StrEnum):
-        return frozenset(map(str, annotation))
-    if origin in {Union, UnionType}:
-        kinds = {plain_type(item) for item in arguments if item is not msgspec.UnsetType}
-        kinds -= {int} if float in kinds else set()  # a type checker takes an int for a float
-        return kinds.pop() if len(kinds) == 1 else frozenset(kinds)
-    return annotation
 
 
 def test_the_typed_dicts_are_the_draft() -> None:
