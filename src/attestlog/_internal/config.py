@@ -12,7 +12,6 @@ Never secrets: key files, tokens and PINs are only named.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -25,7 +24,7 @@ from attestlog._internal.storage.files import disk
 from attestlog._internal.storage.files.layout import CONFIG_FILE
 from attestlog._internal.storage.files.reader import FileSource
 from attestlog._internal.storage.resolve import LogName, is_url
-from attestlog.errors import CorruptError, MalformedConfigError, NotFoundError
+from attestlog.errors import MalformedConfigError, NotFoundError
 
 FORMAT_VERSION: Final = 1
 
@@ -73,7 +72,10 @@ def read_config(log: LogSource) -> LogConfig:
     data = read_config_text(log)
     if data is None:
         raise NotFoundError(f"{log.where} has no {CONFIG_FILE}", path=log.where)
-    return parse_config(_decoded(data, log.where))
+    try:
+        return parse_config(data.decode())
+    except UnicodeDecodeError as error:
+        raise MalformedConfigError(f"{CONFIG_FILE}: byte {error.start} is not UTF-8") from None
 
 
 def read_config_text(log: LogSource) -> bytes | None:
@@ -158,14 +160,6 @@ def parse_config(text: str) -> LogConfig:
             f"{CONFIG_FILE}: format_version is {config.format_version}, this software knows {FORMAT_VERSION}"
         )
     return config
-
-
-def _decoded(data: bytes, where: str) -> str:
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        path = str(Path(where) / CONFIG_FILE)
-        raise CorruptError(f"{path} is not UTF-8: byte {error.start}", path=path, repair="config") from None
 
 
 _of_this_process: Final[dict[str, bytes]] = {}

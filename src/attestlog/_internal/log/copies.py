@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from attestlog._internal.config import ReplicaAt
-from attestlog._internal.log.receipt import Receipt
+from attestlog._internal.core.receipt import Receipt
 from attestlog.errors import AttestlogError, MalformedConfigError, ReplicationError
 
 if TYPE_CHECKING:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
 import msgspec
 
 from attestlog._internal.config import LogConfig, ReplicaAt, change_config
 from attestlog._internal.core.note import COSIGNATURE_ED25519, COSIGNATURE_ML_DSA_44, format_vkey, parse_vkey
+from attestlog._internal.replication.client import parse_replica_url
 from attestlog._internal.storage.contract import Store
 from attestlog._internal.storage.resolve import LogName, open_store
 from attestlog.errors import ExistsError, MalformedConfigError, MalformedNoteError, NotFoundError
@@ -21,11 +21,7 @@ REPLICAS_MAX: Final = 32
 
 def replica_at(url: str, vkey: str, token_file: Path, ca_file: Path | None) -> ReplicaAt:
     """Checked, and with paths that hold from anywhere. Raises MalformedConfigError."""
-    parts = urlsplit(url)
-    if parts.scheme not in {"https", "http"} or not parts.hostname or parts.query or parts.fragment:
-        raise MalformedConfigError(f"replica {url!r} is no http(s) URL without query", member="replicas")
-    if parts.username or parts.password:
-        raise MalformedConfigError("a replica's URL holds no secret, want a token file", member="replicas")
+    parse_replica_url(url)
     try:
         key = parse_vkey(vkey)
     except MalformedNoteError as error:
