@@ -23,9 +23,9 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from attestlog.core.checkpoint import Checkpoint
-from attestlog.core.hashes import leaf_hash
-from attestlog.core.merkle import (
+from attestlog._internal.core.checkpoint import Checkpoint
+from attestlog._internal.core.hashes import leaf_hash
+from attestlog._internal.core.merkle import (
     Grown,
     Span,
     edge_from_stored,
@@ -36,15 +36,15 @@ from attestlog.core.merkle import (
     verify_consistency,
     verify_inclusion,
 )
-from attestlog.core.tiles import Tile, TrustedTiles
-from attestlog.log import Log
-from attestlog.log.signing import key_holders, sign_head
-from attestlog.signers import open_signer
-from attestlog.storage import disk
-from attestlog.storage.layout import CHECKPOINT_FILE, ENTRIES_DIR, segment_name, tree_path
-from attestlog.storage.publishing import publish_log
-from attestlog.storage.reader import LogReader
-from attestlog.storage.tile_files import TileFiles
+from attestlog._internal.core.tiles import Tile, TrustedTiles
+from attestlog._internal.log import Log
+from attestlog._internal.log.signing import key_holders, sign_head
+from attestlog._internal.signers import open_signer
+from attestlog._internal.storage.files import disk
+from attestlog._internal.storage.files.layout import CHECKPOINT_FILE, ENTRIES_DIR, segment_name, tree_path
+from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.storage.files.tile_files import TileFiles
+from attestlog._internal.storage.publishing import publish_log
 
 CHUNK = 65_536
 LINE_SIZE_BYTES = 1_800
@@ -52,7 +52,7 @@ LINE_SIZE_BYTES = 1_800
 
 PUBLISHER = """
 import resource, sys, time
-from attestlog.storage.publishing import publish_log
+from attestlog._internal.storage.publishing import publish_log
 def peak_mb(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
 before, cpu, start = peak_mb(), time.process_time(), time.perf_counter()
 publish_log(sys.argv[1], sys.argv[2])

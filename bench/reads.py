@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import psutil
 
 import attestlog
-from attestlog.query import Index
+from attestlog._internal.query import Index
 from bench.loads import ACTORS, DRAFT, Place
 
 COMMAND = str(Path(sys.executable).with_name("attestlog"))

@@ -26,13 +26,13 @@ from typing import Any, Final
 import httpx
 
 import attestlog
-from attestlog.cli.demo_servers import Server
-from attestlog.core.replication import encode_shipment
-from attestlog.replication.batches import durable_size, shipments
-from attestlog.replication.settings import add_replica, replica_at
-from attestlog.replication.status import replica_status
-from attestlog.server.tokens import Scope, TokenFile
-from attestlog.storage.reader import LogReader
+from attestlog._internal.cli.demo_servers import Server
+from attestlog._internal.core.replication import encode_shipment
+from attestlog._internal.replication.batches import durable_size, shipments
+from attestlog._internal.replication.settings import add_replica, replica_at
+from attestlog._internal.replication.status import replica_status
+from attestlog._internal.server.tokens import Scope, TokenFile
+from attestlog._internal.storage.files.reader import LogReader
 from bench.__main__ import load, machine
 from bench.loads import DRAFT, Place
 from bench.reads import COMMAND, resident_bytes

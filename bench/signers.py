@@ -28,10 +28,10 @@ from tests.support.services import AWS_ENVIRONMENT, Ministack, OpenBao
 from tests.support.tokens import PIN, RemoteToken, SoftToken, p11_kit_client, softhsm
 
 import attestlog
-from attestlog.core.signature import ECDSA_P256, ED25519, ML_DSA_44
-from attestlog.signers import Signer, open_signer
-from attestlog.signers.file import save_key
-from attestlog.signers.private_keys import make_key
+from attestlog._internal.core.signature import ECDSA_P256, ED25519, ML_DSA_44
+from attestlog._internal.signers import Signer, open_signer
+from attestlog._internal.signers.file import save_key
+from attestlog._internal.signers.private_keys import make_key
 from attestlog.testing import MemorySigner
 from bench.__main__ import machine
 from bench.loads import DRAFT, SlowSigner
@@ -53,7 +53,7 @@ def in_a_file(folder: Path, algorithm: str) -> Iterator[Signer]:
 @contextmanager
 def in_softhsm(folder: Path, algorithm: str) -> Iterator[Signer]:
     """A key in SoftHSM, its library in this process."""
-    from attestlog.signers.pkcs11 import make_pkcs11_key
+    from attestlog._internal.signers.pkcs11 import make_pkcs11_key
 
     token = _token(folder)
     signer = make_pkcs11_key(token.uri("bench"), algorithm)
@@ -64,7 +64,7 @@ def in_softhsm(folder: Path, algorithm: str) -> Iterator[Signer]:
 @contextmanager
 def behind_p11_kit(folder: Path, algorithm: str) -> Iterator[Signer]:
     """The same in another process, as a network device is."""
-    from attestlog.signers.pkcs11 import make_pkcs11_key
+    from attestlog._internal.signers.pkcs11 import make_pkcs11_key
 
     token = _token(folder)
     make_pkcs11_key(token.uri("bench"), algorithm).close()

@@ -28,8 +28,8 @@ from typing import Any, Final, NamedTuple
 import psutil
 
 import attestlog
-from attestlog.core.genesis import Settings
-from attestlog.storage.reader import LogReader
+from attestlog._internal.core.genesis import Settings
+from attestlog._internal.storage.files.reader import LogReader
 from bench.loads import DRAFT
 
 GROWTH_MAX_BYTES: Final = 3 << 20

@@ -18,9 +18,9 @@ import httpx
 from tests.server.serving import served
 from tests.support.trees import SignedTree
 
-from attestlog.server.witness import witness_app
+from attestlog._internal.server.witness import witness_app
+from attestlog._internal.witness import Witness
 from attestlog.testing import MemorySigner
-from attestlog.witness import Witness
 from bench.__main__ import machine
 
 LOGS = 8

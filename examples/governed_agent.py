@@ -16,14 +16,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 import attestlog
-from attestlog.approving import sign_approval
-from attestlog.core.approval import format_approval
-from attestlog.core.policy_change import modify_rule_payload
-from attestlog.core.request import parse_request
+from attestlog._internal.approving import sign_approval
+from attestlog._internal.core.approval import format_approval, parse_request
+from attestlog._internal.core.policy_change import modify_rule_payload
+from attestlog._internal.guard import Guard
+from attestlog._internal.log import Log
+from attestlog._internal.snapshots import snapshot_hash
 from attestlog.errors import ActionBlockedError
-from attestlog.guard import Guard
-from attestlog.log import Log
-from attestlog.snapshots import snapshot_hash
 
 ORIGIN = "example.com/agents"
 AGENT = "digital_organism_01"

@@ -41,7 +41,7 @@ def test_there_is_one_document_a_format() -> None:
         )
         == PAGES
     )
-    core = {path.stem for path in (ROOT / "src" / "attestlog" / "core").glob("*.py")}
+    core = {path.stem for path in (ROOT / "src" / "attestlog" / "_internal" / "core").glob("*.py")}
     assert set(PAGES) - core == {"legacy", "storage"}
 
 

@@ -10,14 +10,15 @@ import pytest
 from tests.support.commands import commands
 
 from attestlog import errors
-from attestlog.audit import FINDINGS, VERDICTS
-from attestlog.cli import exits, main
-from attestlog.cli.verbs import VERBS
-from attestlog.core.report import Verdict
+from attestlog._internal.cli import exits, main
+from attestlog._internal.cli.verbs import VERBS
+from attestlog._internal.core.report import Verdict
+from attestlog._internal.verifying import FINDINGS, VERDICTS
 from attestlog.errors import AttestlogError
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "attestlog"
+ROOMS = SOURCE / "_internal"
 DOCS = ROOT / "docs"
 PAGES = [
     *(ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CHANGELOG.md")), *sorted(DOCS.rglob("*.md")),
@@ -74,7 +75,7 @@ def test_exit_codes() -> None:
 
 def test_types_of_json_output() -> None:
     emitted = {"error"}
-    for path in (SOURCE / "cli").glob("*.py"):
+    for path in (ROOMS / "cli").glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             match node:
                 case ast.Call(func=ast.Attribute(attr="emit"), args=[ast.Constant(value=str(kind)), _]):
@@ -102,7 +103,7 @@ def test_findings_of_a_whole_log(verdict: Verdict) -> None:
 
 def test_findings_of_a_legacy_file() -> None:
     made: dict[str, str] = {}
-    for path in (SOURCE / "legacy").glob("*.py"):
+    for path in (ROOMS / "legacy").glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             match node:
                 case ast.Call(
@@ -174,7 +175,9 @@ def test_paths_named_in_the_architecture_exist() -> None:
     text = FENCE.sub("", (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8"))
     table = text.split("## Rooms")[1].split("## ")[0]
     rooms = {name for cells in rows(table) for name in re.findall(r"`(\w+)/?`", cells[0])}
-    there = {path.stem for path in SOURCE.iterdir() if not path.name.startswith("_")} - {"py"}
+    there = {
+        path.stem for folder in (SOURCE, ROOMS) for path in folder.iterdir() if not path.name.startswith("_")
+    } - {"py"}
     assert rooms == there
     for name in re.findall(r"`(\w+(?:/\w+)*\.py)`", text):
-        assert (SOURCE / name).exists() or (ROOT / name).exists(), name
+        assert any((folder / name).exists() for folder in (ROOMS, SOURCE, ROOT)), name

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from attestlog.audit import verify_log
-from attestlog.core.entry import Entry
-from attestlog.core.report import Verdict
-from attestlog.storage.reader import LogReader
+from attestlog._internal.core.entry import Entry
+from attestlog._internal.core.report import Verdict
+from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.verifying import verify_log
 from attestlog.testing import check_log
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"

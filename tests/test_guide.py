@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from attestlog.proof_types import registered_proofs, unregister_proof
+from attestlog._internal.proof_types import registered_proofs, unregister_proof
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [

@@ -20,18 +20,25 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from attestlog._internal.version import VERSION
 from attestlog.errors import AttestlogError
-from attestlog.version import VERSION
 
 if TYPE_CHECKING:
-    from attestlog.audit import verify_log as verify
-    from attestlog.audit import verify_proof
-    from attestlog.core.entry import ActorType, Entry, EntryDraft, EventCategory, EventType, ExecutionStatus
-    from attestlog.core.report import Finding, Report, Verdict
-    from attestlog.log import Log, Receipt
-    from attestlog.proving import prove
-    from attestlog.query import query_log
-    from attestlog.storage.publishing import publish_log as publish
+    from attestlog._internal.core.entry import (
+        ActorType,
+        Entry,
+        EntryDraft,
+        EventCategory,
+        EventType,
+        ExecutionStatus,
+    )
+    from attestlog._internal.core.report import Finding, Report, Verdict
+    from attestlog._internal.log import Log, Receipt
+    from attestlog._internal.proving import prove
+    from attestlog._internal.query import query_log
+    from attestlog._internal.storage.publishing import publish_log as publish
+    from attestlog._internal.verifying import verify_log as verify
+    from attestlog._internal.verifying import verify_proof
 
     create = Log.create
     open = Log.open  # noqa: A001 - attestlog.open is the name people look for
@@ -55,8 +62,8 @@ _HOMES = {
     "prove": "proving:prove",
     "publish": "storage.publishing:publish_log",
     "query_log": "query:query_log",
-    "verify": "audit:verify_log",
-    "verify_proof": "audit:verify_proof",
+    "verify": "verifying:verify_log",
+    "verify_proof": "verifying:verify_proof",
 }
 """Where each name lives. Loaded when first asked for: a verifier never loads the writer, nor the reverse."""
 
@@ -88,7 +95,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     home, _, path = _HOMES[name].partition(":")
-    found: Any = import_module(f"{__name__}.{home}")
+    found: Any = import_module(f"{__name__}._internal.{home}")
     for part in (path or name).split("."):
         found = getattr(found, part)
     globals()[name] = found

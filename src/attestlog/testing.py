@@ -15,21 +15,21 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
-from attestlog.audit import verify_log
-from attestlog.core.cosignature import open_log_checkpoint
-from attestlog.core.entry import Entry, check_canonical, decode_line, entry_hash, payload_hash
-from attestlog.core.genesis import Genesis, parse_genesis
-from attestlog.core.hashes import GENESIS_PREV_HASH, leaf_hash
-from attestlog.core.merkle import TILE_HEIGHT, Grown, Span
-from attestlog.core.report import Verdict
-from attestlog.core.rules import Rules, governs
-from attestlog.core.signature import ECDSA_P256, PublicKey, public_key, verify_entry_signature
+from attestlog._internal.core.cosignature import open_log_checkpoint
+from attestlog._internal.core.entry import Entry, check_canonical, decode_line, entry_hash, payload_hash
+from attestlog._internal.core.genesis import Genesis, parse_genesis
+from attestlog._internal.core.hashes import GENESIS_PREV_HASH, leaf_hash
+from attestlog._internal.core.merkle import TILE_HEIGHT, Grown, Span
+from attestlog._internal.core.report import Verdict
+from attestlog._internal.core.rules import Rules, governs
+from attestlog._internal.core.signature import ECDSA_P256, PublicKey, public_key, verify_entry_signature
+from attestlog._internal.log import Receipt
+from attestlog._internal.signers import Passphrase, Signer, register_scheme
+from attestlog._internal.signers.private_keys import PrivateKey, make_key, sign_with
+from attestlog._internal.storage.files.layout import CHECKPOINT_FILE, TREE_DIR, tree_path
+from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.verifying import verify_log
 from attestlog.errors import SignerError
-from attestlog.log import Receipt
-from attestlog.signers import Passphrase, Signer, register_scheme
-from attestlog.signers.private_keys import PrivateKey, make_key, sign_with
-from attestlog.storage.layout import CHECKPOINT_FILE, TREE_DIR, tree_path
-from attestlog.storage.reader import LogReader
 
 START_US: Final = 1_761_825_600_000_000
 """Where a ManualClock starts: 2025-10-30T12:00:00Z."""

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from tests.cli.running import ATTESTLOG, ORIGIN, Result, Run, draft
 
-from attestlog.cli import main
-from attestlog.log import Log
+from attestlog._internal.cli import main
+from attestlog._internal.log import Log
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 ORIGIN = "example.com/agents"
-ATTESTLOG = [sys.executable, "-c", "import sys; from attestlog.cli import main; sys.exit(main())"]
+ATTESTLOG = [sys.executable, "-c", "import sys; from attestlog._internal.cli import main; sys.exit(main())"]
 
 
 @dataclass

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from tests.cli.running import Run, draft, lines_of, segment
 
-from attestlog.cli import drafts
-from attestlog.core.entry import LINE_SIZE_MAX_BYTES, EntryDraft
+from attestlog._internal.cli import drafts
+from attestlog._internal.core.entry import LINE_SIZE_MAX_BYTES, EntryDraft
+from attestlog._internal.storage.files.reader import LogReader
 from attestlog.errors import FullError
-from attestlog.storage.reader import LogReader
 
 LEAST = ["--event-type", "ACTION", "--action-type", "deploy", "--actor-id", "agent-7"]
 
@@ -76,7 +76,7 @@ def test_every_simple_member_has_its_option(run: Run, log: Path, tmp_path: Path)
 
 
 def test_every_member_a_caller_may_give_has_an_option() -> None:
-    from attestlog.cli import append
+    from attestlog._internal.cli import append
 
     derived = {
         "action_hash", "composite_score", "safety_floor_met", "k_state", "proofs_valid", "quorum_met",
@@ -266,7 +266,7 @@ def test_failing_to_close_does_not_say_that_nothing_was_written(
         raise FullError("writing failed: no space left")
 
     before = size(log)
-    monkeypatch.setattr("attestlog.storage.files.FileStore.replace_checkpoint", full)
+    monkeypatch.setattr("attestlog._internal.storage.files.store.FileStore.replace_checkpoint", full)
     result = run("append", log, *LEAST)
     assert result.code == 4
     assert size(log) == before + 1

@@ -8,9 +8,9 @@ import pytest
 from tests.cli.running import ORIGIN, Run, draft
 from tests.support.ssh import AGENT_NEEDED, agent, make_key
 
-from attestlog.core.report import Verdict
-from attestlog.signers.file import open_file_signer
-from attestlog.storage.reader import LogReader
+from attestlog._internal.core.report import Verdict
+from attestlog._internal.signers.file import open_file_signer
+from attestlog._internal.storage.files.reader import LogReader
 
 ROLES = ("creator", "community", "auditor")
 RULES = """
@@ -163,7 +163,7 @@ def test_a_request_that_was_changed_is_no_request(run: Run, log: Path, keys: dic
 def test_what_is_redacted_and_salted_is_what_is_approved(
     run: Run, tmp_path: Path, keys: dict[str, Path]
 ) -> None:
-    from attestlog.signers.file import open_file_signer
+    from attestlog._internal.signers.file import open_file_signer
 
     public = {role: open_file_signer(f"file:{path}").public_key.pem for role, path in keys.items()}
     (tmp_path / "policy.toml").write_text(policy_text(public))

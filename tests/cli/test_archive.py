@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from tests.cli.running import ORIGIN, Run, draft
 
-from attestlog.core.genesis import Settings
-from attestlog.log import Log
+from attestlog._internal.core.genesis import Settings
+from attestlog._internal.log import Log
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ import pytest
 from tests.cli.running import Run
 
 import attestlog
-from attestlog.audit import verify_log
-from attestlog.core.entry import EventType
-from attestlog.core.report import Verdict
-from attestlog.storage.reader import LogReader
+from attestlog._internal.core.entry import EventType
+from attestlog._internal.core.report import Verdict
+from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.verifying import verify_log
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from tests.cli.running import Run, segment
 
-from attestlog.storage.reader import LogReader
+from attestlog._internal.storage.files.reader import LogReader
 
 
 def test_erase_says_which_entry_says_so(run: Run, log: Path) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import pytest
 
 from attestlog import errors
-from attestlog.cli import exits
-from attestlog.core.report import Finding, Report, Verdict
+from attestlog._internal.cli import exits
+from attestlog._internal.core.report import Finding, Report, Verdict
 from attestlog.errors import AttestlogError
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from tests.cli.running import ORIGIN, Run
 
-from attestlog.core.note import parse_vkey
-from attestlog.log import Log
-from attestlog.storage.reader import LogReader
+from attestlog._internal.core.note import parse_vkey
+from attestlog._internal.log import Log
+from attestlog._internal.storage.files.reader import LogReader
 
 
 def key_file(run: Run, path: Path, *arguments: str) -> dict[str, str]:

@@ -10,10 +10,10 @@ import pytest
 from tests.cli.running import Run
 from tests.support.commands import RUNNABLE
 
-from attestlog import cli
-from attestlog.cli import verbs
+from attestlog._internal import cli
+from attestlog._internal.cli import verbs
+from attestlog._internal.version import VERSION
 from attestlog.errors import FullError
-from attestlog.version import VERSION
 
 
 def test_help_lists_every_verb_and_the_exit_codes(run: Run) -> None:
@@ -46,7 +46,7 @@ def test_every_verb_has_its_module_and_no_module_is_without_verb() -> None:
     }
     assert apps == set(verbs.VERBS)
     for name in verbs.VERBS:
-        import_module(f"attestlog.cli.{'import_' if name == 'import' else name}")
+        import_module(f"attestlog._internal.cli.{'import_' if name == 'import' else name}")
 
 
 def test_unknown_verb_says_what_was_perhaps_meant(run: Run) -> None:
@@ -96,7 +96,7 @@ def test_a_defect_is_not_taken_for_a_verdict(run: Run, log: Path, monkeypatch: p
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("attestlog.audit.verify_log", broken)
+    monkeypatch.setattr("attestlog._internal.verifying.verify_log", broken)
     result = run("verify", log)
     assert (result.code, result.out) == (70, "")
     assert "ZeroDivisionError" in result.err
@@ -108,7 +108,7 @@ def test_an_interrupted_command_ends_as_shells_expect(
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("attestlog.audit.verify_log", interrupted)
+    monkeypatch.setattr("attestlog._internal.verifying.verify_log", interrupted)
     result = run("verify", log)
     assert (result.code, result.out) == (130, "")
     assert "Traceback" not in result.err
@@ -118,7 +118,7 @@ def test_an_error_deep_down_keeps_its_code(run: Run, log: Path, monkeypatch: pyt
     def full(*_: object, **__: object) -> None:
         raise FullError("writing failed: no space left")
 
-    monkeypatch.setattr("attestlog.log.Log.append", full)
+    monkeypatch.setattr("attestlog._internal.log.Log.append", full)
     result = run("append", log, "--event-type", "ACTION", "--action-type", "a", "--actor-id", "b")
     assert result.code == 4
     assert "make room" in result.err
@@ -144,7 +144,7 @@ def test_nothing_from_a_log_reaches_the_terminal_as_a_control_character(run: Run
 
 LOADED = """
 import json, sys
-from attestlog.cli import main
+from attestlog._internal.cli import main
 code = main(json.loads(sys.argv[1]))
 loaded = {name.split(".")[0] for name in sys.modules} & set(json.loads(sys.argv[2]))
 print(json.dumps(sorted(loaded)), file=sys.stderr)

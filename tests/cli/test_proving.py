@@ -10,24 +10,18 @@ from pathlib import Path
 import pytest
 from tests.cli.running import ORIGIN, Result, Run, draft
 from tests.support.legacy import legacy_lines
-from tests.unit.shapes import ed25519_key
+from tests.support.shapes import ed25519_key
 
 import attestlog
-from attestlog.core.cosignature import cosign
-from attestlog.core.note import VerifierKey, format_note, format_vkey, parse_note
-from attestlog.core.proof import Proof, format_proof, parse_proof
-from attestlog.errors import (
-    CorruptError,
-    InclusionError,
-    MalformedProofError,
-    NotFoundError,
-    TrustError,
-)
-from attestlog.log import Log
-from attestlog.proving import prove, prove_prefix
-from attestlog.storage import layout
-from attestlog.storage.reader import LogReader
-from attestlog.verifier import source
+from attestlog._internal.core.cosignature import cosign
+from attestlog._internal.core.note import VerifierKey, format_note, format_vkey, parse_note
+from attestlog._internal.core.proof import Proof, format_proof, parse_proof
+from attestlog._internal.log import Log
+from attestlog._internal.proving import prove, prove_prefix
+from attestlog._internal.storage.files import layout
+from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.verifier import source
+from attestlog.errors import CorruptError, InclusionError, MalformedProofError, NotFoundError, TrustError
 
 WITNESS_KEY = ed25519_key("w1")
 WITNESS = VerifierKey("w1.example", 4, WITNESS_KEY.public_key().public_bytes_raw())
@@ -88,7 +82,7 @@ def refuse(event, _):
     if event.startswith("socket."):
         raise RuntimeError(event)
 sys.addaudithook(refuse)
-from attestlog.cli import main
+from attestlog._internal.cli import main
 sys.exit(main())
 """
 

@@ -7,9 +7,9 @@ from tests.support.published import check_published
 from tests.support.serving import reply, served
 from tests.support.tsa import Authority
 
-from attestlog.core.note import format_vkey
-from attestlog.log import Log
-from attestlog.storage.reader import LogReader
+from attestlog._internal.core.note import format_vkey
+from attestlog._internal.log import Log
+from attestlog._internal.storage.files.reader import LogReader
 
 
 def test_publish_says_what_is_new(run: Run, log: Path, tmp_path: Path) -> None:

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from tests.cli.running import ORIGIN, Run, draft, lines_of, segment
 
-from attestlog.cli.entries import HEADING
-from attestlog.cli.spreadsheet import COLUMNS
-from attestlog.core.entry import Entry
-from attestlog.log import Log
-from attestlog.storage.reader import LogReader
+from attestlog._internal.cli.entries import HEADING
+from attestlog._internal.cli.spreadsheet import COLUMNS
+from attestlog._internal.core.entry import Entry
+from attestlog._internal.log import Log
+from attestlog._internal.storage.files.reader import LogReader
 
 
 def stored(log: Path) -> list[dict[str, object]]:

@@ -14,8 +14,8 @@ import pytest
 from tests.cli.running import ATTESTLOG, Run
 from tests.support.logs import LogMaker, action
 
-from attestlog.core.note import parse_vkey
-from attestlog.core.replication import Shipment, decode_answer, encode_shipment, log_id
+from attestlog._internal.core.note import parse_vkey
+from attestlog._internal.core.replication import Shipment, decode_answer, encode_shipment, log_id
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_a_replica_is_begun_once_and_serves_under_its_name_ever_after(
 
 
 def test_evidence_is_printed_for_people_and_machines(run: Run, made: LogMaker, tmp_path: Path) -> None:
-    from attestlog.replica import Replica
+    from attestlog._internal.replica import Replica
     from attestlog.testing import MemorySigner
 
     copies = tmp_path / "copies"

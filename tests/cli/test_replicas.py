@@ -7,7 +7,7 @@ import pytest
 from tests.cli.running import Run
 from tests.cli.test_replica import serving
 
-from attestlog.replication import sender as sender_module
+from attestlog._internal.replication import sender as sender_module
 from attestlog.testing import check_log
 
 ORIGIN = "example.com/agents"

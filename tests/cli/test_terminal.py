@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 from tests.cli.running import ATTESTLOG, ORIGIN, Run, draft, lines_of
 
-from attestlog.log import Log
-from attestlog.storage.reader import LogReader
+from attestlog._internal.log import Log
+from attestlog._internal.storage.files.reader import LogReader
 
 PATIENCE_S = 60
 APPEND = ["--event-type", "ACTION", "--action-type", "a", "--actor-id", "b"]
@@ -263,7 +263,7 @@ def test_a_slow_pipes_lines_are_appended_as_they_come(log: Path) -> None:
 def test_progress_is_drawn_on_a_terminal_only_and_only_once_it_takes_long(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from attestlog.cli import progress
+    from attestlog._internal.cli import progress
 
     def work() -> str:
         with progress.Bar("verifying") as bar:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from tests.cli.running import ORIGIN, Run, draft, segment
 
-from attestlog.log import Log
-from attestlog.storage.reader import LogReader
+from attestlog._internal.log import Log
+from attestlog._internal.storage.files.reader import LogReader
 
 VECTORS = os.environ.get("ATTESTLOG_VECTORS")
 
@@ -369,7 +369,7 @@ def test_doctor_refuses_network_file_systems_by_name(
 ) -> None:
     mounts = tmp_path / "mountinfo"
     mounts.write_text("1 1 0:1 / / rw - nfs4 server:/export rw\n")
-    monkeypatch.setattr("attestlog.storage.disk._MOUNTS", mounts)
+    monkeypatch.setattr("attestlog._internal.storage.files.disk._MOUNTS", mounts)
     result = run("doctor", tmp_path, "--json")
     assert result.code == 4
     assert "nfs4" in json.dumps(result.object["checks"]["filesystem"])

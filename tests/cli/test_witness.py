@@ -13,13 +13,13 @@ from tests.cli.running import ATTESTLOG, ORIGIN, Run
 from tests.support.proxy import free_port
 from tests.support.trees import SignedTree
 
-from attestlog.core.note import parse_vkey
-from attestlog.core.trust import open_trusted_checkpoint, parse_trust
-from attestlog.core.witness import format_add_checkpoint
+from attestlog._internal.core.note import parse_vkey
+from attestlog._internal.core.trust import open_trusted_checkpoint, parse_trust
+from attestlog._internal.core.witness import format_add_checkpoint
+from attestlog._internal.witness import Witness
+from attestlog._internal.witness.state import WitnessState
 from attestlog.errors import SplitViewError
 from attestlog.testing import MemorySigner
-from attestlog.witness import Witness
-from attestlog.witness.state import WitnessState
 
 
 @contextmanager

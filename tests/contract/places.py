@@ -18,15 +18,15 @@ from tests.support.proxy import Proxy
 from tests.support.services import AWS_ENVIRONMENT, Servers
 from tests.support.tokens import PIN, SoftToken, softhsm, unload
 
-from attestlog.core.signature import ECDSA_P256, ED25519, ML_DSA_44, ML_DSA_65
-from attestlog.signers import Signer, open_signer
-from attestlog.signers.aws import open_aws_signer
-from attestlog.signers.azure import open_azure_signer
-from attestlog.signers.file import save_key
-from attestlog.signers.gcp import open_gcp_signer
-from attestlog.signers.openbao import open_openbao_signer
-from attestlog.signers.pkcs11 import make_pkcs11_key
-from attestlog.signers.private_keys import make_key
+from attestlog._internal.core.signature import ECDSA_P256, ED25519, ML_DSA_44, ML_DSA_65
+from attestlog._internal.signers import Signer, open_signer
+from attestlog._internal.signers.aws import open_aws_signer
+from attestlog._internal.signers.azure import open_azure_signer
+from attestlog._internal.signers.file import save_key
+from attestlog._internal.signers.gcp import open_gcp_signer
+from attestlog._internal.signers.openbao import open_openbao_signer
+from attestlog._internal.signers.pkcs11 import make_pkcs11_key
+from attestlog._internal.signers.private_keys import make_key
 
 SECRETS = (AWS_ENVIRONMENT["AWS_SECRET_ACCESS_KEY"], MadeUpCredential.TOKEN)
 

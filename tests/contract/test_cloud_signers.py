@@ -28,13 +28,13 @@ from tests.support.fakes import (
 )
 from tests.support.services import AWS_ENVIRONMENT, Ministack, OpenBao, Servers
 
-from attestlog.cli import main
-from attestlog.core.signature import ECDSA_P256
+from attestlog._internal.cli import main
+from attestlog._internal.core.signature import ECDSA_P256
+from attestlog._internal.signers import Signer, open_signer
+from attestlog._internal.signers.azure import open_azure_signer
+from attestlog._internal.signers.gcp import open_gcp_signer
+from attestlog._internal.signers.remote import RemoteSigner
 from attestlog.errors import AttestlogError, MalformedConfigError, SignerError
-from attestlog.signers import Signer, open_signer
-from attestlog.signers.azure import open_azure_signer
-from attestlog.signers.gcp import open_gcp_signer
-from attestlog.signers.remote import RemoteSigner
 
 Environment = pytest.MonkeyPatch
 AnySigner = TypeVar("AnySigner", bound=Signer)

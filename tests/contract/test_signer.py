@@ -10,8 +10,8 @@ from tests.contract.places import FORKED, NAMES, REMOTE, Place, place
 from tests.support.services import Servers
 
 import attestlog
+from attestlog._internal.signers.remote import TIMEOUT_S, RemoteSigner
 from attestlog.errors import SignatureInvalidError, SignerError
-from attestlog.signers.remote import TIMEOUT_S, RemoteSigner
 from attestlog.testing import MemorySigner, check_log
 
 MESSAGES = (b"x", bytes(32), b"attestlog/batch/v1\n" + bytes(range(32)), b"x" * 1_000)
@@ -35,7 +35,7 @@ def here(
         yield found
 
 
-def new_log(folder: Path, signer: attestlog.signers.Signer) -> attestlog.Log:
+def new_log(folder: Path, signer: attestlog._internal.signers.Signer) -> attestlog.Log:
     return attestlog.create(
         folder / "log",
         origin="example.com/contract",

@@ -9,20 +9,20 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
-from tests.fault.logs import create, draft
+from tests.support.written import create, draft
 
-from attestlog.core.batch import Head, Plan, plan_batch, prepare
-from attestlog.core.checkpoint import Checkpoint, sign_checkpoint
-from attestlog.core.entry import decode_line, parse_draft
-from attestlog.core.genesis import Genesis
-from attestlog.core.hashes import leaf_hash
-from attestlog.core.merkle import edge_from_stored, stored_ranges
+from attestlog._internal.core.batch import Head, Plan, plan_batch, prepare
+from attestlog._internal.core.checkpoint import Checkpoint, sign_checkpoint
+from attestlog._internal.core.entry import decode_line, parse_draft
+from attestlog._internal.core.genesis import Genesis
+from attestlog._internal.core.hashes import leaf_hash
+from attestlog._internal.core.merkle import edge_from_stored, stored_ranges
+from attestlog._internal.ids import new_entry_id
+from attestlog._internal.signers import open_signer
+from attestlog._internal.storage.contract import Store
+from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.storage.files.store import FileStore
 from attestlog.errors import BusyError, ClosedError, ConflictError, CorruptError
-from attestlog.ids import new_entry_id
-from attestlog.signers import open_signer
-from attestlog.storage.contract import Store
-from attestlog.storage.files import FileStore
-from attestlog.storage.reader import LogReader
 
 SEGMENT_ENTRIES = 10
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from stepping import die_at  # type: ignore[import-not-found]  # run as a script, it stands beside
 
-from attestlog.log import Log
+from attestlog._internal.log import Log
 
 
 def main() -> None:

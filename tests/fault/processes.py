@@ -5,10 +5,10 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from tests.fault.logs import create
+from tests.support.written import create
 
-from attestlog.core.entry import Entry
-from attestlog.log import Log
+from attestlog._internal.core.entry import Entry
+from attestlog._internal.log import Log
 from attestlog.testing import check_log
 
 WRITER = Path(__file__).with_name("writer.py")

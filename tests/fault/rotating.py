@@ -11,7 +11,7 @@ import sys
 
 from stepping import die_at  # type: ignore[import-not-found]  # run as a script, it stands beside
 
-from attestlog.log import Log
+from attestlog._internal.log import Log
 
 
 def main() -> None:

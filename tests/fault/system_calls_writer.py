@@ -10,8 +10,8 @@ import contextlib
 import os
 import sys
 
+from attestlog._internal.log import Log
 from attestlog.errors import AttestlogError, UncertainCommitError
-from attestlog.log import Log
 
 
 def say(line: str) -> None:

@@ -10,17 +10,17 @@ from pathlib import Path
 
 import pytest
 from tests.fault import simdisk
-from tests.fault.logs import create, draft
 from tests.fault.simdisk import Disk, Keep
 from tests.fault.tally import tally
+from tests.support.written import create, draft
 
-from attestlog.audit import verify_log
-from attestlog.core.erasure import is_erasure
-from attestlog.core.report import Verdict
+from attestlog._internal.core.erasure import is_erasure
+from attestlog._internal.core.report import Verdict
+from attestlog._internal.log import Log
+from attestlog._internal.storage.files.layout import ERASING_FILE
+from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.verifying import verify_log
 from attestlog.errors import NotFoundError
-from attestlog.log import Log
-from attestlog.storage.layout import ERASING_FILE
-from attestlog.storage.reader import LogReader
 from attestlog.testing import ManualClock, check_log
 
 ERASING = Path(__file__).with_name("erasing.py")

@@ -11,8 +11,8 @@ import pytest
 from tests.fault.tally import tally
 from tests.support.logs import LogMaker, action
 
-from attestlog.audit import verify_log
-from attestlog.core.report import Verdict
+from attestlog._internal.core.report import Verdict
+from attestlog._internal.verifying import verify_log
 
 ENTRIES = "entries/000000000000.jsonl"
 FAULTS = {

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.fault.logs import checkpoint_file, create, draft, drafts
+from tests.support.written import checkpoint_file, create, draft, drafts
 
+from attestlog._internal.log import Log
+from attestlog._internal.storage.files.store import FileStore
 from attestlog.errors import ClosedError
-from attestlog.log import Log
-from attestlog.storage.files import FileStore
 from attestlog.testing import FaultSigner, MemorySigner, check_log
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
@@ -215,8 +215,8 @@ def test_an_idle_child_does_not_keep_its_dead_parents_lock(tmp_path: Path) -> No
     create(path, signer=f"file:{tmp_path}/k.pem", checkpoint_signer=f"file:{tmp_path}/c.pem").close()
     script = f"""
 import os, threading, time
-from attestlog.log import Log
-from attestlog.signers import open_signer
+from attestlog._internal.log import Log
+from attestlog._internal.signers import open_signer
 from attestlog.testing import FaultSigner
 signer = FaultSigner(open_signer("file:{tmp_path}/k.pem"))
 log = Log.open({str(path)!r}, signer=signer)

@@ -6,13 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.fault.logs import create
 from tests.fault.tally import tally
+from tests.support.written import create
 
-from attestlog.audit import verify_log
-from attestlog.core.report import Verdict
-from attestlog.log import Log
-from attestlog.storage.reader import LogReader
+from attestlog._internal.core.report import Verdict
+from attestlog._internal.log import Log
+from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.verifying import verify_log
 from attestlog.testing import check_log
 
 ACTING = Path(__file__).with_name("acting.py")

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 from tests.fault.faults import FAULTS, Faults, injected
-from tests.fault.logs import create, draft, drafts
 from tests.fault.tally import tally
+from tests.support.written import create, draft, drafts
 
+from attestlog._internal.log import Log, Receipt
 from attestlog.errors import (
     AttestlogError,
     ClosedError,
@@ -20,7 +21,6 @@ from attestlog.errors import (
     UncertainCommitError,
     WriteFailedError,
 )
-from attestlog.log import Log, Receipt
 from attestlog.testing import MemorySigner, check_log
 
 

@@ -10,7 +10,7 @@ import pytest
 from tests.fault.processes import Promises, create_shared, in_order, start_writer
 from tests.fault.tally import tally
 
-from attestlog.log import Log
+from attestlog._internal.log import Log
 
 ROUNDS = int(os.environ.get("ATTESTLOG_FAULT_ROUNDS", "4"))
 """Kills for each kind of log and caller; a longer campaign sets more."""

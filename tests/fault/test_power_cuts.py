@@ -12,15 +12,15 @@ from typing import Any
 
 import pytest
 from tests.fault import simdisk
-from tests.fault.logs import create, draft, drafts, last_segment, torn_files
 from tests.fault.simdisk import Disk, Keep, Mark
 from tests.fault.tally import tally
+from tests.support.written import create, draft, drafts, last_segment, torn_files
 
+from attestlog._internal.log import Log
+from attestlog._internal.storage.files import disk as storage_disk
+from attestlog._internal.storage.files.store import FileStore
+from attestlog._internal.storage.files.tree import TreeFiles
 from attestlog.errors import NotFoundError
-from attestlog.log import Log
-from attestlog.storage import disk as storage_disk
-from attestlog.storage.files import FileStore
-from attestlog.storage.tree import TreeFiles
 from attestlog.testing import ManualClock, MemorySigner, check_log
 
 SEEDS = int(os.environ.get("ATTESTLOG_FAULT_SEEDS", "1"))

@@ -20,10 +20,10 @@ from tests.fault.test_power_cuts import KEEPS
 from tests.support.logs import LogMaker, action
 from tests.support.published import check_published, published_files
 
+from attestlog._internal.storage import published_folder
+from attestlog._internal.storage.files import disk as storage_disk
+from attestlog._internal.storage.publishing import publish_log
 from attestlog.errors import StorageError
-from attestlog.storage import disk as storage_disk
-from attestlog.storage import published
-from attestlog.storage.publishing import publish_log
 
 SIZES = (3, 255, 258, 515)
 ROUNDS = int(os.environ.get("ATTESTLOG_FAULT_ROUNDS", "4"))
@@ -53,7 +53,7 @@ def grown(tmp_path_factory: pytest.TempPathFactory) -> Grown:
 
 @pytest.fixture(autouse=True)
 def _small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(published, "WINDOW_FILES", 3)
+    monkeypatch.setattr(published_folder, "WINDOW_FILES", 3)
 
 
 def finish(grown: Grown, folder: Path) -> None:
@@ -112,7 +112,7 @@ def test_the_disk_sees_a_missing_sync(
         if missing == "directories":
             patch.setattr(storage_disk, "fsync_directory", lambda path: None)
         else:
-            patch.setattr(published, "_write_durably", lambda path, data: path.write_bytes(data))
+            patch.setattr(published_folder, "_write_durably", lambda path, data: path.write_bytes(data))
         disk = life(grown, tmp_path / "disk")
     for call in ("fsync", "fdatasync"):
         monkeypatch.setattr(os, call, lambda descriptor: None)
@@ -149,8 +149,8 @@ def test_a_call_that_fails(grown: Grown, tmp_path: Path, name: str, kind: str) -
 
 PUBLISHER = """
 import sys
-from attestlog.storage import published
-from attestlog.storage.publishing import publish_log
+from attestlog._internal.storage import published
+from attestlog._internal.storage.publishing import publish_log
 published.WINDOW_FILES = 2
 print("ready", flush=True)
 publish_log(sys.argv[1], sys.argv[2])

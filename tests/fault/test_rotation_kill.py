@@ -10,12 +10,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.fault.logs import create, draft, drafts
 from tests.fault.processes import Promises, create_shared, start_writer
 from tests.fault.tally import tally
+from tests.support.written import create, draft, drafts
 
-from attestlog.log import Log
-from attestlog.storage.reader import LogReader
+from attestlog._internal.log import Log
+from attestlog._internal.storage.files.reader import LogReader
 from attestlog.testing import check_log
 
 ROTATING = Path(__file__).with_name("rotating.py")

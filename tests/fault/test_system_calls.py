@@ -15,9 +15,9 @@ import pytest
 from tests.fault.processes import Promises, create_shared
 from tests.fault.tally import tally
 
-from attestlog.audit import verify_log
-from attestlog.core.report import Verdict
-from attestlog.log import Log
+from attestlog._internal.core.report import Verdict
+from attestlog._internal.log import Log
+from attestlog._internal.verifying import verify_log
 
 WRITER = Path(__file__).with_name("system_calls_writer.py")
 CALLS = {

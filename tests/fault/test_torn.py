@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from tests.fault.logs import (
+from tests.support.written import (
     checkpoint_file,
     contents,
     copied,
@@ -20,12 +20,12 @@ from tests.fault.logs import (
     tree_file,
 )
 
-from attestlog.core.entry import LINE_SIZE_MAX_BYTES, decode_line
+from attestlog._internal.core.entry import LINE_SIZE_MAX_BYTES, decode_line
+from attestlog._internal.log import Log
+from attestlog._internal.storage.files import disk
+from attestlog._internal.storage.files.layout import ENTRIES_DIR
+from attestlog._internal.storage.files.store import FileStore
 from attestlog.errors import CorruptError, StorageError
-from attestlog.log import Log
-from attestlog.storage import disk
-from attestlog.storage.files import FileStore
-from attestlog.storage.layout import ENTRIES_DIR
 from attestlog.testing import check_log
 
 

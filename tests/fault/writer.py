@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-from attestlog.log import Log, Receipt
+from attestlog._internal.log import Log, Receipt
 
 _output = threading.Lock()
 

@@ -12,42 +12,59 @@ import rfc8785
 from tests.support.people import governed
 from tests.vectors.of_rotation import rotation as rotation_vectors
 
-from attestlog.audit import judge_proof
-from attestlog.core import canonical
-from attestlog.core.approval import Request, format_approval, judge_approvals, parse_approval
-from attestlog.core.checkpoint import format_checkpoint, parse_checkpoint
-from attestlog.core.consistency import format_consistency, parse_consistency
-from attestlog.core.entry import canonical_hashes, check_canonical, decode_line, entry_hash, parse_draft
-from attestlog.core.entry import payload_hash as payload_hash_of
-from attestlog.core.genesis import parse_genesis
-from attestlog.core.glob import Glob
-from attestlog.core.member_path import format_path as format_member_path
-from attestlog.core.member_path import parse_path as parse_member_path
-from attestlog.core.note import format_note, format_vkey, parse_note, parse_vkey
-from attestlog.core.policy import format_policy, parse_policy
-from attestlog.core.policy_text import format_policy_text, parse_policy_text
-from attestlog.core.proof import format_proof, parse_proof
-from attestlog.core.report import Verdict
-from attestlog.core.request import format_request, parse_request
-from attestlog.core.rotation import format_revocation, format_rotation, parse_revocation, parse_rotation
-from attestlog.core.rules import Rules
-from attestlog.core.signature import format_batch, format_plain, parse_signature
-from attestlog.core.sshsig import decode_sshsig, format_ssh_key, parse_ssh_key, parse_sshsig
-from attestlog.core.tiles import decode_bundle, encode_bundle, format_path, parse_path
-from attestlog.core.trust import NO_QUORUM, format_trust, parse_trust, verify_quorum
-from attestlog.core.witness import (
+from attestlog._internal.core import canonical
+from attestlog._internal.core.approval import (
+    Request,
+    format_approval,
+    format_request,
+    judge_approvals,
+    parse_approval,
+    parse_request,
+)
+from attestlog._internal.core.checkpoint import format_checkpoint, parse_checkpoint
+from attestlog._internal.core.consistency import format_consistency, parse_consistency
+from attestlog._internal.core.convert import format_path as format_member_path
+from attestlog._internal.core.convert import parse_path as parse_member_path
+from attestlog._internal.core.entry import (
+    canonical_hashes,
+    check_canonical,
+    decode_line,
+    entry_hash,
+    parse_draft,
+)
+from attestlog._internal.core.entry import payload_hash as payload_hash_of
+from attestlog._internal.core.genesis import parse_genesis
+from attestlog._internal.core.glob import Glob
+from attestlog._internal.core.note import format_note, format_vkey, parse_note, parse_vkey
+from attestlog._internal.core.policy import format_policy, parse_policy
+from attestlog._internal.core.policy_text import format_policy_text, parse_policy_text
+from attestlog._internal.core.proof import format_proof, parse_proof
+from attestlog._internal.core.report import Verdict
+from attestlog._internal.core.rotation import (
+    format_revocation,
+    format_rotation,
+    parse_revocation,
+    parse_rotation,
+)
+from attestlog._internal.core.rules import Rules
+from attestlog._internal.core.signature import format_batch, format_plain, parse_signature
+from attestlog._internal.core.sshsig import decode_sshsig, format_ssh_key, parse_ssh_key, parse_sshsig
+from attestlog._internal.core.tiles import decode_bundle, encode_bundle, format_path, parse_path
+from attestlog._internal.core.trust import NO_QUORUM, format_trust, parse_trust, verify_quorum
+from attestlog._internal.core.witness import (
     format_add_checkpoint,
     format_cosignatures,
     parse_add_checkpoint,
     parse_cosignatures,
 )
+from attestlog._internal.legacy.judge import LineError, legacy_hash, parse_line
+from attestlog._internal.query.filter import parse_condition, parse_filter, parse_moment
+from attestlog._internal.signers.pkcs11_uri import format_key_uri, parse_key_uri
+from attestlog._internal.storage.files.governing import format_rules_file, parse_rules_file
+from attestlog._internal.storage.files.layout import format_config, parse_config
+from attestlog._internal.verifier import verify as one_file
+from attestlog._internal.verifying import judge_proof
 from attestlog.errors import AttestlogError, MalformedProofError, TrustError
-from attestlog.legacy.judge import LineError, legacy_hash, parse_line
-from attestlog.query.filter import parse_condition, parse_filter, parse_moment
-from attestlog.signers.pkcs11_uri import format_key_uri, parse_key_uri
-from attestlog.storage.governing import format_rules_file, parse_rules_file
-from attestlog.storage.layout import format_config, parse_config
-from attestlog.verifier import verify as one_file
 
 APPROVERS: Final = governed()
 REQUEST: Final = Request("example.com/fuzz", "x", "0" * 64, "actor", "2025-10-30T12:00:00.000000Z")

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from tests.support.tokens import PIN, RemoteToken, SoftToken, p11_kit_client, softhsm, unload
 
-from attestlog.core.signature import ECDSA_P256, ED25519
-from attestlog.signers import pkcs11_module
-from attestlog.signers.pkcs11 import make_pkcs11_key
+from attestlog._internal.core.signature import ECDSA_P256, ED25519
+from attestlog._internal.signers import pkcs11_module
+from attestlog._internal.signers.pkcs11 import make_pkcs11_key
 
 
 @pytest.fixture

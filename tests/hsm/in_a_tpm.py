@@ -10,11 +10,11 @@ from pathlib import Path
 
 from tests.support.tokens import PIN
 
-from attestlog.core.signature import ECDSA_P256
-from attestlog.log import Log
-from attestlog.signers import open_signer
-from attestlog.signers.pkcs11 import open_pkcs11_signer
-from attestlog.signers.pkcs11_keys import SCHEMES
+from attestlog._internal.core.signature import ECDSA_P256
+from attestlog._internal.log import Log
+from attestlog._internal.signers import open_signer
+from attestlog._internal.signers.pkcs11 import open_pkcs11_signer
+from attestlog._internal.signers.pkcs11_keys import SCHEMES
 from attestlog.testing import check_log
 
 

@@ -3,15 +3,15 @@
 from pathlib import Path
 
 import pytest
-from tests.fault.logs import create
 from tests.support.tokens import SoftToken
+from tests.support.written import create
 
-from attestlog.approving import approved_draft, check_approvals, sign_approval
-from attestlog.audit import verify_log
-from attestlog.core.policy import parse_policy
-from attestlog.core.report import Verdict
-from attestlog.log.environment import system_clock
-from attestlog.signers.opening import open_signer
+from attestlog._internal.approving import approved_draft, check_approvals, sign_approval
+from attestlog._internal.core.policy import parse_policy
+from attestlog._internal.core.report import Verdict
+from attestlog._internal.log.environment import system_clock
+from attestlog._internal.signers.opening import open_signer
+from attestlog._internal.verifying import verify_log
 
 
 @pytest.mark.parametrize("label", ["other", "checkpoints"])

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 from tests.support.tokens import PIN, RemoteToken, SoftToken, need, softhsm
 
-from attestlog.cli import main
-from attestlog.storage.reader import LogReader
+from attestlog._internal.cli import main
+from attestlog._internal.storage.files.reader import LogReader
 from attestlog.testing import check_log
 
 ROOT = Path(__file__).resolve().parents[2]
 SH = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-ATTESTLOG = [sys.executable, "-c", "import sys; from attestlog.cli import main; sys.exit(main())"]
+ATTESTLOG = [sys.executable, "-c", "import sys; from attestlog._internal.cli import main; sys.exit(main())"]
 
 
 @pytest.fixture
@@ -161,7 +161,9 @@ def test_where_the_driver_is_not_installed_one_line_says_what_installs_it(
     arguments: list[str], tmp_path: Path
 ) -> None:
     given = [str(tmp_path / "audit") if argument == "LOG" else argument for argument in arguments]
-    script = "import sys; sys.modules['pkcs11'] = None; from attestlog.cli import main; sys.exit(main())"
+    script = (
+        "import sys; sys.modules['pkcs11'] = None; from attestlog._internal.cli import main; sys.exit(main())"
+    )
     done = subprocess.run(
         [sys.executable, "-c", script, *given], capture_output=True, text=True, check=False, timeout=60
     )

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 from tests.support.tokens import RemoteToken, SoftToken
 
-from attestlog.core.signature import ED25519
+from attestlog._internal.core.signature import ED25519
+from attestlog._internal.log import Log, Receipt
+from attestlog._internal.signers import open_signer, pkcs11_module
 from attestlog.errors import SignerError
-from attestlog.log import Log, Receipt
-from attestlog.signers import open_signer, pkcs11_module
 from attestlog.testing import MemorySigner, check_log
 
 TIMEOUT_S = 0.5
@@ -188,7 +188,7 @@ def test_a_device_that_hangs_unnoticed_stops_nothing_when_it_is_let_go(
     """The driver would end the library with the interpreter's lock held: nothing would ever run again."""
     script = f"""
 import sys
-from attestlog.signers import open_signer, pkcs11_module
+from attestlog._internal.signers import open_signer, pkcs11_module
 signer = open_signer({remote.uri("entries", timeout_s="0.2")!r})
 print("ready", flush=True)
 sys.stdin.readline()
@@ -212,7 +212,7 @@ def test_a_device_that_hangs_keeps_no_process_from_ending(
     script = f"""
 import sys
 from attestlog.errors import SignerError
-from attestlog.signers import open_signer, pkcs11_module
+from attestlog._internal.signers import open_signer, pkcs11_module
 signer = open_signer({remote.uri("entries", timeout_s=timeout_s)!r})
 print("ready", flush=True)
 sys.stdin.readline()

@@ -17,20 +17,20 @@ import pytest
 from pkcs11 import Attribute, Mechanism, ObjectClass, TokenFlag
 from tests.support.tokens import LABEL, PIN, SO_PIN, SoftToken
 
-from attestlog.core.signature import ECDSA_P256, ED25519, load_public_key
-from attestlog.errors import (
-    MalformedConfigError,
-    MalformedSignatureError,
-    SignatureInvalidError,
-    SignerError,
+from attestlog._internal.core.signature import ECDSA_P256, ED25519, load_public_key
+from attestlog._internal.log import Log
+from attestlog._internal.signers import open_signer, pkcs11_module
+from attestlog._internal.signers.pkcs11 import Pkcs11Signer, make_pkcs11_key, open_pkcs11_signer
+from attestlog._internal.signers.pkcs11_keys import (
+    PRIVATE_TEMPLATE,
+    PUBLIC_TEMPLATE,
+    SCHEMES,
+    decode_public_key,
 )
-from attestlog.log import Log
-from attestlog.signers import open_signer, pkcs11_module
-from attestlog.signers.pkcs11 import Pkcs11Signer, make_pkcs11_key, open_pkcs11_signer
-from attestlog.signers.pkcs11_keys import PRIVATE_TEMPLATE, PUBLIC_TEMPLATE, SCHEMES, decode_public_key
-from attestlog.signers.pkcs11_keys import read as read_attribute
-from attestlog.signers.pkcs11_module import Module, OpenToken
-from attestlog.signers.secret import Secret
+from attestlog._internal.signers.pkcs11_keys import read as read_attribute
+from attestlog._internal.signers.pkcs11_module import Module, OpenToken
+from attestlog._internal.signers.secret import Secret
+from attestlog.errors import MalformedConfigError, MalformedSignatureError, SignatureInvalidError, SignerError
 from attestlog.testing import MemorySigner, check_log
 
 ORIGIN = "example.com/agents"
@@ -610,7 +610,8 @@ def test_a_key_that_was_replaced_is_not_taken_for_the_old_one(keys: SoftToken) -
 
 def test_the_process_ends_whatever_is_still_open(keys: SoftToken) -> None:
     script = (
-        f"from attestlog.signers import open_signer; s = open_signer({keys.uri('entries')!r}); s.sign(b'm')"
+        "from attestlog._internal.signers import open_signer\n"
+        f"s = open_signer({keys.uri('entries')!r}); s.sign(b'm')"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False

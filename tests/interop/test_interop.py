@@ -12,13 +12,13 @@ import pytest
 from tests.interop.verifiers import RefusedError, aics, driver, fsck, metamorphic
 from tests.support.logs import LogMaker, action
 
-from attestlog.core.consistency import parse_consistency
-from attestlog.core.hashes import leaf_hash
-from attestlog.core.proof import parse_proof
-from attestlog.core.trust import parse_trust
-from attestlog.log import Log
-from attestlog.proving import prove, prove_prefix
-from attestlog.storage.publishing import publish_log
+from attestlog._internal.core.consistency import parse_consistency
+from attestlog._internal.core.hashes import leaf_hash
+from attestlog._internal.core.proof import parse_proof
+from attestlog._internal.core.trust import parse_trust
+from attestlog._internal.log import Log
+from attestlog._internal.proving import prove, prove_prefix
+from attestlog._internal.storage.publishing import publish_log
 from attestlog.testing import MemorySigner
 
 SIZE = 600

@@ -10,16 +10,16 @@ from tests.interop.witnesses import TesseraLog, aics_witness, litewitness, skip_
 from tests.server.serving import served
 from tests.support.logs import LogMaker, action
 
-from attestlog.core.cosignature import open_signed_checkpoint
-from attestlog.core.note import VerifierKey, format_vkey
-from attestlog.core.trust import open_trusted_checkpoint, parse_trust
-from attestlog.core.witness import format_add_checkpoint
+from attestlog._internal.core.cosignature import open_signed_checkpoint
+from attestlog._internal.core.note import VerifierKey, format_vkey
+from attestlog._internal.core.trust import open_trusted_checkpoint, parse_trust
+from attestlog._internal.core.witness import format_add_checkpoint
+from attestlog._internal.server.witness import witness_app
+from attestlog._internal.witness import Witness
+from attestlog._internal.witness.asking import _post, ask_witness, new_client
+from attestlog._internal.witness.collecting import cosign_checkpoint
 from attestlog.errors import WitnessError
-from attestlog.server.witness import witness_app
 from attestlog.testing import MemorySigner
-from attestlog.witness import Witness
-from attestlog.witness.asking import _post, ask_witness, new_client
-from attestlog.witness.collecting import cosign_checkpoint
 
 
 @contextmanager

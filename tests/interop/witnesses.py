@@ -20,8 +20,8 @@ from tests.interop.verifiers import RefusedError, installed
 from tests.support.proxy import free_port
 from tests.support.tokens import need
 
-from attestlog.core.hashes import EMPTY_ROOT
-from attestlog.core.note import COSIGNATURE_ED25519, ED25519, VerifierKey, format_vkey, parse_vkey
+from attestlog._internal.core.hashes import EMPTY_ROOT
+from attestlog._internal.core.note import COSIGNATURE_ED25519, ED25519, VerifierKey, format_vkey, parse_vkey
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import rfc8785
 from tests.property.strategies import double, spelled_beyond_2_53
 
-from attestlog.core.canonical import encode, encode_reference
+from attestlog._internal.core.canonical import encode, encode_reference
 from attestlog.errors import MalformedJSONError
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from attestlog.core.canonical import INTEGER_MAX
+from attestlog._internal.core.canonical import INTEGER_MAX
 
 
 def spelled_beyond_2_53(value: Any) -> bool:

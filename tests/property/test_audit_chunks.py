@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.support.logs import Key, LogMaker, action, entry_id
 
-from attestlog.audit import source as source_module
-from attestlog.audit import verify as verify_module
-from attestlog.audit import verify_log, workers
-from attestlog.core.report import Report, Verdict
+from attestlog._internal.core.report import Report, Verdict
+from attestlog._internal.judging import source as source_module
+from attestlog._internal.verifying import directory as verify_module
+from attestlog._internal.verifying import verify_log, workers
 
 LINES = 31
 

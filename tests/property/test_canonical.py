@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from tests.property import strategies
 from tests.property.million_doubles import disagreement, doubles
 
-from attestlog.core.canonical import decode, encode, encode_reference, is_canonical
+from attestlog._internal.core.canonical import decode, encode, encode_reference, is_canonical
 from attestlog.errors import MalformedJSONError
 
 

@@ -6,8 +6,8 @@ import msgspec
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from attestlog.core import canonical
-from attestlog.core.canonical import INTEGER_MAX, NESTING_DEPTH_MAX
+from attestlog._internal.core import canonical
+from attestlog._internal.core.canonical import INTEGER_MAX, NESTING_DEPTH_MAX
 
 SCALARS = (
     st.none() | st.booleans() | st.text() | st.floats()

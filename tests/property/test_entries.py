@@ -8,17 +8,23 @@ import rfc8785
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.property import strategies
-from tests.unit.shapes import NOW_US, ORIGIN, ed25519_key, entry_id, planned, prepared, sealed, sign
+from tests.support.shapes import NOW_US, ORIGIN, ed25519_key, entry_id, planned, prepared, sealed, sign
 
-from attestlog.core import entry as entries
-from attestlog.core.batch import Head, prepare
-from attestlog.core.canonical import encode
-from attestlog.core.deriving import check_derived, derive
-from attestlog.core.entry import ENTRY_SIZE_MAX_BYTES, PILLARS, check_canonical, decode_line, parse_draft
-from attestlog.core.hashes import GENESIS_PREV_HASH
-from attestlog.core.merkle import Span
-from attestlog.core.policy import Policy, parse_policy
-from attestlog.core.signature import public_key, verify_entry_signature
+from attestlog._internal.core import entry as entries
+from attestlog._internal.core.batch import Head, prepare
+from attestlog._internal.core.canonical import encode
+from attestlog._internal.core.deriving import check_derived, derive
+from attestlog._internal.core.entry import (
+    ENTRY_SIZE_MAX_BYTES,
+    PILLARS,
+    check_canonical,
+    decode_line,
+    parse_draft,
+)
+from attestlog._internal.core.hashes import GENESIS_PREV_HASH
+from attestlog._internal.core.merkle import Span
+from attestlog._internal.core.policy import Policy, parse_policy
+from attestlog._internal.core.signature import public_key, verify_entry_signature
 from attestlog.errors import MalformedEntryError, TooLargeError
 
 names = st.one_of(st.text(min_size=1, max_size=256), st.sampled_from(["𝄞" * 256, "\x01" * 256, "x"]))

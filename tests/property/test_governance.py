@@ -5,13 +5,13 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.people import EXPIRES, ROLES, Person, members_of
-from tests.unit.shapes import NOW_US, ORIGIN, TIMESTAMP, ed25519_key, planned, prepared, read, sign
+from tests.support.shapes import NOW_US, ORIGIN, TIMESTAMP, ed25519_key, planned, prepared, read, sign
 
-from attestlog.core.deriving import derive, explain
-from attestlog.core.entry import parse_draft
-from attestlog.core.hashes import hex_hash
-from attestlog.core.policy import format_policy, parse_policy
-from attestlog.core.policy_text import format_policy_text, parse_policy_text
+from attestlog._internal.core.deriving import derive, explain
+from attestlog._internal.core.entry import parse_draft
+from attestlog._internal.core.hashes import hex_hash
+from attestlog._internal.core.policy import format_policy, parse_policy
+from attestlog._internal.core.policy_text import format_policy_text, parse_policy_text
 
 PEOPLE = [Person(role, number) for role in ROLES for number in (1, 2)]
 STRANGER = Person("mallory")

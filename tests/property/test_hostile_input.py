@@ -11,17 +11,24 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.property import strategies
-from tests.unit.shapes import BOOT, line_of, read
+from tests.support.shapes import BOOT, line_of, read
 
-from attestlog.core.canonical import decode
-from attestlog.core.checkpoint import check_origin, parse_checkpoint
-from attestlog.core.entry import check_canonical, decode_line, parse_draft, parse_timestamp
-from attestlog.core.genesis import parse_genesis
-from attestlog.core.note import VerifierKey, check_key_name, format_note, open_note, parse_note, parse_vkey
-from attestlog.core.policy import parse_policy
-from attestlog.core.signature import load_public_key, parse_signature
+from attestlog._internal.core.canonical import decode
+from attestlog._internal.core.checkpoint import check_origin, parse_checkpoint
+from attestlog._internal.core.entry import check_canonical, decode_line, parse_draft, parse_timestamp
+from attestlog._internal.core.genesis import parse_genesis
+from attestlog._internal.core.note import (
+    VerifierKey,
+    check_key_name,
+    format_note,
+    open_note,
+    parse_note,
+    parse_vkey,
+)
+from attestlog._internal.core.policy import parse_policy
+from attestlog._internal.core.signature import load_public_key, parse_signature
+from attestlog._internal.storage.files.layout import parse_config
 from attestlog.errors import AttestlogError
-from attestlog.storage.layout import parse_config
 
 # Any text, lone surrogates included: that is what arguments and environment hold where bytes are not UTF-8.
 any_text = st.text(st.characters(), max_size=80)

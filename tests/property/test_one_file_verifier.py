@@ -14,13 +14,13 @@ from tests.property.test_audit_chunks import DAMAGE, damaged
 from tests.support.logs import CheckpointKey, Key, LogMaker, action, revocation
 from tests.vectors.test_vectors import CASES, lay_out
 
-from attestlog.audit import judge_proof, verify_log
-from attestlog.cli.exits import BY_VERDICT
-from attestlog.core.entry import decode_line
-from attestlog.core.erasure import Erasure, erase_line, format_erasure
-from attestlog.core.report import Verdict
-from attestlog.core.trust import parse_trust
-from attestlog.verifier import verify as one_file
+from attestlog._internal.cli.exits import BY_VERDICT
+from attestlog._internal.core.entry import decode_line
+from attestlog._internal.core.erasure import Erasure, erase_line, format_erasure
+from attestlog._internal.core.report import Verdict
+from attestlog._internal.core.trust import parse_trust
+from attestlog._internal.verifier import verify as one_file
+from attestlog._internal.verifying import judge_proof, verify_log
 
 SCRIPT = Path(one_file.__file__)
 NOT_JUDGED = {"entry.derived", "entry.invariant", "entry.proofs_unknown", "erasure.held", "erasure.refused"}

@@ -9,8 +9,8 @@ from typing import Any
 
 import uvicorn
 
-from attestlog.server import running
-from attestlog.server.running import Listen
+from attestlog._internal.server import running
+from attestlog._internal.server.running import Listen
 
 
 @contextmanager

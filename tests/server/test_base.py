@@ -24,6 +24,12 @@ from litestar import Request, get, post
 from tests.server.serving import connect, served
 
 from attestlog import errors
+from attestlog._internal.server import bodies, running
+from attestlog._internal.server.bodies import RATIO_FREE_BYTES, read_body
+from attestlog._internal.server.guarding import check_origin_allowed, needs, new_app
+from attestlog._internal.server.running import Listen, parse_listen
+from attestlog._internal.server.statuses import BY_ERROR, status
+from attestlog._internal.server.tokens import Scope, Token, TokenFile, format_tokens, parse_tokens
 from attestlog.errors import (
     DeniedError,
     ExistsError,
@@ -34,12 +40,6 @@ from attestlog.errors import (
     StorageError,
     TooLargeError,
 )
-from attestlog.server import bodies, running
-from attestlog.server.bodies import RATIO_FREE_BYTES, read_body
-from attestlog.server.guarding import check_origin_allowed, needs, new_app
-from attestlog.server.running import Listen, parse_listen
-from attestlog.server.statuses import BY_ERROR, status
-from attestlog.server.tokens import Scope, Token, TokenFile, format_tokens, parse_tokens
 
 SIZE_MAX = 4 << 20
 

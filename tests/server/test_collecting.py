@@ -13,12 +13,20 @@ from tests.support.fakes import Answer, Fake
 from tests.support.logs import LogMaker, action
 from tests.support.proxy import Proxy
 from tests.support.trees import SignedTree
-from tests.unit.test_witness import NOW, MlDsaSigner
+from tests.unit.witness.test_witness import NOW, MlDsaSigner
 
-from attestlog.core.cosignature import cosign, open_signed_checkpoint
-from attestlog.core.note import NoteSignature, VerifierKey, format_vkey, parse_note
-from attestlog.core.trust import TrustPolicy, open_trusted_checkpoint, parse_trust
-from attestlog.core.witness import format_cosignatures
+from attestlog._internal.core.cosignature import cosign, open_signed_checkpoint
+from attestlog._internal.core.note import NoteSignature, VerifierKey, format_vkey, parse_note
+from attestlog._internal.core.trust import TrustPolicy, open_trusted_checkpoint, parse_trust
+from attestlog._internal.core.witness import format_cosignatures
+from attestlog._internal.server.witness import witness_app
+from attestlog._internal.signers import Signer
+from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.storage.publishing import publish_log
+from attestlog._internal.witness import Witness
+from attestlog._internal.witness.asking import AHEAD_MAX_S, ANSWER_SIZE_MAX_BYTES, ask_witness
+from attestlog._internal.witness.collecting import Cosigned, collect_cosignatures, cosign_checkpoint
+from attestlog._internal.witness.state import WitnessState
 from attestlog.errors import (
     ConflictError,
     SignatureInvalidError,
@@ -26,15 +34,7 @@ from attestlog.errors import (
     UnknownOriginError,
     WitnessError,
 )
-from attestlog.server.witness import witness_app
-from attestlog.signers import Signer
-from attestlog.storage.publishing import publish_log
-from attestlog.storage.reader import LogReader
 from attestlog.testing import MemorySigner
-from attestlog.witness import Witness
-from attestlog.witness.asking import AHEAD_MAX_S, ANSWER_SIZE_MAX_BYTES, ask_witness
-from attestlog.witness.collecting import Cosigned, collect_cosignatures, cosign_checkpoint
-from attestlog.witness.state import WitnessState
 
 NAMES = ("a", "b", "c")
 

@@ -11,12 +11,12 @@ import pytest
 from tests.server.test_replication import Site, site, soon
 
 import attestlog
-from attestlog.core.cosignature import open_signed_checkpoint
-from attestlog.core.note import parse_vkey
+from attestlog._internal.core.cosignature import open_signed_checkpoint
+from attestlog._internal.core.note import parse_vkey
+from attestlog._internal.replication import sender as sender_module
+from attestlog._internal.storage.files import layout
+from attestlog._internal.storage.files.reader import LogReader
 from attestlog.errors import MalformedConfigError, ReplicationError
-from attestlog.replication import sender as sender_module
-from attestlog.storage import layout
-from attestlog.storage.reader import LogReader
 from attestlog.testing import MemorySigner, check_log
 
 ORIGIN = "example.com/made"

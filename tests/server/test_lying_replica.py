@@ -20,12 +20,18 @@ from tests.server.test_replication import Writer
 from tests.support.logs import ORIGIN, CheckpointKey, LogMaker, action
 from tests.support.serving import Answer, Site, reply, served
 
-from attestlog.audit import verify_log
-from attestlog.core.checkpoint import Checkpoint, format_checkpoint
-from attestlog.core.cosignature import cosign
-from attestlog.core.note import COSIGNATURE_ED25519, VerifierKey, format_vkey, parse_note
-from attestlog.core.replication import ANSWER_SIZE_MAX_BYTES, encode_answer, log_id
-from attestlog.core.replication import Answer as SignedAnswer
+from attestlog._internal.core.checkpoint import Checkpoint, format_checkpoint
+from attestlog._internal.core.cosignature import cosign
+from attestlog._internal.core.note import COSIGNATURE_ED25519, VerifierKey, format_vkey, parse_note
+from attestlog._internal.core.replication import ANSWER_SIZE_MAX_BYTES, encode_answer, log_id
+from attestlog._internal.core.replication import Answer as SignedAnswer
+from attestlog._internal.replication import client as client_module
+from attestlog._internal.replication.client import CLAIM_MAX_CHARACTERS, REASON_MAX_CHARACTERS, ReplicaClient
+from attestlog._internal.replication.cursor import load_cursor
+from attestlog._internal.restoring import Demands, Restored, restore_log
+from attestlog._internal.storage.files import layout
+from attestlog._internal.storage.files.layout import ReplicaAt
+from attestlog._internal.verifying import verify_log
 from attestlog.errors import (
     AttestlogError,
     ConflictError,
@@ -38,12 +44,6 @@ from attestlog.errors import (
     StorageError,
     VerificationError,
 )
-from attestlog.replication import client as client_module
-from attestlog.replication.client import CLAIM_MAX_CHARACTERS, REASON_MAX_CHARACTERS, ReplicaClient
-from attestlog.replication.cursor import load_cursor
-from attestlog.restoring import Demands, Restored, restore_log
-from attestlog.storage import layout
-from attestlog.storage.layout import ReplicaAt
 from attestlog.testing import MemorySigner
 
 NAME = "replica.example.com/liar"

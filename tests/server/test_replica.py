@@ -9,11 +9,11 @@ import pytest
 from tests.server.serving import served
 from tests.support.logs import CheckpointKey, LogMaker, action
 
-from attestlog.core.cosignature import open_signed_checkpoint
-from attestlog.core.replication import Shipment, decode_answer, encode_shipment, log_id
-from attestlog.replica import Replica
-from attestlog.server.replica import replica_app
-from attestlog.server.tokens import Scope, TokenFile
+from attestlog._internal.core.cosignature import open_signed_checkpoint
+from attestlog._internal.core.replication import Shipment, decode_answer, encode_shipment, log_id
+from attestlog._internal.replica import Replica
+from attestlog._internal.server.replica import replica_app
+from attestlog._internal.server.tokens import Scope, TokenFile
 from attestlog.testing import MemorySigner
 
 

@@ -14,15 +14,15 @@ from tests.server.test_replication import Site, site
 from tests.support.logs import LogMaker, action
 
 import attestlog
-from attestlog.audit import verify_log
-from attestlog.core.entry import decode_line
-from attestlog.core.erasure import Erasure, format_erasure
-from attestlog.core.replication import Shipment, encode_shipment, log_id
+from attestlog._internal.core.entry import decode_line
+from attestlog._internal.core.erasure import Erasure, format_erasure
+from attestlog._internal.core.replication import Shipment, encode_shipment, log_id
+from attestlog._internal.replica import Replica
+from attestlog._internal.replica.erasing import unerased
+from attestlog._internal.replication.client import ReplicaClient
+from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.verifying import verify_log
 from attestlog.errors import FullError, VerificationError
-from attestlog.replica import Replica
-from attestlog.replica.erasing import unerased
-from attestlog.replication.client import ReplicaClient
-from attestlog.storage.reader import LogReader
 from attestlog.testing import MemorySigner
 
 ORIGIN = "example.com/made"
@@ -117,7 +117,7 @@ def test_an_erasure_that_could_not_be_done_is_reported_until_it_is(
 
     client = ReplicaClient(one.at, ORIGIN)
     with monkeypatch.context() as patch:
-        patch.setattr("attestlog.storage.erasing._replace_line", full)
+        patch.setattr("attestlog._internal.storage.files.erasing._replace_line", full)
         with pytest.raises(FullError):
             one.replica.take(log_id(ORIGIN), Shipment(5, lines(log, 5)))
         assert client.unerased() == [2]
@@ -130,8 +130,8 @@ def test_an_erasure_that_could_not_be_done_is_reported_until_it_is(
 TAKER = """
     import sys
     from pathlib import Path
-    from attestlog.core.replication import decode_shipment
-    from attestlog.replica import Replica
+    from attestlog._internal.core.replication import decode_shipment
+    from attestlog._internal.replica import Replica
     from attestlog.testing import MemorySigner
     replica = Replica(Path(sys.argv[1]), "replica.example.com/one", MemorySigner("Ed25519"))
     replica.take(sys.argv[2], decode_shipment(Path(sys.argv[3]).read_bytes()))

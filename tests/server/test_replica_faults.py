@@ -8,28 +8,28 @@ from pathlib import Path
 
 import pytest
 from tests.fault.faults import FAULTS, Faults, injected
-from tests.fault.logs import draft
 from tests.fault.processes import Promises, create_shared, start_writer
 from tests.fault.tally import tally
 from tests.server.test_replication import soon
 from tests.support.logs import LogMaker
-from tests.unit.test_replica import NAME, copy_of, made, note, replica, ship
+from tests.support.written import draft
+from tests.unit.replica.test_replica import NAME, copy_of, made, note, replica, ship
 
 import attestlog
-from attestlog.audit import verify_log
-from attestlog.cli.demo_servers import Server
-from attestlog.core.cosignature import decode_timestamped
-from attestlog.core.note import COSIGNATURE_ED25519
-from attestlog.core.replication import Shipment, log_id
-from attestlog.core.report import Verdict
+from attestlog._internal.cli.demo_servers import Server
+from attestlog._internal.core.cosignature import decode_timestamped
+from attestlog._internal.core.note import COSIGNATURE_ED25519
+from attestlog._internal.core.replication import Shipment, log_id
+from attestlog._internal.core.report import Verdict
+from attestlog._internal.replica import Replica
+from attestlog._internal.replication import client as client_module
+from attestlog._internal.replication import sender as sender_module
+from attestlog._internal.replication.settings import add_replica, replica_at
+from attestlog._internal.replication.status import replica_status
+from attestlog._internal.server.tokens import Scope, TokenFile
+from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.verifying import verify_log
 from attestlog.errors import ReplicationError, StorageError
-from attestlog.replica import Replica
-from attestlog.replication import client as client_module
-from attestlog.replication import sender as sender_module
-from attestlog.replication.settings import add_replica, replica_at
-from attestlog.replication.status import replica_status
-from attestlog.server.tokens import Scope, TokenFile
-from attestlog.storage.reader import LogReader
 from attestlog.testing import MemorySigner
 
 __all__ = ["made", "replica"]
@@ -141,7 +141,9 @@ def test_a_cosignature_is_never_of_an_earlier_time_than_the_last(
     log, begin = log_id(made.origin), 1_800_000_000
     times = []
     for jump, stop in ((0, 9), (-86_400, 17), (86_400, 32), (-1, 32), (86_400 * 365, 33), (5, 41)):
-        monkeypatch.setattr("attestlog.replica.holding.time.time", lambda jump=jump: begin + jump + 0.9)
+        monkeypatch.setattr(
+            "attestlog._internal.replica.holding.time.time", lambda jump=jump: begin + jump + 0.9
+        )
         start = 0 if stop == 9 else 9
         (line,) = replica.take(log, ship(made, start, stop, signed=True)).cosignatures
         times.append(decode_timestamped(line, COSIGNATURE_ED25519)[0] - begin)

@@ -13,23 +13,23 @@ from tests.server.serving import served
 from tests.support.logs import ORIGIN, LogMaker, action
 from tests.support.network import Network, proxied
 
-from attestlog.audit import verify_log
-from attestlog.core.cosignature import open_signed_checkpoint
-from attestlog.core.note import format_vkey
-from attestlog.core.replication import Shipment, ends_batch, log_id
-from attestlog.core.report import Verdict
+from attestlog._internal.core.cosignature import open_signed_checkpoint
+from attestlog._internal.core.note import format_vkey
+from attestlog._internal.core.replication import Shipment, ends_batch, log_id
+from attestlog._internal.core.report import Verdict
+from attestlog._internal.replica import Replica
+from attestlog._internal.replication import Replicator, Work
+from attestlog._internal.replication import client as client_module
+from attestlog._internal.replication import sender as sender_module
+from attestlog._internal.replication.batches import durable_size, shipments
+from attestlog._internal.replication.cursor import cursor_path, load_cursor
+from attestlog._internal.replication.sender import Sender
+from attestlog._internal.server.replica import replica_app
+from attestlog._internal.server.tokens import Scope, TokenFile
+from attestlog._internal.storage.files.layout import ReplicaAt, tree_path
+from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.verifying import verify_log
 from attestlog.errors import MalformedConfigError, ReplicationError, SplitViewError
-from attestlog.replica import Replica
-from attestlog.replication import Replicator, Work
-from attestlog.replication import client as client_module
-from attestlog.replication import sender as sender_module
-from attestlog.replication.batches import durable_size, shipments
-from attestlog.replication.cursor import cursor_path, load_cursor
-from attestlog.replication.sender import Sender
-from attestlog.server.replica import replica_app
-from attestlog.server.tokens import Scope, TokenFile
-from attestlog.storage.layout import ReplicaAt, tree_path
-from attestlog.storage.reader import LogReader
 from attestlog.testing import MemorySigner
 
 

@@ -8,15 +8,17 @@ import httpx
 import pytest
 from tests.server.serving import connect, served
 from tests.support.trees import SignedTree
-from tests.unit.test_witness import NAME, bad_requests, check_answer, mutants
+from tests.unit.witness.test_witness import NAME, bad_requests, check_answer, mutants
 
-from attestlog.core.note import NoteSignature
-from attestlog.core.witness import (
+from attestlog._internal.core.note import NoteSignature
+from attestlog._internal.core.witness import (
     REQUEST_SIZE_MAX_BYTES,
     format_add_checkpoint,
     format_cosignatures,
     origin_hash,
 )
+from attestlog._internal.server.witness import witness_app
+from attestlog._internal.witness import Witness
 from attestlog.errors import (
     AttestlogError,
     ConsistencyError,
@@ -28,9 +30,7 @@ from attestlog.errors import (
     TrustError,
     UnknownOriginError,
 )
-from attestlog.server.witness import witness_app
 from attestlog.testing import FaultSigner, MemorySigner
-from attestlog.witness import Witness
 
 STATUSES: dict[type[AttestlogError], int] = {
     MalformedCheckpointError: 400, MalformedProofError: 400, TrustError: 403, SignatureInvalidError: 403,
@@ -99,8 +99,8 @@ def test_what_nobody_signed_is_read_up_to_a_limit(witness: Witness, tree: Signed
 def test_who_sends_too_slowly_is_dropped_and_others_are_served(
     witness: Witness, tree: SignedTree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("attestlog.server.bodies.SILENCE_MAX_S", 0.2)
-    monkeypatch.setattr("attestlog.server.running.HEAD_TIME_MAX_S", 0.2)
+    monkeypatch.setattr("attestlog._internal.server.bodies.SILENCE_MAX_S", 0.2)
+    monkeypatch.setattr("attestlog._internal.server.running.HEAD_TIME_MAX_S", 0.2)
     body = tree.request(0, 5)
     with served(witness_app(witness)) as url:
         slow = connect(url)

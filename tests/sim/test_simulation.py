@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from tests.sim.world import World
 
-from attestlog.audit import verify_log
-from attestlog.core.replication import log_id
-from attestlog.replication import sender
+from attestlog._internal.core.replication import log_id
+from attestlog._internal.replication import sender
+from attestlog._internal.verifying import verify_log
 
 RUNS = int(os.environ.get("ATTESTLOG_SIM_RUNS", "60"))
 FIRST_SEED = int(os.environ.get("ATTESTLOG_SIM_SEED", "1"))

@@ -13,25 +13,25 @@ from pathlib import Path
 from typing import Any
 
 from tests.sim.disk import Disk, PowerCutError
+from tests.support import rfc6962
 from tests.support.logs import LogMaker, action
-from tests.unit import rfc6962
 
-from attestlog.core.checkpoint import Checkpoint, parse_checkpoint, sign_checkpoint
-from attestlog.core.cosignature import verify_checkpoint_signature
-from attestlog.core.entry import decode_line
-from attestlog.core.hashes import leaf_hash
-from attestlog.core.merkle import Span
-from attestlog.core.note import VerifierKey, format_vkey, parse_note, verified_signatures
-from attestlog.core.replication import Answer, Shipment, log_id
-from attestlog.core.witness import format_add_checkpoint, parse_cosignatures
+from attestlog._internal.core.checkpoint import Checkpoint, parse_checkpoint, sign_checkpoint
+from attestlog._internal.core.cosignature import verify_checkpoint_signature
+from attestlog._internal.core.entry import decode_line
+from attestlog._internal.core.hashes import leaf_hash
+from attestlog._internal.core.merkle import Span
+from attestlog._internal.core.note import VerifierKey, format_vkey, parse_note, verified_signatures
+from attestlog._internal.core.replication import Answer, Shipment, log_id
+from attestlog._internal.core.witness import format_add_checkpoint, parse_cosignatures
+from attestlog._internal.replica import Replica
+from attestlog._internal.replication.client import Held
+from attestlog._internal.replication.sender import Sender, Work
+from attestlog._internal.storage.files.layout import ReplicaAt
+from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.witness import Witness
 from attestlog.errors import AttestlogError, ReplicationError, SplitViewError, StaleSizeError
-from attestlog.replica import Replica
-from attestlog.replication.client import Held
-from attestlog.replication.sender import Sender, Work
-from attestlog.storage.layout import ReplicaAt
-from attestlog.storage.reader import LogReader
 from attestlog.testing import MemorySigner
-from attestlog.witness import Witness
 
 ORIGIN = "example.com/simulated"
 REPLICAS, WITNESSES = 3, 2

@@ -5,8 +5,8 @@ from typing import Any
 
 from tests.support.logs import LogMaker, action
 
-from attestlog.audit import verify_log
-from attestlog.core.report import Report
+from attestlog._internal.core.report import Report
+from attestlog._internal.verifying import verify_log
 
 
 def make(root: Path, **options: Any) -> LogMaker:

@@ -4,14 +4,16 @@ from importlib import import_module
 
 from typer.main import get_command
 
-from attestlog.cli.verbs import VERBS
+from attestlog._internal.cli.verbs import VERBS
 
 
 def commands() -> dict[str, list[str]]:
     """Verb → the commands below it; none for a verb that is a command itself."""
     found = {}
     for verb in VERBS:
-        module = import_module(f"attestlog.cli.{verb}_" if verb == "import" else f"attestlog.cli.{verb}")
+        module = import_module(
+            f"attestlog._internal.cli.{verb}_" if verb == "import" else f"attestlog._internal.cli.{verb}"
+        )
         below = getattr(get_command(module.app), "commands", {})
         found[verb] = [f"{verb} {name}" for name in below]
     return found

@@ -6,8 +6,8 @@ from typing import Any
 
 from tests.support.logs import LogMaker
 
-from attestlog.core.entry import EntryDraft
-from attestlog.storage.layout import ENTRIES_DIR
+from attestlog._internal.core.entry import EntryDraft
+from attestlog._internal.storage.files.layout import ENTRIES_DIR
 
 
 class GrowingLog(LogMaker):

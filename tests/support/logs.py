@@ -17,25 +17,25 @@ from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, deriv
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from attestlog.core import canonical
-from attestlog.core.batch import Head, plan_batch, prepare
-from attestlog.core.checkpoint import Checkpoint, sign_checkpoint
-from attestlog.core.entry import EntryDraft, parse_draft
-from attestlog.core.genesis import Genesis, Settings, Software, draft_genesis
-from attestlog.core.hashes import hex_hash, leaf_hash
-from attestlog.core.merkle import Grown, Span
-from attestlog.core.note import ED25519, VerifierKey, format_vkey
-from attestlog.core.policy import Policy
-from attestlog.core.rotation import (
+from attestlog._internal.core import canonical
+from attestlog._internal.core.batch import Head, plan_batch, prepare
+from attestlog._internal.core.checkpoint import Checkpoint, sign_checkpoint
+from attestlog._internal.core.entry import EntryDraft, parse_draft
+from attestlog._internal.core.genesis import Genesis, Settings, Software, draft_genesis
+from attestlog._internal.core.hashes import hex_hash, leaf_hash
+from attestlog._internal.core.merkle import Grown, Span
+from attestlog._internal.core.note import ED25519, VerifierKey, format_vkey
+from attestlog._internal.core.policy import Policy
+from attestlog._internal.core.rotation import (
     REVOKE_ACTION_TYPE,
     ROTATE_ACTION_TYPE,
     Rotation,
     format_rotation,
     rotation_message,
 )
-from attestlog.core.signature import PublicKey, public_key
-from attestlog.signers.private_keys import make_key, sign_with
-from attestlog.storage import layout
+from attestlog._internal.core.signature import PublicKey, public_key
+from attestlog._internal.signers.private_keys import make_key, sign_with
+from attestlog._internal.storage.files import layout
 
 START_US = 1_761_825_600_000_000  # 2025-10-30T12:00:00Z
 ORIGIN = "example.com/made"

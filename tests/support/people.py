@@ -14,12 +14,12 @@ from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, deriv
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from attestlog.core import canonical
-from attestlog.core.approval import Request, message_of
-from attestlog.core.hashes import hex_hash
-from attestlog.core.policy import Policy, parse_policy
-from attestlog.core.signature import public_key
-from attestlog.core.sshsig import format_ssh_key
+from attestlog._internal.core import canonical
+from attestlog._internal.core.approval import Request, message_of
+from attestlog._internal.core.hashes import hex_hash
+from attestlog._internal.core.policy import Policy, parse_policy
+from attestlog._internal.core.signature import public_key
+from attestlog._internal.core.sshsig import format_ssh_key
 
 DATED = "2025-10-30T11:00:00.000000Z"
 """An hour before the first entries of the tests' logs."""

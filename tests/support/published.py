@@ -2,11 +2,18 @@
 
 from pathlib import Path
 
-from attestlog.core.checkpoint import open_checkpoint
-from attestlog.core.hashes import leaf_hash
-from attestlog.core.note import VerifierKey
-from attestlog.core.tiles import Bundle, TrustedTiles, decode_bundle, format_path, plan_tiles, verify_bundle
-from attestlog.storage.layout import CHECKPOINT_FILE
+from attestlog._internal.core.checkpoint import open_checkpoint
+from attestlog._internal.core.hashes import leaf_hash
+from attestlog._internal.core.note import VerifierKey
+from attestlog._internal.core.tiles import (
+    Bundle,
+    TrustedTiles,
+    decode_bundle,
+    format_path,
+    plan_tiles,
+    verify_bundle,
+)
+from attestlog._internal.storage.files.layout import CHECKPOINT_FILE
 
 
 def published_files(folder: Path) -> dict[str, bytes]:

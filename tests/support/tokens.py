@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from attestlog.signers import pkcs11_module
+from attestlog._internal.signers import pkcs11_module
 
 PIN = "481516-sezam"
 SO_PIN = "5678"

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 from tests.support.logs import CheckpointKey
-from tests.unit.rfc6962 import mth, proof
+from tests.support.rfc6962 import mth, proof
 
-from attestlog.core.checkpoint import Checkpoint, format_checkpoint, sign_checkpoint
-from attestlog.core.note import NoteSignature, format_note
-from attestlog.core.witness import format_add_checkpoint
+from attestlog._internal.core.checkpoint import Checkpoint, format_checkpoint, sign_checkpoint
+from attestlog._internal.core.note import NoteSignature, format_note
+from attestlog._internal.core.witness import format_add_checkpoint
 
 
 class SignedTree:

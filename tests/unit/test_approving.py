@@ -4,23 +4,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.fault.logs import create
 from tests.support.people import governed
 from tests.support.ssh import AGENT_NEEDED, make_key
+from tests.support.written import create
 
-from attestlog.approving import approved_draft, check_approvals, propose, sign_action, sign_approval
-from attestlog.audit import verify_log
-from attestlog.core.policy import format_policy, parse_policy
-from attestlog.core.report import Verdict
-from attestlog.core.request import make_request
-from attestlog.errors import (
-    ApprovalRefusedError,
-    KeyFileError,
-    NotFoundError,
-    SignerError,
-)
-from attestlog.signers.file import save_key
-from attestlog.signers.private_keys import make_key as make_pem
+from attestlog._internal.approving import approved_draft, check_approvals, propose, sign_action, sign_approval
+from attestlog._internal.core.approval import make_request
+from attestlog._internal.core.policy import format_policy, parse_policy
+from attestlog._internal.core.report import Verdict
+from attestlog._internal.signers.file import save_key
+from attestlog._internal.signers.private_keys import make_key as make_pem
+from attestlog._internal.verifying import verify_log
+from attestlog.errors import ApprovalRefusedError, KeyFileError, NotFoundError, SignerError
 from attestlog.testing import ManualClock, MemorySigner
 
 DRAFT: dict[str, Any] = {

@@ -27,7 +27,8 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
 def test_names_work_in_any_order_of_loading(tmp_path: Path) -> None:
     script = (
-        "import attestlog, attestlog.query, attestlog.audit, attestlog.log\n"
+        "import attestlog, attestlog._internal.query, attestlog._internal.verifying\n"
+        "import attestlog._internal.log\n"
         f"log = attestlog.create({str(tmp_path / 'audit')!r}, origin='example.com/facade')\n"
         "log.violation('breach', actor_id='a')\n"
         "assert [e.action_type for e in log.query(event_type='VIOLATION')] == ['breach']\n"

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 import attestlog
+from attestlog._internal.storage.files import disk
+from attestlog._internal.storage.files.store import FileStore
 from attestlog.errors import (
     BusyError,
     ClockError,
@@ -21,8 +23,6 @@ from attestlog.errors import (
     LockLostError,
     NotFoundError,
 )
-from attestlog.storage import disk
-from attestlog.storage.files import FileStore
 
 MOUNTS = """\
 22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
@@ -130,9 +130,9 @@ def test_permissions(path: Path, tmp_path: Path) -> None:
         return
     script = (
         f"import os, sys; sys.path[:0] = {sys.path!r}\n"
-        "import attestlog.log\n"
+        "import attestlog._internal.log\n"
         "from attestlog.errors import DeniedError\n"
-        "from attestlog.storage.files import FileStore\n"
+        "from attestlog._internal.storage.files.store import FileStore\n"
         "from pathlib import Path\n"
         "os.setuid(65534)\n"
         f"try: FileStore(Path({str(path)!r}))\n"

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from hatchling.builders.wheel import WheelBuilder
 from jsonschema import Draft202012Validator
-from tests.unit.shapes import CHANGE, SHAPES, SNAPSHOT_HASH, TIMESTAMP, entry_id, line_of, sealed
+from tests.support.shapes import CHANGE, SHAPES, SNAPSHOT_HASH, TIMESTAMP, entry_id, line_of, sealed
 
-from attestlog.core.entry import Entry, EntryDraft, decode_line, parse_draft
+from attestlog._internal.core.entry import Entry, EntryDraft, decode_line, parse_draft
 from attestlog.errors import MalformedEntryError
 from attestlog.schemas import KINDS, format_schema, make_schema
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from attestlog import snapshots
-from attestlog.core.snapshot import HEADER, ROOT, Kind, Node, TreeHasher, format_node
+from attestlog._internal import snapshots
+from attestlog._internal.core.snapshot import HEADER, ROOT, Kind, Node, TreeHasher, format_node
+from attestlog._internal.snapshots import snapshot_hash, verify_snapshot
 from attestlog.errors import HashMismatchError, SnapshotError
-from attestlog.snapshots import snapshot_hash, verify_snapshot
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from hashlib import sha256
 from typing import Any, Final
 
 import rfc8785
-from tests.unit import rfc6962
-from tests.unit.shapes import (
+from tests.support import rfc6962
+from tests.support.shapes import (
     ACTION,
     BOOT,
     SHAPES,
@@ -19,9 +19,9 @@ from tests.unit.shapes import (
 from tests.vectors.cases import AnyKey, Case, case, flipped, lines_of, replaced, sign
 from tests.vectors.ml_dsa import ml_dsa_key
 
-from attestlog.core.entry import decode_line, preimage
-from attestlog.core.hashes import batch_message
-from attestlog.core.signature import format_batch, public_key
+from attestlog._internal.core.entry import decode_line, preimage
+from attestlog._internal.core.hashes import batch_message
+from attestlog._internal.core.signature import format_batch, public_key
 
 # --- canonical ---
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import msgspec
 from tests.support.people import DATED, EXPIRES, ROLES, Person, members_of
+from tests.support.shapes import CHANGE, ORIGIN, TIMESTAMP
 from tests.support.ssh import sshsig
-from tests.unit.shapes import CHANGE, ORIGIN, TIMESTAMP
 from tests.vectors.cases import Case, case
 
-from attestlog.core import canonical
-from attestlog.core.approval import SSH_NAMESPACE, Approval, Request, format_approval, message_of
-from attestlog.core.hashes import hex_hash
+from attestlog._internal.core import canonical
+from attestlog._internal.core.approval import SSH_NAMESPACE, Approval, Request, format_approval, message_of
+from attestlog._internal.core.hashes import hex_hash
 
 ACTION_HASH = hex_hash(canonical.encode(CHANGE["action_payload"]))
 REQUEST: dict[str, str] = {

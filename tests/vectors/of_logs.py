@@ -8,7 +8,7 @@ from hashlib import sha256
 
 import msgspec
 import rfc8785
-from tests.unit.shapes import (
+from tests.support.shapes import (
     BOOT,
     CHANGE,
     GOVERNED,
@@ -24,14 +24,14 @@ from tests.unit.shapes import (
 )
 from tests.vectors.cases import Case, case, flipped, replaced, seal
 
-from attestlog.core.batch import Head, prepare
-from attestlog.core.checkpoint import Checkpoint, format_checkpoint
-from attestlog.core.deriving import derive
-from attestlog.core.entry import PILLARS, parse_draft
-from attestlog.core.genesis import Genesis, Settings, Software, draft_genesis
-from attestlog.core.note import NoteSignature, VerifierKey, format_note, format_vkey
-from attestlog.core.policy import format_policy, parse_policy
-from attestlog.core.signature import public_key
+from attestlog._internal.core.batch import Head, prepare
+from attestlog._internal.core.checkpoint import Checkpoint, format_checkpoint
+from attestlog._internal.core.deriving import derive
+from attestlog._internal.core.entry import PILLARS, parse_draft
+from attestlog._internal.core.genesis import Genesis, Settings, Software, draft_genesis
+from attestlog._internal.core.note import NoteSignature, VerifierKey, format_note, format_vkey
+from attestlog._internal.core.policy import format_policy, parse_policy
+from attestlog._internal.core.signature import public_key
 
 # --- note, checkpoint ---
 

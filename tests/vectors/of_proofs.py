@@ -5,22 +5,29 @@ from __future__ import annotations
 import base64
 from hashlib import sha256
 
-from tests.unit import rfc6962
-from tests.unit.shapes import ORIGIN, SHAPES, ed25519_key, p256_key
+from tests.support import rfc6962
+from tests.support.shapes import ORIGIN, SHAPES, ed25519_key, p256_key
 from tests.vectors.cases import Case, case, flipped, lines_of, replaced
 from tests.vectors.of_logs import NOTE_KEY, STRANGER, VKEY, retrailed, signed
 from tests.vectors.post_quantum import LINE as PQ_LINE
 from tests.vectors.post_quantum import VKEY as PQ_VKEY
 
-from attestlog.core.checkpoint import Checkpoint, format_checkpoint
-from attestlog.core.consistency import Prefix, format_consistency
-from attestlog.core.cosignature import cosign, ed25519_message
-from attestlog.core.entry import decode_line
-from attestlog.core.erasure import erase_line
-from attestlog.core.note import NoteSignature, VerifierKey, format_note, format_vkey, parse_note, sign_note
-from attestlog.core.proof import Proof, format_proof
-from attestlog.core.signature import public_key
-from attestlog.core.trust import format_trust, parse_trust
+from attestlog._internal.core.checkpoint import Checkpoint, format_checkpoint
+from attestlog._internal.core.consistency import Prefix, format_consistency
+from attestlog._internal.core.cosignature import cosign, ed25519_message
+from attestlog._internal.core.entry import decode_line
+from attestlog._internal.core.erasure import erase_line
+from attestlog._internal.core.note import (
+    NoteSignature,
+    VerifierKey,
+    format_note,
+    format_vkey,
+    parse_note,
+    sign_note,
+)
+from attestlog._internal.core.proof import Proof, format_proof
+from attestlog._internal.core.signature import public_key
+from attestlog._internal.core.trust import format_trust, parse_trust
 
 NOW_S = 1_761_825_600
 WITNESSES = {

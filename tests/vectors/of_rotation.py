@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from tests.unit.shapes import BOOT, ORIGIN, PrivateKey, ed25519_key, entry_id, p256_key, planned, prepared
+from tests.support.shapes import BOOT, ORIGIN, PrivateKey, ed25519_key, entry_id, p256_key, planned, prepared
 from tests.vectors.cases import Case, case, flipped, seal, sign
 from tests.vectors.of_logs import tiny_genesis
 
-from attestlog.core.batch import Head, Prepared, prepare
-from attestlog.core.genesis import draft_genesis
-from attestlog.core.rotation import Rotation, format_rotation, rotation_message
-from attestlog.core.signature import public_key
+from attestlog._internal.core.batch import Head, Prepared, prepare
+from attestlog._internal.core.genesis import draft_genesis
+from attestlog._internal.core.rotation import Rotation, format_rotation, rotation_message
+from attestlog._internal.core.signature import public_key
 
 OLD, NEW, NEXT = p256_key(), p256_key("second"), ed25519_key("third")
 Change = tuple[PrivateKey, str, Case]

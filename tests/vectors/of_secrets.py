@@ -5,14 +5,14 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import Any
 
-from tests.unit.shapes import ACTION
+from tests.support.shapes import ACTION
 from tests.vectors.cases import Case, case, lines_of, replaced
 
-from attestlog.core import canonical
-from attestlog.core.entry import decode_line
-from attestlog.core.erasure import Erasure, erase_line, format_erasure
-from attestlog.core.redaction import commitment, subkey
-from attestlog.core.snapshot import HEADER, Kind, Node, TreeHasher, format_node
+from attestlog._internal.core import canonical
+from attestlog._internal.core.entry import decode_line
+from attestlog._internal.core.erasure import Erasure, erase_line, format_erasure
+from attestlog._internal.core.redaction import commitment, subkey
+from attestlog._internal.core.snapshot import HEADER, Kind, Node, TreeHasher, format_node
 
 KEY = sha256(b"redaction key of the vectors").digest()
 NONCE = bytes(range(8))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hashlib import sha256
 
-from tests.unit import rfc6962
+from tests.support import rfc6962
 from tests.vectors.cases import Case, case, flipped
 
 FORM = "malformed.tile"

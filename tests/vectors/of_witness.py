@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from tests.support.trees import SignedTree
-from tests.unit.test_witness import bad_requests, mutants
+from tests.unit.witness.test_witness import bad_requests, mutants
 from tests.vectors.cases import Case, case
 
-from attestlog.core.note import NoteSignature
-from attestlog.core.witness import format_add_checkpoint
+from attestlog._internal.core.note import NoteSignature
+from attestlog._internal.core.witness import format_add_checkpoint
 
 PROOF, NOTE, LOG = "malformed.proof", "malformed.note", SignedTree()
 NOT_A_NOTE = {"no note", "nothing signed", "more after", "no last newline"}

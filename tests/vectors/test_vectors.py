@@ -10,37 +10,36 @@ from typing import Any
 import msgspec
 import pytest
 from cryptography.exceptions import UnsupportedAlgorithm
-from tests.unit.shapes import ENVIRONMENT, entry_id, read
+from tests.support.shapes import ENVIRONMENT, entry_id, read
 from tests.vectors.make import FOLDER, MAKERS, format_vectors
 
-from attestlog.audit.verify import verify_log
-from attestlog.core import approval, canonical, merkle, tiles
-from attestlog.core import entry as entries
-from attestlog.core.approval import Request, parse_approval
-from attestlog.core.batch import prepare
-from attestlog.core.checkpoint import open_checkpoint
-from attestlog.core.consistency import open_consistency
-from attestlog.core.cosignature import open_signed_checkpoint
-from attestlog.core.deriving import derive
-from attestlog.core.entry import check_canonical, decode_line, parse_draft
-from attestlog.core.erasure import check_erasure, erase_line, parse_erasure
-from attestlog.core.genesis import Settings, parse_genesis
-from attestlog.core.hashes import GENESIS_PREV_HASH, leaf_hash
-from attestlog.core.hold import parse_hold
-from attestlog.core.merkle import Span
-from attestlog.core.note import format_vkey, open_note, parse_vkey
-from attestlog.core.policy import Policy, parse_policy
-from attestlog.core.proof import open_proof
-from attestlog.core.redaction import find_nonces, subkey, verify_commitment
-from attestlog.core.report import Verdict
-from attestlog.core.rules import Rules, governs
-from attestlog.core.signature import load_public_key, verify_entry_signature
-from attestlog.core.snapshot import HEADER, Kind, Node, TreeHasher, format_node
-from attestlog.core.trust import format_trust, open_trusted_checkpoint, parse_trust
-from attestlog.core.witness import Seen, judge, parse_add_checkpoint
+from attestlog._internal.core import approval, canonical, merkle, tiles
+from attestlog._internal.core import entry as entries
+from attestlog._internal.core.approval import Request, parse_approval
+from attestlog._internal.core.batch import prepare
+from attestlog._internal.core.checkpoint import open_checkpoint
+from attestlog._internal.core.consistency import open_consistency
+from attestlog._internal.core.cosignature import open_signed_checkpoint
+from attestlog._internal.core.deriving import derive
+from attestlog._internal.core.entry import check_canonical, decode_line, parse_draft
+from attestlog._internal.core.erasure import check_erasure, erase_line, parse_erasure
+from attestlog._internal.core.genesis import Settings, parse_genesis
+from attestlog._internal.core.hashes import GENESIS_PREV_HASH, leaf_hash
+from attestlog._internal.core.merkle import Span
+from attestlog._internal.core.note import format_vkey, open_note, parse_vkey
+from attestlog._internal.core.policy import Policy, parse_policy
+from attestlog._internal.core.proof import open_proof
+from attestlog._internal.core.redaction import find_nonces, subkey, verify_commitment
+from attestlog._internal.core.report import Verdict
+from attestlog._internal.core.rules import Rules, governs, parse_hold
+from attestlog._internal.core.signature import load_public_key, verify_entry_signature
+from attestlog._internal.core.snapshot import HEADER, Kind, Node, TreeHasher, format_node
+from attestlog._internal.core.trust import format_trust, open_trusted_checkpoint, parse_trust
+from attestlog._internal.core.witness import Seen, judge, parse_add_checkpoint
+from attestlog._internal.snapshots import verify_snapshot
+from attestlog._internal.storage.files import layout
+from attestlog._internal.verifying.directory import verify_log
 from attestlog.errors import AttestlogError, ChainBrokenError, HashMismatchError, TrustError
-from attestlog.snapshots import verify_snapshot
-from attestlog.storage import layout
 
 Case = dict[str, Any]
 NAMES = [maker.__name__ for maker in MAKERS]

@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
-from attestlog.core.entry import (
+from attestlog._internal.core.entry import (
     APPROVAL_MEMBERS,
     PILLARS,
     SCHEMA_VERSION,

@@ -1,0 +1,149 @@
+"""Asking for approval, approving, and taking approvals in.
+
+    request = propose("audit", draft)                          # no signing key of the log is needed
+    approval = sign_approval(request, "file:ana.pem", name="ana")
+    check_approvals(log.rules.policy, request, [approval], now)    # or the reason why one does not count
+    log.append(approved_draft(request, [approval]))
+
+With an open log, `log.request(draft)` does what `propose` does. Files:
+`core.request` and `core.approval` parse and format them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from attestlog._internal.core.approval import (
+    APPROVE,
+    REASONS,
+    REVIEW,
+    SSH_NAMESPACE,
+    SSHSIG,
+    Approval,
+    ApprovalRequest,
+    approved_draft,
+    asked_at,
+    judge_approvals,
+    message_of,
+)
+from attestlog._internal.core.deriving import ACTOR_SIGNATURE
+from attestlog._internal.core.entry import EntryDraft, format_timestamp
+from attestlog._internal.core.hashes import actor_message
+from attestlog._internal.core.policy import Policy
+from attestlog._internal.log.environment import system_clock
+from attestlog._internal.log.preparing import Preparing
+from attestlog._internal.signers import Passphrase, Signer
+from attestlog._internal.signers.asking import ask, bad_signature
+from attestlog._internal.signers.opening import open_signer
+from attestlog._internal.signers.sshsig import is_ssh_key, ssh_sign
+from attestlog._internal.storage.files.reader import LogReader
+from attestlog.errors import ApprovalRefusedError, NotFoundError, SignatureInvalidError, SignerError
+
+__all__ = ["approved_draft", "check_approvals", "propose", "sign_action", "sign_approval"]
+
+LIFETIME_S: Final = 7 * 86_400
+"""How long an approval counts unless told otherwise."""
+
+_SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*:")
+
+
+def propose(path: str | Path, draft: EntryDraft | Mapping[str, Any]) -> ApprovalRequest:
+    """A request for approval of what would be appended to the log at `path`, which is only read.
+
+    The payload is redacted and salted as the log would. Raises as `Log.append` for a draft that is none,
+    StorageError, KeyFileError.
+    """
+    reader = LogReader(path)
+    return Preparing(reader.genesis(), system_clock).request(draft, reader.rules())
+
+
+def sign_approval(
+    request: ApprovalRequest,
+    key: str | Signer,
+    *,
+    name: str,
+    meaning: str = APPROVE,
+    now_us: int | None = None,
+    expires_us: int | None = None,
+    passphrase: Passphrase | None = None,
+) -> Approval:
+    """Approve, review or reject what is requested, in the name of an approver.
+
+    `key`: a signer, its URI, or the path of a PEM or OpenSSH key (a `.pub` for one that the agent holds).
+    Raises SignerError.
+    """
+    now_us = system_clock() if now_us is None else now_us
+    expires_us = now_us + LIFETIME_S * 1_000_000 if expires_us is None else expires_us
+    said = {
+        "signer": name, "meaning": meaning,
+        "timestamp": format_timestamp(now_us), "expires": format_timestamp(expires_us),
+    }  # fmt: skip
+    message = message_of(asked_at(request, said["timestamp"]), **said)
+    key_id, algorithm, signature = _sign(key, message, passphrase)
+    return Approval(
+        **said, key_id=key_id, algorithm=algorithm, signature=signature.hex(), origin=request.origin,
+        action_type=request.draft["action_type"], action_hash=request.action_hash,
+    )  # fmt: skip
+
+
+def sign_action(
+    request: ApprovalRequest, key: str | Signer, *, passphrase: Passphrase | None = None
+) -> dict[str, Any]:
+    """The `actor_signature` proof of what is requested, for `provided_proofs`, by the actor's registered key.
+
+    `key`: a signer, its URI, or the path of a PEM key. Raises SignerError, for a key of OpenSSH too.
+    """
+    message = actor_message(request.origin, bytes.fromhex(request.action_hash))
+    key_id, algorithm, signature = _sign(key, message, passphrase)
+    if algorithm == SSHSIG:
+        raise SignerError("a key of OpenSSH signs approvals only, want a PEM key or a signer")
+    return {"type": ACTOR_SIGNATURE, "valid": True, "key_id": key_id, "signature": signature.hex()}
+
+
+def check_approvals(
+    policy: Policy, request: ApprovalRequest, approvals: Iterable[Approval], now_us: int | None = None
+) -> None:
+    """Raises ApprovalRefusedError for the first that would not count now; its `reason` is the stable code.
+
+    A review is let through: it is worth recording. Whether they suffice is for the log to say.
+    """
+    now = format_timestamp(system_clock() if now_us is None else now_us)
+    for item in judge_approvals(policy, approvals, asked_at(request, now)):
+        if item.code not in (None, f"approval.{REVIEW}"):
+            raise ApprovalRefusedError(
+                f"approval by {item.signer!r} does not count: {REASONS[item.code]}",
+                reason=item.code, signer=item.signer,
+            )  # fmt: skip
+
+
+def _sign(key: str | Signer, message: bytes, passphrase: Passphrase | None) -> tuple[str, str, bytes]:
+    """(key id, algorithm, signature)."""
+    if isinstance(key, str) and not _SCHEME.match(key):
+        path = Path(key)
+        if is_ssh_key(_beginning(path)):
+            made, data = ssh_sign(path, SSH_NAMESPACE, message)
+            return made.key.key_id, SSHSIG, data
+        key = f"file:{key}"
+    signer = open_signer(key, passphrase=passphrase) if isinstance(key, str) else key
+    try:
+        signature = ask(signer, message)
+        signer.public_key.verify(signature, message)
+    except SignatureInvalidError:
+        raise bad_signature(signer) from None
+    finally:
+        if signer is not key:
+            signer.close()
+    return signer.public_key.key_id, signer.public_key.algorithm, signature
+
+
+def _beginning(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(64)
+    except FileNotFoundError:
+        raise NotFoundError(f"there is no key at {path}", path=str(path)) from None
+    except OSError as error:
+        raise SignerError(f"key {path} cannot be read: {error.strerror}") from None

@@ -1,0 +1,75 @@
+"""`attestlog init`: a new log."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from attestlog._internal.cli.opening import ask_passphrase
+from attestlog._internal.cli.options import AnyFilesystemOption, JsonOption, LogArgument, flag, text
+from attestlog._internal.cli.output import Output
+from attestlog._internal.cli.verbs import example, new_app
+
+app = new_app()
+
+PQ_VKEY_SHOWN: Final = 60
+"""Characters of a vkey of 1,800 that tell it from others."""
+
+
+@app.command(epilog=example("attestlog init audit --origin example.com/agents"))
+def init(
+    log: LogArgument,
+    *,
+    origin: Annotated[str, text("The log's name for good: a URL without scheme.", metavar="NAME")],
+    signer: Annotated[str | None, text("Signs entries: file:PATH, made if not there.", metavar="URI")] = None,
+    checkpoint_signer: Annotated[str | None, text("Signs checkpoints (Ed25519).", metavar="URI")] = None,
+    checkpoint_pq_signer: Annotated[
+        str | None, text("Signs checkpoints with ML-DSA-44 as well.", metavar="URI")
+    ] = None,
+    algorithm: Annotated[
+        str, text("Of a new entry key; or Ed25519, ML-DSA-44, ML-DSA-65.", metavar="NAME")
+    ] = "ECDSA-P256-SHA256",
+    batch: Annotated[bool, typer.Option(help="One signature for all entries committed together.")] = True,
+    policy: Annotated[Path | None, text("Rules, approvers, pillars.", metavar="FILE.toml")] = None,
+    erasable_payloads: Annotated[
+        bool, flag("Salt payloads, so that they can be erased later.", "--erasable-payloads")
+    ] = False,
+    any_filesystem: AnyFilesystemOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a new log.
+
+    Without --signer, key files are made where keys are kept (attestlog keys list shows them); if
+    ATTESTLOG_PASSPHRASE is set, they are encrypted with it.
+    """
+    from attestlog._internal.cli.describing import describe_log
+    from attestlog._internal.cli.policies import read_policy
+    from attestlog._internal.log import Log
+
+    Log.create(
+        log, origin=origin, signer=signer, checkpoint_signer=checkpoint_signer,
+        checkpoint_pq_signer=checkpoint_pq_signer, algorithm=algorithm,
+        policy=None if policy is None else read_policy(policy), batch=batch,
+        erasable_payloads=erasable_payloads, passphrase=ask_passphrase, any_filesystem=any_filesystem,
+    ).close()  # fmt: skip
+    out, described = Output(as_json), describe_log(log)
+    out.emit("log", described) if as_json else _show(out, log, described)
+
+
+def _show(out: Output, log: str, described: dict[str, Any]) -> None:
+    (key,), (vkey, *more) = described["entry_keys"], described["checkpoint_keys"]
+    out.text("made log        ", (described["path"], "bold"))
+    out.text(f"origin          {described['origin']}")
+    out.text(f"entry key       {key['key_id']} ({key['algorithm']})")
+    out.text(f"  kept in       {described['signers']['entry']}")
+    out.text(f"checkpoint key  {vkey}")
+    out.text(f"  kept in       {described['signers']['checkpoint']}")
+    for pq_vkey in more:
+        out.text(f"and ML-DSA-44   {pq_vkey[:PQ_VKEY_SHOWN]}… (attestlog keys list --json shows all of it)")
+        out.text(f"  kept in       {described['signers']['checkpoint_pq']}")
+    out.text()
+    out.text("Give the checkpoint key to whoever will verify: then they need not take the log's own word.")
+    out.text((f"  attestlog verify {shlex.quote(log)} --trust {vkey}", "cyan"))

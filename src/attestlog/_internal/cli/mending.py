@@ -1,0 +1,132 @@
+"""What `repair` can do: only what is derived, or was never acknowledged. No entry is ever touched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from attestlog._internal.cli.describing import list_key_files
+from attestlog._internal.core.cosignature import ml_dsa_44
+from attestlog._internal.core.genesis import CHECKPOINT_KINDS, Genesis
+from attestlog._internal.core.note import COSIGNATURE_ML_DSA_44, ED25519, VerifierKey
+from attestlog._internal.core.report import Finding, Report, Verdict
+from attestlog._internal.core.signature import public_key
+from attestlog._internal.storage.files import disk
+from attestlog._internal.storage.files.layout import CONFIG_FILE, LogConfig, Signers, format_config
+from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.storage.files.store import FileStore, free_name
+from attestlog.errors import KeyFileError, MalformedConfigError, StorageError
+
+TORN, TREE, CONFIG = "torn", "tree", "config"
+
+FIXES: Final = {
+    "log.torn_tail": TORN,
+    "log.torn_batch": TORN,
+    "tree.stale": TREE,
+    "config.missing": CONFIG,
+    "config.malformed": CONFIG,
+    "config.origin": CONFIG,
+    "config.settings": CONFIG,
+}
+"""Findings that can be repaired here, and what repairs them."""
+
+DESCRIPTIONS: Final = {
+    CONFIG: "make log.toml again from the genesis entry; the old one is kept beside it",
+    TORN: "set the torn bytes aside, as a file entries/torn-…: they were never acknowledged",
+    TREE: "make the stored tree again from the entries",
+}
+"""What each does; in the order they are done."""
+
+
+def fixes_for(report: Report) -> list[str]:
+    """What would be done."""
+    wanted = {FIXES[code] for code in report.finding_counts if code in FIXES}
+    return [fix for fix in DESCRIPTIONS if fix in wanted]
+
+
+def beyond_repair(report: Report) -> list[Finding]:
+    """Faults that nothing in this directory can repair."""
+    return [
+        fault for fault in report.findings if fault.code not in FIXES and fault.verdict != Verdict.VERIFIED
+    ]
+
+
+def mend(
+    root: Path,
+    fixes: Iterable[str],
+    signer: str | None,
+    checkpoint_signer: str | None,
+    checkpoint_pq_signer: str | None = None,
+    *,
+    any_filesystem: bool,
+) -> list[str]:
+    """Do it; returns in words what was set aside. Raises what opening a log raises."""
+    said = []
+    if CONFIG in fixes:
+        said += _make_config(LogReader(root), signer, checkpoint_signer, checkpoint_pq_signer)
+    # Opening sets torn bytes aside, and goes on only if nothing else is damaged.
+    store = FileStore(root, any_filesystem=any_filesystem)
+    try:
+        if TREE in fixes:
+            with store.exclusive():
+                store.rebuild_tree()
+    finally:
+        store.close()
+    return [*said, *store.recovered]
+
+
+def _make_config(
+    reader: LogReader, signer: str | None, checkpoint_signer: str | None, checkpoint_pq_signer: str | None
+) -> list[str]:
+    path, genesis = reader.root / CONFIG_FILE, reader.genesis()
+    try:
+        old: Signers | None = reader.config().signers
+    except (MalformedConfigError, StorageError):
+        old = None
+    entry_ids = reader.rules().key_ids
+    checkpoint_ids, pq_ids = _checkpoint_key_ids(genesis)
+    signers = Signers(
+        entry=signer or (old.entry if old else _find_key(entry_ids, "--signer")),
+        checkpoint=checkpoint_signer
+        or (old.checkpoint if old else _find_key(checkpoint_ids, "--checkpoint-signer")),
+        checkpoint_pq=checkpoint_pq_signer
+        or (old.checkpoint_pq if old else _find_key(pq_ids, "--checkpoint-pq-signer") if pq_ids else None),
+    )
+    config = LogConfig(origin=genesis.origin, settings=genesis.settings, signers=signers)
+    said = []
+    try:
+        if path.exists():
+            kept = free_name(path.with_name(f"{path.name}.old"))
+            path.rename(kept)
+            said.append(f"{path} set aside as {kept.name}")
+        disk.replace_file(path, format_config(config).encode())
+    except OSError as error:
+        raise disk.storage_error(error, path, "writing") from None
+    return said
+
+
+def _checkpoint_key_ids(genesis: Genesis) -> tuple[list[str], list[str]]:
+    """Key ids of the checkpoint keys, as key files know them: Ed25519, ML-DSA-44."""
+    ids: dict[int, list[str]] = {kind: [] for kind in CHECKPOINT_KINDS}
+    for key in genesis.checkpoint_keys:
+        loaded = _load_ed25519(key) if key.kind == ED25519 else ml_dsa_44(key.public_key)
+        ids[key.kind].append(public_key(loaded).key_id)
+    return ids[ED25519], ids[COSIGNATURE_ML_DSA_44]
+
+
+def _load_ed25519(key: VerifierKey) -> Ed25519PublicKey:
+    return Ed25519PublicKey.from_public_bytes(key.public_key)
+
+
+def _find_key(key_ids: list[str], option: str) -> str:
+    """URI of a key file with one of these keys, where keys are kept."""
+    for row in list_key_files():
+        for key_id in key_ids:
+            # An encrypted file does not say whose key it holds, but its name does.
+            encrypted = row["key_id"] is None and row["uri"].endswith(f"-{key_id[:8]}.pem")
+            if row["key_id"] == key_id or encrypted:
+                return str(row["uri"])
+    raise KeyFileError(f"no key file of this log is where keys are kept: name its signer with {option}")

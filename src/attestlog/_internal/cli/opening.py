@@ -1,0 +1,70 @@
+"""Opening a log for writing, as every verb does it: passphrases asked for, recovery reported."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from attestlog._internal.cli.output import notice
+from attestlog.errors import AttestlogError
+
+if TYPE_CHECKING:
+    from attestlog._internal.log import Log
+
+
+@contextmanager
+def open_log(
+    path: str,
+    *,
+    signer: str | None = None,
+    checkpoint_signer: str | None = None,
+    any_filesystem: bool = False,
+) -> Iterator[Log]:
+    """The log, open for writing; what opening or committing set aside is said on stderr."""
+    from attestlog._internal.log import Log
+
+    log = Log.open(
+        path, signer=signer, checkpoint_signer=checkpoint_signer, passphrase=ask_passphrase,
+        any_filesystem=any_filesystem,
+    )  # fmt: skip
+    try:
+        yield log
+    except BaseException:
+        # What went wrong first is what is said.
+        with suppress(AttestlogError):
+            log.close()
+        raise
+    finally:
+        for what in log.recovered:
+            notice(f"recovered: {what}")
+    close_log(log)
+
+
+def close_log(log: Log) -> None:
+    """Close; an error says that it was in closing: what was appended before is stored all the same."""
+    try:
+        log.close()
+    except AttestlogError as error:
+        message = f"the log could not be closed in order: {error.message}"
+        raise type(error)(message, **{**error.evidence(), "closing": True}) from error
+
+
+def ask_passphrase(what: str) -> bytes | None:
+    """A key file's passphrase or a token's PIN; never echoed. None where there is no terminal to ask on."""
+    return ask_secret(f"passphrase or PIN for {what}: ")
+
+
+def ask_secret(prompt: str) -> bytes | None:
+    """What is typed on the terminal, even when stdin is a pipe; None if nobody answers."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return None
+    from getpass import getpass
+
+    try:
+        return getpass(prompt).encode()
+    except EOFError:
+        return None

@@ -1,0 +1,73 @@
+"""`attestlog prove`: one entry, or a prefix of the log, in a file that proves itself to a stranger."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from attestlog._internal.cli.options import JsonOption, LogArgument, flag, text
+from attestlog._internal.cli.output import Output, replacing
+from attestlog._internal.cli.verbs import UsageError, example, new_app
+
+app = new_app()
+
+
+@app.command(
+    epilog=example(
+        "attestlog prove audit 5 -o entry-5.tlog-proof",
+        "attestlog prove audit --from old.note -o since.tlog-consistency",
+    )
+)
+def prove(
+    log: LogArgument,
+    number: Annotated[
+        int | None, typer.Argument(metavar="[N]", help="Sequence number of the entry.", show_default=False)
+    ] = None,
+    *,
+    since: Annotated[
+        str | None,
+        text("Prove that these first entries are still a prefix.", "--from", metavar="SIZE|FILE"),
+    ] = None,
+    checkpoint: Annotated[
+        Path | None, text("Checkpoint to prove against; else the log's own.", metavar="FILE")
+    ] = None,
+    without_payload: Annotated[
+        bool, flag("Leave the payload out: only its hash is shown then.", "--without-payload")
+    ] = False,
+    output: Annotated[
+        Path | None, text("Write here, whole or not at all; else stdout.", "-o", "--output", metavar="FILE")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a proof that one entry is in the log, or (--from) that an earlier state of it still is.
+
+    The file is a C2SP tlog-proof, with the entry and the log's signed checkpoint in it; attestlog verify
+    checks it anywhere, with the log gone. With --from, it is of entries that were there earlier: SIZE of
+    them, or those of an earlier checkpoint in FILE. Nothing is signed or written to the log.
+    """
+    from attestlog._internal import proving
+
+    if (number is None) == (since is None):
+        raise UsageError("give the sequence number of an entry, or --from")
+    note = None if checkpoint is None else checkpoint.read_bytes()
+    if number is not None:
+        proof = proving.prove(log, number, payload=not without_payload, checkpoint=note)
+    else:
+        proof = proving.prove_prefix(log, _old(str(since)), checkpoint=note)
+    out = Output(as_json)
+    if output is not None:
+        with replacing(output) as file:
+            file.write(proof.decode())
+    if as_json:
+        out.emit("proof", {"path": output and str(output), "proof": None if output else proof.decode()})
+    elif output is None:
+        out.raw(proof)
+
+
+def _old(since: str) -> int | bytes:
+    """A size, or the checkpoint in a file."""
+    if since.isascii() and since.isdigit() and len(since) < 20:
+        return int(since)
+    return Path(since).read_bytes()

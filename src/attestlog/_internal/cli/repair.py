@@ -1,0 +1,94 @@
+"""`attestlog repair`: what is damaged, what can be done about it here, and doing it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from attestlog._internal.cli import exits, options
+from attestlog._internal.cli.output import Output, hint, notice
+from attestlog._internal.cli.progress import Bar
+from attestlog._internal.cli.verbs import example, new_app
+from attestlog._internal.core.report import GRAVITY, Finding
+
+app = new_app()
+
+
+@app.command(epilog=example("attestlog repair audit", "attestlog repair audit --yes"))
+def repair(
+    log: options.LogArgument,
+    *,
+    yes: Annotated[bool, options.flag("Do it.", "--yes")] = False,
+    signer: options.SignerOption = None,
+    checkpoint_signer: options.CheckpointSignerOption = None,
+    checkpoint_pq_signer: options.CheckpointPqSignerOption = None,
+    any_filesystem: options.AnyFilesystemOption = False,
+    as_json: options.JsonOption = False,
+) -> None:
+    """Verify a log and say what is damaged and what can be done here; with --yes, do it.
+
+    Only what is derived from the entries (stored tree, log.toml) or was never acknowledged (a torn tail)
+    can be repaired here. Damaged or missing entries can only come back from a copy; then nothing is done.
+    Exit code 6 means: --yes would repair it.
+    """
+    from attestlog._internal.cli import mending
+    from attestlog._internal.verifying import verify_log
+
+    with Bar("verifying") as bar:
+        report = verify_log(log, progress=bar)
+    fixes, beyond = mending.fixes_for(report), mending.beyond_repair(report)
+    if fixes and yes and not beyond:
+        for what in mending.mend(
+            Path(log), fixes, signer, checkpoint_signer, checkpoint_pq_signer, any_filesystem=any_filesystem
+        ):
+            notice(what)
+        with Bar("verifying again") as bar:
+            report = verify_log(log, progress=bar)
+        beyond = mending.beyond_repair(report)
+    done = yes and not beyond
+    out, code = Output(as_json), _exit_code(beyond, bool(fixes) and not done)
+    if out.as_json:
+        out.emit("repair", {
+            "verdict": report.verdict, "fixes": fixes, "done": done and bool(fixes), "beyond_repair": beyond,
+            "exit_code": code,
+        })  # fmt: skip
+    else:
+        _show(out, fixes, beyond, done=done)
+    if are_away(beyond):
+        hint("`attestlog archive LOG --restore` brings back what was archived")
+    elif beyond:
+        hint("keep this copy as it is, it is evidence; put a good copy in another place and verify that")
+    raise typer.Exit(code)
+
+
+def are_away(beyond: list[Finding]) -> bool:
+    """Whether nothing is wrong but that segments are elsewhere."""
+    return bool(beyond) and all(fault.code == "segment.absent" for fault in beyond)
+
+
+def _exit_code(beyond: list[Finding], waiting: bool) -> int:
+    if beyond:
+        return exits.BY_VERDICT[max((fault.verdict for fault in beyond), key=GRAVITY.index)]
+    return exits.INCOMPLETE if waiting else exits.DONE
+
+
+def _show(out: Output, fixes: list[str], beyond: list[Finding], *, done: bool) -> None:
+    from attestlog._internal.cli import mending
+    from attestlog._internal.cli.reports import show_faults
+
+    if beyond:
+        whose = (
+            "Archived segments are not here"
+            if are_away(beyond)
+            else "Only another copy of the log can repair this"
+        )
+        out.text((f"{whose}; nothing was done:", "bold red"))
+        show_faults(out, beyond, 0)
+    elif not fixes:
+        out.text("nothing to repair")
+    for fix in fixes if not beyond else ():
+        out.text(("done: ", "green") if done else ("would: ", "yellow"), mending.DESCRIPTIONS[fix])
+    if fixes and not beyond and not done:
+        hint("--yes does it")

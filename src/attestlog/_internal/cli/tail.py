@@ -1,0 +1,31 @@
+"""`attestlog tail`: the last entries, and new ones as they come."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from attestlog._internal.cli import options
+from attestlog._internal.cli.entries import print_entries
+from attestlog._internal.cli.verbs import example, new_app
+from attestlog._internal.storage.files.reader import LogReader
+
+app = new_app()
+
+
+@app.command(epilog=example("attestlog tail audit -n 20 -f"))
+def tail(
+    log: options.LogArgument,
+    *,
+    count: Annotated[int, typer.Option("-n", "--count", min=0, help="How many.")] = 10,
+    follow: Annotated[
+        bool, options.flag("Go on showing new entries, until Ctrl-C.", "-f", "--follow")
+    ] = False,
+    as_json: options.JsonOption = False,
+) -> None:
+    """Show the last entries as they are stored; with -f also each new one as it is committed."""
+    reader = LogReader(log)
+    start = max(0, reader.size() - count)
+    entries = reader.follow(start) if follow else reader.entries(start)
+    print_entries("json" if as_json else "table", entries, at_once=follow)

@@ -1,0 +1,363 @@
+"""From drafts to signed lines: prepare each, plan the batch, seal it.
+
+`prepare` is done by each caller for itself and fixes all that does not depend
+on the log's head. `plan_batch` chains, hashes and grows the tree for all who
+are waiting; `Plan.messages` is what the key must sign; `Plan.seal` gives the
+lines to store. Pure: time, entry ids and salts come in as arguments, and
+nothing is changed until the store has the lines.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
+from operator import attrgetter
+from typing import Any, Final
+
+import msgspec
+from msgspec import UNSET, Raw
+
+from attestlog._internal.core.deriving import (
+    NO_VERIFIERS,
+    Derived,
+    Verifiers,
+    check_derived,
+    check_invariants,
+    contradiction,
+    derive,
+    is_quorum_met,
+    needs_approval,
+)
+from attestlog._internal.core.entry import (
+    ATTRIBUTION,
+    DEFAULT_SEVERITY,
+    OBJECT_MEMBERS,
+    SCHEMA_VERSION,
+    Entry,
+    EntryDraft,
+    check_sizes,
+    encode_entry,
+    encode_member,
+    encode_members,
+    format_timestamp,
+)
+from attestlog._internal.core.hashes import GENESIS_PREV_HASH, batch_message, hex_hash, leaf_hash
+from attestlog._internal.core.merkle import Grown, Span, inclusion_paths
+from attestlog._internal.core.policy import Policy
+from attestlog._internal.core.rules import governs
+from attestlog._internal.core.signature import (
+    BATCH_ENTRIES_MAX,
+    BATCH_SUFFIX,
+    ECDSA_P256,
+    SIGNATURE_SIZE_MAX_BYTES,
+    format_batch,
+    format_plain,
+)
+from attestlog.errors import ClockError, MalformedEntryError
+
+CLOCK_TOLERANCE_S: Final = 60
+"""How far the clock may step back before appending fails: NTP corrections and leap smears fit."""
+
+_TIMESTAMP_MAX_US: Final = 253_402_300_800_000_000
+"""The year 10000, in microseconds since 1970: a timestamp has four digits for the year."""
+
+_HASH_PLACEHOLDER: Final = "0" * 64
+_SEALED_EXTRA_BYTES: Final = (
+    len('"entry_hash":"",') + 64 + len('"hsm_signature":"",') + len(":1023/1024:") + 10 * 64
+    + 16 + len(BATCH_SUFFIX)
+)  # fmt: skip
+"""What sealing can add to a prepared entry beside the signature: two members, position and path in a
+batch (of 10 hashes), and 16 digits of sequence number."""
+
+_stated: Final = attrgetter(*Derived._fields)
+_NOTHING_STATED: Final = (UNSET,) * len(Derived._fields)
+
+_object_members: Final = attrgetter(*OBJECT_MEMBERS)
+_EMPTY_MEMBERS: Final = {
+    **dict.fromkeys(("actor_context", "environment", "pillars_scores", "system_state_snapshot"), Raw(b"{}")),
+    **dict.fromkeys(
+        ("conflicts_detected", "dependencies", "provided_proofs", "received_approvals"), Raw(b"[]")
+    ),
+    **dict.fromkeys(("replicas", "required_proofs"), Raw(b"[]")),
+    **dict.fromkeys(("error_details", "result_data"), Raw(b"null")),
+}
+"""Canonical bytes of the nested members as most drafts leave them."""
+
+_NULLABLE_MEMBERS: Final = frozenset({"error_details", "result_data"})
+"""Empty, these are not what they are when left out."""
+
+_NULL: Final = Raw(b"null")
+_SALT: Final = re.compile(r"[0-9a-f]{32}")
+_force = msgspec.structs.force_setattr
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Where the log stands: all that the next entry depends on."""
+
+    size: int = 0
+    entry_hash: str = GENESIS_PREV_HASH
+    timestamp_us: int = 0
+    edge: Span = field(default_factory=Span)
+
+
+class Prepared(msgspec.Struct, frozen=True, gc=False):
+    """A draft with everything derived and spelled canonically; `plan_batch` completes `entry` in place."""
+
+    entry: Entry
+    payload: Raw
+    draft: EntryDraft
+    policy: Policy
+    """What it was derived under; once another is in force, the draft is prepared again."""
+    stands_alone: bool
+    """Whether it is a batch of its own: what follows it is judged by other rules."""
+    quorum: Callable[[str], bool] | None = None
+    """What `quorum_met` is at a timestamp, where approvals count: they may have expired by then."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of its line, roughly: for limits on a batch."""
+        return len(self.payload) + 2_048
+
+
+def prepare(
+    draft: EntryDraft,
+    policy: Policy,
+    *,
+    entry_id: str,
+    environment: dict[str, str],
+    replicas: Sequence[str] = (),
+    salt: str | None = None,
+    origin: str = "",
+    now_us: int = 0,
+    verifiers: Verifiers = NO_VERIFIERS,
+    algorithm: str = ECDSA_P256,
+) -> Prepared:
+    """Derive, check what the caller stated, and spell each member canonically.
+
+    Approvals and actors' signatures are judged by `origin` and `now_us`: without them none counts.
+    Raises MalformedEntryError, DerivedMemberError or TooLargeError; all name the member.
+    """
+    spelled = _spell(draft, environment, replicas, salt)
+    action_hash = hex_hash(payload := spelled["action_payload"])
+    derived = derive(policy, draft, origin, action_hash, _asked_at(draft, now_us), verifiers=verifiers)
+    _check_stated(draft, derived, action_hash)
+    nested = _EMPTY_MEMBERS | spelled
+    # In the order of its fields: by their names it takes twice as long, a twentieth of an append.
+    entry = _Entry(
+        action_hash,
+        UNSET,  # action_payload
+        draft.action_type,
+        nested["actor_context"],
+        draft.actor_id,
+        draft.actor_type,
+        ATTRIBUTION,
+        _score(derived.composite_score),
+        nested["conflicts_detected"],
+        nested["dependencies"],
+        UNSET,  # entry_hash
+        entry_id,
+        nested["environment"],
+        nested["error_details"],
+        draft.event_category,
+        draft.event_type,
+        draft.execution_status,
+        UNSET,  # hsm_signature
+        derived.k_state,
+        nested["pillars_scores"],
+        _HASH_PLACEHOLDER,  # prev_entry_hash
+        derived.proofs_valid,
+        nested["provided_proofs"],
+        derived.quorum_met,
+        nested["received_approvals"],
+        nested["replicas"],
+        draft.required_approvals,
+        nested["required_proofs"],
+        nested["result_data"],
+        draft.rollback_available,
+        draft.rollback_executed,
+        draft.rollback_snapshot_hash,
+        derived.safety_floor_met,
+        SCHEMA_VERSION,
+        0,  # sequence_number
+        DEFAULT_SEVERITY[draft.event_category] if draft.severity is UNSET else draft.severity,
+        algorithm,
+        _HASH_PLACEHOLDER,  # signing_key_id
+        nested["system_state_snapshot"],
+        "0000-00-00T00:00:00.000000Z",
+    )
+    if sum(map(len, spelled.values())) > _SURELY_SMALL_BYTES:
+        _check_sealed_sizes(entry, payload, algorithm)
+    may_expire = _quorum(policy, draft, origin, action_hash)
+    return Prepared(entry, payload, draft, policy, governs(draft), may_expire)
+
+
+def _asked_at(draft: EntryDraft, now_us: int) -> str:
+    return format_timestamp(now_us) if draft.received_approvals else ""
+
+
+def _check_sealed_sizes(entry: Entry, payload: bytes, algorithm: str) -> None:
+    extra_bytes = _SEALED_EXTRA_BYTES + 2 * SIGNATURE_SIZE_MAX_BYTES[algorithm]
+    check_sizes(len(payload), len(encode_entry(entry)) + extra_bytes)
+
+
+def _quorum(policy: Policy, draft: EntryDraft, origin: str, action_hash: str) -> Callable[[str], bool] | None:
+    if draft.received_approvals and needs_approval(policy, draft):
+        return partial(is_quorum_met, policy, draft, origin, action_hash)
+    return None
+
+
+def _check_stated(draft: EntryDraft, derived: Derived, action_hash: str) -> None:
+    if draft.action_hash not in (UNSET, action_hash):
+        raise contradiction("action_hash", action_hash, draft.action_hash)
+    if _stated(draft) != _NOTHING_STATED:
+        check_derived(derived, draft)
+    if draft.rollback_executed or draft.error_details:
+        check_invariants(draft)
+
+
+_PLAIN_SCORE_MIN: Final = 0.001
+
+_Entry: Final[Any] = Entry
+"""An entry whose nested members are canonical bytes already: msgspec copies them as they are."""
+
+_SURELY_SMALL_BYTES: Final = 32 << 10
+"""Nested members below this leave room for every other member at its longest: no need to measure."""
+
+
+def _spell(
+    draft: EntryDraft, environment: dict[str, str], replicas: Sequence[str], salt: str | None
+) -> dict[str, Raw]:
+    """The canonical bytes of the payload, the environment, and whatever nested member is not empty."""
+    if not (draft.actor_id.isascii() and draft.action_type.isascii()):
+        # A lone surrogate must be seen here: later it would fail everyone else in the batch.
+        encode_member("actor_id", draft.actor_id)
+        encode_member("action_type", draft.action_type)
+    payload = draft.action_payload
+    if salt is not None:
+        # A payload that was approved carries the salt it was approved with: its hash is what was signed.
+        if not _SALT.fullmatch(str(payload.get("_salt", salt))):
+            raise MalformedEntryError(
+                "draft: action_payload._salt: is assigned by the log, or 32 hex digits",
+                member="action_payload._salt",
+            )
+        payload = {"_salt": salt, **payload}
+    nested: dict[str, Any] = {"action_payload": payload}
+    for name, value in zip(OBJECT_MEMBERS, _object_members(draft), strict=True):
+        if value or (value == {} and name in _NULLABLE_MEMBERS):
+            nested[name] = value  # noqa: PERF403 - what calling a comprehension costs is what it would save
+    if draft.environment:
+        nested["environment"] = {**environment, **draft.environment}
+    if replicas:
+        nested["replicas"] = list(replicas)
+    spelled = encode_members(nested)
+    if not draft.environment:
+        spelled["environment"] = _encoded_environment(tuple(environment.items()))
+    return spelled
+
+
+def _score(composite: float | None) -> Raw:
+    if composite is None:
+        return _NULL
+    # Six decimals at most, and from here on neither Python nor ECMAScript writes an exponent.
+    plain = composite >= _PLAIN_SCORE_MIN
+    return Raw(repr(composite).encode() if plain else encode_member("composite_score", composite))
+
+
+@lru_cache(maxsize=64)
+def _encoded_environment(members: tuple[tuple[str, str], ...]) -> Raw:
+    """The same for nearly every entry of a process."""
+    return Raw(encode_member("environment", dict(members)))
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A batch, chained and hashed, waiting for its signature."""
+
+    head: Head
+    prepared: list[Prepared]
+    entry_hashes: list[str]
+    leaves: list[bytes]
+    grown: list[Grown]
+    messages: list[bytes]
+    """What the key signs: one message for a batch, else one an entry."""
+    paths: list[bytes]
+    """The batch's inclusion paths; empty when every entry is signed alone."""
+
+    def seal(self, signatures: Sequence[bytes]) -> list[bytes]:
+        """The lines to store (without line ends), given a signature for each message."""
+        if self.paths:
+            size = len(self.paths)
+            texts = [format_batch(signatures[0], index, size, path) for index, path in enumerate(self.paths)]
+        else:
+            texts = [format_plain(signature) for signature in signatures]
+        lines = []
+        for prepared, entry_hash, text in zip(self.prepared, self.entry_hashes, texts, strict=True):
+            entry = prepared.entry
+            _force(entry, "action_payload", prepared.payload)
+            _force(entry, "entry_hash", entry_hash)
+            _force(entry, "hsm_signature", text)
+            lines.append(encode_entry(entry))
+        return lines
+
+
+def plan_batch(
+    head: Head,
+    prepared: list[Prepared],
+    now_us: int,
+    *,
+    algorithm: str,
+    key_id: str,
+    batched: bool,
+    clock_tolerance_s: float = CLOCK_TOLERANCE_S,
+) -> Plan:
+    """Chain and hash `prepared` after `head`. `now_us`: microseconds since 1970.
+
+    A batch of one is signed plainly. Raises ClockError if the clock stepped back too far.
+    """
+    timestamp_us = monotonic_timestamp(head, now_us, clock_tolerance_s)
+    timestamp = format_timestamp(timestamp_us)
+    if len(prepared) > BATCH_ENTRIES_MAX:
+        # Its signatures could not be verified: see `parse_signature`.
+        raise ValueError(f"a batch has {len(prepared)} entries, at most {BATCH_ENTRIES_MAX} fit")
+    batched = batched and len(prepared) > 1
+    name = algorithm + BATCH_SUFFIX if batched else algorithm
+    previous, hashes, leaves = head.entry_hash, [], []
+    for number, item in enumerate(prepared, head.size):
+        entry = item.entry
+        _force(entry, "prev_entry_hash", previous)
+        _force(entry, "sequence_number", number)
+        _force(entry, "timestamp", timestamp)
+        _force(entry, "signature_algorithm", name)
+        _force(entry, "signing_key_id", key_id)
+        if item.quorum is not None:
+            _force(entry, "quorum_met", item.quorum(timestamp))
+        if isinstance(entry.entry_hash, str):
+            # A plan may follow one that failed: what that one sealed must not be hashed.
+            _force(entry, "action_payload", UNSET)
+            _force(entry, "entry_hash", UNSET)
+            _force(entry, "hsm_signature", UNSET)
+        previous = hex_hash(encode_entry(entry))
+        hashes.append(previous)
+        leaves.append(leaf_hash(bytes.fromhex(previous)))
+    grown: list[Grown] = []
+    edge = head.edge.extended(leaves, grown)
+    root, paths = inclusion_paths(leaves) if batched else (b"", [])
+    messages = [batch_message(root)] if batched else [bytes.fromhex(digest) for digest in hashes]
+    after = Head(head.size + len(prepared), previous, timestamp_us, edge)
+    return Plan(after, prepared, hashes, leaves, grown, messages, paths)
+
+
+def monotonic_timestamp(head: Head, now_us: int, tolerance_s: float) -> int:
+    """`now_us`, or the last entry's timestamp if the clock is a little behind it. Raises ClockError."""
+    if abs(now_us) >= _TIMESTAMP_MAX_US:
+        raise ClockError(f"the clock says {now_us} microseconds since 1970, beyond the year 9999", now=now_us)
+    behind_s = (head.timestamp_us - now_us) / 1_000_000
+    if behind_s > tolerance_s:
+        raise ClockError(
+            f"the clock is {behind_s:.3f} s behind the last entry, at most {tolerance_s:g} s is tolerated",
+            now=format_timestamp(now_us), last=format_timestamp(head.timestamp_us), tolerance_s=tolerance_s,
+        )  # fmt: skip
+    return max(now_us, head.timestamp_us)

@@ -1,0 +1,119 @@
+"""Changes of the policy: what makes one hold, and the policy after it.
+
+    set_policy            payload {policy, …}: the whole of it, in the one spelling a log keeps
+    modify_policy_rule    payload {proposal_id, change_description, scope, old_value, new_value, …}:
+                          one member, named by its path (`safety_floor`, `rules.deploy.roles`)
+
+A change needs the quorum of the policy it replaces, judged anew from the
+approvals in the entry: what the entry says of its quorum counts for nothing.
+`old_value` is the value in force, so that nobody approves a change of
+something else; null stands for what is not there, and as `new_value` takes a
+rule, an approver, an actor or a pattern away.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from attestlog._internal.core import canonical
+from attestlog._internal.core.convert import parse_path
+from attestlog._internal.core.deriving import explain
+from attestlog._internal.core.entry import Entry
+from attestlog._internal.core.policy import Policy, format_policy, parse_policy
+from attestlog.errors import MalformedPolicyError, VerificationError
+
+SET_POLICY_ACTION_TYPE: Final = "set_policy"
+MODIFY_RULE_ACTION_TYPE: Final = "modify_policy_rule"
+POLICY_ACTION_TYPES: Final = (SET_POLICY_ACTION_TYPE, MODIFY_RULE_ACTION_TYPE)
+
+_REMOVABLE: Final = (("rules",), ("approvers",), ("actors",), ("redaction", "custom_patterns"))
+"""Where members have names of the log's own, and may come and go."""
+
+Members = dict[str, Any]
+
+
+def set_policy_payload(policy: Policy, **more: Any) -> Members:
+    """The payload of a `set_policy` entry; `more`: whatever else is to be known of the proposal."""
+    return {"policy": format_policy(policy), **more}
+
+
+def modify_rule_payload(
+    policy: Policy, scope: str, new_value: Any, *, proposal_id: str, change_description: str
+) -> Members:
+    """The payload of a `modify_policy_rule` entry that changes one member of this policy.
+
+    Raises MalformedPolicyError if there is no such member, or the policy would be none.
+    """
+    payload = {
+        "proposal_id": proposal_id, "change_description": change_description, "scope": scope,
+        "old_value": value_at(policy, scope), "new_value": new_value,
+    }  # fmt: skip
+    _modified(policy, payload)
+    return payload
+
+
+def value_at(policy: Policy, scope: str) -> Any:
+    """The value of the member at this path, None for one that is not there. Raises MalformedPolicyError."""
+    value: Any = format_policy(policy)
+    for place, name in enumerate(path := parse_path(scope)):
+        if not isinstance(value, dict) or (name not in value and path[:place] not in _REMOVABLE):
+            raise MalformedPolicyError(f"policy: {scope}: is not a member of a policy", member="scope")
+        value = value.get(name)
+    return value
+
+
+def changed_policy(policy: Policy, entry: Entry, origin: str) -> Policy:
+    """The policy in force after this entry, which stands under `policy`.
+
+    Raises VerificationError without the quorum, or if `old_value` is not what is in force,
+    MalformedPolicyError if the payload is none or the new policy would be none.
+    """
+    check_quorum(policy, entry, origin)
+    payload = entry.action_payload or {}
+    if entry.action_type == SET_POLICY_ACTION_TYPE:
+        return _whole(payload)
+    return _modified(policy, payload)
+
+
+def check_quorum(policy: Policy, entry: Entry, origin: str) -> None:
+    """Raises VerificationError, with what is missing and why each approval does not count."""
+    basis = explain(policy, entry, origin, entry.action_hash, entry.timestamp)
+    if basis.derived.quorum_met:
+        return
+    refused = [{"signer": item.signer, "reason": item.code} for item in basis.judged if not item.counts]
+    raise VerificationError(
+        "it has not the quorum of the policy in force", expected=basis.missing, found={"refused": refused}
+    )
+
+
+def _whole(payload: Members) -> Policy:
+    given = payload.get("policy")
+    policy = parse_policy(given)
+    if format_policy(policy) != given:
+        raise MalformedPolicyError(
+            "policy: is not whole, every default written out, with keys as PEM", member="policy"
+        )
+    return policy
+
+
+def _modified(policy: Policy, payload: Members) -> Policy:
+    for name in ("proposal_id", "change_description", "scope", "old_value", "new_value"):
+        if name not in payload:
+            raise MalformedPolicyError(f"policy change: {name}: is missing", member=name)
+    for name in ("proposal_id", "change_description", "scope"):
+        if not isinstance(payload[name], str):
+            raise MalformedPolicyError(f"policy change: {name}: is not a string", member=name)
+    scope, old, new = payload["scope"], payload["old_value"], payload["new_value"]
+    current = value_at(policy, scope)
+    if canonical.encode(current) != canonical.encode(old):
+        raise VerificationError(f"{scope} is not what old_value says", expected=current, found=old)
+    *parents, name = parse_path(scope)
+    members = format_policy(policy)
+    parent: Any = members
+    for step in parents:
+        parent = parent[step]
+    if new is None and tuple(parents) in _REMOVABLE:
+        parent.pop(name, None)
+    else:
+        parent[name] = new
+    return parse_policy(members)

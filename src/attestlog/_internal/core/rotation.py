@@ -1,0 +1,84 @@
+"""Rotation and revocation of signing keys: what the payloads of those entries say, and what is signed.
+
+    rotate_signing_key   key_id, algorithm, public_key: of the new key; signature: the new key's, in hex,
+                         over `rotation_message`
+    revoke_signing_key   key_id, last_trusted_sequence_number, reason
+
+The entry itself is signed by the old key; the signature within shows that the
+new key is in somebody's hands. Whether the entry holds is for `rules` to say.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta, Struct
+
+from attestlog._internal.core.convert import convert_payload, malformed_payload
+from attestlog._internal.core.entry import Count, Hex64, Object
+from attestlog._internal.core.genesis import EntryKey, load_stated_key, state_key
+from attestlog._internal.core.signature import PublicKey
+from attestlog.errors import MalformedSignatureError
+
+ROTATE_ACTION_TYPE: Final = "rotate_signing_key"
+REVOKE_ACTION_TYPE: Final = "revoke_signing_key"
+
+REASON_LENGTH_MAX: Final = 4_096
+"""Characters of a reason: a paragraph or two; every reader of the log keeps it."""
+
+_HEX: Final = re.compile(r"(?:[0-9a-f]{2})+")
+
+
+class Rotation(Struct, frozen=True):
+    """A new signing key, and its own signature over the change."""
+
+    key: PublicKey
+    signature: bytes
+
+
+class Revocation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The payload of `revoke_signing_key`: what the key signed after that entry is not trusted."""
+
+    key_id: Hex64
+    last_trusted_sequence_number: Count
+    reason: Annotated[str, Meta(min_length=1, max_length=REASON_LENGTH_MAX)]
+
+
+class _RotationPayload(EntryKey, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    signature: str
+
+
+def rotation_message(origin: str, old_key_id: str, new_key_id: str, sequence_number: int) -> bytes:
+    """What the new key signs: bound to this log, both keys and the entry's place."""
+    return f"attestlog/rotate/v1\n{origin}\n{old_key_id}\n{new_key_id}\n{sequence_number}\n".encode()
+
+
+def format_rotation(rotation: Rotation) -> Object:
+    """The payload."""
+    members: Object = msgspec.to_builtins(state_key(rotation.key))
+    return {**members, "signature": rotation.signature.hex()}
+
+
+def parse_rotation(payload: Any) -> Rotation:
+    """Raises MalformedEntryError unless it has exactly these members and states its key rightly."""
+    stated = convert_payload(payload, _RotationPayload)
+    if not _HEX.fullmatch(stated.signature):
+        malformed_payload("is not lower-case hex", "signature")
+    try:
+        key = load_stated_key(stated)
+    except MalformedSignatureError as error:
+        malformed_payload(str(error))
+    return Rotation(key, bytes.fromhex(stated.signature))
+
+
+def format_revocation(revocation: Revocation) -> Object:
+    """The payload."""
+    members: Object = msgspec.to_builtins(revocation)
+    return members
+
+
+def parse_revocation(payload: Any) -> Revocation:
+    """Raises MalformedEntryError unless it has exactly these members."""
+    return convert_payload(payload, Revocation)

@@ -1,0 +1,412 @@
+"""One guarded act, from the intent to the outcome: context manager, decorator, sync and async.
+
+What is appended, and in which order, is said once, by generators that yield
+drafts and are given receipts (`_begin`, `_end`); appending with or without
+waiting for the thread is all that the two forms differ in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import os
+import time
+from collections.abc import Callable, Generator, Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from attestlog._internal.core import canonical
+from attestlog._internal.core.approval import (
+    Approval,
+    ApprovalRequest,
+    make_request,
+    parse_approval,
+    stored_form,
+)
+from attestlog._internal.core.entry import EventType, format_timestamp, parse_draft
+from attestlog._internal.core.hashes import hex_hash
+from attestlog._internal.guard.asking import POLL_S, find_approvals, write_request
+from attestlog._internal.guard.checking import Reason, reasons_against, violation_members
+from attestlog._internal.guard.contract import GuardedLog, Receipt
+from attestlog._internal.guard.recording import error_members, result_members
+from attestlog._internal.snapshots import snapshot_hash, verify_snapshot
+from attestlog.errors import (
+    ActionBlockedError,
+    AttestlogError,
+    LogError,
+    SignerError,
+    SnapshotError,
+    StorageError,
+    TooLargeError,
+    VerificationError,
+)
+
+Steps = Generator[dict[str, Any], Receipt, None]
+Rollback = Callable[["Guard"], Any]
+
+GUARD: Final = "guard"
+"""Member of `actor_context` that says what the entry is to its act: `intent`, `outcome` or `violation`."""
+
+_UNWRITABLE: Final = (StorageError, SignerError, LogError)
+"""The log cannot write; what a caller can mend (a draft that is none) is not among it."""
+
+
+class Guard:
+    """One act. Made by `Log.guard`; entered once, or used as a decorator for as many acts as there are calls.
+
+    While it lasts: `result` (what to record; a dict, or any JSON value), `intent` (the receipt of the
+    DECISION; None if the log could not write and the policy lets the act go on), `outcome` (the receipt of
+    the last entry).
+    """
+
+    def __init__(
+        self,
+        log: GuardedLog,
+        *,
+        action_type: str,
+        actor_id: str,
+        event_type: EventType | str = EventType.ACTION,
+        action_payload: Mapping[str, Any] | Callable[..., Mapping[str, Any]] | None = None,
+        approvals: Iterable[Approval | Mapping[str, str] | bytes] = (),
+        ask: str | os.PathLike[str] | None = None,
+        ask_timeout_s: float | None = None,
+        rollback: Rollback | None = None,
+        snapshot: bytes | str | os.PathLike[str] | None = None,
+        **members: Any,
+    ) -> None:
+        """See `Log.guard`."""
+        self._log = log
+        self._arguments: dict[str, Any] = {
+            "action_type": action_type, "actor_id": actor_id, "event_type": event_type, "ask": ask,
+            "ask_timeout_s": ask_timeout_s, "rollback": rollback, "snapshot": snapshot, **members,
+        }  # fmt: skip
+        if EventType(event_type) not in (EventType.ACTION, EventType.CHANGE):
+            raise ValueError(f"a guarded act is an ACTION or a CHANGE, not {event_type}")
+        if rollback is not None and snapshot is None and not members.get("rollback_snapshot_hash"):
+            raise TypeError("a rollback needs a snapshot, or a rollback_snapshot_hash, to go back to")
+        self._payload, self._given = action_payload, tuple(approvals)
+        self._ask = Path(ask) if ask is not None else None
+        self._ask_timeout_s = ask_timeout_s
+        self._rollback, self._snapshot = rollback, snapshot
+        self._context: dict[str, Any] = {**members.pop("actor_context", {})}
+        self._members: dict[str, Any] = {
+            "event_type": EventType(event_type), "action_type": action_type, "actor_id": actor_id, **members
+        }  # fmt: skip
+        self._approvals: list[dict[str, str]] = [_stored(item) for item in approvals]
+        self._is_fixed = self._is_entered = False
+        self._action_hash = ""
+        self._failed_open: BaseException | None = None
+        self.result: Any = None
+        self.intent: Receipt | None = None
+        self.outcome: Receipt | None = None
+
+    # --- the forms it comes in ---
+
+    def __enter__(self) -> Self:
+        self._enter_once()
+        self._fix()
+        if self._ask is not None and self.intent is None and not self._has_quorum():
+            self.wait_approved(self._ask_timeout_s)
+        if self.intent is None:
+            self._run(self._begin())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        undone = _attempt(self._rollback, self) if error is not None and self._rollback else None
+        try:
+            self._run(self._end(error, undone))
+        except AttestlogError as problem:
+            self._complain(error, problem)
+
+    async def __aenter__(self) -> Self:
+        self._enter_once()
+        await asyncio.to_thread(self._fix)
+        if self._ask is not None and self.intent is None and not self._has_quorum():
+            await self.approved(self._ask_timeout_s)
+        if self.intent is None:
+            await self._run_async(self._begin())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        undone = await _attempt_async(self._rollback, self) if error is not None and self._rollback else None
+        try:
+            await self._run_async(self._end(error, undone))
+        except AttestlogError as problem:
+            self._complain(error, problem)
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function, each call of it a guarded act. `action_payload` may be called with its arguments.
+
+        What it returns is recorded if it is a dict.
+        """
+        if inspect.iscoroutinefunction(function):
+
+            @functools.wraps(function)
+            async def guarded_async(*args: Any, **kwargs: Any) -> Any:
+                async with self._again(args, kwargs) as act:
+                    returned = await function(*args, **kwargs)
+                    act._take(returned)
+                return returned
+
+            return guarded_async
+
+        @functools.wraps(function)
+        def guarded(*args: Any, **kwargs: Any) -> Any:
+            with self._again(args, kwargs) as act:
+                returned = function(*args, **kwargs)
+                act._take(returned)
+            return returned
+
+        return guarded
+
+    # --- approvals ---
+
+    @property
+    def request(self) -> ApprovalRequest:
+        """What people are asked to approve: the act with its payload as it will be stored."""
+        self._fix()
+        return make_request(self._members, self._log.origin)
+
+    def propose(self, directory: str | os.PathLike[str] | None = None) -> Path:
+        """Write the request into a directory, by default that of `ask`; its path. Raises StorageError."""
+        place = Path(directory) if directory is not None else self._ask
+        if place is None:
+            raise TypeError("there is no directory to put the request into")
+        return write_request(place, self.request)
+
+    def add_approval(self, approval: Approval | Mapping[str, str] | bytes) -> None:
+        """Take in an approval: parsed, as stored, or the bytes of its file. Raises MalformedApprovalError."""
+        stored = _stored(approval)
+        if stored not in self._approvals:
+            self._approvals.append(stored)
+
+    def wait_approved(self, timeout_s: float | None = None) -> None:
+        """Wait until the quorum is met: write the request into the `ask` directory, and look for approvals.
+
+        Raises ActionBlockedError, with the VIOLATION written, after `timeout_s` (None: never).
+        """
+        deadline = self._begin_waiting(timeout_s)
+        while not self._look_for_approvals():
+            if deadline is not None and time.monotonic() >= deadline:
+                self._run(self._begin())  # which says what is missing
+                return
+            time.sleep(POLL_S)
+
+    async def approved(self, timeout_s: float | None = None) -> None:
+        """`wait_approved` while only the task waits."""
+        deadline = await asyncio.to_thread(self._begin_waiting, timeout_s)
+        while not await asyncio.to_thread(self._look_for_approvals):
+            if deadline is not None and time.monotonic() >= deadline:
+                await self._run_async(self._begin())
+                return
+            await asyncio.sleep(POLL_S)
+
+    def _begin_waiting(self, timeout_s: float | None) -> float | None:
+        self._fix()
+        if self._ask is not None:
+            self.propose()
+        return None if timeout_s is None else time.monotonic() + timeout_s
+
+    def _look_for_approvals(self) -> bool:
+        if self._ask is not None:
+            for approval in find_approvals(self._ask, self.request):
+                self.add_approval(approval)
+        return self._has_quorum()
+
+    def _has_quorum(self) -> bool:
+        timestamp = format_timestamp(self._log.now_us())
+        return not any(reason.invariant == "INVARIANT_5_QUORUM" for reason in self._reasons(timestamp))
+
+    # --- what is appended ---
+
+    def _begin(self) -> Steps:
+        """The intent; instead of the act, where the policy forbids it, a VIOLATION."""
+        reasons = self._reasons(format_timestamp(self._log.now_us()))
+        draft = self._draft(EventType.DECISION, "intent")
+        if reasons:
+            draft["execution_status"] = "BLOCKED"
+        try:
+            self.intent = yield draft
+        except _UNWRITABLE as error:
+            if isinstance(error, TooLargeError) or not self._fails_open():
+                raise
+            self._failed_open = error
+        if self.intent is not None:
+            # By the rules where it stands, which another process may have changed meanwhile.
+            reasons = self._reasons(self.intent.timestamp) or reasons
+        if reasons:
+            yield from self._block(reasons)
+
+    def _block(self, reasons: list[Reason]) -> Steps:
+        members = violation_members(self._members, self._action_hash, reasons)
+        members["actor_context"] = {**self._context, GUARD: "violation"}
+        if self.intent is not None:
+            members["dependencies"] = [self.intent.entry_id]
+        what = "; ".join(reason.message for reason in reasons)
+        try:
+            self.outcome = yield members
+        except _UNWRITABLE as error:
+            if self.intent is not None:
+                raise
+            what = f"{what}; and it could not be recorded: {error}"
+        raise ActionBlockedError(
+            f"{self._members['action_type']} is blocked: {what}",
+            receipt=self.outcome, intent=self.intent, reasons=[reason._asdict() for reason in reasons],
+        )  # fmt: skip
+
+    def _end(self, error: BaseException | None, undone: BaseException | bool | None) -> Steps:
+        """The outcome; before it, of an act that went on without a log, the intent after all."""
+        if self.intent is None:
+            late = self._draft(EventType.DECISION, "intent")
+            assert self._failed_open is not None, "the act was entered"
+            reason = {"failed_open": True, **error_members(self._failed_open)}
+            self.intent = yield {**late, "execution_status": "FAILED", "error_details": reason}
+        draft = self._draft(self._members["event_type"], "outcome")
+        draft["dependencies"] = [*draft.get("dependencies", []), self.intent.entry_id]
+        draft["result_data"] = result_members(self.result)
+        if error is not None:
+            draft |= self._failure(error, undone)
+        try:
+            self.outcome = yield draft
+        except TooLargeError as problem:
+            # The act has happened: of two things too large together, that it did is the one to keep.
+            draft["result_data"] = {"not_recorded": str(problem)}
+            if error is not None:
+                draft["error_details"] = {"type": type(error).__qualname__, "not_recorded": str(problem)}
+            self.outcome = yield draft
+
+    def _failure(self, error: BaseException, undone: BaseException | bool | None) -> dict[str, Any]:
+        details = error_members(error)
+        if undone is True and self._snapshot is not None and not isinstance(self._snapshot, bytes):
+            try:
+                verify_snapshot(self._snapshot, self._members["rollback_snapshot_hash"])
+            except (SnapshotError, VerificationError) as problem:
+                undone = problem
+        if isinstance(undone, BaseException):
+            details["rollback_error"] = error_members(undone)
+        is_undone = undone is True
+        return {
+            "execution_status": "ROLLED_BACK" if is_undone else "FAILED",
+            "event_category": "ERROR",
+            "error_details": details,
+            "rollback_executed": is_undone,
+        }
+
+    def _draft(self, event_type: EventType, role: str) -> dict[str, Any]:
+        return {
+            **self._members,
+            "event_type": event_type,
+            "actor_context": {**self._context, GUARD: role},
+            "received_approvals": self._approvals,
+        }
+
+    # --- within ---
+
+    def _fix(self) -> None:
+        """Settle, once, what the act is: payload as stored, snapshot, what the rules ask for."""
+        if self._is_fixed:
+            return
+        members = self._members
+        if callable(self._payload):
+            raise TypeError("an action_payload that is called is for a decorated function")
+        event_type, action_type = members["event_type"], members["action_type"]
+        payload = self._log.storable_payload(self._payload or {}, action_type)
+        demand = self._log.rules.policy.demand(event_type, action_type)
+        proofs = (*members.get("required_proofs", ()), *demand.required_proofs)
+        members["required_proofs"] = list(dict.fromkeys(proofs))
+        members["required_approvals"] = max(members.get("required_approvals", 0), demand.required_approvals)
+        members["action_payload"] = payload
+        if self._snapshot is not None:
+            members["rollback_snapshot_hash"] = snapshot_hash(self._snapshot)
+        if self._rollback is not None:
+            members["rollback_available"] = True
+        parse_draft({**members, "event_type": EventType.DECISION})  # what is wrong is said before anything
+        self._action_hash = hex_hash(canonical.encode(payload))
+        self._is_fixed = True
+
+    def _reasons(self, timestamp: str) -> list[Reason]:
+        members = {**self._members, "received_approvals": self._approvals}
+        log = self._log
+        return reasons_against(log.rules.policy, members, log.origin, self._action_hash, timestamp)
+
+    def _fails_open(self) -> bool:
+        members = self._members
+        return self._log.rules.policy.demand(members["event_type"], members["action_type"]).fails_open
+
+    def _again(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Guard:
+        """The same for one call."""
+        payload = self._payload(*args, **kwargs) if callable(self._payload) else self._payload
+        return Guard(self._log, action_payload=payload, approvals=self._given, **self._arguments)
+
+    def _take(self, returned: Any) -> None:
+        if self.result is None and isinstance(returned, dict):
+            self.result = returned
+
+    def _enter_once(self) -> None:
+        if self._is_entered:
+            raise ValueError("a guard is entered once: each act has its own")
+        self._is_entered = True
+
+    def _complain(self, error: BaseException | None, problem: AttestlogError) -> None:
+        """The outcome could not be recorded. What the act itself raised comes first."""
+        if error is not None:
+            error.add_note(f"attestlog: the outcome could not be recorded: {problem}")
+        elif self._failed_open is None:
+            raise problem
+
+    def _run(self, steps: Steps) -> None:
+        try:
+            draft = next(steps)
+            while True:
+                try:
+                    receipt = self._log.append(draft)
+                except AttestlogError as error:
+                    draft = steps.throw(error)
+                else:
+                    draft = steps.send(receipt)
+        except StopIteration:
+            return
+
+    async def _run_async(self, steps: Steps) -> None:
+        try:
+            draft = next(steps)
+            while True:
+                try:
+                    receipt = await self._log.append_async(draft)
+                except AttestlogError as error:
+                    draft = steps.throw(error)
+                else:
+                    draft = steps.send(receipt)
+        except StopIteration:
+            return
+
+
+def _attempt(rollback: Rollback, act: Guard) -> BaseException | bool:
+    """True if it went through, else what it raised."""
+    try:
+        rollback(act)
+    except Exception as problem:  # noqa: BLE001 - the application's code: what it raised is recorded
+        return problem
+    return True
+
+
+async def _attempt_async(rollback: Rollback, act: Guard) -> BaseException | bool:
+    try:
+        done = rollback(act)
+        if inspect.isawaitable(done):
+            await done
+    except Exception as problem:  # noqa: BLE001 - the application's code: what it raised is recorded
+        return problem
+    return True
+
+
+def _stored(approval: Approval | Mapping[str, str] | bytes) -> dict[str, str]:
+    if isinstance(approval, bytes):
+        approval = parse_approval(approval)
+    return stored_form(approval) if isinstance(approval, Approval) else dict(approval)

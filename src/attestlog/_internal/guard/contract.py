@@ -1,0 +1,54 @@
+"""What a guard asks of a log."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from attestlog._internal.core.rules import Rules
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+
+class Receipt(Protocol):
+    """An entry is durable."""
+
+    @property
+    def sequence_number(self) -> int:
+        """Where it stands."""
+
+    @property
+    def entry_id(self) -> str:
+        """What others depend on it by."""
+
+    @property
+    def timestamp(self) -> str:
+        """When."""
+
+
+class GuardedLog(Protocol):
+    """A log open for writing."""
+
+    @property
+    def origin(self) -> str:
+        """Its name."""
+
+    @property
+    def rules(self) -> Rules:
+        """Those in force."""
+
+    def now_us(self) -> int:
+        """Its clock: microseconds since 1970."""
+
+    def storable_payload(self, payload: Mapping[str, Any], action_type: str) -> dict[str, Any]:
+        """The payload as it will stand in an entry of this type."""
+
+    def append(self, draft: Mapping[str, Any], /) -> Receipt:
+        """Append one entry."""
+
+    async def append_async(self, draft: Mapping[str, Any], /) -> Receipt:
+        """Append one entry while only the task waits."""
+
+    def submit(self, draft: Mapping[str, Any], /) -> Future[Any]:
+        """Append one entry without waiting."""

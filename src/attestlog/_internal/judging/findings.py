@@ -1,0 +1,169 @@
+"""Every code a finding of the whole-log verifier can have: what it means, and the verdict it amounts to.
+
+A code is stable once released. Under VERIFIED stand the notices: worth
+knowing, and no fault.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from attestlog._internal.core.report import Finding, Verdict
+
+_BY_VERDICT: Final[dict[Verdict, dict[str, str]]] = {
+    Verdict.MALFORMED: {
+        "log.not_a_log": "the path is not the directory of a log",
+        "published.not_a_log": "what is published as a checkpoint is none",
+        "log.no_genesis": "entry 0 is missing or is not a genesis entry: nothing says whose log this is",
+        "proof.malformed": "the file is not a proof of an entry, or not a proof of consistency",
+    },
+    Verdict.TAMPERED: {
+        "entry.malformed": "bytes among the entries, or counted as entries before, are not an entry",
+        "entry.canonical": "an entry is not in canonical form (spelling, member order, duplicates, numbers)",
+        "entry.too_large": "an entry or its payload is over its size limit",
+        "entry.sequence": "a sequence number does not follow from the entry before",
+        "entry.chain": "prev_entry_hash is not the entry_hash of the entry before",
+        "entry.timestamp": "a timestamp is no real date, or is earlier than the entry before",
+        "entry.action_hash": "action_hash is not the hash of the payload",
+        "entry.entry_hash": "entry_hash is not the hash of the entry",
+        "entry.algorithm": "signature_algorithm is not the algorithm of the key",
+        "entry.signing_key": "signing_key_id names a key that is not in force",
+        "entry.signature_form": "hsm_signature is missing or is not of the form its algorithm asks for",
+        "entry.signature": "hsm_signature does not verify under the key in force",
+        "entry.batch": "an entry does not stand where its batch signature says",
+        "entry.derived": "a derived member is not what the policy in force derives",
+        "entry.change": "an entry that changes keys or policy does not hold: the rules stay as they were",
+        "entry.invariant": "an entry breaks an invariant by itself, or names one that there is not",
+        "entry.payload_missing": "a payload is null and no later erase_payload entry accounts for it",
+        "erasure.malformed": "an erase_payload entry does not say what it must of the entry it names",
+        "erasure.held": "a payload was erased under legal hold",
+        "erasure.refused": "a payload was erased without the leave of the rules in force",
+        "entry.head": "a BOOT or SHUTDOWN entry saw another head than the log has",
+        "guard.forbidden": "a guarded act was done that its intent or outcome shows to be forbidden",
+        "segment.missing": "a segment file is missing",
+        "segment.stray": "a file among the segments is not one of this log's",
+        "segment.length": "a segment does not hold the entries its place calls for",
+        "config.missing": "log.toml is missing",
+        "config.malformed": "log.toml cannot be read as what it must be",
+        "config.origin": "log.toml names another origin than the genesis entry",
+        "config.settings": "log.toml has other settings than the genesis entry",
+        "checkpoint.missing": "the log has no checkpoint; every log has one from birth",
+        "checkpoint.malformed": "the checkpoint is not a signed checkpoint",
+        "checkpoint.signature": "the checkpoint is not signed by a checkpoint key of the genesis entry",
+        "checkpoint.origin": "the checkpoint is of another origin",
+        "published.missing": "a file that the published checkpoint needs is missing",
+        "published.tile": "a published tile does not lead to the root that the checkpoint signs",
+        "published.bundle": "a published entry bundle does not hold the entries of the tree",
+        "timestamp.malformed": "a file among the time stamps is none",
+        "timestamp.other": "a time stamp is not of the checkpoint that the entries lead to at its size",
+        "checkpoint.root": "the root of the entries is not the one the log's own checkpoint signs",
+        "checkpoint.cosignature": "a witness's signature of the checkpoint does not verify",
+        "proof.checkpoint": "a signature of the proof's checkpoint, by a key that was given, does not verify",
+        "proof.hash": "the proof's entry, or its payload, is not what its hash is of",
+        "proof.inclusion": "the proof does not lead from its entry to the root of its checkpoint",
+        "proof.consistency": "the proof does not lead from the old root to the root of its checkpoint",
+        "proof.entry_signature": "the proof's entry is not signed by the entry key it names",
+    },
+    Verdict.FORKED: {
+        "memory.genesis": "another log of this origin, with another genesis entry, is remembered",
+        "memory.root": "the root of the entries is not the one remembered at that size",
+        "held.origin": "the checkpoint held is of another origin",
+        "held.root": "the root of the entries is not the one of the checkpoint held, at its size",
+        "trust.mismatch": "none of the keys or hashes asked for vouches for this log",
+        "trust.quorum": "the witnesses that the trust policy asks for have not cosigned the checkpoint",
+        "proof.held": "the proof's old tree is not that of the checkpoint held, of the same size",
+    },
+    Verdict.TRUNCATED: {
+        "log.cut_batch": "the last batch is not all there, although it was committed",
+        "tree.longer": "the stored tree is longer than the entries: the tail was cut off",
+        "checkpoint.ahead": "the checkpoint covers more entries than there are",
+        "checkpoint.older": "the checkpoint is older than one remembered",
+        "timestamp.ahead": "a time stamp is of a checkpoint over more entries than there are",
+        "held.ahead": "the checkpoint held covers more entries than there are",
+        "memory.ahead": "more entries are remembered than there are",
+    },
+    Verdict.UNKNOWN: {
+        "log.missing": "there is nothing at the path",
+        "log.unreadable": "a file of the log could not be read",
+        "segment.absent": "a segment was archived, and is not where it was put: its entries were not read",
+        "memory.unreadable": "what is remembered of this log could not be read",
+        "proof.unreadable": "the proof's file could not be read",
+        "checkpoint.unsupported": "a signature is of a kind that the installed cryptography cannot verify",
+        "proof.held_size": "the proof starts from another size than that of the checkpoint held",
+        "trust.none": "no key was given to judge the proof by: it may hold together, and shows nothing",
+        "published.key_unknown": "no verifier key of the published log is known: who signed it is unknown",
+        "entry.proofs_unknown": "proofs_valid rests on proofs of a type that nothing here can check",
+        "entry.unverified": "signatures that the installed cryptography lacks the algorithm to verify",
+        "entry.unjudged": "keys or policy may have changed in what was not read: unknown what rests on them",
+        "key.revoked": "entries may be anybody's: a revocation says not to trust the key that signed them",
+        "resume.tree": "the stored tree, in place of entries not read, does not lead to a known root",
+    },
+    Verdict.INCOMPLETE: {
+        "log.torn_tail": "bytes after the last complete entry, never acknowledged",
+        "log.torn_batch": "the last batch is not all there and was never acknowledged",
+    },
+    Verdict.VERIFIED: {
+        "entry.dependency": "a dependency names no entry of this log",
+        "entry.dependencies_unread": "more dependencies were unresolved than are looked up",
+        "entry.approval": "an approval that an entry carries does not count",
+        "entry.rule": "an action or change of status SUCCESS has not what a rule of the policy asks for",
+        "entry.snapshot": "a rollback went back to a snapshot that no entry of this log took",
+        "entry.proof_unchecked": "a proof that claims to be valid is of a type nothing here can check",
+        "proof.payload": "the payload is not in the proof: left out of it, or erased from the log",
+        "proof.key_remembered": "no key was given: the log is known by its key from an earlier verification",
+        "proof.entry_key": "the entry's signature was not judged: the key it names was not given",
+        "proof.not_cosigned": "no witness that was asked for has cosigned: the log's own key alone vouches",
+        "proof.signatures_unknown": "the checkpoint has signatures by keys that were not given",
+        "entry.heads_unread": "heads that BOOT or SHUTDOWN entries saw could not be compared",
+        "guard.no_outcome": "a guarded act was decided, and no outcome was recorded",
+        "guard.intents_unread": "more guarded acts were under way at once than are followed",
+        "actor.counter_gap": "an actor's counter leaves out numbers: entries are not there",
+        "actor.counter_repeated": "an actor's counter repeats a number",
+        "actor.counters_unread": "more sessions were counted than are followed",
+        "erasure.unfinished": "an entry says that a payload is erased, and it is still there",
+        "log.future": "the last entry is dated after this machine's clock",
+        "log.busy": "the log stayed locked: the verifier looked without waiting for a commit to end",
+        "trust.rotation": "a key that was asked for signs a part of the log; rotations lead to the rest",
+        "tree.stale": "stored hashes are missing or wrong; they are rebuilt from the entries",
+        "published.partly_read": "only what the checkpoint and the memory need was read of the published log",
+        "timestamp.unverified": "no trusted authority vouches for a time stamp: it shows nothing",
+        "memory.not_saved": "this verification could not be remembered, or earlier ones not be looked for",
+    },
+}
+
+FINDINGS: Final[dict[str, str]] = {
+    code: meaning for codes in _BY_VERDICT.values() for code, meaning in codes.items()
+}
+"""Code → meaning, in one line."""
+
+VERDICTS: Final[dict[str, Verdict]] = {
+    code: verdict for verdict, codes in _BY_VERDICT.items() for code in codes
+}
+"""Code → the verdict that one such finding amounts to; VERIFIED marks a notice."""
+
+
+TEXT_LENGTH_MAX: Final = 400
+"""Characters of a message or a piece of evidence: a hostile entry's members are up to 64 kB each."""
+
+
+def finding(
+    code: str,
+    message: str,
+    sequence_number: int | None = None,
+    *,
+    expected: Any = None,
+    found: Any = None,
+) -> Finding:
+    """A finding whose verdict is that of its code."""
+    return Finding(
+        code=code,
+        message=_short(message),
+        verdict=VERDICTS[code],
+        sequence_number=sequence_number,
+        expected=_short(expected),
+        found=_short(found),
+    )
+
+
+def _short(text: Any) -> Any:
+    return text[:TEXT_LENGTH_MAX] + "…" if isinstance(text, str) and len(text) > TEXT_LENGTH_MAX else text

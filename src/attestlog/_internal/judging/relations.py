@@ -1,0 +1,123 @@
+"""What entries say about other entries, which only the whole log can answer: erasures, dependencies.
+
+Also the tally of proofs nothing can check. Memory is bounded: see `erasures`,
+and a limit on ids that are looked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from attestlog._internal.core.report import Finding
+from attestlog._internal.judging.conduct import Conduct, Heads
+from attestlog._internal.judging.erasures import Erasures
+from attestlog._internal.judging.findings import finding
+from attestlog._internal.judging.scan import Scanned, count_proof
+from attestlog._internal.judging.source import Chunk, read_lines
+
+WANTED_MAX: Final = 100_000
+"""Entry ids looked for in one more pass over the log: about 20 MB."""
+
+
+class _Identity(Struct):
+    entry_id: str
+    rollback_executed: bool = False
+    rollback_snapshot_hash: str | None = None
+
+
+_HASH_LENGTH: Final = 64
+"""Digits of a snapshot's hash; an entry id has 36 characters."""
+
+_decoder: Final = msgspec.json.Decoder(_Identity)
+
+
+class Relations:
+    """Gathers from each chunk, in order; answers at the end."""
+
+    def __init__(self) -> None:
+        self.erasures = Erasures()
+        self.heads = Heads()
+        self.conduct = Conduct()
+        self._wanted: dict[str, int] = {}
+        self._unread = 0
+        self._neighbours: set[str] = set()
+        self._unchecked: dict[str, tuple[int, int]] = {}
+        self._unverified: dict[str, tuple[int, int]] = {}
+
+    def add(self, scanned: Scanned, *, is_whole: bool = True) -> Iterator[Finding]:
+        """Take in what a chunk says, and give what is wrong with it after those before.
+
+        `is_whole`: the log is read from its first entry on.
+        """
+        self.erasures.add(scanned.erased, scanned.erasures)
+        self.heads.add(scanned.heads)
+        for number, wanted in scanned.wanted:
+            if wanted in self._neighbours:
+                continue
+            if wanted in self._wanted or len(self._wanted) < WANTED_MAX:
+                self._wanted.setdefault(wanted, number)
+            else:
+                self._unread += 1
+        self._neighbours = set(scanned.last_ids)
+        for kind, (first, count) in scanned.unchecked_proofs.items():
+            count_proof(self._unchecked, kind, first, count)
+        for algorithm, (first, count) in scanned.unverified.items():
+            count_proof(self._unverified, algorithm, first, count)
+        yield from self.conduct.join(scanned.conduct, is_whole=is_whole)
+
+    def lose(self) -> None:
+        """Some entries could not be read: what was counted in them is not missing."""
+        self.conduct.counters.clear()
+
+    def settle_dependencies(
+        self, search: Callable[[frozenset[str]], Iterable[set[str]]]
+    ) -> Iterator[Finding]:
+        """Look for what is still wanted (`search` goes through the log) and say what was not found."""
+        if self._wanted:
+            for found in search(frozenset(self._wanted)):
+                for entry_id in found:
+                    self._wanted.pop(entry_id, None)
+        for entry_id, number in sorted(self._wanted.items(), key=lambda item: (item[1], item[0])):
+            is_snapshot = len(entry_id) == _HASH_LENGTH
+            what = "went back to snapshot" if is_snapshot else "depends on"
+            message = f"{what} {entry_id}, {'which no entry took' if is_snapshot else 'no entry of this log'}"
+            yield finding(
+                "entry.snapshot" if is_snapshot else "entry.dependency", message, number, found=entry_id
+            )
+        if self._unread:
+            message = f"{self._unread} more dependencies were not looked up, {WANTED_MAX} are"
+            yield finding("entry.dependencies_unread", message, expected=WANTED_MAX, found=self._unread)
+
+    def unchecked_proofs(self) -> Iterator[Finding]:
+        """One notice for each type of proof that nothing here can check."""
+        for kind, (first, count) in self._unchecked.items():
+            message = f"{count} proofs of type {kind!r} claim to be valid and cannot be checked here"
+            yield finding("entry.proof_unchecked", message, first, found=kind)
+
+    def unverified(self) -> Iterator[Finding]:
+        """One finding for each algorithm whose signatures could not be verified."""
+        for algorithm, (first, count) in self._unverified.items():
+            message = f"{count} signatures are {algorithm}, which the installed cryptography does not have"
+            yield finding("entry.unverified", message, first, found=algorithm)
+
+
+def find_ids(wanted: frozenset[str], chunk: Chunk) -> set[str]:
+    """Which of these ids and snapshots are in the chunk; what cannot be read was reported before."""
+    found = set()
+    try:
+        for _, data, _, _ in read_lines(chunk, chunk.stop):
+            try:
+                identity = _decoder.decode(data)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                continue
+            if identity.entry_id in wanted:
+                found.add(identity.entry_id)
+            if identity.rollback_snapshot_hash in wanted and not identity.rollback_executed:
+                found.add(identity.rollback_snapshot_hash)
+    except OSError:
+        pass
+    return found

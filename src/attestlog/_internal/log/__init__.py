@@ -1,0 +1,11 @@
+"""Writing a log: create it, open it, append to it, sign checkpoints of it.
+
+`log` is what callers hold, `opening` makes and opens it, `turns` is what is
+done inside the committer's turns, `signing` asks the keys and checks their
+answers, `receipt` is what `append` returns.
+"""
+
+from attestlog._internal.log.log import Log
+from attestlog._internal.log.receipt import Receipt
+
+__all__ = ["Log", "Receipt"]

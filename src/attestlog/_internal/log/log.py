@@ -1,0 +1,437 @@
+"""The log: create, open, append, checkpoint, close.
+
+    with attestlog.create("audit", origin="example.com/agents") as log:
+        receipt = log.append(event_type="ACTION", action_type="deploy", actor_id="agent-7")
+
+An entry's life: draft → validate → govern → plan → sign → commit → receipt.
+The first two happen in the caller's thread, the rest in a turn of the
+committer. Reading and verifying need no `Log`; see `attestlog.verify` and
+`attestlog._internal.query`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self
+from weakref import WeakSet
+
+from attestlog._internal.core.approval import ApprovalRequest
+from attestlog._internal.core.batch import Head, Prepared
+from attestlog._internal.core.entry import Entry, EntryDraft, Object
+from attestlog._internal.core.genesis import Genesis, Settings
+from attestlog._internal.core.note import format_vkey
+from attestlog._internal.core.policy import Policy
+from attestlog._internal.core.rotation import (
+    REVOKE_ACTION_TYPE,
+    ROTATE_ACTION_TYPE,
+    Revocation,
+    format_revocation,
+)
+from attestlog._internal.core.rules import Rules
+from attestlog._internal.core.signature import BATCH_ENTRIES_MAX, ECDSA_P256
+from attestlog._internal.log import committer, opening
+from attestlog._internal.log.copies import ACK_TIMEOUT_S, Copies
+from attestlog._internal.log.environment import Clock, system_clock
+from attestlog._internal.log.erasing import change_draft, erasure_draft, refuse_bare_erasure
+from attestlog._internal.log.events import Events
+from attestlog._internal.log.preparing import Preparing
+from attestlog._internal.log.receipt import Receipt
+from attestlog._internal.log.turns import Turns
+from attestlog._internal.signers import Passphrase, Signer
+from attestlog._internal.signers.making import given_or_made, given_or_opened
+from attestlog._internal.storage.files.reader import LogReader
+from attestlog.errors import AttestlogError, ClosedError, NotFoundError
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from attestlog._internal.core.note import NoteSignature
+    from attestlog._internal.guard import Guard
+    from attestlog._internal.replication import Work
+
+BATCH_SIZE_BYTES: Final = 8 << 20
+"""Bytes a batch gathers before it is closed to others: bounds the memory and the time of one commit."""
+
+
+class Log(Events):
+    """A log open for writing. Threads and tasks may share it, a forked child may go on with it."""
+
+    def __init__(
+        self,
+        turns: Turns,
+        passphrase: Passphrase | None = None,
+        *,
+        ack_replicas: int = 0,
+        ack_timeout_s: float = ACK_TIMEOUT_S,
+    ) -> None:
+        self._passphrase = passphrase
+        self._turns, self._store, self._genesis = turns, turns.store, turns.genesis
+        self._committer: committer.Committer[Receipt] = committer.Committer(
+            self._commit, BATCH_ENTRIES_MAX, BATCH_SIZE_BYTES, self._renew
+        )
+        replicas = LogReader(self.path).config().replicas
+        self._copies = Copies(replicas, self._work if replicas else None, ack_replicas, ack_timeout_s)
+        self._preparing = Preparing(turns.genesis, turns.clock, self._copies.urls)
+        _open_logs.add(self)
+
+    # --- opening ---
+
+    @classmethod
+    def create(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        origin: str,
+        signer: str | Signer | None = None,
+        checkpoint_signer: str | Signer | None = None,
+        checkpoint_pq_signer: str | Signer | None = None,
+        algorithm: str = ECDSA_P256,
+        policy: Policy | Mapping[str, Any] | None = None,
+        batch: bool = True,
+        erasable_payloads: bool = False,
+        passphrase: Passphrase | None = None,
+        any_filesystem: bool = False,
+        clock: Clock | None = None,
+        settings: Settings | None = None,
+    ) -> Self:
+        """Make a new log, with its genesis entry and first checkpoint, and open it.
+
+        `signer` and `checkpoint_signer` are signer URIs or signers; without one a key file is made
+        where keys are kept (see `attestlog._internal.signers.file.keys_dir`), and so it is for a `file:` URI
+        naming no file yet. The checkpoint key must be Ed25519. With `checkpoint_pq_signer` every
+        checkpoint is signed with ML-DSA-44 as well, and is none without it.
+        Raises ExistsError, MalformedConfigError, MalformedPolicyError, SignerError or StorageError;
+        the log is then not there at all.
+        """
+        return cls(
+            opening.create(
+                Path(path).absolute(), origin=origin, signer=signer, checkpoint_signer=checkpoint_signer,
+                checkpoint_pq_signer=checkpoint_pq_signer, algorithm=algorithm, policy=policy,
+                settings=settings or Settings(batch=batch, erasable_payloads=erasable_payloads),
+                passphrase=passphrase, any_filesystem=any_filesystem, clock=clock or system_clock,
+            ),
+            passphrase,
+        )  # fmt: skip
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        signer: str | Signer | None = None,
+        checkpoint_signer: str | Signer | None = None,
+        checkpoint_pq_signer: str | Signer | None = None,
+        passphrase: Passphrase | None = None,
+        any_filesystem: bool = False,
+        clock: Clock | None = None,
+        ack_replicas: int = 0,
+        ack_timeout_s: float = ACK_TIMEOUT_S,
+    ) -> Self:
+        """Open a log for writing, healing what a crash left (`recovered` says what). Never creates.
+
+        Without signers, those named in log.toml are opened. `ack_replicas`: an append also waits, for
+        `ack_timeout_s` at the most, until so many replicas hold its entry durably; ReplicationError then
+        says that it is in the log, and who else has it.
+        Raises NotFoundError or another StorageError, MalformedConfigError, SignerError.
+        """
+        return cls(
+            opening.open_turns(
+                Path(path).absolute(), signer=signer, checkpoint_signer=checkpoint_signer,
+                checkpoint_pq_signer=checkpoint_pq_signer, passphrase=passphrase,
+                any_filesystem=any_filesystem, clock=clock or system_clock,
+            ),
+            passphrase, ack_replicas=ack_replicas, ack_timeout_s=ack_timeout_s,
+        )  # fmt: skip
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Log({str(self.path)!r}, origin={self.origin!r})"
+
+    @property
+    def path(self) -> Path:
+        """The log's directory."""
+        return self._store.root
+
+    @property
+    def origin(self) -> str:
+        """The log's name in checkpoints."""
+        return self._genesis.origin
+
+    @property
+    def genesis(self) -> Genesis:
+        """Keys, policy and settings from entry 0."""
+        return self._genesis
+
+    @property
+    def vkeys(self) -> list[str]:
+        """The keys that sign its checkpoints, as text: what a reader must be given to trust a proof."""
+        return [format_vkey(key) for key in self._genesis.checkpoint_keys]
+
+    @property
+    def rules(self) -> Rules:
+        """Signing keys and policy in force, as of the last turn."""
+        return self._turns.in_force.rules
+
+    @property
+    def recovered(self) -> list[str]:
+        """What opening or committing had to set aside after a crash, in words."""
+        return list(self._store.recovered)
+
+    # --- writing ---
+
+    def append(self, draft: EntryDraft | Mapping[str, Any] | None = None, /, **members: Any) -> Receipt:
+        """Append one entry; when this returns it is durable. Give a draft, or its members.
+
+        Raises MalformedEntryError, DerivedMemberError, TooLargeError, ClockError, SignerError,
+        StorageError, ClosedError: nothing was written. UncertainCommitError: nobody can know.
+        ReplicationError: it is written here, and not confirmed by as many replicas as were asked for.
+        """
+        receipts = self._committer.append((self._prepare(_one_draft(draft, members)),))
+        self._copies.wait(receipts)
+        return receipts[0]
+
+    def check(self, draft: EntryDraft | Mapping[str, Any]) -> None:
+        """Raises what `append` would raise for this draft before anything is written; writes nothing."""
+        self._prepare(draft)
+
+    def request(
+        self, draft: EntryDraft | Mapping[str, Any] | None = None, /, **members: Any
+    ) -> ApprovalRequest:
+        """What to give to those who must approve this draft: redacted, and salted, as it will be written.
+
+        `core.request.approved_draft(request, approvals)` is then what to append. Raises as `check`.
+        """
+        return self._preparing.request(_one_draft(draft, members), self.rules, self._turns.in_force.algorithm)
+
+    def append_many(
+        self, drafts: Iterable[EntryDraft | Mapping[str, Any]], *, as_given: bool = False
+    ) -> list[Receipt]:
+        """Append these in order; all are validated before the first is written.
+
+        `as_given`: nothing is redacted. For evidence that must stay as it is, such as an older log's lines.
+
+        Committed in batches of up to 1,024 that do not cross a segment: each batch is there whole or
+        not at all. If a later batch fails, the earlier ones stay (the error says so).
+        """
+        prepared = [self._prepare(draft, as_given=as_given) for draft in drafts]
+        receipts = self._committer.append(prepared) if prepared else []
+        self._copies.wait(receipts)
+        return receipts
+
+    def submit(
+        self, draft: EntryDraft | Mapping[str, Any] | None = None, /, **members: Any
+    ) -> Future[Receipt]:
+        """Append without waiting: the future's result is the receipt. Bad drafts raise here, at once."""
+        return self._copies.then(self._committer.submit(self._prepare(_one_draft(draft, members))))
+
+    async def append_async(
+        self, draft: EntryDraft | Mapping[str, Any] | None = None, /, **members: Any
+    ) -> Receipt:
+        """`append` for asyncio: the task waits, the event loop does not."""
+        receipt = await self._committer.append_async(self._prepare(_one_draft(draft, members)))
+        await self._copies.wait_async(receipt)
+        return receipt
+
+    def rotate_key(
+        self, new_signer: str | Signer | None = None, *, algorithm: str | None = None, **members: Any
+    ) -> Receipt:
+        """Append the change to another signing key: from the next entry on only that one counts.
+
+        `new_signer`: a signer or its URI; without one, or for a `file:` URI naming no file yet, a key file
+        is made, of `algorithm` or else of the old key's. `members`: further members of the draft.
+        log.toml names the new signer afterwards. The old one can be destroyed.
+        Raises as `append`, and RuleChangeError if the key was in force before.
+        """
+        with contextlib.ExitStack() as undo:
+            algorithm = algorithm or next(iter(self.rules.keys.values())).algorithm
+            made = given_or_made(new_signer, origin=self.origin, role="entry", algorithm=algorithm)
+            new = given_or_opened(made, self._passphrase, undo)
+            members = {"actor_id": new.public_key.key_id, **members}
+
+            def make(payload: Object) -> Prepared:
+                return self._prepare(change_draft(ROTATE_ACTION_TYPE, payload, members))
+
+            receipt: Receipt = self._committer.run(partial(self._turns.rotate, new, make))
+            undo.pop_all()
+            return receipt
+
+    def revoke_key(self, key_id: str, *, reason: str, last_trusted: int, **members: Any) -> Receipt:
+        """Append that what this key signed after entry `last_trusted` is not to be trusted.
+
+        The key in force must be rotated first. `members`: further members of the draft.
+        Raises as `append`, and RuleChangeError if the key cannot be revoked so.
+        """
+        revocation = Revocation(key_id=key_id, last_trusted_sequence_number=last_trusted, reason=reason)
+        members = {"actor_id": self.rules.key_ids[0], "event_category": "CRITICAL", **members}
+        return self.append(change_draft(REVOKE_ACTION_TYPE, format_revocation(revocation), members))
+
+    def erase(
+        self,
+        sequence_number: int,
+        *,
+        reason: str,
+        actor_id: str,
+        legal_basis: str | None = None,
+        **members: Any,
+    ) -> Receipt:
+        """Replace one payload by null, and append the CHANGE entry that says so, and why.
+
+        The entry, the chain, the tree and all signatures still verify. `members`: further members of the
+        draft, such as the approvals that the policy asks for. What stands in other members of the entry, in
+        backups and in proofs that were handed out stays; see docs/spec/erasure.md.
+        Raises ErasureRefusedError (a legal hold, the policy, an approval that is missing), NotFoundError,
+        and as `append`. A StorageError with `erased_by` says that the entry is there and the payload not
+        gone yet: the next opening finishes it.
+        """
+
+        def make(target: Entry) -> Prepared:
+            draft = erasure_draft(target, reason, legal_basis, {"actor_id": actor_id, **members})
+            return self._preparing.prepare(draft, self.rules, self._turns.in_force.algorithm)
+
+        receipt: Receipt = self._committer.run(partial(self._turns.erase, sequence_number, make))
+        return receipt
+
+    def guard(self, *, action_type: str, actor_id: str, **options: Any) -> Guard:
+        """Decide, act, record: `with log.guard(...) as act:`, `async with`, or a decorator.
+
+        Further members of the draft are those of the act: `action_payload`, `pillars_scores`,
+        `provided_proofs`, `conflicts_detected` … Beside them:
+        `event_type`: ACTION, or CHANGE. `approvals`: signed approvals at hand.
+        `ask`: a directory in which to put a request and look for approvals, where the policy asks for some;
+        `ask_timeout_s`: for how long (None: without end).
+        `snapshot`: bytes or a path; its hash becomes `rollback_snapshot_hash`.
+        `rollback`: called with the act when it raises; needs a snapshot.
+
+        Entering raises ActionBlockedError where the policy forbids the act, and as `append` where the log
+        cannot write, unless the policy lets acts of this type go on. Leaving re-raises what the act raised.
+        """
+        from attestlog._internal.guard import Guard
+
+        return Guard(self, action_type=action_type, actor_id=actor_id, **options)
+
+    def storable_payload(self, payload: Mapping[str, Any], action_type: str) -> dict[str, Any]:
+        """The payload as it will stand in an entry of this type: what is to be approved, and hashed.
+
+        Secrets are redacted; where payloads are salted, it has its salt. `append` leaves it as it is.
+        """
+        return self._preparing.storable_payload(payload, self.rules, action_type)
+
+    def now_us(self) -> int:
+        """The log's clock: microseconds since 1970."""
+        return self._turns.clock()
+
+    def checkpoint(self) -> bytes:
+        """Sign and store the current head as a C2SP checkpoint; returns the note.
+
+        Raises ConsistencyError, and signs nothing, if the head is not consistent with the last checkpoint.
+        """
+        note: bytes = self._committer.run(self._turns.checkpoint)
+        return note
+
+    def prove(self, sequence_number: int, *, payload: bool = True) -> bytes:
+        """A proof file for one entry, with or without its payload: see `attestlog._internal.proving.prove`.
+
+        Against the stored checkpoint; a new one is signed if that does not cover the entry yet.
+        """
+        from attestlog._internal.proving import prove
+
+        try:
+            return prove(self.path, sequence_number, payload=payload)
+        except NotFoundError:
+            return prove(self.path, sequence_number, payload=payload, checkpoint=self.checkpoint())
+
+    def head(self) -> Head:
+        """Size, last hash and right edge, with everything other processes made durable taken in."""
+        head: Head = self._committer.run(self._turns.head)
+        return head
+
+    def sync_replicas(self) -> Iterator[tuple[str, AttestlogError | None]]:
+        """Send each replica all there is, now: its URL, and why it lacks something, if it does."""
+        return self._copies.sync()
+
+    def query(self, **members: Any) -> Iterator[Entry]:
+        """The entries a filter asks for: `log.query(event_type="VIOLATION", since="7d")`.
+
+        Members and errors as for `attestlog._internal.query.query_log`, which needs no open log.
+        """
+        from attestlog._internal.query import query_log
+
+        return query_log(self.path, **members)
+
+    def close(self) -> None:
+        """Commit what is waiting, sign a checkpoint over all of it, let go. May be called twice."""
+        self._copies.close()
+        with contextlib.suppress(ClosedError):
+            self._committer.close(self._turns.close)
+
+    # --- within ---
+
+    def _prepare(self, draft: EntryDraft | Mapping[str, Any], *, as_given: bool = False) -> Prepared:
+        prepared = self._preparing.prepare(
+            draft, self.rules, self._turns.in_force.algorithm, as_given=as_given
+        )
+        refuse_bare_erasure(prepared)
+        return prepared
+
+    def _renew(self, prepared: Sequence[Prepared]) -> list[Prepared]:
+        """The same, prepared again where another policy or key came in force while they waited."""
+        rules, algorithm = self.rules, self._turns.in_force.algorithm
+        return [
+            item
+            if item.policy is rules.policy and item.entry.signature_algorithm.startswith(algorithm)
+            else self._preparing.derive(item.draft, rules, algorithm)
+            for item in prepared
+        ]
+
+    def _commit(self, take: committer.Take) -> list[Receipt]:
+        receipts = self._turns.commit(take, self._prepare)
+        self._copies.notify()
+        return receipts
+
+    def _work(self) -> Work:
+        """What senders of this log's replicas need of it."""
+        from attestlog._internal.replication import Work
+
+        def keep(text: str, lines: tuple[NoteSignature, ...]) -> None:
+            self._committer.run(partial(self._turns.add_cosignatures, text, lines))
+
+        def record(members: dict[str, Any]) -> None:
+            self._committer.submit(self._prepare(members))
+
+        return Work(self.path, self.origin, self.checkpoint, keep, record)
+
+    def _follow_fork(self) -> None:
+        """In a forked child: a queue of its own, and descriptors that do not share its parent's lock."""
+        self._committer = self._committer.renewed()
+        self._copies.follow_fork()
+        self._store.let_go()
+
+
+def _one_draft(
+    draft: EntryDraft | Mapping[str, Any] | None, members: dict[str, Any]
+) -> EntryDraft | Mapping[str, Any]:
+    if draft is None:
+        return members
+    if members:
+        raise TypeError("append takes a draft or members, not both")
+    return draft
+
+
+_open_logs: Final[WeakSet[Log]] = WeakSet()
+
+
+def _follow_fork() -> None:
+    for log in list(_open_logs):
+        log._follow_fork()
+
+
+os.register_at_fork(after_in_child=_follow_fork)

@@ -1,0 +1,126 @@
+"""Making a log, and opening one for writing: what `Log.create` and `Log.open` do before there is a `Log`.
+
+`create` writes and `open_turns` never does; both give the `Turns` that a `Log` is made of.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from attestlog._internal.core.batch import Head, plan_batch, prepare
+from attestlog._internal.core.checkpoint import Checkpoint, check_origin
+from attestlog._internal.core.genesis import Genesis, Settings, Software, check_settings, draft_genesis
+from attestlog._internal.core.policy import Policy, format_policy, parse_policy
+from attestlog._internal.core.signature import ED25519, ML_DSA_44
+from attestlog._internal.ids import new_entry_id
+from attestlog._internal.log.environment import Clock, environment
+from attestlog._internal.log.in_force import InForce
+from attestlog._internal.log.signing import key_holders, sign_head, sign_plan, signer_vkey
+from attestlog._internal.log.turns import Turns
+from attestlog._internal.signers import Passphrase, Signer
+from attestlog._internal.signers.making import given_or_made, given_or_opened
+from attestlog._internal.storage.files.creation import check_free, create_directory
+from attestlog._internal.storage.files.disk import check_filesystem
+from attestlog._internal.storage.files.layout import LogConfig, Signers
+from attestlog._internal.storage.files.store import FileStore
+from attestlog._internal.version import VERSION
+
+
+def create(
+    root: Path,
+    *,
+    origin: str,
+    signer: str | Signer | None,
+    checkpoint_signer: str | Signer | None,
+    checkpoint_pq_signer: str | Signer | None,
+    algorithm: str,
+    policy: Policy | Mapping[str, Any] | None,
+    settings: Settings,
+    passphrase: Passphrase | None,
+    any_filesystem: bool,
+    clock: Clock,
+) -> Turns:
+    """See `Log.create`."""
+    check_origin(origin)
+    check_free(root)
+    if not any_filesystem:
+        check_filesystem(root)
+    # Objects made by hand have been checked by nobody.
+    policy = parse_policy(format_policy(policy) if isinstance(policy, Policy) else dict(policy or {}))
+    check_settings(settings)
+    with contextlib.ExitStack() as undo:
+        made = given_or_made(signer, origin=origin, role="entry", algorithm=algorithm)
+        entry_signer = given_or_opened(made, passphrase, undo)
+        made = given_or_made(checkpoint_signer, origin=origin, role="checkpoint", algorithm=ED25519)
+        check_signer = given_or_opened(made, passphrase, undo)
+        vkeys, pq_signer = [signer_vkey(origin, check_signer)], None
+        if checkpoint_pq_signer is not None:
+            made = given_or_made(
+                checkpoint_pq_signer, origin=origin, role="checkpoint-pq", algorithm=ML_DSA_44
+            )
+            pq_signer = given_or_opened(made, passphrase, undo)
+            vkeys.append(signer_vkey(origin, pq_signer, ML_DSA_44))
+        key = entry_signer.public_key
+        genesis = Genesis(origin, {key.key_id: key}, vkeys, policy, settings, Software("attestlog", VERSION))
+        first = prepare(draft_genesis(genesis), policy, entry_id=new_entry_id(), environment=environment(),
+            algorithm=key.algorithm,
+        )  # fmt: skip
+        plan = plan_batch(Head(), [first], clock(), algorithm=key.algorithm, key_id=key.key_id, batched=False)
+        (line,) = plan.seal(sign_plan(entry_signer, key, plan))
+        holders = key_holders(genesis, check_signer, pq_signer)
+        note = sign_head(holders, Checkpoint(origin, 1, plan.head.edge.root()), clock())
+        signers = Signers(
+            entry=entry_signer.uri,
+            checkpoint=check_signer.uri,
+            checkpoint_pq=pq_signer.uri if pq_signer is not None else None,
+        )
+        config = LogConfig(origin=origin, settings=settings, signers=signers)
+        create_directory(root, config, line, plan.leaves[0], note)
+        store = FileStore(root, any_filesystem=any_filesystem)
+        undo.callback(store.close)
+        turns = Turns(store, _begin(store, entry_signer, passphrase), check_signer, clock, pq_signer)
+        undo.pop_all()
+        return turns
+
+
+def open_turns(
+    root: Path,
+    *,
+    signer: str | Signer | None,
+    checkpoint_signer: str | Signer | None,
+    checkpoint_pq_signer: str | Signer | None,
+    passphrase: Passphrase | None,
+    any_filesystem: bool,
+    clock: Clock,
+) -> Turns:
+    """See `Log.open`."""
+    store = FileStore(root, any_filesystem=any_filesystem)
+    with contextlib.ExitStack() as undo:
+        undo.callback(store.close)
+        named = store.signers()
+        is_chosen = signer is not None
+        # Where a rotation stopped halfway, which of two signers it is to be is found out within the lock;
+        # else it is opened before, because a person may be asked for its passphrase.
+        if signer is None and named.next_entry is None:
+            signer = named.entry
+        entry_signer = given_or_opened(signer, passphrase, undo) if signer is not None else None
+        check_signer = given_or_opened(checkpoint_signer or named.checkpoint, passphrase, undo)
+        pq_uri = checkpoint_pq_signer or named.checkpoint_pq
+        pq_signer = given_or_opened(pq_uri, passphrase, undo) if pq_uri is not None else None
+        in_force = _begin(store, entry_signer, passphrase, is_chosen=is_chosen)
+        undo.callback(in_force.close)
+        turns = Turns(store, in_force, check_signer, clock, pq_signer)
+        undo.pop_all()
+        return turns
+
+
+def _begin(
+    store: FileStore, signer: Signer | None, passphrase: Passphrase | None, *, is_chosen: bool = True
+) -> InForce:
+    in_force = InForce(store, passphrase)
+    with store.exclusive() as head:
+        in_force.begin(head, signer, is_chosen=is_chosen)
+    return in_force

@@ -1,0 +1,104 @@
+"""What comes is verified by the verifier itself, from the state that the copy is in.
+
+Dependencies on earlier entries, and erasures, concern the whole log: verifying
+the copy judges them, as it would the original.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from attestlog._internal.core.batch import Head, Plan
+from attestlog._internal.core.entry import decode_line, format_timestamp, parse_timestamp
+from attestlog._internal.core.hashes import HASH_SIZE_BYTES
+from attestlog._internal.core.merkle import Grown
+from attestlog._internal.core.report import Verdict
+from attestlog._internal.core.rules import Rules
+from attestlog._internal.judging.scan import Scanned, State, scan
+from attestlog._internal.judging.source import Chunk
+from attestlog.errors import StorageError, VerificationError
+
+
+def plans(head: Head, lines: Sequence[bytes], room: int, segment_entries: int, leaves: bytes) -> list[Plan]:
+    """The commits that store these verified lines: none crosses a segment."""
+    made, start = [], 0
+    while start < len(lines):
+        stop = min(len(lines), start + room)
+        hashes = [leaves[at * HASH_SIZE_BYTES : (at + 1) * HASH_SIZE_BYTES] for at in range(start, stop)]
+        last = decode_line(lines[stop - 1])
+        grown: list[Grown] = []
+        edge = head.edge.extended(hashes, grown)
+        head = Head(edge.stop, last.entry_hash, parse_timestamp(last.timestamp), edge)
+        made.append(Plan(head, [], [], hashes, grown, [], []))
+        start, room = stop, segment_entries
+    return made
+
+
+UNKNOWN_PROOFS: Final = "entry.proofs_unknown"
+"""Proofs of types that only the writer's application checks: no reason to refuse a copy of what it says."""
+
+
+class Verified(NamedTuple):
+    """What verified lines come to."""
+
+    leaves: bytes
+    """Their leaf hashes, one after the other."""
+    rules: Rules
+    """Those after them."""
+    changes: list[bytes]
+    """The lines that changed the rules."""
+
+
+def verify_lines(rules: Rules, head: Head, lines: Sequence[bytes], directory: Path) -> Verified:
+    """That these lines follow on `head`, under the rules in force there.
+
+    They are laid out in `directory` for the verifier, which reads files. Raises VerificationError with
+    the findings unless every line holds and the last batch is whole.
+    """
+    scanned = _scan(rules, head, lines, directory)
+    findings = [
+        found
+        for found in scanned.findings
+        if found.verdict != Verdict.VERIFIED and found.code != UNKNOWN_PROOFS
+    ]
+    if findings:
+        first = findings[0]
+        raise VerificationError(
+            f"entry {first.sequence_number}: {first.message}",
+            sequence_number=first.sequence_number, finding=first.code, findings=len(findings),
+        )  # fmt: skip
+    state = scanned.state
+    if state.run is not None or state.batch is not None:
+        raise VerificationError(
+            f"what was sent from entry {head.size} on does not end with a whole entry and batch",
+            sequence_number=state.position, finding="log.torn_batch",
+        )  # fmt: skip
+    if len(scanned.leaves) != len(lines) * HASH_SIZE_BYTES or state.position != head.size + len(lines):
+        raise VerificationError(f"{len(lines)} lines do not follow on entry {head.size - 1}")
+    return Verified(scanned.leaves, scanned.rules or rules, scanned.changes)
+
+
+def _scan(rules: Rules, head: Head, lines: Sequence[bytes], directory: Path) -> Scanned:
+    data = b"\n".join([*lines, b""])
+    try:
+        descriptor, path = tempfile.mkstemp(prefix="incoming-", dir=directory)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+            timestamp = format_timestamp(head.timestamp_us) if head.size else ""
+            state = State(head.size, head.entry_hash, timestamp)
+            chunk = Chunk(head.size, path, 0, len(data), len(data), is_first=True)
+            scanned = scan(rules, chunk, state)
+        finally:
+            Path(path).unlink()
+    except OSError as error:
+        raise StorageError(
+            f"what was sent cannot be laid out: {error.strerror}", path=str(directory)
+        ) from None
+    if scanned.error is not None:
+        raise StorageError(f"what was sent cannot be read back: {scanned.error}", path=str(directory))
+    return scanned

@@ -1,0 +1,126 @@
+"""A replica's directory: the copies it holds, by the SHA-256 of each log's origin."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from attestlog._internal.core.note import COSIGNATURE_ED25519, VerifierKey, check_key_name
+from attestlog._internal.core.replication import Answer, Shipment
+from attestlog._internal.core.signature import ED25519
+from attestlog._internal.replica.holding import Cosigner, Holding
+from attestlog._internal.signers import Signer
+from attestlog._internal.signers.asking import ask
+from attestlog._internal.storage.files import disk
+from attestlog.errors import MalformedConfigError, NotFoundError, StorageError, TooLargeError
+
+LOGS_DIR: Final = "logs"
+
+LOGS_MAX: Final = 1_000
+"""Each keeps some files open; a token that may begin logs must not fill the disk with genesis entries."""
+
+_LOG_ID: Final = re.compile(r"[0-9a-f]{64}")
+
+
+def check_log_id(text: str) -> None:
+    """Raises NotFoundError unless it can name a log; also what keeps paths within the directory."""
+    if not _LOG_ID.fullmatch(text):
+        raise NotFoundError(f"{text[:80]!r} is no log's id: want 64 lower-case hex digits")
+
+
+class Replica:
+    """Threads may share it: each log is one thread's at a time."""
+
+    def __init__(self, directory: Path, name: str, signer: Signer) -> None:
+        """`name` and the signer's key (Ed25519) make the cosignatures. The key must sign nothing else.
+
+        Raises MalformedConfigError or StorageError.
+        """
+        check_key_name(name)
+        if signer.public_key.algorithm != ED25519:
+            raise MalformedConfigError(
+                f"a replica's key is {signer.public_key.algorithm}, want {ED25519}", member="key"
+            )
+        raw = signer.public_key.key.public_bytes_raw()  # type: ignore[union-attr]
+        self.directory = directory
+        self.vkey = VerifierKey(name, COSIGNATURE_ED25519, raw)
+        self._signer, self._signing = signer, threading.Lock()
+        self._cosigner = Cosigner(self.vkey, self._sign)
+        self._mutex = threading.Lock()
+        self._locks: dict[str, threading.Lock] = {}
+        self._open: dict[str, Holding] = {}
+        try:
+            disk.make_directories(directory / LOGS_DIR)
+        except OSError as error:
+            raise disk.storage_error(error, directory, "creating") from None
+        disk.check_filesystem(directory)
+
+    def logs(self) -> list[str]:
+        """The ids of the logs held."""
+        folder = self.directory / LOGS_DIR
+        return sorted(path.name for path in folder.iterdir() if self._is_held(path.name))
+
+    def take(self, log: str, shipment: Shipment) -> Answer:
+        """See `Holding.take`. The first shipment of a log, from its genesis entry on, begins its copy."""
+        check_log_id(log)
+        with self._turn(log):
+            holding = self._find(log) or self._begin(log, shipment)
+            try:
+                return holding.take(shipment)
+            except StorageError:
+                # What a failing disk made of the last write is found by opening the copy anew.
+                holding.close()
+                self._open.pop(log, None)
+                raise
+
+    @contextmanager
+    def holding(self, log: str) -> Iterator[Holding]:
+        """A log's copy, for as long as the context lasts. Raises NotFoundError."""
+        check_log_id(log)
+        with self._turn(log):
+            holding = self._find(log)
+            if holding is None:
+                raise NotFoundError(f"no log {log} is held", log=log)
+            yield holding
+
+    def path(self, log: str) -> Path:
+        """The directory of a log's copy, for reading."""
+        check_log_id(log)
+        return self.directory / LOGS_DIR / log / "log"
+
+    def close(self) -> None:
+        """Let go of every copy, and of the key."""
+        with self._mutex:
+            for holding in self._open.values():
+                holding.close()
+            self._open.clear()
+        self._signer.close()
+
+    def _turn(self, log: str) -> threading.Lock:
+        with self._mutex:
+            return self._locks.setdefault(log, threading.Lock())
+
+    def _find(self, log: str) -> Holding | None:
+        holding = self._open.get(log)
+        if holding is None and self._is_held(log):
+            holding = self._open[log] = Holding(self.path(log).parent, self._cosigner)
+        return holding
+
+    def _is_held(self, log: str) -> bool:
+        """False also for what a crash left of beginning a copy."""
+        return bool(_LOG_ID.fullmatch(log)) and self.path(log).exists()
+
+    def _begin(self, log: str, shipment: Shipment) -> Holding:
+        if len(self.logs()) >= LOGS_MAX:
+            raise TooLargeError(f"{LOGS_MAX} logs are held, no more are begun", member="logs")
+        holding = Holding.create(self.path(log).parent, self._cosigner, shipment)
+        self._open[log] = holding
+        return holding
+
+    def _sign(self, message: bytes) -> bytes:
+        with self._signing:
+            return ask(self._signer, message)

@@ -1,0 +1,48 @@
+"""`replica.toml`: a replica's own name and where its key is. Never secrets."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from attestlog._internal.storage.files import disk
+from attestlog.errors import MalformedConfigError, NotFoundError
+
+SETTINGS_FILE: Final = "replica.toml"
+
+
+class ReplicaSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the file says. `key`: a signer URI."""
+
+    name: str
+    key: str
+
+
+def read_settings(directory: Path) -> ReplicaSettings:
+    """Raises NotFoundError where there is no replica yet, MalformedConfigError or another StorageError."""
+    path = directory / SETTINGS_FILE
+    try:
+        return msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), ReplicaSettings)
+    except FileNotFoundError:
+        raise NotFoundError(
+            f"{directory} is not a replica: it has no {SETTINGS_FILE}", path=str(path)
+        ) from None
+    except OSError as error:
+        raise disk.read_error(error, path, "reading") from None
+    except (ValueError, msgspec.ValidationError) as error:
+        raise MalformedConfigError(f"{SETTINGS_FILE}: {error}") from None
+
+
+def write_settings(directory: Path, settings: ReplicaSettings) -> None:
+    """Durably. Strings are JSON strings, which TOML's basic strings include."""
+    lines = [f"{name} = {msgspec.json.encode(value).decode()}\n"
+             for name, value in msgspec.structs.asdict(settings).items()]  # fmt: skip
+    try:
+        disk.make_directories(directory)
+        disk.replace_file(directory / SETTINGS_FILE, "".join(lines).encode())
+    except OSError as error:
+        raise disk.storage_error(error, directory, "writing") from None

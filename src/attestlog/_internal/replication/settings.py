@@ -1,0 +1,65 @@
+"""Which replicas log.toml names: adding one, and taking one out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from attestlog._internal.core.note import COSIGNATURE_ED25519, COSIGNATURE_ML_DSA_44, format_vkey, parse_vkey
+from attestlog._internal.storage.files import disk, layout
+from attestlog._internal.storage.files.layout import ReplicaAt
+from attestlog._internal.storage.files.reader import LogReader
+from attestlog.errors import ExistsError, MalformedConfigError, MalformedNoteError, NotFoundError
+
+REPLICAS_MAX: Final = 32
+"""Every entry records their URLs; and each has a thread of its own."""
+
+
+def replica_at(url: str, vkey: str, token_file: Path, ca_file: Path | None) -> ReplicaAt:
+    """Checked, and with paths that hold from anywhere. Raises MalformedConfigError."""
+    parts = urlsplit(url)
+    if parts.scheme not in {"https", "http"} or not parts.hostname or parts.query or parts.fragment:
+        raise MalformedConfigError(f"replica {url!r} is no http(s) URL without query", member="replicas")
+    if parts.username or parts.password:
+        raise MalformedConfigError("a replica's URL holds no secret, want a token file", member="replicas")
+    try:
+        key = parse_vkey(vkey)
+    except MalformedNoteError as error:
+        raise MalformedConfigError(f"replica's vkey: {error}", member="replicas") from None
+    if key.kind not in {COSIGNATURE_ED25519, COSIGNATURE_ML_DSA_44}:
+        raise MalformedConfigError("replica's vkey is not one of cosignatures", member="replicas")
+    return ReplicaAt(
+        url=url.rstrip("/"), vkey=format_vkey(key), token_file=str(token_file.absolute()),
+        ca_file="" if ca_file is None else str(ca_file.absolute()),
+    )  # fmt: skip
+
+
+def add_replica(root: Path, at: ReplicaAt) -> None:
+    """Raises ExistsError if its URL or key is there already, MalformedConfigError for too many."""
+    config = LogReader(root).config()
+    if any(at.url == other.url or at.vkey == other.vkey for other in config.replicas):
+        raise ExistsError(f"a replica of this URL or key is there already: {at.url}", path=str(root))
+    if len(config.replicas) >= REPLICAS_MAX:
+        raise MalformedConfigError(f"the log has {REPLICAS_MAX} replicas, no more fit", member="replicas")
+    _replace(root, config, [*config.replicas, at])
+
+
+def remove_replica(root: Path, url: str) -> None:
+    """Raises NotFoundError if none has this URL."""
+    config = LogReader(root).config()
+    kept = [at for at in config.replicas if at.url != url.rstrip("/")]
+    if len(kept) == len(config.replicas):
+        raise NotFoundError(f"the log has no replica {url}", path=str(root))
+    _replace(root, config, kept)
+
+
+def _replace(root: Path, config: layout.LogConfig, replicas: list[ReplicaAt]) -> None:
+    path = root / layout.CONFIG_FILE
+    changed = msgspec.structs.replace(config, replicas=replicas)
+    try:
+        disk.replace_file(path, layout.format_config(changed).encode())
+    except OSError as error:
+        raise disk.storage_error(error, path, "writing") from None

@@ -1,0 +1,87 @@
+"""How far the replicas are, by what they answered last; for people and for Prometheus."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from attestlog._internal.replication.batches import durable_size
+from attestlog._internal.replication.client import ReplicaClient
+from attestlog._internal.replication.cursor import load_cursor
+from attestlog._internal.storage.files.reader import LogReader
+
+
+class ReplicaStatus(Struct, frozen=True, kw_only=True):
+    """One replica's. `lag`: durable entries that it has not said to hold."""
+
+    url: str
+    size: int
+    lag: int
+    cosigned_size: int
+    cosigned_at: str
+    error: str
+    failing_since: str
+    state: str
+    """`good`, `failing`, `lost` (an entry says so), or `refused`: it holds another history."""
+
+    def members(self) -> dict[str, Any]:
+        """As plain members."""
+        return msgspec.structs.asdict(self)
+
+
+def replica_status(root: Path) -> list[ReplicaStatus]:
+    """One for each replica that log.toml names. Raises StorageError or MalformedConfigError."""
+    durable = durable_size(root)
+    found = []
+    for at in LogReader(root).config().replicas:
+        cursor = load_cursor(root, at.url)
+        state = "failing" if cursor.error else "good"
+        state = "refused" if cursor.is_refused else "lost" if cursor.is_lost else state
+        found.append(
+            ReplicaStatus(
+                url=at.url, size=cursor.size, lag=max(0, durable - cursor.size),
+                cosigned_size=cursor.cosigned_size, cosigned_at=cursor.cosigned_at,
+                error=cursor.error, failing_since=cursor.failing_since, state=state,
+            )
+        )  # fmt: skip
+    return found
+
+
+def unerased_at(root: Path) -> Iterator[tuple[str, list[int]]]:
+    """Each replica, and the payloads erased in the log that it still holds. Raises ReplicationError."""
+    reader = LogReader(root)
+    origin = reader.genesis().origin
+    for at in reader.config().replicas:
+        client = ReplicaClient(at, origin)
+        try:
+            yield at.url, client.unerased()
+        finally:
+            client.close()
+
+
+_METRICS: Final[dict[str, tuple[str, Callable[[ReplicaStatus], int]]]] = {
+    "attestlog_replica_held_entries": ("Entries the replica holds durably.", lambda item: item.size),
+    "attestlog_replica_lag_entries": ("Durable entries it has not said to hold.", lambda item: item.lag),
+    "attestlog_replica_cosigned_entries": (
+        "Entries its last cosignature covers.",
+        lambda item: item.cosigned_size,
+    ),
+    "attestlog_replica_good": ("1 unless it fails, is lost or refuses.", lambda item: item.state == "good"),
+}
+
+
+def as_metrics(found: Sequence[ReplicaStatus]) -> str:
+    """Prometheus text format 0.0.4."""
+    lines = []
+    for name, (meaning, value) in _METRICS.items():
+        lines += [f"# HELP {name} {meaning}", f"# TYPE {name} gauge"]
+        lines += [f'{name}{{replica="{_escaped(item.url)}"}} {int(value(item))}' for item in found]
+    return "\n".join([*lines, ""])
+
+
+def _escaped(label: str) -> str:
+    return label.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")

@@ -1,0 +1,139 @@
+"""A replica over HTTP: what writers send, and what whoever restores or verifies reads.
+
+POST /logs/<id>/entries               a shipment → its answer          scope replicate
+GET  /logs/<id>                       size, last hash, split views     scope replicate or read
+GET  /logs/<id>/entries?start=&stop=  lines, as they are held          scope read
+GET  /logs/<id>/checkpoint            with this replica's cosignature  scope read, or public
+GET  /logs                            the ids of all logs              scope read
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any, Final
+
+from litestar import Litestar, Request, Response, get, post
+from litestar.params import FromPath, FromQuery
+from litestar.response import Stream
+
+from attestlog._internal.core.replication import (
+    SHIPMENT_ENTRIES_MAX,
+    SHIPMENT_SIZE_MAX_BYTES,
+    decode_shipment,
+    encode_answer,
+    log_id,
+)
+from attestlog._internal.replica import Replica
+from attestlog._internal.replica.erasing import unerased
+from attestlog._internal.replica.evidence import evidence
+from attestlog._internal.server.bodies import read_body
+from attestlog._internal.server.guarding import needs, new_app
+from attestlog._internal.server.tokens import Scope, TokenFile
+from attestlog._internal.storage.files.reader import LogReader
+from attestlog.errors import ForbiddenError, NotFoundError
+
+Req = Request[Any, Any, Any]
+
+LINES_PER_RESPONSE_MAX: Final = SHIPMENT_ENTRIES_MAX
+"""Who wants more asks again from where this ended: a broken connection then costs little."""
+
+_TEXT: Final = "text/plain"  # the framework adds the charset
+
+
+def replica_app(replica: Replica, tokens: TokenFile, *, checkpoints_are_public: bool = False) -> Litestar:
+    """The app. `checkpoints_are_public`: whoever comes may read the cosigned checkpoints."""
+    public = get("/logs/{log:str}/checkpoint", guards=[needs(Scope.READ, is_public=checkpoints_are_public)])
+    return new_app(
+        [list_logs, show_log, take, read_lines, read_unerased, public(_checkpoint)], tokens, replica=replica
+    )
+
+
+@get("/logs", guards=[needs(Scope.READ)])
+async def list_logs(request: Req) -> Response[dict[str, Any]]:
+    """Ids of the logs held."""
+    return Response({"type": "logs", "logs": await asyncio.to_thread(_replica(request).logs)})
+
+
+@get("/logs/{log:str}", guards=[needs(Scope.REPLICATE, Scope.READ)])
+async def show_log(request: Req, log: FromPath[str]) -> Response[dict[str, Any]]:
+    """What is held of a log."""
+    _check_token(request, log)
+    return Response(await asyncio.to_thread(_describe, _replica(request), log))
+
+
+@post("/logs/{log:str}/entries", guards=[needs(Scope.REPLICATE)], status_code=200)
+async def take(request: Req, log: FromPath[str]) -> Response[bytes]:
+    """Verify and store what a writer sends."""
+    _check_token(request, log)
+    encoding = request.headers.get("content-encoding", "")
+    body = await read_body(request.stream(), encoding=encoding, size_bytes_max=SHIPMENT_SIZE_MAX_BYTES)
+    answer = await asyncio.to_thread(lambda: _replica(request).take(log, decode_shipment(body)))
+    return Response(encode_answer(answer), media_type=_TEXT)
+
+
+@get("/logs/{log:str}/entries", guards=[needs(Scope.READ)])
+async def read_lines(
+    request: Req, log: FromPath[str], start: FromQuery[int] = 0, stop: FromQuery[int | None] = None
+) -> Stream:
+    """Lines from `start` up to `stop`, at most LINES_PER_RESPONSE_MAX of them."""
+    _check_token(request, log)
+    replica = _replica(request)
+    await asyncio.to_thread(_check_held, replica, log)
+    lines = islice(LogReader(replica.path(log)).lines(max(0, start), stop), LINES_PER_RESPONSE_MAX)
+    return Stream(_ended(lines), media_type="application/jsonl")
+
+
+@get("/logs/{log:str}/unerased", guards=[needs(Scope.REPLICATE, Scope.READ)])
+async def read_unerased(request: Req, log: FromPath[str]) -> Response[dict[str, Any]]:
+    """Which payloads the log says are erased, and are still here; reads all of the copy."""
+    _check_token(request, log)
+    replica = _replica(request)
+    await asyncio.to_thread(_check_held, replica, log)
+    found = await asyncio.to_thread(unerased, replica.path(log))
+    return Response({"type": "unerased", "sequence_numbers": found})
+
+
+async def _checkpoint(request: Req, log: FromPath[str]) -> Response[bytes]:
+    """The last checkpoint taken, cosigned."""
+    _check_token(request, log)
+    with _replica(request).holding(log) as holding:
+        note = holding.checkpoint()
+    if note is None:
+        raise NotFoundError(f"no checkpoint of log {log} was taken yet", log=log)
+    return Response(note, media_type=_TEXT)
+
+
+def _replica(request: Req) -> Replica:
+    replica: Replica = request.app.state["replica"]
+    return replica
+
+
+def _check_token(request: Req, log: str) -> None:
+    """Raises ForbiddenError where the request's token is good for another log only."""
+    token = request.state.get("token")
+    if token is not None and token.origin is not None and log_id(token.origin) != log:
+        raise ForbiddenError(f"the token {token.name!r} is not good for log {log}", log=log)
+
+
+def _check_held(replica: Replica, log: str) -> None:
+    if log not in replica.logs():
+        raise NotFoundError(f"no log {log} is held", log=log)
+
+
+def _describe(replica: Replica, log: str) -> dict[str, Any]:
+    with replica.holding(log) as holding:
+        head = holding.head()
+        note = holding.checkpoint()
+        views = [str(path.name) for path, _ in evidence(holding.directory)]
+        return {
+            "type": "log", "origin": holding.origin, "size": head.size, "entry_hash": head.entry_hash,
+            "root": head.edge.root().hex(), "checkpoint": None if note is None else note.decode(),
+            "split_views": views,
+        }  # fmt: skip
+
+
+def _ended(lines: Iterator[bytes]) -> Iterator[bytes]:
+    for line in lines:
+        yield line + b"\n"

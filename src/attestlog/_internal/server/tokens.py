@@ -1,0 +1,141 @@
+"""Bearer tokens: who may do what. A file holds their hashes, so that reading it lets nobody in.
+
+    [[tokens]]
+    name = "writer-1"
+    scopes = ["replicate"]
+    origin = "example.com/agents"
+    sha256 = "…"
+
+A token is 256 random bits, so its plain SHA-256 cannot be guessed back: no
+salt and no slow hash are needed. The file is read again when it changes; a
+token taken out of it is refused from the next request on.
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+import tomllib
+from enum import StrEnum
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta, Struct
+
+from attestlog._internal.core.entry import Hex64
+from attestlog._internal.storage.files import disk
+from attestlog.errors import DeniedError, ExistsError, MalformedConfigError, NotFoundError
+
+TOKENS_FILE: Final = "tokens.toml"
+TOKEN_SIZE_BYTES: Final = 32
+TOKEN_LENGTH_MAX: Final = 256
+"""Ours have 43 characters; a longer one is not worth hashing."""
+
+
+class Scope(StrEnum):
+    """What a token may be good for."""
+
+    APPEND = "append"
+    READ = "read"
+    REPLICATE = "replicate"
+    ADMIN = "admin"
+
+
+class Token(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is kept of a token. `origin`: the one log it is good for; None for every log."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[\w.-]+$")]
+    scopes: Annotated[list[Scope], Meta(min_length=1)]
+    origin: str | None = None
+    sha256: Hex64
+
+
+class _File(Struct, forbid_unknown_fields=True):
+    tokens: list[Token] = []
+
+
+def parse_tokens(text: str) -> list[Token]:
+    """Raises MalformedConfigError."""
+    try:
+        tokens = msgspec.convert(tomllib.loads(text), _File).tokens
+    except (ValueError, msgspec.ValidationError, RecursionError) as error:
+        raise MalformedConfigError(f"{TOKENS_FILE}: {error}") from None
+    if len({token.name for token in tokens}) != len(tokens):
+        raise MalformedConfigError(f"{TOKENS_FILE}: two tokens have one name")
+    return tokens
+
+
+def format_tokens(tokens: list[Token]) -> str:
+    """The file. Every string in it is a JSON string, which TOML's basic strings include."""
+    blocks = []
+    for token in tokens:
+        members = msgspec.to_builtins(token)
+        lines = [
+            f"{name} = {msgspec.json.encode(value).decode()}"
+            for name, value in members.items()
+            if value is not None
+        ]
+        blocks.append("\n".join(["[[tokens]]", *lines, ""]))
+    return "\n".join(blocks)
+
+
+class TokenFile:
+    """The tokens of one server's directory. Without a file there are none, and nobody is let in."""
+
+    def __init__(self, directory: Path) -> None:
+        self.path = directory / TOKENS_FILE
+        self._seen: tuple[int, int, int] | None = None
+        self._tokens: list[Token] = []
+
+    def tokens(self) -> list[Token]:
+        """Those in force now. Raises MalformedConfigError or DeniedError: then nobody is let in either."""
+        try:
+            status = self.path.stat()
+            seen = (status.st_ino, status.st_size, status.st_mtime_ns)
+            if seen != self._seen:
+                self._tokens, self._seen = parse_tokens(self.path.read_text(encoding="utf-8")), seen
+        except FileNotFoundError:
+            self._tokens, self._seen = [], None
+        except (OSError, UnicodeDecodeError) as error:
+            raise DeniedError(f"{self.path} cannot be read: {error}", path=str(self.path)) from None
+        return self._tokens
+
+    def mint(self, name: str, scopes: list[Scope], origin: str | None = None) -> str:
+        """A new token; its text is nowhere but in what this returns. Raises ExistsError for a name taken."""
+        text = secrets.token_urlsafe(TOKEN_SIZE_BYTES)
+        made = Token(name=name, scopes=scopes, origin=origin, sha256=_hash(text))
+        kept = self.tokens()
+        if any(token.name == name for token in kept):
+            raise ExistsError(f"a token named {name!r} exists", name=name)
+        # Checked by the same rules that the file is read by.
+        self._replace(parse_tokens(format_tokens([*kept, made])))
+        return text
+
+    def revoke(self, name: str) -> None:
+        """Raises NotFoundError where no token has this name."""
+        kept = [token for token in self.tokens() if token.name != name]
+        if len(kept) == len(self.tokens()):
+            raise NotFoundError(f"there is no token named {name!r}", name=name)
+        self._replace(kept)
+
+    def find(self, text: str) -> Token | None:
+        """The token of this text, if there is one. Takes the same time for each that it is not."""
+        digest = _hash(text[:TOKEN_LENGTH_MAX])
+        found = None
+        for token in self.tokens():
+            if hmac.compare_digest(token.sha256, digest):
+                found = token
+        return found
+
+    def _replace(self, tokens: list[Token]) -> None:
+        try:
+            disk.make_directories(self.path.parent)
+            disk.replace_file(self.path, format_tokens(tokens).encode(), 0o600)
+        except OSError as error:
+            raise disk.storage_error(error, self.path, "writing") from None
+
+
+def _hash(text: str) -> str:
+    return sha256(text.encode()).hexdigest()

@@ -1,0 +1,268 @@
+"""Closed segments kept elsewhere: moved to a folder of cheaper storage, compressed or not, and brought back.
+
+In place of the segment stands a symbolic link to where it was put. While that
+can be reached, nothing changes for anybody who reads; while it cannot (not
+mounted, compressed, taken away), reading and verifying say that it is not
+here, and what is there is still read, verified and appended to. Nothing is
+replaced before what replaces it has been read back and found to hold exactly
+the entries that the stored tree has.
+
+It is not a backup, and it deletes nothing but the original of what it moved.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import BinaryIO, Final, NamedTuple
+
+from attestlog._internal.core.checkpoint import parse_checkpoint
+from attestlog._internal.core.entry import LINE_SIZE_MAX_BYTES
+from attestlog._internal.core.hashes import leaf_hash
+from attestlog._internal.core.note import parse_note
+from attestlog._internal.storage.files import disk, layout
+from attestlog._internal.storage.files.governing import may_govern
+from attestlog._internal.storage.files.lock import Lock
+from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.storage.files.recovery import read_entry
+from attestlog._internal.storage.files.segments import BLOCK_BYTES
+from attestlog._internal.storage.files.tree import TreeFiles
+from attestlog.errors import AttestlogError, ConflictError, CorruptError, MalformedError, NotFoundError
+
+KEEP_MIN: Final = 2
+"""Newest segments that stay: opening for writing reads the last, and the end of the one before."""
+
+COMPRESSED_SUFFIX: Final = ".gz"
+_COMPRESSION_LEVEL: Final = 6
+
+
+class State(StrEnum):
+    """Where a segment is."""
+
+    HERE = "here"
+    MOVED = "moved"
+    """Elsewhere, and read from there."""
+    COMPRESSED = "compressed"
+    """Elsewhere, and to be brought back before it can be read."""
+    ABSENT = "absent"
+    """Not where it was put, or that cannot be reached."""
+
+
+class Placed(NamedTuple):
+    """A segment, and where it is."""
+
+    first: int
+    state: State
+    path: Path
+    """The file that holds it, or should."""
+
+
+def placed_segments(root: Path) -> list[Placed]:
+    """Every segment of the log, in order. Raises NotFoundError if there is no log."""
+    return [_placed(first, path) for first, path in LogReader(root).segments()]
+
+
+def archive_segments(
+    root: Path, target: Path, *, keep: int = KEEP_MIN, compress: bool = False
+) -> list[Placed]:
+    """Move to the folder `target` every segment that is here, but the first and the newest `keep`.
+
+    The first stays because it names the log's keys and rules, and so does each that may change them:
+    whoever reads needs them to judge the rest. What was moved before stays where it is.
+    Raises ConflictError for one that the checkpoint does not cover, CorruptError for one that is not what
+    the stored tree has, NotFoundError without a log or `target`, or another StorageError: what was moved
+    by then is moved, everything else is as it was.
+    """
+    target = target.absolute()
+    if not target.is_dir():
+        raise NotFoundError(f"{target} is not a directory", path=str(target))
+    segments = placed_segments(root)
+    stop = max(1, len(segments) - max(keep, KEEP_MIN))
+    ends = [following.first for following in segments[1:]]
+    moved = []
+    for segment, end in zip(segments[1:stop], ends[1:], strict=False):
+        if segment.state is State.HERE and not _governs(segment.path):
+            _check_covered(root, end)
+            moved.append(_move(root, segment, end, target, compress=compress))
+    return moved
+
+
+def restore_segments(root: Path, numbers: list[int] | None = None) -> list[Placed]:
+    """Bring back the segments that hold these entries, or all; what is elsewhere is copied, not removed.
+
+    Raises NotFoundError for one that is not where it was put, CorruptError for one that is not what the
+    stored tree has, or another StorageError.
+    """
+    segments = placed_segments(root)
+    ends = [following.first for following in segments[1:]]
+    restored = []
+    for segment, end in zip(segments, ends, strict=False):
+        wanted = numbers is None or any(segment.first <= number < end for number in numbers)
+        if wanted and segment.state is not State.HERE:
+            restored.append(_restore(root, segment, end))
+    return restored
+
+
+def _placed(first: int, path: Path) -> Placed:
+    if not path.is_symlink():
+        return Placed(first, State.HERE, path)
+    target = Path(os.path.join(path.parent, path.readlink()))  # noqa: PTH118 - a link may be absolute
+    if target.is_file():
+        return Placed(first, State.MOVED, target)
+    compressed = _compressed(target)
+    return (
+        Placed(first, State.COMPRESSED, compressed)
+        if compressed.is_file()
+        else Placed(first, State.ABSENT, target)
+    )
+
+
+def _governs(path: Path) -> bool:
+    with _errors(path), path.open("rb") as file:
+        return any(map(may_govern, file))
+
+
+def _compressed(path: Path) -> Path:
+    return path.with_name(path.name + COMPRESSED_SUFFIX)
+
+
+def _move(root: Path, segment: Placed, end: int, target: Path, *, compress: bool) -> Placed:
+    place = target / segment.path.name
+    copy = _compressed(place) if compress else place
+    before = segment.path.stat()
+    with _errors(copy):
+        # A crash up to here leaves the log as it was, and perhaps a copy that the next attempt writes anew.
+        _write(copy, segment.path, compress=compress)
+    _check(root, copy, segment.first, end)
+    link = segment.path.with_name(f".{segment.path.name}.link")
+    with _errors(segment.path), _locked(root):
+        now = segment.path.stat()
+        if (now.st_ino, now.st_size, now.st_mtime_ns) != (before.st_ino, before.st_size, before.st_mtime_ns):
+            raise ConflictError(f"{segment.path} changed while it was copied", path=str(segment.path))
+        link.unlink(missing_ok=True)
+        link.symlink_to(place)
+        # The copy is durable and checked: whichever of the two a crash leaves under the name, it is whole.
+        link.replace(segment.path)
+        disk.fsync_directory(segment.path.parent)
+    return _placed(segment.first, segment.path)
+
+
+def _restore(root: Path, segment: Placed, end: int) -> Placed:
+    path = root / layout.ENTRIES_DIR / layout.segment_name(segment.first)
+    if segment.state is State.ABSENT:
+        raise NotFoundError(
+            f"segment {path.name} is not at {segment.path}, nor compressed beside it",
+            path=str(segment.path), sequence_number=segment.first,
+        )  # fmt: skip
+    copy = path.with_name(f".{path.name}.restored")
+    with _errors(copy):
+        _write(copy, segment.path, compress=False)
+    try:
+        _check(root, copy, segment.first, end)
+        with _errors(path), _locked(root):
+            copy.replace(path)
+            disk.fsync_directory(path.parent)
+    finally:
+        copy.unlink(missing_ok=True)
+    return _placed(segment.first, path)
+
+
+def _check_covered(root: Path, end: int) -> None:
+    """A checkpoint stands for what is moved, so that its end can never be in question."""
+    try:
+        note = parse_note((root / layout.CHECKPOINT_FILE).read_bytes())
+        covered = parse_checkpoint(note.text).size
+    except (OSError, MalformedError):
+        covered = 0
+    if covered < end:
+        raise ConflictError(
+            f"the checkpoint covers {covered} entries, the segment ends at {end}", expected=end, found=covered
+        )
+
+
+def _check(root: Path, path: Path, first: int, end: int) -> None:
+    """Raises CorruptError unless the file holds the entries [first, end) of the stored tree, and no more."""
+    tree = TreeFiles(root)
+    number = first
+    try:
+        with _errors(path), _reading(path) as file:
+            leaves = tree.read(0, first, end)
+            while line := file.readline(LINE_SIZE_MAX_BYTES + 1):
+                if not line.endswith(b"\n") or number >= end or _leaf(line[:-1]) != leaves[number - first]:
+                    break
+                number += 1
+            else:
+                if number == end:
+                    return
+    finally:
+        tree.close()
+    raise CorruptError(
+        f"{path}: line {number - first} is not entry {number} as the stored tree has it",
+        path=str(path), sequence_number=number,
+    )  # fmt: skip
+
+
+def _leaf(line: bytes) -> bytes | None:
+    """The leaf hash of an entry whose hashes hold; None for anything else."""
+    try:
+        return leaf_hash(bytes.fromhex(read_entry(line).entry_hash))
+    except AttestlogError:
+        return None
+
+
+def _write(copy: Path, source: Path, *, compress: bool) -> None:
+    """Write `copy` anew and durably. Raises OSError."""
+    temporary = copy.with_name(f".{copy.name}.{os.getpid()}.new")
+    try:
+        with _reading(source) as reading, temporary.open("wb") as raw:
+            writing: BinaryIO | gzip.GzipFile = raw
+            if compress:
+                # Neither name nor time in it: the same segment is the same file.
+                writing = gzip.GzipFile("", "wb", _COMPRESSION_LEVEL, raw, mtime=0)
+            while block := reading.read(BLOCK_BYTES):
+                writing.write(block)
+            if writing is not raw:
+                writing.close()
+            raw.flush()
+            os.fsync(raw.fileno())
+        temporary.replace(copy)
+    finally:
+        temporary.unlink(missing_ok=True)
+    disk.fsync_directory(copy.parent)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[BinaryIO | gzip.GzipFile]:
+    if path.suffix == COMPRESSED_SUFFIX:
+        with gzip.open(path, "rb") as file:
+            yield file
+    else:
+        with path.open("rb") as plain:
+            yield plain
+
+
+@contextmanager
+def _locked(root: Path) -> Iterator[None]:
+    """Nobody else changes the log meanwhile."""
+    lock = Lock(root)
+    try:
+        lock.acquire()
+        yield
+    finally:
+        lock.release()
+        lock.close()
+
+
+@contextmanager
+def _errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (gzip.BadGzipFile, zlib.error, EOFError) as error:
+        raise CorruptError(f"{path} cannot be decompressed: {error}", path=str(path)) from None
+    except OSError as error:
+        raise disk.storage_error(error, path, "archiving") from None

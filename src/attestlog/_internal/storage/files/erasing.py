@@ -1,0 +1,167 @@
+"""Erasing a payload from a segment, in steps of which each can be the last before a crash.
+
+1. `erasing` names the entry, and the place of the entry that will say so.
+2. That entry (erase_payload) is committed, as any other.
+3. The segment is written anew without the payload, and renamed over the old one.
+4. The query index is removed: it may hold the payload's words.
+5. `erasing` is removed.
+
+A crash before 2 leaves a note that means nothing, and is removed. After 2 the
+erasure is a fact of the log, and whoever opens it next, or takes in what the
+crashed process wrote, goes on with 3. Nothing here decides whether a payload
+may be erased. All of it is done under the log's lock.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from attestlog._internal.core.entry import Count, Hex64, decode_line
+from attestlog._internal.core.erasure import erase_line, is_erasure, parse_erasure
+from attestlog._internal.storage.files import disk, layout
+from attestlog._internal.storage.files.reader import LocatedLine, LogReader
+from attestlog._internal.storage.files.segments import BLOCK_BYTES
+from attestlog.errors import (
+    CorruptError,
+    ErasureRefusedError,
+    MalformedEntryError,
+    StorageError,
+    VerificationError,
+)
+
+_INDEX_SUFFIXES: Final = ("", "-wal", "-shm", "-journal")
+
+
+class Pending(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What `erasing` says."""
+
+    sequence_number: Count
+    """Of the entry whose payload goes."""
+    entry_hash: Hex64
+    erased_by: Count
+    """Sequence number of the entry that says so, once it is there."""
+
+
+def write_pending(root: Path, pending: Pending) -> None:
+    """Step 1. Raises StorageError, or ErasureRefusedError for an entry whose segment is archived."""
+    line = stored_line(root, pending.sequence_number)
+    if line is not None and (root / layout.ENTRIES_DIR / layout.segment_name(line.segment)).is_symlink():
+        # The payload would be gone from here, and still be there.
+        raise ErasureRefusedError(
+            f"the payload of entry {pending.sequence_number} stays: its segment is archived",
+            sequence_number=pending.sequence_number, rule="archived",
+        )  # fmt: skip
+    path = root / layout.ERASING_FILE
+    try:
+        disk.replace_file(path, msgspec.json.encode(pending) + b"\n")
+    except OSError as error:
+        raise disk.storage_error(error, path, "writing") from None
+
+
+def read_pending(root: Path) -> Pending | None:
+    """What is to be erased, if anything; a note that cannot be read is none."""
+    try:
+        return msgspec.json.decode((root / layout.ERASING_FILE).read_bytes(), type=Pending)
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def finish(root: Path, pending: Pending, size: int) -> Path | None:
+    """Steps 3 to 5, if the log of `size` entries has the entry that says so; the segment written anew.
+
+    Raises StorageError: then it can be tried again.
+    """
+    path = None
+    try:
+        if _is_said(root, pending, size):
+            path = _erase(root, pending)
+            for suffix in _INDEX_SUFFIXES:
+                (root / (layout.INDEX_FILE + suffix)).unlink(missing_ok=True)
+        (root / layout.ERASING_FILE).unlink(missing_ok=True)
+        # A crash here may bring `erasing` back: all it asks for is found done.
+        disk.fsync_directory(root)
+    except OSError as error:
+        raise disk.storage_error(error, root, "erasing in") from None
+    return path
+
+
+def stored_line(root: Path, sequence_number: int) -> LocatedLine | None:
+    """One line and its place. Raises StorageError."""
+    return next(LogReader(root).located_lines(sequence_number, sequence_number + 1), None)
+
+
+def _is_said(root: Path, pending: Pending, size: int) -> bool:
+    """Whether the erasing entry is there, where it was meant to be."""
+    line = stored_line(root, pending.erased_by) if pending.erased_by < size else None
+    if line is None:
+        return False
+    try:
+        entry = decode_line(line.data)
+        erasure = parse_erasure(entry.action_payload)
+    except MalformedEntryError:
+        return False
+    return is_erasure(entry) and (erasure.sequence_number, erasure.entry_hash) == (
+        pending.sequence_number, pending.entry_hash,
+    )  # fmt: skip
+
+
+def _erase(root: Path, pending: Pending) -> Path | None:
+    number = pending.sequence_number
+    line = stored_line(root, number)
+    try:
+        if line is None or decode_line(line.data).entry_hash != pending.entry_hash:
+            raise MalformedEntryError("it is not there")
+        erased = erase_line(line.data)
+    except (MalformedEntryError, VerificationError) as error:
+        raise CorruptError(
+            f"entry {number} cannot be erased: {error}",
+            path=str(root), sequence_number=number, repair="entries",
+        ) from None  # fmt: skip
+    if erased == line.data:
+        return None
+    path = root / layout.ENTRIES_DIR / layout.segment_name(line.segment)
+    _replace_line(path, line, erased)
+    return path
+
+
+def _replace_line(path: Path, line: LocatedLine, replacement: bytes) -> None:
+    """Write the segment anew with this line in the other's place. Raises OSError."""
+    temporary = path.with_name(f".{path.name}.erasing")
+    source = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        mode = os.fstat(source).st_mode & 0o777
+        # One name for all tries, so that what a crash left of one is overwritten by the next.
+        target = os.open(temporary, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC, mode)
+        try:
+            os.fchmod(target, mode)
+            _copy(source, target, 0, line.offset)
+            disk.write_all(target, replacement)
+            _copy(source, target, line.offset + len(line.data), os.fstat(source).st_size)
+            os.fsync(target)
+        finally:
+            os.close(target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(source)
+    # A crash here leaves the old segment, and a copy that the next try overwrites.
+    temporary.replace(path)
+    # A crash here leaves the old segment or the new one under its name, either whole.
+    disk.fsync_directory(path.parent)
+
+
+def _copy(source: int, target: int, start: int, stop: int) -> None:
+    while start < stop:
+        block = os.pread(source, min(BLOCK_BYTES, stop - start), start)
+        if not block:
+            raise StorageError("the segment became shorter while it was copied")
+        disk.write_all(target, block)
+        start += len(block)

@@ -1,0 +1,105 @@
+"""One committer at a time, among all threads and processes of a host.
+
+`flock` on the log's `lock` file. Before it, everyone passes a turnstile (flock
+on the entries directory), held only while waiting for the lock: a process that
+has just let go of the lock cannot take it again past one that is waiting.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import time
+from pathlib import Path
+from typing import Final
+
+from attestlog._internal.storage.files.disk import storage_error
+from attestlog._internal.storage.files.layout import ENTRIES_DIR, LOCK_FILE
+from attestlog.errors import BusyError, LockLostError
+
+LOCK_TIMEOUT_S: Final = 30.0
+"""Longer than any commit should take, hardware signer included; shorter than a caller's patience."""
+
+_WAIT_MIN_S: Final = 0.000_05
+_WAIT_MAX_S: Final = 0.000_2
+
+
+class Lock:
+    """The log's lock, not held. `acquire` and `release` are for one thread at a time."""
+
+    def __init__(self, root: Path, timeout_s: float = LOCK_TIMEOUT_S) -> None:
+        self._path = root / LOCK_FILE
+        self._timeout_s = timeout_s
+        self._descriptor = self._turnstile = -1
+
+    def acquire(self) -> None:
+        """Raises BusyError after the timeout, LockLostError if the file was removed or replaced."""
+        deadline = time.monotonic() + self._timeout_s
+        try:
+            self._open()
+            self._take(self._turnstile, deadline)
+            self._take(self._descriptor, deadline)
+            _unlock(self._turnstile)
+            self._check_identity()
+        except BaseException as error:
+            # Interrupted just after taking one, it would be held for as long as this process lives.
+            _unlock(self._turnstile)
+            _unlock(self._descriptor)
+            if isinstance(error, OSError):
+                raise storage_error(error, self._path, "locking") from None
+            raise
+
+    def release(self) -> None:
+        """Let the next one in."""
+        _unlock(self._descriptor)
+
+    def close(self) -> None:
+        """Close the descriptors, which also releases. `acquire` opens them again."""
+        for descriptor in (self._descriptor, self._turnstile):
+            if descriptor >= 0:
+                with contextlib.suppress(OSError):
+                    os.close(descriptor)
+        self._descriptor = self._turnstile = -1
+
+    def _open(self) -> None:
+        if self._descriptor < 0:
+            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
+        if self._turnstile < 0:
+            turnstile = self._path.with_name(ENTRIES_DIR)
+            self._turnstile = os.open(turnstile, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def _take(self, descriptor: int, deadline: float) -> None:
+        wait_s = _WAIT_MIN_S
+        while not _try_lock(descriptor):
+            if time.monotonic() >= deadline:
+                raise BusyError(
+                    f"another process has held {self._path} for {self._timeout_s:g} s", path=str(self._path)
+                )
+            time.sleep(wait_s)
+            wait_s = min(2 * wait_s, _WAIT_MAX_S)
+
+    def _check_identity(self) -> None:
+        held = os.fstat(self._descriptor)
+        try:
+            there = self._path.stat()
+        except OSError:
+            there = None
+        if there is None or (there.st_dev, there.st_ino) != (held.st_dev, held.st_ino):
+            raise LockLostError(
+                f"{self._path} was removed or replaced: another writer may hold the new one",
+                path=str(self._path),
+            )
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _unlock(descriptor: int) -> None:
+    if descriptor >= 0:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)

@@ -1,0 +1,200 @@
+"""Reading forward from a known head: what other processes wrote, or what a crash left.
+
+One function serves every opening and every commit that finds the segment
+longer than it was left. Bytes at the end that were never acknowledged (a line
+cut short, a batch not all there) are *torn* and can be set aside; damage
+anywhere else raises. Evidence of acknowledgement is the stored tree, which is
+written only after its entries are durable.
+
+Pure: lines in, a Tail out.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from attestlog._internal.core import entry as entries
+from attestlog._internal.core.batch import Head
+from attestlog._internal.core.hashes import leaf_hash
+from attestlog._internal.core.merkle import Grown
+from attestlog._internal.core.signature import EntrySignature, parse_signature
+from attestlog._internal.storage.files.governing import may_govern
+from attestlog._internal.storage.files.segments import Line
+from attestlog.errors import (
+    AttestlogError,
+    ChainBrokenError,
+    CorruptError,
+    HashMismatchError,
+    MalformedEntryError,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """What reading forward came to."""
+
+    head: Head
+    leaves: list[bytes]
+    grown: list[Grown]
+    proven: int
+    """Offset after the last line that is known to have been committed before."""
+    stop: int
+    """Offset after the last accepted line."""
+    torn: str | None
+    """Why the bytes from `stop` on are torn; None when there are none."""
+    governing: list[bytes]
+    """Accepted lines that may change the rules in force."""
+
+
+class Link(Struct, frozen=True):
+    """The members that place an entry in the chain and in its batch; the others are skipped over."""
+
+    sequence_number: int
+    prev_entry_hash: entries.Hex64
+    entry_hash: entries.Hex64
+    hsm_signature: str
+    signature_algorithm: str
+    timestamp: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Accepted:
+    link: Link
+    stop: int
+    governing: bytes | None
+    """The line, if it may change the rules in force."""
+
+
+_link_decoder: Final = msgspec.json.Decoder(Link)
+
+
+def read_forward(lines: Iterator[Line], head: Head, offset: int, trusted_size: int) -> Tail:
+    """Accept lines after `head` (which ends at `offset`) for as long as they continue the log.
+
+    Entries below `trusted_size` are known to have been committed: they are
+    chained, not hashed again, and damage among them raises CorruptError, as
+    does damage with a valid entry of another batch after it.
+    """
+    accepted: list[_Accepted] = []
+    torn: str | None = None
+    previous = head.entry_hash
+    for line in lines:
+        number = head.size + len(accepted)
+        try:
+            link = _next_link(line, number, previous, full=number >= trusted_size)
+        except AttestlogError as error:
+            if number < trusted_size:
+                raise _corrupt(number, str(error)) from None
+            torn = str(error)
+            # The line itself may be whole and just not follow: then those between were lost.
+            whole = _valid_links(itertools.chain([line] if line.complete else [], lines))
+            # An entry that stands further up already is repeated here, and says nothing of what is gone.
+            later = [link for link in whole if link.sequence_number >= number]
+            _drop_batch_around(accepted, later, number, trusted_size, torn)
+            break
+        accepted.append(_Accepted(link, line.stop, line.data if may_govern(line.data) else None))
+        previous = link.entry_hash
+    torn = _drop_partial_batch(accepted, head.size, trusted_size) or torn
+    return _tail(head, accepted, offset, trusted_size, torn)
+
+
+def _next_link(line: Line, number: int, previous: str, *, full: bool) -> Link:
+    if not line.complete:
+        raise MalformedEntryError(f"the last line stops after {len(line.data)} bytes")
+    link = read_entry(line.data) if full else _read_link(line.data)
+    if link.sequence_number != number or link.prev_entry_hash != previous:
+        raise ChainBrokenError(f"entry {link.sequence_number} does not follow entry {number - 1}")
+    return link
+
+
+def _read_link(line: bytes) -> Link:
+    try:
+        return _link_decoder.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise MalformedEntryError(f"not an entry: {error}") from None
+
+
+def read_entry(line: bytes) -> Link:
+    """The link of a line that is a whole, canonical entry with the right hashes. Raises otherwise."""
+    entry = entries.decode_line(line)
+    entries.check_canonical(entry, line)
+    if entries.entry_hash(entry) != entry.entry_hash:
+        raise HashMismatchError("entry_hash is not the hash of the entry")
+    if entry.action_payload is not None and entries.payload_hash(entry) != entry.action_hash:
+        raise HashMismatchError("action_hash is not the hash of the payload")
+    parse_signature(entry.hsm_signature, entry.signature_algorithm)
+    return _read_link(line)
+
+
+def _valid_links(lines: Iterator[Line]) -> Iterator[Link]:
+    for line in lines:
+        try:
+            yield read_entry(line.data)
+        except AttestlogError:
+            continue
+
+
+def _drop_batch_around(
+    accepted: list[_Accepted], later: list[Link], number: int, trusted_size: int, reason: str
+) -> None:
+    """After a broken line: it is torn if all that is valid behind it belongs to the same uncommitted batch.
+
+    The pages of one write reach the disk in any order, so a torn batch may have a hole. Whatever
+    else is valid behind the hole was written after it was committed: that is damage.
+    """
+    for link in later:
+        signature = _batch_of(link)
+        start = link.sequence_number - signature.index
+        if not start <= number < start + signature.size or start < trusted_size:
+            raise _corrupt(number, f"{reason}; entry {link.sequence_number} after it is whole")
+        while accepted and accepted[-1].link.sequence_number >= start:
+            accepted.pop()
+
+
+def _drop_partial_batch(accepted: list[_Accepted], before: int, trusted_size: int) -> str | None:
+    """Entries of a batch that ends before its last entry were never acknowledged: torn, whole."""
+    if not accepted or before + len(accepted) <= trusted_size:
+        return None
+    last = accepted[-1].link
+    signature = _batch_of(last)
+    missing = signature.size - signature.index - 1
+    if missing <= 0:
+        return None
+    start = last.sequence_number - signature.index
+    while accepted and accepted[-1].link.sequence_number >= max(start, trusted_size):
+        accepted.pop()
+    if start < trusted_size:
+        raise _corrupt(last.sequence_number + 1, f"{missing} entries of a committed batch are missing")
+    return f"a batch of {signature.size} entries stops {missing} before its end"
+
+
+def _batch_of(link: Link) -> EntrySignature:
+    return parse_signature(link.hsm_signature, link.signature_algorithm)
+
+
+def _tail(head: Head, accepted: list[_Accepted], offset: int, trusted_size: int, torn: str | None) -> Tail:
+    if not accepted:
+        return Tail(head, [], [], offset, offset, torn, [])
+    leaves = [leaf_hash(bytes.fromhex(item.link.entry_hash)) for item in accepted]
+    grown: list[Grown] = []
+    edge = head.edge.extended(leaves, grown)
+    last = accepted[-1].link
+    try:
+        timestamp_us = entries.parse_timestamp(last.timestamp)
+    except MalformedEntryError as error:
+        raise _corrupt(last.sequence_number, str(error)) from None
+    after = Head(head.size + len(leaves), last.entry_hash, timestamp_us, edge)
+    trusted = min(trusted_size - head.size, len(accepted))
+    proven = accepted[trusted - 1].stop if trusted > 0 else offset
+    governing = [item.governing for item in accepted if item.governing is not None]
+    return Tail(after, leaves, grown, proven, accepted[-1].stop, torn, governing)
+
+
+def _corrupt(number: int, reason: str) -> CorruptError:
+    return CorruptError(f"entry {number} is damaged: {reason}", sequence_number=number, repair="entries")

@@ -1,0 +1,51 @@
+"""The small readings of a log's directory: log.toml, the first line, the checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from attestlog._internal.core.checkpoint import Checkpoint
+from attestlog._internal.core.cosignature import open_log_checkpoint
+from attestlog._internal.core.entry import LINE_SIZE_MAX_BYTES
+from attestlog._internal.core.genesis import Genesis
+from attestlog._internal.storage.files import disk, layout
+from attestlog.errors import AttestlogError, CorruptError
+
+
+def first_line(root: Path) -> bytes:
+    """Entry 0, without its line end. Raises StorageError."""
+    path = root / layout.ENTRIES_DIR / layout.segment_name(0)
+    try:
+        with path.open("rb") as file:
+            return file.readline(LINE_SIZE_MAX_BYTES).removesuffix(b"\n")
+    except OSError as error:
+        raise disk.storage_error(error, path, "reading") from None
+
+
+def read_text(path: Path) -> str:
+    """A file that is text. Raises StorageError."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise disk.storage_error(error, path, "reading") from None
+    except UnicodeDecodeError as error:
+        raise CorruptError(
+            f"{path} is not UTF-8: byte {error.start}", path=str(path), repair="config"
+        ) from None
+
+
+def open_stored_checkpoint(root: Path, data: bytes | None, genesis: Genesis) -> Checkpoint | None:
+    """The checkpoint in these bytes, verified. Raises CorruptError if it is not this log's."""
+    if data is None:
+        return None
+    path = root / layout.CHECKPOINT_FILE
+    try:
+        checkpoint = open_log_checkpoint(data, genesis.checkpoint_keys)
+    except AttestlogError as error:
+        raise CorruptError(f"{path} is damaged: {error}", path=str(path), repair="checkpoint") from None
+    if checkpoint.origin != genesis.origin:
+        raise CorruptError(
+            f"{path} is of {checkpoint.origin!r}, want {genesis.origin!r}",
+            path=str(path), repair="checkpoint",
+        )  # fmt: skip
+    return checkpoint

@@ -1,0 +1,498 @@
+"""The embedded store: one directory, segment files of lines, flat files of hashes.
+
+It knows bytes, offsets and heads; entries are made elsewhere. See `layout` for
+the directory, `recovery` for what a crash can leave, `lock` for who may write.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from attestlog._internal.core import entry as entries
+from attestlog._internal.core.batch import Head, Plan
+from attestlog._internal.core.checkpoint import Checkpoint
+from attestlog._internal.core.genesis import Genesis, parse_genesis
+from attestlog._internal.core.hashes import leaf_hash
+from attestlog._internal.core.merkle import Grown
+from attestlog._internal.storage.files import disk, erasing, layout, opening, small
+from attestlog._internal.storage.files.governing import GoverningLines
+from attestlog._internal.storage.files.lock import LOCK_TIMEOUT_S, Lock
+from attestlog._internal.storage.files.recovery import Tail, read_forward
+from attestlog._internal.storage.files.segments import BLOCK_BYTES, segment_lines
+from attestlog._internal.storage.files.tree import TreeFiles
+from attestlog.errors import (
+    ClosedError,
+    ConflictError,
+    CorruptError,
+    NotFoundError,
+    StorageError,
+    UncertainCommitError,
+)
+
+
+class FileStore:
+    """A log directory open for writing; keeps the `Store` contract."""
+
+    def __init__(
+        self, root: Path, *, lock_timeout_s: float = LOCK_TIMEOUT_S, any_filesystem: bool = False
+    ) -> None:
+        """Open and heal. Raises StorageError, MalformedConfigError or MalformedEntryError."""
+        self.root = root
+        self.recovered: list[str] = []
+        """What opening or committing had to set aside, in words."""
+        self._descriptor, self._path = -1, root
+        self._first = self._offset = 0
+        self._head = Head()
+        self._unwritten: list[tuple[int, list[bytes], list[Grown]]] = []
+        """Tree hashes that follow durable entries and could not be written yet."""
+        self._stopped: str | None = None
+        if not layout.is_log(root):
+            raise NotFoundError(f"{root} is not a log", path=str(root))
+        if not any_filesystem:
+            disk.check_filesystem(root)
+        self._config()  # a log.toml that is none is refused at once
+        self.genesis: Genesis = parse_genesis(entries.decode_line(small.first_line(root)))
+        self._segment_entries = self.genesis.settings.segment_entries
+        self._tree = TreeFiles(root)
+        self.governing = GoverningLines(root, self.hashes)
+        self._lock = Lock(root, lock_timeout_s)
+        try:
+            with self.exclusive():
+                pass
+        except BaseException:
+            self.close()
+            raise
+
+    def signers(self) -> layout.Signers:
+        """See `Store.signers`."""
+        return self._config().signers
+
+    def replace_signers(self, signers: layout.Signers) -> None:
+        """See `Store.replace_signers`."""
+        path = self.root / layout.CONFIG_FILE
+        config = msgspec.structs.replace(self._config(), signers=signers)
+        try:
+            disk.replace_file(path, layout.format_config(config).encode())
+        except OSError as error:
+            raise disk.storage_error(error, path, "writing") from None
+
+    @property
+    def is_open(self) -> bool:
+        """False after `close`, and in a forked child before its first turn."""
+        return self._descriptor >= 0
+
+    @contextmanager
+    def exclusive(self) -> Iterator[Head]:
+        """See `Store.exclusive`."""
+        if self._stopped is not None:
+            raise ClosedError(self._stopped)
+        try:
+            self._lock.acquire()
+            self._enter()
+            yield self._head
+        finally:
+            self._lock.release()
+
+    def room(self, size: int) -> int:
+        """Entries left in the segment that entry `size` goes into."""
+        return self._segment_entries - size % self._segment_entries
+
+    def commit(self, plan: Plan, lines: Sequence[bytes]) -> None:
+        """See `Store.commit`."""
+        before = plan.head.size - len(lines)
+        if before != self._head.size:
+            raise ConflictError(
+                f"batch starts at {before}, the log is at {self._head.size}",
+                expected=before, found=self._head.size,
+            )  # fmt: skip
+        if len(lines) > self.room(before):
+            raise ConflictError(f"a batch of {len(lines)} entries does not fit, {self.room(before)} do")
+        if before == self._first + self._segment_entries:
+            self._next_segment()
+        data = b"\n".join([*lines, b""])
+        stop = self._offset + len(data)
+        self._write(data)
+        self._sync()
+        # A crash here leaves the entries durable and the tree behind: opening completes it from them.
+        # So does the next turn, if a signal handler raises between here and the new head.
+        self._unwritten.append((before, plan.leaves, plan.grown))
+        self._offset, self._head = stop, plan.head
+        self._write_tree()
+
+    def hashes(self, level: int, start: int, stop: int) -> list[bytes]:
+        """See `Store.hashes`."""
+        try:
+            return self._tree.read(level, start, stop)
+        except OSError as error:
+            raise disk.read_error(error, layout.tree_path(self.root, level), "reading") from None
+
+    def checkpoint(self) -> bytes | None:
+        """See `Store.checkpoint`."""
+        path = self.root / layout.CHECKPOINT_FILE
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise disk.storage_error(error, path, "reading") from None
+
+    def replace_checkpoint(self, old: bytes | None, new: bytes) -> None:
+        """See `Store.replace_checkpoint`."""
+        path = self.root / layout.CHECKPOINT_FILE
+        if self.checkpoint() != old:
+            raise ConflictError(f"{path} is not the checkpoint it was", path=str(path))
+        self._flush_tree()
+        if self._tree.edge(self._head.size).root() != self._head.edge.root():
+            raise CorruptError(
+                f"the tree in {self.root} is not that of its {self._head.size} entries",
+                path=str(self.root), repair="tree",
+            )  # fmt: skip
+        try:
+            # Tree first: a checkpoint vouches that opening may trust the tree up to its size.
+            self._tree.sync()
+        except OSError as error:
+            self._stop(f"the tree could not be made durable: {error.strerror}")
+            raise disk.storage_error(error, self.root / layout.TREE_DIR, "syncing") from None
+        try:
+            disk.replace_file(path, new)
+        except OSError as error:
+            raise disk.storage_error(error, path, "writing") from None
+
+    def begin_erasure(self, sequence_number: int, entry_hash: str) -> None:
+        """See `Store.begin_erasure`."""
+        pending = erasing.Pending(
+            sequence_number=sequence_number, entry_hash=entry_hash, erased_by=self._head.size
+        )
+        erasing.write_pending(self.root, pending)
+
+    def finish_erasure(self) -> None:
+        """See `Store.finish_erasure`."""
+        pending = erasing.read_pending(self.root)
+        if pending is None:
+            return
+        path = erasing.finish(self.root, pending, self._head.size)
+        if path == self._path:
+            self._open_segment(self._first, self._path)
+            self._offset = os.fstat(self._descriptor).st_size
+
+    def close(self) -> None:
+        """See `Store.close`."""
+        self._stopped = self._stopped or f"log {self.root} is closed"
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Close every descriptor; the next turn opens them anew.
+
+        For a forked child: those it inherited share its parent's lock.
+        """
+        if self._descriptor >= 0:
+            with contextlib.suppress(OSError):
+                os.close(self._descriptor)
+            self._descriptor = -1
+        self._unwritten.clear()
+        self._tree.close()
+        self._lock.close()
+
+    # --- the commit's steps ---
+
+    def _write(self, data: bytes) -> None:
+        try:
+            disk.write_all(self._descriptor, data)
+        except BaseException as error:
+            # A crash here leaves part of a batch: torn, set aside by the next opening.
+            self._take_back(error)
+            if isinstance(error, OSError):
+                raise disk.storage_error(error, self._path, "writing") from None
+            raise
+
+    def _take_back(self, cause: BaseException) -> None:
+        """Cut what a failed write left, so that the batch is not half there."""
+        try:
+            os.ftruncate(self._descriptor, self._offset)
+        except OSError as error:
+            raise self._stop(f"{self._path} could not be cut back after {cause}: {error.strerror}") from None
+
+    def _sync(self) -> None:
+        try:
+            os.fdatasync(self._descriptor)
+        except OSError as error:
+            # The kernel may have dropped the pages: nobody can say what is on the disk, and asking
+            # again would be answered with success.
+            raise self._stop(f"{self._path} could not be made durable: {error.strerror}") from error
+
+    def _stop(self, reason: str) -> UncertainCommitError:
+        self._stopped = f"the log stopped because {reason}; reopen it to go on"
+        return UncertainCommitError(f"outcome unknown: {reason}", path=str(self._path))
+
+    def _write_tree(self) -> None:
+        """The tree follows the entries. That it cannot be written takes nothing back: it is tried again."""
+        while self._unwritten:
+            start, leaves, grown = self._unwritten[0]
+            try:
+                self._tree.write(start, leaves, grown)
+            except OSError:
+                return
+            self._unwritten.pop(0)
+
+    def _flush_tree(self) -> None:
+        self._write_tree()
+        if self._unwritten:
+            raise StorageError(f"the tree in {self.root} cannot be written", path=str(self.root))
+
+    def _next_segment(self) -> None:
+        first = self._first + self._segment_entries
+        path = self.root / layout.ENTRIES_DIR / layout.segment_name(first)
+        flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
+        try:
+            descriptor = os.open(path, flags, 0o644)
+            try:
+                # A crash here leaves an empty segment, in which the log goes on.
+                disk.fsync_directory(path.parent)
+            except BaseException:
+                os.close(descriptor)
+                path.unlink()  # made anew, and synced anew, by the next attempt
+                raise
+        except OSError as error:
+            raise disk.storage_error(error, path, "creating") from None
+        os.close(self._descriptor)
+        self._descriptor, self._path, self._first, self._offset = descriptor, path, first, 0
+
+    # --- finding the head ---
+
+    def _enter(self) -> None:
+        """Bring the head up to date, having the lock."""
+        try:
+            if self._descriptor >= 0 and not self._is_replaced():
+                before = self._offset
+                self._catch_up()
+                if self._offset != before:
+                    self._go_on_erasing()
+                return
+            try:
+                self._locate_anew()
+            except BaseException:
+                self.let_go()
+                raise
+            self._go_on_erasing()
+        except OSError as error:
+            raise disk.read_error(error, self._path, "reading") from None
+
+    def _is_replaced(self) -> bool:
+        """Whether the current segment was written anew by a process that erased a payload."""
+        held, there = os.fstat(self._descriptor), self._path.stat()
+        return (there.st_dev, there.st_ino) != (held.st_dev, held.st_ino)
+
+    def _locate_anew(self) -> None:
+        """`_locate`; what was committed here before must still be there."""
+        before, self._head = self._head, Head()
+        self._unwritten.clear()  # the tree is completed from the entries
+        self._locate()
+        if before.size > self._head.size or (
+            before.size and self.hashes(0, before.size - 1, before.size) != [_leaf(before)]
+        ):
+            self._stopped = f"{self._path} was replaced behind the log's back"
+            raise CorruptError(
+                f"{self._path} is another file, without entry {before.size - 1} that was committed",
+                path=str(self._path), sequence_number=before.size - 1, repair="entries",
+            )  # fmt: skip
+
+    def _go_on_erasing(self) -> None:
+        """Finish an erasure that a crash interrupted. That it cannot be done holds nobody up."""
+        try:
+            self.finish_erasure()
+        except StorageError as error:
+            self.recovered.append(f"an erasure could not be finished: {error}")
+
+    def _locate(self) -> None:
+        """Find the head from the last segment, the tree and the checkpoint; read forward what they lack."""
+        segments = opening.contiguous_segments(self.root, self._segment_entries)
+        self._open_segment(*segments[-1])
+        checkpoint = self._parsed_checkpoint()
+        head = opening.head_at_checkpoint(self._descriptor, self._first, self._tree, checkpoint)
+        if head is not None and head.size <= self._first + self._segment_entries:
+            self._head, self._offset = head, os.fstat(self._descriptor).st_size
+            return
+        # Whoever made the segment may have died before its name was durable.
+        disk.fsync_directory(self._path.parent)
+        size_bytes = self._segment_size()
+        self._take_in(self._confirmed_tail(segments, checkpoint, size_bytes), size_bytes)
+
+    def _confirmed_tail(
+        self, segments: list[opening.Segment], checkpoint: Checkpoint | None, size_bytes: int
+    ) -> Tail:
+        """What the last segment holds. Nothing is written before it is known to be what was committed."""
+        # What the tree says is known to be durable only as far as the checkpoint.
+        vouched = self._first == 0 or (checkpoint is not None and checkpoint.size >= self._first)
+        head = opening.head_before(segments, self._tree) if vouched else None
+        if head is not None:
+            self._head = head
+            tail = self._read_tail(size_bytes)
+            self._check_covered(tail, checkpoint)
+            if opening.leads_to(checkpoint, head, tail):
+                return tail
+        full = (segments[:-1], self._segment_entries, checkpoint)
+        self._head = opening.head_by_entries(*full, None)
+        tail = self._read_tail(size_bytes)
+        self._check_covered(tail, checkpoint)
+        if not opening.leads_to(checkpoint, self._head, tail):
+            raise opening.contradicted(checkpoint, self.root)
+        opening.head_by_entries(*full, self._tree)
+        return tail
+
+    def _catch_up(self) -> None:
+        """Take in what stands behind the head: other processes' entries, or a crash's remains."""
+        while True:
+            size_bytes = self._segment_size()
+            if size_bytes > self._offset:
+                self._take_in(self._read_tail(size_bytes), size_bytes)
+            following = self._first + self._segment_entries
+            if self._head.size != following:
+                return
+            path = self.root / layout.ENTRIES_DIR / layout.segment_name(following)
+            if not path.exists():
+                return
+            disk.fsync_directory(path.parent)
+            self._open_segment(following, path)
+
+    def _read_tail(self, size_bytes: int) -> Tail:
+        lines = segment_lines(self._descriptor, self._offset, size_bytes)
+        try:
+            return read_forward(lines, self._head, self._offset, self._tree.size())
+        except CorruptError as error:
+            raise CorruptError(
+                f"{self._path}: {error}", **{"path": str(self._path), **error.evidence()}
+            ) from None
+
+    def _take_in(self, tail: Tail, size_bytes: int) -> None:
+        if tail.torn is not None:
+            self._check_covered(tail, self._parsed_checkpoint())
+            self._set_aside(tail, size_bytes)
+        self._make_durable(tail)
+        self._unwritten.append((self._head.size, tail.leaves, tail.grown))
+        self.governing.take_in(self._head.size, tail.head.size, tail.governing)
+        self._offset, self._head = tail.stop, tail.head
+        self._write_tree()
+
+    def _make_durable(self, tail: Tail) -> None:
+        """What a process left in the kernel's memory only must be durable before anything is built on it.
+
+        It is written over itself first. If it was a failed sync that ended the process, the kernel
+        holds pages that never reached the disk, and takes them for clean.
+        """
+        start = tail.proven
+        if start == tail.stop:
+            return
+        descriptor = os.open(self._path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            while start < tail.stop:
+                block = os.pread(self._descriptor, min(BLOCK_BYTES, tail.stop - start), start)
+                disk.pwrite_all(descriptor, block, start)
+                start += len(block)
+        except OSError as error:
+            raise disk.storage_error(error, self._path, "writing") from None
+        finally:
+            os.close(descriptor)
+        self._sync()
+
+    def _set_aside(self, tail: Tail, size_bytes: int) -> None:
+        """Move torn bytes out of the segment, never out of existence."""
+        torn = free_name(self._path.with_name(f"{layout.TORN_PREFIX}{self._path.stem}-{tail.stop}"))
+        try:
+            try:
+                copy = os.open(torn, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644)
+                try:
+                    for start in range(tail.stop, size_bytes, BLOCK_BYTES):
+                        block = os.pread(self._descriptor, min(BLOCK_BYTES, size_bytes - start), start)
+                        disk.write_all(copy, block)
+                    os.fsync(copy)
+                finally:
+                    os.close(copy)
+                disk.fsync_directory(torn.parent)
+            except OSError:
+                with contextlib.suppress(OSError):
+                    torn.unlink()
+                raise
+            # A crash here leaves the bytes in both places; they are set aside once more.
+            os.ftruncate(self._descriptor, tail.stop)
+        except OSError as error:
+            raise disk.storage_error(error, torn, "setting aside") from None
+        self.recovered.append(f"{size_bytes - tail.stop} bytes set aside in {torn}: {tail.torn}")
+
+    def _check_covered(self, tail: Tail, checkpoint: Checkpoint | None) -> None:
+        """Tree and checkpoint are evidence of what was committed. Raises CorruptError if it is gone."""
+        covered = max(checkpoint.size if checkpoint else 0, self._tree.covered())
+        if tail.head.size >= covered:
+            return
+        reason = f"is damaged: {tail.torn}" if tail.torn else "is missing: the tail was cut"
+        raise CorruptError(
+            f"{self._path}: entry {tail.head.size} of {covered} committed {reason}",
+            path=str(self._path), sequence_number=tail.head.size, repair="entries",
+        )  # fmt: skip
+
+    def rebuild_tree(self) -> None:
+        """Make every level of the tree again from the entries, inside `exclusive`.
+
+        Raises CorruptError if the entries are damaged, or not what the checkpoint signed.
+        """
+        segments = opening.contiguous_segments(self.root, self._segment_entries)
+        try:
+            full = (segments[:-1], self._segment_entries, self._parsed_checkpoint())
+            head = opening.head_by_entries(*full, self._tree)
+            lines = segment_lines(self._descriptor, 0, self._offset)
+            tail = read_forward(lines, head, 0, self._head.size)
+        except OSError as error:
+            raise disk.read_error(error, self.root, "reading") from None
+        self._unwritten = [(head.size, tail.leaves, tail.grown)]
+        self._flush_tree()
+
+    # --- small readings ---
+
+    def _open_segment(self, first: int, path: Path) -> None:
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+        except OSError as error:
+            raise disk.storage_error(error, path, "opening") from None
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+        self._descriptor, self._path, self._first, self._offset = descriptor, path, first, 0
+
+    def _segment_size(self) -> int:
+        """Bytes in the current segment, which must still be the file that was opened, and no shorter."""
+        held = os.fstat(self._descriptor)
+        try:
+            there = self._path.stat()
+        except OSError as error:
+            raise disk.storage_error(error, self._path, "looking at") from None
+        if (there.st_dev, there.st_ino) != (held.st_dev, held.st_ino) or held.st_size < self._offset:
+            self._stopped = f"{self._path} was replaced or cut behind the log's back"
+            raise CorruptError(
+                f"{self._path} has {there.st_size} bytes, {self._offset} were committed, or is another file",
+                path=str(self._path), repair="entries",
+            )  # fmt: skip
+        return held.st_size
+
+    def _parsed_checkpoint(self) -> Checkpoint | None:
+        """The stored checkpoint, verified: it is evidence. Raises CorruptError if it is not this log's."""
+        return small.open_stored_checkpoint(self.root, self.checkpoint(), self.genesis)
+
+    def _config(self) -> layout.LogConfig:
+        return layout.parse_config(small.read_text(self.root / layout.CONFIG_FILE))
+
+
+def _leaf(head: Head) -> bytes:
+    return leaf_hash(bytes.fromhex(head.entry_hash))
+
+
+def free_name(path: Path) -> Path:
+    """`path`, or with the first number that is free: what was set aside before is never overwritten."""
+    candidate, number = path, 1
+    while candidate.exists():
+        number += 1
+        candidate = path.with_name(f"{path.name}.{number}")
+    return candidate

@@ -1,0 +1,163 @@
+"""A published log as a reader sees it: checkpoint, tiles and entry bundles, in a folder or at a URL.
+
+Nothing is verified here but sizes: `core.tiles.TrustedTiles` does the rest. A
+partial file that is gone because the full one is there is read from that.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, Protocol
+
+from attestlog._internal.core.merkle import TILE_WIDTH
+from attestlog._internal.core.note import NOTE_SIZE_MAX_BYTES
+from attestlog._internal.core.tiles import BUNDLE_SIZE_BYTES, TILE_SIZE_BYTES, Bundle, Tile, format_path
+from attestlog._internal.storage.files import disk, layout
+from attestlog.errors import MalformedTileError, NotFoundError
+
+AHEAD: Final = 32
+"""Files asked for before they are needed: hides the way to a server, and holds some 300 kB."""
+
+READ_THREADS: Final = 8
+
+_URL: Final = ("https://", "http://")
+
+Place = Tile | Bundle
+
+
+class Source(Protocol):
+    """Where the files are."""
+
+    def read(self, name: str, size_max_bytes: int) -> bytes:
+        """One file. Raises NotFoundError, MalformedTileError if it is larger, StorageError."""
+
+    def close(self) -> None:
+        """Let go."""
+
+
+class FolderSource:
+    """Files below a directory."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def read(self, name: str, size_max_bytes: int) -> bytes:
+        """See `Source`."""
+        path = self._root / name
+        try:
+            with path.open("rb") as file:
+                data = file.read(size_max_bytes + 1)
+        except OSError as error:
+            raise disk.read_error(error, path, "reading") from None
+        if len(data) > size_max_bytes:
+            raise MalformedTileError(f"{path} is larger than {size_max_bytes} bytes", path=str(path))
+        return data
+
+    def close(self) -> None:
+        """See `Source`."""
+
+
+def is_url(subject: str) -> bool:
+    """Whether it is one, rather than a path."""
+    return subject.startswith(_URL)
+
+
+def is_published(subject: str | Path) -> bool:
+    """Whether it is a URL, or a folder that looks like a published log."""
+    path = Path(subject)
+    return is_url(str(subject)) or (
+        not layout.is_log(path) and (path / "tile").is_dir() and (path / layout.CHECKPOINT_FILE).exists()
+    )
+
+
+class PublishedReader:
+    """Reads one published log. Use `open_published`."""
+
+    def __init__(self, source: Source, pool: ThreadPoolExecutor) -> None:
+        self._source, self._pool = source, pool
+        self._ahead: dict[Place, Future[bytes]] = {}
+
+    def checkpoint(self) -> bytes:
+        """The published checkpoint, at most a byte over the size of any note. Raises as `Source.read`."""
+        return self._source.read(layout.CHECKPOINT_FILE, NOTE_SIZE_MAX_BYTES)
+
+    def read(self, place: Place) -> bytes:
+        """A tile's or bundle's bytes, of the length its width calls for.
+
+        Raises NotFoundError, MalformedTileError if it is of another length, StorageError.
+        """
+        ahead = self._ahead.get(place)
+        return ahead.result() if ahead is not None else self._read(place)
+
+    def each(self, groups: Iterable[tuple[Place, ...]]) -> Iterator[tuple[Place, ...]]:
+        """Each group in order, its files asked for some time before."""
+        waiting: deque[tuple[Place, ...]] = deque()
+        groups = iter(groups)
+        try:
+            for group in groups:
+                waiting.append(group)
+                self._ahead |= {place: self._pool.submit(self._read, place) for place in group}
+                if len(self._ahead) >= AHEAD:
+                    yield from self._next(waiting)
+            while waiting:
+                yield from self._next(waiting)
+        finally:
+            for future in self._ahead.values():
+                future.cancel()
+            self._ahead.clear()
+
+    def _next(self, waiting: deque[tuple[Place, ...]]) -> Iterator[tuple[Place, ...]]:
+        group = waiting.popleft()
+        yield group
+        for place in group:
+            del self._ahead[place]
+
+    def _read(self, place: Place) -> bytes:
+        full = TILE_SIZE_BYTES if isinstance(place, Tile) else BUNDLE_SIZE_BYTES
+        want = full // TILE_WIDTH * place.width
+        name = format_path(place)
+        try:
+            data = self._source.read(name, want)
+        except NotFoundError:
+            if place.width == TILE_WIDTH:
+                raise
+            data = self._from_full(place, full, want)
+        if len(data) != want:
+            raise MalformedTileError(f"{name} has {len(data)} bytes, want {want}", path=name, expected=want)
+        return data
+
+    def _from_full(self, place: Place, full: int, want: int) -> bytes:
+        """A partial file may be dropped once the full one is there."""
+        whole = Tile(place.level, place.index) if isinstance(place, Tile) else Bundle(place.index)
+        try:
+            return self._source.read(format_path(whole), full)[:want]
+        except NotFoundError as error:
+            name = format_path(place)
+            raise NotFoundError(f"{name} is missing, and so is the full one", path=name) from error
+
+
+@contextmanager
+def open_published(subject: str | Path) -> Iterator[PublishedReader]:
+    """The published log at a URL or in a folder.
+
+    Raises MalformedConfigError for a URL that is not to be read.
+    """
+    source = _open_source(subject)
+    pool = ThreadPoolExecutor(READ_THREADS)
+    try:
+        yield PublishedReader(source, pool)
+    finally:
+        pool.shutdown(cancel_futures=True)
+        source.close()
+
+
+def _open_source(subject: str | Path) -> Source:
+    if not is_url(str(subject)):
+        return FolderSource(Path(subject))
+    from attestlog._internal.storage.http import HttpSource
+
+    return HttpSource(str(subject))

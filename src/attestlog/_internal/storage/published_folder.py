@@ -1,0 +1,167 @@
+"""A published folder, written: files that appear whole, never change, and are durable before they count.
+
+    checkpoint        what is published; everything it needs is there and durable
+    tile/…            see `core.tiles`
+    .staging/         files not yet in their place; nothing reads them, the next run removes them
+
+A file gets its name only when its bytes are durable, so one that is there is
+whole. A file that is there already is compared byte for byte: another content
+under its name is evidence of another history, and is never overwritten.
+
+It knows nothing of logs, trees or signatures: what to publish, and that the
+checkpoint comes last, is for `publishing`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+from attestlog._internal.core.note import NOTE_SIZE_MAX_BYTES
+from attestlog._internal.storage.files import disk, layout
+from attestlog.errors import BusyError, ConsistencyError
+
+STAGING_DIR: Final = ".staging"
+
+WINDOW_FILES: Final = 512
+"""Files staged before all of them get their names: bounds what a crash makes to be done again, and memory."""
+
+SYNC_THREADS: Final = 8
+"""Files made durable at once: the disk then settles several in one turn."""
+
+
+class PublishedFolder:
+    """One folder, locked against other publishers while open. Use `open_folder`."""
+
+    def __init__(self, root: Path, pool: ThreadPoolExecutor | None) -> None:
+        self.root = root
+        self.written = self.found = 0
+        """Files written, and found there already with the same bytes."""
+        self._pool = pool
+        self._staging = root / STAGING_DIR
+        self._staged: list[tuple[Path, Path]] = []
+        self._waiting: list[Future[None]] = []
+        self._touched: set[Path] = set()
+
+    def checkpoint(self) -> bytes | None:
+        """The published checkpoint; None where there is none yet. Raises StorageError."""
+        path = self.root / layout.CHECKPOINT_FILE
+        try:
+            with path.open("rb") as file:
+                return file.read(NOTE_SIZE_MAX_BYTES + 1)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise disk.read_error(error, path, "reading") from None
+
+    def add(self, name: str, data: bytes) -> None:
+        """Have `data` under `name` once `settle` has returned.
+
+        Raises ConsistencyError if there is a file of this name with another content, StorageError.
+        """
+        path = self.root / name
+        try:
+            if self._is_there(path, data):
+                self.found += 1
+                # Whoever put it there may have been killed before its name was durable.
+                self._touched.add(path.parent)
+                return
+            temporary = self._staging / str(len(self._staged))
+            self._staged.append((temporary, path))
+            if self._pool is None:
+                _write_durably(temporary, data)
+            else:
+                self._waiting.append(self._pool.submit(_write_durably, temporary, data))
+            if len(self._staged) >= WINDOW_FILES:
+                self._name_staged()
+        except OSError as error:
+            raise disk.storage_error(error, path, "publishing") from None
+
+    def settle(self) -> None:
+        """Make everything added durable under its name. Raises StorageError."""
+        try:
+            self._name_staged()
+            ancestors = {parent for path in self._touched for parent in path.parents}
+            for directory in sorted(self._touched | ancestors, key=lambda path: -len(path.parts)):
+                if directory.is_relative_to(self.root):
+                    disk.fsync_directory(directory)
+            self._touched.clear()
+        except OSError as error:
+            raise disk.storage_error(error, self.root, "publishing") from None
+
+    def replace_checkpoint(self, note: bytes) -> None:
+        """Publish: from here on everybody sees what was added. Only after `settle`. Raises StorageError."""
+        assert not self._staged, "a checkpoint is published when what it covers is durable"
+        path = self.root / layout.CHECKPOINT_FILE
+        try:
+            # A crash in here leaves the old checkpoint or the new one; what either needs is there.
+            disk.replace_file(path, note)
+        except OSError as error:
+            raise disk.storage_error(error, path, "publishing") from None
+
+    def _is_there(self, path: Path, data: bytes) -> bool:
+        try:
+            with path.open("rb") as file:
+                found = file.read(len(data) + 1)
+        except FileNotFoundError:
+            return False
+        if found != data:
+            raise ConsistencyError(
+                f"{path} was published with another content",
+                path=str(path), expected=sha256(data).hexdigest(), found=sha256(found).hexdigest(),
+            )  # fmt: skip
+        return True
+
+    def _name_staged(self) -> None:
+        for writing in self._waiting:
+            writing.result()
+        for temporary, path in self._staged:
+            if path.parent not in self._touched:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._touched.add(path.parent)
+            # A crash between two of these leaves some files that no checkpoint needs yet, each of them whole.
+            temporary.rename(path)
+            self.written += 1
+        self._staged.clear()
+        self._waiting.clear()
+
+
+@contextmanager
+def open_folder(root: Path, *, threads: int = SYNC_THREADS) -> Iterator[PublishedFolder]:
+    """The folder, made if need be, and locked. `threads`: 0 does all in this one.
+
+    Raises BusyError while another publisher has it, or another StorageError.
+    """
+    with ExitStack() as stack:
+        try:
+            disk.make_directories(root)
+            lock = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            stack.callback(os.close, lock)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise BusyError(f"another process is publishing to {root}", path=str(root)) from None
+            # What a killed run left here has no name yet and is nobody's.
+            shutil.rmtree(root / STAGING_DIR, ignore_errors=True)
+            (root / STAGING_DIR).mkdir()
+        except OSError as error:
+            raise disk.storage_error(error, root, "opening") from None
+        stack.callback(shutil.rmtree, root / STAGING_DIR, ignore_errors=True)
+        pool = stack.enter_context(ThreadPoolExecutor(threads)) if threads else None
+        yield PublishedFolder(root, pool)
+
+
+def _write_durably(path: Path, data: bytes) -> None:
+    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644)
+    try:
+        disk.write_all(descriptor, data)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

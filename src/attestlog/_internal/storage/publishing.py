@@ -1,0 +1,200 @@
+"""Publishing a log: its latest checkpoint and every tile and entry bundle that it needs, as static files.
+
+    published = publish_log("audit", "public")
+
+Needs no key and no lock of the log: below a checkpoint nothing changes any
+more. Nothing is written that does not lead to the checkpoint's root: the log's
+stored tree is held against it tile by tile, and each entry's hash against its
+leaf. Only hashes are published, never what an entry says.
+
+What is done again after a crash is what the published checkpoint does not
+cover; see `published` for what each step leaves.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from attestlog._internal.core.checkpoint import Checkpoint
+from attestlog._internal.core.cosignature import open_log_checkpoint
+from attestlog._internal.core.genesis import Genesis
+from attestlog._internal.core.hashes import HASH_SIZE_BYTES, leaf_hash
+from attestlog._internal.core.merkle import TILE_WIDTH, prove_root
+from attestlog._internal.core.note import NOTE_SIZE_MAX_BYTES
+from attestlog._internal.core.tiles import (
+    Bundle,
+    TrustedTiles,
+    encode_bundle,
+    encode_tile,
+    format_path,
+    plan_tiles,
+)
+from attestlog._internal.storage.files import disk, layout
+from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.storage.files.tile_files import TileFiles
+from attestlog._internal.storage.published_folder import SYNC_THREADS, PublishedFolder, open_folder
+from attestlog.errors import ConsistencyError, CorruptError, ExistsError
+
+Progress = Callable[[int, int], None]
+
+_MARK: Final = b'"entry_hash":"'
+_HEX: Final = 64
+
+
+class Published(Struct, frozen=True, kw_only=True):
+    """What a run of `publish_log` came to."""
+
+    path: str
+    origin: str
+    size: int
+    """Entries that the published checkpoint covers."""
+    root: str
+    """Hex."""
+    old_size: int
+    """Entries that the one before covered."""
+    written: int
+    """Files written, the checkpoint apart."""
+    found: int
+    """Files that were there already, byte for byte."""
+
+
+def publish_log(
+    log: str | os.PathLike[str],
+    folder: str | os.PathLike[str],
+    *,
+    whole: bool = False,
+    threads: int = SYNC_THREADS,
+    progress: Progress | None = None,
+) -> Published:
+    """Publish the log's latest checkpoint to `folder`: what is new since the last time, the checkpoint last.
+
+    `whole`: look at every file again, and write those that are missing.
+    `progress` is called with (entries done, entries in all).
+
+    Raises ConsistencyError if what is published contradicts the log, or a file there differs;
+    HashMismatchError or CorruptError if the log's tree and entries do not lead to its checkpoint; what
+    opening a checkpoint raises; StorageError. Then the old checkpoint is still the published one.
+    """
+    reader, root = LogReader(Path(log).absolute()), Path(folder).absolute()
+    if layout.is_log(root):
+        raise ExistsError(f"{root} is a log: publishing into it would mix the two", path=str(root))
+    genesis = reader.genesis()
+    note = _read_checkpoint(reader.root)
+    checkpoint = _opened(note, genesis, reader.root)
+    with TileFiles(reader.root) as files, open_folder(root, threads=threads) as published:
+        trusted = TrustedTiles(checkpoint.size, checkpoint.root, files.read)
+        before = published.checkpoint()
+        old = _continued(before, genesis, checkpoint, trusted, root)
+        _add_files(published, reader, trusted, 0 if whole else old, progress or (lambda _done, _total: None))
+        published.settle()
+        if before != note:
+            published.replace_checkpoint(note)
+        return Published(
+            path=str(root), origin=checkpoint.origin, size=checkpoint.size, root=checkpoint.root.hex(),
+            old_size=old, written=published.written, found=published.found,
+        )  # fmt: skip
+
+
+def _read_checkpoint(root: Path) -> bytes:
+    path = root / layout.CHECKPOINT_FILE
+    try:
+        with path.open("rb") as file:
+            return file.read(NOTE_SIZE_MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise CorruptError(f"{root} has no checkpoint", path=str(path), repair="checkpoint") from None
+    except OSError as error:
+        raise disk.read_error(error, path, "reading") from None
+
+
+def _opened(note: bytes, genesis: Genesis, where: Path) -> Checkpoint:
+    checkpoint = open_log_checkpoint(note, genesis.checkpoint_keys)
+    if checkpoint.origin != genesis.origin:
+        raise ConsistencyError(
+            f"the checkpoint in {where} is of another origin",
+            expected=genesis.origin, found=checkpoint.origin,
+        )  # fmt: skip
+    return checkpoint
+
+
+def _continued(
+    before: bytes | None, genesis: Genesis, checkpoint: Checkpoint, trusted: TrustedTiles, folder: Path
+) -> int:
+    """The size published before. Raises ConsistencyError unless it is a prefix of what is to be published."""
+    if before is None:
+        return 0
+    old = _opened(before, genesis, folder)
+    if old.size > checkpoint.size:
+        raise ConsistencyError(
+            f"{old.size} entries are published, the log's checkpoint covers {checkpoint.size}",
+            expected=old.size, found=checkpoint.size,
+        )  # fmt: skip
+    found = prove_root(old.size, trusted.hashes)
+    if found != old.root:
+        raise ConsistencyError(
+            f"the {old.size} entries that are published are no prefix of the log",
+            expected=old.root.hex(), found=found.hex(),
+        )  # fmt: skip
+    return old.size
+
+
+def _add_files(
+    published: PublishedFolder, reader: LogReader, trusted: TrustedTiles, old: int, progress: Progress
+) -> None:
+    """Every tile and bundle at the checkpoint's size that there was not at `old`."""
+    size = trusted.size
+    start = old // TILE_WIDTH * TILE_WIDTH
+    lines = reader.lines(start, size)
+    for tile in plan_tiles(old, size):
+        hashes = trusted.tile(tile.level, tile.index)
+        published.add(format_path(tile), encode_tile(hashes))
+        if tile.level == 0:
+            first = tile.index * TILE_WIDTH
+            entry_hashes = _entry_hashes(list(islice(lines, tile.width)), hashes, first)
+            published.add(format_path(Bundle(tile.index, tile.width)), encode_bundle(entry_hashes))
+            progress(first + tile.width - start, size - start)
+
+
+class _Hashed(Struct):
+    entry_hash: str
+
+
+_decoder: Final = msgspec.json.Decoder(_Hashed)
+
+
+def _entry_hashes(lines: Sequence[bytes], leaves: Sequence[bytes], first: int) -> list[bytes]:
+    """The entry_hash of each line, held against the leaf it must have; `first` is the first one's number."""
+    found = _found(lines)
+    if list(map(leaf_hash, found)) != leaves:
+        # The first such text in a line may stand in its payload.
+        found = list(map(_decoded, lines))
+        for number, leaf in enumerate(leaves, first):
+            if number - first >= len(found) or leaf_hash(found[number - first]) != leaf:
+                raise CorruptError(
+                    f"entry {number} is not the one in the stored tree", sequence_number=number, repair="tree"
+                )
+    return found
+
+
+def _found(lines: Sequence[bytes]) -> list[bytes]:
+    """What the first text in each line that looks like it says: decoding is four times the work."""
+    places = [line.find(_MARK) + len(_MARK) for line in lines]
+    texts = [line[at : at + _HEX] for line, at in zip(lines, places, strict=True)]
+    try:
+        data = bytes.fromhex(b"".join(texts).decode())
+    except ValueError:
+        return []
+    return [data[at : at + HASH_SIZE_BYTES] for at in range(0, len(data), HASH_SIZE_BYTES)]
+
+
+def _decoded(line: bytes) -> bytes:
+    try:
+        return bytes.fromhex(_decoder.decode(line).entry_hash)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return b""

@@ -1,0 +1,131 @@
+"""RFC 3161 time stamps over checkpoints: asking an authority for one.
+
+    stamp = timestamp_checkpoint("audit", "http://timestamp.example.com")
+
+A stamp says when, at the latest, a log had this size and root, by the word of
+an authority that knows neither the log nor its keys. Only a hash of the
+checkpoint's text is sent. What comes back is held against the question before
+it is stored; whether the authority is to be trusted is the verifier's to say,
+see `audit.timestamps`.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from datetime import datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from attestlog._internal.core.checkpoint import Checkpoint, format_checkpoint, parse_checkpoint
+from attestlog._internal.core.note import parse_note
+from attestlog._internal.storage.files import disk, layout
+from attestlog._internal.storage.files.timestamps import TIMESTAMP_SIZE_MAX_BYTES, add_timestamp
+from attestlog.errors import MalformedConfigError, MissingExtraError, NotFoundError, TimestampError
+
+TIMEOUT_S: Final = 20.0
+"""Of silence."""
+
+RESPONSE_TIME_MAX_S: Final = 60.0
+"""For a few kilobytes, however slowly they come."""
+
+_GRANTED: Final = (0, 1)
+"""PKIStatus: granted, granted with modifications."""
+
+
+class Stamp(NamedTuple):
+    """What was stored."""
+
+    path: Path
+    size: int
+    """Entries that the checkpoint covers."""
+    time: datetime
+
+
+def timestamp_checkpoint(log: str | os.PathLike[str], url: str) -> Stamp:
+    """Have the log's latest checkpoint stamped by the authority at `url`, and keep the stamp beside it.
+
+    Needs no key and no lock. Raises TimestampError if the authority cannot be reached, refuses, or answers
+    something else than was asked; MalformedConfigError for what is no URL; NotFoundError without a
+    checkpoint; MissingExtraError; StorageError.
+    """
+    root = Path(log).absolute()
+    checkpoint = _read_checkpoint(root)
+    text = format_checkpoint(checkpoint).encode()
+    response, when = request_timestamp(text, url)
+    return Stamp(add_timestamp(root, checkpoint.size, response), checkpoint.size, when)
+
+
+def request_timestamp(data: bytes, url: str) -> tuple[bytes, datetime]:
+    """An authority's response over `data`, as it came, and the time it says. Raises as above."""
+    them = load_rfc3161()
+    request = them.TimestampRequestBuilder(data=data, hash_algorithm=them.HashAlgorithm.SHA256).build()
+    response = _post(url, request.as_bytes())
+    try:
+        decoded = them.decode_timestamp_response(response)
+        if decoded.status not in _GRANTED:
+            raise TimestampError(
+                f"{url} refused to stamp: {decoded.status_string or decoded.status}", url=url
+            )
+        info = decoded.tst_info
+        imprint, nonce, when = info.message_imprint.message, info.nonce, info.gen_time
+    except ValueError as error:
+        raise TimestampError(f"{url} answered no time stamp: {error}", url=url) from None
+    if imprint != sha256(data).digest() or nonce != request.nonce:
+        raise TimestampError(f"{url} answered with a time stamp of something else than was asked", url=url)
+    return response, when
+
+
+def load_rfc3161() -> Any:
+    """The library. Raises MissingExtraError."""
+    try:
+        import rfc3161_client
+    except ImportError:
+        raise MissingExtraError("time stamps need rfc3161-client", extra="timestamp") from None
+    return rfc3161_client
+
+
+def _read_checkpoint(root: Path) -> Checkpoint:
+    path = root / layout.CHECKPOINT_FILE
+    try:
+        return parse_checkpoint(parse_note(path.read_bytes()).text)
+    except FileNotFoundError:
+        raise NotFoundError(f"{root} has no checkpoint", path=str(path)) from None
+    except OSError as error:
+        raise disk.read_error(error, path, "reading") from None
+
+
+def _post(url: str, query: bytes) -> bytes:
+    import httpx
+
+    headers = {"content-type": "application/timestamp-query", "accept-encoding": "identity"}
+    deadline, data = time.monotonic() + RESPONSE_TIME_MAX_S, bytearray()
+    try:
+        with httpx.stream("POST", _checked(url), content=query, headers=headers, timeout=TIMEOUT_S) as answer:
+            if answer.status_code != 200:
+                raise TimestampError(f"{url} answered {answer.status_code}", url=url, retryable=True)
+            for part in answer.iter_raw():
+                data += part
+                if len(data) > TIMESTAMP_SIZE_MAX_BYTES:
+                    raise TimestampError(
+                        f"{url} answered more than {TIMESTAMP_SIZE_MAX_BYTES} bytes", url=url
+                    )
+                if time.monotonic() > deadline:
+                    raise TimestampError(f"{url} did not answer within {RESPONSE_TIME_MAX_S:g} s", url=url)
+    except httpx.HTTPError as error:
+        reason = str(error) or type(error).__name__
+        raise TimestampError(f"{url} cannot be asked: {reason}", url=url, retryable=True) from None
+    return bytes(data)
+
+
+def _checked(text: str) -> str:
+    import httpx
+
+    try:
+        url = httpx.URL(text)
+    except (httpx.InvalidURL, ValueError) as error:
+        raise MalformedConfigError(f"not a URL: {error}", member="url") from None
+    if url.scheme not in {"http", "https"} or not url.host or url.userinfo:
+        raise MalformedConfigError("the authority's URL is not http: or https: without user", member="url")
+    return text

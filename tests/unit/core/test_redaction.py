@@ -1,0 +1,255 @@
+"""Redaction: what is a secret is replaced, what is none is not, and the holder of the key can show which."""
+
+import json
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+import attestlog
+from attestlog._internal.core import canonical
+from attestlog._internal.core.entry import EntryDraft, parse_draft
+from attestlog._internal.core.policy import Redaction, parse_policy
+from attestlog._internal.core.redaction import (
+    PATTERN_SOURCES,
+    REDACTED_MEMBERS,
+    Redactor,
+    commitment,
+    find_nonces,
+    subkey,
+    verify_commitment,
+)
+from attestlog._internal.signers.redaction_key import read_redaction_key, redaction_key, redaction_key_path
+from attestlog.errors import HashMismatchError, KeyFileError, MalformedEntryError
+from attestlog.testing import check_log
+
+KEY = bytes(range(32))
+SECRETS = {
+    "access_key": ["AKIAIOSFODNN7EXAMPLE", "AIza" + "A" * 35],
+    "private_key": ["-----BEGIN EC PRIVATE KEY-----\n" + "MHcCAQEE" * 8 + "\n-----END EC PRIVATE KEY-----"],
+    "token": [
+        "ghp_" + "a1" * 18, "github_pat_" + "x" * 40, "xoxb-1234567890-abcdefghij", "glpat-" + "y" * 20,
+        "sk-ant-" + "z9" * 15, "sk_live_" + "q" * 24, "hf_" + "T" * 34, "npm_" + "k" * 36,
+        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.dBjftJeZ4CVPmB92K27uhbUJU1p1r", "Bearer " + "t0" * 12,
+        "BEARER " + "T0" * 12,
+    ],
+    "email": ["bob@example.com", "ngọc.anh+log@mail.example.vn"],
+}  # fmt: skip
+PLAIN: dict[str, Any] = {
+    "description": "refactor the scheduler; see https://example.com/a/very/long/path/without/spaces.html",
+    "sha256": "5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef",
+    "id": "0b6a2f9c-7c1f-4b7e-9d0d-5a7f2b1c3d4e",
+    "max_tokens": 1000, "tokens": [1, 2], "key": "a", "note": "the password is kept elsewhere",
+    "pinned": True,
+}  # fmt: skip
+
+
+def commit(what: str, value: bytes) -> str:
+    return commitment(KEY, os.urandom(8), what, value)
+
+
+def draft(**members: Any) -> EntryDraft:
+    return parse_draft({"event_type": "ACTION", "action_type": "a", "actor_id": "b", **members})
+
+
+def redacted(value: Any, redaction: Redaction | None = None) -> tuple[bool, Any]:
+    """Whether the quick look suspects a payload, and what becomes of it."""
+    redactor = Redactor(redaction or Redaction())
+    given = draft(action_payload=value)
+    return redactor.suspects(given, [canonical.encode(value)]), redactor.redact(given, commit).action_payload
+
+
+@pytest.mark.parametrize("kind, secret", [(kind, text) for kind, texts in SECRETS.items() for text in texts])
+def test_secrets_within_text_are_cut_out(kind: str, secret: str) -> None:
+    suspected, payload = redacted({"log": [f"before {secret} after"], "n": {"x": secret}})
+    assert suspected
+    assert secret not in json.dumps(payload)
+    before, text, after = payload["log"][0].partition("[redacted:")
+    assert (before, text, after.partition("] ")[2]) == ("before ", "[redacted:", "after")
+    assert payload["n"]["x"].startswith(f"[redacted:{kind}:")
+
+
+@pytest.mark.parametrize("kind, secret", [(kind, text) for kind, texts in SECRETS.items() for text in texts])
+def test_a_pattern_that_is_not_asked_for_is_left(kind: str, secret: str) -> None:
+    _, payload = redacted({"text": secret}, Redaction(patterns=[], fields=[]))
+    assert payload == {"text": secret}
+    suspected, _ = redacted({"text": secret}, Redaction(patterns=[], fields=[]))
+    assert not suspected
+    assert kind in PATTERN_SOURCES
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "password",
+        "PASSWORD",
+        "Client_Secret",
+        "api_key",
+        "OPENAI_API_KEY",
+        "github_token",
+        "Authorization",
+        "pin",
+    ],
+)
+@pytest.mark.parametrize("value", ["hunter2", 1234, 0, ["a", "b"], {"user": "u", "value": "v"}])
+def test_fields_are_replaced_whole_at_any_depth(name: str, value: Any) -> None:
+    suspected, payload = redacted({"a": [{"b": {name: value}}, 1]})
+    assert suspected
+    text = payload["a"][0]["b"][name]
+    assert text.startswith("[redacted:field:")
+    (nonce,) = find_nonces(text)
+    verify_commitment(text, value, subkey(KEY, nonce))
+
+
+@pytest.mark.parametrize("value", [None, True, False, "", [], {}])
+def test_nothing_is_no_secret(value: Any) -> None:
+    assert redacted({"password": value})[1] == {"password": value}
+
+
+def test_plain_payloads_are_not_even_suspected() -> None:
+    assert redacted(PLAIN) == (False, PLAIN)
+
+
+def test_names_of_members_hold_secrets_too() -> None:
+    _, payload = redacted({"seen": {"bob@example.com": 1, "eve@example.com": 2}})
+    assert all(name.startswith("[redacted:email:") for name in payload["seen"])
+    assert sorted(payload["seen"].values()) == [1, 2]
+
+
+def test_equal_values_do_not_look_equal_and_each_has_a_key_of_its_own() -> None:
+    _, payload = redacted({"password": "same", "secret": "same"})
+    one, two = payload["password"], payload["secret"]
+    assert one[-65:] != two[-65:]
+    verify_commitment(one, "same", subkey(KEY, *find_nonces(one)))
+    with pytest.raises(HashMismatchError):
+        verify_commitment(one, "same", subkey(KEY, *find_nonces(two)))
+    with pytest.raises(HashMismatchError):
+        verify_commitment(one, "other", subkey(KEY, *find_nonces(one)))
+    with pytest.raises(MalformedEntryError):
+        verify_commitment(one + " ", "same", subkey(KEY, *find_nonces(one)))
+
+
+def test_redacting_again_changes_nothing() -> None:
+    _, once = redacted({"password": "x", "text": "to bob@example.com, ghp_" + "a" * 36})
+    assert redacted(once)[1] == once
+
+
+def test_every_member_that_is_named_is_covered_and_no_other() -> None:
+    redactor = Redactor(Redaction())
+    members: dict[str, Any] = {name: {"password": "hunter2"} for name in REDACTED_MEMBERS}
+    given = draft(**members, provided_proofs=[{"type": "t", "valid": False, "password": "hunter2"}])
+    out = redactor.redact(given, commit)
+    for name in REDACTED_MEMBERS:
+        assert "hunter2" not in json.dumps(getattr(out, name))
+        one = draft(**{name: {"password": "hunter2"}})
+        assert redactor.suspects(one, [])
+    assert out.provided_proofs == given.provided_proofs
+
+
+def test_patterns_of_the_log_s_own() -> None:
+    redaction = Redaction(custom_patterns={"case no.": r"CASE-\d+"})
+    suspected, payload = redacted({"text": "see CASE-17"}, redaction)
+    assert suspected
+    assert payload["text"].startswith("see [redacted:case_no_:")
+
+
+def test_off_is_off() -> None:
+    assert redacted({"password": "x"}, Redaction(enabled=False))[0] is False
+
+
+def test_an_entry_that_changes_the_rules_is_left_as_it_is() -> None:
+    given = draft(action_payload={"password": "x"})
+    rules = msgspec.structs.replace(given, event_type="CHANGE", action_type="rotate_signing_key")
+    redactor = Redactor(Redaction())
+    assert redactor.suspects(given, [])
+    assert not redactor.suspects(parse_draft(rules), [])
+
+
+def test_what_holds_itself_ends() -> None:
+    loop: dict[str, Any] = {"a": 1}
+    loop["loop"] = [loop]
+    redactor = Redactor(Redaction())
+    with pytest.raises(MalformedEntryError, match="holds itself"):
+        redactor.redact_value(loop, commit)
+
+
+def test_made_up_names_do_not_fill_memory() -> None:
+    redactor = Redactor(Redaction())
+    redactor.redact_value({f"name{number}": number for number in range(10_000)}, commit)
+    assert len(redactor._plain) <= 4_096
+
+
+# --- through the log ---
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("ATTESTLOG_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def test_a_secret_never_reaches_the_disk(tmp_path: Path, home: Path) -> None:
+    with attestlog.create(tmp_path / "log", origin="example.com/r") as log:
+        receipts = [
+            log.append(draft(action_payload={"url": "x", "password": "hunter2"})),
+            log.append(draft(result_data={"mail": "bob@example.com"}, action_payload={"a": 1})),
+            log.append(draft(error_details={"traceback": f"... {SECRETS['token'][0]}"})),
+            *log.append_many([draft(actor_context={"access_token": "hunter2"})]),
+            log.submit(draft(environment={"X_API_KEY": "hunter2"})).result(),
+        ]
+    stored = b"".join(path.read_bytes() for path in (tmp_path / "log").rglob("*") if path.is_file())
+    for secret in ("hunter2", "bob@example.com", SECRETS["token"][0]):
+        assert secret.encode() not in stored
+    check_log(tmp_path / "log", receipts)
+    payload = receipts[0].entry.action_payload
+    assert payload is not None
+    text = payload["password"]
+    key = read_redaction_key(redaction_key_path("example.com/r"))
+    assert key.hex().encode() not in stored
+    verify_commitment(text, "hunter2", subkey(key, *find_nonces(text)))
+
+
+def test_as_given_is_as_given(tmp_path: Path, home: Path) -> None:
+    with attestlog.create(tmp_path / "log", origin="example.com/r") as log:
+        (receipt,) = log.append_many([draft(action_payload={"password": "x"})], as_given=True)
+    assert receipt.entry.action_payload == {"password": "x"}
+
+
+def test_the_policy_turns_it_off(tmp_path: Path, home: Path) -> None:
+    policy = parse_policy({"redaction": {"enabled": False}})
+    with attestlog.create(tmp_path / "log", origin="example.com/r", policy=policy) as log:
+        receipt = log.append(draft(action_payload={"password": "x"}))
+    assert receipt.entry.action_payload == {"password": "x"}
+    assert not redaction_key_path("example.com/r").exists()
+
+
+def test_without_a_key_nothing_is_written(tmp_path: Path, home: Path) -> None:
+    with attestlog.create(tmp_path / "log", origin="example.com/r") as log:
+        path = redaction_key_path("example.com/r")
+        path.write_text("no key")
+        path.chmod(0o600)
+        with pytest.raises(KeyFileError, match="holds no redaction key"):
+            log.append(draft(action_payload={"password": "x"}))
+        log.append(draft(action_payload={"plain": "x"}))
+        assert log.head().size == 2
+
+
+def test_the_key_is_made_once_and_only_for_its_owner(home: Path) -> None:
+    key = redaction_key("example.com/r")
+    path = redaction_key_path("example.com/r")
+    assert redaction_key("example.com/r") == key
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert [item.name for item in path.parent.iterdir()] == [path.name]
+    assert redaction_key("example.com/s") != key
+    path.chmod(0o644)
+    with pytest.raises(KeyFileError, match="others can read"):
+        redaction_key("example.com/r")
+
+
+@pytest.mark.parametrize("size", [31, 33])
+def test_a_key_has_one_size(size: int) -> None:
+    with pytest.raises(ValueError, match="want 32"):
+        subkey(bytes(size), bytes(8))

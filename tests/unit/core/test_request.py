@@ -1,0 +1,88 @@
+"""Requests for approval: what people see is what they sign."""
+
+import pytest
+from tests.support.people import Person, governed
+from tests.support.shapes import ACTION, CHANGE, ORIGIN, TIMESTAMP
+
+from attestlog._internal.core import canonical
+from attestlog._internal.core.approval import (
+    Approval,
+    ApprovalRequest,
+    approved_draft,
+    asked_at,
+    format_request,
+    judge_approvals,
+    make_request,
+    parse_request,
+)
+from attestlog._internal.core.entry import LINE_SIZE_MAX_BYTES, parse_draft
+from attestlog._internal.core.hashes import hex_hash
+from attestlog.errors import MalformedApprovalError, MalformedEntryError
+
+APPROVED = b'"received_approvals":[{"signature":"","signer":"","timestamp":""}],'
+REQUEST = make_request(CHANGE, ORIGIN)
+DATA = format_request(REQUEST)
+
+
+def test_a_request_comes_back() -> None:
+    assert parse_request(DATA) == REQUEST
+    assert DATA.endswith(b"}\n")
+    assert "received_approvals" not in REQUEST.draft
+    assert REQUEST.action_hash == hex_hash(canonical.encode(CHANGE["action_payload"]))
+    assert (
+        parse_request(format_request(make_request(parse_draft(CHANGE), ORIGIN))).action_hash
+        == REQUEST.action_hash
+    )
+
+
+def test_what_is_approved_is_what_is_appended() -> None:
+    person = Person("creator")
+    approval = person.approve(REQUEST.draft, ORIGIN)
+    (judged,) = judge_approvals(governed(), [approval], asked_at(REQUEST, TIMESTAMP))
+    assert judged.counts
+    draft = approved_draft(REQUEST, [Approval(**approval)])
+    assert draft.received_approvals == [approval]
+    assert draft.action_payload == CHANGE["action_payload"]
+
+
+def test_a_request_whose_hash_is_not_its_payloads_is_refused() -> None:
+    for forged in (
+        DATA.replace(b'"new_value":6.5', b'"new_value":0.5'),
+        DATA.replace(REQUEST.action_hash.encode(), b"0" * 64),
+    ):
+        assert forged != DATA
+        with pytest.raises(MalformedApprovalError, match="is not the hash of its payload"):
+            parse_request(forged)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"", b"{}\n", b"[]\n", b"\xff", DATA[:-1], DATA + b"\n", DATA.replace(b'":', b'": ', 1),
+        DATA.replace(b"/v1", b"/v2"), DATA.replace(ORIGIN.encode(), b"a b"),
+        DATA.replace(b'"CHANGE"', b'"change"'), DATA.replace(b'{"action_hash"', b'{"a":1,"action_hash"'),
+        DATA.replace(b'"draft":{', b'"draft":{"entry_id":"x",'),
+        DATA.replace(b'"required_approvals"', APPROVED + b'"required_approvals"'),
+    ],
+)  # fmt: skip
+def test_what_is_no_request(data: bytes) -> None:
+    with pytest.raises(MalformedApprovalError):
+        parse_request(data)
+
+
+def test_a_request_for_what_is_no_draft() -> None:
+    with pytest.raises(MalformedEntryError):
+        make_request({**ACTION, "entry_id": "x"}, ORIGIN)
+
+
+def test_a_request_at_its_size_limit_and_one_past_it() -> None:
+    def sized(size: int) -> bytes:
+        bare = make_request({**ACTION, "action_payload": {"x": ""}}, ORIGIN)
+        payload = {"x": "y" * (size - len(format_request(bare)))}
+        return format_request(make_request({**ACTION, "action_payload": payload}, ORIGIN))
+
+    data = sized(LINE_SIZE_MAX_BYTES)
+    assert len(data) == LINE_SIZE_MAX_BYTES
+    assert isinstance(parse_request(data), ApprovalRequest)
+    with pytest.raises(MalformedApprovalError, match="at most"):
+        parse_request(sized(LINE_SIZE_MAX_BYTES + 1))

@@ -1,0 +1,229 @@
+"""Rules in force: what makes a change of keys hold, and everything that does not."""
+
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.logs import Key, LogMaker, action, revocation, rotation, seal
+
+from attestlog._internal.core.entry import EventType, decode_line, parse_draft
+from attestlog._internal.core.rules import GOVERNING, KEYS_MAX, Rules, Term, governs
+from attestlog.errors import RuleChangeError
+
+OLD, NEW, NEXT, OTHER = Key(1), Key(2), Key(3, "Ed25519"), Key(4)
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> LogMaker:
+    """Entries 0 to 2."""
+    made = LogMaker(tmp_path / "log", key=OLD)
+    made.append(action(1))
+    made.append(action(2))
+    return made
+
+
+def rules_of(log: LogMaker) -> Rules:
+    """Those after every line."""
+    rules = Rules.of(log.genesis)
+    for line in log.lines:
+        entry = decode_line(line)
+        rules = rules.after(entry) if governs(entry) else rules
+    return rules
+
+
+def refused(log: LogMaker, rules: Rules | None = None) -> str:
+    """Why the last line does not change the rules."""
+    with pytest.raises(RuleChangeError) as caught:
+        (rules or Rules.of(log.genesis)).after(decode_line(log.lines[-1]))
+    return caught.value.message
+
+
+def test_from_the_next_entry_on_only_the_new_key_counts(log: LogMaker) -> None:
+    before = Rules.of(log.genesis)
+    log.rotate(NEW)
+    after = rules_of(log)
+    assert before.key_ids == [OLD.public.key_id]
+    assert after.key_ids == [NEW.public.key_id]
+    assert (after.start, after.terms) == (
+        4, {OLD.public.key_id: Term(0, 4), NEW.public.key_id: Term(4, by=OLD.public.key_id)}
+    )  # fmt: skip
+    assert after.signing_key(OLD.public.key_id, OLD.public.algorithm) is None
+    assert after.retired(OLD.public.key_id).endswith("was retired by entry 3")
+
+
+def test_two_rotations_and_a_revocation_of_the_first_key(log: LogMaker) -> None:
+    log.rotate(NEW)
+    log.rotate(NEXT)
+    log.revoke(OLD, 2)
+    rules = rules_of(log)
+    assert rules.key_ids == [NEXT.public.key_id]
+    old, new = OLD.public.key_id, NEW.public.key_id
+    assert list(rules.terms.values()) == [Term(0, 4, 2, 5), Term(4, 5, by=old), Term(5, by=new)]
+    assert "revoked by entry 5" in rules.retired(OLD.public.key_id)
+    log.revoke(OLD, 1)  # it was stolen earlier than was thought
+    assert rules_of(log).terms[OLD.public.key_id].last_trusted == 1
+
+
+def test_lines_are_followed_up_to_an_entry_and_no_further(log: LogMaker) -> None:
+    log.rotate(NEW)
+    line, start = log.lines[3], Rules.of(log.genesis)
+    before, none = start.following([line], 3)
+    after, held = start.following([line], 4)
+    assert (before.key_ids, none) == ([OLD.public.key_id], [])
+    assert (after.key_ids, held) == ([NEW.public.key_id], [line])
+
+
+def test_rules_reach_another_process_whole(log: LogMaker) -> None:
+    log.rotate(NEXT)
+    log.revoke(OLD, 2)
+    rules = rules_of(log)
+    copy: Rules = pickle.loads(pickle.dumps(rules))  # noqa: S301 - our own
+    assert (copy.terms, copy.key_ids, copy.policy) == (rules.terms, rules.key_ids, rules.policy)
+    key = copy.signing_key(NEXT.public.key_id, "Ed25519+BATCH")
+    assert key is not None
+    key.verify(NEXT.sign(b"message"), b"message")
+
+
+def other(draft: dict[str, Any], **payload: Any) -> dict[str, Any]:
+    return draft | {"action_payload": draft["action_payload"] | payload}
+
+
+GOOD = rotation("example.com/made", OLD, NEW, 3)
+
+BAD_ROTATIONS: dict[str, tuple[dict[str, Any], str]] = {
+    "for another entry": (rotation("example.com/made", OLD, NEW, 4), "signature does not verify"),
+    "for another log": (rotation("example.com/other", OLD, NEW, 3), "signature does not verify"),
+    "from another key": (rotation("example.com/made", NEXT, NEW, 3), "signature does not verify"),
+    "signed by another key": (
+        other(GOOD, signature=rotation("example.com/made", OLD, OTHER, 3)["action_payload"]["signature"]),
+        "signature does not verify",
+    ),
+    "signature in capitals": (
+        other(GOOD, signature=GOOD["action_payload"]["signature"].upper()), "signature: is not lower-case hex"
+    ),
+    "no signature": (other(GOOD, signature=""), "signature: is not lower-case hex"),
+    "key stated under another id": (other(GOOD, key_id=OTHER.public.key_id), "key is stated as"),
+    "key of another algorithm": (other(GOOD, algorithm="Ed25519"), "key is stated as"),
+    "key that is none": (other(GOOD, public_key="PEM"), "not a public key"),
+    "unknown member": (other(GOOD, more=1), "action_payload.more: is not a member"),
+    "to the key itself": (rotation("example.com/made", OLD, OLD, 3), "was in force before"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD_ROTATIONS)
+def test_a_rotation_that_does_not_hold_changes_nothing(log: LogMaker, name: str) -> None:
+    draft, why = BAD_ROTATIONS[name]
+    log.append(draft)
+    assert why in refused(log)
+
+
+def test_a_key_never_comes_back(log: LogMaker) -> None:
+    log.rotate(NEW)
+    rules = rules_of(log)
+    log.append(rotation(log.origin, NEW, OLD, 4))
+    assert "was in force before" in refused(log, rules)
+
+
+def test_a_retired_key_rotates_nothing(log: LogMaker) -> None:
+    log.rotate(NEW)
+    rules = rules_of(log)
+    log.key = OLD
+    log.append(rotation(log.origin, OLD, OTHER, 4))
+    assert "not signed by a key in force" in refused(log, rules)
+
+
+def test_a_change_is_not_made_twice_nor_out_of_order(log: LogMaker) -> None:
+    log.rotate(NEW)
+    rules = rules_of(log)
+    with pytest.raises(RuleChangeError, match="earlier than the entry"):
+        rules.after(decode_line(log.lines[3]))
+
+
+Tamper = Callable[[LogMaker], None]
+
+
+def edit_payload(log: LogMaker) -> None:
+    members = log.entry(3)
+    members["action_payload"]["signature"] = "00"
+    log.lines[3] = seal(members, OLD).replace(b'"signature":"00"', b'"signature":"01"')
+
+
+def erase(log: LogMaker) -> None:
+    log.lines[3] = seal(log.entry(3) | {"action_payload": None}, OLD)
+
+
+def sign_by_another(log: LogMaker) -> None:
+    good = log.entry(3)
+    log.lines[3] = seal(good | {"signing_key_id": OLD.public.key_id}, OTHER).replace(
+        OTHER.public.key_id.encode(), OLD.public.key_id.encode()
+    )
+
+
+def break_signature(log: LogMaker) -> None:
+    text = log.entry(3)["hsm_signature"].encode()
+    log.lines[3] = log.lines[3].replace(text, OLD.sign(b"else").hex().encode())
+
+
+@pytest.mark.parametrize("tamper", [edit_payload, erase, sign_by_another, break_signature])
+def test_a_change_that_was_tampered_with_changes_nothing(log: LogMaker, tamper: Tamper) -> None:
+    log.append(GOOD)
+    tamper(log)
+    refused(log)
+
+
+@pytest.mark.parametrize(
+    "draft, why",
+    [
+        (revocation(OTHER, 2), "never was in force"),
+        (revocation(NEW, 2), "is the only one in force"),
+        (revocation(OLD, 4), "the last trusted entry is 4, want 0 to 3"),
+        (other(revocation(OLD, 1), reason=""), "length"),
+        (other(revocation(OLD, 1), last_trusted_sequence_number=-1), "expected `int` >= 0"),
+        (other(revocation(OLD, 1), last_trusted_sequence_number=True), "expected `int`"),
+    ],
+)
+def test_a_revocation_that_does_not_hold(log: LogMaker, draft: dict[str, Any], why: str) -> None:
+    log.rotate(NEW)
+    rules = rules_of(log)
+    log.append(draft)
+    assert why in refused(log, rules)
+
+
+def test_a_revocation_is_made_stricter_only(log: LogMaker) -> None:
+    log.rotate(NEW)
+    log.revoke(OLD, 1)
+    rules = rules_of(log)
+    log.revoke(OLD, 2)
+    assert "want 0 to 0" in refused(log, rules)
+
+
+def test_a_key_is_trusted_at_least_up_to_where_it_came_in(log: LogMaker) -> None:
+    log.rotate(NEW)
+    log.rotate(NEXT)
+    rules = rules_of(log)
+    log.revoke(NEW, 2)
+    assert "want 3 to 4" in refused(log, rules)
+
+
+def test_the_number_of_keys_is_limited(log: LogMaker) -> None:
+    rules = Rules.of(log.genesis)
+    many = {f"{number:064x}": Term(0, 1) for number in range(KEYS_MAX - 2)}
+    rules = Rules(rules.origin, rules.keys, rules.policy, {**many, **rules.terms})
+    log.append(GOOD)
+    full = rules.after(decode_line(log.lines[-1]))
+    assert len(full.terms) == KEYS_MAX
+    log.key = NEW
+    log.append(rotation(log.origin, NEW, NEXT, 4))
+    assert "too many keys" in refused(log, full)
+
+
+def test_only_a_change_of_those_types_governs() -> None:
+    for action_type in GOVERNING:
+        for event_type in EventType:
+            draft = parse_draft(action(1, event_type=event_type, action_type=action_type))
+            assert governs(draft) is (event_type is EventType.CHANGE)
+    assert not governs(parse_draft(action(1, event_type="CHANGE", action_type="rotate_signing_keys")))
+    for status in ("FAILED", "BLOCKED", "ROLLED_BACK"):
+        assert not governs(parse_draft(GOOD | {"execution_status": status}))

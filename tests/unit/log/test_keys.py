@@ -1,0 +1,353 @@
+"""Rotating and revoking the key of an open log: who signs what, in this process and in others."""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.written import create, draft, drafts
+
+from attestlog._internal.core.entry import decode_line
+from attestlog._internal.core.genesis import Settings
+from attestlog._internal.core.report import Verdict
+from attestlog._internal.core.rotation import Rotation, format_rotation, rotation_message
+from attestlog._internal.log import Log
+from attestlog._internal.storage.files import layout
+from attestlog._internal.storage.files.governing import (
+    GoverningLines,
+    Kept,
+    format_rules_file,
+    parse_rules_file,
+)
+from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.verifying import verify_log
+from attestlog.errors import KeyFileError, RuleChangeError, SignerError
+from attestlog.testing import FaultSigner, ManualClock, MemorySigner, check_log
+
+
+def rules_file(path: Path) -> Path:
+    return path / layout.RULES_FILE
+
+
+def signers(path: Path) -> layout.Signers:
+    return LogReader(path).config().signers
+
+
+def signed_by(path: Path) -> list[str]:
+    """The key of each entry."""
+    return [decode_line(line).signing_key_id for line in LogReader(path).lines()]
+
+
+def test_two_rotations(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    keys = [MemorySigner(), MemorySigner("Ed25519"), MemorySigner()]
+    with create(path, signer=keys[0]) as log:
+        log.append_many(drafts(range(3)))
+        receipts = [log.rotate_key(keys[1], actor_id="operator", actor_type="HUMAN")]
+        log.append_many(drafts(range(3)))
+        receipts.append(log.rotate_key(keys[2].uri))
+        log.append(draft(1))
+        assert log.rules.key_ids == [keys[2].public_key.key_id]
+    assert [receipt.sequence_number for receipt in receipts] == [4, 8]
+    assert receipts[0].entry.actor_id == "operator"
+    ids = [key.public_key.key_id for key in keys]
+    assert signed_by(path) == [ids[0]] * 5 + [ids[1]] * 4 + [ids[2]]
+    assert signers(path).entry == keys[2].uri
+    check_log(path, receipts)
+    with Log.open(path) as log:
+        log.append(draft(2))
+    assert signed_by(path)[-1] == ids[2]
+
+
+@pytest.mark.parametrize("before", range(4))
+def test_a_rotation_at_a_segment_boundary(tmp_path: Path, before: int) -> None:
+    path = tmp_path / "log"
+    with create(path, segment_entries=3) as log:
+        log.append_many(drafts(range(before)))
+        log.rotate_key(MemorySigner("Ed25519"))
+        log.append_many(drafts(range(4)))
+    check_log(path)
+
+
+def test_a_key_file_is_made_where_none_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ATTESTLOG_HOME", str(tmp_path / "home"))
+    path = tmp_path / "log"
+    with create(path, signer=f"file:{tmp_path / 'old.pem'}") as log:
+        log.rotate_key()
+        log.rotate_key(f"file:{tmp_path / 'new.pem'}", algorithm="Ed25519")
+        log.append(draft(1))
+    assert signers(path).entry == f"file:{tmp_path / 'new.pem'}"
+    algorithms = [decode_line(line).signature_algorithm for line in LogReader(path).lines()]
+    assert algorithms == ["ECDSA-P256-SHA256"] * 3 + ["Ed25519"]
+    (tmp_path / "old.pem").unlink()
+    with Log.open(path) as log:
+        log.append(draft(2))
+    check_log(path)
+
+
+def test_rotating_to_a_key_that_was_in_force_is_refused_and_writes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    old, new = MemorySigner(), MemorySigner()
+    again = MemorySigner(key=old._key)
+    with create(path, signer=old) as log:
+        log.rotate_key(new)
+        with pytest.raises(RuleChangeError, match="was in force before"):
+            log.rotate_key(again)
+        log.append(draft(1))
+        assert log.head().size == 3
+    check_log(path)
+    assert signers(path).entry == new.uri
+
+
+def test_a_new_signer_that_fails_leaves_the_old_one_in_force(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    with create(path) as log:
+        new = FaultSigner(MemorySigner())
+        new.answer = lambda _: b"no signature"
+        with pytest.raises(SignerError, match="does not verify"):
+            log.rotate_key(new)
+        log.append(draft(1))
+        assert log.head().size == 2
+    check_log(path)
+
+
+def test_a_log_with_erasable_payloads_rotates_too(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    settings = Settings(erasable_payloads=True)
+    with create(path, settings=settings) as log:
+        log.rotate_key(MemorySigner())
+        assert "_salt" in (log.append(draft(1)).entry.action_payload or {})
+    check_log(path)
+
+
+def test_a_key_is_revoked_after_it_was_rotated(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    with create(path) as log:
+        (old,) = log.rules.key_ids
+        with pytest.raises(RuleChangeError, match="is the only one in force"):
+            log.revoke_key(old, reason="stolen", last_trusted=0)
+        log.rotate_key(MemorySigner())
+        with pytest.raises(RuleChangeError, match="never was in force"):
+            log.revoke_key("0" * 64, reason="stolen", last_trusted=0)
+        receipt = log.revoke_key(old, reason="stolen", last_trusted=1, actor_type="HUMAN")
+        assert receipt.entry.event_category == "CRITICAL"
+        assert log.rules.terms[old].last_trusted == 1
+        log.append(draft(1))
+    with Log.open(path) as log:
+        assert log.rules.terms[old].revoked_at == receipt.sequence_number
+    check_log(path)
+
+
+def test_a_change_written_by_hand_counts_as_well(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    old, new = MemorySigner(), MemorySigner()
+    with create(path, signer=old) as log:
+        message = rotation_message(log.origin, old.public_key.key_id, new.public_key.key_id, 3)
+        change = draft(0, event_type="CHANGE", action_type="rotate_signing_key")
+        change["action_payload"] = format_rotation(Rotation(new.public_key, new.sign(message)))
+        with pytest.raises(RuleChangeError):
+            log.append(change)  # as entry 1 it does not hold
+        log.append_many([draft(1), draft(2), change])
+        # Now the log needs a signer it was not given, and log.toml names none that is right.
+        with pytest.raises(SignerError, match="holds key") as caught:
+            log.append(draft(3))
+        assert caught.value.expected == [new.public_key.key_id]
+        log._store.replace_signers(layout.Signers(entry=new.uri, checkpoint=signers(path).checkpoint))
+        log.append(draft(3))
+    check_log(path)
+    assert signed_by(path)[-1] == new.public_key.key_id
+
+
+def test_a_list_around_a_change_is_cut_and_signed_by_the_keys_in_force(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    with create(path) as log:
+        (old,) = log.rules.key_ids
+        log.rotate_key(MemorySigner())
+        payload = {"key_id": old, "last_trusted_sequence_number": 1, "reason": "stolen"}
+        change = draft(0, event_type="CHANGE", action_type="revoke_signing_key", action_payload=payload)
+        receipts = log.append_many([*drafts(range(3)), change, *drafts(range(3, 6))])
+    entries = check_log(path, receipts)
+    assert [entry.signature_algorithm.endswith("+BATCH") for entry in entries[2:]] == [
+        True, True, True, False, True, True, True
+    ]  # fmt: skip
+
+
+# --- others ---
+
+
+def test_a_rotation_by_another_process_while_the_log_is_open(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    new = MemorySigner()
+    with create(path, clock=None) as log, Log.open(path) as other:
+        log.append(draft(1))
+        other.rotate_key(new)
+        other.append(draft(2))
+        log.append(draft(3))
+        other.append(draft(4))
+        assert log.rules.key_ids == [new.public_key.key_id]
+    check_log(path)
+
+
+def test_a_process_that_cannot_open_the_new_signer_says_which_key_it_needs(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    new = tmp_path / "new.pem"
+    with create(path, clock=None) as log, Log.open(path) as other:
+        other.rotate_key(f"file:{new}")
+        moved = new.rename(tmp_path / "elsewhere.pem")
+        with pytest.raises(KeyFileError, match=r"new\.pem"):
+            log.append(draft(1))
+        moved.rename(new)
+        log.append(draft(1))
+    check_log(path)
+
+
+@pytest.mark.parametrize("lost", [["new"], ["old", "new"]])
+def test_after_a_rotation_cut_short_a_lost_signer_is_named_by_its_key(
+    tmp_path: Path, lost: list[str]
+) -> None:
+    path = tmp_path / "log"
+    old, new = (f"file:{tmp_path / name}.pem" for name in ("old", "new"))
+    with create(path, signer=old) as log:
+        log.rotate_key(new)
+        (key_id,) = log.rules.key_ids
+        # As a crash leaves it after the entry is durable.
+        named = signers(path)
+        log._store.replace_signers(layout.Signers(entry=old, next_entry=new, checkpoint=named.checkpoint))
+    for name in lost:
+        (tmp_path / f"{name}.pem").rename(tmp_path / f"{name}.away")
+    with pytest.raises(SignerError, match=f"the log is signed by {key_id[:16]}") as caught:
+        Log.open(path)
+    assert caught.value.expected == [key_id]
+    (tmp_path / "new.away").rename(tmp_path / "new.pem")
+    with Log.open(path, clock=ManualClock()) as log:
+        log.append(draft(1))
+    assert signers(path) == layout.Signers(entry=new, checkpoint=named.checkpoint)
+    check_log(path)
+
+
+def test_rotations_while_threads_append(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    receipts: list[Any] = []
+    with create(path) as log:
+        stop = threading.Event()
+
+        def append() -> None:
+            while not stop.is_set():
+                receipts.append(log.append(draft(1)))
+
+        threads = [threading.Thread(target=append) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        rotations = [log.rotate_key(MemorySigner("Ed25519")) for _ in range(5)]
+        stop.set()
+        for thread in threads:
+            thread.join()
+    check_log(path, [*receipts, *rotations])
+
+
+# --- rules.jsonl ---
+
+
+@pytest.fixture
+def rotated(tmp_path: Path) -> Path:
+    """Three segments; rotated in the first and in the second; closed."""
+    path = tmp_path / "rotated"
+    with create(path, segment_entries=4) as log:
+        log.append(draft(1))
+        log.rotate_key(MemorySigner())
+        log.append_many(drafts(range(3)))
+        log.rotate_key(MemorySigner())
+        log.append_many(drafts(range(5)))
+    return path
+
+
+def test_rules_jsonl_holds_the_changes_and_how_far_it_is_complete(rotated: Path) -> None:
+    kept = parse_rules_file(rules_file(rotated).read_bytes())
+    assert kept is not None
+    lines = list(LogReader(rotated).lines())
+    assert (kept.size, kept.lines) == (len(lines), [lines[2], lines[6]])
+
+
+def test_opening_after_a_clean_close_searches_no_segment(
+    rotated: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def search(*_: object) -> None:
+        raise AssertionError("a segment was searched")
+
+    monkeypatch.setattr("attestlog._internal.storage.files.governing._search", search)
+    with Log.open(rotated) as log:
+        log.append(draft(1))
+    with Log.open(rotated) as log:
+        assert len(log.rules.terms) == 3
+
+
+def missing(path: Path) -> None:
+    path.unlink()
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-7])
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def without_last_change(path: Path) -> None:
+    kept = parse_rules_file(path.read_bytes())
+    assert kept is not None
+    path.write_bytes(format_rules_file(Kept(kept.size, kept.lines[:-1])))
+
+
+def of_a_longer_log(path: Path) -> None:
+    kept = parse_rules_file(path.read_bytes())
+    assert kept is not None
+    path.write_bytes(format_rules_file(kept._replace(size=kept.size + 1)))
+
+
+def with_another_entry(path: Path) -> None:
+    kept = parse_rules_file(path.read_bytes())
+    assert kept is not None
+    number = decode_line(kept.lines[0]).sequence_number
+    other = kept.lines[1].replace(b'"sequence_number":6', f'"sequence_number":{number}'.encode())
+    path.write_bytes(format_rules_file(Kept(kept.size, [kept.lines[0], other])))
+
+
+@pytest.mark.parametrize(
+    "damage", [missing, cut, empty, without_last_change, of_a_longer_log, with_another_entry]
+)
+def test_rules_jsonl_missing_or_wrong_is_made_again(rotated: Path, damage: Callable[[Path], None]) -> None:
+    good = rules_file(rotated).read_bytes()
+    damage(rules_file(rotated))
+    with Log.open(rotated) as log:
+        assert len(log.rules.terms) == 3
+    assert rules_file(rotated).read_bytes() == good
+    check_log(rotated)
+
+
+def test_rules_jsonl_is_no_evidence_for_the_verifier(rotated: Path) -> None:
+    rules_file(rotated).write_bytes(b"nonsense")
+    assert verify_log(rotated, remember=False).verdict == Verdict.VERIFIED
+
+
+def test_that_rules_jsonl_cannot_be_written_loses_nothing(
+    rotated: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules_file(rotated).unlink()
+    rules_file(rotated).mkdir()
+    with Log.open(rotated) as log:
+        log.rotate_key(MemorySigner())
+        log.append(draft(1))
+    with Log.open(rotated) as log:
+        assert len(log.rules.terms) == 4
+    assert list(rotated.glob(".*.new")) == []
+
+
+def test_governing_lines_are_found_wherever_they_stand(rotated: Path) -> None:
+    lines = list(LogReader(rotated).lines())
+    for start in range(len(lines)):
+        found = GoverningLines(rotated, lambda *_: []).since(start, len(lines) + 1)
+        assert [line for line in (lines[2], lines[6]) if decode_line(line).sequence_number >= start] == [
+            line for line in found if decode_line(line).sequence_number >= start
+        ]

@@ -1,0 +1,407 @@
+"""A replica takes what verifies and follows, refuses what does not, and keeps what contradicts."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.logs import CheckpointKey, Key, LogMaker, action
+
+from attestlog import errors
+from attestlog._internal.core.checkpoint import Checkpoint, sign_checkpoint
+from attestlog._internal.core.cosignature import open_signed_checkpoint
+from attestlog._internal.core.merkle import Span
+from attestlog._internal.core.note import parse_note
+from attestlog._internal.core.replication import (
+    SHIPMENT_ENTRIES_MAX,
+    SHIPMENT_SIZE_MAX_BYTES,
+    Answer,
+    Shipment,
+    decode_answer,
+    decode_shipment,
+    encode_answer,
+    encode_shipment,
+    log_id,
+)
+from attestlog._internal.core.report import Verdict
+from attestlog._internal.replica import Replica
+from attestlog._internal.replica.evidence import evidence
+from attestlog._internal.verifying import verify_log
+from attestlog.errors import (
+    ConflictError,
+    MalformedConfigError,
+    MalformedShipmentError,
+    NotFoundError,
+    SplitViewError,
+    StaleSizeError,
+    TrustError,
+    VerificationError,
+)
+from attestlog.testing import MemorySigner
+
+NAME = "replica.example.com/one"
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> LogMaker:
+    log = LogMaker(tmp_path / "made", segment_entries=16)
+    for start in range(0, 40, 8):
+        log.append(*[action(number) for number in range(start, start + 8)], batched=start % 16 == 0)
+    return log
+
+
+@pytest.fixture
+def replica(tmp_path: Path) -> Replica:
+    return Replica(tmp_path / "replica", NAME, MemorySigner("Ed25519"))
+
+
+def note(log: LogMaker, size: int | None = None, key: CheckpointKey | None = None) -> bytes:
+    leaves = log.leaves()[:size]
+    key = key or log.checkpoint_key
+    checkpoint = Checkpoint(log.origin, len(leaves), Span().extended(leaves).root())
+    return sign_checkpoint(checkpoint, [(key.verifier, key.sign)])
+
+
+def ship(log: LogMaker, start: int, stop: int, *, signed: bool = False) -> Shipment:
+    return Shipment(start, log.lines[start:stop], note(log, stop) if signed else b"")
+
+
+def copy_of(replica: Replica, log: LogMaker) -> Path:
+    return replica.path(log_id(log.origin))
+
+
+# --- the format ---
+
+
+@pytest.mark.parametrize(
+    "shipment",
+    [Shipment(0), Shipment(7, [b"a", b"bb"]), Shipment(7, [b"a"], b"note\n\nx\n"), Shipment(0, [], b"\n")],
+)
+def test_a_shipment_arrives_as_it_left(shipment: Shipment) -> None:
+    arrived = decode_shipment(encode_shipment(shipment))
+    assert (arrived.start, list(arrived.lines), arrived.checkpoint) == (
+        shipment.start, list(shipment.lines), shipment.checkpoint,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"attestlog/replicate/v2\n0 0\n",
+        b"attestlog/replicate/v1 \n0 0\n",
+        *(b"attestlog/replicate/v1\n" + rest for rest in (
+            b"0 0", b"00 0\n", b"0 1\nno end", b"0 2\na\n", b"-1 0\n", b"0 1\n\n", b"0  0\n",
+            b"9223372036854775807 1\na\n",
+        )),
+    ],
+)  # fmt: skip
+def test_what_is_no_shipment(data: bytes) -> None:
+    with pytest.raises(MalformedShipmentError):
+        decode_shipment(data)
+
+
+def test_a_shipment_has_as_many_entries_and_bytes_as_its_limits_and_no_more() -> None:
+    most = Shipment(0, [b"x"] * SHIPMENT_ENTRIES_MAX)
+    assert len(decode_shipment(encode_shipment(most)).lines) == SHIPMENT_ENTRIES_MAX
+    with pytest.raises(MalformedShipmentError):
+        decode_shipment(encode_shipment(Shipment(0, [b"x"] * (SHIPMENT_ENTRIES_MAX + 1))))
+    filled = encode_shipment(Shipment(0))
+    room = SHIPMENT_SIZE_MAX_BYTES - len(filled)
+    assert len(decode_shipment(filled + bytes(room)).checkpoint) == room
+    with pytest.raises(MalformedShipmentError):
+        decode_shipment(filled + bytes(room + 1))
+
+
+def test_an_answer_has_one_spelling(made: LogMaker) -> None:
+    line = parse_note(note(made)).signatures[0]
+    for answer in (Answer(0), Answer(41, (line,)), Answer(5, (line, line))):
+        assert decode_answer(encode_answer(answer)) == answer
+    good = encode_answer(Answer(41, (line,)))
+    for bad in (
+        b"",
+        b"41",
+        b"041\n",
+        good[:-1],
+        good + b"x",
+        b"x\n",
+        b"1\n\n",
+        good.replace(b"\n", b"\n\n", 1),
+    ):
+        with pytest.raises(MalformedShipmentError):
+            decode_answer(bad)
+
+
+# --- taking ---
+
+
+def test_what_was_taken_is_a_log_that_verifies_byte_for_byte(made: LogMaker, replica: Replica) -> None:
+    log = log_id(made.origin)
+    assert replica.take(log, ship(made, 0, 9)) == Answer(9)
+    assert replica.take(log, ship(made, 9, 17)) == Answer(17)
+    answer = replica.take(log, ship(made, 17, 41, signed=True))
+    assert answer.size == 41
+    copied = copy_of(replica, made)
+    with replica.holding(log) as holding:
+        stored = holding.checkpoint()
+    assert stored is not None
+    signed = open_signed_checkpoint(stored, [made.checkpoint_key.verifier, replica.vkey])
+    assert (signed.checkpoint.size, len(signed.signatures), signed.unknown) == (41, 2, 0)
+    assert parse_note(stored).signatures[1:] == answer.cosignatures
+    replica.close()
+    report = verify_log(copied, remember=False)
+    assert (report.verdict, report.size, report.findings) == (Verdict.VERIFIED, 41, [])
+    made.lay_out()
+    for path in sorted((made.root / "entries").iterdir()):
+        assert path.read_bytes() == (copied / "entries" / path.name).read_bytes()
+
+
+def test_it_goes_on_where_it_was_after_a_restart(made: LogMaker, replica: Replica, tmp_path: Path) -> None:
+    log = log_id(made.origin)
+    replica.take(log, ship(made, 0, 25, signed=True))
+    replica.close()
+    again = Replica(tmp_path / "replica", NAME, MemorySigner("Ed25519"))
+    assert again.logs() == [log]
+    assert again.take(log, ship(made, 20, 41, signed=True)).size == 41
+    again.close()
+    assert verify_log(copy_of(again, made), remember=False).verdict == Verdict.VERIFIED
+
+
+def test_what_is_sent_twice_is_held_once(made: LogMaker, replica: Replica) -> None:
+    log = log_id(made.origin)
+    for _ in range(2):
+        assert replica.take(log, ship(made, 0, 25, signed=True)).size == 25
+        assert len(replica.take(log, ship(made, 3, 25, signed=True)).cosignatures) == 1
+    assert replica.take(log, ship(made, 9, 17)).size == 25
+    # Consistent and older: nothing is to be said about it that was not said.
+    assert replica.take(log, Shipment(25, [], note(made, 9))) == Answer(25)
+
+
+def test_a_gap_is_answered_with_what_is_held(made: LogMaker, replica: Replica) -> None:
+    log = log_id(made.origin)
+    with pytest.raises(StaleSizeError) as caught:
+        replica.take(log, ship(made, 9, 17))
+    assert caught.value.known_size == 0
+    replica.take(log, ship(made, 0, 9))
+    with pytest.raises(StaleSizeError) as caught:
+        replica.take(log, ship(made, 17, 25))
+    assert caught.value.known_size == 9
+    with pytest.raises(StaleSizeError):
+        replica.take(log, Shipment(9, [], note(made, 41)))
+
+
+def test_nothing_is_stored_of_a_shipment_that_does_not_hold(made: LogMaker, replica: Replica) -> None:
+    log = log_id(made.origin)
+    replica.take(log, ship(made, 0, 9, signed=True))
+    good = made.lines[9:17]
+    edited = [*good[:5], good[5].replace(b'"T-13"', b'"T-31"'), *good[6:]]
+    foreign = LogMaker(made.root, segment_entries=16, key=Key(2))
+    foreign.append(*[action(number) for number in range(8)])
+    for bad in (
+        edited,
+        [*good[:5], b"{}", *good[6:]],
+        [good[1], good[0], *good[2:]],
+        good[1:],
+        [good[0], *good],
+        [*good[:3], *good[4:]],
+        foreign.lines[1:],
+        [line.replace(b'"sequence_number":1', b'"sequence_number":2') for line in good],
+    ):
+        with pytest.raises((VerificationError, StaleSizeError)) as caught:
+            replica.take(log, Shipment(9, bad, note(made, 17)))
+        assert not isinstance(caught.value, SplitViewError)
+        with replica.holding(log) as holding:
+            assert holding.head().size == 9
+    assert replica.take(log, ship(made, 9, 41, signed=True)).size == 41
+    assert list(evidence(copy_of(replica, made).parent)) == []
+
+
+def test_a_batch_is_taken_whole_or_not_at_all(made: LogMaker, replica: Replica) -> None:
+    log = log_id(made.origin)
+    with pytest.raises(VerificationError, match="whole entry and batch"):
+        replica.take(log, ship(made, 0, 5))
+    with replica.holding(log) as holding:
+        assert holding.head().size == 1  # entry 0 is signed alone
+    replica.take(log, ship(made, 1, 9))
+
+
+def test_the_genesis_entry_must_be_of_the_log_that_is_named(made: LogMaker, replica: Replica) -> None:
+    with pytest.raises(MalformedShipmentError):
+        replica.take(log_id("example.com/other"), ship(made, 0, 9))
+    for name in ("..", "x", "A" * 64, log_id(made.origin)[:-1], ""):
+        with pytest.raises(NotFoundError):
+            replica.take(name, ship(made, 0, 9))
+    assert replica.logs() == []
+    unsigned = Shipment(0, [made.lines[0].replace(b'"hsm_signature":"30', b'"hsm_signature":"31')])
+    with pytest.raises(errors.AttestlogError):
+        replica.take(log_id(made.origin), unsigned)
+    assert replica.logs() == [] or not copy_of(replica, made).exists()
+
+
+# --- two histories ---
+
+
+@pytest.fixture
+def forked(made: LogMaker, tmp_path: Path) -> LogMaker:
+    """The same log, key and first entries; from entry 9 on another history."""
+    other = LogMaker(tmp_path / "forked", segment_entries=16)
+    other.append(*[action(number) for number in range(8)])
+    for start in range(100, 132, 8):
+        other.append(*[action(number) for number in range(start, start + 8)])
+    assert other.lines[:1] == made.lines[:1] or True
+    other.lines[:9] = made.lines[:9]
+    other.reseal(9)
+    return other
+
+
+def test_two_histories_are_refused_and_both_checkpoints_kept(
+    made: LogMaker, forked: LogMaker, replica: Replica, tmp_path: Path
+) -> None:
+    log = log_id(made.origin)
+    replica.take(log, ship(made, 0, 25, signed=True))
+    with pytest.raises(SplitViewError) as caught:
+        replica.take(log, ship(forked, 9, 17, signed=True))
+    assert caught.value.sequence_number == 9
+    assert caught.value.theirs == note(forked, 17).decode()
+    assert caught.value.ours.startswith(f"{made.origin}\n25\n")
+    # A checkpoint alone, of any size that is held, is enough.
+    for size in (17, 25):
+        with pytest.raises(SplitViewError):
+            replica.take(log, Shipment(25, [], note(forked, size)))
+    kept = [split for _, split in evidence(copy_of(replica, made).parent)]
+    assert [split.sequence_number for split in kept] == [9, None, None]
+    assert kept[0].our_line == made.lines[9].decode()
+    assert kept[0].their_line == forked.lines[9].decode()
+    # It goes on holding what it held, and the honest writer is served as before.
+    assert replica.take(log, ship(made, 25, 41, signed=True)).size == 41
+    replica.close()
+    again = Replica(tmp_path / "replica", NAME, MemorySigner("Ed25519"))
+    assert len(list(evidence(copy_of(again, made).parent))) == 3
+
+
+def test_a_fork_beyond_what_is_held_is_another_chain(
+    made: LogMaker, forked: LogMaker, replica: Replica
+) -> None:
+    log = log_id(made.origin)
+    replica.take(log, ship(made, 0, 17, signed=True))
+    with pytest.raises(VerificationError):
+        replica.take(log, ship(forked, 17, 25, signed=True))
+    with replica.holding(log) as holding:
+        assert holding.head().size == 17
+
+
+def test_another_birth_of_the_same_origin_is_a_split_view(made: LogMaker, replica: Replica) -> None:
+    log = log_id(made.origin)
+    replica.take(log, ship(made, 0, 9, signed=True))
+    reborn = LogMaker(made.root, segment_entries=16, key=Key(7), first_id=1000)
+    reborn.append(action(1))
+    with pytest.raises(SplitViewError):
+        replica.take(log, Shipment(0, reborn.lines))
+
+
+def test_a_checkpoint_by_another_key_or_of_another_log_is_no_evidence(
+    made: LogMaker, forked: LogMaker, replica: Replica
+) -> None:
+    log = log_id(made.origin)
+    replica.take(log, ship(made, 0, 25, signed=True))
+    with pytest.raises(TrustError):
+        replica.take(log, Shipment(25, [], note(forked, 17, CheckpointKey(9))))
+    elsewhere = CheckpointKey(name="example.com/elsewhere")
+    text = note(forked, 17).replace(made.origin.encode(), b"example.com/elsewhere")
+    with pytest.raises((TrustError, errors.SignatureInvalidError, ConflictError)):
+        replica.take(log, Shipment(25, [], text))
+    assert elsewhere.verifier.name != made.origin
+    assert list(evidence(copy_of(replica, made).parent)) == []
+
+
+# --- its own key, its own life ---
+
+
+def test_a_replica_signs_with_ed25519_under_a_name() -> None:
+    with pytest.raises(MalformedConfigError):
+        Replica(Path("unused"), NAME, MemorySigner())
+    with pytest.raises(errors.MalformedNoteError):
+        Replica(Path("unused"), "a name", MemorySigner("Ed25519"))
+
+
+WRITER = """
+    import sys
+    from pathlib import Path
+    from attestlog._internal.core.replication import decode_shipment
+    from attestlog._internal.replica import Replica
+    from attestlog.testing import MemorySigner
+    replica = Replica(Path(sys.argv[1]), "replica.example.com/one", MemorySigner("Ed25519"))
+    for path in sys.argv[3:]:
+        answer = replica.take(sys.argv[2], decode_shipment(Path(path).read_bytes()))
+        print(answer.size, flush=True)
+"""
+
+
+@pytest.mark.parametrize("call", ["write", "pwrite64", "fdatasync", "fsync", "rename", "unlink"])
+def test_killed_at_any_step_it_holds_what_it_answered_for(
+    call: str, made: LogMaker, tmp_path: Path, which: Callable[[str], str]
+) -> None:
+    strace = which("strace")
+    shipments = []
+    for number, (start, stop) in enumerate([(0, 9), (9, 17), (17, 41)]):
+        path = tmp_path / f"shipment-{number}"
+        path.write_bytes(encode_shipment(ship(made, start, stop, signed=True)))
+        shipments.append(str(path))
+    log = log_id(made.origin)
+    for when in range(1, 40, 3):
+        root = tmp_path / f"{call}-{when}"
+        done = subprocess.run(
+            [strace, "-f", "-qq", "-o", os.devnull,
+             "-e", f"trace={call}", "-e", f"inject={call}:signal=SIGKILL:when={when}",
+             sys.executable, "-c", textwrap.dedent(WRITER), str(root), log, *shipments],
+            capture_output=True, text=True, check=False, timeout=60,
+        )  # fmt: skip
+        answered = [int(line) for line in done.stdout.split()]
+        again = Replica(root, NAME, MemorySigner("Ed25519"))
+        try:
+            held = 0
+            if again.logs() and again.path(log).exists():
+                with again.holding(log) as holding:
+                    held = holding.head().size
+            assert held >= max(answered, default=0)
+            assert held in (0, 1, 9, 16, 17, 32, 41)
+            assert again.take(log, Shipment(0, made.lines, note(made))).size == 41
+        finally:
+            again.close()
+        assert verify_log(again.path(log), remember=False).verdict == Verdict.VERIFIED
+        if done.returncode != -signal.SIGKILL and done.returncode != 128 + signal.SIGKILL:
+            return  # the call is not made that often
+
+
+@pytest.fixture
+def which() -> Any:
+    import shutil
+
+    def find(tool: str) -> str:
+        path = shutil.which(tool)
+        if path is None:
+            assert "CI" not in os.environ, f"{tool} is not installed"
+            pytest.skip(f"apt-get install {tool} installs what this test needs")
+        return path
+
+    return find
+
+
+def test_proofs_that_only_the_writer_can_check_are_copied_and_forged_ones_are_not(
+    tmp_path: Path, replica: Replica
+) -> None:
+    made = LogMaker(tmp_path / "made")
+    proof = {"type": "ci", "valid": True}
+    made.append({**action(1), "required_proofs": ["ci"], "provided_proofs": [proof]}, batched=False)
+    made.reseal(1, proofs_valid=True)  # as a writer derives it that has the type registered
+    log = log_id(made.origin)
+    assert replica.take(log, ship(made, 0, 2)) == Answer(2)
+    made.append(action(2), batched=False)
+    made.reseal(2, quorum_met=False)
+    with pytest.raises(VerificationError, match="quorum_met is not what the policy derives"):
+        replica.take(log, ship(made, 2, 3))

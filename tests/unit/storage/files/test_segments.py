@@ -1,0 +1,96 @@
+"""Lines of a segment, forwards and from the end, whatever the size of a block."""
+
+import os
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from attestlog._internal.core.entry import LINE_SIZE_MAX_BYTES
+from attestlog._internal.storage.files import segments
+from attestlog._internal.storage.files.segments import Line, last_line, segment_lines
+
+CONTENTS = [
+    b"",
+    b"\n",
+    b"a",
+    b"a\n",
+    b"a\nb",
+    b"a\nbb\n",
+    b"\n\n\n",
+    b"abcdefgh\nij\n\nk\nlmnopqrstuvwxyz",
+    b"x" * 40,
+]
+
+
+@pytest.fixture
+def descriptor(tmp_path: Path) -> Iterator[int]:
+    descriptor = os.open(tmp_path / "segment", os.O_CREAT | os.O_RDWR)
+    yield descriptor
+    os.close(descriptor)
+
+
+def expected(data: bytes, start: int = 0) -> list[Line]:
+    lines, offset = [], start
+    for piece in data[start:].splitlines(keepends=True):
+        complete = piece.endswith(b"\n")
+        lines.append(Line(offset, piece[:-1] if complete else piece, complete))
+        offset += len(piece)
+    return lines
+
+
+@pytest.mark.parametrize("block_bytes", [1, 2, 3, 7, 1_000])
+@pytest.mark.parametrize("data", CONTENTS)
+def test_lines_forwards(
+    descriptor: int, data: bytes, block_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segments, "BLOCK_BYTES", block_bytes)
+    os.write(descriptor, data)
+    lines = list(segment_lines(descriptor, 0, len(data)))
+    assert lines == expected(data)
+    for line in lines:
+        assert list(segment_lines(descriptor, line.stop, len(data))) == expected(data, line.stop)
+    for stop in range(len(data)):
+        assert list(segment_lines(descriptor, 0, stop)) == expected(data[:stop])
+
+
+def test_a_file_shorter_than_said(descriptor: int) -> None:
+    os.write(descriptor, b"a\nb")
+    assert list(segment_lines(descriptor, 0, 100)) == expected(b"a\nb")
+
+
+def test_what_is_longer_than_a_line_comes_in_pieces_and_nothing_behind_it_is_lost(
+    descriptor: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segments, "BLOCK_BYTES", 8)
+    monkeypatch.setattr(segments, "LINE_SIZE_MAX_BYTES", 10)
+    data = b"first\n" + b"x" * 50 + b"y\nlast\n"
+    os.write(descriptor, data)
+    lines = list(segment_lines(descriptor, 0, len(data)))
+    assert b"".join(line.data + b"\n" * line.complete for line in lines) == data
+    assert (lines[0].data, lines[-1].data) == (b"first", b"last")
+    assert [line.complete for line in lines[1:-2]] == [False] * (len(lines) - 3)
+    assert all(line.offset == before.stop for before, line in pairwise(lines))
+
+
+@pytest.mark.parametrize("look_bytes", [1, 2, 5, 1_000])
+@pytest.mark.parametrize("data", CONTENTS)
+def test_the_last_line(
+    descriptor: int, data: bytes, look_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segments, "_TAIL_BYTES", look_bytes)
+    os.write(descriptor, data)
+    for size_bytes in range(len(data) + 1):
+        lines = expected(data[:size_bytes])
+        assert last_line(descriptor, size_bytes) == (lines[-1] if lines else None)
+
+
+def test_the_longest_line_is_found_and_nothing_longer(descriptor: int) -> None:
+    os.write(descriptor, b"a\n")
+    os.pwrite(descriptor, b"x" * LINE_SIZE_MAX_BYTES + b"\n", 2)
+    line = last_line(descriptor, LINE_SIZE_MAX_BYTES + 3)
+    assert line is not None
+    assert (line.offset, len(line.data), line.complete) == (2, LINE_SIZE_MAX_BYTES, True)
+    os.ftruncate(descriptor, 8 * LINE_SIZE_MAX_BYTES)  # zeros, and no line end among them
+    assert last_line(descriptor, 8 * LINE_SIZE_MAX_BYTES) is None

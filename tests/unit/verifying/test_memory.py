@@ -1,0 +1,308 @@
+"""The whole-log verifier: what it remembers, whom it trusts, where it resumes."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.audits import codes, make, segmented, verify
+from tests.support.logs import CheckpointKey, Key, LogMaker, action, entry_id
+
+from attestlog._internal.core import canonical
+from attestlog._internal.core.hashes import hex_hash
+from attestlog._internal.core.report import Verdict
+from attestlog._internal.verifying import memory as remember_module
+from attestlog._internal.verifying import verify_log
+from attestlog.errors import MalformedConfigError, NotFoundError, QueryError, StorageError
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> LogMaker:
+    made = make(tmp_path / "log")
+    made.lay_out()
+    return made
+
+
+# --- memory ---
+
+
+def test_a_tail_cut_is_seen_by_who_remembers(log: LogMaker, tmp_path: Path) -> None:
+    log.lay_out(size=4)
+    verify(log, tmp_path)
+    del log.lines[10:]
+    log.lay_out(size=4)
+    report = verify(log, tmp_path)
+    assert (report.verdict, codes(report)) == (Verdict.TRUNCATED, [("memory.ahead", None)])
+    assert (report.findings[0].expected, report.findings[0].found) == (11, 10)
+    assert report.remembered_size is None
+
+
+def test_a_history_rewritten_is_seen_by_who_remembers(log: LogMaker, tmp_path: Path) -> None:
+    verify(log, tmp_path)
+    log.append(action(20))
+    log.reseal(7, action_payload={})
+    log.lay_out()
+    report = verify(log, tmp_path)
+    assert (report.verdict, codes(report)) == (Verdict.FORKED, [("memory.root", None)])
+
+
+def test_another_log_of_the_same_origin_is_seen_by_who_remembers(log: LogMaker, tmp_path: Path) -> None:
+    verify(log, tmp_path)
+    other = make(tmp_path / "other", first_id=500)
+    other.lay_out()
+    report = verify(other, tmp_path)
+    assert (report.verdict, codes(report)) == (Verdict.FORKED, [("memory.genesis", 0)])
+
+
+def test_growth_is_no_fault_and_memory_follows(log: LogMaker, tmp_path: Path) -> None:
+    for number in range(3):
+        assert verify(log, tmp_path).findings == []
+        log.append(action(number + 20))
+        log.lay_out()
+    report = verify(log, tmp_path)
+    assert (report.remembered_size, report.size) == (13, 14)
+
+
+def test_memory_does_not_go_backwards(log: LogMaker, tmp_path: Path) -> None:
+    verify(log, tmp_path)
+    path = next((tmp_path / "state").iterdir())
+    before = path.read_bytes()
+    log.lines.pop()
+    log.lay_out()
+    assert verify(log, tmp_path).verdict == Verdict.TRUNCATED
+    assert path.read_bytes() == before
+
+
+def test_a_log_with_a_fault_is_not_remembered(log: LogMaker, tmp_path: Path) -> None:
+    log.lines[4] = log.lines[4].replace(b"T-4", b"T-x")
+    log.write_entries()
+    verify(log, tmp_path)
+    assert not (tmp_path / "state").exists()
+
+
+def test_without_remembering_nothing_is_read_or_written(log: LogMaker, tmp_path: Path) -> None:
+    verify(log, tmp_path, remember=False)
+    assert not (tmp_path / "state").exists()
+    verify(log, tmp_path)
+    log.lines.pop()
+    log.lay_out()
+    report = verify(log, tmp_path, remember=False)
+    assert (report.verdict, report.remembered_size) == (Verdict.VERIFIED, None)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"{}", b"\xff", b'{"format_version":2}', b"x" * 100],
+)
+def test_memory_that_cannot_be_read_is_not_no_memory(log: LogMaker, tmp_path: Path, data: bytes) -> None:
+    verify(log, tmp_path)
+    path = next((tmp_path / "state").iterdir())
+    path.write_bytes(data)
+    report = verify(log, tmp_path)
+    assert (report.verdict, codes(report)) == (Verdict.UNKNOWN, [("memory.unreadable", None)])
+    assert path.read_bytes() == data
+
+
+@pytest.mark.parametrize("member", ["origin", "checkpoint", "size"])
+def test_memory_that_was_changed_is_not_believed(log: LogMaker, tmp_path: Path, member: str) -> None:
+    verify(log, tmp_path)
+    path = next((tmp_path / "state").iterdir())
+    memory = json.loads(path.read_bytes())
+    memory[member] = {"origin": "x", "checkpoint": memory["checkpoint"].replace("11", "12"), "size": 5}[
+        member
+    ]
+    path.write_text(json.dumps(memory))
+    assert verify(log, tmp_path).verdict in {Verdict.UNKNOWN, Verdict.FORKED}
+
+
+def test_memory_that_is_a_directory_is_not_no_memory(log: LogMaker, tmp_path: Path) -> None:
+    verify(log, tmp_path)
+    path = next((tmp_path / "state").iterdir())
+    path.unlink()
+    path.mkdir()
+    assert codes(verify(log, tmp_path)) == [("memory.unreadable", None)]
+
+
+def test_a_state_directory_that_cannot_be_is_said(log: LogMaker, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    report = verify(log, tmp_path, state_dir=tmp_path / "file" / "state")
+    assert (report.verdict, codes(report)) == (Verdict.VERIFIED, [("memory.not_saved", None)])
+
+
+def test_a_state_directory_that_cannot_be_looked_into_is_said(
+    log: LogMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(*_: Any) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(remember_module, "recall", denied)
+    report = verify(log, tmp_path)
+    assert (report.verdict, codes(report)) == (Verdict.VERIFIED, [("memory.not_saved", None)])
+
+
+def test_where_state_is_kept(log: LogMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = f"{hex_hash(log.origin.encode())}.json"
+    monkeypatch.delenv("ATTESTLOG_HOME", raising=False)
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    verify_log(log.root)
+    assert (tmp_path / "home" / ".local" / "state" / "attestlog" / name).is_file()
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "xdg"))
+    verify_log(log.root)
+    assert (tmp_path / "xdg" / "attestlog" / name).is_file()
+    monkeypatch.setenv("ATTESTLOG_HOME", str(tmp_path / "own"))
+    verify_log(log.root)
+    assert (tmp_path / "own" / "state" / name).is_file()
+
+
+def test_nowhere_to_remember_is_said(log: LogMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(remember_module, "default_state_dir", homeless)
+    assert codes(verify_log(log.root)) == [("memory.not_saved", None)]
+
+
+def test_memory_keeps_the_signed_checkpoint(log: LogMaker, tmp_path: Path) -> None:
+    log.lay_out(size=7)
+    verify(log, tmp_path)
+    memory = json.loads(next((tmp_path / "state").iterdir()).read_bytes())
+    assert memory["checkpoint"].encode() == (log.root / "checkpoint").read_bytes()
+    assert (memory["checkpoint_size"], memory["size"]) == (7, 11)
+    assert [path.name for path in (tmp_path / "state").iterdir()] == [f"{hex_hash(log.origin.encode())}.json"]
+
+
+# --- trust ---
+
+
+def test_each_kind_of_trust_vouches(log: LogMaker, tmp_path: Path) -> None:
+    pem = tmp_path / "key.pem"
+    pem.write_text(log.key.public.pem)
+    key_id, vkey, digest = log.key.public.key_id, log.checkpoint_key.vkey, log.entry(0)["entry_hash"]
+    for item, named in [
+        (pem, key_id), (str(pem), key_id), (log.key.public.pem, key_id), (key_id, key_id), (vkey, vkey),
+        (digest, digest),
+    ]:  # fmt: skip
+        report = verify(log, tmp_path, trust=[item])
+        assert (report.verdict, report.trusted_by) == (Verdict.VERIFIED, [named])
+        assert not report.self_attested
+
+
+def test_one_that_vouches_suffices(log: LogMaker, tmp_path: Path) -> None:
+    report = verify(log, tmp_path, trust=["0" * 64, log.key.public.key_id])
+    assert (report.verdict, report.trusted_by) == (Verdict.VERIFIED, [log.key.public.key_id])
+
+
+@pytest.mark.parametrize("item", ["0" * 64, CheckpointKey(2).vkey, Key(2).public.pem])
+def test_a_log_that_is_not_by_the_key_asked_for(log: LogMaker, tmp_path: Path, item: str) -> None:
+    report = verify(log, tmp_path, trust=[item])
+    assert (report.verdict, codes(report)) == (Verdict.FORKED, [("trust.mismatch", None)])
+    assert report.trusted_by == []
+    assert not (tmp_path / "state").exists()
+
+
+def test_a_key_that_is_named_and_did_not_sign_does_not_vouch(log: LogMaker, tmp_path: Path) -> None:
+    members = log.entry(0)
+    signature = Key(2).sign(bytes.fromhex(members["entry_hash"])).hex()
+    log.lines[0] = canonical.encode(members | {"hsm_signature": signature})
+    log.write_entries()
+    report = verify(log, tmp_path, trust=[log.key.public.key_id])
+    assert report.trusted_by == []
+    assert codes(report) == [("entry.signature", 0), ("trust.mismatch", None)]
+
+
+def test_a_checkpoint_key_whose_checkpoint_is_gone_does_not_vouch(log: LogMaker, tmp_path: Path) -> None:
+    (log.root / "checkpoint").unlink()
+    report = verify(log, tmp_path, trust=[log.checkpoint_key.vkey])
+    assert [code for code, _ in codes(report)] == ["checkpoint.missing", "trust.mismatch"]
+
+
+def test_trust_that_says_nothing_is_the_callers_mistake(log: LogMaker, tmp_path: Path) -> None:
+    (tmp_path / "no-key").write_text("hello")
+    with pytest.raises(MalformedConfigError):
+        verify(log, tmp_path, trust=[tmp_path / "no-key"])
+    with pytest.raises(MalformedConfigError):
+        verify(log, tmp_path, trust=["-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"])
+    with pytest.raises(NotFoundError):
+        verify(log, tmp_path, trust=["nobody"])
+    with pytest.raises(NotFoundError):
+        verify(log, tmp_path, trust=["no\0body"])
+    with pytest.raises(StorageError):
+        verify(log, tmp_path, trust=[tmp_path])
+
+
+# --- resuming ---
+
+
+@pytest.mark.parametrize("start", range(1, 12))
+def test_resuming(log: LogMaker, tmp_path: Path, start: int) -> None:
+    verify(log, tmp_path)
+    log.append(action(20), action(21, dependencies=[entry_id(999)]))
+    log.lay_out()
+    report = verify(log, tmp_path, start=start)
+    assert (report.verdict, report.findings) == (Verdict.VERIFIED, [])
+    assert (report.size, report.remembered_size, report.checkpoint_size) == (13, 11, 13)
+    assert report.root == log.head.edge.root().hex()
+
+
+def test_resuming_does_not_read_what_is_before(tmp_path: Path) -> None:
+    log = segmented(tmp_path)
+    verify(log, tmp_path)
+    log.segment(3).write_bytes(b"x" * 100)
+    assert verify(log, tmp_path, start=7).findings == []
+    assert verify(log, tmp_path, start=5).verdict != Verdict.VERIFIED
+
+
+def test_resuming_sees_what_is_tampered_with_after(log: LogMaker, tmp_path: Path) -> None:
+    verify(log, tmp_path)
+    log.lines[4] = log.lines[4].replace(b"T-4", b"T-x")
+    log.write_entries()
+    assert codes(verify(log, tmp_path, start=3)) == [("entry.action_hash", 4)]
+    log.reseal(4)
+    log.write_entries()
+    assert verify(log, tmp_path, start=3).verdict == Verdict.TAMPERED
+
+
+def test_resuming_where_entries_are_gone(tmp_path: Path) -> None:
+    log = segmented(tmp_path)
+    verify(log, tmp_path)
+    for count in range(10, 2, -1):
+        del log.lines[count:]
+        log.write_entries()
+        report = verify(log, tmp_path, start=9)
+        assert report.verdict == Verdict.TRUNCATED
+        assert {"memory.ahead", "checkpoint.ahead", "tree.longer"} <= set(report.finding_counts)
+
+
+def test_resuming_needs_a_stored_tree_that_leads_to_the_remembered_root(
+    log: LogMaker, tmp_path: Path
+) -> None:
+    verify(log, tmp_path)
+    path = log.root / "tree" / "0"
+    whole = path.read_bytes()
+    path.write_bytes(bytes(32) + whole[32:])
+    report = verify(log, tmp_path, start=7)
+    assert report.verdict == Verdict.TAMPERED  # the log's own checkpoint is not met either
+    assert ("resume.tree", None) in codes(report)
+    path.write_bytes(whole[:32])
+    report = verify(log, tmp_path, start=7)
+    assert (report.verdict, codes(report)) == (Verdict.UNKNOWN, [("resume.tree", 7)])
+
+
+def test_resuming_where_it_cannot_be_asked_for(log: LogMaker, tmp_path: Path) -> None:
+    with pytest.raises(QueryError):
+        verify(log, tmp_path, start=1)
+    verify(log, tmp_path)
+    with pytest.raises(QueryError):
+        verify(log, tmp_path, start=12)
+    with pytest.raises(QueryError):
+        verify(log, tmp_path, start=-1)
+    with pytest.raises(QueryError):
+        verify(log, tmp_path, start=1, remember=False)
+
+
+def test_resuming_with_memory_that_cannot_be_relied_on(log: LogMaker, tmp_path: Path) -> None:
+    verify(log, tmp_path)
+    next((tmp_path / "state").iterdir()).write_bytes(b"")
+    report = verify(log, tmp_path, start=5)
+    assert (report.verdict, codes(report)) == (Verdict.UNKNOWN, [("memory.unreadable", None)])
