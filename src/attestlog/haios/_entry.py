@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, Final, Self
 
-from attestlog.core import canonical
-from attestlog.core.entry import Entry, decode_line, entry_hash, payload_hash
-from attestlog.core.hashes import GENESIS_PREV_HASH, hex_hash
-from attestlog.core.signature import verify_entry_signature
+from attestlog._internal.core import canonical
+from attestlog._internal.core.entry import Entry, decode_line, entry_hash, payload_hash
+from attestlog._internal.core.hashes import GENESIS_PREV_HASH, hex_hash
+from attestlog._internal.core.signature import verify_entry_signature
 from attestlog.errors import MalformedEntryError, MalformedError, SignatureInvalidError
 from attestlog.haios._keys import load_public_key_of
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, cast
 
-from attestlog.core.signature import PublicKey, load_public_key, public_key
+from attestlog._internal.core.signature import PublicKey, load_public_key, public_key
+from attestlog._internal.signers import Signer
+from attestlog._internal.signers.private_keys import is_known, sign_with
 from attestlog.errors import MalformedConfigError, MalformedSignatureError, SignerError
-from attestlog.signers import Signer
-from attestlog.signers.private_keys import is_known, sign_with
 
 SCHEME: Final = "object:"
 """Of the URI of a key that only its process can find. No signer opens it again."""

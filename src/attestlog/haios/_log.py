@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any, Final, Self, overload
 
 import attestlog
-from attestlog.core.signature import PublicKey
+from attestlog._internal.core.signature import PublicKey
+from attestlog._internal.signers import Signer, open_signer
+from attestlog._internal.storage.files.reader import LogReader
 from attestlog.errors import (
     DerivedMemberError,
     ExistsError,
@@ -21,8 +23,6 @@ from attestlog.errors import (
 )
 from attestlog.haios._entry import AttestationEntry, utc
 from attestlog.haios._keys import signer_of
-from attestlog.signers import Signer, open_signer
-from attestlog.storage.reader import LogReader
 
 ORIGIN_PREFIX: Final = "haios.local/"
 ORIGIN_NAME_LENGTH_MAX: Final = 80

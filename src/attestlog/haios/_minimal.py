@@ -20,9 +20,13 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from attestlog.core.entry import PAYLOAD_SIZE_MAX_BYTES
-from attestlog.core.hashes import GENESIS_PREV_HASH
-from attestlog.core.report import Report, Verdict
+from attestlog._internal.core.entry import PAYLOAD_SIZE_MAX_BYTES
+from attestlog._internal.core.hashes import GENESIS_PREV_HASH
+from attestlog._internal.core.report import Report, Verdict
+from attestlog._internal.ids import new_entry_id
+from attestlog._internal.legacy.judge import MEMBERS, SIGNED_MEMBER, LineError, legacy_hash, parse_line
+from attestlog._internal.legacy.verify import LEGACY_LINE_SIZE_MAX_BYTES, file_size, open_legacy, verify_file
+from attestlog._internal.storage.files import disk
 from attestlog.errors import (
     BusyError,
     ClosedError,
@@ -33,10 +37,6 @@ from attestlog.errors import (
     TooLargeError,
     UncertainCommitError,
 )
-from attestlog.ids import new_entry_id
-from attestlog.legacy.judge import MEMBERS, SIGNED_MEMBER, LineError, legacy_hash, parse_line
-from attestlog.legacy.verify import LEGACY_LINE_SIZE_MAX_BYTES, file_size, open_legacy, verify_file
-from attestlog.storage import disk
 
 LOCK_TIMEOUT_S: Final = 30.0
 """Longer than a write and a flush should take; shorter than a caller's patience."""
