@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tests.support.rfc6962 import mth
 
 import attestlog
-from attestlog import EventType
+from attestlog import EventType, haios
 from attestlog._internal.core import canonical
 from attestlog.errors import (
     CorruptError,
@@ -37,10 +37,13 @@ from attestlog.haios import (
     AttestationEntry,
     Entries,
     ImmutableAttestationLog,
+    MinimalAttestationLog,
     schema_entry_hash,
     schema_merkle_root,
 )
 from attestlog.testing import MemorySigner, check_log
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "haios.md"
 
 SCORES = {"an_toan": 9.0, "duong_dai": 8.5, "tin_vao_so_lieu": 9.2, "han_che_rui_ro": 8.8}
 
@@ -68,6 +71,13 @@ EVENTS: dict[str, dict[str, Any]] = {
             "violated_invariant": "INVARIANT_2_SAFETY_FLOOR",
         },
         "execution_status": "BLOCKED",
+    },
+    "CHANGE": {
+        "event_category": "CRITICAL",
+        "action_type": "change_experimental_floor",
+        "action_payload": {"proposal_id": "CP-2025-001", "old_value": 7.0, "new_value": 6.5},
+        "required_approvals": 3,
+        "execution_status": "SUCCESS",
     },
     "BOOT": {
         "action_type": "system_initialization",
@@ -102,7 +112,6 @@ def numbered(number: int, **members: Any) -> dict[str, Any]:
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Keys made by default, and what verifiers remember, stay within the test."""
     monkeypatch.setenv("ATTESTLOG_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     return tmp_path / "home"
 
 
@@ -332,6 +341,21 @@ def test_an_erased_payload_leaves_the_rest_verifiable(tmp_path: Path) -> None:
         assert opened.verify_integrity()
 
 
+def test_the_page_has_every_member_and_every_name() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
+    members = [field.name for field in fields(AttestationEntry)]
+    assert rows[: len(members)] == members
+    for kind in (AttestationEntry, ImmutableAttestationLog, MinimalAttestationLog):
+        section = page.split(f"## `{kind.__name__}`")[-1].split("\n## ")[0]
+        names = {name for name in vars(kind) if not name.startswith("_")} - set(members)
+        assert names
+        for name in names:
+            assert re.search(rf"^\|.*`{name}\b.*\|", section, re.MULTILINE), f"{kind.__name__}.{name}"
+    for name in haios.__all__:
+        assert f"`{name}" in page, name
+
+
 # --- the schema's own computations ---
 
 
@@ -343,7 +367,8 @@ def schema_entry(**members: Any) -> AttestationEntry:
         "sequence_number": 0, "event_type": "ACTION", "event_category": "NORMAL", "severity": 1,
         "actor_type": "SYSTEM", "actor_id": "ca", "actor_context": {}, "action_type": "soft_launch",
         "action_payload": {"b": 1, "a": "an toàn"}, "action_hash": "5" * 64,
-        "system_state_snapshot": {"k": 1.0}, "environment": {}, "dependencies": [], "required_proofs": [], "provided_proofs": [],
+        "system_state_snapshot": {"k": 1.0}, "environment": {}, "dependencies": [],
+        "required_proofs": [], "provided_proofs": [],
         "proofs_valid": True, "required_approvals": 0, "received_approvals": [], "quorum_met": True,
         "pillars_scores": {}, "composite_score": 7.0, "safety_floor_met": True, "k_state": 1,
         "conflicts_detected": [], "execution_status": "SUCCESS", "result_data": None, "error_details": None,
@@ -593,6 +618,28 @@ def test_the_schemas_events(log: ImmutableAttestationLog, key: HsmKey, kind: str
     assert log.verify_integrity()
     if "pillars_scores" in stated:
         assert (entry.composite_score, entry.safety_floor_met) == (8.875, True)
+
+
+def test_a_quorum_that_is_only_said_is_refused(log: ImmutableAttestationLog) -> None:
+    """The schema's own example of a CHANGE, word for word."""
+    with pytest.raises(attestlog.AttestlogError):
+        log.append(
+            event(
+                "CHANGE",
+                action_type="modify_policy_rule",
+                received_approvals=[
+                    {"signer": signer, "signature": "0x123...", "timestamp": "..."}
+                    for signer in ("creator", "community", "auditor")
+                ],
+                quorum_met=True,
+                provided_proofs=[
+                    {"type": kind, "valid": True, "hash": "0xabc..."}
+                    for kind in ("safety_floor", "rollback", "k1_state", "pillars")
+                ],
+            )
+        )
+    assert len(log.entries) == 1
+    assert log.append(event("CHANGE")).quorum_met is False
 
 
 def test_members_that_the_log_assigns(log: ImmutableAttestationLog) -> None:

@@ -82,6 +82,20 @@ def log(path: Path) -> MinimalAttestationLog:
     return MinimalAttestationLog(path)
 
 
+def self_containing() -> list[Any]:
+    nested: list[Any] = []
+    nested.append(nested)
+    return nested
+
+
+def deep(levels: int) -> list[Any]:
+    """So many lists within a list."""
+    nested: list[Any] = []
+    for _ in range(levels):
+        nested = [nested]
+    return nested
+
+
 # --- what it writes ---
 
 
@@ -113,6 +127,7 @@ def test_any_values_of_json(log: MinimalAttestationLog, path: Path) -> None:
         ["list", ("tuple", 1)], "text", None, 7,
         {"nested": {"b": [1, {"d": 1, "c": 2}], "a": "\n\x00\x7f"}},
         {"long": "x" * 100_000},
+        deep(62),
     ]  # fmt: skip
     written = [
         log.append("ACTION", "note", payload, more=[number]) for number, payload in enumerate(payloads)
@@ -139,19 +154,6 @@ def test_it_can_be_imported_byte_for_byte(log: MinimalAttestationLog, path: Path
         )
 
 
-def self_containing() -> list[Any]:
-    nested: list[Any] = []
-    nested.append(nested)
-    return nested
-
-
-def deep(levels: int) -> list[Any]:
-    nested: list[Any] = []
-    for _ in range(levels):
-        nested = [nested]
-    return nested
-
-
 @pytest.mark.parametrize(
     "members, words",
     [
@@ -163,6 +165,8 @@ def deep(levels: int) -> list[Any]:
         ({"action_payload": {1: "a", "1": "b"}}, "'1' is there twice"),
         ({"action_payload": self_containing()}, "[Cc]ircular|too deep"),
         ({"action_payload": deep(100_000)}, "too deep|recursion"),
+        ({"action_payload": deep(63)}, "nested deeper than 64 levels"),
+        ({"more": deep(63)}, "nested deeper than 64 levels"),
         ({"action_payload": 10**5_000}, "limit"),
         *(({name: "x"}, f"{name}: is assigned by the log") for name in (
             "entry_id", "timestamp", "sequence_number", "prev_entry_hash", "entry_hash", "hsm_signature",
@@ -224,7 +228,7 @@ def test_only_the_end_of_the_file_is_read(
 def test_every_cut_of_the_last_line_goes_on_without_loss(path: Path) -> None:
     lines = legacy_lines(3)
     sound, last = joined(lines[:2]), lines[2]
-    for cut in range(1, len(last)):
+    for cut in (1, 2, *range(3, len(last) - 2, 11), len(last) - 2, len(last) - 1):
         for file in path.parent.iterdir():
             file.unlink()
         path.write_bytes(sound + last[:cut])
@@ -247,6 +251,25 @@ def test_what_a_power_cut_may_leave_is_set_aside(log: MinimalAttestationLog, pat
     log.append("ACTION", "note", {})
     check(path, 3)
     assert [file.read_bytes() for file in path.parent.glob("*.torn-*")] == [tail]
+
+
+@pytest.mark.parametrize("content", [b"{", b'{"entry_id": ', b'{"entry_id": "5a', b"\0" * 512])
+def test_a_torn_first_line_is_set_aside(log: MinimalAttestationLog, path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    log.append("ACTION", "note", {})
+    check(path, 1)
+    assert [file.read_bytes() for file in path.parent.glob("*.torn-*")] == [content]
+
+
+@pytest.mark.parametrize(
+    "content", [b"notes", b"{}", b"notes\nmore", b"notes\n{", b"%PDF\0\n\0\0", b'{"entry_ID']
+)
+def test_a_file_of_another_kind_is_left_alone(log: MinimalAttestationLog, path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    with pytest.raises(CorruptError):
+        log.append("ACTION", "note", {})
+    assert path.read_bytes() == content
+    assert list(path.parent.iterdir()) == [path]
 
 
 def test_a_whole_last_line_without_its_end_stays(log: MinimalAttestationLog, path: Path) -> None:
@@ -309,7 +332,7 @@ def test_an_endless_last_line_is_not_read(
 # --- many writers, and killed ones ---
 
 
-def test_two_processes_and_threads_of_a_third(log: MinimalAttestationLog, path: Path) -> None:
+def test_three_processes_at_once(log: MinimalAttestationLog, path: Path) -> None:
     writers = [start_writer(path, name, 40) for name in ("one", "two")]
     mine = [log.append("ACTION", "step", {"name": "mine", "number": number}) for number in range(40)]
     told = [(entry["sequence_number"], entry["entry_hash"]) for entry in mine]
@@ -465,6 +488,22 @@ def test_torn_bytes_that_cannot_be_kept_stay(
     log.append("ACTION", "note", {})
     assert [file.read_bytes() for file in path.parent.glob("*.torn-*")] == [b'{"torn']
     check(path, 3)
+
+
+def test_an_end_that_cannot_be_read_is_a_typed_error(
+    log: MinimalAttestationLog, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log.append("ACTION", "note", {})
+
+    def refuse(*_: object) -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pread", refuse)
+        with pytest.raises(CorruptError, match=r"reading .* failed"):
+            log.append("ACTION", "note", {})
+    log.append("ACTION", "note", {})
+    check(path, 2)
 
 
 def test_what_is_no_file_to_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

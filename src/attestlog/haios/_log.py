@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final, Self, overload
 
 import attestlog
+from attestlog._internal.core.entry import ASSIGNED_MEMBERS
 from attestlog._internal.core.signature import PublicKey
 from attestlog._internal.signers import Signer, open_signer
 from attestlog._internal.storage.files.reader import LogReader
@@ -33,11 +34,6 @@ FILTERS: Final = ("event_type", "actor_id", "start_time", "end_time")
 
 _PLACEHOLDERS: Final[tuple[Any, ...]] = (None, "", [])
 """What code written for the schema gives for a member that is filled in later."""
-
-_LOG_ASSIGNS: Final = (
-    "entry_id", "timestamp", "sequence_number", "prev_entry_hash", "entry_hash", "hsm_signature",
-    "signature_algorithm", "signing_key_id", "replicas",
-)  # fmt: skip
 
 _SMALLEST: Final = timedelta(microseconds=1)
 """Timestamps have microseconds: nothing lies between a time and this much later."""
@@ -251,7 +247,7 @@ class ImmutableAttestationLog:
             raise MalformedEntryError(f"entry_data: expected a mapping, got {kind}", member="") from None
         key = next(iter(self._log.rules.keys.values()))
         right = {"signature_algorithm": key.algorithm, "signing_key_id": key.key_id}
-        for name in _LOG_ASSIGNS:
+        for name in ASSIGNED_MEMBERS:
             if name in draft and draft[name] in (*_PLACEHOLDERS, right.get(name)):
                 del draft[name]
         return draft

@@ -15,11 +15,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from hashlib import sha256
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from attestlog._internal.core.canonical import NESTING_DEPTH_MAX
 from attestlog._internal.core.entry import PAYLOAD_SIZE_MAX_BYTES
 from attestlog._internal.core.hashes import GENESIS_PREV_HASH
 from attestlog._internal.core.report import Report, Verdict
@@ -47,6 +49,9 @@ IMPORT_REST_MAX_BYTES: Final = 8_192
 _GIVEN_MEMBERS: Final = ("event_type", "action_type", "action_payload")
 _ASSIGNED_MEMBERS: Final = frozenset(MEMBERS).difference(_GIVEN_MEMBERS) | {SIGNED_MEMBER}
 """What a caller may not give. With a signature, verifiers would take the line for another format."""
+
+_LINE_START: Final = b'{"entry_id": "'
+"""How every line begins. Torn bytes that are all there is must begin so, or be zeros that a crash left."""
 
 _BLOCK_SIZE_BYTES: Final = 16 << 10
 """How much of the end of the file is read first: some tens of entries."""
@@ -144,6 +149,8 @@ class MinimalAttestationLog:
             raise disk.storage_error(error, self.log_file, "opening") from None
         try:
             yield descriptor
+        except OSError as error:
+            raise disk.read_error(error, self.log_file, "reading") from None
         finally:
             os.close(descriptor)  # which also unlocks
 
@@ -174,6 +181,17 @@ class MinimalAttestationLog:
         """Where the file ends, once torn bytes are set aside. Raises CorruptError."""
         size_bytes = os.fstat(descriptor).st_size
         start, line, rest = self._last_line(descriptor, size_bytes)
+        if not line or b"\n" in rest or _is_whole(line):
+            return self._head_at(size_bytes, start, line, rest)
+        if not start and line.strip(b"\0") and not line.startswith(_LINE_START[: len(line)]):
+            raise self._corrupt(start, "is not an entry")
+        # Before anything is cut: what stands before it must be of this format, and not any other file.
+        head = self._head_at(start, *self._last_line(descriptor, start))
+        self._set_aside(descriptor, start, size_bytes)
+        return head
+
+    def _head_at(self, size_bytes: int, start: int, line: bytes, rest: bytes) -> _Head:
+        """The head of so many bytes, of which this is the last line. Raises CorruptError."""
         is_ended = (rest or line or b"\n").endswith(b"\n")
         if not line:
             return _Head(size_bytes, is_ended, 0, GENESIS_PREV_HASH)
@@ -181,18 +199,13 @@ class MinimalAttestationLog:
             members, _ = parse_line(line)
             computed = legacy_hash(members)
         except LineError as error:
-            if b"\n" in rest:
-                raise self._corrupt(start, f"is not an entry: {error}") from None
-            self._set_aside(descriptor, start, size_bytes)
-            return self._head(descriptor)
-        stated = {name: members.get(name) for name in ("sequence_number", "entry_hash")}
-        if type(stated["sequence_number"]) is not int or SIGNED_MEMBER in members:
+            raise self._corrupt(start, f"is not an entry: {error}") from None
+        number, stated = members.get("sequence_number"), members.get("entry_hash")
+        if type(number) is not int or SIGNED_MEMBER in members:
             raise self._corrupt(start, "is not an entry of the minimal format")
-        if stated["entry_hash"] != computed:
-            raise self._corrupt(
-                start, "does not hash to its entry_hash", expected=computed, found=stated["entry_hash"]
-            )
-        return _Head(size_bytes, is_ended, stated["sequence_number"] + 1, computed)
+        if stated != computed:
+            raise self._corrupt(start, "does not hash to its entry_hash", expected=computed, found=stated)
+        return _Head(size_bytes, is_ended, number + 1, computed)
 
     def _last_line(self, descriptor: int, size_bytes: int) -> tuple[int, bytes, bytes]:
         """(offset, the last line that is not blank, what follows it). Reads no more than it must."""
@@ -271,11 +284,28 @@ def _parse_given(members: dict[str, Any]) -> dict[str, Any]:
         parsed, repeated = parse_line(json.dumps(members).encode())
     except (TypeError, ValueError, RecursionError) as error:
         raise MalformedEntryError(f"entry: {error}", member="") from None
+    if _is_deeper(parsed, NESTING_DEPTH_MAX):
+        raise MalformedEntryError(f"entry: nested deeper than {NESTING_DEPTH_MAX} levels", member="")
     if repeated:
         raise MalformedEntryError(
             f"entry: {repeated[0]!r} is there twice once names are text", member=repeated[0]
         )
     return parsed
+
+
+def _is_deeper(value: Any, depth: int) -> bool:
+    """Whether there are more containers within containers: Python's json reads few more than it writes."""
+    level = [value]
+    for _ in range(depth + 1):
+        inner = [
+            item.values() if isinstance(item, dict) else item
+            for item in level
+            if isinstance(item, dict | list)
+        ]
+        level = list(chain.from_iterable(inner))
+        if not inner:
+            return False
+    return True
 
 
 def _seal(given: dict[str, Any], head: _Head) -> tuple[dict[str, Any], bytes]:
@@ -297,6 +327,14 @@ def _seal(given: dict[str, Any], head: _Head) -> tuple[dict[str, Any], bytes]:
             member="", size_bytes=size_bytes, size_bytes_max=PAYLOAD_SIZE_MAX_BYTES,
         )  # fmt: skip
     return entry, line.encode() + b"\n"
+
+
+def _is_whole(line: bytes) -> bool:
+    try:
+        parse_line(line)
+    except LineError:
+        return False
+    return True
 
 
 def _lock(descriptor: int, kind: int) -> bool:
