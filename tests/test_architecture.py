@@ -22,7 +22,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src"
 # Imports point from a later level to an earlier one. Rooms of one level do not know each other.
 LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "verifier", "version"}),
-    frozenset({"core"}),
+    frozenset({"core", "net"}),
     frozenset({"proof_types", "schemas", "signers", "storage"}),
     frozenset({"judging", "query", "ids", "proving", "replication", "snapshots", "timestamping"}),
     frozenset({"verifying"}),
@@ -258,7 +258,7 @@ def test_importing_the_package_loads_no_driver_framework_or_client(modules: Modu
     loaded = loaded_by(f"import {PACKAGE}")
     assert PACKAGE in loaded
     heavy = {
-        *("typer", "click", "rich", "pydantic", "sqlite3", "asyncio", "httpx", "requests", "http.server"),
+        *("typer", "click", "rich", "pydantic", "sqlite3", "asyncio", "httpcore", "requests", "http.server"),
         *("litestar", "uvicorn", "boto3", "botocore", "psycopg", "obstore", "pkcs11"),
     }
     assert loaded & heavy == set()
