@@ -29,6 +29,7 @@ from attestlog._internal.core.deriving import (
     derive,
     is_quorum_met,
     needs_approval,
+    with_low_s,
 )
 from attestlog._internal.core.entry import (
     ATTRIBUTION,
@@ -142,6 +143,10 @@ def prepare(
     """
     spelled = _spell(draft, environment, replicas, salt)
     action_hash = hex_hash(payload := spelled["action_payload"])
+    if draft.received_approvals or draft.provided_proofs:
+        given, draft = draft, with_low_s(policy, draft, origin, action_hash)
+        if draft is not given:
+            spelled = _spell(draft, environment, replicas, salt)
     derived = derive(policy, draft, origin, action_hash, _asked_at(draft, now_us), verifiers=verifiers)
     _check_stated(draft, derived, action_hash)
     nested = _EMPTY_MEMBERS | spelled
