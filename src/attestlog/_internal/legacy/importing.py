@@ -28,6 +28,7 @@ from msgspec import Struct
 from attestlog._internal.core import canonical
 from attestlog._internal.core.entry import PAYLOAD_SIZE_MAX_BYTES, EventCategory, EventType, parse_draft
 from attestlog._internal.core.genesis import GENESIS_ACTION_TYPE
+from attestlog._internal.core.receipt import Receipt
 from attestlog._internal.core.report import Report, Verdict
 from attestlog._internal.legacy.judge import LineError, parse_line
 from attestlog._internal.legacy.verify import (
@@ -81,19 +82,7 @@ _PAYLOAD_REST_BYTES: Final = 4_096
 """What a payload holds beside the line."""
 
 
-class Receipt(Protocol):
-    """What the log returns for an entry."""
-
-    @property
-    def sequence_number(self) -> int:
-        """Where it stands."""
-
-    @property
-    def entry_hash(self) -> str:
-        """Its hash."""
-
-
-class Log(Protocol):
+class ReceivingLog(Protocol):
     """What an import asks of a log."""
 
     @property
@@ -151,7 +140,7 @@ class _Earlier(NamedTuple):
 
 
 def import_legacy(
-    log: Log,
+    log: ReceivingLog,
     path: Path | str,
     progress: Progress | None = None,
     *,
@@ -321,7 +310,9 @@ def _imported(reader: LogReader, legacy_log: str) -> Iterator[_Imported]:
                     yield _Imported(entry.sequence_number, payload.legacy_position, data, 0)
 
 
-def _append_lines(log: Log, source: _Source, identity: str, start: int, progress: Progress | None) -> None:
+def _append_lines(
+    log: ReceivingLog, source: _Source, identity: str, start: int, progress: Progress | None
+) -> None:
     """Append the lines from `start` on, some at a time. A crash leaves the first of them, in order."""
     sha256 = hashlib.sha256()
     drafts: list[dict[str, Any]] = []

@@ -25,6 +25,7 @@ from attestlog._internal.core.entry import Entry, EntryDraft, Object
 from attestlog._internal.core.genesis import Genesis, Settings
 from attestlog._internal.core.note import format_vkey
 from attestlog._internal.core.policy import Policy
+from attestlog._internal.core.receipt import Receipt
 from attestlog._internal.core.rotation import (
     REVOKE_ACTION_TYPE,
     ROTATE_ACTION_TYPE,
@@ -39,7 +40,6 @@ from attestlog._internal.log.environment import Clock, system_clock
 from attestlog._internal.log.erasing import change_draft, erasure_draft, refuse_bare_erasure
 from attestlog._internal.log.events import Events
 from attestlog._internal.log.preparing import Preparing
-from attestlog._internal.log.receipt import Receipt
 from attestlog._internal.log.turns import Turns
 from attestlog._internal.signers import Passphrase, Signer
 from attestlog._internal.signers.making import given_or_made, given_or_opened

@@ -19,6 +19,7 @@ from attestlog._internal.core.cosignature import open_log_checkpoint
 from attestlog._internal.core.entry import Entry, Object
 from attestlog._internal.core.merkle import edge_at
 from attestlog._internal.core.note import NoteSignature, format_note, parse_note
+from attestlog._internal.core.receipt import Receipt
 from attestlog._internal.core.rotation import Rotation, format_rotation, rotation_message
 from attestlog._internal.core.signature import BATCH_ENTRIES_MAX
 from attestlog._internal.log import committer
@@ -26,7 +27,6 @@ from attestlog._internal.log.environment import Clock
 from attestlog._internal.log.erasing import check_prepared, unfinished
 from attestlog._internal.log.in_force import InForce
 from attestlog._internal.log.outage import Outage
-from attestlog._internal.log.receipt import Receipt
 from attestlog._internal.log.signing import key_holders, sign_head, sign_message, sign_plan
 from attestlog._internal.signers import Signer
 from attestlog._internal.storage.files.reader import LogReader
