@@ -20,8 +20,8 @@ from tests.fault.test_power_cuts import KEEPS
 from tests.support.logs import LogMaker, action
 from tests.support.published import check_published, published_files
 
+from attestlog._internal import disk as storage_disk
 from attestlog._internal.storage import published_folder
-from attestlog._internal.storage.files import disk as storage_disk
 from attestlog._internal.storage.publishing import publish_log
 from attestlog.errors import StorageError
 

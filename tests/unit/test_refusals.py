@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import attestlog
-from attestlog._internal.storage.files import disk
+from attestlog._internal import disk
 from attestlog._internal.storage.files.store import FileStore
 from attestlog.errors import (
     BusyError,

@@ -17,10 +17,7 @@ from attestlog._internal import timestamping
 from attestlog._internal.core.report import Report, Verdict
 from attestlog._internal.log import Log
 from attestlog._internal.storage.files.beside import add_timestamp
-from attestlog._internal.storage.files.timestamps import (
-    TIMESTAMP_SIZE_MAX_BYTES,
-    list_timestamps,
-)
+from attestlog._internal.storage.files.timestamps import TIMESTAMP_SIZE_MAX_BYTES, list_timestamps
 from attestlog._internal.timestamping import timestamp_checkpoint
 from attestlog._internal.verifying import timestamps, verify_log
 from attestlog._internal.verifying.timestamps import Stamp, vouched_size

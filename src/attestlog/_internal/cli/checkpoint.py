@@ -32,12 +32,12 @@ def checkpoint(
     that: they cosign it, and it is printed only if the policy's quorum did. A time stamp, kept
     beside it, says when it was there at the latest; the authority sees a hash only.
     """
-    from attestlog._internal.core.cosignature import open_log_checkpoint
+    from attestlog._internal.core.genesis import open_log_checkpoint
 
     previous = kept_checkpoint(log) if witnesses is not None else None
     with open_log(log, checkpoint_signer=checkpoint_signer, any_filesystem=any_filesystem) as opened:
         note = opened.checkpoint()
-        signed = open_log_checkpoint(note, opened.genesis.checkpoint_keys)
+        signed = open_log_checkpoint(note, opened.genesis)
     done = None
     if witnesses is not None:
         done = cosign(log, witnesses, previous=previous, fail_open=fail_open)

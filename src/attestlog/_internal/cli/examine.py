@@ -17,8 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from attestlog._internal import disk
 from attestlog._internal.core.entry import format_timestamp
-from attestlog._internal.storage.files import disk
 from attestlog._internal.version import VERSION
 from attestlog.errors import AttestlogError, FilesystemError
 

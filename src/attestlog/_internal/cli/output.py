@@ -18,6 +18,8 @@ from typing import Any, Final, TextIO
 import msgspec
 import typer
 
+from attestlog._internal import disk
+
 Piece = str | tuple[str, str]
 """Text, or (text, style); a style is a colour's name, perhaps after `bold`."""
 
@@ -111,12 +113,8 @@ def replacing(path: Path) -> Iterator[TextIO]:
         with path.open("w", encoding="utf-8", newline="") as file:
             yield file
         return
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
-    try:
-        with temporary.open("x", encoding="utf-8", newline="") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with (
+        disk.replacing(path) as descriptor,
+        open(descriptor, "w", encoding="utf-8", newline="", closefd=False) as file,
+    ):
+        yield file

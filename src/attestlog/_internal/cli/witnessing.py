@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 from attestlog._internal.cli.opening import ask_passphrase
 from attestlog._internal.cli.output import Output, notice
 from attestlog._internal.cli.verbs import UsageError
-from attestlog._internal.storage.files.layout import CHECKPOINT_FILE
+from attestlog._internal.storage.published import open_published
+from attestlog._internal.storage.resolve import is_published, open_source
+from attestlog.errors import AttestlogError
 
 if TYPE_CHECKING:
     from attestlog._internal.witness import Witness
@@ -55,11 +57,14 @@ def open_witness(
 
 
 def kept_checkpoint(folder: str) -> bytes | None:
-    """The checkpoint in a log's or published folder, whose cosigners may not have forgotten it; or None."""
+    """The checkpoint of a log or a published folder, whose cosigners may not have forgotten it; or None."""
     try:
-        return (Path(folder) / CHECKPOINT_FILE).read_bytes()
-    except OSError:
-        return None  # whoever opens the folder says what is wrong with it
+        if not is_published(folder):
+            return open_source(folder).checkpoint()
+        with open_published(folder) as published:
+            return published.checkpoint()
+    except AttestlogError:
+        return None  # whatever opens it next says what is wrong with it
 
 
 def cosign(log: str, policy: Path, *, previous: bytes | None, fail_open: bool) -> Cosigned:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from attestlog._internal import disk
 from attestlog._internal.core.note import COSIGNATURE_ED25519, VerifierKey, check_key_name
 from attestlog._internal.core.replication import Answer, Shipment
 from attestlog._internal.core.signature import ED25519
@@ -16,7 +17,6 @@ from attestlog._internal.replica.holding import LOG_DIR, Cosigner, Holding
 from attestlog._internal.signers import Signer
 from attestlog._internal.signers.asking import ask
 from attestlog._internal.storage.contract import LogSource
-from attestlog._internal.storage.files import disk
 from attestlog._internal.storage.resolve import open_source
 from attestlog.errors import MalformedConfigError, NotFoundError, StorageError, TooLargeError
 
