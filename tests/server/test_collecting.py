@@ -29,8 +29,8 @@ from attestlog._internal.witness.collecting import Cosigned, collect_cosignature
 from attestlog._internal.witness.state import WitnessState
 from attestlog.errors import (
     ConflictError,
+    QuorumError,
     SignatureInvalidError,
-    TrustError,
     UnknownOriginError,
     WitnessError,
 )
@@ -125,7 +125,7 @@ def test_witnesses_that_are_away_stop_it_or_do_not_as_was_said(
     for name in ("a", "b"):
         kit.proxies[name].down() if mode == "down" else kit.proxies[name].become(mode)
     fast = {"timeout_s": 4.0}
-    with pytest.raises(TrustError) as caught:
+    with pytest.raises(QuorumError) as caught:
         kit.cosign(kit.policy(3), **fast)
     assert caught.value.have == ["c", "c-1"]
     assert set(caught.value.failures) == {"a", "b"}
@@ -156,7 +156,7 @@ def test_a_checkpoint_that_changed_meanwhile_is_not_overwritten(kit: Kit) -> Non
 def test_a_policy_that_does_not_say_where(kit: Kit) -> None:
     vkey = format_vkey(kit.witnesses["a"].keys[0])
     policy = parse_trust(f"witness a {vkey}\nquorum a\n".encode())
-    with pytest.raises(TrustError) as caught:
+    with pytest.raises(QuorumError) as caught:
         kit.cosign(policy)
     assert caught.value.failures == {"a": "the policy has no URL for this witness"}
 

@@ -31,7 +31,7 @@ from attestlog._internal.storage.files.layout import CHECKPOINT_FILE, ENTRIES_DI
 from attestlog._internal.storage.files.reader import LogReader
 from attestlog._internal.verifying import verify_log
 from attestlog._internal.witness.collecting import cosign_checkpoint
-from attestlog.errors import AttestlogError, ReplicationError, TrustError
+from attestlog.errors import AttestlogError, QuorumError, ReplicationError
 
 ORIGIN: Final = "example.com/demo"
 REPLICAS: Final = ("replica-1", "replica-2", "replica-3")
@@ -157,7 +157,7 @@ class ReplicatedDemo:
         step.lines.append([f"both checkpoints are kept as evidence by {', '.join(kept)}"])
         try:
             cosign_checkpoint(rewritten, self._rules)
-        except TrustError as error:
+        except QuorumError as error:
             for name in WITNESSES:
                 refusal = str(error.failures[name])
                 step.facts["refused_by"][name] = refusal

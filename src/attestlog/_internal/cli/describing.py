@@ -10,7 +10,7 @@ from attestlog._internal.core.note import COSIGNATURE_ML_DSA_44, ED25519, format
 from attestlog._internal.core.rotation import ROTATE_ACTION_TYPE, parse_rotation
 from attestlog._internal.storage.files.governing import read_rules
 from attestlog._internal.storage.files.reader import LogReader
-from attestlog.errors import SignerError
+from attestlog.errors import KeyFileError, SignerError
 
 if TYPE_CHECKING:
     from attestlog._internal.core.genesis import Genesis
@@ -60,7 +60,8 @@ def list_key_files() -> Iterator[dict[str, Any]]:
             public = key_files.open_file_signer(row["uri"]).public_key
             row |= {"algorithm": public.algorithm, "key_id": public.key_id}
         except SignerError as error:
-            row["problem"] = "encrypted" if "needs_passphrase" in error.evidence() else str(error)
+            is_locked = isinstance(error, KeyFileError) and error.needs_passphrase
+            row["problem"] = "encrypted" if is_locked else str(error)
         yield row
 
 

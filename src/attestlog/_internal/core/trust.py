@@ -26,7 +26,7 @@ from attestlog._internal.core.note import (
     format_vkey,
     parse_vkey,
 )
-from attestlog.errors import MalformedNoteError, MalformedTrustError, TrustError
+from attestlog.errors import MalformedNoteError, MalformedTrustError, QuorumError, TrustError
 
 TRUST_SIZE_MAX_BYTES: Final = 1 << 20
 """Hundreds of post-quantum keys fit; a hostile file must not take long to parse."""
@@ -211,8 +211,8 @@ def open_trusted_checkpoint(
     `log_keys`: logs known from elsewhere, beside those of the policy. Timestamps are
     handed on, not judged. Raises MalformedNoteError, MalformedCheckpointError,
     MissingExtraError; SignatureInvalidError if a line by a known key is bad; TrustError
-    with `have` (who signed: names of witnesses, or keys) and `need` (what is lacking), and with `quorum`
-    where it is only that which is not met.
+    with `have` (who signed: names of witnesses, or keys) and `need` (what is lacking); QuorumError
+    where only the quorum is not met.
     """
     logs = [*(log.key for log in policy.logs), *log_keys]
     names = {witness.key: witness.name for witness in policy.witnesses}
@@ -235,7 +235,7 @@ def open_trusted_checkpoint(
 
 
 def verify_quorum(policy: TrustPolicy, have: Collection[str]) -> None:
-    """Raises TrustError unless witnesses of these names make the policy's quorum.
+    """Raises QuorumError unless witnesses of these names make the policy's quorum.
 
     `have`: their names; `need`: one line for each witness or group that is lacking; `quorum`: its name.
     """
@@ -247,7 +247,7 @@ def verify_quorum(policy: TrustPolicy, have: Collection[str]) -> None:
             met.add(group.name)
     if policy.quorum not in met:
         need = list(_lacking(policy, met))
-        raise TrustError(
+        raise QuorumError(
             f"the quorum {policy.quorum!r} has not cosigned: {need[0]}",
             have=sorted(set(have)), need=need, quorum=policy.quorum,
         )  # fmt: skip

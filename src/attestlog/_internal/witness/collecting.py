@@ -33,7 +33,7 @@ from attestlog._internal.core.trust import TrustPolicy, verify_quorum
 from attestlog._internal.storage.files.reader import LogReader
 from attestlog._internal.storage.files.store import FileStore
 from attestlog._internal.witness.asking import Prove, ask_witness
-from attestlog.errors import AttestlogError, TrustError, WitnessError
+from attestlog.errors import AttestlogError, QuorumError, TrustError, WitnessError
 
 TIMEOUT_S: Final = 15.0
 """For all witnesses together. Whoever has not answered by then has not cosigned."""
@@ -156,13 +156,12 @@ def _prove(reader: LogReader, size: int, old: int) -> bytes:
 
 def _lacking(
     policy: TrustPolicy, names: Sequence[str], failures: dict[str, AttestlogError]
-) -> TrustError | None:
+) -> QuorumError | None:
     """What to raise if these witnesses are no quorum: with why the others did not cosign."""
     try:
         verify_quorum(policy, names)
-    except TrustError as error:
-        told = {name: failure.message for name, failure in failures.items()}
-        return TrustError(error.message, **error.evidence(), failures=told)
+    except QuorumError as error:
+        return error.with_evidence(failures={name: failure.message for name, failure in failures.items()})
     return None
 
 

@@ -45,10 +45,10 @@ from attestlog.errors import (
     MalformedConfigError,
     NotFoundError,
     SignatureInvalidError,
-    SignerError,
     SplitViewError,
     StaleSizeError,
     UnknownOriginError,
+    WrongKeyError,
 )
 
 CLOCK_TOLERANCE_S: Final = 60
@@ -70,7 +70,7 @@ class Witness:
         self.keys = tuple(cosigner_key(state.name, signer) for signer in signers)
         found = [format_vkey(key) for key in self.keys]
         if found != list(state.keys):
-            raise SignerError(
+            raise WrongKeyError(
                 f"the signers hold {', '.join(found)}, the witness cosigns with {', '.join(state.keys)}",
                 expected=list(state.keys), found=found,
             )  # fmt: skip

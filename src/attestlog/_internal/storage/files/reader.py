@@ -39,7 +39,14 @@ from attestlog._internal.storage.files.layout import (
     segment_name,
     tree_path,
 )
-from attestlog.errors import CorruptError, DeniedError, MalformedEntryError, NotFoundError, StorageError
+from attestlog.errors import (
+    CorruptError,
+    DeniedError,
+    MalformedEntryError,
+    NoLogError,
+    NotFoundError,
+    StorageError,
+)
 
 FOLLOW_POLL_S: Final = 0.25
 """How often `follow` looks for new lines: soon enough for a person watching, idle enough to leave running."""
@@ -76,7 +83,7 @@ class LogReader:
             return list_segments(self.root)
         except (FileNotFoundError, NotADirectoryError):
             reason = f"it has no {ENTRIES_DIR}/" if self.root.is_dir() else "there is no such directory"
-            raise NotFoundError(f"{self.root} is not a log: {reason}", path=str(self.root)) from None
+            raise NoLogError(f"{self.root} is not a log: {reason}", path=str(self.root)) from None
         except OSError as error:
             raise _storage_error(error, self.root / ENTRIES_DIR) from None
 
