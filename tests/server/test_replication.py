@@ -24,6 +24,7 @@ from attestlog._internal.replication import sender as sender_module
 from attestlog._internal.replication.batches import durable_size, shipments
 from attestlog._internal.replication.cursor import cursor_path, load_cursor
 from attestlog._internal.replication.sender import Sender
+from attestlog._internal.replication.settings import replica_at
 from attestlog._internal.server.replica import replica_app
 from attestlog._internal.server.tokens import Scope, TokenFile
 from attestlog._internal.storage.files.layout import ReplicaAt, tree_path
@@ -186,7 +187,7 @@ def test_a_lost_cursor_costs_a_question(writer: Writer, one: Site) -> None:
 def test_what_the_network_loses_is_sent_again_and_nothing_twice(
     fault: str, writer: Writer, one: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client_module, "ANSWER_MAX_S", 1.0)
+    monkeypatch.setattr(client_module, "SILENCE_MAX_S", 1.0)
     monkeypatch.setattr(client_module, "CONNECT_MAX_S", 1.0)
     sender = writer.sender(one.at)
     sender.start()
@@ -290,6 +291,20 @@ def test_a_token_that_is_none_is_the_writers_mistake(
         path.write_text(token)
     at = ReplicaAt(url=one.at.url, vkey=one.at.vkey, token_file=str(path))
     with pytest.raises(MalformedConfigError):
+        writer.sender(at).run_once()
+
+
+@pytest.mark.parametrize(
+    "url", ["http://192.0.2.1:8470", "http://user:x@127.0.0.1", "ftp://127.0.0.1", "https://a/?b"]
+)
+def test_a_token_is_sent_to_no_url_that_gives_it_away(
+    url: str, writer: Writer, one: Site, tmp_path: Path
+) -> None:
+    with pytest.raises(MalformedConfigError):
+        replica_at(url, one.at.vkey, Path(one.at.token_file), None)
+    # A log.toml that names it all the same: nothing is sent, and the token is not even read.
+    at = ReplicaAt(url=url, vkey=one.at.vkey, token_file=str(tmp_path / "missing"))
+    with pytest.raises(MalformedConfigError, match="the replica's URL"):
         writer.sender(at).run_once()
 
 

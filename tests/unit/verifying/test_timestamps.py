@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from tests.support.logs import LogMaker, action
-from tests.support.serving import Site, reply
+from tests.support.serving import Answer, Site, drip_body, drip_head, reply
 from tests.support.tsa import Authority
 
 from attestlog._internal import timestamping
@@ -273,7 +273,22 @@ def test_an_answer_without_end_is_left(log: LogMaker, site: Site) -> None:
             handler.wfile.write(bytes(65_536))
 
     site.answers["*"] = endless
-    assert "answered more than" in str(refused(log, site.url, TimestampError))
+    assert "answers more than" in str(refused(log, site.url, TimestampError))
+
+
+@pytest.mark.parametrize("drip", [drip_head, drip_body])
+def test_an_answer_in_drips_is_not_waited_for(
+    drip: Answer, log: LogMaker, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timestamping, "RESPONSE_TIME_MAX_S", 0.2)
+    site.answers["*"] = drip
+    assert "did not answer within 0.2" in str(refused(log, site.url, TimestampError))
+
+
+def test_an_authority_is_asked_at_exactly_its_url(log: LogMaker, site: Site) -> None:
+    for path in ("tsa", "tsa/", "tsa?key=1"):
+        timestamp_checkpoint(log.root, site.url + path)
+        assert site.asked.pop() == path
 
 
 def test_an_answer_to_another_question_is_refused(log: LogMaker, site: Site, authority: Authority) -> None:

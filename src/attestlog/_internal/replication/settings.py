@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
 import msgspec
 
 from attestlog._internal.core.note import COSIGNATURE_ED25519, COSIGNATURE_ML_DSA_44, format_vkey, parse_vkey
+from attestlog._internal.replication.client import parse_replica_url
 from attestlog._internal.storage.files import disk, layout
 from attestlog._internal.storage.files.layout import ReplicaAt
 from attestlog._internal.storage.files.reader import LogReader
@@ -20,11 +20,7 @@ REPLICAS_MAX: Final = 32
 
 def replica_at(url: str, vkey: str, token_file: Path, ca_file: Path | None) -> ReplicaAt:
     """Checked, and with paths that hold from anywhere. Raises MalformedConfigError."""
-    parts = urlsplit(url)
-    if parts.scheme not in {"https", "http"} or not parts.hostname or parts.query or parts.fragment:
-        raise MalformedConfigError(f"replica {url!r} is no http(s) URL without query", member="replicas")
-    if parts.username or parts.password:
-        raise MalformedConfigError("a replica's URL holds no secret, want a token file", member="replicas")
+    parse_replica_url(url)
     try:
         key = parse_vkey(vkey)
     except MalformedNoteError as error:
