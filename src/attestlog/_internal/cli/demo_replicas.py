@@ -19,7 +19,7 @@ from attestlog._internal.cli.reports import STYLES
 from attestlog._internal.core.note import format_vkey
 from attestlog._internal.core.replication import Shipment, log_id
 from attestlog._internal.core.report import Report, Verdict
-from attestlog._internal.core.trust import TrustPolicy, parse_trust
+from attestlog._internal.core.trust import TrustPolicy, parse_trust_policy
 from attestlog._internal.log import Log
 from attestlog._internal.replica.evidence import evidence
 from attestlog._internal.replication.client import ReplicaClient
@@ -241,7 +241,7 @@ class ReplicatedDemo:
 
     @property
     def _rules(self) -> TrustPolicy:
-        return parse_trust(self.policy.read_bytes())
+        return parse_trust_policy(self.policy.read_bytes())
 
     def _restore_from(self, name: str, root: Path) -> int:
         client = ReplicaClient(self._readable(name), ORIGIN)

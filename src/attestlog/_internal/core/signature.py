@@ -58,7 +58,7 @@ _KEYS_KNOWN_MAX: Final = 256
 _key_id: Final = lru_cache(_KEYS_KNOWN_MAX)(hex_hash)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class PublicKey:
     """A public key that entries can be signed with."""
 
@@ -69,6 +69,9 @@ class PublicKey:
 
     def __reduce__(self) -> tuple[Callable[[bytes], PublicKey], tuple[bytes]]:
         return load_public_key, (self.spki,)
+
+    def __repr__(self) -> str:
+        return f"PublicKey({self.algorithm!r}, key_id={self.key_id!r})"
 
     @property
     def key_id(self) -> str:

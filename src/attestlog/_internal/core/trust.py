@@ -6,7 +6,7 @@
     quorum <name>|none
 
 A policy file is written by hand, so white space and comments are free; what is
-parsed has one spelling of its own (`format_trust`). Names are bytes that mean
+parsed has one spelling of its own (`format_trust_policy`). Names are bytes that mean
 nothing outside the file: here they are text with undecodable bytes kept as
 surrogates. This is not governance: what a log's writer may do stands in `policy`.
 """
@@ -51,7 +51,7 @@ class TrustedLog:
 
 
 @dataclass(frozen=True, slots=True)
-class Witness:
+class TrustedWitness:
     """A cosigner, and what the policy calls it."""
 
     name: str
@@ -73,7 +73,7 @@ class TrustPolicy:
     """A parsed policy. Groups stand after the groups they name."""
 
     logs: tuple[TrustedLog, ...] = ()
-    witnesses: tuple[Witness, ...] = ()
+    witnesses: tuple[TrustedWitness, ...] = ()
     groups: tuple[Group, ...] = ()
     quorum: str = NO_QUORUM
 
@@ -89,7 +89,7 @@ class TrustedCheckpoint:
     """Cosignatures: the witness's name in the policy, and what it signed."""
 
 
-def parse_trust(data: bytes) -> TrustPolicy:
+def parse_trust_policy(data: bytes) -> TrustPolicy:
     """Raises MalformedTrustError, with `line` (from 1) where one line is at fault."""
     if len(data) > TRUST_SIZE_MAX_BYTES:
         raise MalformedTrustError(
@@ -116,7 +116,7 @@ class _Reader:
 
     def __init__(self) -> None:
         self._logs: list[TrustedLog] = []
-        self._witnesses: list[Witness] = []
+        self._witnesses: list[TrustedWitness] = []
         self._groups: list[Group] = []
         self._quorum: str | None = None
         self._public_keys: set[tuple[str, bytes]] = set()
@@ -131,7 +131,7 @@ class _Reader:
                 self._check_new("log", self._logs[-1].key)
             case "witness", [name, vkey, *url] if len(url) < 2:
                 self._define(name)
-                self._witnesses.append(Witness(name, parse_vkey(vkey), *url))
+                self._witnesses.append(TrustedWitness(name, parse_vkey(vkey), *url))
                 self._check_witnesses()
             case "group", [name, threshold, *members] if members:
                 self._add_group(name, threshold, members)
@@ -185,7 +185,7 @@ class _Reader:
         self._is_free[name] = True
 
 
-def format_trust(policy: TrustPolicy) -> bytes:
+def format_trust_policy(policy: TrustPolicy) -> bytes:
     """The policy in one spelling: logs, witnesses, groups, quorum; thresholds in numbers."""
     lines = [_line("log", format_vkey(log.key), log.url) for log in policy.logs]
     lines += [

@@ -1,6 +1,6 @@
 """Collecting cosignatures of a log's checkpoint, as a trust policy asks, before others see it.
 
-    done = cosign_checkpoint("audit", parse_trust(policy))
+    done = cosign_checkpoint("audit", parse_trust_policy(policy))
 
 All witnesses are asked at once. If the quorum is not met nothing is stored: the checkpoint stays as it was
 (fail closed), unless it is asked to keep what came all the same (`fail_open`); either way it is said who did
