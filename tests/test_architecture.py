@@ -24,6 +24,7 @@ LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "verifier", "version"}),
     frozenset({"core", "net"}),
     frozenset({"proof_types", "schemas", "signers", "storage"}),
+    frozenset({"config"}),
     frozenset({"judging", "query", "ids", "proving", "replication", "snapshots", "timestamping"}),
     frozenset({"verifying"}),
     frozenset({"guard"}),  # below log, which offers it as `log.guard`: what it asks of a log is a protocol
@@ -40,7 +41,7 @@ TESTING = "testing"  # the public test kit: stands outside, is imported by nothi
 OUTERMOST = frozenset({"server", "integrations", "cli", "haios"})
 
 MODULE_LINES_MAX = 800
-LONG_BY_DESIGN = {"attestlog._internal.verifier.verify": 1_150}
+LONG_BY_DESIGN = {"attestlog._internal.verifier.verify": 1_500}
 """A file that is handed out alone, to be read from top to bottom."""
 FUNCTION_LINES_MAX = 70
 FUNCTION_LINES_MEDIAN_MAX = 12

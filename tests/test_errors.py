@@ -205,7 +205,7 @@ def test_messages_are_lower_case_sentences_without_full_stop() -> None:
         if found:
             first, last = found
             word = first.split(" ")[0]
-            if word[:1].isupper() and word[1:].islower():
+            if word[:1].isupper() and word[1:].islower() and word.isalpha():  # "Ed25519 …" is a name
                 bad.append(f"{place} begins like a sentence: {first!r}")
             if last.endswith((".", "!", "\n")):
                 bad.append(f"{place} ends like one: {last!r}")

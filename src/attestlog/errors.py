@@ -371,6 +371,7 @@ class StorageError(AttestlogError):
 
     code = "storage"
     path: str = ""
+    url: str = ""
     sequence_number: int | None = None
     expected: Any = None
     found: Any = None
