@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from attestlog._internal.core import canonical
 from attestlog._internal.core.batch import Head, plan_batch, prepare
 from attestlog._internal.core.checkpoint import Checkpoint, sign_checkpoint
+from attestlog._internal.core.curves import to_low_s
 from attestlog._internal.core.entry import EntryDraft, parse_draft
 from attestlog._internal.core.genesis import Genesis, Settings, Software, draft_genesis
 from attestlog._internal.core.hashes import hex_hash, leaf_hash
@@ -47,7 +48,9 @@ class Key:
     def __init__(self, number: int = 1, algorithm: str = "P-256") -> None:
         if algorithm == "P-256":
             private = derive_private_key(number, SECP256R1())
-            self.sign: Callable[[bytes], bytes] = lambda message: private.sign(message, ECDSA(SHA256()))
+            self.sign: Callable[[bytes], bytes] = lambda message: to_low_s(
+                private.sign(message, ECDSA(SHA256()))
+            )
             self.public: PublicKey = public_key(private.public_key())
         elif algorithm == "Ed25519":
             edwards = Ed25519PrivateKey.from_private_bytes(number.to_bytes(32, "big"))

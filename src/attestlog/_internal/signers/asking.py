@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
+from attestlog._internal.core.curves import to_low_s
 from attestlog._internal.core.note import VerifierKey
-from attestlog._internal.core.signature import PublicKey
+from attestlog._internal.core.signature import ECDSA_P256, PublicKey
 from attestlog._internal.signers.contract import Signer
 from attestlog.errors import AttestlogError, MalformedConfigError, SignatureInvalidError, SignerError
 
@@ -52,7 +54,10 @@ def sign_verified(signer: Signer, make: Callable[[Callable[[bytes], bytes]], Sig
 
 
 def ask(signer: Signer, message: bytes) -> bytes:
-    """What the signer answers, not verified. Whatever it raises is a SignerError: others write signers."""
+    """What the signer answers, not verified; a P-256 signature with its low s (docs/spec/signature.md).
+
+    Whatever else it does is a SignerError: signers are written by others.
+    """
     try:
         signature = signer.sign(message)
     except AttestlogError:
@@ -61,4 +66,7 @@ def ask(signer: Signer, message: bytes) -> bytes:
         raise SignerError(f"the signer failed: {type(error).__name__}: {error}") from error
     if not isinstance(signature, bytes):
         raise SignerError(f"the signer returned {type(signature).__name__}, want bytes")
+    if signer.public_key.algorithm == ECDSA_P256:
+        with suppress(ValueError):  # not DER: it will not verify
+            return to_low_s(signature)
     return signature
