@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attestlog._internal.core.entry import decode_line
 from attestlog._internal.core.note import COSIGNATURE_ML_DSA_44, ED25519, format_vkey
-from attestlog._internal.core.rotation import ROTATE_ACTION_TYPE, parse_rotation
+from attestlog._internal.core.reserved import ROTATE_SIGNING_KEY
+from attestlog._internal.core.rotation import parse_rotation
 from attestlog._internal.storage.files.governing import read_rules
 from attestlog._internal.storage.files.reader import LogReader
 from attestlog.errors import SignerError
@@ -71,7 +72,7 @@ def list_log_keys(log: str) -> Iterator[dict[str, Any]]:
     rules, lines = read_rules(reader.root, genesis)
     keys = dict(genesis.entry_keys)
     for entry in map(decode_line, lines):
-        if entry.action_type == ROTATE_ACTION_TYPE:
+        if entry.action_type == ROTATE_SIGNING_KEY:
             key = parse_rotation(entry.action_payload).key
             keys[key.key_id] = key
     for key_id, term in rules.terms.items():

@@ -9,15 +9,8 @@ from attestlog._internal.cli.opening import open_log
 from attestlog._internal.cli.output import Output
 from attestlog._internal.cli.requests import propose_to, with_approvals
 from attestlog._internal.core.entry import parse_draft
-from attestlog._internal.core.rules import (
-    HOLD_ACTION_TYPE,
-    RELEASE_ACTION_TYPE,
-    Hold,
-    Release,
-    format_hold,
-    parse_hold,
-    parse_release,
-)
+from attestlog._internal.core.reserved import PLACE_LEGAL_HOLD, RELEASE_LEGAL_HOLD
+from attestlog._internal.core.rules import Hold, Release, format_hold, parse_hold, parse_release
 from attestlog._internal.log.erasing import change_draft
 from attestlog._internal.storage.files.reader import LogReader
 
@@ -32,7 +25,7 @@ def change_hold(
     propose: Path | None,
 ) -> None:
     """Append the entry, or only write the request for it."""
-    action_type = HOLD_ACTION_TYPE if isinstance(change, Hold) else RELEASE_ACTION_TYPE
+    action_type = PLACE_LEGAL_HOLD if isinstance(change, Hold) else RELEASE_LEGAL_HOLD
     payload = format_hold(change)
     # Made from options, it has been checked by nobody.
     parse_hold(payload) if isinstance(change, Hold) else parse_release(payload)

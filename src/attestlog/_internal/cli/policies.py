@@ -16,13 +16,12 @@ from attestlog._internal.core.approval import format_request
 from attestlog._internal.core.entry import EventCategory, EventType, parse_draft
 from attestlog._internal.core.policy import Policy, format_policy
 from attestlog._internal.core.policy_change import (
-    MODIFY_RULE_ACTION_TYPE,
     POLICY_ACTION_TYPES,
-    SET_POLICY_ACTION_TYPE,
     modify_rule_payload,
     set_policy_payload,
 )
 from attestlog._internal.core.policy_text import format_policy_text, parse_policy_text
+from attestlog._internal.core.reserved import MODIFY_POLICY_RULE, SET_POLICY
 from attestlog._internal.core.rules import Rules
 from attestlog._internal.storage.files.reader import LogReader
 from attestlog.errors import MalformedPolicyError
@@ -56,7 +55,7 @@ def warn_of(rules: Rules) -> None:
         notice(f"approver {name!r} has the log's signing key: whoever appends can approve")
     if not all(policy.demand(EventType.CHANGE, name).needs_approval for name in POLICY_ACTION_TYPES):
         notice("no rule asks for approval of every change of the policy: whoever appends can change it")
-        hint('a rule for event_types ["CHANGE"], action_types ["set_policy", "modify_policy_rule"] does')
+        hint('a rule for event_types ["CHANGE"], action_types ["attestlog.*"] does')
 
 
 def describe_policy(policy: Policy) -> dict[str, Any]:
@@ -71,7 +70,7 @@ def set_policy_draft(policy: Policy, actor_id: str, proposal_id: str, descriptio
     """The CHANGE that puts this policy in force."""
     more = {"proposal_id": proposal_id, "change_description": description}
     payload = set_policy_payload(policy, **{name: value for name, value in more.items() if value})
-    return _change(SET_POLICY_ACTION_TYPE, payload, actor_id)
+    return _change(SET_POLICY, payload, actor_id)
 
 
 def modify_rule_draft(log: str, actor_id: str, scope: str, value: str, proposal: tuple[str, str]) -> Draft:
@@ -84,7 +83,7 @@ def modify_rule_draft(log: str, actor_id: str, scope: str, value: str, proposal:
         )
     except MalformedPolicyError as error:
         raise UsageError(str(error)) from None
-    return _change(MODIFY_RULE_ACTION_TYPE, payload, actor_id)
+    return _change(MODIFY_POLICY_RULE, payload, actor_id)
 
 
 def change_policy(

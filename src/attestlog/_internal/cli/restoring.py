@@ -30,7 +30,7 @@ def record(root: Path, url: str, restored: Restored) -> Receipt:
     """The entry that the log goes on with. Under a forced restore it is a critical one."""
     with open_log(str(root)) as log:
         return log.change(
-            "log_restored", actor_id="attestlog", actor_type="SYSTEM",
+            "attestlog.restored", actor_id="attestlog", actor_type="SYSTEM",
             event_category="CRITICAL" if restored.is_behind else "WARNING",
             action_payload={"from": url, "size": restored.size, "forced": restored.is_behind},
         )  # fmt: skip

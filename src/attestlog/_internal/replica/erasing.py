@@ -11,18 +11,19 @@ from pathlib import Path
 from typing import Final
 
 from attestlog._internal.core.entry import Entry, decode_line
-from attestlog._internal.core.erasure import ERASE_ACTION_TYPE, is_erasure, parse_erasure
+from attestlog._internal.core.erasure import parse_erasure
+from attestlog._internal.core.reserved import ERASE_PAYLOAD, erases
 from attestlog._internal.storage.files.erasing import Pending, read_pending, write_pending
 from attestlog._internal.storage.files.reader import LogReader
 from attestlog.errors import MalformedError
 
-_MARK: Final = f'"action_type":"{ERASE_ACTION_TYPE}"'.encode()
+_MARK: Final = f'"action_type":"{ERASE_PAYLOAD}"'.encode()
 
 
-def erases(line: bytes) -> bool:
+def line_erases(line: bytes) -> bool:
     """Whether a line is an entry that says that a payload is erased."""
     try:
-        return _MARK in line and is_erasure(decode_line(line))
+        return _MARK in line and erases(decode_line(line))
     except MalformedError:
         return False
 
@@ -48,7 +49,7 @@ def unerased(root: Path) -> list[int]:
     if pending is not None and pending.erased_by < reader.size():
         found.add(pending.sequence_number)
     for line in reader.lines():
-        number = _erased_number(decode_line(line)) if erases(line) else None
+        number = _erased_number(decode_line(line)) if line_erases(line) else None
         if number is not None and reader.entry(number).action_payload is not None:
             found.add(number)
     return sorted(found)
