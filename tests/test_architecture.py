@@ -24,6 +24,7 @@ LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "verifier", "version"}),
     frozenset({"core", "net"}),
     frozenset({"proof_types", "schemas", "signers", "storage"}),
+    frozenset({"config"}),
     frozenset({"judging", "query", "ids", "proving", "replication", "snapshots", "timestamping"}),
     frozenset({"verifying"}),
     frozenset({"guard"}),  # below log, which offers it as `log.guard`: what it asks of a log is a protocol

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, deriv
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 
+from attestlog._internal.config import LogConfig, Signers, format_config
 from attestlog._internal.core import canonical
 from attestlog._internal.core.batch import Head, plan_batch, prepare
 from attestlog._internal.core.checkpoint import Checkpoint, sign_checkpoint
@@ -169,9 +170,9 @@ class LogMaker:
         (self.root / layout.CHECKPOINT_FILE).write_bytes(note)
 
     def write_config(self, **changes: Any) -> None:
-        signers = layout.Signers(entry="file:keys/entry.pem", checkpoint="file:keys/checkpoint.pem")
+        signers = Signers(entry="file:keys/entry.pem", checkpoint="file:keys/checkpoint.pem")
         members = {"origin": self.origin, "settings": self.settings, "signers": signers, **changes}
-        (self.root / layout.CONFIG_FILE).write_text(layout.format_config(layout.LogConfig(**members)))
+        (self.root / layout.CONFIG_FILE).write_text(format_config(LogConfig(**members)))
 
     def leaves(self) -> list[bytes]:
         return [leaf_hash(bytes.fromhex(json.loads(line)["entry_hash"])) for line in self.lines]

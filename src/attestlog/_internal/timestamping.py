@@ -11,18 +11,16 @@ see `audit.timestamps`.
 
 from __future__ import annotations
 
-import os
 from datetime import datetime
 from hashlib import sha256
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from attestlog._internal.core.checkpoint import Checkpoint, format_checkpoint, parse_checkpoint
+from attestlog._internal.core.checkpoint import format_checkpoint, parse_checkpoint
 from attestlog._internal.core.note import parse_note
 from attestlog._internal.net import Client, Limits, NoAnswerError, may_pass, parse_url
-from attestlog._internal.storage.files import disk, layout
-from attestlog._internal.storage.files.timestamps import TIMESTAMP_SIZE_MAX_BYTES, add_timestamp
-from attestlog.errors import MissingExtraError, NotFoundError, TimestampError
+from attestlog._internal.storage.contract import TIMESTAMP_SIZE_MAX_BYTES, Store
+from attestlog._internal.storage.resolve import LogName, open_source, open_store
+from attestlog.errors import MissingExtraError, TimestampError
 
 TIMEOUT_S: Final = 20.0
 """For the connection, and of silence."""
@@ -37,24 +35,28 @@ _GRANTED: Final = (0, 1)
 class Stamp(NamedTuple):
     """What was stored."""
 
-    path: Path
+    path: str
+    """Where it is."""
     size: int
     """Entries that the checkpoint covers."""
     time: datetime
 
 
-def timestamp_checkpoint(log: str | os.PathLike[str], url: str) -> Stamp:
+def timestamp_checkpoint(log: LogName | Store, url: str) -> Stamp:
     """Have the log's latest checkpoint stamped by the authority at `url`, and keep the stamp beside it.
 
-    Needs no key and no lock. Raises TimestampError if the authority cannot be reached, refuses, or answers
+    Needs no key. Raises TimestampError if the authority cannot be reached, refuses, or answers
     something else than was asked; MalformedConfigError for what is no URL; NotFoundError without a
     checkpoint; MissingExtraError; StorageError.
     """
-    root = Path(log).absolute()
-    checkpoint = _read_checkpoint(root)
+    checkpoint = parse_checkpoint(parse_note(open_source(log).stored_checkpoint()).text)
     text = format_checkpoint(checkpoint).encode()
     response, when = request_timestamp(text, url)
-    return Stamp(add_timestamp(root, checkpoint.size, response), checkpoint.size, when)
+    store = open_store(log)
+    try:
+        return Stamp(store.add_timestamp(checkpoint.size, response), checkpoint.size, when)
+    finally:
+        store.close()
 
 
 def request_timestamp(data: bytes, url: str) -> tuple[bytes, datetime]:
@@ -84,16 +86,6 @@ def load_rfc3161() -> Any:
     except ImportError:
         raise MissingExtraError("time stamps need rfc3161-client", extra="timestamp") from None
     return rfc3161_client
-
-
-def _read_checkpoint(root: Path) -> Checkpoint:
-    path = root / layout.CHECKPOINT_FILE
-    try:
-        return parse_checkpoint(parse_note(path.read_bytes()).text)
-    except FileNotFoundError:
-        raise NotFoundError(f"{root} has no checkpoint", path=str(path)) from None
-    except OSError as error:
-        raise disk.read_error(error, path, "reading") from None
 
 
 def _post(url: str, query: bytes) -> bytes:

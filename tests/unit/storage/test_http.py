@@ -12,7 +12,8 @@ from tests.support.serving import Answer, Site, drip_body, drip_head, reply, ser
 from attestlog._internal.core.tiles import Bundle, Tile
 from attestlog._internal.storage import http
 from attestlog._internal.storage.http import HttpSource
-from attestlog._internal.storage.published import AHEAD, is_published, open_published
+from attestlog._internal.storage.published import AHEAD, open_published
+from attestlog._internal.storage.resolve import is_published
 from attestlog.errors import MalformedConfigError, MalformedTileError, NotFoundError, StorageError
 
 

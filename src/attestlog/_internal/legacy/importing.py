@@ -39,7 +39,8 @@ from attestlog._internal.legacy.verify import (
     open_legacy,
     verify_file,
 )
-from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.storage.contract import LogSource
+from attestlog._internal.storage.resolve import open_source
 from attestlog.errors import (
     BusyError,
     ConflictError,
@@ -181,13 +182,13 @@ def import_legacy(
     )
 
 
-def export_legacy_lines(reader: LogReader, legacy_log: str) -> Iterator[bytes]:
+def export_legacy_lines(log: LogSource, legacy_log: str) -> Iterator[bytes]:
     """The imported lines of one legacy log, byte for byte and in order; without those erased since.
 
     Each followed by a line end, they are the file that was imported, blank lines and a torn tail apart.
     """
     position = 0
-    for found in _imported(reader, legacy_log):
+    for found in _imported(log, legacy_log):
         if found.position >= position:  # an entry that repeats a line is not of our making
             position = found.position + 1
             yield found.line
@@ -245,7 +246,7 @@ def _compare(source: _Source, identity: str, log_path: Path) -> _Earlier:
     lines = closed_lines = 0
     closed_at = None
     mine = enumerate(data for _, data in source.lines())
-    for found in _imported(LogReader(log_path), identity):
+    for found in _imported(open_source(log_path), identity):
         if found.position < 0:
             closed_lines, closed_at = max(closed_lines, found.lines), found.sequence_number
         elif found.position >= lines:
@@ -288,10 +289,10 @@ class _Imported(NamedTuple):
 _imported_decoder: Final = msgspec.json.Decoder(_ImportedEntry)
 
 
-def _imported(reader: LogReader, legacy_log: str) -> Iterator[_Imported]:
+def _imported(log: LogSource, legacy_log: str) -> Iterator[_Imported]:
     """The entries in the log that imports of this legacy log made, in order."""
     mark = f'"legacy_log":"{legacy_log}"'.encode()
-    for line in reader.lines():
+    for line in log.lines():
         if mark in line:
             # What is not of our making, and only holds the same words, is passed over.
             with contextlib.suppress(msgspec.DecodeError, ValueError):

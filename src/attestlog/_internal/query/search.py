@@ -12,12 +12,13 @@ import heapq
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final, Unpack
 
 from attestlog._internal.core.entry import NAME_LENGTH_MAX, Entry
 from attestlog._internal.query.filter import Filter, FilterMembers, Matcher, parse_filter
 from attestlog._internal.query.index import Index, id_prefix
+from attestlog._internal.storage.contract import LogSource
+from attestlog._internal.storage.resolve import LogName
 from attestlog.errors import QueryError
 
 PAGE_ENTRIES_MAX: Final = 1_000
@@ -84,7 +85,7 @@ class Search:
 
 
 def query_page(
-    path: Path | str,
+    log: LogName | LogSource,
     filter_: Filter | None = None,
     /,
     *,
@@ -93,14 +94,14 @@ def query_page(
 ) -> Page:
     """One page of what the filter asks for; its `limit` and `cursor` say which. Arguments as `query_log`."""
     filter_, now_us = _asked(filter_, members), _now_us(now_us)
-    with Index.open(path) as index:
+    with Index.open(log) as index:
         search = Search(index, filter_, now_us)
         index.catch_up()
         return search.page(filter_.limit or PAGE_ENTRIES_MAX, filter_.cursor)
 
 
 def query_log(
-    path: Path | str,
+    log: LogName | LogSource,
     filter_: Filter | None = None,
     /,
     *,
@@ -115,11 +116,11 @@ def query_log(
     """
     filter_, now_us = _asked(filter_, members), _now_us(now_us)
     Matcher(filter_, now_us)
-    return _opened_stream(path, filter_, now_us)
+    return _opened_stream(log, filter_, now_us)
 
 
-def _opened_stream(path: Path | str, filter_: Filter, now_us: int) -> Iterator[Entry]:
-    with Index.open(path) as index:
+def _opened_stream(log: LogName | LogSource, filter_: Filter, now_us: int) -> Iterator[Entry]:
+    with Index.open(log) as index:
         search = Search(index, filter_, now_us)
         index.catch_up()
         yield from search.stream()

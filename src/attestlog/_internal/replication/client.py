@@ -13,6 +13,7 @@ from urllib.parse import SplitResult
 import msgspec
 from msgspec import Meta, Struct
 
+from attestlog._internal.config import ReplicaAt
 from attestlog._internal.core.note import NOTE_SIZE_MAX_BYTES
 from attestlog._internal.core.replication import (
     ANSWER_SIZE_MAX_BYTES,
@@ -32,7 +33,6 @@ from attestlog._internal.net import (
     read_token,
     trusting,
 )
-from attestlog._internal.storage.files.layout import ReplicaAt
 from attestlog.errors import (
     MalformedShipmentError,
     NotFoundError,

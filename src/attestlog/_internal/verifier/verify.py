@@ -190,11 +190,11 @@ def decode_entry(line: bytes) -> Entry:
 ACTING = {
     f"attestlog.{name}"
     for name in (
-        "set_policy", "modify_policy_rule", "rotate_signing_key", "admit_signing_key", "revoke_signing_key",
-        "place_legal_hold", "release_legal_hold", "erase_payload", "erase_payloads", "signer_outage",
-        "restored", "imported", "clock_step", "was_read",
-    )
-}  # fmt: skip
+        "set_policy modify_policy_rule rotate_signing_key admit_signing_key revoke_signing_key"
+        " place_legal_hold release_legal_hold erase_payload erase_payloads"
+        " signer_outage restored imported clock_step was_read"
+    ).split()
+}
 """Action types by which a CHANGE of status SUCCESS acts on the log itself."""
 
 
