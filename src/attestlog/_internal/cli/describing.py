@@ -11,7 +11,7 @@ from attestlog._internal.core.note import COSIGNATURE_ML_DSA_44, ED25519, format
 from attestlog._internal.core.reserved import ROTATE_SIGNING_KEY
 from attestlog._internal.core.rotation import parse_rotation
 from attestlog._internal.storage.resolve import open_source
-from attestlog.errors import SignerError
+from attestlog.errors import KeyFileError, SignerError
 
 if TYPE_CHECKING:
     from attestlog._internal.core.genesis import Genesis
@@ -61,7 +61,8 @@ def list_key_files() -> Iterator[dict[str, Any]]:
             public = key_files.open_file_signer(row["uri"]).public_key
             row |= {"algorithm": public.algorithm, "key_id": public.key_id}
         except SignerError as error:
-            row["problem"] = "encrypted" if "needs_passphrase" in error.evidence() else str(error)
+            is_locked = isinstance(error, KeyFileError) and error.needs_passphrase
+            row["problem"] = "encrypted" if is_locked else str(error)
         yield row
 
 

@@ -36,7 +36,7 @@ def read_policy(path: Path) -> Policy:
     except UnicodeDecodeError:
         raise MalformedPolicyError(f"{path}: not UTF-8", member="") from None
     except MalformedPolicyError as error:
-        raise MalformedPolicyError(f"{path}: {error}", **error.evidence()) from None
+        raise error.with_evidence(f"{path}: {error}") from None
 
 
 def show_policy(out: Output, log: str) -> None:
