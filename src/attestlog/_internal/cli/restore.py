@@ -47,7 +47,7 @@ def restore(
     from attestlog._internal.cli.restoring import record, signers_of
     from attestlog._internal.config import ReplicaAt
     from attestlog._internal.replication.client import ReplicaClient
-    from attestlog._internal.restoring import Demands, restore_log
+    from attestlog._internal.restoring import RestoreDemands, restore_log
 
     root = Path(log).absolute()
     signers = signers_of(root, signer, checkpoint_signer)
@@ -55,7 +55,7 @@ def restore(
     at = ReplicaAt(url=url, vkey="", token_file=str(token_file), ca_file=str(ca_file or ""))
     client = ReplicaClient(at, origin)
     try:
-        demands = Demands(trust=list(trust or []), known=known, is_forced=force)
+        demands = RestoreDemands(trust=list(trust or []), known=known, is_forced=force)
         with Bar("restoring") as bar:
             restored = restore_log(root, client, signers, demands, bar)
     finally:

@@ -29,11 +29,10 @@ from attestlog._internal.core import canonical
 from attestlog._internal.core.entry import PAYLOAD_SIZE_MAX_BYTES, EventCategory, EventType, parse_draft
 from attestlog._internal.core.genesis import GENESIS_ACTION_TYPE
 from attestlog._internal.core.receipt import Receipt
-from attestlog._internal.core.report import Report, Verdict
+from attestlog._internal.core.report import Progress, Report, Verdict
 from attestlog._internal.legacy.judge import LineError, parse_line
 from attestlog._internal.legacy.verify import (
     FileLine,
-    Progress,
     file_lines,
     file_size,
     open_legacy,
