@@ -23,7 +23,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from attestlog import Log, open_signer
+from attestlog import Log, open_signer, publish
 from attestlog._internal.config import read_config
 from attestlog._internal.core.checkpoint import Checkpoint
 from attestlog._internal.core.hashes import leaf_hash
