@@ -180,13 +180,8 @@ class Redaction(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Regular expressions of the log's own, by name."""
 
 
-<<<<<<< HEAD
-class Erasure(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which payloads may be erased. A rule for `attestlog.erase_payload` says whose approval that needs."""
-=======
 class ErasureRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which payloads may be erased. Whose approval it needs is said by a rule for `attestlog.erase_payload`."""
->>>>>>> main
+    """Which payloads may be erased. A rule for `attestlog.erase_payload` says whose approval that needs."""
 
     action_types: list[str] = field(default_factory=lambda: ["*"])
     """Globs: payloads of other entries are not erased."""

@@ -28,12 +28,8 @@ from msgspec import Struct
 from attestlog._internal.core import canonical
 from attestlog._internal.core.entry import PAYLOAD_SIZE_MAX_BYTES, EventCategory, EventType, parse_draft
 from attestlog._internal.core.receipt import Receipt
-<<<<<<< HEAD
-from attestlog._internal.core.report import Report, Verdict
-from attestlog._internal.core.reserved import GENESIS, IMPORTED
-=======
 from attestlog._internal.core.report import Progress, Report, Verdict
->>>>>>> main
+from attestlog._internal.core.reserved import GENESIS, IMPORTED
 from attestlog._internal.legacy.judge import LineError, parse_line
 from attestlog._internal.legacy.verify import (
     FileLine,
