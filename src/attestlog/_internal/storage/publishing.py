@@ -14,7 +14,7 @@ cover; see `published` for what each step leaves.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -27,6 +27,7 @@ from attestlog._internal.core.checkpoint import Checkpoint
 from attestlog._internal.core.genesis import Genesis, open_log_checkpoint
 from attestlog._internal.core.hashes import HASH_SIZE_BYTES, leaf_hash
 from attestlog._internal.core.merkle import TILE_WIDTH, prove_root
+from attestlog._internal.core.report import Progress
 from attestlog._internal.core.tiles import (
     Bundle,
     Tile,
@@ -41,8 +42,6 @@ from attestlog._internal.storage.files import layout
 from attestlog._internal.storage.published_folder import SYNC_THREADS, PublishedFolder, open_folder
 from attestlog._internal.storage.resolve import LogName, open_source
 from attestlog.errors import ConsistencyError, CorruptError, ExistsError
-
-Progress = Callable[[int, int], None]
 
 _MARK: Final = b'"entry_hash":"'
 _HEX: Final = 64
@@ -84,7 +83,9 @@ def publish_log(
     """
     source, root = open_source(log), Path(folder).absolute()
     if layout.is_log(root):
-        raise ExistsError(f"{root} is a log: publishing into it would mix the two", path=str(root))
+        raise ExistsError(
+            f"{root} is a log: publishing into it would mix the two", path=str(root), what="published"
+        )
     genesis, note = source.genesis(), source.checkpoint()
     if note is None:
         raise CorruptError(f"{source.where} has no checkpoint", path=source.where, repair="checkpoint")
