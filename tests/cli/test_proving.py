@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.cli.running import ORIGIN, Result, Run, draft
+from tests.cli.running import ORIGIN, Result, Run
 from tests.support.legacy import legacy_lines
+from tests.support.logs import draft
 from tests.support.shapes import ed25519_key
 
 import attestlog

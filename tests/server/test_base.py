@@ -21,7 +21,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from litestar import Request, get, post
-from tests.server.serving import connect, served
+from tests.support.serving_app import connect, served
 
 from attestlog import errors
 from attestlog._internal.server import bodies, running

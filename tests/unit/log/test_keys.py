@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.written import create, draft, drafts
+from tests.support.logs import create, draft, drafts
 
 from attestlog._internal.core.entry import decode_line
 from attestlog._internal.core.genesis import Settings

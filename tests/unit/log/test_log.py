@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.written import checkpoint_file, contents, create, draft, drafts, last_segment, tree_file
+from tests.support.logs import checkpoint_file, contents, create, draft, drafts, last_segment, tree_file
 
 from attestlog._internal.core.checkpoint import Checkpoint, open_checkpoint
 from attestlog._internal.core.entry import Entry, EntryDraft

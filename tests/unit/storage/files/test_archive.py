@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.logs import draft, drafts
 
 import attestlog
 from attestlog import Verdict
@@ -33,7 +34,7 @@ def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     root = tmp_path / "log"
     settings = Settings(segment_entries=SEGMENT_ENTRIES)
     with attestlog.create(root, origin="example.com/archived", settings=settings) as writer:
-        writer.append_many([draft(number) for number in range(1, SIZE)])
+        writer.append_many(drafts(range(1, SIZE)))
     return root
 
 
@@ -42,13 +43,6 @@ def away(tmp_path: Path) -> Path:
     folder = tmp_path / "away"
     folder.mkdir()
     return folder
-
-
-def draft(number: int) -> dict[str, Any]:
-    return {
-        "event_type": "ACTION", "action_type": "work", "actor_id": f"agent-{number % 3}",
-        "action_payload": {"number": number},
-    }  # fmt: skip
 
 
 def segment(root: Path, first: int) -> Path:
@@ -99,7 +93,7 @@ def test_what_cannot_be_reached_is_said_and_the_rest_is_held_against_the_checkpo
     with pytest.raises(NotFoundError, match="was archived, and is not where it was put"):
         list(attestlog.query_log(log))
     with attestlog.open(log) as writer:
-        assert writer.append_many([draft(number) for number in range(20)])[0].sequence_number == SIZE
+        assert writer.append_many(drafts(range(20)))[0].sequence_number == SIZE
     assert attestlog.verify(log, remember=False).checkpoint_size == SIZE + 20
 
 
@@ -186,9 +180,9 @@ def test_a_damaged_segment_is_not_moved(log: Path, away: Path) -> None:
 
 def test_the_first_the_newest_and_those_that_change_the_rules_stay(log: Path, away: Path) -> None:
     with attestlog.open(log) as writer:
-        writer.append_many([draft(number) for number in range(SIZE, 60)])
+        writer.append_many(drafts(range(SIZE, 60)))
         writer.rotate_key()
-        writer.append_many([draft(number) for number in range(61, 90)])
+        writer.append_many(drafts(range(61, 90)))
     assert [placed.first for placed in archive_segments(log, away, keep=4)] == [8, 16, 24, 32, 40, 48]
     assert [placed.first for placed in archive_segments(log, away)] == [64, 72]
     assert segment(log, 56).is_file()
