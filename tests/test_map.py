@@ -54,7 +54,7 @@ def test_every_room_is_tested_where_it_says() -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=name)
 def test_helpers_have_one_home(path: Path) -> None:
-    """What one folder uses stands beside its tests, what several use in tests/support. No test is a helper."""
+    """What one folder uses stands beside its tests, what several use in support. No test is a helper."""
     folder = path.relative_to(TESTS).parts[0]
     for module in imported(path):
         _, *parts = module.split(".")

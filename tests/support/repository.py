@@ -24,7 +24,7 @@ def parsed(path: Path) -> ast.Module:
 
 @cache
 def modules() -> dict[str, Path]:
-    """Every module by its place in the package without `_internal`, such as `core/merkle`; rooms as `core`."""
+    """Every module and room by its place below the package, without `_internal`: `core/merkle`, `core`."""
     found = {}
     for path in sorted(PACKAGE.rglob("*.py")):
         parts = [part for part in path.relative_to(PACKAGE).with_suffix("").parts if part != "_internal"]

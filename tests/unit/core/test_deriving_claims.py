@@ -77,7 +77,7 @@ def test_a_registered_type_is_asked_and_believed() -> None:
 
     good = {"type": "ci", "valid": True, "run": 7}
     assert valid(proving(good, required_proofs=["ci"]), ci=passed)
-    assert asked == [Claim(good, ORIGIN, "ACTION", "x", ACTION_HASH, "agent-7")]
+    assert asked == [Claim(good, ORIGIN, "ACTION", "deploy", ACTION_HASH, "agent-7")]
     assert not valid(proving({**good, "run": 8}), ci=passed)
     assert valid(proving({**good, "run": 8, "valid": False}), ci=passed)
     assert not valid(proving(good, {**good, "run": 8}, required_proofs=["ci"]), ci=passed)

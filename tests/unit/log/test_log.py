@@ -546,7 +546,7 @@ def test_closed(tmp_path: Path) -> None:
     for call in calls:
         with pytest.raises(ClosedError):
             call()
-    assert repr(log) == f"Log({str(path)!r}, origin='example.com/fault')"
+    assert repr(log) == f"Log({str(path)!r}, origin='example.com/made')"
     assert len(check_log(path)) == 2
 
 

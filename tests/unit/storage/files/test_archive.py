@@ -34,7 +34,7 @@ def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     root = tmp_path / "log"
     settings = Settings(segment_entries=SEGMENT_ENTRIES)
     with attestlog.create(root, origin="example.com/archived", settings=settings) as writer:
-        writer.append_many(drafts(range(1, SIZE)))
+        writer.append_many([draft(number, actor_id=f"agent-{number % 3}") for number in range(1, SIZE)])
     return root
 
 
@@ -102,7 +102,7 @@ def test_tampering_is_found_beside_what_is_absent(log: Path, away: Path, first: 
     archive_segments(log, away)
     away.rename(away.with_name("unplugged"))
     path = segment(log, first)
-    path.write_bytes(path.read_bytes().replace(b'"work"', b'"WORK"', 1))
+    path.write_bytes(path.read_bytes().replace(b"execute_a", b"EXECUTE_a", 1))
     assert attestlog.verify(log, remember=False).verdict == Verdict.TAMPERED
 
 
@@ -155,7 +155,7 @@ def test_what_changed_elsewhere_is_not_taken_back(log: Path, away: Path, compres
     archive_segments(log, away, compress=compress)
     (copy,) = away.glob(segment(log, 16).name + "*")
     data = gzip.decompress(copy.read_bytes()) if compress else copy.read_bytes()
-    for wrong in (data.replace(b'"work"', b'"WORK"', 1), data[:-200], data + data[:300], b""):
+    for wrong in (data.replace(b"execute_a", b"EXECUTE_a", 1), data[:-200], data + data[:300], b""):
         copy.write_bytes(gzip.compress(wrong) if compress else wrong)
         with pytest.raises(CorruptError) as caught:
             restore_segments(log, [16])
@@ -172,7 +172,7 @@ def test_what_changed_elsewhere_is_not_taken_back(log: Path, away: Path, compres
 
 
 def test_a_damaged_segment_is_not_moved(log: Path, away: Path) -> None:
-    segment(log, 16).write_bytes(segment(log, 16).read_bytes().replace(b'"work"', b'"WORK"', 1))
+    segment(log, 16).write_bytes(segment(log, 16).read_bytes().replace(b"execute_a", b"EXECUTE_a", 1))
     with pytest.raises(CorruptError, match="is not entry 16 as the stored tree has it"):
         archive_segments(log, away)
     assert states(log) == [State.HERE, State.MOVED, *[State.HERE] * 4]
