@@ -14,7 +14,7 @@ from tests.support.proxy import free_port
 from tests.support.witnesses import SignedTree
 
 from attestlog._internal.core.note import parse_vkey
-from attestlog._internal.core.trust import open_trusted_checkpoint, parse_trust
+from attestlog._internal.core.trust import open_trusted_checkpoint, parse_trust_policy
 from attestlog._internal.core.witness import format_add_checkpoint
 from attestlog._internal.witness import Witness
 from attestlog._internal.witness.state import WitnessState
@@ -68,7 +68,7 @@ def test_from_nothing_to_a_published_log_that_a_witness_has_cosigned(
         append(run, log)
         shown = run("checkpoint", log, "--witnesses", str(policy), "--json")
         assert shown.object["witnesses"] == ["one"]
-        rules = parse_trust(policy.read_bytes())
+        rules = parse_trust_policy(policy.read_bytes())
         assert open_trusted_checkpoint(shown.object["note"].encode(), rules).signed.checkpoint.size == 2
         append(run, log)
         assert run("checkpoint", log).code == 0  # not cosigned

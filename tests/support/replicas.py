@@ -15,6 +15,7 @@ from tests.support.logs import ORIGIN, CheckpointKey, LogMaker, drafts
 from tests.support.network import Network, proxied
 from tests.support.serving_app import served
 
+from attestlog._internal.config import ReplicaAt
 from attestlog._internal.core.checkpoint import Checkpoint, sign_checkpoint
 from attestlog._internal.core.merkle import Span
 from attestlog._internal.core.note import format_vkey
@@ -27,7 +28,7 @@ from attestlog._internal.replication import Work
 from attestlog._internal.replication.sender import Sender
 from attestlog._internal.server.replica import replica_app
 from attestlog._internal.server.tokens import Scope, TokenFile
-from attestlog._internal.storage.files.layout import ReplicaAt
+from attestlog._internal.storage.files.reader import LogReader
 from attestlog.testing import MemorySigner
 
 NAME = "replica.example.com/one"
@@ -108,7 +109,7 @@ class Writer:
 
     def work(self) -> Work:
         return Work(
-            self.log.root, ORIGIN, (self.log.root / "checkpoint").read_bytes,
+            LogReader(self.log.root), ORIGIN, (self.log.root / "checkpoint").read_bytes,
             lambda text, lines: self.kept.append((text, lines)), self.recorded.append,
         )  # fmt: skip
 

@@ -48,7 +48,7 @@ def close_log(log: Log) -> None:
         log.close()
     except AttestlogError as error:
         message = f"the log could not be closed in order: {error.message}"
-        raise type(error)(message, **{**error.evidence(), "closing": True}) from error
+        raise error.with_evidence(message, closing=True) from error
 
 
 def ask_passphrase(what: str) -> bytes | None:

@@ -64,15 +64,15 @@ def kept_checkpoint(folder: str) -> bytes | None:
 
 def cosign(log: str, policy: Path, *, previous: bytes | None, fail_open: bool) -> Cosigned:
     """Have the stored checkpoint cosigned, and say on stderr who did not."""
-    from attestlog._internal.core.trust import parse_trust
+    from attestlog._internal.core.trust import parse_trust_policy
     from attestlog._internal.witness.collecting import cosign_checkpoint
-    from attestlog.errors import TrustError
+    from attestlog.errors import QuorumError
 
-    rules = parse_trust(policy.read_bytes())
+    rules = parse_trust_policy(policy.read_bytes())
     try:
         done = cosign_checkpoint(log, rules, previous=previous, fail_open=fail_open)
-    except TrustError as error:
-        for name, why in error.evidence().get("failures", {}).items():
+    except QuorumError as error:
+        for name, why in error.failures.items():
             notice(f"witness {name}: {why}")
         raise
     for name, failure in done.failures.items():
