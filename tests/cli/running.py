@@ -60,7 +60,7 @@ def segment(log: Path) -> Path:
 def serving_replica(*arguments: str) -> Iterator[dict[str, str]]:
     """The replica in a process of its own, and what it says when it serves."""
     process = subprocess.Popen(
-        [*ATTESTLOG, "replica", *arguments, "--json", "--listen", "127.0.0.1:0"],
+        [*ATTESTLOG, "serve", "replica", *arguments, "--json", "--listen", "127.0.0.1:0"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.stdout is not None

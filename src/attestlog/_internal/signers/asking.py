@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from attestlog._internal.core.curves import to_low_s
 from attestlog._internal.core.note import VerifierKey
 from attestlog._internal.core.signature import ECDSA_P256, PublicKey
 from attestlog._internal.signers.contract import Signer
 from attestlog.errors import AttestlogError, MalformedConfigError, SignatureInvalidError, SignerError
+
+TEST_MESSAGE: Final = b"attestlog/test/v1\n"
+"""Signed to see that a key can sign; nothing else that is signed begins with it."""
 
 Signed = TypeVar("Signed")
 
@@ -51,6 +54,11 @@ def sign_verified(signer: Signer, make: Callable[[Callable[[bytes], bytes]], Sig
         raise SignerError(
             f"the signer of key {key_id[:16]} returned a signature that does not verify", key_id=key_id
         ) from None
+
+
+def sign_once(signer: Signer) -> None:
+    """Have the test message signed, and verify the signature. Raises SignerError."""
+    sign_message(signer, signer.public_key, TEST_MESSAGE)
 
 
 def ask(signer: Signer, message: bytes) -> bytes:
