@@ -26,7 +26,7 @@ from attestlog._internal.replica.evidence import evidence
 from attestlog._internal.replication.client import ReplicaClient
 from attestlog._internal.replication.settings import add_replica, remove_replica, replica_at
 from attestlog._internal.replication.status import replica_status
-from attestlog._internal.restoring import Demands, restore_log
+from attestlog._internal.restoring import RestoreDemands, restore_log
 from attestlog._internal.server.tokens import Scope, TokenFile
 from attestlog._internal.storage.files.layout import CHECKPOINT_FILE, ENTRIES_DIR, segment_name
 from attestlog._internal.storage.resolve import open_source
@@ -250,7 +250,7 @@ class ReplicatedDemo:
             open_source(self.folder / "rewritten" if root == self.log else self.log)
         ).signers
         try:
-            demands = Demands(trust=[self.vkey], state_dir=self.home / "state")
+            demands = RestoreDemands(trust=[self.vkey], state_dir=self.home / "state")
             return restore_log(root, client, signers, demands).size
         finally:
             client.close()

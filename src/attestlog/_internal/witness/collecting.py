@@ -36,11 +36,11 @@ from attestlog.errors import AttestlogError, QuorumError, TrustError, WitnessErr
 TIMEOUT_S: Final = 15.0
 """For all witnesses together. Whoever has not answered by then has not cosigned."""
 
-Line = tuple[VerifierKey, NoteSignature]
-Ask = Callable[..., list[Line]]
+SignedLine = tuple[VerifierKey, NoteSignature]
+Ask = Callable[..., list[SignedLine]]
 """As `ask_witness`."""
 
-Outcome = list[Line] | AttestlogError
+Outcome = list[SignedLine] | AttestlogError
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,11 +163,13 @@ def _lacking(
     return None
 
 
-def _all_within(timeout_s: float, calls: Mapping[str, Callable[[], list[Line]]]) -> dict[str | None, Outcome]:
+def _all_within(
+    timeout_s: float, calls: Mapping[str, Callable[[], list[SignedLine]]]
+) -> dict[str | None, Outcome]:
     """What each call returned or raised; who has not by then is left alone."""
     outcomes: SimpleQueue[tuple[str, Outcome]] = SimpleQueue()
 
-    def run(url: str, call: Callable[[], list[Line]]) -> None:
+    def run(url: str, call: Callable[[], list[SignedLine]]) -> None:
         try:
             outcomes.put((url, call()))
         except AttestlogError as error:
