@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from tests.cli.running import ORIGIN, Run
 
+from attestlog._internal.config import read_config
 from attestlog._internal.core.note import parse_vkey
 from attestlog._internal.log import Log
 from attestlog._internal.storage.files.reader import LogReader
@@ -101,9 +102,9 @@ def test_a_key_file_can_be_named_by_uri_and_a_device_by_its_option_only(run: Run
     assert run("keys", "generate", f"file:{tmp_path / 'k.pem'}").code == 0
     assert (tmp_path / "k.pem").is_file()
     for arguments, code, said in (
-        (["pkcs11:token=t;object=k"], 2, "--signer makes keys in devices"),
-        (["k.pem", "--signer", "pkcs11:token=t;object=k"], 2, "PATH and --protect are for files"),
-        (["--protect", "--signer", "pkcs11:token=t;object=k"], 2, "PATH and --protect are for files"),
+        (["pkcs11:token=t;object=k"], 2, "--signer URI makes a key in a device"),
+        (["k.pem", "--signer", "pkcs11:token=t;object=k"], 2, "use either --signer"),
+        (["--protect", "--signer", "pkcs11:token=t;object=k"], 2, "use either --signer"),
         (["--signer", "awskms:alias/k"], 3, "not in 'awskms:…'"),
     ):
         result = run("keys", "generate", *arguments)
@@ -209,7 +210,7 @@ def test_checkpoint_of_a_log_that_does_not_continue_the_last_one_is_refused(
     run: Run, log: Path, tmp_path: Path
 ) -> None:
     with Log.open(log) as opened:
-        signer = LogReader(log).config().signers.checkpoint
+        signer = read_config(LogReader(log)).signers.checkpoint
         assert opened.head().size == 4
     with Log.create(tmp_path / "other", origin=ORIGIN, checkpoint_signer=signer) as other:
         other.append(event_type="ACTION", action_type="a", actor_id="b")

@@ -1,9 +1,7 @@
 """Tokens, bodies and slow clients, against a real server on loopback."""
 
 import asyncio
-import datetime as dt
 import gzip
-import ipaddress
 import json
 import os
 import socket
@@ -17,11 +15,9 @@ from typing import Any
 
 import httpx
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from litestar import Request, get, post
 from tests.server.serving import connect, served
+from tests.support.tls import authority
 
 from attestlog import errors
 from attestlog._internal.server import bodies, running
@@ -55,7 +51,7 @@ async def public() -> str:
     return "public"
 
 
-@post("/count", guards=[needs(Scope.APPEND)], status_code=200)
+@post("/count", guards=[needs(Scope.REPLICATE)], status_code=200)
 async def count(request: Request[Any, Any, Any]) -> str:
     body = await read_body(
         request.stream(), encoding=request.headers.get("content-encoding", ""), size_bytes_max=SIZE_MAX
@@ -123,7 +119,7 @@ def test_two_tokens_of_one_name_and_bad_files_are_refused(tokens: TokenFile) -> 
 def test_without_the_right_token_nothing_is_answered(tokens: TokenFile) -> None:
     reader = tokens.mint("reader", [Scope.READ])
     admin = tokens.mint("admin", [Scope.ADMIN])
-    appender = tokens.mint("appender", [Scope.APPEND])
+    writer = tokens.mint("writer", [Scope.REPLICATE])
     stranger = tokens.mint("stranger", [Scope.READ], "example.com/two")
     with served(new_app([read, public, count], tokens)) as url, httpx.Client(base_url=url) as client:
         for headers in ({}, {"Authorization": "Basic eA=="}, bearer("x"), bearer(reader + "x")):
@@ -133,7 +129,7 @@ def test_without_the_right_token_nothing_is_answered(tokens: TokenFile) -> None:
             assert answer.json()["code"] == "request.unauthenticated"
         assert client.get("/read", headers=bearer(reader)).text == "read"
         assert client.get("/read", headers=bearer(admin)).text == "read"
-        for refused in (appender, stranger):
+        for refused in (writer, stranger):
             answer = client.get("/read", headers=bearer(refused))
             assert (answer.status_code, answer.json()["code"]) == (403, "request.forbidden")
         assert client.get("/public").text == "public"
@@ -211,7 +207,7 @@ def test_a_body_that_stops_or_trickles_is_not_waited_for(monkeypatch: pytest.Mon
 
 
 def test_limits_hold_over_http_and_the_server_goes_on(tokens: TokenFile) -> None:
-    headers = bearer(tokens.mint("appender", [Scope.APPEND]))
+    headers = bearer(tokens.mint("writer", [Scope.REPLICATE]))
     with served(new_app([count], tokens)) as url, httpx.Client(base_url=url, headers=headers) as client:
         gzipped = {"content-encoding": "gzip"}
         assert client.post("/count", content=bytes(SIZE_MAX)).text == str(SIZE_MAX)
@@ -249,7 +245,7 @@ def test_who_does_not_finish_a_head_or_a_body_is_hung_up_on(
 ) -> None:
     monkeypatch.setattr(running, "HEAD_TIME_MAX_S", 0.3)
     monkeypatch.setattr(bodies, "SILENCE_MAX_S", 0.3)
-    token = tokens.mint("appender", [Scope.APPEND]).encode()
+    token = tokens.mint("writer", [Scope.REPLICATE]).encode()
     head = b"POST /count HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Length: 9\r\n\r\n" % token
     with served(new_app([count], tokens)) as url:
         assert closed_within(10, url)
@@ -280,38 +276,6 @@ def test_a_trickling_head_does_not_push_its_end_back(
 
 
 # --- TLS, addresses ---
-
-
-def authority(directory: Path) -> tuple[Path, Path, Path]:
-    """An own CA, and a certificate of its for loopback: (CA, certificate, key)."""
-
-    def issue(name: str, key: Any, issuer: Any, signing: Any, *extensions: Any) -> x509.Certificate:
-        now = dt.datetime.now(dt.UTC)
-        subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-        builder = x509.CertificateBuilder(
-            issuer or subject, subject, key.public_key(), x509.random_serial_number(),
-            now - dt.timedelta(minutes=1), now + dt.timedelta(days=1),
-        )  # fmt: skip
-        for extension in extensions:
-            builder = builder.add_extension(extension, critical=False)
-        return builder.sign(signing, hashes.SHA256())
-
-    ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    usage = x509.KeyUsage(True, False, False, False, False, True, True, False, False)
-    ca = issue("test CA", ca_key, None, ca_key, x509.BasicConstraints(True, 0), usage,
-               x509.SubjectKeyIdentifier.from_public_key(ca_key.public_key()))  # fmt: skip
-    names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    leaf = issue("server", key, ca.subject, ca_key, names,
-                 x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()))  # fmt: skip
-    pem = serialization.Encoding.PEM
-    files = {
-        "ca.pem": ca.public_bytes(pem),
-        "server.pem": leaf.public_bytes(pem),
-        "server.key": key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
-    }
-    for name, data in files.items():
-        (directory / name).write_bytes(data)
-    return directory / "ca.pem", directory / "server.pem", directory / "server.key"
 
 
 def test_tls_under_an_own_authority(tokens: TokenFile, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Cosignatures collected from witnesses over HTTP: real ones, ones that are away, and ones that lie."""
 
+import gzip
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -12,25 +13,27 @@ from tests.server.serving import served
 from tests.support.fakes import Answer, Fake
 from tests.support.logs import LogMaker, action
 from tests.support.proxy import Proxy
+from tests.support.serving import drip_body, drip_head
+from tests.support.serving import served as served_site
 from tests.support.trees import SignedTree
 from tests.unit.witness.test_witness import NOW, MlDsaSigner
 
 from attestlog._internal.core.cosignature import cosign, open_signed_checkpoint
 from attestlog._internal.core.note import NoteSignature, VerifierKey, format_vkey, parse_note
-from attestlog._internal.core.trust import TrustPolicy, open_trusted_checkpoint, parse_trust
+from attestlog._internal.core.trust import TrustPolicy, open_trusted_checkpoint, parse_trust_policy
 from attestlog._internal.core.witness import format_cosignatures
 from attestlog._internal.server.witness import witness_app
 from attestlog._internal.signers import Signer
 from attestlog._internal.storage.files.reader import LogReader
 from attestlog._internal.storage.publishing import publish_log
-from attestlog._internal.witness import Witness
+from attestlog._internal.witness import Witness, asking
 from attestlog._internal.witness.asking import AHEAD_MAX_S, ANSWER_SIZE_MAX_BYTES, ask_witness
 from attestlog._internal.witness.collecting import Cosigned, collect_cosignatures, cosign_checkpoint
 from attestlog._internal.witness.state import WitnessState
 from attestlog.errors import (
     ConflictError,
+    QuorumError,
     SignatureInvalidError,
-    TrustError,
     UnknownOriginError,
     WitnessError,
 )
@@ -69,7 +72,7 @@ class Kit:
                 members.append(name if not number else f"{name}-{number}")
                 lines.append(f"witness {members[-1]} {format_vkey(key)} {url}")
         lines += [f"group enough {threshold} {' '.join(members)}", "quorum enough", ""]
-        return parse_trust("\n".join(lines).encode())
+        return parse_trust_policy("\n".join(lines).encode())
 
     def stored(self) -> bytes:
         return (self.log.root / "checkpoint").read_bytes()
@@ -125,7 +128,7 @@ def test_witnesses_that_are_away_stop_it_or_do_not_as_was_said(
     for name in ("a", "b"):
         kit.proxies[name].down() if mode == "down" else kit.proxies[name].become(mode)
     fast = {"timeout_s": 4.0}
-    with pytest.raises(TrustError) as caught:
+    with pytest.raises(QuorumError) as caught:
         kit.cosign(kit.policy(3), **fast)
     assert caught.value.have == ["c", "c-1"]
     assert set(caught.value.failures) == {"a", "b"}
@@ -155,15 +158,15 @@ def test_a_checkpoint_that_changed_meanwhile_is_not_overwritten(kit: Kit) -> Non
 
 def test_a_policy_that_does_not_say_where(kit: Kit) -> None:
     vkey = format_vkey(kit.witnesses["a"].keys[0])
-    policy = parse_trust(f"witness a {vkey}\nquorum a\n".encode())
-    with pytest.raises(TrustError) as caught:
+    policy = parse_trust_policy(f"witness a {vkey}\nquorum a\n".encode())
+    with pytest.raises(QuorumError) as caught:
         kit.cosign(policy)
     assert caught.value.failures == {"a": "the policy has no URL for this witness"}
 
 
 def test_a_policy_that_needs_nobody_asks_all_the_same(kit: Kit) -> None:
     vkey = format_vkey(kit.witnesses["a"].keys[0])
-    policy = parse_trust(f"witness a {vkey} {kit.proxies['a'].url}\nquorum none\n".encode())
+    policy = parse_trust_policy(f"witness a {vkey} {kit.proxies['a'].url}\nquorum none\n".encode())
     assert kit.cosign(policy).witnesses == ("a",)
 
 
@@ -239,6 +242,8 @@ LIES: dict[str, Answer] = {
     "a whole note": (200, TREE.note(7, [GOOD]), {}),
     "a line without an end": (200, format_cosignatures([GOOD])[:-1], {}),
     "too much": (200, b"x" * (ANSWER_SIZE_MAX_BYTES + 1), {}),
+    "compressed": (200, gzip.compress(format_cosignatures([GOOD])), {"Content-Encoding": "gzip"}),
+    "a size that is compressed": (409, gzip.compress(b"3\n"), {"Content-Encoding": "gzip"}),
     "no size": (409, b"", {}),
     "a size with a sign": (409, b"-1\n", {}),
     "a size without an end": (409, b"7", {}),
@@ -289,6 +294,19 @@ def test_whether_waiting_may_help(lying: Lying, status: int, retryable: bool) ->
     assert (caught.value.status, caught.value.retryable) == (status, retryable)
 
 
+@pytest.mark.parametrize("drip", [drip_head, drip_body])
+def test_an_answer_in_drips_is_not_waited_for(
+    drip: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "RESPONSE_TIME_MAX_S", 0.2)
+    with served_site(tmp_path) as site:
+        site.answers["add-checkpoint"] = drip
+        with pytest.raises(WitnessError, match=r"did not answer within 0\.2") as caught:
+            ask_witness(site.url, [VKEY], TREE.note(7), lambda old: b"")
+    assert caught.value.retryable
+    assert site.asked == ["add-checkpoint"]
+
+
 @pytest.mark.parametrize("url", ["", "nowhere", "http://", "ftp://127.0.0.1/", "http://[::1"])
 def test_a_url_that_is_none(url: str) -> None:
     with pytest.raises(WitnessError):
@@ -296,7 +314,9 @@ def test_a_url_that_is_none(url: str) -> None:
 
 
 def test_a_planted_line_of_a_witness_in_the_stored_checkpoint_is_not_taken_for_its_word() -> None:
-    policy = parse_trust(f"witness liar {format_vkey(VKEY)} http://127.0.0.1:1/\nquorum liar\n".encode())
+    policy = parse_trust_policy(
+        f"witness liar {format_vkey(VKEY)} http://127.0.0.1:1/\nquorum liar\n".encode()
+    )
     with pytest.raises(SignatureInvalidError):
         collect_cosignatures(TREE.note(7, [OTHER]), policy, lambda old: b"")
     done = collect_cosignatures(TREE.note(7, [GOOD]), policy, lambda old: b"")

@@ -64,7 +64,7 @@ def test_what_is_erased_is_erased_in_the_copy(log: attestlog.Log, one: Site) -> 
     assert payloads(one.copy) == payloads(log.path)
     report = verify_log(one.copy, remember=False)
     assert (report.verdict, report.erased_payloads) == ("VERIFIED", 2)
-    assert unerased(one.copy) == []
+    assert unerased(LogReader(one.copy)) == []
     client = ReplicaClient(one.at, ORIGIN)
     assert client.unerased() == []
     client.close()
@@ -83,7 +83,7 @@ def test_an_erasure_under_legal_hold_is_refused_and_the_payload_stays(one: Site,
     made.append(action(1, action_payload={"name": SECRET}))
     hold = {"name": "case-7", "start": 0, "stop": None, "reason": "a case"}
     erasure = format_erasure(Erasure.of(decode_line(made.lines[1]), "asked for", None))
-    for kind, payload in (("add_legal_hold", hold), ("erase_payload", erasure)):
+    for kind, payload in (("attestlog.place_legal_hold", hold), ("attestlog.erase_payload", erasure)):
         made.append(action(2, event_type="CHANGE", action_type=kind, action_payload=payload))
     one.replica.take(log_id(ORIGIN), Shipment(0, made.lines[:3]))
     with pytest.raises(VerificationError, match="legal hold") as caught:
@@ -97,8 +97,8 @@ def test_an_erasure_in_the_middle_of_a_batch_is_done_too(one: Site, tmp_path: Pa
     made = LogMaker(tmp_path / "made", origin=ORIGIN)
     made.append(action(1, action_payload={"name": SECRET}))
     erasure = format_erasure(Erasure.of(decode_line(made.lines[1]), "asked for", None))
-    quoted = action(3, result_data={"event_type": "CHANGE", "action_type": "erase_payload"})
-    erasing = action(4, event_type="CHANGE", action_type="erase_payload", action_payload=erasure)
+    quoted = action(3, result_data={"event_type": "CHANGE", "action_type": "attestlog.erase_payload"})
+    erasing = action(4, event_type="CHANGE", action_type="attestlog.erase_payload", action_payload=erasure)
     made.append(action(2), quoted, erasing, action(5))
     one.replica.take(log_id(ORIGIN), Shipment(0, made.lines))
     assert one.held() == 6
@@ -160,7 +160,7 @@ def test_killed_within_an_erasure_it_is_done_by_the_next_turn(
         again.close()
         copy = again.path(log_id(ORIGIN))
         assert payloads(copy) == payloads(log.path), when
-        assert unerased(copy) == []
+        assert unerased(LogReader(copy)) == []
         if done.returncode == 0:
             return
         assert done.returncode in (-signal.SIGKILL, 128 + signal.SIGKILL), done.stderr

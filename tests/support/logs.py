@@ -17,22 +17,19 @@ from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, deriv
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 
+from attestlog._internal.config import LogConfig, Signers, format_config
 from attestlog._internal.core import canonical
 from attestlog._internal.core.batch import Head, plan_batch, prepare
 from attestlog._internal.core.checkpoint import Checkpoint, sign_checkpoint
+from attestlog._internal.core.curves import to_low_s
 from attestlog._internal.core.entry import EntryDraft, parse_draft
 from attestlog._internal.core.genesis import Genesis, Settings, Software, draft_genesis
 from attestlog._internal.core.hashes import hex_hash, leaf_hash
 from attestlog._internal.core.merkle import Grown, Span
 from attestlog._internal.core.note import ED25519, VerifierKey, format_vkey
 from attestlog._internal.core.policy import Policy
-from attestlog._internal.core.rotation import (
-    REVOKE_ACTION_TYPE,
-    ROTATE_ACTION_TYPE,
-    Rotation,
-    format_rotation,
-    rotation_message,
-)
+from attestlog._internal.core.reserved import REVOKE_SIGNING_KEY, ROTATE_SIGNING_KEY
+from attestlog._internal.core.rotation import Rotation, format_rotation, rotation_message
 from attestlog._internal.core.signature import PublicKey, public_key
 from attestlog._internal.signers.private_keys import make_key, sign_with
 from attestlog._internal.storage.files import layout
@@ -47,7 +44,9 @@ class Key:
     def __init__(self, number: int = 1, algorithm: str = "P-256") -> None:
         if algorithm == "P-256":
             private = derive_private_key(number, SECP256R1())
-            self.sign: Callable[[bytes], bytes] = lambda message: private.sign(message, ECDSA(SHA256()))
+            self.sign: Callable[[bytes], bytes] = lambda message: to_low_s(
+                private.sign(message, ECDSA(SHA256()))
+            )
             self.public: PublicKey = public_key(private.public_key())
         elif algorithm == "Ed25519":
             edwards = Ed25519PrivateKey.from_private_bytes(number.to_bytes(32, "big"))
@@ -171,9 +170,9 @@ class LogMaker:
         (self.root / layout.CHECKPOINT_FILE).write_bytes(note)
 
     def write_config(self, **changes: Any) -> None:
-        signers = layout.Signers(entry="file:keys/entry.pem", checkpoint="file:keys/checkpoint.pem")
+        signers = Signers(entry="file:keys/entry.pem", checkpoint="file:keys/checkpoint.pem")
         members = {"origin": self.origin, "settings": self.settings, "signers": signers, **changes}
-        (self.root / layout.CONFIG_FILE).write_text(layout.format_config(layout.LogConfig(**members)))
+        (self.root / layout.CONFIG_FILE).write_text(format_config(LogConfig(**members)))
 
     def leaves(self) -> list[bytes]:
         return [leaf_hash(bytes.fromhex(json.loads(line)["entry_hash"])) for line in self.lines]
@@ -241,10 +240,10 @@ def rotation(origin: str, old: Key, new: Key, number: int, **payload: Any) -> di
     """The draft of a rotation that holds as entry `number`, with members of its payload exchanged."""
     message = rotation_message(origin, old.public.key_id, new.public.key_id, number)
     members = format_rotation(Rotation(new.public, new.sign(message))) | payload
-    return action(0, event_type="CHANGE", action_type=ROTATE_ACTION_TYPE, action_payload=members)
+    return action(0, event_type="CHANGE", action_type=ROTATE_SIGNING_KEY, action_payload=members)
 
 
 def revocation(key: Key, last_trusted: int, reason: str = "stolen") -> dict[str, Any]:
     """The draft of a revocation."""
     members = {"key_id": key.public.key_id, "last_trusted_sequence_number": last_trusted, "reason": reason}
-    return action(0, event_type="CHANGE", action_type=REVOKE_ACTION_TYPE, action_payload=members)
+    return action(0, event_type="CHANGE", action_type=REVOKE_SIGNING_KEY, action_payload=members)

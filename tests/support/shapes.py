@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from tests.support.people import ROLES, Person, governed
 
 from attestlog._internal.core.batch import Head, Plan, Prepared, plan_batch, prepare
+from attestlog._internal.core.curves import to_low_s
 from attestlog._internal.core.entry import Entry, check_canonical, decode_line, parse_draft
 from attestlog._internal.core.policy import Policy
 from attestlog._internal.core.signature import PublicKey, public_key
@@ -121,7 +122,7 @@ _PROPOSAL: Shape = {
 _CHANGE: Shape = {
     "event_type": "CHANGE",
     "event_category": "CRITICAL",
-    "action_type": "modify_policy_rule",
+    "action_type": "attestlog.modify_policy_rule",
     "actor_type": "HUMAN",
     "actor_id": "maintainer",
     "action_payload": _PROPOSAL,
@@ -144,7 +145,7 @@ GOVERNED: Final = governed(
     rules={
         "policy": {
             "event_types": ["CHANGE"],
-            "action_types": ["set_policy", "modify_policy_rule"],
+            "action_types": ["attestlog.set_policy", "attestlog.modify_policy_rule"],
             "required_approvals": 3,
             "roles": list(ROLES),
         }
@@ -173,7 +174,7 @@ PrivateKey = EllipticCurvePrivateKey | Ed25519PrivateKey
 def sign(key: PrivateKey, message: bytes) -> bytes:
     if isinstance(key, Ed25519PrivateKey):
         return key.sign(message)
-    return key.sign(message, ECDSA(SHA256()))
+    return to_low_s(key.sign(message, ECDSA(SHA256())))
 
 
 def entry_id(number: int) -> str:

@@ -36,11 +36,12 @@ from attestlog._internal.core.policy import Policy
 from attestlog._internal.log.environment import system_clock
 from attestlog._internal.log.preparing import Preparing
 from attestlog._internal.signers import Passphrase, Signer
-from attestlog._internal.signers.asking import ask, bad_signature
+from attestlog._internal.signers.asking import sign_message
 from attestlog._internal.signers.opening import open_signer
 from attestlog._internal.signers.sshsig import is_ssh_key, ssh_sign
-from attestlog._internal.storage.files.reader import LogReader
-from attestlog.errors import ApprovalRefusedError, NotFoundError, SignatureInvalidError, SignerError
+from attestlog._internal.storage.contract import LogSource
+from attestlog._internal.storage.resolve import LogName, open_source
+from attestlog.errors import ApprovalRefusedError, NotFoundError, SignerError
 
 __all__ = ["approved_draft", "check_approvals", "propose", "sign_action", "sign_approval"]
 
@@ -50,14 +51,14 @@ LIFETIME_S: Final = 7 * 86_400
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*:")
 
 
-def propose(path: str | Path, draft: EntryDraft | Mapping[str, Any]) -> ApprovalRequest:
-    """A request for approval of what would be appended to the log at `path`, which is only read.
+def propose(log: LogName | LogSource, draft: EntryDraft | Mapping[str, Any]) -> ApprovalRequest:
+    """A request for approval of what would be appended to the log, which is only read.
 
     The payload is redacted and salted as the log would. Raises as `Log.append` for a draft that is none,
     StorageError, KeyFileError.
     """
-    reader = LogReader(path)
-    return Preparing(reader.genesis(), system_clock).request(draft, reader.rules())
+    source = open_source(log)
+    return Preparing(source.genesis(), system_clock).request(draft, source.rules())
 
 
 def sign_approval(
@@ -129,10 +130,7 @@ def _sign(key: str | Signer, message: bytes, passphrase: Passphrase | None) -> t
         key = f"file:{key}"
     signer = open_signer(key, passphrase=passphrase) if isinstance(key, str) else key
     try:
-        signature = ask(signer, message)
-        signer.public_key.verify(signature, message)
-    except SignatureInvalidError:
-        raise bad_signature(signer) from None
+        signature = sign_message(signer, signer.public_key, message)
     finally:
         if signer is not key:
             signer.close()

@@ -252,7 +252,7 @@ def test_planning_and_sealing_change_nothing_that_was_prepared(batched: bool) ->
 def test_no_text_of_a_draft_moves_what_is_filled_in(name: str) -> None:
     facts: dict[str, Any] = {
         "action_type": name, "actor_id": name, "conflicts_detected": [name], "required_proofs": [name],
-        **dict.fromkeys(("action_payload", "actor_context", "result_data"), {name: name}),
+        **{key: {name: name} for key in ("action_payload", "actor_context", "result_data")},
     }  # fmt: skip
     plan = planned([prepared({**ACTION, **facts}, replicas=[name]), prepared(CHANGE)], ed25519_key())
     entry = read(seal(plan)[0])

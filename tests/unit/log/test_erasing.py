@@ -13,6 +13,7 @@ from attestlog._internal.core.policy import parse_policy
 from attestlog._internal.core.report import Verdict
 from attestlog._internal.log import Log
 from attestlog._internal.query import query_log
+from attestlog._internal.storage.contract import PendingErasure
 from attestlog._internal.storage.files import erasing
 from attestlog._internal.storage.files.layout import ERASING_FILE, INDEX_FILE
 from attestlog._internal.storage.files.reader import LogReader
@@ -208,7 +209,7 @@ def test_a_reader_that_streams_is_not_disturbed(log: Log) -> None:
 
 def test_the_entry_alone_cannot_be_appended(log: Log) -> None:
     payload = erase(log, 1).entry.action_payload
-    members = {"event_type": "CHANGE", "action_type": "erase_payload", "actor_id": "x"}
+    members = {"event_type": "CHANGE", "action_type": "attestlog.erase_payload", "actor_id": "x"}
     for append in (log.append, log.submit, lambda given: log.append_many([given])):
         with pytest.raises(ErasureRefusedError, match="by erasing alone"):
             append({**members, "action_payload": payload})
@@ -238,7 +239,7 @@ def test_a_disk_that_is_full_leaves_it_to_the_next_opening(log: Log, monkeypatch
 
 def test_what_was_begun_and_not_said_is_forgotten(log: Log) -> None:
     erasing.write_pending(
-        log.path, erasing.Pending(sequence_number=2, entry_hash=entry(log, 2).entry_hash, erased_by=7)
+        log.path, PendingErasure(sequence_number=2, entry_hash=entry(log, 2).entry_hash, erased_by=7)
     )
     log.append(draft(9))  # stands where the erasing entry was to stand
     log.close()

@@ -5,18 +5,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from tests.support.written import create, draft, drafts
 
+from attestlog._internal.config import Signers, format_config, read_config
 from attestlog._internal.core.entry import decode_line
 from attestlog._internal.core.genesis import Settings
 from attestlog._internal.core.report import Verdict
 from attestlog._internal.core.rotation import Rotation, format_rotation, rotation_message
 from attestlog._internal.log import Log
+from attestlog._internal.storage.contract import Kept
 from attestlog._internal.storage.files import layout
 from attestlog._internal.storage.files.governing import (
     GoverningLines,
-    Kept,
     format_rules_file,
     parse_rules_file,
 )
@@ -30,8 +32,14 @@ def rules_file(path: Path) -> Path:
     return path / layout.RULES_FILE
 
 
-def signers(path: Path) -> layout.Signers:
-    return LogReader(path).config().signers
+def _name(path: Path, named: Signers) -> None:
+    """As another process would write it."""
+    config = msgspec.structs.replace(read_config(LogReader(path)), signers=named)
+    (path / "log.toml").write_text(format_config(config))
+
+
+def signers(path: Path) -> Signers:
+    return read_config(LogReader(path)).signers
 
 
 def signed_by(path: Path) -> list[str]:
@@ -144,7 +152,7 @@ def test_a_change_written_by_hand_counts_as_well(tmp_path: Path) -> None:
     old, new = MemorySigner(), MemorySigner()
     with create(path, signer=old) as log:
         message = rotation_message(log.origin, old.public_key.key_id, new.public_key.key_id, 3)
-        change = draft(0, event_type="CHANGE", action_type="rotate_signing_key")
+        change = draft(0, event_type="CHANGE", action_type="attestlog.rotate_signing_key")
         change["action_payload"] = format_rotation(Rotation(new.public_key, new.sign(message)))
         with pytest.raises(RuleChangeError):
             log.append(change)  # as entry 1 it does not hold
@@ -153,7 +161,7 @@ def test_a_change_written_by_hand_counts_as_well(tmp_path: Path) -> None:
         with pytest.raises(SignerError, match="holds key") as caught:
             log.append(draft(3))
         assert caught.value.expected == [new.public_key.key_id]
-        log._store.replace_signers(layout.Signers(entry=new.uri, checkpoint=signers(path).checkpoint))
+        _name(path, Signers(entry=new.uri, checkpoint=signers(path).checkpoint))
         log.append(draft(3))
     check_log(path)
     assert signed_by(path)[-1] == new.public_key.key_id
@@ -165,7 +173,9 @@ def test_a_list_around_a_change_is_cut_and_signed_by_the_keys_in_force(tmp_path:
         (old,) = log.rules.key_ids
         log.rotate_key(MemorySigner())
         payload = {"key_id": old, "last_trusted_sequence_number": 1, "reason": "stolen"}
-        change = draft(0, event_type="CHANGE", action_type="revoke_signing_key", action_payload=payload)
+        change = draft(
+            0, event_type="CHANGE", action_type="attestlog.revoke_signing_key", action_payload=payload
+        )
         receipts = log.append_many([*drafts(range(3)), change, *drafts(range(3, 6))])
     entries = check_log(path, receipts)
     assert [entry.signature_algorithm.endswith("+BATCH") for entry in entries[2:]] == [
@@ -213,7 +223,7 @@ def test_after_a_rotation_cut_short_a_lost_signer_is_named_by_its_key(
         (key_id,) = log.rules.key_ids
         # As a crash leaves it after the entry is durable.
         named = signers(path)
-        log._store.replace_signers(layout.Signers(entry=old, next_entry=new, checkpoint=named.checkpoint))
+        _name(path, Signers(entry=old, next_entry=new, checkpoint=named.checkpoint))
     for name in lost:
         (tmp_path / f"{name}.pem").rename(tmp_path / f"{name}.away")
     with pytest.raises(SignerError, match=f"the log is signed by {key_id[:16]}") as caught:
@@ -222,7 +232,7 @@ def test_after_a_rotation_cut_short_a_lost_signer_is_named_by_its_key(
     (tmp_path / "new.away").rename(tmp_path / "new.pem")
     with Log.open(path, clock=ManualClock()) as log:
         log.append(draft(1))
-    assert signers(path) == layout.Signers(entry=new, checkpoint=named.checkpoint)
+    assert signers(path) == Signers(entry=new, checkpoint=named.checkpoint)
     check_log(path)
 
 

@@ -9,7 +9,7 @@ and expiry are signed too. As a file (`format_approval`) it also says what it
 is bound to; then a refusal can say whether it was made for another log,
 another action or another payload, which the signature alone does not show.
 
-Judged against the policy in force and the entry's own timestamp, so the log
+JudgedApproval against the policy in force and the entry's own timestamp, so the log
 and a verifier years later come to the same. Nothing here is raised for an
 approval that does not count: it is recorded, and said.
 
@@ -35,11 +35,12 @@ from msgspec import Struct, ValidationError, convert, to_builtins
 from attestlog._internal.core import canonical
 from attestlog._internal.core.checkpoint import check_origin
 from attestlog._internal.core.convert import read_complaint
+from attestlog._internal.core.curves import to_low_s
 from attestlog._internal.core.entry import LINE_SIZE_MAX_BYTES, EntryDraft, parse_draft, parse_timestamp
 from attestlog._internal.core.hashes import approval_message, hex_hash
 from attestlog._internal.core.policy import Policy
-from attestlog._internal.core.signature import PublicKey, load_public_key
-from attestlog._internal.core.sshsig import decode_sshsig, verify_sshsig
+from attestlog._internal.core.signature import ECDSA_P256, PublicKey, load_public_key
+from attestlog._internal.core.sshsig import decode_sshsig, low_s_sshsig, verify_sshsig
 from attestlog.errors import (
     MalformedApprovalError,
     MalformedConfigError,
@@ -113,7 +114,7 @@ class Request(NamedTuple):
     """The entry's, or for a draft the time now."""
 
 
-class Judged(NamedTuple):
+class JudgedApproval(NamedTuple):
     """One approval, and whether it counts."""
 
     signer: str
@@ -181,9 +182,9 @@ STORED_MEMBERS: Final = ("algorithm", "expires", "key_id", "meaning", "signature
 
 def judge_approvals(
     policy: Policy, approvals: Iterable[Mapping[str, str] | Approval], request: Request
-) -> list[Judged]:
+) -> list[JudgedApproval]:
     """Each approval, in order: whether it counts under this policy for this request, and why not."""
-    judged: list[Judged] = []
+    judged: list[JudgedApproval] = []
     persons: set[str] = set()
     for given in approvals:
         try:
@@ -191,19 +192,36 @@ def judge_approvals(
             _check_form(approval)
         except MalformedApprovalError as error:
             name = given.signer if isinstance(given, Approval) else str(given.get("signer", ""))
-            judged.append(Judged(name, "approval.malformed", str(error)))
+            judged.append(JudgedApproval(name, "approval.malformed", str(error)))
             continue
         code = _refusal(policy, approval, request)
         if code is None and approval.meaning == APPROVE:
             code = "approval.duplicate" if approval.signer in persons else None
             persons.add(approval.signer)
         why = REASONS[code] if code else "it counts"
-        judged.append(Judged(approval.signer, code, f"approval by {approval.signer!r}: {why}"))
+        judged.append(JudgedApproval(approval.signer, code, f"approval by {approval.signer!r}: {why}"))
     return judged
 
 
+def with_low_s(policy: Policy, given: dict[str, str], request: Request) -> dict[str, str]:
+    """The stored form with the low s of its P-256 signature, if it verifies; else as it was given."""
+    try:
+        approval = _convert(dict(given))
+        data = bytes.fromhex(approval.signature)
+        respell = {SSHSIG: low_s_sshsig, ECDSA_P256: to_low_s}.get(approval.algorithm, bytes)
+        low = respell(data)
+    except (MalformedError, ValueError):
+        return given
+    if low == data:
+        return given
+    respelled = msgspec.structs.replace(approval, signature=low.hex())
+    _, key = policy.approver_keys.get(approval.key_id, ("", None))
+    is_signed = key is not None and _is_signed(respelled, request, key)
+    return {**given, "signature": respelled.signature} if is_signed else given
+
+
 def missing_for_quorum(
-    policy: Policy, judged: Iterable[Judged], needed: int, roles: Iterable[str]
+    policy: Policy, judged: Iterable[JudgedApproval], needed: int, roles: Iterable[str]
 ) -> dict[str, Any]:
     """What the quorum lacks, empty when it is met: `approvals` (have, need), `roles`, `rejected_by`."""
     judged = list(judged)

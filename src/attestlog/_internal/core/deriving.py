@@ -23,8 +23,10 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from msgspec import UNSET
 
-from attestlog._internal.core.approval import Judged, Request, judge_approvals, missing_for_quorum
-from attestlog._internal.core.entry import ATTRIBUTION, PILLARS, Entry, EntryDraft, EventType, Pillar
+from attestlog._internal.core.approval import JudgedApproval, Request, judge_approvals, missing_for_quorum
+from attestlog._internal.core.approval import with_low_s as approval_with_low_s
+from attestlog._internal.core.curves import to_low_s
+from attestlog._internal.core.entry import ATTRIBUTION, PILLARS, Entry, EntryDraft, EventType, Object, Pillar
 from attestlog._internal.core.hashes import actor_message
 from attestlog._internal.core.policy import Demand, Policy
 from attestlog.errors import DerivedMemberError, MalformedEntryError, MalformedError, SignatureInvalidError
@@ -38,7 +40,7 @@ ACTOR_SIGNATURE: Final = "actor_signature"
 _OF_THE_ENTRY: Final = frozenset(CHECKED_PROOFS) - {ACTOR_SIGNATURE}
 
 
-class Claim(NamedTuple):
+class ProofClaim(NamedTuple):
     """One proof that claims to be valid, and what it is claimed of."""
 
     proof: Mapping[str, Any]
@@ -49,7 +51,7 @@ class Claim(NamedTuple):
     actor_id: str
 
 
-ProofVerifier = Callable[[Claim], bool]
+ProofVerifier = Callable[[ProofClaim], bool]
 """Whether a claim holds. The same for the same claim, always: a verifier asks again years later.
 
 What it raises says that it could not tell; the claim then does not count, and is said to be unchecked.
@@ -101,7 +103,9 @@ def judge_claims(
         if kind in _OF_THE_ENTRY:
             holds = _holds(kind, facts, floor_met, k_state)
         else:
-            claim = Claim(proof, origin, facts.event_type, facts.action_type, action_hash, facts.actor_id)
+            claim = ProofClaim(
+                proof, origin, facts.event_type, facts.action_type, action_hash, facts.actor_id
+            )
             is_ours = kind == ACTOR_SIGNATURE
             holds = _is_signed_by_actor(policy, claim) if is_ours else _ask(verifiers.get(kind), claim)
         if holds is None:
@@ -123,7 +127,7 @@ def _holds(kind: str, facts: Entry | EntryDraft, floor_met: bool | None, k_state
     return facts.attribution in (ATTRIBUTION, UNSET)
 
 
-def _ask(verifier: ProofVerifier | None, claim: Claim) -> bool | None:
+def _ask(verifier: ProofVerifier | None, claim: ProofClaim) -> bool | None:
     if verifier is None:
         return None
     try:
@@ -132,7 +136,7 @@ def _ask(verifier: ProofVerifier | None, claim: Claim) -> bool | None:
         return None
 
 
-def _is_signed_by_actor(policy: Policy, claim: Claim) -> bool:
+def _is_signed_by_actor(policy: Policy, claim: ProofClaim) -> bool:
     """Members `key_id` and `signature` (hex); the key is one the policy in force registers for the actor."""
     key_id, signature = claim.proof.get("key_id"), claim.proof.get("signature")
     key = policy.actor_keys.get(claim.actor_id, {}).get(key_id) if isinstance(key_id, str) else None
@@ -146,6 +150,37 @@ def _is_signed_by_actor(policy: Policy, claim: Claim) -> bool:
     except (ValueError, MalformedError, SignatureInvalidError):
         return False
     return True
+
+
+def with_low_s(policy: Policy, draft: EntryDraft, origin: str, action_hash: str) -> EntryDraft:
+    """The draft with the low s of people's P-256 signatures that verify under this policy.
+
+    The one conversion the log makes: else whoever hands a signature on could respell the entry. What does
+    not verify stays as it is: it is recorded, and does not count.
+    """
+    changed: dict[str, Any] = {}
+    request = Request(origin, draft.action_type, action_hash, draft.actor_id, "")
+    approvals = [approval_with_low_s(policy, item, request) for item in draft.received_approvals]
+    if approvals != draft.received_approvals:
+        changed["received_approvals"] = approvals
+    proofs = [_proof_with_low_s(policy, draft, proof, origin, action_hash) for proof in draft.provided_proofs]
+    if proofs != draft.provided_proofs:
+        changed["provided_proofs"] = proofs
+    return msgspec.structs.replace(draft, **changed) if changed else draft
+
+
+def _proof_with_low_s(
+    policy: Policy, draft: EntryDraft, proof: Object, origin: str, action_hash: str
+) -> Object:
+    signature = proof.get("signature")
+    if proof.get("type") != ACTOR_SIGNATURE or not isinstance(signature, str):
+        return proof
+    try:
+        respelled = {**proof, "signature": to_low_s(bytes.fromhex(signature)).hex()}
+    except ValueError:
+        return proof
+    claim = ProofClaim(respelled, origin, draft.event_type, draft.action_type, action_hash, draft.actor_id)
+    return respelled if _is_signed_by_actor(policy, claim) else proof
 
 
 COMPOSITE_DECIMALS: Final = 6
@@ -170,7 +205,7 @@ class Basis(NamedTuple):
     claims: Claims
     required_proofs: frozenset[str]
     """Those of the entry and of the rules."""
-    judged: list[Judged]
+    judged: list[JudgedApproval]
     """Each approval the entry carries."""
     missing: dict[str, Any]
     """What the quorum lacks: `approvals` (have, need), `roles`, `rejected_by`; empty when it is met."""
@@ -288,7 +323,7 @@ def _required(facts: Entry | EntryDraft, demand: Demand) -> frozenset[str]:
 
 
 def _missing(
-    policy: Policy, facts: Entry | EntryDraft, demand: Demand, judged: list[Judged]
+    policy: Policy, facts: Entry | EntryDraft, demand: Demand, judged: list[JudgedApproval]
 ) -> dict[str, Any]:
     needed = max(facts.required_approvals, demand.required_approvals)
     return missing_for_quorum(policy, judged, needed, demand.roles)

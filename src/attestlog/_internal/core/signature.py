@@ -31,6 +31,7 @@ try:
 except ImportError:  # a cryptography from before it had them
     MLDSA44PublicKey = MLDSA65PublicKey = None  # type: ignore[assignment,misc]
 
+from attestlog._internal.core.curves import check_ed25519_key, check_low_s
 from attestlog._internal.core.hashes import batch_message, hex_hash, leaf_hash
 from attestlog._internal.core.merkle import path_size, root_from_path
 from attestlog.errors import MalformedSignatureError, MissingExtraError, SignatureInvalidError
@@ -58,7 +59,7 @@ _KEYS_KNOWN_MAX: Final = 256
 _key_id: Final = lru_cache(_KEYS_KNOWN_MAX)(hex_hash)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class PublicKey:
     """A public key that entries can be signed with."""
 
@@ -69,6 +70,9 @@ class PublicKey:
 
     def __reduce__(self) -> tuple[Callable[[bytes], PublicKey], tuple[bytes]]:
         return load_public_key, (self.spki,)
+
+    def __repr__(self) -> str:
+        return f"PublicKey({self.algorithm!r}, key_id={self.key_id!r})"
 
     @property
     def key_id(self) -> str:
@@ -85,21 +89,34 @@ class PublicKey:
     def verify(self, signature: bytes, message: bytes) -> None:
         """Raises SignatureInvalidError unless this key signed `message`.
 
+        A P-256 signature that verifies and is not in its one spelling raises MalformedSignatureError: this
+        is the one place that verifies P-256.
         Raises MissingExtraError where the installed cryptography does not have the algorithm.
         """
-        if self.key is None:
-            raise MissingExtraError(
-                f"the installed cryptography has no {self.algorithm}", extra=_ML_DSA_EXTRA, key_id=self.key_id
-            )
+        key = self._usable()
         try:
-            if isinstance(self.key, EllipticCurvePublicKey):
-                self.key.verify(signature, message, _ECDSA)
+            if isinstance(key, EllipticCurvePublicKey):
+                key.verify(signature, message, _ECDSA)
+                check_low_s(signature)
             else:
-                self.key.verify(signature, message)
+                key.verify(signature, message)
         except InvalidSignature:
             raise SignatureInvalidError(
                 f"{self.algorithm} signature does not verify under key {self.key_id[:16]}", key_id=self.key_id
             ) from None
+
+    def raw(self) -> bytes:
+        """An Ed25519 or ML-DSA key without the SPKI around it. Raises MissingExtraError, as `verify`."""
+        key = self._usable()
+        assert not isinstance(key, EllipticCurvePublicKey)
+        return key.public_bytes_raw()
+
+    def _usable(self) -> EllipticCurvePublicKey | Ed25519PublicKey | MLDSA44PublicKey | MLDSA65PublicKey:
+        if self.key is None:
+            raise MissingExtraError(
+                f"the installed cryptography has no {self.algorithm}", extra=_ML_DSA_EXTRA, key_id=self.key_id
+            )
+        return self.key
 
 
 _ECDSA: Final = ECDSA(SHA256())
@@ -138,8 +155,13 @@ def load_public_key(data: bytes) -> PublicKey:
 
 
 def public_key(key: object) -> PublicKey:
-    """Wraps a cryptography public key. Raises MalformedSignatureError for an algorithm not known here."""
+    """Wraps a cryptography public key.
+
+    Raises MalformedSignatureError for an algorithm not known here, and for an Ed25519 key under which anyone
+    can sign.
+    """
     if isinstance(key, Ed25519PublicKey):
+        check_ed25519_key(key.public_bytes_raw())
         algorithm = ED25519
     elif isinstance(key, EllipticCurvePublicKey) and isinstance(key.curve, SECP256R1):
         algorithm = ECDSA_P256

@@ -2,7 +2,7 @@
 
 Each line becomes one entry whose payload holds it, under the identity of the
 legacy log (its first entry's hash) and its position there. A CHANGE entry
-`import_legacy_log` closes the import: which file, its hash, the legacy head
+`attestlog.imported` closes the import: which file, its hash, the legacy head
 hash and the verdict on it.
 
 What was imported before is looked up in the entries themselves, never in an
@@ -27,18 +27,19 @@ from msgspec import Struct
 
 from attestlog._internal.core import canonical
 from attestlog._internal.core.entry import PAYLOAD_SIZE_MAX_BYTES, EventCategory, EventType, parse_draft
-from attestlog._internal.core.genesis import GENESIS_ACTION_TYPE
-from attestlog._internal.core.report import Report, Verdict
+from attestlog._internal.core.receipt import Receipt
+from attestlog._internal.core.report import Progress, Report, Verdict
+from attestlog._internal.core.reserved import GENESIS, IMPORTED
 from attestlog._internal.legacy.judge import LineError, parse_line
 from attestlog._internal.legacy.verify import (
     FileLine,
-    Progress,
     file_lines,
     file_size,
     open_legacy,
     verify_file,
 )
-from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.storage.contract import LogSource
+from attestlog._internal.storage.resolve import open_source
 from attestlog.errors import (
     BusyError,
     ConflictError,
@@ -49,7 +50,6 @@ from attestlog.errors import (
     VerificationError,
 )
 
-IMPORT_ACTION_TYPE: Final = "import_legacy_log"
 """`action_type` of the closing entry."""
 
 UNKNOWN_NAME: Final = "legacy:unknown"
@@ -81,19 +81,7 @@ _PAYLOAD_REST_BYTES: Final = 4_096
 """What a payload holds beside the line."""
 
 
-class Receipt(Protocol):
-    """What the log returns for an entry."""
-
-    @property
-    def sequence_number(self) -> int:
-        """Where it stands."""
-
-    @property
-    def entry_hash(self) -> str:
-        """Its hash."""
-
-
-class Log(Protocol):
+class ReceivingLog(Protocol):
     """What an import asks of a log."""
 
     @property
@@ -151,7 +139,7 @@ class _Earlier(NamedTuple):
 
 
 def import_legacy(
-    log: Log,
+    log: ReceivingLog,
     path: Path | str,
     progress: Progress | None = None,
     *,
@@ -193,13 +181,13 @@ def import_legacy(
     )
 
 
-def export_legacy_lines(reader: LogReader, legacy_log: str) -> Iterator[bytes]:
+def export_legacy_lines(log: LogSource, legacy_log: str) -> Iterator[bytes]:
     """The imported lines of one legacy log, byte for byte and in order; without those erased since.
 
     Each followed by a line end, they are the file that was imported, blank lines and a torn tail apart.
     """
     position = 0
-    for found in _imported(reader, legacy_log):
+    for found in _imported(log, legacy_log):
         if found.position >= position:  # an entry that repeats a line is not of our making
             position = found.position + 1
             yield found.line
@@ -257,7 +245,7 @@ def _compare(source: _Source, identity: str, log_path: Path) -> _Earlier:
     lines = closed_lines = 0
     closed_at = None
     mine = enumerate(data for _, data in source.lines())
-    for found in _imported(LogReader(log_path), identity):
+    for found in _imported(open_source(log_path), identity):
         if found.position < 0:
             closed_lines, closed_at = max(closed_lines, found.lines), found.sequence_number
         elif found.position >= lines:
@@ -300,10 +288,10 @@ class _Imported(NamedTuple):
 _imported_decoder: Final = msgspec.json.Decoder(_ImportedEntry)
 
 
-def _imported(reader: LogReader, legacy_log: str) -> Iterator[_Imported]:
+def _imported(log: LogSource, legacy_log: str) -> Iterator[_Imported]:
     """The entries in the log that imports of this legacy log made, in order."""
     mark = f'"legacy_log":"{legacy_log}"'.encode()
-    for line in reader.lines():
+    for line in log.lines():
         if mark in line:
             # What is not of our making, and only holds the same words, is passed over.
             with contextlib.suppress(msgspec.DecodeError, ValueError):
@@ -311,7 +299,7 @@ def _imported(reader: LogReader, legacy_log: str) -> Iterator[_Imported]:
                 payload = entry.action_payload
                 if payload.legacy_log != legacy_log:
                     continue
-                if (entry.event_type, entry.action_type) == (EventType.CHANGE, IMPORT_ACTION_TYPE):
+                if (entry.event_type, entry.action_type) == (EventType.CHANGE, IMPORTED):
                     yield _Imported(entry.sequence_number, -1, b"", payload.lines)
                 elif payload.legacy_position >= 0 and payload.legacy_line is not None:
                     data = payload.legacy_line.encode()
@@ -321,7 +309,9 @@ def _imported(reader: LogReader, legacy_log: str) -> Iterator[_Imported]:
                     yield _Imported(entry.sequence_number, payload.legacy_position, data, 0)
 
 
-def _append_lines(log: Log, source: _Source, identity: str, start: int, progress: Progress | None) -> None:
+def _append_lines(
+    log: ReceivingLog, source: _Source, identity: str, start: int, progress: Progress | None
+) -> None:
     """Append the lines from `start` on, some at a time. A crash leaves the first of them, in order."""
     sha256 = hashlib.sha256()
     drafts: list[dict[str, Any]] = []
@@ -371,7 +361,7 @@ def _line_member(data: bytes) -> dict[str, Any]:
 def _carried(members: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """The members an entry takes over, and the names of those it had to say something else for."""
     # A CHANGE orders the log that holds it (a key, a policy); here it only says what another log said.
-    if members.get("event_type") == EventType.CHANGE or members.get("action_type") == GENESIS_ACTION_TYPE:
+    if members.get("event_type") == EventType.CHANGE or members.get("action_type") == GENESIS:
         members = {**members, "action_type": f"legacy:{members.get('action_type')}"}
     carried: dict[str, Any] = {
         "event_type": "ACTION", "action_type": UNKNOWN_NAME, "actor_id": UNKNOWN_NAME,
@@ -420,7 +410,7 @@ def _closing_draft(
     return {
         "event_type": EventType.CHANGE,
         "event_category": EventCategory.WARNING if faults else EventCategory.NORMAL,
-        "action_type": IMPORT_ACTION_TYPE,
+        "action_type": IMPORTED,
         "actor_id": actor_id,
         "action_payload": payload,
     }

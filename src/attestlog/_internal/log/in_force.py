@@ -7,17 +7,16 @@ time; `rules` may be read by any.
 from __future__ import annotations
 
 import contextlib
+from functools import partial
 
-import msgspec
-
+from attestlog._internal.config import change_config, read_config, with_signers
 from attestlog._internal.core.batch import Head
 from attestlog._internal.core.entry import decode_line
 from attestlog._internal.core.rules import Rules
 from attestlog._internal.core.signature import PublicKey
 from attestlog._internal.signers import Passphrase, Signer, open_signer
-from attestlog._internal.storage.contract import Store
-from attestlog._internal.storage.files.governing import Kept
-from attestlog.errors import AttestlogError, SignerError
+from attestlog._internal.storage.contract import Kept, Store
+from attestlog.errors import AttestlogError, SignerError, WrongKeyError
 
 
 class InForce:
@@ -41,8 +40,8 @@ class InForce:
         self.catch_up(head)
         try:
             self._sign_with(signer, is_chosen=is_chosen)
-        except SignerError as error:
-            if "found" not in error.evidence() or not self._kept_size:
+        except WrongKeyError:
+            if not self._kept_size:
                 raise
             # `rules.jsonl` is no evidence: before it is said that another key is in force, the entries are.
             self._start_over()
@@ -111,7 +110,7 @@ class InForce:
 
     def _open_named(self) -> Signer:
         """The first of the signers in log.toml that holds a key in force."""
-        named = self._store.signers()
+        named = read_config(self._store.source).signers
         problem: AttestlogError | None = None
         for uri in (named.entry, named.next_entry):
             if uri is None:
@@ -130,9 +129,9 @@ class InForce:
                 problem = problem or error
             signer.close()
         assert problem is not None
-        if "found" not in problem.evidence():
+        if not isinstance(problem, WrongKeyError):
             message = f"{problem.message}; the log is signed by {self._keys_in_force()}"
-            problem = type(problem)(message, **{**problem.evidence(), "expected": self.rules.key_ids})
+            problem = problem.with_evidence(message, expected=self.rules.key_ids)
         raise problem
 
     def _heal(self, uri: str) -> None:
@@ -140,10 +139,10 @@ class InForce:
 
         That it cannot be written holds nobody up: the same is found out by the next opening.
         """
-        named = self._store.signers()
+        named = read_config(self._store.source).signers
         if named.next_entry is not None:
             with contextlib.suppress(AttestlogError):
-                self._store.replace_signers(msgspec.structs.replace(named, entry=uri, next_entry=None))
+                change_config(self._store, partial(with_signers, entry=uri, next_entry=None))
 
     def _start_over(self) -> None:
         self.rules, self._size, self._kept_size = Rules.of(self._store.genesis), 0, 0
@@ -170,7 +169,7 @@ class InForce:
         key = self._key_of(signer)
         if key is None:
             found = signer.public_key.key_id
-            raise SignerError(
+            raise WrongKeyError(
                 f"signer holds key {found[:16]}, the log is signed by {self._keys_in_force()}",
                 expected=self.rules.key_ids, found=found,
             )  # fmt: skip

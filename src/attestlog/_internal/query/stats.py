@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from pathlib import Path
 from typing import Any, Final
 
 from msgspec import Struct
@@ -13,6 +12,8 @@ from attestlog._internal.core.entry import PILLARS
 from attestlog._internal.query.filter import Filter
 from attestlog._internal.query.index import Index
 from attestlog._internal.query.search import positions
+from attestlog._internal.storage.contract import LogSource
+from attestlog._internal.storage.resolve import LogName
 
 TOP_ACTORS: Final = 10
 """Actors that are listed unless more are asked for."""
@@ -47,7 +48,7 @@ class Day(Struct, frozen=True):
     averages: Averages
 
 
-class Actor(Struct, frozen=True):
+class ActorStats(Struct, frozen=True):
     """One actor."""
 
     actor_id: str
@@ -75,14 +76,14 @@ class Stats(Struct, frozen=True, kw_only=True):
     days: list[Day]
     """Oldest first."""
     actor_count: int
-    top_actors: list[Actor]
+    top_actors: list[ActorStats]
     """Those with most entries, most first."""
     unreadable: int
     """Lines of the whole log that are not entries: verify it."""
 
 
 def stats(
-    path: Path | str,
+    log: LogName | LogSource,
     *,
     since: str | None = None,
     until: str | None = None,
@@ -92,7 +93,7 @@ def stats(
     """Figures about the log in this directory. Times as in `Filter`. Raises QueryError for a bad one."""
     span = Filter(since=since, until=until)
     now_us = time.time_ns() // 1_000 if now_us is None else now_us
-    with Index.open(path) as index:
+    with Index.open(log) as index:
         index.catch_up()
         return index_stats(index, span, now_us, top)
 
@@ -134,7 +135,7 @@ def _stats(index: Index, low: int, high: int, top: int) -> Stats:
         averages=Averages(*averages),
         days=[Day(key, *_figures(row)) for key, *row in days],
         actor_count=actor_count[0],
-        top_actors=[Actor(key, *_figures(row)) for key, *row in actors],
+        top_actors=[ActorStats(key, *_figures(row)) for key, *row in actors],
         unreadable=unreadable[0],
     )
 

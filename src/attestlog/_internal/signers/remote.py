@@ -16,12 +16,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from http import HTTPStatus
 from queue import Empty, SimpleQueue
 from typing import Final, Protocol, TypeVar
 
 from attestlog._internal.core.signature import PublicKey
-from attestlog.errors import AttestlogError, SignerError
+from attestlog.errors import AttestlogError, SignerError, WrongKeyError
 
 TIMEOUT_S: Final = 10.0
 """For one signature, retries included: callers of `append` wait for it."""
@@ -134,7 +133,7 @@ class RemoteSigner:
         try:
             return self._ours(partial(self._service.sign, message), deadline)
         except SignerError as error:
-            if error.evidence().get("hangs"):
+            if error.hangs:
                 # The request is still out. Its connection is not used again: a late answer is no other's.
                 self._let_go()
             raise
@@ -146,7 +145,7 @@ class RemoteSigner:
         service = self._ours(self._connect, deadline)
         if service.public_key.spki != self._public_key.spki:
             service.close()
-            raise SignerError(
+            raise WrongKeyError(
                 f"signer {self.uri} has another key than before",
                 expected=self._public_key.key_id, found=service.public_key.key_id,
             )  # fmt: skip
@@ -174,11 +173,6 @@ def closed_on_error(client: Closable) -> Iterator[None]:
     except BaseException:
         client.close()
         raise
-
-
-def may_pass(status: int) -> bool:
-    """Whether an HTTP status says that the same request may succeed later."""
-    return status in {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS} or status >= 500
 
 
 def call_within(timeout_s: float, call: Callable[[], Result]) -> Result:

@@ -32,6 +32,7 @@ from typing import Any, BinaryIO, NoReturn
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
@@ -186,6 +187,23 @@ def decode_entry(line: bytes) -> Entry:
     return entry
 
 
+ACTING = {
+    f"attestlog.{name}"
+    for name in (
+        "set_policy modify_policy_rule rotate_signing_key admit_signing_key revoke_signing_key"
+        " place_legal_hold release_legal_hold erase_payload erase_payloads"
+        " signer_outage restored imported clock_step was_read"
+    ).split()
+}
+"""Action types by which a CHANGE of status SUCCESS acts on the log itself."""
+
+
+def acts(entry: Entry) -> bool:
+    """Whether the entry acts on the log; else a name of the log's is only a record."""
+    is_done = (entry["event_type"], entry["execution_status"]) == ("CHANGE", "SUCCESS")
+    return is_done and entry["action_type"].startswith("attestlog.")
+
+
 def check_entry(entry: Entry, line: bytes) -> None:
     """Raises Malformed unless the line is the entry's one spelling, Wrong unless its hashes are its own."""
     spelled = {name: canonical(entry[name], 2) for name in sorted(entry)}
@@ -296,6 +314,24 @@ def check_consistency(old: int, size: int, old_root: bytes, root: bytes, path: l
 
 # --- keys and signatures ---
 
+P256_HALF_ORDER = 0x7FFFFFFF800000007FFFFFFFFFFFFFFFDE737D56D38BCF4279DCE5617E3192A8
+"""The largest s of a signature: (r, n - s) verifies as well, and anybody could respell it so."""
+ED25519_PRIME = 2**255 - 19
+ED25519_ORDER_8_Y = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
+
+
+def check_ed25519_key(key: bytes) -> None:
+    """Raises Malformed for a key of small order, under which anyone can sign, or in another spelling."""
+    y = int.from_bytes(key, "little") % 2**255
+    if y >= ED25519_PRIME or y in {
+        0,
+        1,
+        ED25519_PRIME - 1,
+        ED25519_ORDER_8_Y,
+        ED25519_PRIME - ED25519_ORDER_8_Y,
+    }:
+        raise Malformed("an Ed25519 key of small order, or not in its one spelling")
+
 
 @dataclass(frozen=True)
 class Key:
@@ -322,6 +358,8 @@ def load_key(pem: str) -> Key:
     algorithm = names.get(type(key).__name__)
     if isinstance(key, EllipticCurvePublicKey) and key.curve.name == "secp256r1":
         algorithm = "ECDSA-P256-SHA256"
+    if algorithm == "Ed25519":
+        check_ed25519_key(der[-32:])
     if algorithm is None:
         raise Malformed(f"entries are not signed with {type(key).__name__}")
 
@@ -331,6 +369,8 @@ def load_key(pem: str) -> Key:
             key.verify(signature, message, *more)
         except InvalidSignature:
             raise Wrong(f"the signature does not verify under key {sha256(der).hexdigest()[:16]}") from None
+        if more and decode_dss_signature(signature)[1] > P256_HALF_ORDER:
+            raise Wrong("the signature is respelled: its s is over half of the order")
 
     return Key(sha256(der).hexdigest(), algorithm, text, verify)
 
@@ -410,6 +450,8 @@ def parse_vkey(text: str) -> VKey:
     vkey = VKey(name, data[0], data[1:], text)
     if vkey.id.hex() != key_id:
         raise Malformed("a verifier key with another key ID than its own")
+    if vkey.kind != ML_DSA_44:
+        check_ed25519_key(vkey.key)
     return vkey
 
 
@@ -652,7 +694,7 @@ class Rules:
     def change(self, entry: Entry) -> None:
         """Rotation or revocation, by an entry that is sound and signed by a key in force. Raises Wrong."""
         payload, number = entry["action_payload"], entry["sequence_number"]
-        if entry["action_type"] == "rotate_signing_key":
+        if entry["action_type"] == "attestlog.rotate_signing_key":
             self._rotate(payload, number, entry["signing_key_id"])
         else:
             self._revoke(payload, number, entry["signing_key_id"])
@@ -726,7 +768,7 @@ def read_genesis(line: bytes) -> tuple[Rules, Entry]:
     entry = decode_entry(line)
     payload = entry["action_payload"]
     names = {"origin", "entry_keys", "checkpoint_keys", "policy", "settings", "software"}
-    if (entry["event_type"], entry["action_type"]) != ("BOOT", "log_genesis"):
+    if (entry["event_type"], entry["action_type"]) != ("BOOT", "attestlog.genesis"):
         raise Malformed("the first entry is no genesis entry")
     if payload is None or payload.keys() != names or not fits(payload["checkpoint_keys"], "[text]"):
         raise Malformed("the genesis payload has other members")
@@ -896,11 +938,14 @@ class Walk:
         number, payload = entry["sequence_number"], entry["action_payload"]
         if payload is None:
             self.erased[number] = entry
-        if entry["event_type"] != "CHANGE":
+        if not acts(entry):
             return
-        if entry["action_type"] == "erase_payload":
+        name = entry["action_type"]
+        if name not in ACTING:
+            self.report.find("UNKNOWN", f"{name[:80]!r} is not known here: a newer attestlog made it", number)
+        if name == "attestlog.erase_payload":
             self._holds(number, self._note_erasure, payload, number)
-        if entry["action_type"] in ("rotate_signing_key", "revoke_signing_key"):
+        if name in ("attestlog.rotate_signing_key", "attestlog.revoke_signing_key"):
             if is_sound:
                 self._holds(number, self.rules.change, entry)
             else:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from attestlog._internal.config import parse_config
 from attestlog._internal.core.checkpoint import Checkpoint
 from attestlog._internal.core.cosignature import check_every_type, open_signed_checkpoint
 from attestlog._internal.core.genesis import Genesis
@@ -15,6 +16,7 @@ from attestlog._internal.core.report import Finding
 from attestlog._internal.judging.findings import finding
 from attestlog._internal.judging.source import Segment, Snapshot
 from attestlog._internal.storage.files import layout
+from attestlog._internal.storage.files.layout import CONFIG_FILE
 from attestlog.errors import (
     MalformedCheckpointError,
     MalformedConfigError,
@@ -56,19 +58,19 @@ def check_segments(snapshot: Snapshot, segment_entries: int, findings: list[Find
 def check_config(data: bytes | None, genesis: Genesis) -> Iterator[Finding]:
     """Findings where log.toml is not what the genesis entry says. None: there is no log.toml."""
     if data is None:
-        yield finding("config.missing", f"{layout.CONFIG_FILE} is missing")
+        yield finding("config.missing", f"{CONFIG_FILE} is missing")
         return
     try:
-        config = layout.parse_config(data.decode("utf-8"))
+        config = parse_config(data.decode("utf-8"))
     except (MalformedConfigError, UnicodeDecodeError) as error:
         yield finding("config.malformed", str(error))
         return
     if config.origin != genesis.origin:
-        what = f"{layout.CONFIG_FILE} names another origin than the genesis entry"
+        what = f"{CONFIG_FILE} names another origin than the genesis entry"
         yield finding("config.origin", what, expected=genesis.origin, found=config.origin)
     if config.settings != genesis.settings:
         expected, found = msgspec.to_builtins(genesis.settings), msgspec.to_builtins(config.settings)
-        what = f"{layout.CONFIG_FILE} has other settings than the genesis entry"
+        what = f"{CONFIG_FILE} has other settings than the genesis entry"
         yield finding("config.settings", what, expected=expected, found=found)
 
 
@@ -93,13 +95,8 @@ def check_checkpoint(
         signed = open_signed_checkpoint(data, genesis.checkpoint_keys)
         check_every_type([line.key for line in signed.signatures], genesis.checkpoint_keys)
     except (SignatureInvalidError, TrustError) as error:
-        evidence = error.evidence()
-        findings.append(
-            finding(
-                "checkpoint.signature", f"checkpoint: {error}",
-                expected=evidence.get("expected"), found=evidence.get("found"),
-            )
-        )  # fmt: skip
+        what = f"checkpoint: {error}"
+        findings.append(finding("checkpoint.signature", what, expected=error.expected, found=error.found))
         return None
     except (MalformedNoteError, MalformedCheckpointError) as error:
         findings.append(finding("checkpoint.malformed", f"checkpoint: {error}"))

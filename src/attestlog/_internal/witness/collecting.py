@@ -1,6 +1,6 @@
 """Collecting cosignatures of a log's checkpoint, as a trust policy asks, before others see it.
 
-    done = cosign_checkpoint("audit", parse_trust(policy))
+    done = cosign_checkpoint("audit", parse_trust_policy(policy))
 
 All witnesses are asked at once. If the quorum is not met nothing is stored: the checkpoint stays as it was
 (fail closed), unless it is asked to keep what came all the same (`fail_open`); either way it is said who did
@@ -9,13 +9,11 @@ not cosign, and why. The log's lock is not held while witnesses are waited for.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Final
 
@@ -30,19 +28,19 @@ from attestlog._internal.core.note import (
     verified_signatures,
 )
 from attestlog._internal.core.trust import TrustPolicy, verify_quorum
-from attestlog._internal.storage.files.reader import LogReader
-from attestlog._internal.storage.files.store import FileStore
+from attestlog._internal.storage.contract import LogSource, Store
+from attestlog._internal.storage.resolve import LogName, open_source, open_store
 from attestlog._internal.witness.asking import Prove, ask_witness
-from attestlog.errors import AttestlogError, TrustError, WitnessError
+from attestlog.errors import AttestlogError, QuorumError, TrustError, WitnessError
 
 TIMEOUT_S: Final = 15.0
 """For all witnesses together. Whoever has not answered by then has not cosigned."""
 
-Line = tuple[VerifierKey, NoteSignature]
-Ask = Callable[..., list[Line]]
+SignedLine = tuple[VerifierKey, NoteSignature]
+Ask = Callable[..., list[SignedLine]]
 """As `ask_witness`."""
 
-Outcome = list[Line] | AttestlogError
+Outcome = list[SignedLine] | AttestlogError
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +58,7 @@ class Cosigned:
 
 
 def cosign_checkpoint(
-    log: str | os.PathLike[str],
+    log: LogName | Store,
     policy: TrustPolicy,
     *,
     previous: bytes | None = None,
@@ -74,16 +72,16 @@ def cosign_checkpoint(
     Raises TrustError (`have`, `need`, `failures`) if the quorum is not met, and stores nothing, unless
     `fail_open`; ConflictError if another checkpoint was stored meanwhile; StorageError.
     """
-    reader = LogReader(Path(log))
-    keys = reader.genesis().checkpoint_keys
-    note = reader.checkpoint()
+    source = open_source(log)
+    keys = source.genesis().checkpoint_keys
+    note = source.stored_checkpoint()
     checkpoint = open_log_checkpoint(note, keys)
-    prove = partial(_prove, reader, checkpoint.size)
+    prove = partial(_prove, source, checkpoint.size)
     done = collect_cosignatures(
         note, policy, prove, previous=previous, fail_open=fail_open, ask=ask, timeout_s=timeout_s
     )
     if done.note != note:
-        store = FileStore(reader.root)
+        store = open_store(log)
         try:
             with store.exclusive():
                 store.replace_checkpoint(note, done.note)
@@ -150,27 +148,28 @@ def _cosigned_sizes(previous: bytes | None, keys: Sequence[VerifierKey]) -> dict
     return dict.fromkeys(_lines(previous, keys), size)
 
 
-def _prove(reader: LogReader, size: int, old: int) -> bytes:
-    return prove_consistency(old, size, reader.hashes)
+def _prove(source: LogSource, size: int, old: int) -> bytes:
+    return prove_consistency(old, size, source.hashes)
 
 
 def _lacking(
     policy: TrustPolicy, names: Sequence[str], failures: dict[str, AttestlogError]
-) -> TrustError | None:
+) -> QuorumError | None:
     """What to raise if these witnesses are no quorum: with why the others did not cosign."""
     try:
         verify_quorum(policy, names)
-    except TrustError as error:
-        told = {name: failure.message for name, failure in failures.items()}
-        return TrustError(error.message, **error.evidence(), failures=told)
+    except QuorumError as error:
+        return error.with_evidence(failures={name: failure.message for name, failure in failures.items()})
     return None
 
 
-def _all_within(timeout_s: float, calls: Mapping[str, Callable[[], list[Line]]]) -> dict[str | None, Outcome]:
+def _all_within(
+    timeout_s: float, calls: Mapping[str, Callable[[], list[SignedLine]]]
+) -> dict[str | None, Outcome]:
     """What each call returned or raised; who has not by then is left alone."""
     outcomes: SimpleQueue[tuple[str, Outcome]] = SimpleQueue()
 
-    def run(url: str, call: Callable[[], list[Line]]) -> None:
+    def run(url: str, call: Callable[[], list[SignedLine]]) -> None:
         try:
             outcomes.put((url, call()))
         except AttestlogError as error:

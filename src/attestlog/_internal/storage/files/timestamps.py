@@ -8,31 +8,15 @@ is verified here.
 from __future__ import annotations
 
 import re
-from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-from attestlog._internal.storage.files import disk
+from attestlog._internal.storage.contract import TIMESTAMP_SIZE_MAX_BYTES
+from attestlog._internal.storage.files.layout import TIMESTAMPS_DIR
 
-TIMESTAMPS_DIR: Final = "timestamps"
-
-TIMESTAMP_SIZE_MAX_BYTES: Final = 256 << 10
-"""A response with its certificates has a few thousand bytes."""
+__all__ = ["TIMESTAMPS_DIR", "TIMESTAMP_SIZE_MAX_BYTES", "list_timestamps"]
 
 _NAME: Final = re.compile(r"([0-9]{12,19})-[0-9a-f]{8}\.tsr")
-
-
-def add_timestamp(root: Path, size: int, response: bytes) -> Path:
-    """Keep a response over the checkpoint at `size`, durably. Raises StorageError."""
-    name = f"{size:012d}-{sha256(response).hexdigest()[:8]}.tsr"
-    path = root / TIMESTAMPS_DIR / name
-    try:
-        disk.make_directories(path.parent)
-        # A crash in here leaves the whole file or none.
-        disk.replace_file(path, response)
-    except OSError as error:
-        raise disk.storage_error(error, path, "writing") from None
-    return path
 
 
 def list_timestamps(root: Path) -> list[tuple[int, Path]]:
