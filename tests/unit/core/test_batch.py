@@ -35,7 +35,7 @@ from tests.support.shapes import (
 from attestlog._internal.core import batch
 from attestlog._internal.core.batch import CLOCK_TOLERANCE_S, Head, Plan, monotonic_timestamp
 from attestlog._internal.core.canonical import encode
-from attestlog._internal.core.entry import ENTRY_SIZE_MAX_BYTES, EntryDraft, EventType, parse_draft
+from attestlog._internal.core.entry import ENTRY_SIZE_MAX_BYTES, EntryDraft, EventType, parse_draft, preimage
 from attestlog._internal.core.hashes import EMPTY_ROOT, GENESIS_PREV_HASH, leaf_hash
 from attestlog._internal.core.policy import Policy
 from attestlog._internal.core.signature import BATCH_ENTRIES_MAX, public_key, verify_entry_signature
@@ -130,7 +130,7 @@ def test_an_approval_that_expires_before_the_entry_is_written_does_not_count(
     for approval, now_us, met in ((lasting, late, True), (expires, NOW_US, True), (expires, late, False)):
         asked = {**MINIMAL, "required_approvals": asked_for, "received_approvals": [approval]}
         item = prepared(asked, policy=policy, origin=ORIGIN, now_us=NOW_US)
-        assert item.entry.quorum_met is True
+        assert item.quorum_met is True
         plan = planned([item], p256_key(), now_us=now_us)
         assert read(plan.seal([b"\x01"])[0]).quorum_met is met
 
@@ -238,6 +238,29 @@ def test_planning_again_after_a_failure_gives_what_planning_at_once_gives(sealed
     assert alone == seal(planned([prepared(shapes[2], 2)], ed25519_key(), head))
 
 
+@pytest.mark.parametrize("batched", [True, False])
+def test_planning_and_sealing_change_nothing_that_was_prepared(batched: bool) -> None:
+    items = [prepared(shape, number) for number, shape in enumerate(SHAPES.values())]
+    before = [repr(item) for item in items]
+    plan = planned(items, ed25519_key(), batched=batched)
+    lines = seal(plan)
+    assert [repr(item) for item in items] == before
+    assert seal(plan) == lines, "and may be repeated"
+
+
+@pytest.mark.parametrize("name", ["\0", "\0,\0", '"entry_id":"', "\x00\x01"])
+def test_no_text_of_a_draft_moves_what_is_filled_in(name: str) -> None:
+    facts: dict[str, Any] = {
+        "action_type": name, "actor_id": name, "conflicts_detected": [name], "required_proofs": [name],
+        **{key: {name: name} for key in ("action_payload", "actor_context", "result_data")},
+    }  # fmt: skip
+    plan = planned([prepared({**ACTION, **facts}, replicas=[name]), prepared(CHANGE)], ed25519_key())
+    entry = read(seal(plan)[0])
+    assert {member: getattr(entry, member) for member in facts} == facts
+    assert (entry.replicas, entry.sequence_number, entry.timestamp) == ([name], 0, TIMESTAMP)
+    assert entry.entry_hash == plan.entry_hashes[0] == sha256(preimage(entry)).hexdigest()
+
+
 def test_a_plan_changes_nothing_of_its_head() -> None:
     head = planned([prepared(BOOT)], p256_key()).head
     before = (head.size, head.entry_hash, head.timestamp_us, head.edge.hashes())
@@ -333,7 +356,7 @@ def test_every_small_member_at_its_longest_needs_no_measuring() -> None:
         "required_approvals": 2**53 - 1,
         "rollback_snapshot_hash": SNAPSHOT_HASH,
     }
-    room = batch._SURELY_SMALL_BYTES - 100
+    room = 32 << 10
     line = worst_seal(prepared({**longest, "actor_context": {"pad": "x" * room}}))
     assert rest_size(line) <= ENTRY_SIZE_MAX_BYTES
 
