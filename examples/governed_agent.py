@@ -152,7 +152,7 @@ def change_the_policy(log: Log, keys: Path, folder: Path) -> None:
         proposal_id="PROP-7", change_description="lower the floor for the sandbox",
     )  # fmt: skip
     act = log.guard(
-        event_type="CHANGE", event_category="CRITICAL", action_type="modify_policy_rule",
+        event_type="CHANGE", event_category="CRITICAL", action_type="attestlog.modify_policy_rule",
         actor_id="council_of_three", actor_type="HUMAN", action_payload=payload, pillars_scores=GOOD,
         required_proofs=list(PROOFS), provided_proofs=CLAIMED, rollback_available=True,
         rollback_snapshot_hash=snapshot_hash(b"safety_floor = 7.0"), ask=folder / "approvals-3",

@@ -66,7 +66,7 @@ def test_a_log_is_lost_restored_and_goes_on(run: Run, log: Path, tmp_path: Path)
         after = (log / "entries" / "000000000000.jsonl").read_bytes()
         assert after.startswith(before)
         entries = check_log(log)
-        assert entries[-1].action_type == "log_restored"
+        assert entries[-1].action_type == "attestlog.restored"
         assert run("verify", log).code == 0
         assert run("replica", "add", log, url, "--token-file", writer, "--vkey", replica["vkey"]).code == 0
         assert run("replica", "sync", log).code == 0
@@ -103,7 +103,7 @@ def test_a_shorter_copy_takes_no_longer_logs_place_unless_forced_and_that_is_rec
         forced = run(*restore, *keys, "--force", "--json").object
         assert (forced["size"], forced["forced"]) == (2, True)
         last = check_log(log)[-1]
-        assert (last.action_type, last.event_category) == ("log_restored", "CRITICAL")
+        assert (last.action_type, last.event_category) == ("attestlog.restored", "CRITICAL")
         assert run("verify", log).code == 5  # and whoever has seen more still says so
     assert [path.name for path in tmp_path.glob("*.restored")] == []
 

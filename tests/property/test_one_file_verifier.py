@@ -181,7 +181,7 @@ def test_rotations(case: dict[str, Any]) -> None:
 @pytest.mark.parametrize("case", CASES["genesis"], ids=lambda case: str(case["name"]))
 def test_genesis_entries(case: dict[str, Any]) -> None:
     stored = json.loads(next(item["line"] for item in CASES["entry"] if item["name"] == "shape BOOT"))
-    stored |= {"action_type": "log_genesis", "action_payload": case["payload"]}
+    stored |= {"action_type": "attestlog.genesis", "action_payload": case["payload"]}
     try:
         rules, _ = one_file.read_genesis(json.dumps(stored).encode())
     except one_file.Malformed:
@@ -202,7 +202,9 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> LogMaker:
     made = LogMaker(tmp_path_factory.mktemp("one") / "log", segment_entries=12)
     made.append(*map(action, range(1, 11)))
     erasure = format_erasure(Erasure.of(decode_line(made.lines[5]), "asked for", None))
-    made.append(action(11, event_type="CHANGE", action_type="erase_payload", action_payload=erasure))
+    made.append(
+        action(11, event_type="CHANGE", action_type="attestlog.erase_payload", action_payload=erasure)
+    )
     made.append(*map(action, range(12, 18)))
     made.rotate(Key(5))
     made.append(*map(action, range(19, 21)), batched=False)

@@ -32,7 +32,8 @@ from attestlog._internal.core.policy import Policy, parse_policy
 from attestlog._internal.core.proof import open_proof
 from attestlog._internal.core.redaction import find_nonces, subkey, verify_commitment
 from attestlog._internal.core.report import Verdict
-from attestlog._internal.core.rules import Rules, governs, parse_hold
+from attestlog._internal.core.reserved import governs
+from attestlog._internal.core.rules import Rules, parse_hold
 from attestlog._internal.core.signature import load_public_key, verify_entry_signature
 from attestlog._internal.core.snapshot import HEADER, Kind, Node, TreeHasher, format_node
 from attestlog._internal.core.trust import format_trust_policy, open_trusted_checkpoint, parse_trust_policy
@@ -122,7 +123,7 @@ def judge_checkpoint(case: Case) -> Case:
 def judge_genesis(case: Case) -> Case:
     line = next(case["line"] for case in CASES["entry"] if case["name"] == "shape BOOT").encode()
     stored = json.loads(line)
-    stored |= {"action_type": "log_genesis", "action_payload": case["payload"]}
+    stored |= {"action_type": "attestlog.genesis", "action_payload": case["payload"]}
     found = parse_genesis(decode_line(json.dumps(stored).encode()))
     return {"origin": found.origin, "key_ids": list(found.entry_keys)}
 

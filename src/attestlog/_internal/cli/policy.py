@@ -75,11 +75,12 @@ def set_policy(
 
     It needs the approvals that the current policy requires.
     """
-    from attestlog._internal.core.policy_change import SET_POLICY_ACTION_TYPE, set_policy_payload
+    from attestlog._internal.core.policy_change import set_policy_payload
+    from attestlog._internal.core.reserved import SET_POLICY
 
     more = {"proposal_id": proposal_id, "change_description": description}
     payload = set_policy_payload(read_policy(file), **{name: value for name, value in more.items() if value})
-    draft = _change_draft(SET_POLICY_ACTION_TYPE, payload, actor_id)
+    draft = _change_draft(SET_POLICY, payload, actor_id)
     _change(Output(as_json), log, draft, approval or [], request_to)
 
 
@@ -101,7 +102,8 @@ def modify(
     It needs the approvals that the current policy requires.
     """
     from attestlog._internal.cli.drafts import read_json_option
-    from attestlog._internal.core.policy_change import MODIFY_RULE_ACTION_TYPE, modify_rule_payload
+    from attestlog._internal.core.policy_change import modify_rule_payload
+    from attestlog._internal.core.reserved import MODIFY_POLICY_RULE
     from attestlog._internal.storage.resolve import open_source
     from attestlog.errors import MalformedPolicyError
 
@@ -113,7 +115,7 @@ def modify(
         )
     except MalformedPolicyError as error:
         raise UsageError(str(error)) from None
-    draft = _change_draft(MODIFY_RULE_ACTION_TYPE, payload, actor_id)
+    draft = _change_draft(MODIFY_POLICY_RULE, payload, actor_id)
     _change(Output(as_json), log, draft, approval or [], request_to)
 
 
@@ -143,8 +145,7 @@ def warn_of(rules: Rules) -> None:
     if not all(policy.demand(EventType.CHANGE, name).needs_approval for name in POLICY_ACTION_TYPES):
         notice("no rule requires approval of every policy change: anyone who can append can change it")
         hint(
-            'add a rule with event_types = ["CHANGE"], action_types = ["set_policy", "modify_policy_rule"]'
-            " and required_approvals"
+            'add a rule with event_types = ["CHANGE"], action_types = ["attestlog.*"] and required_approvals'
         )
 
 

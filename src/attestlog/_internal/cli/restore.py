@@ -104,7 +104,7 @@ def _record(root: Path, url: str, restored: Restored) -> Receipt:
     """Append the entry that says so; CRITICAL if the restore was forced."""
     with open_log(str(root)) as log:
         return log.change(
-            "log_restored", actor_id="attestlog", actor_type="SYSTEM",
+            "attestlog.restored", actor_id="attestlog", actor_type="SYSTEM",
             event_category="CRITICAL" if restored.is_behind else "WARNING",
             action_payload={"from": url, "size": restored.size, "forced": restored.is_behind},
         )  # fmt: skip

@@ -181,7 +181,7 @@ class Redaction(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class ErasureRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which payloads may be erased. Whose approval it needs is said by a rule for `erase_payload`."""
+    """Which payloads may be erased. A rule for `attestlog.erase_payload` says whose approval that needs."""
 
     action_types: list[str] = field(default_factory=lambda: ["*"])
     """Globs: payloads of other entries are not erased."""

@@ -19,11 +19,11 @@ from msgspec import Struct, field
 
 from attestlog._internal.core import entry as entries
 from attestlog._internal.core.entry import Entry, EventType
-from attestlog._internal.core.erasure import is_erasure
 from attestlog._internal.core.hashes import GENESIS_PREV_HASH, batch_message, leaf_hash
 from attestlog._internal.core.merkle import inclusion_paths
 from attestlog._internal.core.report import Finding
-from attestlog._internal.core.rules import Rules, governs
+from attestlog._internal.core.reserved import erases, governs, is_newer
+from attestlog._internal.core.rules import Rules
 from attestlog._internal.core.seen_head import Claim
 from attestlog._internal.core.signature import (
     BATCH_SUFFIX,
@@ -289,6 +289,8 @@ class _Scanner:
         self._check_signature(entry, digest, leaf, is_next)
         if entry.dependencies or entry.rollback_executed or entry.event_type is EventType.CHANGE:
             self._remember_relations(entry)
+            if is_newer(entry):
+                self._find("entry.newer", f"{entry.action_type[:80]!r} is not known here", entry)
             if governs(entry):
                 if self._is_ahead:
                     return False
@@ -440,7 +442,7 @@ class _Scanner:
         result.wanted.extend((number, wanted) for wanted in entry.dependencies if wanted not in self._ids)
         if entry.rollback_executed and entry.rollback_snapshot_hash:
             result.wanted.append((number, entry.rollback_snapshot_hash))
-        if is_erasure(entry):
+        if erases(entry):
             said, wrong = judge_erasure(self._rules, entry)
             if said is not None:
                 result.erasures.append(said)

@@ -156,7 +156,9 @@ class Holding:
     def _commit(self, lines: Sequence[bytes]) -> None:
         """Run by run. An entry that erases, signed alone as writers do it, begins a run of its own."""
         cuts = [
-            at for at, line in enumerate(lines) if at and erasing.erases(line) and ends_batch(lines[at - 1])
+            at
+            for at, line in enumerate(lines)
+            if at and erasing.line_erases(line) and ends_batch(lines[at - 1])
         ]
         for start, stop in pairwise([0, *cuts, len(lines)]):
             with self._store.exclusive() as head:
@@ -165,7 +167,7 @@ class Holding:
     def _commit_run(self, head: Head, lines: Sequence[bytes]) -> None:
         genesis = self._store.genesis
         leaves, rules, changes = verify_lines(self._rules, head, lines, self.directory)
-        if erasing.erases(lines[0]):
+        if erasing.line_erases(lines[0]):
             erasing.note(self._store, head.size, lines[0])
         room, at = self._store.room(head.size), 0
         for plan in plans(head, lines, room, genesis.settings.segment_entries, leaves):
@@ -176,7 +178,9 @@ class Holding:
         self._changes += changes
         self._store.finish_erasure()
         for number, line in enumerate(lines[1:], head.size + 1):
-            if erasing.erases(line):  # within a batch: a crash before this leaves what `unerased` reports
+            if erasing.line_erases(
+                line
+            ):  # within a batch: a crash before this leaves what `unerased` reports
                 erasing.note(self._store, number, line)
                 self._store.finish_erasure()
 

@@ -272,7 +272,7 @@ def test_an_entry_0_that_is_no_genesis(tmp_path: Path) -> None:
         b"",
         b"{}\n",
         b"garbage",
-        last_segment(path).read_bytes().replace(b"log_genesis", b"log_genesas"),
+        last_segment(path).read_bytes().replace(b"attestlog.genesis", b"attestlog.genesas"),
     ):
         last_segment(path).write_bytes(line)
         with pytest.raises(MalformedEntryError):
