@@ -38,7 +38,7 @@ from attestlog._internal.core.trust import format_trust, open_trusted_checkpoint
 from attestlog._internal.core.witness import Seen, judge, parse_add_checkpoint
 from attestlog._internal.snapshots import verify_snapshot
 from attestlog._internal.storage.files import layout
-from attestlog._internal.verifying.directory import verify_log
+from attestlog._internal.verifying import verify_log
 from attestlog.errors import AttestlogError, ChainBrokenError, HashMismatchError, TrustError
 
 Case = dict[str, Any]

@@ -87,11 +87,11 @@ def _verify(
     from attestlog._internal.legacy import is_legacy, verify_legacy
 
     if is_published(subject):
-        from attestlog._internal.verifying import verify_published
+        from attestlog._internal.verifying import judge_published
 
         if start or tsa_roots:
             raise UsageError("--from and --tsa-root are for a log's own directory")
-        return verify_published(subject, full=full, **options)
+        return judge_published(subject, full=full, **options)
     if full:
         raise UsageError("--full is for a published log: any other is read whole")
     if Path(subject).is_file() and is_legacy(subject):

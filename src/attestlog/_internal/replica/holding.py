@@ -84,7 +84,7 @@ class Holding:
             disk.make_directories(directory)
         except OSError as error:
             raise disk.storage_error(error, directory, "creating") from None
-        leaf = verify_lines(Rules.of(genesis), Head(), [line], directory).leaves
+        leaf = verify_lines(Rules.of(genesis), Head(), [line]).leaves
         config = LogConfig(
             origin=genesis.origin,
             settings=genesis.settings,
@@ -161,7 +161,7 @@ class Holding:
 
     def _commit_run(self, head: Head, lines: Sequence[bytes]) -> None:
         genesis, root = self._store.genesis, self._store.root
-        leaves, rules, changes = verify_lines(self._rules, head, lines, self.directory)
+        leaves, rules, changes = verify_lines(self._rules, head, lines)
         if erasing.erases(lines[0]):
             erasing.note(root, head.size, lines[0])
         room, at = self._store.room(head.size), 0

@@ -1,67 +1,72 @@
-"""The stored tree against the entries: `tree/<level>`, hashes that can be rebuilt and so prove nothing.
+"""The stored tree against the entries: hashes that can be rebuilt from the entries, and so prove nothing.
 
 Missing or wrong, they are a notice. *Longer* than the entries they are
 evidence: hashes are written only after their entries are durable, so the
 entries they stand for were there.
+
+The writer's side is `storage`. This is written a second time on purpose: a
+verifier shares no code with what it checks.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable
-from contextlib import ExitStack
+from collections.abc import Iterable, Mapping
 from itertools import groupby
-from pathlib import Path
+from typing import Protocol
 
 from attestlog._internal.core.hashes import HASH_SIZE_BYTES
 from attestlog._internal.core.merkle import TILE_HEIGHT, Grown, Span, edge_from_stored, stored_ranges
 from attestlog._internal.core.report import Finding
 from attestlog._internal.judging.findings import finding
-from attestlog._internal.judging.source import open_plain, reason
-from attestlog._internal.storage.files.layout import tree_path
+
+
+class StoredHashes(Protocol):
+    """What a log keeps of its tree, level by level. Not to be trusted."""
+
+    @property
+    def sizes(self) -> Mapping[int, int]:
+        """Level → bytes that are stored of it."""
+
+    @property
+    def unreadable(self) -> Iterable[tuple[str, str]]:
+        """(name, reason) of what could not be read, by now."""
+
+    def read(self, level: int, start: int, stop: int) -> bytes:
+        """Hashes [start, stop) of a level, joined; fewer where there are fewer, or they cannot be read."""
 
 
 class StoredTree:
-    """The files of the stored tree, as long as they were when the snapshot was taken."""
+    """Compares what is stored with what the entries come to, as they come."""
 
-    def __init__(self, root: Path, sizes: dict[int, int], stack: ExitStack) -> None:
-        self._sizes = sizes
-        self._descriptors: dict[int, int] = {}
+    def __init__(self, hashes: StoredHashes) -> None:
+        self._hashes = hashes
         self._wrong: dict[int, int] = {}
-        self.unreadable: list[tuple[str, str]] = []
-        """(name, reason)"""
-        for level in sizes:
-            try:
-                file = stack.enter_context(open_plain(tree_path(root, level), buffering=0))
-                self._descriptors[level] = file.fileno()
-            except OSError as error:
-                self.unreadable.append((f"tree/{level}", reason(error)))
 
     @property
     def size(self) -> int:
         """How many entries it says were once durable."""
-        return -(-self._sizes.get(0, 0) // HASH_SIZE_BYTES)
+        return -(-self._hashes.sizes.get(0, 0) // HASH_SIZE_BYTES)
 
     def edge(self, size: int) -> Span | None:
         """The right edge at `size`, as stored and so not to be trusted yet; None if it is not all there."""
         runs = []
         for level, start, stop in stored_ranges(size):
-            data = self._read(level, start, stop - start)
+            data = self._hashes.read(level, start, stop)
             if len(data) < (stop - start) * HASH_SIZE_BYTES:
                 return None
             runs.append([data[i : i + HASH_SIZE_BYTES] for i in range(0, len(data), HASH_SIZE_BYTES)])
         return edge_from_stored(size, runs)
 
     def leaves(self, start: int, stop: int) -> bytes:
-        """The stored leaf hashes [start, stop), joined; empty if they are not all there."""
-        data = self._read(0, start, stop - start)
+        """The stored leaf hashes [start, stop): n × 32 bytes in entry order; empty if any is missing."""
+        data = self._hashes.read(0, start, stop)
         return data if len(data) == (stop - start) * HASH_SIZE_BYTES else b""
 
     def leaf(self, number: int) -> bytes | None:
         """The leaf hash of an entry; None where it is not there, or where stored leaves were found wrong."""
         if 0 in self._wrong:
             return None
-        return self._read(0, number, 1) or None
+        return self._hashes.read(0, number, number + 1) or None
 
     def compare_leaves(self, start: int, leaves: bytes) -> None:
         """Compare level 0 from `start` on with these leaf hashes."""
@@ -78,7 +83,7 @@ class StoredTree:
         found = []
         level = 0
         while count := size >> (level * TILE_HEIGHT):
-            stored = self._sizes.get(level, 0) // HASH_SIZE_BYTES
+            stored = self._hashes.sizes.get(level, 0) // HASH_SIZE_BYTES
             if level in self._wrong:
                 index = self._wrong[level]
                 found.append(finding("tree.stale", f"hash {index} of tree/{level} is wrong", found=index))
@@ -90,7 +95,7 @@ class StoredTree:
 
     def longer(self, size: int) -> Finding | None:
         """The finding for hashes of entries that are not there."""
-        for level, size_bytes in sorted(self._sizes.items()):
+        for level, size_bytes in sorted(self._hashes.sizes.items()):
             count = size >> (level * TILE_HEIGHT)
             if size_bytes > count * HASH_SIZE_BYTES:
                 stored = -(-size_bytes // HASH_SIZE_BYTES)
@@ -99,23 +104,10 @@ class StoredTree:
         return None
 
     def _compare(self, level: int, start: int, hashes: bytes) -> None:
-        stored = self._read(level, start, len(hashes) // HASH_SIZE_BYTES)
+        stored = self._hashes.read(level, start, start + len(hashes) // HASH_SIZE_BYTES)
         if level in self._wrong or hashes.startswith(stored):
             return
         for offset in range(0, len(stored), HASH_SIZE_BYTES):
             if not hashes.startswith(stored[offset : offset + HASH_SIZE_BYTES], offset):
                 self._wrong[level] = start + offset // HASH_SIZE_BYTES
                 return
-
-    def _read(self, level: int, start: int, count: int) -> bytes:
-        descriptor = self._descriptors.get(level)
-        if descriptor is None:
-            return b""
-        offset = start * HASH_SIZE_BYTES
-        size_bytes = min(count * HASH_SIZE_BYTES, self._sizes[level] - offset)
-        try:
-            return os.pread(descriptor, max(0, size_bytes), offset)
-        except OSError as error:
-            self.unreadable.append((f"tree/{level}", reason(error)))
-            del self._descriptors[level]
-            return b""

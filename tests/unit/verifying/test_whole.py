@@ -18,9 +18,9 @@ from attestlog._internal.core import canonical
 from attestlog._internal.core.entry import LINE_SIZE_MAX_BYTES
 from attestlog._internal.core.report import Report, Verdict
 from attestlog._internal.judging import relations as relations_module
-from attestlog._internal.judging import source as source_module
+from attestlog._internal.storage.files import raw as raw_module
 from attestlog._internal.verifying import FINDINGS, VERDICTS, verify_log
-from attestlog._internal.verifying import directory as verify_module
+from attestlog._internal.verifying import whole as verify_module
 
 
 @pytest.fixture
@@ -302,28 +302,28 @@ def test_a_segment_that_is_no_file_is_unreadable(tmp_path: Path) -> None:
 
 def test_a_segment_that_vanishes_is_unreadable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = segmented(tmp_path)
-    take = source_module.take_snapshot
+    take = raw_module.open_raw
 
     def take_and_lose(root: Path) -> Any:
         snapshot = take(root)
         log.segment(6).unlink()
         return snapshot
 
-    monkeypatch.setattr(verify_module, "take_snapshot", take_and_lose)
+    monkeypatch.setattr(verify_module, "open_raw", take_and_lose)
     report = verify(log, tmp_path)
     assert (report.verdict, codes(report)) == (Verdict.UNKNOWN, [("log.unreadable", 6)])
 
 
 def test_a_segment_that_shrinks_is_unreadable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = segmented(tmp_path)
-    take = source_module.take_snapshot
+    take = raw_module.open_raw
 
     def take_and_cut(root: Path) -> Any:
         snapshot = take(root)
         os.truncate(log.segment(9), 100)
         return snapshot
 
-    monkeypatch.setattr(verify_module, "take_snapshot", take_and_cut)
+    monkeypatch.setattr(verify_module, "open_raw", take_and_cut)
     report = verify(log, tmp_path)
     assert (report.verdict, codes(report)) == (Verdict.UNKNOWN, [("log.unreadable", 9)])
 
@@ -447,7 +447,7 @@ def test_a_commit_under_way_is_waited_for(log: LogMaker, tmp_path: Path) -> None
 def test_a_lock_that_is_never_let_go_is_said(
     log: LogMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(source_module, "LOCK_WAIT_S", 0.01)
+    monkeypatch.setattr(raw_module, "LOCK_WAIT_S", 0.01)
     descriptor = os.open(log.root / "lock", os.O_RDWR)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     report = verify(log, tmp_path)
@@ -463,7 +463,7 @@ def test_a_log_without_a_lock_file_is_read(log: LogMaker, tmp_path: Path) -> Non
 def test_what_is_appended_while_verifying_is_not_covered(
     log: LogMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    take = source_module.take_snapshot
+    take = raw_module.open_raw
 
     def take_and_append(root: Path) -> Any:
         snapshot, size = take(root), len(log.lines)
@@ -475,7 +475,7 @@ def test_what_is_appended_while_verifying_is_not_covered(
         log.write_checkpoint()
         return snapshot
 
-    monkeypatch.setattr(verify_module, "take_snapshot", take_and_append)
+    monkeypatch.setattr(verify_module, "open_raw", take_and_append)
     report = verify(log, tmp_path)
     assert (report.verdict, report.size, report.findings) == (Verdict.VERIFIED, 11, [])
 
