@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import attestlog
+from attestlog._internal.config import parse_config
 from attestlog._internal.core.signature import PublicKey
 from attestlog._internal.signers import Signer, open_signer
 
@@ -82,7 +83,7 @@ class Place:
 
 def entry_signer_uri(path: Path) -> str:
     """Where the log's entry key is."""
-    from attestlog._internal.storage.files.layout import CONFIG_FILE, parse_config
+    from attestlog._internal.storage.files.layout import CONFIG_FILE
 
     return parse_config((path / CONFIG_FILE).read_text(encoding="utf-8")).signers.entry
 

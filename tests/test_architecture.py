@@ -22,8 +22,9 @@ SOURCE = Path(__file__).resolve().parents[1] / "src"
 # Imports point from a later level to an earlier one. Rooms of one level do not know each other.
 LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "verifier", "version"}),
-    frozenset({"core"}),
+    frozenset({"core", "net"}),
     frozenset({"proof_types", "schemas", "signers", "storage"}),
+    frozenset({"config"}),
     frozenset({"judging", "query", "ids", "proving", "replication", "snapshots", "timestamping"}),
     frozenset({"verifying"}),
     frozenset({"guard"}),  # below log, which offers it as `log.guard`: what it asks of a log is a protocol
@@ -32,15 +33,15 @@ LEVELS: tuple[frozenset[str], ...] = (
         {"approving", "legacy", "restoring"}
     ),  # above log, because what was brought in is recorded in it
     frozenset({"server", "integrations"}),
-    frozenset({"cli"}),
+    frozenset({"cli", "haios"}),  # haios: the schema's names, public, over what any user may import
 )
 LEVEL_OF = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 FACADE = "__init__"  # attestlog/__init__.py
 TESTING = "testing"  # the public test kit: stands outside, is imported by nothing
-OUTERMOST = frozenset({"server", "integrations", "cli"})
+OUTERMOST = frozenset({"server", "integrations", "cli", "haios"})
 
 MODULE_LINES_MAX = 800
-LONG_BY_DESIGN = {"attestlog._internal.verifier.verify": 1_150}
+LONG_BY_DESIGN = {"attestlog._internal.verifier.verify": 1_500}
 """A file that is handed out alone, to be read from top to bottom."""
 FUNCTION_LINES_MAX = 70
 FUNCTION_LINES_MEDIAN_MAX = 12
@@ -258,10 +259,11 @@ def test_importing_the_package_loads_no_driver_framework_or_client(modules: Modu
     loaded = loaded_by(f"import {PACKAGE}")
     assert PACKAGE in loaded
     heavy = {
-        *("typer", "click", "rich", "pydantic", "sqlite3", "asyncio", "httpx", "requests", "http.server"),
+        *("typer", "click", "rich", "pydantic", "sqlite3", "asyncio", "httpcore", "requests", "http.server"),
         *("litestar", "uvicorn", "boto3", "botocore", "psycopg", "obstore", "pkcs11"),
     }
     assert loaded & heavy == set()
+    assert not [name for name in loaded if name.startswith(f"{PACKAGE}.haios")]
 
 
 def test_verifying_loads_nothing_that_writes_or_signs() -> None:
@@ -296,6 +298,9 @@ def made_up(**texts: str) -> Modules:
         {"log": "from attestlog import testing", "testing": ""},
         {"log": "from attestlog import Log"},
         {"facade": "from .cli import main", "cli": ""},
+        {"facade": "from .haios import Entries", "haios": ""},
+        {"cli": "from attestlog import haios", "haios": ""},
+        {"testing": "from attestlog.haios import Entries", "haios": ""},
     ],
 )
 def test_wrong_direction_is_seen(bad: dict[str, str]) -> None:
@@ -309,6 +314,7 @@ def test_wrong_direction_is_seen(bad: dict[str, str]) -> None:
         {"facade": "from .log import Log", "log": "from .judging import judge", "judging": ""},
         {"testing": "from attestlog.log import Log", "log": ""},
         {"cli": "from attestlog import __version__"},
+        {"haios": "import attestlog\nfrom attestlog.log import Log", "log": ""},
     ],
 )
 def test_right_direction_is_let_be(good: dict[str, str]) -> None:

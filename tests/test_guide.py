@@ -11,8 +11,8 @@ from attestlog._internal.proof_types import registered_proofs, unregister_proof
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [
-    "README.md", "docs/governance.md", "docs/guard.md", "docs/keys.md", "docs/proofs.md",
-    "docs/publishing.md", "docs/quickstart.md", "docs/timestamps.md", "docs/witnesses.md",
+    "README.md", "docs/governance.md", "docs/guard.md", "docs/haios.md", "docs/keys.md",
+    "docs/proofs.md", "docs/publishing.md", "docs/quickstart.md", "docs/timestamps.md", "docs/witnesses.md",
 ]  # fmt: skip
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PRINTS = re.compile(r"\n\nprints\n\n\Z")

@@ -32,8 +32,9 @@ if TYPE_CHECKING:
         EventType,
         ExecutionStatus,
     )
+    from attestlog._internal.core.receipt import Receipt
     from attestlog._internal.core.report import Finding, Report, Verdict
-    from attestlog._internal.log import Log, Receipt
+    from attestlog._internal.log import Log
     from attestlog._internal.proving import prove
     from attestlog._internal.query import query_log
     from attestlog._internal.storage.publishing import publish_log as publish
@@ -54,7 +55,7 @@ _HOMES = {
     "ExecutionStatus": "core.entry",
     "Finding": "core.report",
     "Log": "log",
-    "Receipt": "log",
+    "Receipt": "core.receipt",
     "Report": "core.report",
     "Verdict": "core.report",
     "create": "log:Log.create",

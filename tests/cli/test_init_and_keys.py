@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from tests.cli.running import ORIGIN, Run
 
+from attestlog._internal.config import read_config
 from attestlog._internal.core.note import parse_vkey
 from attestlog._internal.log import Log
 from attestlog._internal.storage.files.reader import LogReader
@@ -209,7 +210,7 @@ def test_checkpoint_of_a_log_that_does_not_continue_the_last_one_is_refused(
     run: Run, log: Path, tmp_path: Path
 ) -> None:
     with Log.open(log) as opened:
-        signer = LogReader(log).config().signers.checkpoint
+        signer = read_config(LogReader(log)).signers.checkpoint
         assert opened.head().size == 4
     with Log.create(tmp_path / "other", origin=ORIGIN, checkpoint_signer=signer) as other:
         other.append(event_type="ACTION", action_type="a", actor_id="b")

@@ -122,3 +122,18 @@ def test_a_replica_that_cannot_be_reached_is_said_and_shown(run: Run, log: Path,
     assert (
         run("restore", tmp_path / "new", "--from", url, "--origin", ORIGIN, "--token-file", writer).code == 2
     )
+
+
+def test_a_token_is_not_sent_in_the_clear_to_another_machine(run: Run, log: Path, tmp_path: Path) -> None:
+    writer, _ = tokens(run, tmp_path)
+    before, url = (log / "log.toml").read_bytes(), "http://192.0.2.1:8470"
+    with serving(str(tmp_path / "copies"), "--name", "replica.example.com/one") as replica:
+        vkey = replica["vkey"]
+    added = run("replicas", "add", log, url, "--token-file", writer, "--vkey", vkey)
+    assert added.code == 3
+    assert "want https:" in added.err
+    assert (log / "log.toml").read_bytes() == before
+    restored = run("restore", log, "--from", url, "--origin", ORIGIN, "--token-file", writer)
+    assert restored.code == 3
+    assert "want https:" in restored.err
+    assert run("verify", log).code == 0

@@ -31,6 +31,7 @@ from tests.support.services import AWS_ENVIRONMENT, Ministack, OpenBao, Servers
 from attestlog._internal.cli import main
 from attestlog._internal.core.signature import ECDSA_P256
 from attestlog._internal.signers import Signer, open_signer
+from attestlog._internal.signers.asking import ask
 from attestlog._internal.signers.azure import open_azure_signer
 from attestlog._internal.signers.gcp import open_gcp_signer
 from attestlog._internal.signers.remote import RemoteSigner
@@ -150,7 +151,7 @@ def test_an_alias_is_resolved_once_and_may_be_turned_to_another_key_afterwards(a
     signer = opened("awskms:alias/log")
     assert signer.uri == f"awskms:{first}"
     aws.client().update_alias(AliasName="alias/log", TargetKeyId=second)
-    signer.public_key.verify(signer.sign(b"message"), b"message")
+    signer.public_key.verify(ask(signer, b"message"), b"message")
     assert opened(signer.uri).public_key == signer.public_key
     aws.client().delete_alias(AliasName="alias/log")
 
@@ -172,7 +173,7 @@ def test_a_disabled_key_does_not_sign_until_it_is_enabled(aws: Ministack) -> Non
     error = refusal(lambda: signer.sign(b"message"))
     assert (error.reason, error.retryable) == ("DisabledException", False)
     aws.client().enable_key(KeyId=key)
-    signer.public_key.verify(signer.sign(b"message"), b"message")
+    signer.public_key.verify(ask(signer, b"message"), b"message")
 
 
 def test_the_emulator_stopped_and_started_again_signs_with_the_same_key(
@@ -186,10 +187,10 @@ def test_the_emulator_stopped_and_started_again_signs_with_the_same_key(
         server.stop()
         assert refusal(lambda: signer.sign(b"message")).retryable
         server.start()
-        signer.public_key.verify(signer.sign(b"message"), b"message")
+        signer.public_key.verify(ask(signer, b"message"), b"message")
         server.stop(kill=True)  # it forgets its keys: that is not an outage
         server.start()
-        signer.public_key.verify(signer.sign(b"message"), b"message")
+        signer.public_key.verify(ask(signer, b"message"), b"message")
     finally:
         server.stop(kill=True)
 
@@ -277,7 +278,7 @@ def test_a_post_quantum_key_of_aws_is_asked_for_the_message_itself(
     refusing.instead = answer
     signer = opened(f"awskms:{arn}")
     assert signer.public_key.algorithm == algorithm
-    signer.public_key.verify(signer.sign(b"message"), b"message")
+    signer.public_key.verify(ask(signer, b"message"), b"message")
 
 
 # --- OpenBao ---
@@ -288,7 +289,7 @@ def test_a_version_is_pinned_and_rotation_changes_nothing(bao: OpenBao) -> None:
     signer = opened(f"openbao:{path}")
     assert signer.uri == "openbao:transit/rotated?version=1"
     bao.ask("POST", f"{path.replace('/', '/keys/')}/rotate")
-    signer.public_key.verify(signer.sign(b"message"), b"message")
+    signer.public_key.verify(ask(signer, b"message"), b"message")
     second = opened(f"openbao:{path}")
     assert second.uri == "openbao:transit/rotated?version=2"
     assert second.public_key != signer.public_key
@@ -329,7 +330,7 @@ def test_a_token_that_is_not_allowed_to_or_none(
     monkeypatch.setenv("BAO_TOKEN_FILE", str(token))
     assert "cannot be read" in refusal(lambda: signer.sign(b"message")).message
     token.write_text(f"{bao.token}\n")
-    signer.public_key.verify(signer.sign(b"message"), b"message")
+    signer.public_key.verify(ask(signer, b"message"), b"message")
 
 
 def test_the_server_killed_sealed_and_unsealed_signs_again(tmp_path: Path, monkeypatch: Environment) -> None:
@@ -344,7 +345,7 @@ def test_the_server_killed_sealed_and_unsealed_signs_again(tmp_path: Path, monke
         error = refusal(lambda: signer.sign(b"message"))
         assert (error.status, error.retryable) == (503, True)
         server.unseal()
-        signer.public_key.verify(signer.sign(b"message"), b"message")
+        signer.public_key.verify(ask(signer, b"message"), b"message")
         os.kill(server.pid, signal.SIGSTOP)
         assert isinstance(signer, RemoteSigner)
         signer.timeout_s = 0.5
@@ -353,7 +354,7 @@ def test_the_server_killed_sealed_and_unsealed_signs_again(tmp_path: Path, monke
         finally:
             os.kill(server.pid, signal.SIGCONT)
         signer.timeout_s = 10
-        signer.public_key.verify(signer.sign(b"message"), b"message")
+        signer.public_key.verify(ask(signer, b"message"), b"message")
     finally:
         server.stop(kill=True)
 
@@ -442,7 +443,7 @@ def test_an_address_that_would_give_the_token_away_or_is_none(
 def test_google_is_sent_a_digest_or_the_message_with_its_checksum(gcp: FakeGcp) -> None:
     for version, member in ((1, "digest"), (2, "data")):
         signer = gcp_signer(gcp, version)
-        signer.public_key.verify(signer.sign(b"message"), b"message")
+        signer.public_key.verify(ask(signer, b"message"), b"message")
         sent = gcp.requests[-1][3]
         assert {member, f"{member}Crc32c"} <= sent.keys()
 
@@ -496,7 +497,7 @@ def test_azures_newest_version_is_pinned_at_opening(azure: FakeAzure) -> None:
     signer = azure_signer(azure, "k")
     assert signer.uri == f"azurekms:{azure.VAULT}/keys/k/a1"
     azure.add_key("a2")
-    signer.public_key.verify(signer.sign(b"message"), b"message")
+    signer.public_key.verify(ask(signer, b"message"), b"message")
     assert signer.public_key.algorithm == ECDSA_P256
     assert azure_signer(azure, "k").public_key != signer.public_key
 

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import pytest
 from tests.support.written import create, draft
 
+from attestlog._internal.config import read_config
 from attestlog._internal.core.batch import Head, Plan, plan_batch, prepare
 from attestlog._internal.core.checkpoint import Checkpoint, sign_checkpoint
 from attestlog._internal.core.entry import decode_line, parse_draft
@@ -75,7 +76,7 @@ def planned(store: Store, head: Head, count: int) -> tuple[Plan, list[bytes]]:
     plan = plan_batch(
         head, prepared, head.timestamp_us + 1, algorithm=key.algorithm, key_id=key.key_id, batched=True
     )
-    signer = open_signer(store.signers().entry)
+    signer = open_signer(read_config(store.source).signers.entry)
     return plan, plan.seal([signer.sign(message) for message in plan.messages])
 
 
@@ -88,7 +89,7 @@ def append(store: Store, count: int) -> list[bytes]:
 
 def signed(store: Store, head: Head) -> bytes:
     (vkey,) = store.genesis.checkpoint_keys
-    signer = open_signer(store.signers().checkpoint)
+    signer = open_signer(read_config(store.source).signers.checkpoint)
     checkpoint = Checkpoint(store.genesis.origin, head.size, head.edge.root())
     return sign_checkpoint(checkpoint, [(vkey, signer.sign)])
 
@@ -235,4 +236,4 @@ def test_closed_is_closed(driver: Driver) -> None:
 def test_it_knows_its_genesis_and_its_signers(store: Store) -> None:
     genesis: Any = store.genesis
     assert genesis.settings.segment_entries == SEGMENT_ENTRIES
-    assert open_signer(store.signers().entry).public_key.key_id in genesis.entry_keys
+    assert open_signer(read_config(store.source).signers.entry).public_key.key_id in genesis.entry_keys

@@ -14,6 +14,7 @@ from tests.fault.processes import Promises, create_shared, start_writer
 from tests.fault.tally import tally
 from tests.support.written import create, draft, drafts
 
+from attestlog._internal.config import read_config
 from attestlog._internal.log import Log
 from attestlog._internal.storage.files.reader import LogReader
 from attestlog.testing import check_log
@@ -40,12 +41,12 @@ def test_killed_at_each_step_of_a_rotation(tmp_path: Path, before: int) -> None:
         tally("rotations killed with SIGKILL")
         assert said.stderr == b""
         was_rotated = LogReader(path).size() == 1 + before + 1
-        seen.add((was_rotated, LogReader(path).config().signers.next_entry is not None))
+        seen.add((was_rotated, read_config(LogReader(path)).signers.next_entry is not None))
         with Log.open(path) as log:
             assert log.rules.start == (before + 2 if was_rotated else 0)
             receipt = log.append(draft(9))
-        assert LogReader(path).config().signers.entry == (f"file:{new}" if was_rotated else old)
-        assert LogReader(path).config().signers.next_entry is None
+        assert read_config(LogReader(path)).signers.entry == (f"file:{new}" if was_rotated else old)
+        assert read_config(LogReader(path)).signers.next_entry is None
         check_log(path, [receipt])
         if said.stdout:
             assert was_rotated

@@ -12,6 +12,7 @@ import rfc8785
 from tests.support.people import governed
 from tests.vectors.of_rotation import rotation as rotation_vectors
 
+from attestlog._internal.config import format_config, parse_config
 from attestlog._internal.core import canonical
 from attestlog._internal.core.approval import (
     Request,
@@ -61,7 +62,6 @@ from attestlog._internal.legacy.judge import LineError, legacy_hash, parse_line
 from attestlog._internal.query.filter import parse_condition, parse_filter, parse_moment
 from attestlog._internal.signers.pkcs11_uri import format_key_uri, parse_key_uri
 from attestlog._internal.storage.files.governing import format_rules_file, parse_rules_file
-from attestlog._internal.storage.files.layout import format_config, parse_config
 from attestlog._internal.verifier import verify as one_file
 from attestlog._internal.verifying import judge_proof
 from attestlog.errors import AttestlogError, MalformedProofError, TrustError

@@ -1,7 +1,7 @@
 """Witnesses: others' cosign our logs, and ours cosigns theirs. `make interop` fetches and builds them."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from attestlog._internal.core.trust import open_trusted_checkpoint, parse_trust
 from attestlog._internal.core.witness import format_add_checkpoint
 from attestlog._internal.server.witness import witness_app
 from attestlog._internal.witness import Witness
-from attestlog._internal.witness.asking import _post, ask_witness, new_client
+from attestlog._internal.witness.asking import add_checkpoint, ask_witness, open_client
 from attestlog._internal.witness.collecting import cosign_checkpoint
 from attestlog.errors import WitnessError
 from attestlog.testing import MemorySigner
@@ -55,8 +55,8 @@ def test_their_witness_cosigns_our_log_and_refuses_another_history_of_it(name: s
         note = (fork.root / "checkpoint").read_bytes()
         with pytest.raises(WitnessError, match="HTTP 4"):
             ask_witness(url, [vkey], note, lambda old: b"\0" * 32 * 9)
-        with new_client() as client:
-            status, size_told = _post(client, f"{url}/add-checkpoint", format_add_checkpoint(7, b"", note))
+        with closing(open_client(url)) as client:
+            status, size_told = add_checkpoint(client, url, format_add_checkpoint(7, b"", note))
         assert (status, size_told) == (409, b"301\n")
 
 

@@ -47,6 +47,7 @@ TESTS: Final = {
     **dict.fromkeys(("storage/http", "storage/sources"), "test_http.py test_published.py"),
     "audit/published": "test_published.py",
     **dict.fromkeys(("audit/timestamps", "storage/timestamps", "timestamping"), "test_timestamps.py"),
+    "net": "test_net.py",
     "signers/pkcs11_uri": "test_pkcs11_uri.py",
     "signers/secret": "test_secret.py",
     "signers/worker": "test_worker.py",

@@ -14,7 +14,7 @@ from tests.support.logs import Key, LogMaker, action, entry_id
 
 from attestlog._internal.core import lines as lines_module
 from attestlog._internal.core.report import Report, Verdict
-from attestlog._internal.storage.files import raw as raw_module
+from attestlog._internal.verifying import source as source_module
 from attestlog._internal.verifying import verify_log, workers
 from attestlog._internal.verifying import whole as verify_module
 
@@ -45,7 +45,7 @@ def report_of(
         return (function(context, item) for item in items)
 
     with monkeypatch.context() as patch:
-        patch.setattr(raw_module, "piece_size", lambda *_: size)
+        patch.setattr(source_module, "piece_size", lambda *_: size)
         patch.setattr(verify_module, "map_ordered", scan_here)
         patch.setattr(lines_module, "BATCH_ENTRIES_MAX", patience)
         patch.setattr(verify_module, "PARALLEL_MIN_BYTES", 0 if is_ahead else 1 << 60)
@@ -132,7 +132,7 @@ def test_worker_processes_find_the_same(
     reports = []
     for least in (1 << 60, 0):
         monkeypatch.setattr(verify_module, "PARALLEL_MIN_BYTES", least)
-        monkeypatch.setattr(raw_module, "piece_size", lambda *_: 50_000)
+        monkeypatch.setattr(source_module, "piece_size", lambda *_: 50_000)
         reports.append(verify_log(made.root, remember=False, workers=2))
         reports[-1].duration_s = 0.0
     assert reports[0] == reports[1]

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tests.property import strategies
 from tests.support.shapes import BOOT, line_of, read
 
+from attestlog._internal.config import parse_config
 from attestlog._internal.core.canonical import decode
 from attestlog._internal.core.checkpoint import check_origin, parse_checkpoint
 from attestlog._internal.core.entry import check_canonical, decode_line, parse_draft, parse_timestamp
@@ -27,7 +28,6 @@ from attestlog._internal.core.note import (
 )
 from attestlog._internal.core.policy import parse_policy
 from attestlog._internal.core.signature import load_public_key, parse_signature
-from attestlog._internal.storage.files.layout import parse_config
 from attestlog.errors import AttestlogError
 
 # Any text, lone surrogates included: that is what arguments and environment hold where bytes are not UTF-8.

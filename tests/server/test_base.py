@@ -1,9 +1,7 @@
 """Tokens, bodies and slow clients, against a real server on loopback."""
 
 import asyncio
-import datetime as dt
 import gzip
-import ipaddress
 import json
 import os
 import socket
@@ -17,11 +15,9 @@ from typing import Any
 
 import httpx
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from litestar import Request, get, post
 from tests.server.serving import connect, served
+from tests.support.tls import authority
 
 from attestlog import errors
 from attestlog._internal.server import bodies, running
@@ -280,38 +276,6 @@ def test_a_trickling_head_does_not_push_its_end_back(
 
 
 # --- TLS, addresses ---
-
-
-def authority(directory: Path) -> tuple[Path, Path, Path]:
-    """An own CA, and a certificate of its for loopback: (CA, certificate, key)."""
-
-    def issue(name: str, key: Any, issuer: Any, signing: Any, *extensions: Any) -> x509.Certificate:
-        now = dt.datetime.now(dt.UTC)
-        subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-        builder = x509.CertificateBuilder(
-            issuer or subject, subject, key.public_key(), x509.random_serial_number(),
-            now - dt.timedelta(minutes=1), now + dt.timedelta(days=1),
-        )  # fmt: skip
-        for extension in extensions:
-            builder = builder.add_extension(extension, critical=False)
-        return builder.sign(signing, hashes.SHA256())
-
-    ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    usage = x509.KeyUsage(True, False, False, False, False, True, True, False, False)
-    ca = issue("test CA", ca_key, None, ca_key, x509.BasicConstraints(True, 0), usage,
-               x509.SubjectKeyIdentifier.from_public_key(ca_key.public_key()))  # fmt: skip
-    names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    leaf = issue("server", key, ca.subject, ca_key, names,
-                 x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()))  # fmt: skip
-    pem = serialization.Encoding.PEM
-    files = {
-        "ca.pem": ca.public_bytes(pem),
-        "server.pem": leaf.public_bytes(pem),
-        "server.key": key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
-    }
-    for name, data in files.items():
-        (directory / name).write_bytes(data)
-    return directory / "ca.pem", directory / "server.pem", directory / "server.key"
 
 
 def test_tls_under_an_own_authority(tokens: TokenFile, tmp_path: Path) -> None:

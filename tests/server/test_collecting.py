@@ -1,5 +1,6 @@
 """Cosignatures collected from witnesses over HTTP: real ones, ones that are away, and ones that lie."""
 
+import gzip
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -12,6 +13,8 @@ from tests.server.serving import served
 from tests.support.fakes import Answer, Fake
 from tests.support.logs import LogMaker, action
 from tests.support.proxy import Proxy
+from tests.support.serving import drip_body, drip_head
+from tests.support.serving import served as served_site
 from tests.support.trees import SignedTree
 from tests.unit.witness.test_witness import NOW, MlDsaSigner
 
@@ -23,7 +26,7 @@ from attestlog._internal.server.witness import witness_app
 from attestlog._internal.signers import Signer
 from attestlog._internal.storage.files.reader import LogReader
 from attestlog._internal.storage.publishing import publish_log
-from attestlog._internal.witness import Witness
+from attestlog._internal.witness import Witness, asking
 from attestlog._internal.witness.asking import AHEAD_MAX_S, ANSWER_SIZE_MAX_BYTES, ask_witness
 from attestlog._internal.witness.collecting import Cosigned, collect_cosignatures, cosign_checkpoint
 from attestlog._internal.witness.state import WitnessState
@@ -239,6 +242,8 @@ LIES: dict[str, Answer] = {
     "a whole note": (200, TREE.note(7, [GOOD]), {}),
     "a line without an end": (200, format_cosignatures([GOOD])[:-1], {}),
     "too much": (200, b"x" * (ANSWER_SIZE_MAX_BYTES + 1), {}),
+    "compressed": (200, gzip.compress(format_cosignatures([GOOD])), {"Content-Encoding": "gzip"}),
+    "a size that is compressed": (409, gzip.compress(b"3\n"), {"Content-Encoding": "gzip"}),
     "no size": (409, b"", {}),
     "a size with a sign": (409, b"-1\n", {}),
     "a size without an end": (409, b"7", {}),
@@ -287,6 +292,19 @@ def test_whether_waiting_may_help(lying: Lying, status: int, retryable: bool) ->
     with pytest.raises(WitnessError) as caught:
         ask_witness(lying.url, [VKEY], TREE.note(7), lambda old: b"")
     assert (caught.value.status, caught.value.retryable) == (status, retryable)
+
+
+@pytest.mark.parametrize("drip", [drip_head, drip_body])
+def test_an_answer_in_drips_is_not_waited_for(
+    drip: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "RESPONSE_TIME_MAX_S", 0.2)
+    with served_site(tmp_path) as site:
+        site.answers["add-checkpoint"] = drip
+        with pytest.raises(WitnessError, match=r"did not answer within 0\.2") as caught:
+            ask_witness(site.url, [VKEY], TREE.note(7), lambda old: b"")
+    assert caught.value.retryable
+    assert site.asked == ["add-checkpoint"]
 
 
 @pytest.mark.parametrize("url", ["", "nowhere", "http://", "ftp://127.0.0.1/", "http://[::1"])

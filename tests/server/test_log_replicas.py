@@ -11,6 +11,7 @@ import pytest
 from tests.server.test_replication import Site, site, soon
 
 import attestlog
+from attestlog._internal.config import format_config, read_config
 from attestlog._internal.core.cosignature import open_signed_checkpoint
 from attestlog._internal.core.note import parse_vkey
 from attestlog._internal.replication import sender as sender_module
@@ -43,10 +44,10 @@ def path(tmp_path: Path, sites: list[Site]) -> Path:
     attestlog.create(
         path, origin=ORIGIN, signer=MemorySigner(), checkpoint_signer=MemorySigner("Ed25519")
     ).close()
-    config = LogReader(path).config()
+    config = read_config(LogReader(path))
     config = msgspec.structs.replace(config, replicas=[item.at for item in sites])
-    (path / layout.CONFIG_FILE).write_text(layout.format_config(config))
-    assert LogReader(path).config() == config
+    (path / layout.CONFIG_FILE).write_text(format_config(config))
+    assert read_config(LogReader(path)) == config
     return path
 
 

@@ -18,8 +18,9 @@ import pytest
 from tests.fault.faults import FAULTS, Faults, injected
 from tests.server.test_replication import Writer
 from tests.support.logs import ORIGIN, CheckpointKey, LogMaker, action
-from tests.support.serving import Answer, Site, reply, served
+from tests.support.serving import Answer, Site, drip_body, drip_head, reply, served
 
+from attestlog._internal.config import ReplicaAt, Signers
 from attestlog._internal.core.checkpoint import Checkpoint, format_checkpoint
 from attestlog._internal.core.cosignature import cosign
 from attestlog._internal.core.note import COSIGNATURE_ED25519, VerifierKey, format_vkey, parse_note
@@ -30,7 +31,7 @@ from attestlog._internal.replication.client import CLAIM_MAX_CHARACTERS, REASON_
 from attestlog._internal.replication.cursor import load_cursor
 from attestlog._internal.restoring import Demands, Restored, restore_log
 from attestlog._internal.storage.files import layout
-from attestlog._internal.storage.files.layout import ReplicaAt
+from attestlog._internal.storage.files.reader import LogReader
 from attestlog._internal.verifying import verify_log
 from attestlog.errors import (
     AttestlogError,
@@ -134,7 +135,7 @@ def refused(writer: Writer, liar: Liar, kind: type[AttestlogError], match: str) 
         writer.sender(liar.at).run_once()
     assert type(caught.value) is kind
     assert (writer.kept, writer.recorded) == ([], [])
-    assert load_cursor(writer.log.root, liar.at.url).cosigned_size == 0
+    assert load_cursor(LogReader(writer.log.root).cursors(), liar.at.url).cosigned_size == 0
     return caught.value
 
 
@@ -158,7 +159,7 @@ def test_a_size_that_is_not_so_is_seen_before_anything_is_sent(
 ) -> None:
     liar.says("", described)
     refused(writer, liar, kind, match)
-    assert load_cursor(writer.log.root, liar.at.url).size == 0
+    assert load_cursor(LogReader(writer.log.root).cursors(), liar.at.url).size == 0
     assert len(liar.web.asked) == 1
 
 
@@ -169,7 +170,7 @@ def test_who_takes_entries_and_says_to_hold_fewer_is_not_sent_them_for_ever(
     liar.says("/entries", b"%d\n" % size)
     error = refused(writer, liar, ReplicationError, f"up to 10 and says that it holds {size}")
     assert not error.evidence()["retryable"]
-    assert load_cursor(writer.log.root, liar.at.url).size == 0
+    assert load_cursor(LogReader(writer.log.root).cursors(), liar.at.url).size == 0
 
 
 def test_more_than_was_sent_is_not_believed(writer: Writer, liar: Liar) -> None:
@@ -222,11 +223,37 @@ def test_an_answer_without_end_is_not_read_to_it(writer: Writer, liar: Liar) -> 
         liar.says("", {"size": 0})
 
 
-def test_an_answer_that_unpacks_without_end_is_not_unpacked_to_it(writer: Writer, liar: Liar) -> None:
-    liar.says("/entries", gzip.compress(bytes(64 << 20)), Content_Encoding="gzip")
-    refused(writer, liar, ReplicationError, "answers more than")
-    liar.says("/entries", b"no gzip", Content_Encoding="gzip")
-    refused(writer, liar, ReplicationError, "decompress|header")
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd", "identity, gzip"])
+def test_a_compressed_answer_was_not_asked_for_and_is_not_unpacked(
+    encoding: str, writer: Writer, liar: Liar
+) -> None:
+    for path in ("", "/entries"):
+        liar.says(path, gzip.compress(bytes(64 << 20)), Content_Encoding=encoding)
+        error = refused(writer, liar, ReplicationError, "encoded form")
+        assert not error.evidence()["retryable"]
+        liar.says("", {"size": 0})
+
+
+@pytest.mark.parametrize("drip", [drip_head, drip_body])
+def test_an_answer_in_drips_is_not_waited_for(
+    drip: Answer, writer: Writer, liar: Liar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_module, "ANSWER_MAX_S", 0.2)
+    monkeypatch.setattr(client_module, "RATE_MIN_BYTES_PER_S", 1e12)
+    for path in ("", "/entries"):
+        liar.does(path, drip)
+        error = refused(writer, liar, ReplicationError, "did not answer within 0.2")
+        assert error.evidence()["retryable"]
+        liar.says("", {"size": 0})
+    with closing(ReplicaClient(liar.at, ORIGIN)) as client:
+        for path, ask in (
+            ("/entries?start=0", lambda: client.lines(0)),
+            ("/checkpoint", client.checkpoint),
+            ("/unerased", client.unerased),
+        ):
+            liar.does(path, drip)
+            with pytest.raises(ReplicationError, match=r"did not answer within 0\.2"):
+                ask()
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -287,7 +314,7 @@ def test_a_claim_of_two_histories_is_quoted_up_to_a_limit(writer: Writer, liar: 
 
 def restore(root: Path, liar: Liar, demands: Demands) -> Restored:
     with closing(ReplicaClient(liar.at, ORIGIN)) as client:
-        return restore_log(root, client, layout.Signers(entry="none:", checkpoint="none:"), demands)
+        return restore_log(root, client, Signers(entry="none:", checkpoint="none:"), demands)
 
 
 def refused_restoring(

@@ -13,6 +13,7 @@ from tests.server.serving import served
 from tests.support.logs import ORIGIN, LogMaker, action
 from tests.support.network import Network, proxied
 
+from attestlog._internal.config import ReplicaAt
 from attestlog._internal.core.cosignature import open_signed_checkpoint
 from attestlog._internal.core.note import format_vkey
 from attestlog._internal.core.replication import Shipment, ends_batch, log_id
@@ -21,12 +22,13 @@ from attestlog._internal.replica import Replica
 from attestlog._internal.replication import Replicator, Work
 from attestlog._internal.replication import client as client_module
 from attestlog._internal.replication import sender as sender_module
-from attestlog._internal.replication.batches import durable_size, shipments
-from attestlog._internal.replication.cursor import cursor_path, load_cursor
+from attestlog._internal.replication.batches import shipments
+from attestlog._internal.replication.cursor import load_cursor
 from attestlog._internal.replication.sender import Sender
+from attestlog._internal.replication.settings import replica_at
 from attestlog._internal.server.replica import replica_app
 from attestlog._internal.server.tokens import Scope, TokenFile
-from attestlog._internal.storage.files.layout import ReplicaAt, tree_path
+from attestlog._internal.storage.files import layout
 from attestlog._internal.storage.files.reader import LogReader
 from attestlog._internal.verifying import verify_log
 from attestlog.errors import MalformedConfigError, ReplicationError, SplitViewError
@@ -87,7 +89,7 @@ class Writer:
 
     def work(self) -> Work:
         return Work(
-            self.log.root, ORIGIN, (self.log.root / "checkpoint").read_bytes,
+            LogReader(self.log.root), ORIGIN, (self.log.root / "checkpoint").read_bytes,
             lambda text, lines: self.kept.append((text, lines)), self.recorded.append,
         )  # fmt: skip
 
@@ -124,14 +126,14 @@ def soon(holds: Callable[[], object], seconds: float = 20.0) -> None:
 
 def test_only_what_is_durable_is_sent(writer: Writer) -> None:
     root = writer.log.root
-    assert durable_size(root) == 10
+    assert LogReader(root).durable_size() == 10
     # A commit under way: the lines are there, their leaf hashes not yet.
     writer.log.append(action(99))
     writer.log.write_entries()
     assert LogReader(root).size() == 11
-    assert durable_size(root) == 10
-    tree_path(root, 0).unlink()
-    assert durable_size(root) == 0
+    assert LogReader(root).durable_size() == 10
+    layout.tree_path(root, 0).unlink()
+    assert LogReader(root).durable_size() == 0
 
 
 def test_shipments_end_where_batches_end_and_cover_all(writer: Writer) -> None:
@@ -168,13 +170,13 @@ def test_a_round_sends_all_and_has_it_cosigned(writer: Writer, one: Site) -> Non
     writer.append(200)
     sender.run_once()
     assert one.held() == 210
-    assert load_cursor(writer.log.root, one.at.url).cosigned_size == 210
+    assert load_cursor(LogReader(writer.log.root).cursors(), one.at.url).cosigned_size == 210
     assert verify_log(one.copy, remember=False).verdict == Verdict.VERIFIED
 
 
 def test_a_lost_cursor_costs_a_question(writer: Writer, one: Site) -> None:
     writer.sender(one.at).run_once()
-    cursor_path(writer.log.root, one.at.url).write_bytes(b"nonsense")
+    layout.cursor_path(writer.log.root, one.at.url).write_bytes(b"nonsense")
     writer.append(5)
     again = writer.sender(one.at)
     assert again.held == 0
@@ -186,7 +188,7 @@ def test_a_lost_cursor_costs_a_question(writer: Writer, one: Site) -> None:
 def test_what_the_network_loses_is_sent_again_and_nothing_twice(
     fault: str, writer: Writer, one: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client_module, "ANSWER_MAX_S", 1.0)
+    monkeypatch.setattr(client_module, "SILENCE_MAX_S", 1.0)
     monkeypatch.setattr(client_module, "CONNECT_MAX_S", 1.0)
     sender = writer.sender(one.at)
     sender.start()
@@ -240,7 +242,7 @@ def test_another_history_is_refused_said_once_and_not_insisted_on(
     writer.log.reseal(4, action_type="rewritten")
     writer.log.lay_out()
     rewritten = writer.sender(one.at)
-    cursor_path(writer.log.root, one.at.url).unlink()
+    layout.cursor_path(writer.log.root, one.at.url).unlink()
     with pytest.raises(SplitViewError):
         rewritten.run_once()  # the same size, and another root
     writer.append(3)
@@ -263,7 +265,7 @@ def test_a_log_that_was_cut_is_not_continued_over_a_longer_copy(writer: Writer, 
     del writer.log.lines[20:]
     writer.log.lay_out()
     sender = writer.sender(one.at)
-    cursor_path(writer.log.root, one.at.url).unlink()
+    layout.cursor_path(writer.log.root, one.at.url).unlink()
     with pytest.raises(ReplicationError, match="holds 40 entries, the log has 20") as caught:
         sender.run_once()
     assert not caught.value.retryable
@@ -290,6 +292,20 @@ def test_a_token_that_is_none_is_the_writers_mistake(
         path.write_text(token)
     at = ReplicaAt(url=one.at.url, vkey=one.at.vkey, token_file=str(path))
     with pytest.raises(MalformedConfigError):
+        writer.sender(at).run_once()
+
+
+@pytest.mark.parametrize(
+    "url", ["http://192.0.2.1:8470", "http://user:x@127.0.0.1", "ftp://127.0.0.1", "https://a/?b"]
+)
+def test_a_token_is_sent_to_no_url_that_gives_it_away(
+    url: str, writer: Writer, one: Site, tmp_path: Path
+) -> None:
+    with pytest.raises(MalformedConfigError):
+        replica_at(url, one.at.vkey, Path(one.at.token_file), None)
+    # A log.toml that names it all the same: nothing is sent, and the token is not even read.
+    at = ReplicaAt(url=url, vkey=one.at.vkey, token_file=str(tmp_path / "missing"))
+    with pytest.raises(MalformedConfigError, match="the replica's URL"):
         writer.sender(at).run_once()
 
 

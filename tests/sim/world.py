@@ -16,6 +16,7 @@ from tests.sim.disk import Disk, PowerCutError
 from tests.support import rfc6962
 from tests.support.logs import LogMaker, action
 
+from attestlog._internal.config import ReplicaAt
 from attestlog._internal.core.checkpoint import Checkpoint, parse_checkpoint, sign_checkpoint
 from attestlog._internal.core.cosignature import verify_checkpoint_signature
 from attestlog._internal.core.entry import decode_line
@@ -27,7 +28,6 @@ from attestlog._internal.core.witness import format_add_checkpoint, parse_cosign
 from attestlog._internal.replica import Replica
 from attestlog._internal.replication.client import Held
 from attestlog._internal.replication.sender import Sender, Work
-from attestlog._internal.storage.files.layout import ReplicaAt
 from attestlog._internal.storage.files.reader import LogReader
 from attestlog._internal.witness import Witness
 from attestlog.errors import AttestlogError, ReplicationError, SplitViewError, StaleSizeError
@@ -207,7 +207,7 @@ class Site:
         self.is_lost = False
         at = ReplicaAt(url=f"http://{number}", vkey=format_vkey(self.replica.vkey), token_file="")
         work = Work(
-            world.honest.root, ORIGIN, lambda: note(world.honest, len(world.honest.lines)),
+            LogReader(world.honest.root), ORIGIN, lambda: note(world.honest, len(world.honest.lines)),
             lambda _text, _lines: None, lambda _members: None,
         )  # fmt: skip
         self.sender = Sender(at, work, connect=lambda _at, _origin: Client(self))  # type: ignore[arg-type,return-value]

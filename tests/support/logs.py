@@ -17,9 +17,11 @@ from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, deriv
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 
+from attestlog._internal.config import LogConfig, Signers, format_config
 from attestlog._internal.core import canonical
 from attestlog._internal.core.batch import Head, plan_batch, prepare
 from attestlog._internal.core.checkpoint import Checkpoint, sign_checkpoint
+from attestlog._internal.core.curves import to_low_s
 from attestlog._internal.core.entry import EntryDraft, parse_draft
 from attestlog._internal.core.genesis import Genesis, Settings, Software, draft_genesis
 from attestlog._internal.core.hashes import hex_hash, leaf_hash
@@ -47,7 +49,9 @@ class Key:
     def __init__(self, number: int = 1, algorithm: str = "P-256") -> None:
         if algorithm == "P-256":
             private = derive_private_key(number, SECP256R1())
-            self.sign: Callable[[bytes], bytes] = lambda message: private.sign(message, ECDSA(SHA256()))
+            self.sign: Callable[[bytes], bytes] = lambda message: to_low_s(
+                private.sign(message, ECDSA(SHA256()))
+            )
             self.public: PublicKey = public_key(private.public_key())
         elif algorithm == "Ed25519":
             edwards = Ed25519PrivateKey.from_private_bytes(number.to_bytes(32, "big"))
@@ -171,9 +175,9 @@ class LogMaker:
         (self.root / layout.CHECKPOINT_FILE).write_bytes(note)
 
     def write_config(self, **changes: Any) -> None:
-        signers = layout.Signers(entry="file:keys/entry.pem", checkpoint="file:keys/checkpoint.pem")
+        signers = Signers(entry="file:keys/entry.pem", checkpoint="file:keys/checkpoint.pem")
         members = {"origin": self.origin, "settings": self.settings, "signers": signers, **changes}
-        (self.root / layout.CONFIG_FILE).write_text(layout.format_config(layout.LogConfig(**members)))
+        (self.root / layout.CONFIG_FILE).write_text(format_config(LogConfig(**members)))
 
     def leaves(self) -> list[bytes]:
         return [leaf_hash(bytes.fromhex(json.loads(line)["entry_hash"])) for line in self.lines]

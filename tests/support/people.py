@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 from attestlog._internal.core import canonical
 from attestlog._internal.core.approval import Request, message_of
+from attestlog._internal.core.curves import to_low_s
 from attestlog._internal.core.hashes import hex_hash
 from attestlog._internal.core.policy import Policy, parse_policy
 from attestlog._internal.core.signature import public_key
@@ -39,7 +40,7 @@ class Person:
             self.public = public_key(edwards.public_key())
         else:
             private = derive_private_key(int.from_bytes(seed) >> 1, SECP256R1())
-            self.sign = lambda message: private.sign(message, ECDSA(SHA256()))
+            self.sign = lambda message: to_low_s(private.sign(message, ECDSA(SHA256())))
             self.public = public_key(private.public_key())
 
     @property

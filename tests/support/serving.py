@@ -1,10 +1,15 @@
 """A web server for a folder on this machine, which can be told to misbehave at a path."""
 
+import ssl
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+
+DRIPS_MAX = 6_000
+"""A minute of them: a client that waits to their end fails its test by what it then says, not by hanging."""
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
 
@@ -43,8 +48,28 @@ def reply(handler: BaseHTTPRequestHandler, status: int, data: bytes, **headers: 
     handler.wfile.write(data)
 
 
+def drip_head(handler: BaseHTTPRequestHandler) -> None:
+    """An answer whose head does not end: a byte at a time, so that it is never silent for long."""
+    _drip(handler, b"HTTP/1.1 200 OK\r\n", b"X: y\r\n")
+
+
+def drip_body(handler: BaseHTTPRequestHandler) -> None:
+    """An answer whose body does not end, a byte at a time."""
+    _drip(handler, b"HTTP/1.1 200 OK\r\ncontent-length: 60000\r\n\r\n", b"x")
+
+
+def _drip(handler: BaseHTTPRequestHandler, begins: bytes, goes_on: bytes) -> None:
+    handler.rfile.read(int(handler.headers.get("content-length", 0)))
+    handler.close_connection = True
+    handler.wfile.write(begins)
+    for number in range(DRIPS_MAX):
+        at = number % len(goes_on)
+        handler.wfile.write(goes_on[at : at + 1])
+        time.sleep(0.01)
+
+
 @contextmanager
-def served(folder: Path) -> Iterator[Site]:
+def served(folder: Path, tls: ssl.SSLContext | None = None) -> Iterator[Site]:
     """The folder at `site.url`."""
     site = Site(folder)
 
@@ -70,6 +95,9 @@ def served(folder: Path) -> Iterator[Site]:
     server.daemon_threads = True
     server.block_on_close = False
     site.url = f"http://127.0.0.1:{server.server_address[1]}/"
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+        site.url = site.url.replace("http:", "https:")
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from tests.support.people import ROLES, Person, governed
 
 from attestlog._internal.core.batch import Head, Plan, Prepared, plan_batch, prepare
+from attestlog._internal.core.curves import to_low_s
 from attestlog._internal.core.entry import Entry, check_canonical, decode_line, parse_draft
 from attestlog._internal.core.policy import Policy
 from attestlog._internal.core.signature import PublicKey, public_key
@@ -173,7 +174,7 @@ PrivateKey = EllipticCurvePrivateKey | Ed25519PrivateKey
 def sign(key: PrivateKey, message: bytes) -> bytes:
     if isinstance(key, Ed25519PrivateKey):
         return key.sign(message)
-    return key.sign(message, ECDSA(SHA256()))
+    return to_low_s(key.sign(message, ECDSA(SHA256())))
 
 
 def entry_id(number: int) -> str:

@@ -11,6 +11,7 @@ from tests.support.shapes import PrivateKey, p256_key, planned, prepared
 from tests.vectors.ml_dsa import MLDSAKey, sign_once
 
 from attestlog._internal.core.batch import Plan
+from attestlog._internal.core.curves import to_low_s
 
 Case = dict[str, Any]
 
@@ -24,7 +25,7 @@ def sign(key: AnyKey, message: bytes) -> bytes:
         return sign_once(key, message)
     if isinstance(key, Ed25519PrivateKey):
         return key.sign(message)
-    return key.sign(message, ECDSA(SHA256(), deterministic_signing=True))
+    return to_low_s(key.sign(message, ECDSA(SHA256(), deterministic_signing=True)))
 
 
 def seal(plan: Plan, key: PrivateKey) -> list[str]:

@@ -7,6 +7,7 @@ from hashlib import sha256
 from typing import Any, Final
 
 import rfc8785
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from tests.support import rfc6962
 from tests.support.shapes import (
     ACTION,
@@ -19,6 +20,7 @@ from tests.support.shapes import (
 from tests.vectors.cases import AnyKey, Case, case, flipped, lines_of, replaced, sign
 from tests.vectors.ml_dsa import ml_dsa_key
 
+from attestlog._internal.core.curves import P256_ORDER
 from attestlog._internal.core.entry import decode_line, preimage
 from attestlog._internal.core.hashes import batch_message
 from attestlog._internal.core.signature import format_batch, public_key
@@ -219,8 +221,19 @@ def signatures(key: AnyKey) -> list[Case]:
         one("path too short", form, "+BATCH", f"{blob}:{place}:{path[64:]}"),
         one("batch too large", form, "+BATCH", f"{blob}:0/1025:{path}"),
     ]
+    if public.algorithm == "ECDSA-P256-SHA256":
+        cases += [
+            one("respelled: n - s", form, "", respelled(plain)),
+            one("respelled, for a batch", form, "+BATCH", f"{respelled(blob)}:{place}:{path}"),
+        ]
     # Those that say something of the signature itself: the others would be long, and the same again.
     return [item for item in cases if len(plain) < _LONG_DIGITS or item["name"].split(", ")[1] in _OF_ANY_KEY]
+
+
+def respelled(hexed: str) -> str:
+    """What anybody can make of a P-256 signature without the key."""
+    r, s = decode_dss_signature(bytes.fromhex(hexed))
+    return encode_dss_signature(r, P256_ORDER - s).hex()
 
 
 _LONG_DIGITS: Final = 1_000

@@ -13,6 +13,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from tests.support.shapes import ENVIRONMENT, entry_id, read
 from tests.vectors.make import FOLDER, MAKERS, format_vectors
 
+from attestlog._internal.config import LogConfig, Signers, format_config
 from attestlog._internal.core import approval, canonical, merkle, tiles
 from attestlog._internal.core import entry as entries
 from attestlog._internal.core.approval import Request, parse_approval
@@ -286,10 +287,10 @@ def lay_out(root: Path, case: Case) -> None:
     (root / layout.TREE_DIR).mkdir()
     (root / layout.ENTRIES_DIR / layout.segment_name(0)).write_text("".join(f"{line}\n" for line in lines))
     (root / layout.CHECKPOINT_FILE).write_text(case.get("checkpoint", good["checkpoint"]))
-    config = layout.LogConfig(
-        origin="example.com/agents", settings=Settings(), signers=layout.Signers(entry="", checkpoint="")
+    config = LogConfig(
+        origin="example.com/agents", settings=Settings(), signers=Signers(entry="", checkpoint="")
     )
-    (root / layout.CONFIG_FILE).write_text(layout.format_config(config))
+    (root / layout.CONFIG_FILE).write_text(format_config(config))
 
 
 @pytest.mark.parametrize("case", CASES["log"], ids=lambda case: str(case["name"]))

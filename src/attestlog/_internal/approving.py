@@ -39,7 +39,8 @@ from attestlog._internal.signers import Passphrase, Signer
 from attestlog._internal.signers.asking import ask, bad_signature
 from attestlog._internal.signers.opening import open_signer
 from attestlog._internal.signers.sshsig import is_ssh_key, ssh_sign
-from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.storage.contract import LogSource
+from attestlog._internal.storage.resolve import LogName, open_source
 from attestlog.errors import ApprovalRefusedError, NotFoundError, SignatureInvalidError, SignerError
 
 __all__ = ["approved_draft", "check_approvals", "propose", "sign_action", "sign_approval"]
@@ -50,14 +51,14 @@ LIFETIME_S: Final = 7 * 86_400
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*:")
 
 
-def propose(path: str | Path, draft: EntryDraft | Mapping[str, Any]) -> ApprovalRequest:
-    """A request for approval of what would be appended to the log at `path`, which is only read.
+def propose(log: LogName | LogSource, draft: EntryDraft | Mapping[str, Any]) -> ApprovalRequest:
+    """A request for approval of what would be appended to the log, which is only read.
 
     The payload is redacted and salted as the log would. Raises as `Log.append` for a draft that is none,
     StorageError, KeyFileError.
     """
-    reader = LogReader(path)
-    return Preparing(reader.genesis(), system_clock).request(draft, reader.rules())
+    source = open_source(log)
+    return Preparing(source.genesis(), system_clock).request(draft, source.rules())
 
 
 def sign_approval(

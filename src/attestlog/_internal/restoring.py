@@ -8,25 +8,26 @@ log, unless forced; and then the log itself says so, in its next entry.
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
+from attestlog._internal.config import LogConfig, Signers, new_config
 from attestlog._internal.core.cosignature import open_signed_checkpoint
 from attestlog._internal.core.entry import decode_line
 from attestlog._internal.core.genesis import Genesis, parse_genesis
 from attestlog._internal.core.merkle import edge_at
 from attestlog._internal.core.report import Report, Verdict
 from attestlog._internal.replication.client import ReplicaClient
-from attestlog._internal.storage.files import disk, layout
-from attestlog._internal.storage.files.reader import LogReader
-from attestlog._internal.storage.files.store import FileStore
+from attestlog._internal.storage.resolve import LogName, build_log, open_source, open_store
 from attestlog._internal.verifying import verify_log
 from attestlog.errors import ConflictError, ExistsError, NotFoundError, StorageError, VerificationError
+
+if TYPE_CHECKING:
+    from attestlog._internal.storage.files.creation import Building
 
 BEHIND: Final = frozenset({Verdict.TRUNCATED})
 """Verdicts that say the copy is sound and too short: what forcing is for. All others are final."""
@@ -61,69 +62,65 @@ class Restored(Struct, frozen=True):
 
 
 def restore_log(
-    root: Path,
+    name: LogName,
     client: ReplicaClient,
-    signers: layout.Signers,
+    signers: Signers,
     demands: Demands,
     progress: Progress = lambda _done, _total: None,
 ) -> Restored:
-    """Put the replica's copy at `root`.
+    """Put the replica's copy at `name`.
 
     Raises ExistsError for a longer log in its place, ConflictError for a copy that is behind,
-    VerificationError for one that does not hold, ReplicationError, StorageError. `root` is then untouched.
+    VerificationError for one that does not hold, ReplicationError, StorageError. What is there is then
+    untouched.
     """
     held = client.held()
     if not held.size:
         raise NotFoundError(f"{client.url} holds nothing of the log", path=client.url)
-    there = _size_there(root)
+    there = _size_there(name)
     if there > held.size and not demands.is_forced:
         raise ExistsError(
-            f"the log at {root} has {there} entries, the replica holds {held.size}",
-            path=str(root),
+            f"the log at {name} has {there} entries, the replica holds {held.size}",
+            path=str(name),
             size=there,
         )
-    made = root.with_name(f".{root.name}.{os.getpid()}.restored")
-    try:
+    with build_log(name) as made:
         genesis = _fetch(client, made, held.size, progress)
-        config = layout.LogConfig(origin=genesis.origin, settings=genesis.settings, signers=signers)
+        note = None
         with contextlib.suppress(NotFoundError):
-            disk.replace_file(made / layout.CHECKPOINT_FILE, client.checkpoint())
-        disk.replace_file(made / layout.CONFIG_FILE, layout.format_config(config).encode())
-        disk.replace_file(made / layout.LOCK_FILE, b"")
-        is_behind = _check(made, genesis, demands)
-        moved_to = _put_in_place(made, root)
-    except OSError as error:
-        raise disk.storage_error(error, made, "restoring") from None
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
+            note = client.checkpoint()
+        made.finish(note, new_config(name, LogConfig.of(genesis, signers)))
+        is_behind = _check(made.name, genesis, demands)
+        moved_to = made.put_in_place()
     return Restored(genesis.origin, held.size, is_behind or there > held.size, moved_to)
 
 
-def _size_there(root: Path) -> int:
-    return LogReader(root).size() if layout.is_log(root) else 0
-
-
-def _fetch(client: ReplicaClient, made: Path, size: int, progress: Progress) -> Genesis:
-    """The lines, into segment files. Memory: one response at a time."""
-    (made / layout.ENTRIES_DIR).mkdir(parents=True)
-    (made / layout.TREE_DIR).mkdir()
-    genesis, number, segment = None, 0, None
+def _size_there(name: LogName) -> int:
     try:
-        for line in _lines(client, size):
-            genesis = genesis or _genesis(client, line)
-            if number % genesis.settings.segment_entries == 0:
-                _close(segment)
-                segment = (made / layout.ENTRIES_DIR / layout.segment_name(number)).open("xb")
-            assert segment is not None
-            segment.write(line + b"\n")
+        return open_source(name).size()
+    except NotFoundError:
+        return 0
+
+
+def _fetch(client: ReplicaClient, made: Building, size: int, progress: Progress) -> Genesis:
+    """The lines, as they are. Memory: one response at a time."""
+    lines, number = _lines(client, size), 0
+    first = next(lines, None)
+    if first is None:
+        raise StorageError(f"{client.url} sent 0 of {size} entries", path=client.url)
+    genesis = _genesis(client, first)
+
+    def counted() -> Iterator[bytes]:
+        nonlocal number
+        for line in chain([first], lines):
+            yield line
             number += 1
             if number % _PROGRESS_ENTRIES == 0:
                 progress(number, size)
-    finally:
-        _close(segment)
-    if genesis is None or number < size:
+
+    made.add_lines(counted(), genesis.settings.segment_entries)
+    if number < size:
         raise StorageError(f"{client.url} sent {number} of {size} entries", path=client.url)
-    disk.fsync_directory(made / layout.ENTRIES_DIR)
     progress(number, size)
     return genesis
 
@@ -149,14 +146,7 @@ def _lines(client: ReplicaClient, size: int) -> Iterator[bytes]:
         number += len(lines)
 
 
-def _close(segment: BinaryIO | None) -> None:
-    if segment is not None:
-        with segment:
-            segment.flush()
-            os.fsync(segment.fileno())
-
-
-def _check(made: Path, genesis: Genesis, demands: Demands) -> bool:
+def _check(made: str, genesis: Genesis, demands: Demands) -> bool:
     """Whether the copy is behind what is remembered or known. Raises unless it may take the log's place."""
     report = verify_log(made, trust=demands.trust, state_dir=demands.state_dir)
     if any(finding.verdict not in {Verdict.VERIFIED, *BEHIND} for finding in report.findings):
@@ -172,56 +162,29 @@ def _check(made: Path, genesis: Genesis, demands: Demands) -> bool:
     return bool(behind)
 
 
-def _check_not_behind(behind: str, made: Path, demands: Demands) -> None:
+def _check_not_behind(behind: str, made: str, demands: Demands) -> None:
     if behind and not demands.is_forced:
-        raise ConflictError(f"the replica's copy is behind: {behind}", path=str(made))
+        raise ConflictError(f"the replica's copy is behind: {behind}", path=made)
 
 
 def _first_behind(report: Report) -> str:
     return next((finding.message for finding in report.findings if finding.verdict in BEHIND), "")
 
 
-def _build_tree(made: Path) -> None:
+def _build_tree(made: str) -> None:
     """Opening makes the tree from the entries."""
-    store = FileStore(made)
-    try:
-        with store.exclusive():
-            pass
-    finally:
-        store.close()
+    open_store(made).close()
 
 
-def _beyond(made: Path, genesis: Genesis, note: bytes) -> str:
+def _beyond(made: str, genesis: Genesis, note: bytes) -> str:
     """Why a known checkpoint is not covered; empty if it is. Raises VerificationError if it contradicts."""
     checkpoint = open_signed_checkpoint(note, genesis.checkpoint_keys).checkpoint
-    size = LogReader(made).size()
-    if checkpoint.size > size:
-        return f"a known checkpoint covers {checkpoint.size} entries, it has {size}"
-    store = FileStore(made)
-    try:
-        root = edge_at(checkpoint.size, store.hashes).root()
-    finally:
-        store.close()
-    if root != checkpoint.root:
+    copy = open_source(made)
+    if checkpoint.size > copy.size():
+        return f"a known checkpoint covers {checkpoint.size} entries, it has {copy.size()}"
+    if edge_at(checkpoint.size, copy.hashes).root() != checkpoint.root:
         raise VerificationError(
             f"a known checkpoint signs another root of the first {checkpoint.size} entries",
             expected=checkpoint.root.hex(),
         )
     return ""
-
-
-def _put_in_place(made: Path, root: Path) -> str | None:
-    disk.fsync_directory(made)
-    moved_to = None
-    if root.exists():
-        moved_to = root.with_name(f"{root.name}.replaced-{os.getpid()}")
-        # A crash after this leaves no log at `root`, and both beside it, whole: restoring can be repeated.
-        root.rename(moved_to)
-    try:
-        made.rename(root)
-    except OSError:
-        if moved_to is not None:
-            moved_to.rename(root)
-        raise
-    disk.fsync_directory(root.parent)
-    return str(moved_to) if moved_to is not None else None

@@ -11,21 +11,19 @@ see `audit.timestamps`.
 
 from __future__ import annotations
 
-import os
-import time
 from datetime import datetime
 from hashlib import sha256
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from attestlog._internal.core.checkpoint import Checkpoint, format_checkpoint, parse_checkpoint
+from attestlog._internal.core.checkpoint import format_checkpoint, parse_checkpoint
 from attestlog._internal.core.note import parse_note
-from attestlog._internal.storage.files import disk, layout
-from attestlog._internal.storage.files.timestamps import TIMESTAMP_SIZE_MAX_BYTES, add_timestamp
-from attestlog.errors import MalformedConfigError, MissingExtraError, NotFoundError, TimestampError
+from attestlog._internal.net import Client, Limits, NoAnswerError, may_pass, parse_url
+from attestlog._internal.storage.contract import TIMESTAMP_SIZE_MAX_BYTES, Store
+from attestlog._internal.storage.resolve import LogName, open_source, open_store
+from attestlog.errors import MissingExtraError, TimestampError
 
 TIMEOUT_S: Final = 20.0
-"""Of silence."""
+"""For the connection, and of silence."""
 
 RESPONSE_TIME_MAX_S: Final = 60.0
 """For a few kilobytes, however slowly they come."""
@@ -37,24 +35,28 @@ _GRANTED: Final = (0, 1)
 class Stamp(NamedTuple):
     """What was stored."""
 
-    path: Path
+    path: str
+    """Where it is."""
     size: int
     """Entries that the checkpoint covers."""
     time: datetime
 
 
-def timestamp_checkpoint(log: str | os.PathLike[str], url: str) -> Stamp:
+def timestamp_checkpoint(log: LogName | Store, url: str) -> Stamp:
     """Have the log's latest checkpoint stamped by the authority at `url`, and keep the stamp beside it.
 
-    Needs no key and no lock. Raises TimestampError if the authority cannot be reached, refuses, or answers
+    Needs no key. Raises TimestampError if the authority cannot be reached, refuses, or answers
     something else than was asked; MalformedConfigError for what is no URL; NotFoundError without a
     checkpoint; MissingExtraError; StorageError.
     """
-    root = Path(log).absolute()
-    checkpoint = _read_checkpoint(root)
+    checkpoint = parse_checkpoint(parse_note(open_source(log).stored_checkpoint()).text)
     text = format_checkpoint(checkpoint).encode()
     response, when = request_timestamp(text, url)
-    return Stamp(add_timestamp(root, checkpoint.size, response), checkpoint.size, when)
+    store = open_store(log)
+    try:
+        return Stamp(store.add_timestamp(checkpoint.size, response), checkpoint.size, when)
+    finally:
+        store.close()
 
 
 def request_timestamp(data: bytes, url: str) -> tuple[bytes, datetime]:
@@ -86,46 +88,17 @@ def load_rfc3161() -> Any:
     return rfc3161_client
 
 
-def _read_checkpoint(root: Path) -> Checkpoint:
-    path = root / layout.CHECKPOINT_FILE
-    try:
-        return parse_checkpoint(parse_note(path.read_bytes()).text)
-    except FileNotFoundError:
-        raise NotFoundError(f"{root} has no checkpoint", path=str(path)) from None
-    except OSError as error:
-        raise disk.read_error(error, path, "reading") from None
-
-
 def _post(url: str, query: bytes) -> bytes:
-    import httpx
-
-    headers = {"content-type": "application/timestamp-query", "accept-encoding": "identity"}
-    deadline, data = time.monotonic() + RESPONSE_TIME_MAX_S, bytearray()
+    # Most authorities serve plain http:. Nothing secret is sent to them, and what comes back is signed.
+    place = parse_url(url, what="the authority's URL", is_plain_allowed=True, is_base=False)
+    client = Client(place, Limits(TIMEOUT_S, TIMEOUT_S, RESPONSE_TIME_MAX_S))
+    headers = {"content-type": "application/timestamp-query"}
     try:
-        with httpx.stream("POST", _checked(url), content=query, headers=headers, timeout=TIMEOUT_S) as answer:
-            if answer.status_code != 200:
-                raise TimestampError(f"{url} answered {answer.status_code}", url=url, retryable=True)
-            for part in answer.iter_raw():
-                data += part
-                if len(data) > TIMESTAMP_SIZE_MAX_BYTES:
-                    raise TimestampError(
-                        f"{url} answered more than {TIMESTAMP_SIZE_MAX_BYTES} bytes", url=url
-                    )
-                if time.monotonic() > deadline:
-                    raise TimestampError(f"{url} did not answer within {RESPONSE_TIME_MAX_S:g} s", url=url)
-    except httpx.HTTPError as error:
-        reason = str(error) or type(error).__name__
-        raise TimestampError(f"{url} cannot be asked: {reason}", url=url, retryable=True) from None
-    return bytes(data)
-
-
-def _checked(text: str) -> str:
-    import httpx
-
-    try:
-        url = httpx.URL(text)
-    except (httpx.InvalidURL, ValueError) as error:
-        raise MalformedConfigError(f"not a URL: {error}", member="url") from None
-    if url.scheme not in {"http", "https"} or not url.host or url.userinfo:
-        raise MalformedConfigError("the authority's URL is not http: or https: without user", member="url")
-    return text
+        status, data = client.ask("POST", "", TIMESTAMP_SIZE_MAX_BYTES, content=query, headers=headers)
+    except NoAnswerError as error:
+        raise TimestampError(f"{url} {error}", url=url, retryable=error.retryable) from None
+    finally:
+        client.close()
+    if status != 200:
+        raise TimestampError(f"{url} answered {status}", url=url, retryable=may_pass(status))
+    return data

@@ -2,11 +2,12 @@
 
 import json
 from hashlib import sha256
-from typing import Any
+from typing import Any, get_type_hints
 
 import msgspec
 import pytest
 import rfc8785
+from tests.support.annotations import plain_type
 from tests.support.shapes import (
     ACTION,
     CHANGE,
@@ -27,8 +28,12 @@ from attestlog._internal.core.entry import (
     ENTRY_SIZE_MAX_BYTES,
     NAME_LENGTH_MAX,
     PAYLOAD_SIZE_MAX_BYTES,
+    ChangeMembers,
+    DraftMembers,
     Entry,
     EntryDraft,
+    MoreMembers,
+    OptionalMembers,
     check_canonical,
     check_sizes,
     decode_line,
@@ -302,6 +307,20 @@ def test_what_is_wrong_with_a_member_is_said_once() -> None:
 def test_drafts_do_not_share_their_defaults() -> None:
     parse_draft(MINIMAL).action_payload["a"] = 1
     assert parse_draft(MINIMAL).action_payload == {}
+
+
+def test_the_typed_dicts_are_the_draft() -> None:
+    fields = {field.name: field for field in msgspec.structs.fields(EntryDraft)}
+    for_checkers = get_type_hints(DraftMembers)
+    assert {name: plain_type(field.type) for name, field in fields.items()} == {
+        name: plain_type(annotation) for name, annotation in for_checkers.items()
+    }
+    required = {name for name, field in fields.items() if field.required}
+    assert required == DraftMembers.__required_keys__
+    assert not OptionalMembers.__required_keys__
+    assert OptionalMembers.__optional_keys__ == for_checkers.keys() - required
+    assert MoreMembers.__optional_keys__ == OptionalMembers.__optional_keys__ - {"action_payload"}
+    assert ChangeMembers.__optional_keys__ == MoreMembers.__optional_keys__ | {"actor_id"}
 
 
 def test_nesting_at_the_limit_and_one_past_it() -> None:

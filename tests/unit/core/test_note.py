@@ -105,12 +105,12 @@ def vkey_of(name: str, material: bytes) -> str:
         vkey_of("a", b"\x06" + bytes(1313)),
         vkey_of("a", b"\xff" + bytes(32)),
         vkey_of("a", b""),
-        vkey_of("", b"\x01" + bytes(32)),
-        vkey_of("a b", b"\x01" + bytes(32)),
-        vkey_of("a\u3000b", b"\x01" + bytes(32)),
-        vkey_of("a\tb", b"\x01" + bytes(32)),
-        vkey_of("a\udc80", b"\x01" + bytes(32)),
-        vkey_of("a" * 256, b"\x01" + bytes(32)),
+        vkey_of("", b"\x01" + bytes(31) + b"\x07"),
+        vkey_of("a b", b"\x01" + bytes(31) + b"\x07"),
+        vkey_of("a\u3000b", b"\x01" + bytes(31) + b"\x07"),
+        vkey_of("a\tb", b"\x01" + bytes(31) + b"\x07"),
+        vkey_of("a\udc80", b"\x01" + bytes(31) + b"\x07"),
+        vkey_of("a" * 256, b"\x01" + bytes(31) + b"\x07"),
         PETER_VKEY.replace("c74f20a3", "C74F20A3"),
         PETER_VKEY.replace("c74f20a3", "0c74f20a3"),
         PETER_VKEY + "\n",
@@ -133,7 +133,7 @@ def test_names_of_keys_at_the_limit_and_one_past_it() -> None:
     longest = "é" * 127 + "x"
     assert len(longest.encode()) == KEY_NAME_SIZE_MAX_BYTES
     check_key_name(longest)
-    assert parse_vkey(vkey_of(longest, b"\x01" + bytes(32))).name == longest
+    assert parse_vkey(vkey_of(longest, b"\x01" + bytes(31) + b"\x07")).name == longest
     with pytest.raises(MalformedNoteError, match="256 bytes"):
         check_key_name(longest + "x")
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from tests.support.shapes import entry_id
 
+from attestlog._internal.config import read_config
 from attestlog._internal.core.cosignature import open_log_checkpoint, open_signed_checkpoint
 from attestlog._internal.core.note import (
     COSIGNATURE_ML_DSA_44,
@@ -109,7 +110,7 @@ def test_a_log_with_hybrid_checkpoints(hybrid: Path, tmp_path: Path) -> None:
     vkeys = [format_vkey(key) for key in genesis.checkpoint_keys]
     report = verify_log(hybrid, trust=vkeys, state_dir=tmp_path / "state")
     assert (report.verdict, report.trusted_by) == (Verdict.VERIFIED, vkeys)
-    assert LogReader(hybrid).config().signers.checkpoint_pq == pq_uri(tmp_path)
+    assert read_config(LogReader(hybrid)).signers.checkpoint_pq == pq_uri(tmp_path)
     with Log.open(hybrid) as log:
         log.append(DRAFT)
     report = verify_log(hybrid, state_dir=tmp_path / "state")

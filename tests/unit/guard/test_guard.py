@@ -520,7 +520,7 @@ def test_a_numbered_actor(log: Log) -> None:
     for thread in threads:
         thread.join()
     with pytest.raises(MalformedEntryError):
-        actor.append(event_type="NOTHING", action_type="a")
+        actor.append(event_type="NOTHING", action_type="a")  # type: ignore[arg-type]
     actor.heartbeat(load=0.5)
     contexts = [entry.actor_context for entry in entries(log)]
     assert [context["counter"] for context in contexts] == list(range(1, 23))

@@ -9,7 +9,7 @@ from tests.support.logs import CheckpointKey, Key, LogMaker, action, rotation, s
 
 from attestlog._internal.core.report import Verdict
 from attestlog._internal.judging import scan as scanning
-from attestlog._internal.storage.files import raw
+from attestlog._internal.verifying import source
 from attestlog._internal.verifying import whole as verifying
 
 FIRST, SECOND, THIRD, THIEF = Key(1), Key(2, "Ed25519"), Key(3), Key(9)
@@ -204,7 +204,7 @@ def chunked(
     log: LogMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size_bytes: int, workers: int
 ) -> list[tuple[str, int | None]]:
     monkeypatch.setattr(verifying, "PARALLEL_MIN_BYTES", 0)
-    monkeypatch.setattr(raw, "piece_size", lambda *_: size_bytes)
+    monkeypatch.setattr(source, "piece_size", lambda *_: size_bytes)
     return codes(verify(log, tmp_path, workers=workers, remember=False))
 
 
@@ -213,7 +213,7 @@ def keys_of(count: int) -> list[Key]:
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
-@pytest.mark.parametrize("size_bytes", [1_000, 3_000, 10_000, raw.PIECE_SIZE_MAX_BYTES])
+@pytest.mark.parametrize("size_bytes", [1_000, 3_000, 10_000, source.PIECE_SIZE_MAX])
 def test_chunks_and_workers_change_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size_bytes: int, workers: int
 ) -> None:
@@ -243,7 +243,7 @@ def test_results_made_by_rules_that_changed_meanwhile_are_made_again(
     scanned_here: list[int] = []
     real = scanning.scan_piece
 
-    def counting(rules: object, piece: raw.FilePiece, state: object = None) -> scanning.Scanned:
+    def counting(rules: object, piece: source.SegmentPiece, state: object = None) -> scanning.Scanned:
         scanned_here.append(piece.start)
         return real(rules, piece, state)  # type: ignore[arg-type]
 

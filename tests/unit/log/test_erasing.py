@@ -13,6 +13,7 @@ from attestlog._internal.core.policy import parse_policy
 from attestlog._internal.core.report import Verdict
 from attestlog._internal.log import Log
 from attestlog._internal.query import query_log
+from attestlog._internal.storage.contract import PendingErasure
 from attestlog._internal.storage.files import erasing
 from attestlog._internal.storage.files.layout import ERASING_FILE, INDEX_FILE
 from attestlog._internal.storage.files.reader import LogReader
@@ -238,7 +239,7 @@ def test_a_disk_that_is_full_leaves_it_to_the_next_opening(log: Log, monkeypatch
 
 def test_what_was_begun_and_not_said_is_forgotten(log: Log) -> None:
     erasing.write_pending(
-        log.path, erasing.Pending(sequence_number=2, entry_hash=entry(log, 2).entry_hash, erased_by=7)
+        log.path, PendingErasure(sequence_number=2, entry_hash=entry(log, 2).entry_hash, erased_by=7)
     )
     log.append(draft(9))  # stands where the erasing entry was to stand
     log.close()

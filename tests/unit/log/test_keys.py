@@ -5,18 +5,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from tests.support.written import create, draft, drafts
 
+from attestlog._internal.config import Signers, format_config, read_config
 from attestlog._internal.core.entry import decode_line
 from attestlog._internal.core.genesis import Settings
 from attestlog._internal.core.report import Verdict
 from attestlog._internal.core.rotation import Rotation, format_rotation, rotation_message
 from attestlog._internal.log import Log
+from attestlog._internal.storage.contract import Kept
 from attestlog._internal.storage.files import layout
 from attestlog._internal.storage.files.governing import (
     GoverningLines,
-    Kept,
     format_rules_file,
     parse_rules_file,
 )
@@ -30,8 +32,14 @@ def rules_file(path: Path) -> Path:
     return path / layout.RULES_FILE
 
 
-def signers(path: Path) -> layout.Signers:
-    return LogReader(path).config().signers
+def _name(path: Path, named: Signers) -> None:
+    """As another process would write it."""
+    config = msgspec.structs.replace(read_config(LogReader(path)), signers=named)
+    (path / "log.toml").write_text(format_config(config))
+
+
+def signers(path: Path) -> Signers:
+    return read_config(LogReader(path)).signers
 
 
 def signed_by(path: Path) -> list[str]:
@@ -153,7 +161,7 @@ def test_a_change_written_by_hand_counts_as_well(tmp_path: Path) -> None:
         with pytest.raises(SignerError, match="holds key") as caught:
             log.append(draft(3))
         assert caught.value.expected == [new.public_key.key_id]
-        log._store.replace_signers(layout.Signers(entry=new.uri, checkpoint=signers(path).checkpoint))
+        _name(path, Signers(entry=new.uri, checkpoint=signers(path).checkpoint))
         log.append(draft(3))
     check_log(path)
     assert signed_by(path)[-1] == new.public_key.key_id
@@ -213,7 +221,7 @@ def test_after_a_rotation_cut_short_a_lost_signer_is_named_by_its_key(
         (key_id,) = log.rules.key_ids
         # As a crash leaves it after the entry is durable.
         named = signers(path)
-        log._store.replace_signers(layout.Signers(entry=old, next_entry=new, checkpoint=named.checkpoint))
+        _name(path, Signers(entry=old, next_entry=new, checkpoint=named.checkpoint))
     for name in lost:
         (tmp_path / f"{name}.pem").rename(tmp_path / f"{name}.away")
     with pytest.raises(SignerError, match=f"the log is signed by {key_id[:16]}") as caught:
@@ -222,7 +230,7 @@ def test_after_a_rotation_cut_short_a_lost_signer_is_named_by_its_key(
     (tmp_path / "new.away").rename(tmp_path / "new.pem")
     with Log.open(path, clock=ManualClock()) as log:
         log.append(draft(1))
-    assert signers(path) == layout.Signers(entry=new, checkpoint=named.checkpoint)
+    assert signers(path) == Signers(entry=new, checkpoint=named.checkpoint)
     check_log(path)
 
 

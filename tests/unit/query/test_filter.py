@@ -3,12 +3,13 @@
 import fnmatch
 import re
 import sqlite3
-from typing import Any
+from typing import Any, get_type_hints
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.annotations import plain_type
 from tests.support.logs import LogMaker, action
 
 from attestlog._internal.core import canonical
@@ -19,6 +20,7 @@ from attestlog._internal.query.filter import (
     PAYLOAD_CONDITIONS_MAX,
     TEXT_WORDS_MAX,
     Filter,
+    FilterMembers,
     Matcher,
     parse_condition,
     parse_filter,
@@ -353,3 +355,10 @@ def test_erased_payload_has_no_members(line: bytes) -> None:
     assert not matches(erased, text="toan")
     assert not matches(erased, text="null")
     assert matches(erased, text="breach")
+
+
+def test_the_typed_dict_is_the_filter() -> None:
+    fields = {field.name: plain_type(field.type) for field in msgspec.structs.fields(Filter)}
+    for_checkers = get_type_hints(FilterMembers)
+    assert fields == {name: plain_type(annotation) for name, annotation in for_checkers.items()}
+    assert not FilterMembers.__required_keys__

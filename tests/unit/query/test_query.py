@@ -113,7 +113,7 @@ def numbers(entries: Iterator[Entry] | list[Entry]) -> list[int]:
 
 
 def ask(log: LogMaker, **members: Any) -> list[int]:
-    return numbers(query_log(log.root, parse_filter(members), NOW_US))
+    return numbers(query_log(log.root, parse_filter(members), now_us=NOW_US))
 
 
 # Filters through the index
@@ -202,7 +202,7 @@ def test_entry_id(log: GrowingLog) -> None:
 
 
 def test_entries_are_the_logs_own(log: GrowingLog) -> None:
-    entries = list(query_log(log.root, parse_filter({"newest_first": False}), NOW_US))
+    entries = list(query_log(log.root, parse_filter({"newest_first": False}), now_us=NOW_US))
     assert entries == [decode_line(line) for line in log.lines]
 
 
@@ -217,7 +217,7 @@ def test_members_may_be_given_instead_of_a_filter(log: GrowingLog) -> None:
 
 def test_a_bad_filter_is_refused_before_the_first_entry_is_asked_for(log: GrowingLog) -> None:
     with pytest.raises(QueryError):
-        query_log(log.root, Filter(since="soon"), NOW_US)
+        query_log(log.root, Filter(since="soon"), now_us=NOW_US)
     assert not (log.root / INDEX_FILE).exists()
 
 
@@ -252,7 +252,7 @@ def test_names_with_nul_are_found(log: GrowingLog) -> None:
 
 
 def test_index_may_change_threads_and_says_when_it_is_closed(log: GrowingLog) -> None:
-    found = query_log(log.root, Filter(limit=3), NOW_US)
+    found = query_log(log.root, Filter(limit=3), now_us=NOW_US)
     first = next(found)
     with ThreadPoolExecutor(1) as pool:
         rest = pool.submit(list, found).result()
@@ -271,7 +271,7 @@ def pages(log: LogMaker, between: Callable[[], None] = lambda: None, **members: 
     found = []
     cursor = None
     while True:
-        page = query_page(log.root, parse_filter({**members, "cursor": cursor}), NOW_US)
+        page = query_page(log.root, parse_filter({**members, "cursor": cursor}), now_us=NOW_US)
         found.append(numbers(page.entries))
         if page.next_cursor is None:
             return found
@@ -309,7 +309,7 @@ def test_oldest_first_pages_take_in_what_is_new(log: GrowingLog) -> None:
 
 def test_pages_are_bounded_in_entries_and_bytes(log: GrowingLog, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search_module, "PAGE_ENTRIES_MAX", 10)
-    assert len(query_page(log.root, Filter(limit=50), NOW_US).entries) == 10
+    assert len(query_page(log.root, Filter(limit=50), now_us=NOW_US).entries) == 10
     assert ask(log) == list(range(119, -1, -1))
     monkeypatch.setattr(search_module, "PAGE_SIZE_MAX_BYTES", 3_000)
     found = pages(log)
@@ -318,9 +318,9 @@ def test_pages_are_bounded_in_entries_and_bytes(log: GrowingLog, monkeypatch: py
 
 
 def test_cursor_outlives_a_new_index(log: GrowingLog) -> None:
-    first = query_page(log.root, Filter(limit=50), NOW_US)
+    first = query_page(log.root, Filter(limit=50), now_us=NOW_US)
     (log.root / INDEX_FILE).unlink()
-    second = query_page(log.root, Filter(limit=50, cursor=first.next_cursor), NOW_US)
+    second = query_page(log.root, Filter(limit=50, cursor=first.next_cursor), now_us=NOW_US)
     assert numbers(second.entries) == list(range(69, 19, -1))
 
 
@@ -422,7 +422,7 @@ def test_log_restored_to_an_earlier_size_and_grown_differently(log: GrowingLog, 
     for source in sorted((other.root / "entries").iterdir()):
         (log.root / "entries" / source.name).write_bytes(source.read_bytes())
     (log.root / "entries" / log.path_of(0).name).write_bytes(other.path_of(0).read_bytes())
-    found = list(query_log(log.root, Filter(newest_first=False), NOW_US))
+    found = list(query_log(log.root, Filter(newest_first=False), now_us=NOW_US))
     assert [entry.entry_id for entry in found] == [
         json.loads(line)["entry_id"] for line in log.stored_lines()
     ]

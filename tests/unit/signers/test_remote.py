@@ -9,7 +9,7 @@ import pytest
 from attestlog._internal.core.signature import PublicKey
 from attestlog._internal.signers import remote
 from attestlog._internal.signers.ecdsa import der_from_raw
-from attestlog._internal.signers.remote import ATTEMPTS, HUNG_MAX, RemoteSigner, call_within, may_pass
+from attestlog._internal.signers.remote import ATTEMPTS, HUNG_MAX, RemoteSigner, call_within
 from attestlog.errors import MalformedConfigError, SignerError
 from attestlog.testing import MemorySigner
 
@@ -166,14 +166,6 @@ def test_as_many_requests_may_hang_as_is_said_and_no_more() -> None:
     while any(thread.name == remote._THREAD_NAME for thread in threading.enumerate()):
         time.sleep(0.01)
     assert call_within(10, lambda: 7) == 7
-
-
-@pytest.mark.parametrize(
-    "status, passes",
-    [(400, False), (403, False), (408, True), (429, True), (499, False), (500, True), (503, True)],
-)
-def test_statuses_that_may_pass(status: int, passes: bool) -> None:
-    assert may_pass(status) is passes
 
 
 @pytest.mark.parametrize("size", [0, 63, 65, 72])

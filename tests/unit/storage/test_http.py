@@ -2,18 +2,18 @@
 
 import gzip
 import socket
-import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
-from tests.support.serving import Site, reply, served
+from tests.support.serving import Answer, Site, drip_body, drip_head, reply, served
 
 from attestlog._internal.core.tiles import Bundle, Tile
 from attestlog._internal.storage import http
 from attestlog._internal.storage.http import HttpSource
-from attestlog._internal.storage.published import AHEAD, is_published, open_published
+from attestlog._internal.storage.published import AHEAD, open_published
+from attestlog._internal.storage.resolve import is_published
 from attestlog.errors import MalformedConfigError, MalformedTileError, NotFoundError, StorageError
 
 
@@ -111,18 +111,9 @@ def test_half_an_answer_is_none(site: Site) -> None:
     assert len(site.asked) == http.TRIES
 
 
-def test_a_server_that_drips_is_left(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("drip", [drip_head, drip_body])
+def test_a_server_that_drips_is_left(drip: Answer, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http, "RESPONSE_TIME_MAX_S", 0.2)
-
-    def drip(handler: BaseHTTPRequestHandler) -> None:
-        handler.send_response(200)
-        handler.send_header("content-length", "1000")
-        handler.end_headers()
-        for _ in range(1000):
-            handler.wfile.write(b"x")
-            handler.wfile.flush()
-            time.sleep(0.02)
-
     site.answers["file"] = drip
     with pytest.raises(StorageError, match="within"):
         read(site, size_max_bytes=1000)

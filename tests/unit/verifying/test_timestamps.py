@@ -10,17 +10,14 @@ from typing import Any
 
 import pytest
 from tests.support.logs import LogMaker, action
-from tests.support.serving import Site, reply
+from tests.support.serving import Answer, Site, drip_body, drip_head, reply
 from tests.support.tsa import Authority
 
 from attestlog._internal import timestamping
 from attestlog._internal.core.report import Report, Verdict
 from attestlog._internal.log import Log
-from attestlog._internal.storage.files.timestamps import (
-    TIMESTAMP_SIZE_MAX_BYTES,
-    add_timestamp,
-    list_timestamps,
-)
+from attestlog._internal.storage.contract import TIMESTAMP_SIZE_MAX_BYTES
+from attestlog._internal.storage.files.beside import add_timestamp, list_timestamps
 from attestlog._internal.timestamping import timestamp_checkpoint
 from attestlog._internal.verifying import timestamps, verify_log
 from attestlog._internal.verifying.timestamps import Stamp, vouched_size
@@ -64,7 +61,7 @@ def codes(report: Report) -> set[str]:
 def test_a_stamp_says_when_the_log_was_there(log: LogMaker, site: Site, authority: Authority) -> None:
     before = datetime.now(UTC) - timedelta(seconds=2)
     stamp = timestamp_checkpoint(log.root, site.url)
-    assert (stamp.size, list_timestamps(log.root)) == (10, [(10, stamp.path)])
+    assert (stamp.size, list_timestamps(log.root)) == (10, [(10, Path(stamp.path).name)])
     assert before <= stamp.time <= datetime.now(UTC) + timedelta(seconds=2)
     report = check(log.root, authority.root)
     assert (report.verdict, codes(report)) == (Verdict.VERIFIED, set())
@@ -79,7 +76,7 @@ def test_it_holds_for_a_log_that_has_grown(log: LogMaker, site: Site, authority:
     timestamp_checkpoint(log.root, site.url)
     report = check(log.root, authority.root)
     assert (report.verdict, report.timestamped_size) == (Verdict.VERIFIED, 300)
-    assert first.path.exists()
+    assert Path(first.path).exists()
 
 
 def test_openssl_verifies_what_is_stored(
@@ -133,9 +130,9 @@ def test_any_of_several_roots_will_do(
 @pytest.mark.parametrize("place", range(10))
 def test_a_changed_stamp_does_not_count(log: LogMaker, site: Site, authority: Authority, place: int) -> None:
     stamp = timestamp_checkpoint(log.root, site.url)
-    data = bytearray(stamp.path.read_bytes())
+    data = bytearray(Path(stamp.path).read_bytes())
     data[len(data) * place // 10] ^= 1
-    stamp.path.write_bytes(data)
+    Path(stamp.path).write_bytes(data)
     report = check(log.root, authority.root)
     assert report.timestamped_size is None
     assert codes(report) & {"timestamp.malformed", "timestamp.other", "timestamp.unverified"}
@@ -158,20 +155,20 @@ def test_a_stamp_of_another_history_is_a_finding(
     other = LogMaker(tmp_path / "other")
     other.append(*(action(number, actor_id="another") for number in range(1, 10)))
     other.lay_out()
-    add_timestamp(other.root, 10, stamp.path.read_bytes())
+    add_timestamp(other.root, 10, Path(stamp.path).read_bytes())
     report = check(other.root, authority.root)
     assert (report.verdict, codes(report)) == (Verdict.TAMPERED, {"timestamp.other"})
 
 
 def test_a_stamp_moved_to_another_size_is_a_finding(log: LogMaker, site: Site, authority: Authority) -> None:
     stamp = timestamp_checkpoint(log.root, site.url)
-    stamp.path.rename(stamp.path.with_name(f"{9:012d}-00000000.tsr"))
+    Path(stamp.path).rename(Path(stamp.path).with_name(f"{9:012d}-00000000.tsr"))
     assert codes(check(log.root, authority.root)) == {"timestamp.other"}
 
 
 def test_a_stamp_of_more_than_there_is(log: LogMaker, authority: Authority, site: Site) -> None:
     stamp = timestamp_checkpoint(log.root, site.url)
-    stamp.path.rename(stamp.path.with_name(f"{11:012d}-00000000.tsr"))
+    Path(stamp.path).rename(Path(stamp.path).with_name(f"{11:012d}-00000000.tsr"))
     report = check(log.root, authority.root)
     assert (report.verdict, codes(report)) == (Verdict.TRUNCATED, {"timestamp.ahead"})
 
@@ -273,7 +270,22 @@ def test_an_answer_without_end_is_left(log: LogMaker, site: Site) -> None:
             handler.wfile.write(bytes(65_536))
 
     site.answers["*"] = endless
-    assert "answered more than" in str(refused(log, site.url, TimestampError))
+    assert "answers more than" in str(refused(log, site.url, TimestampError))
+
+
+@pytest.mark.parametrize("drip", [drip_head, drip_body])
+def test_an_answer_in_drips_is_not_waited_for(
+    drip: Answer, log: LogMaker, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timestamping, "RESPONSE_TIME_MAX_S", 0.2)
+    site.answers["*"] = drip
+    assert "did not answer within 0.2" in str(refused(log, site.url, TimestampError))
+
+
+def test_an_authority_is_asked_at_exactly_its_url(log: LogMaker, site: Site) -> None:
+    for path in ("tsa", "tsa/", "tsa?key=1"):
+        timestamp_checkpoint(log.root, site.url + path)
+        assert site.asked.pop() == path
 
 
 def test_an_answer_to_another_question_is_refused(log: LogMaker, site: Site, authority: Authority) -> None:

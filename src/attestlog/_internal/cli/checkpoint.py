@@ -47,7 +47,7 @@ def checkpoint(
         from attestlog._internal.timestamping import timestamp_checkpoint
 
         stamp = timestamp_checkpoint(log, timestamp)
-        stamped = {"timestamp": {"path": str(stamp.path), "time": stamp.time.isoformat()}}
+        stamped = {"timestamp": {"path": stamp.path, "time": stamp.time.isoformat()}}
         notice(f"stamped at {stamp.time.isoformat()}: {stamp.path}")
     out = Output(as_json)
     if out.as_json:

@@ -16,6 +16,7 @@ from attestlog._internal.cli.demo_servers import Server
 from attestlog._internal.cli.demo_steps import Step
 from attestlog._internal.cli.output import Piece
 from attestlog._internal.cli.reports import STYLES
+from attestlog._internal.config import ReplicaAt, read_config
 from attestlog._internal.core.note import format_vkey
 from attestlog._internal.core.replication import Shipment, log_id
 from attestlog._internal.core.report import Report, Verdict
@@ -27,8 +28,8 @@ from attestlog._internal.replication.settings import add_replica, remove_replica
 from attestlog._internal.replication.status import replica_status
 from attestlog._internal.restoring import Demands, restore_log
 from attestlog._internal.server.tokens import Scope, TokenFile
-from attestlog._internal.storage.files.layout import CHECKPOINT_FILE, ENTRIES_DIR, ReplicaAt, segment_name
-from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.storage.files.layout import CHECKPOINT_FILE, ENTRIES_DIR, segment_name
+from attestlog._internal.storage.resolve import open_source
 from attestlog._internal.verifying import verify_log
 from attestlog._internal.witness.collecting import cosign_checkpoint
 from attestlog.errors import AttestlogError, ReplicationError, TrustError
@@ -147,7 +148,7 @@ class ReplicatedDemo:
         rewritten = self.folder / "rewritten"
         self._begin_anew(rewritten)
         self._judge(step, "by itself", verify_log(rewritten, remember=False, workers=1))
-        told = Shipment(0, list(LogReader(rewritten).lines()), (rewritten / CHECKPOINT_FILE).read_bytes())
+        told = Shipment(0, list(open_source(rewritten).lines()), (rewritten / CHECKPOINT_FILE).read_bytes())
         for name in REPLICAS:
             refusal = self._tell(name, told)
             step.facts.setdefault("refused_by", {})[name] = refusal
@@ -218,7 +219,7 @@ class ReplicatedDemo:
         for server in self._replicas.values():
             remove_replica(rewritten, server.url)
         with Log.open(rewritten) as log:
-            for number in range(LogReader(self.log).size() - 3):
+            for number in range(open_source(self.log).size() - 3):
                 log.action("other_work", actor_id="agent-7", action_payload={"number": -number})
 
     def _tell(self, name: str, shipment: Shipment) -> str:
@@ -245,7 +246,9 @@ class ReplicatedDemo:
 
     def _restore_from(self, name: str, root: Path) -> int:
         client = ReplicaClient(self._readable(name), ORIGIN)
-        signers = LogReader(self.folder / "rewritten" if root == self.log else self.log).config().signers
+        signers = read_config(
+            open_source(self.folder / "rewritten" if root == self.log else self.log)
+        ).signers
         try:
             demands = Demands(trust=[self.vkey], state_dir=self.home / "state")
             return restore_log(root, client, signers, demands).size

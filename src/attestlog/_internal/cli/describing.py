@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
+from attestlog._internal.config import read_config
 from attestlog._internal.core.entry import decode_line
 from attestlog._internal.core.note import COSIGNATURE_ML_DSA_44, ED25519, format_vkey
 from attestlog._internal.core.rotation import ROTATE_ACTION_TYPE, parse_rotation
-from attestlog._internal.storage.files.governing import read_rules
-from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.storage.resolve import open_source
 from attestlog.errors import SignerError
 
 if TYPE_CHECKING:
@@ -22,10 +22,10 @@ def describe_log(path: str) -> dict[str, Any]:
     """Origin, keys, settings and policy, and where log.toml says the private keys are."""
     import msgspec
 
-    reader = LogReader(path)
-    genesis, config = reader.genesis(), reader.config()
+    log = open_source(path)
+    genesis, config = log.genesis(), read_config(log)
     return {
-        "path": str(reader.root.absolute()),
+        "path": log.absolute(),
         "origin": genesis.origin,
         **describe_keys(genesis),
         "signers": msgspec.to_builtins(config.signers),
@@ -66,9 +66,9 @@ def list_key_files() -> Iterator[dict[str, Any]]:
 
 def list_log_keys(log: str) -> Iterator[dict[str, Any]]:
     """The public keys of a log: each entry key with the entries it signs, then the checkpoint keys."""
-    reader = LogReader(log)
-    genesis = reader.genesis()
-    rules, lines = read_rules(reader.root, genesis)
+    source = open_source(log)
+    genesis = source.genesis()
+    rules, lines = source.governance()
     keys = dict(genesis.entry_keys)
     for entry in map(decode_line, lines):
         if entry.action_type == ROTATE_ACTION_TYPE:

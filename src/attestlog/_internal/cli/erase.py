@@ -43,12 +43,12 @@ def erase(
     """
     from attestlog._internal.cli.requests import propose_to, with_approvals
     from attestlog._internal.log.erasing import erasure_draft
-    from attestlog._internal.storage.files.reader import LogReader
+    from attestlog._internal.storage.resolve import open_source
 
     out = Output(as_json)
 
     def draft() -> dict[str, Any]:
-        return erasure_draft(LogReader(log).entry(number), reason, legal_basis, {"actor_id": actor_id})
+        return erasure_draft(open_source(log).entry(number), reason, legal_basis, {"actor_id": actor_id})
 
     if propose is not None:
         propose_to(out, log, draft(), propose)

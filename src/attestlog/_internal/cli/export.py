@@ -10,7 +10,8 @@ from typing import Annotated, Final, TextIO
 from attestlog._internal.cli import options, spreadsheet
 from attestlog._internal.cli.output import Output, replacing
 from attestlog._internal.cli.verbs import UsageError, example, new_app
-from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.storage.contract import LogSource
+from attestlog._internal.storage.resolve import open_source
 
 app = new_app()
 
@@ -36,12 +37,12 @@ def export(
         raise UsageError(f"--format is {form!r}, want jsonl or csv")
     if as_json and output is None:
         raise UsageError("--json describes an export to a file: name it with -o")
-    reader = LogReader(log)
+    source = open_source(log)
     if output is None:
-        _WRITERS[form](reader, sys.stdout)
+        _WRITERS[form](source, sys.stdout)
         return
     with replacing(output) as file:
-        size = _WRITERS[form](reader, file)
+        size = _WRITERS[form](source, file)
     out = Output(as_json)
     if out.as_json:
         out.emit("export", {"path": str(output), "format": form, "size": size})
@@ -49,21 +50,21 @@ def export(
         out.text(f"{size} entries written to {output}")
 
 
-def _write_lines(reader: LogReader, file: TextIO) -> int:
+def _write_lines(log: LogSource, file: TextIO) -> int:
     count = 0
-    for line in reader.lines():
+    for line in log.lines():
         file.buffer.write(line + b"\n")
         count += 1
     return count
 
 
-def _write_csv(reader: LogReader, file: TextIO) -> int:
+def _write_csv(log: LogSource, file: TextIO) -> int:
     spreadsheet.write_heading(file)
     count = 0
-    for entry in reader.entries():
+    for entry in log.entries():
         spreadsheet.write_entry(file, entry)
         count += 1
     return count
 
 
-_WRITERS: Final[dict[str, Callable[[LogReader, TextIO], int]]] = {"jsonl": _write_lines, "csv": _write_csv}
+_WRITERS: Final[dict[str, Callable[[LogSource, TextIO], int]]] = {"jsonl": _write_lines, "csv": _write_csv}

@@ -19,7 +19,7 @@ from attestlog._internal.core.rules import (
     parse_release,
 )
 from attestlog._internal.log.erasing import change_draft
-from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.storage.resolve import open_source
 
 
 def change_hold(
@@ -52,7 +52,7 @@ def change_hold(
 
 def show_holds(out: Output, log: str) -> None:
     """Those in force, by name."""
-    holds = LogReader(log).rules().holds
+    holds = open_source(log).rules().holds
     for name in sorted(holds):
         if out.as_json:
             out.emit("hold", format_hold(holds[name]))

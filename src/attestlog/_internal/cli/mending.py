@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from attestlog._internal.cli.describing import list_key_files
+from attestlog._internal.config import LogConfig, Signers, read_config, replace_config, set_config_aside
 from attestlog._internal.core.cosignature import ml_dsa_44
 from attestlog._internal.core.genesis import CHECKPOINT_KINDS, Genesis
 from attestlog._internal.core.note import COSIGNATURE_ML_DSA_44, ED25519, VerifierKey
 from attestlog._internal.core.report import Finding, Report, Verdict
 from attestlog._internal.core.signature import public_key
-from attestlog._internal.storage.files import disk
-from attestlog._internal.storage.files.layout import CONFIG_FILE, LogConfig, Signers, format_config
-from attestlog._internal.storage.files.reader import LogReader
-from attestlog._internal.storage.files.store import FileStore, free_name
+from attestlog._internal.storage.contract import Store
+from attestlog._internal.storage.resolve import LogName, open_store
 from attestlog.errors import KeyFileError, MalformedConfigError, StorageError
 
 TORN, TREE, CONFIG = "torn", "tree", "config"
@@ -55,7 +53,7 @@ def beyond_repair(report: Report) -> list[Finding]:
 
 
 def mend(
-    root: Path,
+    log: LogName,
     fixes: Iterable[str],
     signer: str | None,
     checkpoint_signer: str | None,
@@ -64,14 +62,14 @@ def mend(
     any_filesystem: bool,
 ) -> list[str]:
     """Do it; returns in words what was set aside. Raises what opening a log raises."""
-    said = []
-    if CONFIG in fixes:
-        said += _make_config(LogReader(root), signer, checkpoint_signer, checkpoint_pq_signer)
+    said: list[str] = []
     # Opening sets torn bytes aside, and goes on only if nothing else is damaged.
-    store = FileStore(root, any_filesystem=any_filesystem)
+    store = open_store(log, any_filesystem=any_filesystem)
     try:
-        if TREE in fixes:
-            with store.exclusive():
+        with store.exclusive():
+            if CONFIG in fixes:
+                said += _make_config(store, signer, checkpoint_signer, checkpoint_pq_signer)
+            if TREE in fixes:
                 store.rebuild_tree()
     finally:
         store.close()
@@ -79,14 +77,15 @@ def mend(
 
 
 def _make_config(
-    reader: LogReader, signer: str | None, checkpoint_signer: str | None, checkpoint_pq_signer: str | None
+    store: Store, signer: str | None, checkpoint_signer: str | None, checkpoint_pq_signer: str | None
 ) -> list[str]:
-    path, genesis = reader.root / CONFIG_FILE, reader.genesis()
+    log, genesis = store.source, store.genesis
     try:
-        old: Signers | None = reader.config().signers
+        there: LogConfig | None = read_config(log)
     except (MalformedConfigError, StorageError):
-        old = None
-    entry_ids = reader.rules().key_ids
+        there = None
+    old = there.signers if there else None
+    entry_ids = log.rules().key_ids
     checkpoint_ids, pq_ids = _checkpoint_key_ids(genesis)
     signers = Signers(
         entry=signer or (old.entry if old else _find_key(entry_ids, "--signer")),
@@ -95,16 +94,15 @@ def _make_config(
         checkpoint_pq=checkpoint_pq_signer
         or (old.checkpoint_pq if old else _find_key(pq_ids, "--checkpoint-pq-signer") if pq_ids else None),
     )
-    config = LogConfig(origin=genesis.origin, settings=genesis.settings, signers=signers)
     said = []
-    try:
-        if path.exists():
-            kept = free_name(path.with_name(f"{path.name}.old"))
-            path.rename(kept)
-            said.append(f"{path} set aside as {kept.name}")
-        disk.replace_file(path, format_config(config).encode())
-    except OSError as error:
-        raise disk.storage_error(error, path, "writing") from None
+    aside = set_config_aside(store)
+    if aside is not None:
+        path, kept = aside
+        said.append(f"{path} set aside as {kept}")
+        if there is None:
+            said.append(f"replicas that {kept} names are not taken over: `attestlog replicas add` adds them")
+    # A crash before this leaves no log.toml, which is repaired in the same way.
+    replace_config(store, LogConfig.of(genesis, signers, there.replicas if there else ()))
     return said
 
 

@@ -24,7 +24,7 @@ from attestlog._internal.core.policy_change import (
 )
 from attestlog._internal.core.policy_text import format_policy_text, parse_policy_text
 from attestlog._internal.core.rules import Rules
-from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.storage.resolve import open_source
 from attestlog.errors import MalformedPolicyError
 
 Draft = dict[str, Any]
@@ -42,7 +42,7 @@ def read_policy(path: Path) -> Policy:
 
 def show_policy(out: Output, log: str) -> None:
     """The policy in force, and what should be known of it."""
-    rules = LogReader(log).rules()
+    rules = open_source(log).rules()
     policy = rules.policy
     out.emit("policy", format_policy(policy)) if out.as_json else out.raw(format_policy_text(policy).encode())
     warn_of(rules)
@@ -77,7 +77,7 @@ def set_policy_draft(policy: Policy, actor_id: str, proposal_id: str, descriptio
 def modify_rule_draft(log: str, actor_id: str, scope: str, value: str, proposal: tuple[str, str]) -> Draft:
     """The CHANGE of one member of the policy in force. Raises UsageError if it makes no policy."""
     new, (proposal_id, description) = read_json_option("value", value), proposal
-    policy = LogReader(log).rules().policy
+    policy = open_source(log).rules().policy
     try:
         payload = modify_rule_payload(
             policy, scope, new, proposal_id=proposal_id, change_description=description

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -41,7 +40,7 @@ def repair(
     fixes, beyond = mending.fixes_for(report), mending.beyond_repair(report)
     if fixes and yes and not beyond:
         for what in mending.mend(
-            Path(log), fixes, signer, checkpoint_signer, checkpoint_pq_signer, any_filesystem=any_filesystem
+            log, fixes, signer, checkpoint_signer, checkpoint_pq_signer, any_filesystem=any_filesystem
         ):
             notice(what)
         with Bar("verifying again") as bar:

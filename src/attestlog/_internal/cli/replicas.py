@@ -32,7 +32,7 @@ def add(
     from attestlog._internal.replication.settings import add_replica, replica_at
 
     at = replica_at(url, vkey, token_file, ca_file)
-    add_replica(Path(log), at)
+    add_replica(log, at)
     out = Output(as_json)
     if out.as_json:
         out.emit("replica_added", {"url": at.url, "vkey": at.vkey})
@@ -45,7 +45,7 @@ def remove(log: options.LogArgument, url: Url, as_json: options.JsonOption = Fal
     """Send the log there no more, from the next opening on. The copy stays where it is."""
     from attestlog._internal.replication.settings import remove_replica
 
-    remove_replica(Path(log), url)
+    remove_replica(log, url)
     out = Output(as_json)
     if out.as_json:
         out.emit("replica_removed", {"url": url})
@@ -62,7 +62,7 @@ def status(
     """Show how far each replica is, as its answers told this machine last; nobody is asked."""
     from attestlog._internal.replication.status import as_metrics, replica_status
 
-    found, out = replica_status(Path(log)), Output(as_json)
+    found, out = replica_status(log), Output(as_json)
     if metrics:
         out.raw(as_metrics(found).encode())
         return
@@ -106,7 +106,7 @@ def erasures(log: options.LogArgument, as_json: options.JsonOption = False) -> N
     from attestlog._internal.replication.status import unerased_at
 
     out, left = Output(as_json), False
-    for url, numbers in unerased_at(Path(log)):
+    for url, numbers in unerased_at(log):
         left = left or bool(numbers)
         if out.as_json:
             out.emit("unerased", {"url": url, "sequence_numbers": numbers})

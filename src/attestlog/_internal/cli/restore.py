@@ -45,9 +45,9 @@ def restore(
     The log records that it was restored, from where, and whether it was forced.
     """
     from attestlog._internal.cli.restoring import record, signers_of
+    from attestlog._internal.config import ReplicaAt
     from attestlog._internal.replication.client import ReplicaClient
     from attestlog._internal.restoring import Demands, restore_log
-    from attestlog._internal.storage.files.layout import ReplicaAt
 
     root = Path(log).absolute()
     signers = signers_of(root, signer, checkpoint_signer)

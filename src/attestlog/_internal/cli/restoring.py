@@ -6,10 +6,10 @@ from pathlib import Path
 
 from attestlog._internal.cli.opening import open_log
 from attestlog._internal.cli.verbs import UsageError
+from attestlog._internal.config import Signers, read_config
 from attestlog._internal.log import Receipt
 from attestlog._internal.restoring import Restored
-from attestlog._internal.storage.files.layout import Signers
-from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.storage.resolve import open_source
 from attestlog.errors import AttestlogError
 
 
@@ -17,7 +17,7 @@ def signers_of(root: Path, entry: str | None, checkpoint: str | None) -> Signers
     """Those given, else those of the log that stands at `root`."""
     if entry is None or checkpoint is None:
         try:
-            there = LogReader(root).config().signers
+            there = read_config(open_source(root)).signers
         except AttestlogError:
             raise UsageError(
                 f"no log.toml at {root} names the signers: want --signer and --checkpoint-signer"

@@ -11,7 +11,7 @@ from attestlog._internal.cli.entries import emit_entry, show_entry
 from attestlog._internal.cli.output import Output
 from attestlog._internal.cli.verbs import UsageError, example, new_app
 from attestlog._internal.core.entry import Entry
-from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.storage.resolve import open_source
 from attestlog.errors import NotFoundError
 
 app = new_app()
@@ -33,7 +33,7 @@ def _by_number(log: str, which: str) -> Entry:
     # A number beyond any log's would overflow the reader's arithmetic, not be missing from the log.
     if len(which) > 16:
         raise UsageError(f"{which} is not a sequence number")
-    return LogReader(log).entry(int(which))
+    return open_source(log).entry(int(which))
 
 
 def _by_id(log: str, which: str) -> Entry:

@@ -9,7 +9,7 @@ import typer
 from attestlog._internal.cli import options
 from attestlog._internal.cli.entries import print_entries
 from attestlog._internal.cli.verbs import example, new_app
-from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.storage.resolve import open_source
 
 app = new_app()
 
@@ -25,7 +25,7 @@ def tail(
     as_json: options.JsonOption = False,
 ) -> None:
     """Show the last entries as they are stored; with -f also each new one as it is committed."""
-    reader = LogReader(log)
-    start = max(0, reader.size() - count)
-    entries = reader.follow(start) if follow else reader.entries(start)
+    source = open_source(log)
+    start = max(0, source.size() - count)
+    entries = source.follow(start) if follow else source.entries(start)
     print_entries("json" if as_json else "table", entries, at_once=follow)

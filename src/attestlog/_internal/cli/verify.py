@@ -15,7 +15,7 @@ from attestlog._internal.cli.proofs import verify_proof_file
 from attestlog._internal.cli.reports import emit_report, hints, show_report
 from attestlog._internal.cli.verbs import UsageError, example, new_app
 from attestlog._internal.core.report import Report
-from attestlog._internal.storage.published import is_published
+from attestlog._internal.storage.resolve import is_published
 
 app = new_app()
 

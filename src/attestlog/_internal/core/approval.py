@@ -35,11 +35,12 @@ from msgspec import Struct, ValidationError, convert, to_builtins
 from attestlog._internal.core import canonical
 from attestlog._internal.core.checkpoint import check_origin
 from attestlog._internal.core.convert import read_complaint
+from attestlog._internal.core.curves import to_low_s
 from attestlog._internal.core.entry import LINE_SIZE_MAX_BYTES, EntryDraft, parse_draft, parse_timestamp
 from attestlog._internal.core.hashes import approval_message, hex_hash
 from attestlog._internal.core.policy import Policy
-from attestlog._internal.core.signature import PublicKey, load_public_key
-from attestlog._internal.core.sshsig import decode_sshsig, verify_sshsig
+from attestlog._internal.core.signature import ECDSA_P256, PublicKey, load_public_key
+from attestlog._internal.core.sshsig import decode_sshsig, low_s_sshsig, verify_sshsig
 from attestlog.errors import (
     MalformedApprovalError,
     MalformedConfigError,
@@ -200,6 +201,23 @@ def judge_approvals(
         why = REASONS[code] if code else "it counts"
         judged.append(Judged(approval.signer, code, f"approval by {approval.signer!r}: {why}"))
     return judged
+
+
+def with_low_s(policy: Policy, given: dict[str, str], request: Request) -> dict[str, str]:
+    """The stored form with the low s of its P-256 signature, if it verifies; else as it was given."""
+    try:
+        approval = _convert(dict(given))
+        data = bytes.fromhex(approval.signature)
+        respell = {SSHSIG: low_s_sshsig, ECDSA_P256: to_low_s}.get(approval.algorithm, bytes)
+        low = respell(data)
+    except (MalformedError, ValueError):
+        return given
+    if low == data:
+        return given
+    respelled = msgspec.structs.replace(approval, signature=low.hex())
+    _, key = policy.approver_keys.get(approval.key_id, ("", None))
+    is_signed = key is not None and _is_signed(respelled, request, key)
+    return {**given, "signature": respelled.signature} if is_signed else given
 
 
 def missing_for_quorum(

@@ -24,7 +24,9 @@ import msgspec
 from msgspec import UNSET
 
 from attestlog._internal.core.approval import Judged, Request, judge_approvals, missing_for_quorum
-from attestlog._internal.core.entry import ATTRIBUTION, PILLARS, Entry, EntryDraft, EventType, Pillar
+from attestlog._internal.core.approval import with_low_s as approval_with_low_s
+from attestlog._internal.core.curves import to_low_s
+from attestlog._internal.core.entry import ATTRIBUTION, PILLARS, Entry, EntryDraft, EventType, Object, Pillar
 from attestlog._internal.core.hashes import actor_message
 from attestlog._internal.core.policy import Demand, Policy
 from attestlog.errors import DerivedMemberError, MalformedEntryError, MalformedError, SignatureInvalidError
@@ -146,6 +148,37 @@ def _is_signed_by_actor(policy: Policy, claim: Claim) -> bool:
     except (ValueError, MalformedError, SignatureInvalidError):
         return False
     return True
+
+
+def with_low_s(policy: Policy, draft: EntryDraft, origin: str, action_hash: str) -> EntryDraft:
+    """The draft with the low s of people's P-256 signatures that verify under this policy.
+
+    The one conversion the log makes: else whoever hands a signature on could respell the entry. What does
+    not verify stays as it is: it is recorded, and does not count.
+    """
+    changed: dict[str, Any] = {}
+    request = Request(origin, draft.action_type, action_hash, draft.actor_id, "")
+    approvals = [approval_with_low_s(policy, item, request) for item in draft.received_approvals]
+    if approvals != draft.received_approvals:
+        changed["received_approvals"] = approvals
+    proofs = [_proof_with_low_s(policy, draft, proof, origin, action_hash) for proof in draft.provided_proofs]
+    if proofs != draft.provided_proofs:
+        changed["provided_proofs"] = proofs
+    return msgspec.structs.replace(draft, **changed) if changed else draft
+
+
+def _proof_with_low_s(
+    policy: Policy, draft: EntryDraft, proof: Object, origin: str, action_hash: str
+) -> Object:
+    signature = proof.get("signature")
+    if proof.get("type") != ACTOR_SIGNATURE or not isinstance(signature, str):
+        return proof
+    try:
+        respelled = {**proof, "signature": to_low_s(bytes.fromhex(signature)).hex()}
+    except ValueError:
+        return proof
+    claim = Claim(respelled, origin, draft.event_type, draft.action_type, action_hash, draft.actor_id)
+    return respelled if _is_signed_by_actor(policy, claim) else proof
 
 
 COMPOSITE_DECIMALS: Final = 6

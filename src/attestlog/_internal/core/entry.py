@@ -11,11 +11,11 @@ signature); this module only knows shapes and limits.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from operator import attrgetter
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypedDict
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -79,6 +79,11 @@ class ExecutionStatus(StrEnum):
     ROLLED_BACK = "ROLLED_BACK"
 
 
+EventTypeName = Literal["ACTION", "DECISION", "VIOLATION", "CHANGE", "BOOT", "SHUTDOWN"]
+EventCategoryName = Literal["NORMAL", "WARNING", "ERROR", "CRITICAL"]
+ActorTypeName = Literal["HUMAN", "AUTONOMOUS_AGENT", "SYSTEM", "EXTERNAL"]
+ExecutionStatusName = Literal["SUCCESS", "FAILED", "BLOCKED", "ROLLED_BACK"]
+
 DEFAULT_SEVERITY: Final = {
     EventCategory.NORMAL: 1,
     EventCategory.WARNING: 4,
@@ -103,6 +108,8 @@ PILLARS: Final[tuple[Pillar, ...]] = ("an_toan", "duong_dai", "tin_vao_so_lieu",
 """Safety, long term, trust in data, limiting risk: also the order in which the composite is summed."""
 
 Object = dict[str, Any]
+Texts = list[str] | tuple[str, ...]
+"""Strings from a caller. Not `Sequence[str]`, which one string would be, too."""
 
 
 class Entry(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
@@ -188,6 +195,63 @@ class EntryDraft(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, 
     quorum_met: bool | UnsetType = UNSET
     attribution: Literal["alpha_prime_omega"] | UnsetType = UNSET
     schema_version: Literal["1.0.0"] | UnsetType = UNSET
+
+
+class MoreMembers(TypedDict, total=False):
+    """Members of a draft, as keyword arguments, for a call that itself sets event, action, actor and payload.
+
+    These TypedDicts state for type checkers what `EntryDraft` states for msgspec; a test holds them equal.
+    Enums may be given as their names. The members after `rollback_executed` are derived: stated, they must
+    be right.
+    """
+
+    event_category: EventCategory | EventCategoryName
+    severity: int
+    actor_type: ActorType | ActorTypeName
+    actor_context: Mapping[str, Any]
+    system_state_snapshot: Mapping[str, Any]
+    environment: Mapping[str, str]
+    dependencies: Texts
+    required_proofs: Texts
+    provided_proofs: Sequence[Mapping[str, Any]]
+    required_approvals: int
+    received_approvals: Sequence[Mapping[str, str]]
+    pillars_scores: Mapping[Pillar, float]
+    conflicts_detected: Texts
+    execution_status: ExecutionStatus | ExecutionStatusName
+    result_data: Mapping[str, Any] | None
+    error_details: Mapping[str, Any] | None
+    rollback_available: bool
+    rollback_snapshot_hash: str | None
+    rollback_executed: bool
+    action_hash: str
+    composite_score: float | None
+    safety_floor_met: bool | None
+    k_state: Literal[0, 1]
+    proofs_valid: bool
+    quorum_met: bool
+    attribution: Literal["alpha_prime_omega"]
+    schema_version: Literal["1.0.0"]
+
+
+class OptionalMembers(MoreMembers, total=False):
+    """Members of a draft for a call that itself sets event, action and actor."""
+
+    action_payload: Mapping[str, Any]
+
+
+class DraftMembers(OptionalMembers):
+    """All members of a draft, those required and those not."""
+
+    event_type: EventType | EventTypeName
+    action_type: str
+    actor_id: str
+
+
+class ChangeMembers(MoreMembers, total=False):
+    """Members of a draft for a call that itself sets event, action and payload, and knows an actor."""
+
+    actor_id: str
 
 
 ASSIGNED_MEMBERS: Final = frozenset(Entry.__struct_fields__) - frozenset(EntryDraft.__struct_fields__)

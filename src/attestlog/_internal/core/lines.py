@@ -51,23 +51,18 @@ class Piece(Protocol):
         """Whether nothing of the segment is read before it: the first line is then its own in any case."""
 
     @property
-    def stop(self) -> int:
-        """The offset at which the next piece begins. Lines before it begin in this piece."""
-
-    @property
-    def size_bytes(self) -> int:
-        """Of the lines that begin in it; for progress."""
+    def size(self) -> int:
+        """How much it is, in the units of offsets; for progress."""
 
     @property
     def source(self) -> str:
         """What is read. What fails for one reason is reported once a source."""
 
     def lines(self) -> Iterator[Line]:
-        """The lines that begin in the piece, and after them those of the segment that follow.
+        """The lines that begin in the piece. Raises OSError or StorageError where they cannot be read."""
 
-        What was appended after the log was first looked at is not among them.
-        Raises OSError or StorageError where they cannot be read.
-        """
+    def following(self) -> Iterator[Line]:
+        """The lines of the segment after the piece, as far as there were any when the log was looked at."""
 
     def place(self, offset: int) -> str:
         """An offset of these lines, in words."""
@@ -85,32 +80,33 @@ def whole_lines(lines: Iterable[bytes]) -> Iterator[Line]:
         offset = stop
 
 
-def own_lines(piece: Piece) -> Iterator[Line]:
-    """The lines that begin in the piece."""
-    for line in piece.lines():
-        if line.offset >= piece.stop:
-            return
-        yield line
-
-
 def whole_batches(piece: Piece) -> Iterator[Line]:
     """The lines of the batches that begin in the piece.
 
     Where no batch begins for longer than a batch can be, lines belong to the piece that they would
     with its boundary that many lines later.
     """
-    is_ours, stop, skipped, past = piece.is_first, piece.stop, 0, 0
+    is_empty, is_ours, skipped = True, piece.is_first, 0
     for line in piece.lines():
-        if is_ours and line.offset < stop:
-            yield line
-            continue
-        match = _WITHIN_BATCH.search(line.data)
+        is_empty = False
         if not is_ours:
-            is_ours = match is None or skipped == BATCH_ENTRIES_MAX
+            is_ours = begins_batch(line) or skipped == BATCH_ENTRIES_MAX
             skipped += 1
-        if line.offset >= stop:
-            if match is None or past == BATCH_ENTRIES_MAX:
-                return
-            past += 1
         if is_ours:
             yield line
+    if is_empty:  # within one endless line, perhaps: what follows is not looked for by each of its pieces
+        return
+    for past, line in enumerate(piece.following()):
+        begins = begins_batch(line)
+        if not is_ours:
+            is_ours = begins or skipped == BATCH_ENTRIES_MAX
+            skipped += 1
+        if begins or past == BATCH_ENTRIES_MAX:
+            return
+        if is_ours:
+            yield line
+
+
+def begins_batch(line: Line) -> bool:
+    """Whether no batch reaches across the place before this line, as far as the line tells."""
+    return _WITHIN_BATCH.search(line.data) is None

@@ -22,7 +22,8 @@ from typing import Final
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from attestlog.errors import MalformedNoteError, SignatureInvalidError, TrustError
+from attestlog._internal.core.curves import check_ed25519_key
+from attestlog.errors import MalformedNoteError, MalformedSignatureError, SignatureInvalidError, TrustError
 
 NOTE_SIZE_MAX_BYTES: Final = 1 << 20
 """A checkpoint with many post-quantum cosignatures stays far below this."""
@@ -43,6 +44,7 @@ COSIGNATURE_ML_DSA_44: Final = 0x06
 PUBLIC_KEY_SIZE_BYTES: Final = {ED25519: 32, COSIGNATURE_ED25519: 32, COSIGNATURE_ML_DSA_44: 1312}
 """By signature type: all types that a verifier key can have here."""
 
+_OF_ED25519: Final = frozenset({ED25519, COSIGNATURE_ED25519})
 _DASH: Final = "\u2014 "
 
 
@@ -190,6 +192,11 @@ def parse_vkey(text: str) -> VerifierKey:
         raise MalformedNoteError("verifier key is not of type 01 or 04 with 32 bytes, nor 06 with 1312")
     check_key_name(name)
     key = VerifierKey(name, material[0], material[1:])
+    if key.kind in _OF_ED25519:
+        try:
+            check_ed25519_key(key.public_key)
+        except MalformedSignatureError as error:
+            raise MalformedNoteError(f"verifier key: {error}") from None
     if format_vkey(key) != text:
         raise MalformedNoteError(f"verifier key has another key ID than its own {key.key_id.hex()}")
     return key

@@ -31,6 +31,7 @@ try:
 except ImportError:  # a cryptography from before it had them
     MLDSA44PublicKey = MLDSA65PublicKey = None  # type: ignore[assignment,misc]
 
+from attestlog._internal.core.curves import check_ed25519_key, check_low_s
 from attestlog._internal.core.hashes import batch_message, hex_hash, leaf_hash
 from attestlog._internal.core.merkle import path_size, root_from_path
 from attestlog.errors import MalformedSignatureError, MissingExtraError, SignatureInvalidError
@@ -85,6 +86,8 @@ class PublicKey:
     def verify(self, signature: bytes, message: bytes) -> None:
         """Raises SignatureInvalidError unless this key signed `message`.
 
+        A P-256 signature that verifies and is not in its one spelling raises MalformedSignatureError: this
+        is the one place that verifies P-256.
         Raises MissingExtraError where the installed cryptography does not have the algorithm.
         """
         if self.key is None:
@@ -94,6 +97,7 @@ class PublicKey:
         try:
             if isinstance(self.key, EllipticCurvePublicKey):
                 self.key.verify(signature, message, _ECDSA)
+                check_low_s(signature)
             else:
                 self.key.verify(signature, message)
         except InvalidSignature:
@@ -138,8 +142,13 @@ def load_public_key(data: bytes) -> PublicKey:
 
 
 def public_key(key: object) -> PublicKey:
-    """Wraps a cryptography public key. Raises MalformedSignatureError for an algorithm not known here."""
+    """Wraps a cryptography public key.
+
+    Raises MalformedSignatureError for an algorithm not known here, and for an Ed25519 key under which anyone
+    can sign.
+    """
     if isinstance(key, Ed25519PublicKey):
+        check_ed25519_key(key.public_bytes_raw())
         algorithm = ED25519
     elif isinstance(key, EllipticCurvePublicKey) and isinstance(key.curve, SECP256R1):
         algorithm = ECDSA_P256

@@ -17,13 +17,14 @@ from hashlib import sha256, sha512
 from typing import Final
 
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     PublicFormat,
     load_ssh_public_key,
 )
 
+from attestlog._internal.core.curves import to_low_s
 from attestlog._internal.core.note import decode_base64
 from attestlog._internal.core.signature import ECDSA_P256, ED25519, PublicKey, public_key
 from attestlog.errors import MalformedNoteError, MalformedSignatureError, SignatureInvalidError
@@ -115,8 +116,27 @@ def decode_sshsig(data: bytes) -> SSHSignature:
     return SSHSignature(key, name, hash_algorithm, _decode_inner(inner, key, key_type))
 
 
+def low_s_sshsig(data: bytes) -> bytes:
+    """The same signature, without armour, in its one spelling: with the low s of P-256.
+
+    What is signed covers namespace, hash name and hash of the message, not the blob around them, so the blob
+    may be respelled. Raises MalformedSignatureError as `decode_sshsig`.
+    """
+    parsed = decode_sshsig(data)
+    if parsed.key.algorithm != ECDSA_P256:
+        return data
+    r, s = decode_dss_signature(to_low_s(parsed.signature))
+    inner = _string(SSH_P256.encode()) + _string(_string(_integer(r)) + _string(_integer(s)))
+    reader = _Reader(data[10:])
+    before = [reader.string() for _ in range(4)]
+    return data[:10] + b"".join(map(_string, before)) + _string(inner)
+
+
 def verify_sshsig(signature: SSHSignature, namespace: str, message: bytes) -> None:
-    """Raises SignatureInvalidError unless its key signed `message` under this namespace."""
+    """Raises SignatureInvalidError unless its key signed `message` under this namespace.
+
+    Raises MalformedSignatureError for a P-256 signature that is not in its one spelling.
+    """
     if signature.namespace != namespace:
         raise SignatureInvalidError(
             f"SSH signature is of namespace {signature.namespace[:80]!r}, want {namespace!r}",
@@ -155,6 +175,10 @@ def _decode_inner(inner: bytes, key: PublicKey, key_type: str) -> bytes:
     return encode_dss_signature(r, s)
 
 
+def _integer(value: int) -> bytes:
+    return value.to_bytes((value.bit_length() + 8) // 8, "big")
+
+
 def _string(data: bytes) -> bytes:
     return len(data).to_bytes(4, "big") + data
 
@@ -183,10 +207,7 @@ class _Reader:
     def integer(self) -> int:
         data = self.string()
         value = int.from_bytes(data, "big")
-        if (
-            len(data) > _INTEGER_SIZE_MAX_BYTES
-            or value.to_bytes((value.bit_length() + 8) // 8, "big") != data
-        ):
+        if len(data) > _INTEGER_SIZE_MAX_BYTES or _integer(value) != data:
             raise MalformedSignatureError("SSH signature has a number that is not in its one spelling")
         return value
 

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Literal, ParamSpec, Self, TypeVar, Unpack, cast
 
 from attestlog._internal.core import canonical
 from attestlog._internal.core.approval import (
@@ -25,11 +25,12 @@ from attestlog._internal.core.approval import (
     parse_approval,
     stored_form,
 )
-from attestlog._internal.core.entry import EventType, format_timestamp, parse_draft
+from attestlog._internal.core.entry import EventType, MoreMembers, format_timestamp, parse_draft
 from attestlog._internal.core.hashes import hex_hash
+from attestlog._internal.core.receipt import Receipt
 from attestlog._internal.guard.asking import POLL_S, find_approvals, write_request
 from attestlog._internal.guard.checking import Reason, reasons_against, violation_members
-from attestlog._internal.guard.contract import GuardedLog, Receipt
+from attestlog._internal.guard.contract import GuardedLog
 from attestlog._internal.guard.recording import error_members, result_members
 from attestlog._internal.snapshots import snapshot_hash, verify_snapshot
 from attestlog.errors import (
@@ -43,14 +44,30 @@ from attestlog.errors import (
     VerificationError,
 )
 
+P = ParamSpec("P")
+R = TypeVar("R")
 Steps = Generator[dict[str, Any], Receipt, None]
 Rollback = Callable[["Guard"], Any]
+AnyApproval = Approval | Mapping[str, str] | bytes
+"""An approval: parsed, as an entry stores it, or the bytes of its file."""
 
 GUARD: Final = "guard"
 """Member of `actor_context` that says what the entry is to its act: `intent`, `outcome` or `violation`."""
 
 _UNWRITABLE: Final = (StorageError, SignerError, LogError)
 """The log cannot write; what a caller can mend (a draft that is none) is not among it."""
+
+
+class GuardMembers(MoreMembers, total=False):
+    """What `Log.guard` takes beside action and actor: members of the act's draft, and how to go about it."""
+
+    event_type: Literal[EventType.ACTION, EventType.CHANGE, "ACTION", "CHANGE"]
+    action_payload: Mapping[str, Any] | Callable[..., Mapping[str, Any]] | None
+    approvals: Iterable[AnyApproval]
+    ask: str | os.PathLike[str] | None
+    ask_timeout_s: float | None
+    rollback: Rollback | None
+    snapshot: bytes | str | os.PathLike[str] | None
 
 
 class Guard:
@@ -67,14 +84,14 @@ class Guard:
         *,
         action_type: str,
         actor_id: str,
-        event_type: EventType | str = EventType.ACTION,
+        event_type: Literal[EventType.ACTION, EventType.CHANGE, "ACTION", "CHANGE"] = EventType.ACTION,
         action_payload: Mapping[str, Any] | Callable[..., Mapping[str, Any]] | None = None,
-        approvals: Iterable[Approval | Mapping[str, str] | bytes] = (),
+        approvals: Iterable[AnyApproval] = (),
         ask: str | os.PathLike[str] | None = None,
         ask_timeout_s: float | None = None,
         rollback: Rollback | None = None,
         snapshot: bytes | str | os.PathLike[str] | None = None,
-        **members: Any,
+        **members: Unpack[MoreMembers],
     ) -> None:
         """See `Log.guard`."""
         self._log = log
@@ -140,24 +157,24 @@ class Guard:
         except AttestlogError as problem:
             self._complain(error, problem)
 
-    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """The function, each call of it a guarded act. `action_payload` may be called with its arguments.
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        """The function, sync or async, each call of it a guarded act; it keeps its signature.
 
-        What it returns is recorded if it is a dict.
+        `action_payload` may be called with its arguments. What it returns is recorded if it is a dict.
         """
         if inspect.iscoroutinefunction(function):
 
             @functools.wraps(function)
-            async def guarded_async(*args: Any, **kwargs: Any) -> Any:
+            async def guarded_async(*args: P.args, **kwargs: P.kwargs) -> Any:
                 async with self._again(args, kwargs) as act:
                     returned = await function(*args, **kwargs)
                     act._take(returned)
                 return returned
 
-            return guarded_async
+            return cast("Callable[P, R]", guarded_async)
 
         @functools.wraps(function)
-        def guarded(*args: Any, **kwargs: Any) -> Any:
+        def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
             with self._again(args, kwargs) as act:
                 returned = function(*args, **kwargs)
                 act._take(returned)
@@ -180,7 +197,7 @@ class Guard:
             raise TypeError("there is no directory to put the request into")
         return write_request(place, self.request)
 
-    def add_approval(self, approval: Approval | Mapping[str, str] | bytes) -> None:
+    def add_approval(self, approval: AnyApproval) -> None:
         """Take in an approval: parsed, as stored, or the bytes of its file. Raises MalformedApprovalError."""
         stored = _stored(approval)
         if stored not in self._approvals:
@@ -406,7 +423,7 @@ async def _attempt_async(rollback: Rollback, act: Guard) -> BaseException | bool
     return True
 
 
-def _stored(approval: Approval | Mapping[str, str] | bytes) -> dict[str, str]:
+def _stored(approval: AnyApproval) -> dict[str, str]:
     if isinstance(approval, bytes):
         approval = parse_approval(approval)
     return stored_form(approval) if isinstance(approval, Approval) else dict(approval)

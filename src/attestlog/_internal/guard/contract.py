@@ -5,26 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
+from attestlog._internal.core.receipt import Receipt
 from attestlog._internal.core.rules import Rules
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
-
-
-class Receipt(Protocol):
-    """An entry is durable."""
-
-    @property
-    def sequence_number(self) -> int:
-        """Where it stands."""
-
-    @property
-    def entry_id(self) -> str:
-        """What others depend on it by."""
-
-    @property
-    def timestamp(self) -> str:
-        """When."""
 
 
 class GuardedLog(Protocol):
@@ -50,5 +35,5 @@ class GuardedLog(Protocol):
     async def append_async(self, draft: Mapping[str, Any], /) -> Receipt:
         """Append one entry while only the task waits."""
 
-    def submit(self, draft: Mapping[str, Any], /) -> Future[Any]:
+    def submit(self, draft: Mapping[str, Any], /) -> Future[Receipt]:
         """Append one entry without waiting."""

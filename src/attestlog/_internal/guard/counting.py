@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import threading
 import uuid
-from typing import Any, Final
+from typing import Any, Final, Unpack
 
-from attestlog._internal.guard.contract import GuardedLog, Receipt
+from attestlog._internal.core.entry import EventType, EventTypeName, OptionalMembers
+from attestlog._internal.core.receipt import Receipt
+from attestlog._internal.guard.contract import GuardedLog
 
 COUNTER: Final = "counter"
 SESSION: Final = "session"
@@ -27,18 +29,27 @@ class NumberedActor:
         self._count = 0
         self._lock = threading.Lock()
 
-    def append(self, **members: Any) -> Receipt:
+    def append(
+        self,
+        *,
+        event_type: EventType | EventTypeName,
+        action_type: str,
+        **members: Unpack[OptionalMembers],
+    ) -> Receipt:
         """Append one entry of this actor's, numbered. Raises as `Log.append`.
 
         What could not be committed leaves a gap: that is what happened.
         """
+        draft: dict[str, Any] = {
+            "event_type": event_type, "action_type": action_type, "actor_id": self.actor_id, **members
+        }  # fmt: skip
+        given = draft.get("actor_context", {})
         with self._lock:
-            context = {**members.pop("actor_context", {}), COUNTER: self._count + 1, SESSION: self.session}
+            draft["actor_context"] = {**given, COUNTER: self._count + 1, SESSION: self.session}
             # Entered in this order, committed in this order; a draft that is refused is refused here.
-            future = self._log.submit({"actor_id": self.actor_id, **members, "actor_context": context})
+            future = self._log.submit(draft)
             self._count += 1
-        receipt: Receipt = future.result()
-        return receipt
+        return future.result()
 
     def heartbeat(self, **payload: Any) -> Receipt:
         """An entry that says that the actor is alive, and how far it has counted."""

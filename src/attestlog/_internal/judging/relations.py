@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from attestlog._internal.core.lines import Piece, own_lines
+from attestlog._internal.core.lines import Piece
 from attestlog._internal.core.report import Finding
 from attestlog._internal.judging.conduct import Conduct, Heads
 from attestlog._internal.judging.erasures import Erasures
@@ -105,7 +105,7 @@ def find_ids(wanted: frozenset[str], piece: Piece) -> set[str]:
     """Which of these ids and snapshots are in the piece; what cannot be read was reported before."""
     found = set()
     try:
-        for line in own_lines(piece):
+        for line in piece.lines():
             try:
                 identity = _decoder.decode(line.data)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

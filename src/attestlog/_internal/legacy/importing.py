@@ -28,6 +28,7 @@ from msgspec import Struct
 from attestlog._internal.core import canonical
 from attestlog._internal.core.entry import PAYLOAD_SIZE_MAX_BYTES, EventCategory, EventType, parse_draft
 from attestlog._internal.core.genesis import GENESIS_ACTION_TYPE
+from attestlog._internal.core.receipt import Receipt
 from attestlog._internal.core.report import Report, Verdict
 from attestlog._internal.legacy.judge import LineError, parse_line
 from attestlog._internal.legacy.verify import (
@@ -38,7 +39,8 @@ from attestlog._internal.legacy.verify import (
     open_legacy,
     verify_file,
 )
-from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.storage.contract import LogSource
+from attestlog._internal.storage.resolve import open_source
 from attestlog.errors import (
     BusyError,
     ConflictError,
@@ -81,19 +83,7 @@ _PAYLOAD_REST_BYTES: Final = 4_096
 """What a payload holds beside the line."""
 
 
-class Receipt(Protocol):
-    """What the log returns for an entry."""
-
-    @property
-    def sequence_number(self) -> int:
-        """Where it stands."""
-
-    @property
-    def entry_hash(self) -> str:
-        """Its hash."""
-
-
-class Log(Protocol):
+class ReceivingLog(Protocol):
     """What an import asks of a log."""
 
     @property
@@ -151,7 +141,7 @@ class _Earlier(NamedTuple):
 
 
 def import_legacy(
-    log: Log,
+    log: ReceivingLog,
     path: Path | str,
     progress: Progress | None = None,
     *,
@@ -193,13 +183,13 @@ def import_legacy(
     )
 
 
-def export_legacy_lines(reader: LogReader, legacy_log: str) -> Iterator[bytes]:
+def export_legacy_lines(log: LogSource, legacy_log: str) -> Iterator[bytes]:
     """The imported lines of one legacy log, byte for byte and in order; without those erased since.
 
     Each followed by a line end, they are the file that was imported, blank lines and a torn tail apart.
     """
     position = 0
-    for found in _imported(reader, legacy_log):
+    for found in _imported(log, legacy_log):
         if found.position >= position:  # an entry that repeats a line is not of our making
             position = found.position + 1
             yield found.line
@@ -257,7 +247,7 @@ def _compare(source: _Source, identity: str, log_path: Path) -> _Earlier:
     lines = closed_lines = 0
     closed_at = None
     mine = enumerate(data for _, data in source.lines())
-    for found in _imported(LogReader(log_path), identity):
+    for found in _imported(open_source(log_path), identity):
         if found.position < 0:
             closed_lines, closed_at = max(closed_lines, found.lines), found.sequence_number
         elif found.position >= lines:
@@ -300,10 +290,10 @@ class _Imported(NamedTuple):
 _imported_decoder: Final = msgspec.json.Decoder(_ImportedEntry)
 
 
-def _imported(reader: LogReader, legacy_log: str) -> Iterator[_Imported]:
+def _imported(log: LogSource, legacy_log: str) -> Iterator[_Imported]:
     """The entries in the log that imports of this legacy log made, in order."""
     mark = f'"legacy_log":"{legacy_log}"'.encode()
-    for line in reader.lines():
+    for line in log.lines():
         if mark in line:
             # What is not of our making, and only holds the same words, is passed over.
             with contextlib.suppress(msgspec.DecodeError, ValueError):
@@ -321,7 +311,9 @@ def _imported(reader: LogReader, legacy_log: str) -> Iterator[_Imported]:
                     yield _Imported(entry.sequence_number, payload.legacy_position, data, 0)
 
 
-def _append_lines(log: Log, source: _Source, identity: str, start: int, progress: Progress | None) -> None:
+def _append_lines(
+    log: ReceivingLog, source: _Source, identity: str, start: int, progress: Progress | None
+) -> None:
     """Append the lines from `start` on, some at a time. A crash leaves the first of them, in order."""
     sha256 = hashlib.sha256()
     drafts: list[dict[str, Any]] = []

@@ -2,10 +2,10 @@
 
 `log` is what callers hold, `opening` makes and opens it, `turns` is what is
 done inside the committer's turns, `signing` asks the keys and checks their
-answers, `receipt` is what `append` returns.
+answers.
 """
 
+from attestlog._internal.core.receipt import Receipt
 from attestlog._internal.log.log import Log
-from attestlog._internal.log.receipt import Receipt
 
 __all__ = ["Log", "Receipt"]

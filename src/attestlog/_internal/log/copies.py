@@ -10,8 +10,8 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from attestlog._internal.log.receipt import Receipt
-from attestlog._internal.storage.files.layout import ReplicaAt
+from attestlog._internal.config import ReplicaAt
+from attestlog._internal.core.receipt import Receipt
 from attestlog.errors import AttestlogError, MalformedConfigError, ReplicationError
 
 if TYPE_CHECKING:

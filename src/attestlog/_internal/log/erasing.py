@@ -14,8 +14,8 @@ from attestlog._internal.core.erasure import (
     format_erasure,
     parse_erasure,
 )
+from attestlog._internal.core.receipt import Receipt
 from attestlog._internal.core.rules import Rules
-from attestlog._internal.log.receipt import Receipt
 from attestlog.errors import ErasureRefusedError, StorageError
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from attestlog._internal.core.batch import Head
 from attestlog._internal.core.entry import EntryDraft, EventType
+from attestlog._internal.core.receipt import Receipt
 from attestlog._internal.core.rules import HOLD_ACTION_TYPE, RELEASE_ACTION_TYPE, Hold, Release, format_hold
 from attestlog._internal.core.seen_head import seen_head
 from attestlog._internal.log.erasing import change_draft
-from attestlog._internal.log.receipt import Receipt
 
 
 class Events:

@@ -7,16 +7,15 @@ time; `rules` may be read by any.
 from __future__ import annotations
 
 import contextlib
+from functools import partial
 
-import msgspec
-
+from attestlog._internal.config import change_config, read_config, with_signers
 from attestlog._internal.core.batch import Head
 from attestlog._internal.core.entry import decode_line
 from attestlog._internal.core.rules import Rules
 from attestlog._internal.core.signature import PublicKey
 from attestlog._internal.signers import Passphrase, Signer, open_signer
-from attestlog._internal.storage.contract import Store
-from attestlog._internal.storage.files.governing import Kept
+from attestlog._internal.storage.contract import Kept, Store
 from attestlog.errors import AttestlogError, SignerError
 
 
@@ -111,7 +110,7 @@ class InForce:
 
     def _open_named(self) -> Signer:
         """The first of the signers in log.toml that holds a key in force."""
-        named = self._store.signers()
+        named = read_config(self._store.source).signers
         problem: AttestlogError | None = None
         for uri in (named.entry, named.next_entry):
             if uri is None:
@@ -140,10 +139,10 @@ class InForce:
 
         That it cannot be written holds nobody up: the same is found out by the next opening.
         """
-        named = self._store.signers()
+        named = read_config(self._store.source).signers
         if named.next_entry is not None:
             with contextlib.suppress(AttestlogError):
-                self._store.replace_signers(msgspec.structs.replace(named, entry=uri, next_entry=None))
+                change_config(self._store, partial(with_signers, entry=uri, next_entry=None))
 
     def _start_over(self) -> None:
         self.rules, self._size, self._kept_size = Rules.of(self._store.genesis), 0, 0

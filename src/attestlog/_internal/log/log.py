@@ -19,12 +19,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 from weakref import WeakSet
 
+from attestlog._internal.config import read_config
 from attestlog._internal.core.approval import ApprovalRequest
 from attestlog._internal.core.batch import Head, Prepared
 from attestlog._internal.core.entry import Entry, EntryDraft, Object
 from attestlog._internal.core.genesis import Genesis, Settings
 from attestlog._internal.core.note import format_vkey
 from attestlog._internal.core.policy import Policy
+from attestlog._internal.core.receipt import Receipt
 from attestlog._internal.core.rotation import (
     REVOKE_ACTION_TYPE,
     ROTATE_ACTION_TYPE,
@@ -39,11 +41,11 @@ from attestlog._internal.log.environment import Clock, system_clock
 from attestlog._internal.log.erasing import change_draft, erasure_draft, refuse_bare_erasure
 from attestlog._internal.log.events import Events
 from attestlog._internal.log.preparing import Preparing
-from attestlog._internal.log.receipt import Receipt
 from attestlog._internal.log.turns import Turns
 from attestlog._internal.signers import Passphrase, Signer
 from attestlog._internal.signers.making import given_or_made, given_or_opened
-from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.storage.contract import Store
+from attestlog._internal.storage.resolve import LogName
 from attestlog.errors import AttestlogError, ClosedError, NotFoundError
 
 if TYPE_CHECKING:
@@ -73,7 +75,7 @@ class Log(Events):
         self._committer: committer.Committer[Receipt] = committer.Committer(
             self._commit, BATCH_ENTRIES_MAX, BATCH_SIZE_BYTES, self._renew
         )
-        replicas = LogReader(self.path).config().replicas
+        replicas = read_config(self._store.source).replicas
         self._copies = Copies(replicas, self._work if replicas else None, ack_replicas, ack_timeout_s)
         self._preparing = Preparing(turns.genesis, turns.clock, self._copies.urls)
         _open_logs.add(self)
@@ -83,7 +85,7 @@ class Log(Events):
     @classmethod
     def create(
         cls,
-        path: str | os.PathLike[str],
+        path: LogName,
         *,
         origin: str,
         signer: str | Signer | None = None,
@@ -109,7 +111,7 @@ class Log(Events):
         """
         return cls(
             opening.create(
-                Path(path).absolute(), origin=origin, signer=signer, checkpoint_signer=checkpoint_signer,
+                path, origin=origin, signer=signer, checkpoint_signer=checkpoint_signer,
                 checkpoint_pq_signer=checkpoint_pq_signer, algorithm=algorithm, policy=policy,
                 settings=settings or Settings(batch=batch, erasable_payloads=erasable_payloads),
                 passphrase=passphrase, any_filesystem=any_filesystem, clock=clock or system_clock,
@@ -120,7 +122,7 @@ class Log(Events):
     @classmethod
     def open(
         cls,
-        path: str | os.PathLike[str],
+        path: LogName | Store,
         *,
         signer: str | Signer | None = None,
         checkpoint_signer: str | Signer | None = None,
@@ -140,7 +142,7 @@ class Log(Events):
         """
         return cls(
             opening.open_turns(
-                Path(path).absolute(), signer=signer, checkpoint_signer=checkpoint_signer,
+                path, signer=signer, checkpoint_signer=checkpoint_signer,
                 checkpoint_pq_signer=checkpoint_pq_signer, passphrase=passphrase,
                 any_filesystem=any_filesystem, clock=clock or system_clock,
             ),
@@ -159,7 +161,7 @@ class Log(Events):
     @property
     def path(self) -> Path:
         """The log's directory."""
-        return self._store.root
+        return Path(self._store.source.where)
 
     @property
     def origin(self) -> str:
@@ -345,9 +347,9 @@ class Log(Events):
         from attestlog._internal.proving import prove
 
         try:
-            return prove(self.path, sequence_number, payload=payload)
+            return prove(self._store.source, sequence_number, payload=payload)
         except NotFoundError:
-            return prove(self.path, sequence_number, payload=payload, checkpoint=self.checkpoint())
+            return prove(self._store.source, sequence_number, payload=payload, checkpoint=self.checkpoint())
 
     def head(self) -> Head:
         """Size, last hash and right edge, with everything other processes made durable taken in."""
@@ -365,7 +367,7 @@ class Log(Events):
         """
         from attestlog._internal.query import query_log
 
-        return query_log(self.path, **members)
+        return query_log(self._store.source, **members)
 
     def close(self) -> None:
         """Commit what is waiting, sign a checkpoint over all of it, let go. May be called twice."""
@@ -407,13 +409,13 @@ class Log(Events):
         def record(members: dict[str, Any]) -> None:
             self._committer.submit(self._prepare(members))
 
-        return Work(self.path, self.origin, self.checkpoint, keep, record)
+        return Work(self._store.source, self.origin, self.checkpoint, keep, record)
 
     def _follow_fork(self) -> None:
         """In a forked child: a queue of its own, and descriptors that do not share its parent's lock."""
         self._committer = self._committer.renewed()
         self._copies.follow_fork()
-        self._store.let_go()
+        self._store.release()
 
 
 def _one_draft(

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
+from attestlog._internal.config import LogConfig, Signers, new_config, read_config
 from attestlog._internal.core.batch import Head, plan_batch, prepare
 from attestlog._internal.core.checkpoint import Checkpoint, check_origin
 from attestlog._internal.core.genesis import Genesis, Settings, Software, check_settings, draft_genesis
@@ -22,15 +22,13 @@ from attestlog._internal.log.signing import key_holders, sign_head, sign_plan, s
 from attestlog._internal.log.turns import Turns
 from attestlog._internal.signers import Passphrase, Signer
 from attestlog._internal.signers.making import given_or_made, given_or_opened
-from attestlog._internal.storage.files.creation import check_free, create_directory
-from attestlog._internal.storage.files.disk import check_filesystem
-from attestlog._internal.storage.files.layout import LogConfig, Signers
-from attestlog._internal.storage.files.store import FileStore
+from attestlog._internal.storage.contract import NewLog, Store
+from attestlog._internal.storage.resolve import LogName, check_free, create_log, open_store
 from attestlog._internal.version import VERSION
 
 
 def create(
-    root: Path,
+    name: LogName,
     *,
     origin: str,
     signer: str | Signer | None,
@@ -45,9 +43,7 @@ def create(
 ) -> Turns:
     """See `Log.create`."""
     check_origin(origin)
-    check_free(root)
-    if not any_filesystem:
-        check_filesystem(root)
+    check_free(name, any_filesystem=any_filesystem)
     # Objects made by hand have been checked by nobody.
     policy = parse_policy(format_policy(policy) if isinstance(policy, Policy) else dict(policy or {}))
     check_settings(settings)
@@ -77,9 +73,9 @@ def create(
             checkpoint=check_signer.uri,
             checkpoint_pq=pq_signer.uri if pq_signer is not None else None,
         )
-        config = LogConfig(origin=origin, settings=settings, signers=signers)
-        create_directory(root, config, line, plan.leaves[0], note)
-        store = FileStore(root, any_filesystem=any_filesystem)
+        beside = new_config(name, LogConfig.of(genesis, signers))
+        create_log(name, NewLog(line, plan.leaves[0], note, beside))
+        store = open_store(name, any_filesystem=any_filesystem)
         undo.callback(store.close)
         turns = Turns(store, _begin(store, entry_signer, passphrase), check_signer, clock, pq_signer)
         undo.pop_all()
@@ -87,7 +83,7 @@ def create(
 
 
 def open_turns(
-    root: Path,
+    name: LogName | Store,
     *,
     signer: str | Signer | None,
     checkpoint_signer: str | Signer | None,
@@ -97,10 +93,10 @@ def open_turns(
     clock: Clock,
 ) -> Turns:
     """See `Log.open`."""
-    store = FileStore(root, any_filesystem=any_filesystem)
+    store = open_store(name, any_filesystem=any_filesystem)
     with contextlib.ExitStack() as undo:
         undo.callback(store.close)
-        named = store.signers()
+        named = read_config(store.source).signers
         is_chosen = signer is not None
         # Where a rotation stopped halfway, which of two signers it is to be is found out within the lock;
         # else it is opened before, because a person may be asked for its passphrase.
@@ -118,7 +114,7 @@ def open_turns(
 
 
 def _begin(
-    store: FileStore, signer: Signer | None, passphrase: Passphrase | None, *, is_chosen: bool = True
+    store: Store, signer: Signer | None, passphrase: Passphrase | None, *, is_chosen: bool = True
 ) -> InForce:
     in_force = InForce(store, passphrase)
     with store.exclusive() as head:

@@ -9,16 +9,17 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
-import msgspec
-
+from attestlog._internal.config import change_config, with_signers
 from attestlog._internal.core.batch import Head, Prepared, plan_batch
 from attestlog._internal.core.checkpoint import Checkpoint
 from attestlog._internal.core.cosignature import open_log_checkpoint
 from attestlog._internal.core.entry import Entry, Object
 from attestlog._internal.core.merkle import edge_at
 from attestlog._internal.core.note import NoteSignature, format_note, parse_note
+from attestlog._internal.core.receipt import Receipt
 from attestlog._internal.core.rotation import Rotation, format_rotation, rotation_message
 from attestlog._internal.core.signature import BATCH_ENTRIES_MAX
 from attestlog._internal.log import committer
@@ -26,11 +27,9 @@ from attestlog._internal.log.environment import Clock
 from attestlog._internal.log.erasing import check_prepared, unfinished
 from attestlog._internal.log.in_force import InForce
 from attestlog._internal.log.outage import Outage
-from attestlog._internal.log.receipt import Receipt
 from attestlog._internal.log.signing import key_holders, sign_head, sign_message, sign_plan
 from attestlog._internal.signers import Signer
-from attestlog._internal.storage.files.reader import LogReader
-from attestlog._internal.storage.files.store import FileStore
+from attestlog._internal.storage.contract import Store
 from attestlog.errors import AttestlogError, ConsistencyError, SignerError, StorageError
 
 
@@ -39,7 +38,7 @@ class Turns:
 
     def __init__(
         self,
-        store: FileStore,
+        store: Store,
         in_force: InForce,
         checkpoint_signer: Signer,
         clock: Clock,
@@ -83,18 +82,17 @@ class Turns:
             message = rotation_message(self.genesis.origin, key.key_id, new.public_key.key_id, head.size)
             signature = sign_message(new, new.public_key, message)
             prepared = make(format_rotation(Rotation(new.public_key, signature)))
-            named = self.store.signers()
 
             def name_both() -> None:
                 # A crash after this leaves a log.toml that names both signers. Whichever of them holds the
                 # key in force when the log is opened is the one, and the other is forgotten.
-                self.store.replace_signers(msgspec.structs.replace(named, next_entry=new.uri))
+                change_config(self.store, partial(with_signers, next_entry=new.uri))
 
             (receipt,) = self._commit_at(head, [prepared], name_both)
             self.in_force.use(new)
             # The entry is durable: that log.toml cannot be written now takes nothing back.
             with contextlib.suppress(AttestlogError):
-                self.store.replace_signers(msgspec.structs.replace(named, entry=new.uri, next_entry=None))
+                change_config(self.store, partial(with_signers, entry=new.uri, next_entry=None))
             return receipt
 
     def erase(self, sequence_number: int, make: Callable[[Entry], Prepared]) -> Receipt:
@@ -104,7 +102,7 @@ class Turns:
         """
         with self._turn() as head:
             self.store.finish_erasure()  # one that was begun before comes first
-            target = LogReader(self.store.root).entry(sequence_number)
+            target = self.store.source.entry(sequence_number)
             prepared = make(target)
             check_prepared(self.in_force.rules, target, prepared, self.clock())
             self.store.begin_erasure(sequence_number, target.entry_hash)
@@ -145,7 +143,7 @@ class Turns:
         """Sign a last checkpoint and let go of store and keys."""
         try:
             # A forked child that never used the log has nothing to say about it.
-            if self.store.is_open:
+            if not self.store.is_released:
                 self._last_turn()
         finally:
             self.store.close()

@@ -12,13 +12,20 @@ Loads sqlite3, so `import attestlog` does not load this.
 """
 
 from attestlog._internal.query.database import Place
-from attestlog._internal.query.filter import Filter, parse_condition, parse_filter, parse_moment
+from attestlog._internal.query.filter import (
+    Filter,
+    FilterMembers,
+    parse_condition,
+    parse_filter,
+    parse_moment,
+)
 from attestlog._internal.query.index import Index
 from attestlog._internal.query.search import Page, Search, query_log, query_page
 from attestlog._internal.query.stats import Stats, stats
 
 __all__ = [
     "Filter",
+    "FilterMembers",
     "Index",
     "Page",
     "Place",

@@ -15,7 +15,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from attestlog._internal.storage.files.layout import INDEX_FILE
+from attestlog._internal.storage.contract import LogSource
 from attestlog.errors import BusyError, FullError, StorageError
 
 APPLICATION_ID: Final = 0x61746C67
@@ -86,18 +86,19 @@ class UnusablePlaceError(Exception):
     """Internal: no index can be kept there. Never leaves `attestlog._internal.query`."""
 
 
-def places(root: Path, genesis_hash: str) -> Iterator[tuple[Place, str]]:
-    """Where the index of the log in `root` could be, best first."""
-    if os.access(root, os.W_OK | os.X_OK):
-        yield Place.LOG, str(root / INDEX_FILE)
+def places(log: LogSource, genesis_hash: str) -> Iterator[tuple[Place, str, int]]:
+    """Where the index of this log could be, best first, and with which permissions."""
+    beside = log.index_file()
+    if beside is not None and os.access(beside[0].parent, os.W_OK | os.X_OK):
+        yield Place.LOG, str(beside[0]), beside[1]
     with contextlib.suppress(OSError, RuntimeError):  # not writable; nobody's home
         base = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
         folder = base / "attestlog" / "index"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         # By place as well as by log: two copies of one log need not be equally long.
-        name = hashlib.sha256(f"{genesis_hash}\n".encode() + os.fsencode(root.resolve())).hexdigest()[:32]
-        yield Place.CACHE, str(folder / f"{name}.db")
-    yield Place.MEMORY, ":memory:"
+        name = hashlib.sha256(f"{genesis_hash}\n".encode() + os.fsencode(log.absolute())).hexdigest()[:32]
+        yield Place.CACHE, str(folder / f"{name}.db"), 0o600
+    yield Place.MEMORY, ":memory:", 0o600
 
 
 def connect(path: str, mode: int) -> sqlite3.Connection:

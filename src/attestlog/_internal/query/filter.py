@@ -7,8 +7,9 @@ the judge of every entry that the index proposes.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypedDict
 
 import msgspec
 from msgspec import Meta, Struct
@@ -16,10 +17,14 @@ from msgspec import Meta, Struct
 from attestlog._internal.core import canonical
 from attestlog._internal.core.entry import (
     ActorType,
+    ActorTypeName,
     Entry,
     EventCategory,
+    EventCategoryName,
     EventType,
+    EventTypeName,
     ExecutionStatus,
+    ExecutionStatusName,
     Name,
     Severity,
     UuidText,
@@ -81,7 +86,28 @@ class Filter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     newest_first: bool = True
 
 
-def parse_filter(members: dict[str, Any]) -> Filter:
+class FilterMembers(TypedDict, total=False):
+    """The members of a `Filter` as keyword arguments, for type checkers; a test holds them equal."""
+
+    event_type: EventType | EventTypeName | None
+    event_category: EventCategory | EventCategoryName | None
+    severity: int | None
+    severity_min: int | None
+    actor_type: ActorType | ActorTypeName | None
+    actor_id: str | None
+    action_type: str | None
+    execution_status: ExecutionStatus | ExecutionStatusName | None
+    since: str | None
+    until: str | None
+    text: str | None
+    payload: Mapping[str, Any]
+    entry_id: str | None
+    limit: int | None
+    cursor: int | None
+    newest_first: bool
+
+
+def parse_filter(members: Mapping[str, Any]) -> Filter:
     """A filter from plain members. Raises QueryError naming the member."""
     try:
         return msgspec.convert(members, Filter)

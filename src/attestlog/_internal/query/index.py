@@ -18,7 +18,6 @@ import contextlib
 import sqlite3
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
 import msgspec
@@ -50,7 +49,8 @@ from attestlog._internal.query.database import (
     translated,
 )
 from attestlog._internal.query.filter import Searchable, columns_of
-from attestlog._internal.storage.files.reader import LocatedLine, LogReader
+from attestlog._internal.storage.contract import LocatedLine, LogSource
+from attestlog._internal.storage.resolve import LogName, open_source
 from attestlog.errors import CorruptError, MalformedEntryError, StorageError
 
 CHUNK_ENTRIES: Final = 20_000
@@ -104,27 +104,26 @@ decode_indexed: Final = msgspec.json.Decoder(IndexedLine).decode
 class Index:
     """An open index of one log. For one thread at a time: those that ask at once open one each."""
 
-    def __init__(self, reader: LogReader, genesis_hash: str, place: Place, path: str, mode: int) -> None:
+    def __init__(self, log: LogSource, genesis_hash: str, place: Place, path: str, mode: int) -> None:
         """Use `open`."""
-        self.reader, self.genesis_hash, self.place, self.path = reader, genesis_hash, place, path
+        self.log, self.genesis_hash, self.place, self.path = log, genesis_hash, place, path
         self.size = 0
         """Lines known to be indexed."""
         self._mode = mode
         self._connection = connect(path, mode)
 
     @classmethod
-    def open(cls, path: Path | str) -> Index:
-        """The index of the log in this directory, wherever one can be kept; not caught up yet.
+    def open(cls, name: LogName | LogSource) -> Index:
+        """The index of the log, wherever one can be kept; not caught up yet.
 
         Raises NotFoundError if there is no log or it has no entry, CorruptError if entry 0 is damaged.
         """
-        reader = LogReader(path)
-        genesis_hash = reader.entry(0).entry_hash
-        mode = reader.segment_stats()[0].st_mode & 0o666
-        for place, file in places(reader.root, genesis_hash):
+        log = open_source(name)
+        genesis_hash = log.entry(0).entry_hash
+        for place, file, mode in places(log, genesis_hash):
             with contextlib.suppress(UnusablePlaceError):
-                return cls(reader, genesis_hash, place, file, mode if place is Place.LOG else 0o600)
-        raise StorageError("SQLite cannot even open a database in memory", path=str(path))
+                return cls(log, genesis_hash, place, file, mode)
+        raise StorageError("SQLite cannot even open a database in memory", path=log.where)
 
     def close(self) -> None:
         """Release the file."""
@@ -146,7 +145,7 @@ class Index:
         while count := self._next_chunk():
             added += count
             if progress is not None:
-                progress(self.size, self.reader.size())
+                progress(self.size, self.log.size())
         return added
 
     def _next_chunk(self) -> int:
@@ -192,7 +191,7 @@ class Index:
             return decode_line(line), indexed, len(line)
         except MalformedEntryError as error:
             raise CorruptError(
-                f"line {n} is not an entry: {error}", path=str(self.reader.root), sequence_number=n
+                f"line {n} is not an entry: {error}", path=self.log.where, sequence_number=n
             ) from None
 
     def _reread(self, n: int, offset: Any, size_bytes: Any, entry_hash: Any) -> tuple[bytes, IndexedLine]:
@@ -204,7 +203,7 @@ class Index:
         (segment,) = self.read("SELECT max(first) FROM segments WHERE first <= ?", (n,)).fetchone()
         if type(segment) is not int:
             raise BrokenIndexError("no segment")
-        line = self.reader.read_at(segment, offset, size_bytes)
+        line = self.log.read_at(segment, offset, size_bytes)
         with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):
             found = decode_indexed(line)
             if found.sequence_number == n and bytes.fromhex(found.entry_hash) == entry_hash:
@@ -222,7 +221,7 @@ class Index:
                 emptied = True
             start = self._indexed_size()
             chunk = _Chunk(self._connection, start)
-            for line in self.reader.located_lines(start):
+            for line in self.log.located_lines(start):
                 if not chunk.fits(line):
                     break
                 chunk.add(line)
@@ -237,7 +236,7 @@ class Index:
             if not self._fits():
                 return False
             self.size = self._indexed_size()
-        return self.size >= self.reader.size()
+        return self.size >= self.log.size()
 
     def _fits(self) -> bool:
         """Whether what is indexed is this log as it is now."""
@@ -246,7 +245,7 @@ class Index:
         if self.read("SELECT genesis_hash FROM log").fetchall() != [(self.genesis_hash,)]:
             return False
         indexed = self.read("SELECT first, size_bytes FROM segments ORDER BY first").fetchall()
-        sizes = {first: found.st_size for first, found in self.reader.segment_stats().items()}
+        sizes = self.log.extents()
         for first, size_bytes in indexed[:-1]:
             if sizes.get(first) != size_bytes:
                 return False

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Unpack
 
 from attestlog._internal.core.entry import NAME_LENGTH_MAX, Entry
-from attestlog._internal.query.filter import Filter, Matcher, parse_filter
+from attestlog._internal.query.filter import Filter, FilterMembers, Matcher, parse_filter
 from attestlog._internal.query.index import Index, id_prefix
+from attestlog._internal.storage.contract import LogSource
+from attestlog._internal.storage.resolve import LogName
 from attestlog.errors import QueryError
 
 PAGE_ENTRIES_MAX: Final = 1_000
@@ -84,18 +85,28 @@ class Search:
 
 
 def query_page(
-    path: Path | str, filter_: Filter | None = None, now_us: int | None = None, **members: Any
+    log: LogName | LogSource,
+    filter_: Filter | None = None,
+    /,
+    *,
+    now_us: int | None = None,
+    **members: Unpack[FilterMembers],
 ) -> Page:
     """One page of what the filter asks for; its `limit` and `cursor` say which. Arguments as `query_log`."""
     filter_, now_us = _asked(filter_, members), _now_us(now_us)
-    with Index.open(path) as index:
+    with Index.open(log) as index:
         search = Search(index, filter_, now_us)
         index.catch_up()
         return search.page(filter_.limit or PAGE_ENTRIES_MAX, filter_.cursor)
 
 
 def query_log(
-    path: Path | str, filter_: Filter | None = None, now_us: int | None = None, **members: Any
+    log: LogName | LogSource,
+    filter_: Filter | None = None,
+    /,
+    *,
+    now_us: int | None = None,
+    **members: Unpack[FilterMembers],
 ) -> Iterator[Entry]:
     """All that the filter asks for, up to its `limit`, in flat memory.
 
@@ -105,17 +116,17 @@ def query_log(
     """
     filter_, now_us = _asked(filter_, members), _now_us(now_us)
     Matcher(filter_, now_us)
-    return _opened_stream(path, filter_, now_us)
+    return _opened_stream(log, filter_, now_us)
 
 
-def _opened_stream(path: Path | str, filter_: Filter, now_us: int) -> Iterator[Entry]:
-    with Index.open(path) as index:
+def _opened_stream(log: LogName | LogSource, filter_: Filter, now_us: int) -> Iterator[Entry]:
+    with Index.open(log) as index:
         search = Search(index, filter_, now_us)
         index.catch_up()
         yield from search.stream()
 
 
-def _asked(filter_: Filter | None, members: dict[str, Any]) -> Filter:
+def _asked(filter_: Filter | None, members: Mapping[str, Any]) -> Filter:
     if filter_ is not None and members:
         raise QueryError("filter: give a filter or its members, not both")
     return filter_ or parse_filter(members)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from pathlib import Path
 from typing import Any, Final
 
 from msgspec import Struct
@@ -13,6 +12,8 @@ from attestlog._internal.core.entry import PILLARS
 from attestlog._internal.query.filter import Filter
 from attestlog._internal.query.index import Index
 from attestlog._internal.query.search import positions
+from attestlog._internal.storage.contract import LogSource
+from attestlog._internal.storage.resolve import LogName
 
 TOP_ACTORS: Final = 10
 """Actors that are listed unless more are asked for."""
@@ -82,7 +83,7 @@ class Stats(Struct, frozen=True, kw_only=True):
 
 
 def stats(
-    path: Path | str,
+    log: LogName | LogSource,
     *,
     since: str | None = None,
     until: str | None = None,
@@ -92,7 +93,7 @@ def stats(
     """Figures about the log in this directory. Times as in `Filter`. Raises QueryError for a bad one."""
     span = Filter(since=since, until=until)
     now_us = time.time_ns() // 1_000 if now_us is None else now_us
-    with Index.open(path) as index:
+    with Index.open(log) as index:
         index.catch_up()
         return index_stats(index, span, now_us, top)
 

@@ -7,13 +7,11 @@ done yet is done in the next turn, and until then `unerased` reports it.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Final
 
 from attestlog._internal.core.entry import Entry, decode_line
 from attestlog._internal.core.erasure import ERASE_ACTION_TYPE, is_erasure, parse_erasure
-from attestlog._internal.storage.files.erasing import Pending, read_pending, write_pending
-from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.storage.contract import LogSource, Store
 from attestlog.errors import MalformedError
 
 _MARK: Final = f'"action_type":"{ERASE_ACTION_TYPE}"'.encode()
@@ -27,29 +25,26 @@ def erases(line: bytes) -> bool:
         return False
 
 
-def note(root: Path, number: int, line: bytes) -> None:
+def note(store: Store, number: int, line: bytes) -> None:
     """Note durably what entry `number`, of this line, erases: the store does it, now or after a crash."""
     erased = _erased_number(decode_line(line))
-    target = None if erased is None or erased >= number else LogReader(root).entry(erased)
+    target = None if erased is None or erased >= number else store.source.entry(erased)
     if target is not None:
-        write_pending(
-            root,
-            Pending(sequence_number=target.sequence_number, entry_hash=target.entry_hash, erased_by=number),
-        )
+        store.begin_erasure(target.sequence_number, target.entry_hash, number)
 
 
-def unerased(root: Path) -> list[int]:
+def unerased(copy: LogSource) -> list[int]:
     """Sequence numbers of the payloads that the log says are erased, and that are still in this copy.
 
     Reads the entries that erase, and those that they name.
     """
-    reader, found = LogReader(root), set[int]()
-    pending = read_pending(root)
-    if pending is not None and pending.erased_by < reader.size():
+    found = set[int]()
+    pending = copy.pending_erasure()
+    if pending is not None and pending.erased_by < copy.size():
         found.add(pending.sequence_number)
-    for line in reader.lines():
+    for line in copy.lines():
         number = _erased_number(decode_line(line)) if erases(line) else None
-        if number is not None and reader.entry(number).action_payload is not None:
+        if number is not None and copy.entry(number).action_payload is not None:
             found.add(number)
     return sorted(found)
 

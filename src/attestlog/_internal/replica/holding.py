@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from attestlog._internal.config import LogConfig, Signers, new_config
 from attestlog._internal.core.batch import Head
 from attestlog._internal.core.checkpoint import Checkpoint
 from attestlog._internal.core.cosignature import (
@@ -31,12 +32,9 @@ from attestlog._internal.core.replication import Answer, Shipment, ends_batch, l
 from attestlog._internal.core.rules import Rules
 from attestlog._internal.replica import erasing, evidence
 from attestlog._internal.replica.checking import plans, verify_lines
+from attestlog._internal.storage.contract import Kept, LogSource, NewLog
 from attestlog._internal.storage.files import disk
-from attestlog._internal.storage.files.creation import create_directory
-from attestlog._internal.storage.files.governing import Kept
-from attestlog._internal.storage.files.layout import LogConfig, Signers
-from attestlog._internal.storage.files.reader import LogReader
-from attestlog._internal.storage.files.store import FileStore
+from attestlog._internal.storage.resolve import create_log, open_store
 from attestlog.errors import (
     ConflictError,
     MalformedEntryError,
@@ -44,6 +42,9 @@ from attestlog.errors import (
     SplitViewError,
     StaleSizeError,
 )
+
+LOG_DIR: Final = "log"
+"""Of a log's copy, beside the evidence against its writer."""
 
 NO_SIGNER: Final = "none:replica"
 """What a copy's log.toml names as signers: a replica holds no key of the log's."""
@@ -63,7 +64,7 @@ class Holding:
         """`directory`, named by the log's id, holds the copy (`log/`) and evidence against its writer."""
         self.directory = directory
         self._cosigner = cosigner
-        self._store = FileStore(directory / "log")
+        self._store = open_store(directory / LOG_DIR)
         self._rules, self._changes = Rules.of(self._store.genesis), list[bytes]()
         with self._store.exclusive() as head:
             self._find_rules(head)
@@ -85,18 +86,20 @@ class Holding:
         except OSError as error:
             raise disk.storage_error(error, directory, "creating") from None
         leaf = verify_lines(Rules.of(genesis), Head(), [line]).leaves
-        config = LogConfig(
-            origin=genesis.origin,
-            settings=genesis.settings,
-            signers=Signers(entry=NO_SIGNER, checkpoint=NO_SIGNER),
-        )
-        create_directory(directory / "log", config, line, leaf, None)
+        config = LogConfig.of(genesis, Signers(entry=NO_SIGNER, checkpoint=NO_SIGNER))
+        place = directory / LOG_DIR
+        create_log(place, NewLog(line, leaf, beside=new_config(place, config)))
         return cls(directory, cosigner)
 
     @property
     def origin(self) -> str:
         """The log's."""
         return self._store.genesis.origin
+
+    @property
+    def copy(self) -> LogSource:
+        """What is held, for reading; any thread may use it."""
+        return self._store.source
 
     def head(self) -> Head:
         """What is held, durably."""
@@ -160,10 +163,10 @@ class Holding:
                 self._commit_run(head, lines[start:stop])
 
     def _commit_run(self, head: Head, lines: Sequence[bytes]) -> None:
-        genesis, root = self._store.genesis, self._store.root
+        genesis = self._store.genesis
         leaves, rules, changes = verify_lines(self._rules, head, lines)
         if erasing.erases(lines[0]):
-            erasing.note(root, head.size, lines[0])
+            erasing.note(self._store, head.size, lines[0])
         room, at = self._store.room(head.size), 0
         for plan in plans(head, lines, room, genesis.settings.segment_entries, leaves):
             # A crash between two of these leaves whole entries: the writer is told how many, and goes on.
@@ -174,7 +177,7 @@ class Holding:
         self._store.finish_erasure()
         for number, line in enumerate(lines[1:], head.size + 1):
             if erasing.erases(line):  # within a batch: a crash before this leaves what `unerased` reports
-                erasing.note(root, number, line)
+                erasing.note(self._store, number, line)
                 self._store.finish_erasure()
 
     def _find_rules(self, head: Head) -> None:
@@ -234,17 +237,17 @@ class Holding:
         """Evidence, stored before anybody is answered."""
         if note:
             self._open(note)  # only what the log's key signed is evidence against it
-        reader = LogReader(self._store.root)
-        held = [] if sequence_number is None else reader.lines(sequence_number, sequence_number + 1)
+        held = self.copy
+        our_line = None if sequence_number is None else held.line(sequence_number).decode()
         split = evidence.SplitView(
             origin=self.origin,
             seen_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             reason=reason,
-            size=reader.size(),
+            size=held.size(),
             ours=(self._store.checkpoint() or b"").decode(),
             theirs=note.decode(),
             sequence_number=sequence_number,
-            our_line=next(iter(held), b"").decode() or None,
+            our_line=our_line,
             their_line=None if line is None else line.decode(),
         )
         path = evidence.keep(self.directory, split)

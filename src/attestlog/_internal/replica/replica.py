@@ -12,10 +12,12 @@ from typing import Final
 from attestlog._internal.core.note import COSIGNATURE_ED25519, VerifierKey, check_key_name
 from attestlog._internal.core.replication import Answer, Shipment
 from attestlog._internal.core.signature import ED25519
-from attestlog._internal.replica.holding import Cosigner, Holding
+from attestlog._internal.replica.holding import LOG_DIR, Cosigner, Holding
 from attestlog._internal.signers import Signer
 from attestlog._internal.signers.asking import ask
+from attestlog._internal.storage.contract import LogSource
 from attestlog._internal.storage.files import disk
+from attestlog._internal.storage.resolve import open_source
 from attestlog.errors import MalformedConfigError, NotFoundError, StorageError, TooLargeError
 
 LOGS_DIR: Final = "logs"
@@ -88,9 +90,13 @@ class Replica:
             yield holding
 
     def path(self, log: str) -> Path:
-        """The directory of a log's copy, for reading."""
+        """Where a log's copy is."""
         check_log_id(log)
-        return self.directory / LOGS_DIR / log / "log"
+        return self.directory / LOGS_DIR / log / LOG_DIR
+
+    def source(self, log: str) -> LogSource:
+        """A log's copy, for reading. Raises NotFoundError."""
+        return open_source(self.path(log))
 
     def close(self) -> None:
         """Let go of every copy, and of the key."""

@@ -7,15 +7,13 @@ waiting may help; a refusal keeps the replica's own words and code.
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Annotated, Any, Final, NoReturn
+from typing import Annotated, Final, NoReturn
+from urllib.parse import SplitResult
 
-import httpx
 import msgspec
 from msgspec import Meta, Struct
 
+from attestlog._internal.config import ReplicaAt
 from attestlog._internal.core.note import NOTE_SIZE_MAX_BYTES
 from attestlog._internal.core.replication import (
     ANSWER_SIZE_MAX_BYTES,
@@ -26,9 +24,16 @@ from attestlog._internal.core.replication import (
     encode_shipment,
     log_id,
 )
-from attestlog._internal.storage.files.layout import ReplicaAt
+from attestlog._internal.net import (
+    Client,
+    Limits,
+    NoAnswerError,
+    may_pass,
+    parse_url,
+    read_token,
+    trusting,
+)
 from attestlog.errors import (
-    MalformedConfigError,
     MalformedShipmentError,
     NotFoundError,
     ReplicationError,
@@ -37,8 +42,14 @@ from attestlog.errors import (
 )
 
 CONNECT_MAX_S: Final = 5.0
-ANSWER_MAX_S: Final = 60.0
+SILENCE_MAX_S: Final = 60.0
 """A replica verifies a full shipment in well under a second; a slow disk may take some."""
+
+ANSWER_MAX_S: Final = 60.0
+"""For a question and its answer, and what their bytes take beside it at the slowest rate."""
+
+RATE_MIN_BYTES_PER_S: Final = 125_000
+"""1 Mbit/s: a replica that is sent to or sends more slowly drips, and is given up for this time."""
 
 GZIP_MIN_BYTES: Final = 4 << 10
 """Below it, packing costs more than it saves."""
@@ -51,7 +62,6 @@ CLAIM_MAX_CHARACTERS: Final = 64 << 10
 has verified it. One with the signatures of every replica there may be is shorter."""
 
 _GZIP_LEVEL: Final = 1
-_RETRYABLE: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 _UNERASED_SIZE_MAX_BYTES: Final = 16 << 20
 _DESCRIPTION_SIZE_MAX_BYTES: Final = NOTE_SIZE_MAX_BYTES + (64 << 10)
 
@@ -86,26 +96,21 @@ class _Refusal(Struct):
 class ReplicaClient:
     """One replica, as it is reached from here. One thread at a time."""
 
-    def __init__(self, at: ReplicaAt, origin: str, transport: httpx.BaseTransport | None = None) -> None:
-        """Raises MalformedConfigError where the token or authority cannot be used."""
+    def __init__(self, at: ReplicaAt, origin: str) -> None:
+        """Raises MalformedConfigError where the URL, token or authority cannot be used."""
         self.url, self.origin = at.url, origin
         self._path = f"logs/{log_id(origin)}"
-        headers = {"Authorization": f"Bearer {_token(at.token_file)}"}
-        timeout = httpx.Timeout(ANSWER_MAX_S, connect=CONNECT_MAX_S)
-        try:
-            self._http = httpx.Client(
-                base_url=at.url.rstrip("/") + "/", headers=headers, timeout=timeout, transport=transport,
-                verify=_verify(at.ca_file), follow_redirects=False, trust_env=False,
-            )  # fmt: skip
-        except (httpx.InvalidURL, OSError) as error:
-            raise MalformedConfigError(
-                f"replica {at.url!r} cannot be used: {error}", member="replicas"
-            ) from None
+        self._http = Client(
+            parse_replica_url(at.url),
+            Limits(CONNECT_MAX_S, SILENCE_MAX_S, ANSWER_MAX_S),
+            headers={"authorization": f"Bearer {read_token(at.token_file)}"},
+            tls=trusting(at.ca_file) if at.ca_file else None,
+        )
 
     def held(self) -> Held:
         """What it holds. Raises ReplicationError."""
         try:
-            data = self._ask("GET", self._path, size_bytes_max=_DESCRIPTION_SIZE_MAX_BYTES)
+            data = self._ask("GET", self._path, _DESCRIPTION_SIZE_MAX_BYTES)
         except NotFoundError:
             return Held(size=0)
         try:
@@ -117,14 +122,9 @@ class ReplicaClient:
         """What it answers. Raises StaleSizeError, SplitViewError or another ReplicationError."""
         body, headers = encode_shipment(shipment), {}
         if len(body) >= GZIP_MIN_BYTES:
-            body, headers = gzip.compress(body, _GZIP_LEVEL), {"Content-Encoding": "gzip"}
-        data = self._ask(
-            "POST",
-            f"{self._path}/entries",
-            size_bytes_max=ANSWER_SIZE_MAX_BYTES,
-            content=body,
-            headers=headers,
-        )
+            body, headers = gzip.compress(body, _GZIP_LEVEL), {"content-encoding": "gzip"}
+        path = f"{self._path}/entries"
+        data = self._ask("POST", path, ANSWER_SIZE_MAX_BYTES, content=body, headers=headers)
         try:
             return decode_answer(data)
         except MalformedShipmentError as error:
@@ -133,47 +133,46 @@ class ReplicaClient:
     def lines(self, start: int) -> list[bytes]:
         """Lines from `start` on, as many as it gives at once; none past its end. Raises ReplicationError."""
         path, limit = f"{self._path}/entries?start={start}", 2 * SHIPMENT_SIZE_MAX_BYTES
-        *lines, rest = self._ask("GET", path, size_bytes_max=limit).split(b"\n")
+        *lines, rest = self._ask("GET", path, limit).split(b"\n")
         if rest:
             raise ReplicationError(f"{self.url} sent a line that has no end", retryable=True)
         return lines
 
     def checkpoint(self) -> bytes:
         """Its latest checkpoint, cosigned. Raises NotFoundError or ReplicationError."""
-        return self._ask("GET", f"{self._path}/checkpoint", size_bytes_max=NOTE_SIZE_MAX_BYTES)
+        return self._ask("GET", f"{self._path}/checkpoint", NOTE_SIZE_MAX_BYTES)
 
     def unerased(self) -> list[int]:
         """Payloads that the log says are erased, and that are still in its copy. Raises ReplicationError."""
-        data = self._ask("GET", f"{self._path}/unerased", size_bytes_max=_UNERASED_SIZE_MAX_BYTES)
+        data = self._ask("GET", f"{self._path}/unerased", _UNERASED_SIZE_MAX_BYTES)
         try:
             return msgspec.json.decode(data, type=_Unerased).sequence_numbers
         except msgspec.DecodeError as error:
             raise ReplicationError(f"{self.url} reports erasures as nobody can read: {error}") from None
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         self._http.close()
 
-    def _ask(self, method: str, path: str, *, size_bytes_max: int, **request: Any) -> bytes:
-        with self._reaching(), self._http.stream(method, path, **request) as response:
-            data = bytearray()
-            for piece in response.iter_bytes():
-                data += piece
-                if len(data) > size_bytes_max:
-                    raise ReplicationError(f"{self.url} answers more than {size_bytes_max} bytes")
-        if response.status_code != httpx.codes.OK:
-            self._refused(response.status_code, bytes(data))
-        return bytes(data)
-
-    @contextmanager
-    def _reaching(self) -> Iterator[None]:
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        size_max_bytes: int,
+        *,
+        content: bytes | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> bytes:
+        total_s = ANSWER_MAX_S + (len(content or b"") + size_max_bytes) / RATE_MIN_BYTES_PER_S
         try:
-            yield
-        except httpx.TransportError as error:
-            what = str(error) or type(error).__name__
-            raise ReplicationError(f"{self.url} cannot be reached: {what}", retryable=True) from None
-        except httpx.HTTPError as error:
-            raise ReplicationError(f"{self.url}: {error}") from None
+            status, data = self._http.ask(
+                method, path, size_max_bytes, content=content, headers=headers, total_s=total_s
+            )
+        except NoAnswerError as error:
+            raise ReplicationError(f"{self.url} {error}", retryable=error.retryable) from None
+        if status != 200:
+            self._refused(status, data)
+        return data
 
     def _refused(self, status: int, body: bytes) -> NoReturn:
         try:
@@ -190,29 +189,14 @@ class ReplicaClient:
             raise SplitViewError(message, ours=ours, theirs=theirs, sequence_number=evidence.sequence_number)
         if said.code == NotFoundError.code:
             raise NotFoundError(message)
-        raise ReplicationError(message, retryable=status in _RETRYABLE, status=status, remote_code=said.code)
+        raise ReplicationError(message, retryable=may_pass(status), status=status, remote_code=said.code)
+
+
+def parse_replica_url(text: str) -> SplitResult:
+    """A token goes there with every request. Raises MalformedConfigError."""
+    return parse_url(text, what="the replica's URL", member="replicas")
 
 
 def claimed(checkpoint: str) -> str:
     """As much of it as can be a checkpoint: all, or nothing."""
     return checkpoint if len(checkpoint) <= CLAIM_MAX_CHARACTERS else ""
-
-
-def _token(path: str) -> str:
-    try:
-        token = Path(path).expanduser().read_text(encoding="ascii").strip()
-    except (OSError, ValueError) as error:
-        raise MalformedConfigError(
-            f"token file {path!r} cannot be read: {error}", member="token_file"
-        ) from None
-    if not token or not token.isprintable() or " " in token:
-        raise MalformedConfigError(f"token file {path!r} holds no token", member="token_file")
-    return token
-
-
-def _verify(ca_file: str) -> Any:
-    if not ca_file:
-        return True
-    import ssl
-
-    return ssl.create_default_context(cafile=str(Path(ca_file).expanduser()))

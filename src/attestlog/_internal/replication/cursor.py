@@ -1,4 +1,4 @@
-"""What a replica last answered, kept beside the log: `replicas/<id>.json`.
+"""What a replica last answered, kept with the log.
 
 A cursor saves asking, and shows other processes and `replicas status` how far
 a replica is. It is no evidence: losing it costs one question, and what it says
@@ -8,17 +8,10 @@ not flushed.
 
 from __future__ import annotations
 
-import contextlib
-import os
-from pathlib import Path
-from typing import Final
-
 import msgspec
 from msgspec import Struct
 
-from attestlog._internal.core.hashes import hex_hash
-
-CURSORS_DIR: Final = "replicas"
+from attestlog._internal.storage.contract import Cursors
 
 
 class Cursor(Struct, kw_only=True, omit_defaults=True):
@@ -38,25 +31,16 @@ class Cursor(Struct, kw_only=True, omit_defaults=True):
     """Whether it holds another history, as an entry says: it is asked again now and then."""
 
 
-def cursor_path(root: Path, url: str) -> Path:
-    """Where the cursor of a replica is."""
-    return root / CURSORS_DIR / f"{hex_hash(url.encode())[:16]}.json"
-
-
-def load_cursor(root: Path, url: str) -> Cursor:
+def load_cursor(cursors: Cursors, url: str) -> Cursor:
     """The cursor, or a fresh one where there is none that can be read."""
+    data = cursors.load(url)
     try:
-        cursor = msgspec.json.decode(cursor_path(root, url).read_bytes(), type=Cursor)
-    except (OSError, msgspec.DecodeError):
+        cursor = Cursor(url=url) if data is None else msgspec.json.decode(data, type=Cursor)
+    except msgspec.DecodeError:
         return Cursor(url=url)
     return cursor if cursor.url == url else Cursor(url=url)
 
 
-def save_cursor(root: Path, cursor: Cursor) -> None:
+def save_cursor(cursors: Cursors, cursor: Cursor) -> None:
     """Replace it; that this fails loses nothing."""
-    path = cursor_path(root, cursor.url)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
-    with contextlib.suppress(OSError):
-        path.parent.mkdir(exist_ok=True)
-        temporary.write_bytes(msgspec.json.encode(cursor))
-        temporary.replace(path)
+    cursors.save(cursor.url, msgspec.json.encode(cursor))

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Final
 
+from attestlog._internal.config import ReplicaAt
 from attestlog._internal.replication.sender import Sender, Work
-from attestlog._internal.storage.files.layout import ReplicaAt
 from attestlog.errors import ReplicationError
 
 CLOSING_MAX_S: Final = 2.0

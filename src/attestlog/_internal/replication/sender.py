@@ -9,26 +9,24 @@ one sends at a time; the others read its cursor.
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Final
 
+from attestlog._internal.config import ReplicaAt
 from attestlog._internal.core.checkpoint import parse_checkpoint
 from attestlog._internal.core.cosignature import open_signed_checkpoint
+from attestlog._internal.core.merkle import edge_at
 from attestlog._internal.core.note import NoteSignature, format_note, parse_note, parse_vkey
 from attestlog._internal.core.replication import Shipment
-from attestlog._internal.replication.batches import durable_size, root_at, shipments
+from attestlog._internal.replication.batches import shipments
 from attestlog._internal.replication.client import ReplicaClient, claimed
-from attestlog._internal.replication.cursor import CURSORS_DIR, cursor_path, load_cursor, save_cursor
-from attestlog._internal.storage.files.layout import ReplicaAt
-from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.replication.cursor import load_cursor, save_cursor
+from attestlog._internal.storage.contract import LogSource
 from attestlog.errors import AttestlogError, ReplicationError, SplitViewError, StaleSizeError
 
 IDLE_S: Final = 1.0
@@ -52,7 +50,7 @@ LOST_AFTER_S: Final = 60.0
 class Work:
     """What a sender needs of the log it sends."""
 
-    root: Path
+    log: LogSource
     origin: str
     checkpoint: Callable[[], bytes]
     """Signs the head, stores and returns the note."""
@@ -77,8 +75,8 @@ class Sender:
         self.at, self._work, self._on_progress = at, work, on_progress
         self._connect, self._lost_after_s = connect, lost_after_s
         self._vkey = parse_vkey(at.vkey)
-        self._reader = LogReader(work.root)
-        self.cursor = load_cursor(work.root, at.url)
+        self._log, self._cursors = work.log, work.log.cursors()
+        self.cursor = load_cursor(self._cursors, at.url)
         self._client: ReplicaClient | None = None
         self._has_asked = False
         self._failing_since: float | None = None
@@ -160,7 +158,7 @@ class Sender:
         return 0.0
 
     def _watch(self) -> float:
-        self.cursor = load_cursor(self._work.root, self.at.url)
+        self.cursor = load_cursor(self._cursors, self.at.url)
         self._on_progress()
         return WATCH_S if self.is_awaited else IDLE_S
 
@@ -186,13 +184,13 @@ class Sender:
 
     def _ask(self, client: ReplicaClient) -> None:
         """What it holds, and whether that is this log: a size alone could be another history's."""
-        held, durable = client.held(), durable_size(self._work.root)
+        held, durable = client.held(), self._log.durable_size()
         if held.size > durable:
             raise ReplicationError(
                 f"{self.at.url} holds {held.size} entries, the log has {durable}: it was cut, or is older",
                 expected=durable, found=held.size,
             )  # fmt: skip
-        if held.size and held.root != root_at(self._work.root, held.size):
+        if held.size and held.root != edge_at(held.size, self._log.hashes).root().hex():
             raise SplitViewError(
                 f"{self.at.url} holds {held.size} entries that are not the first of this log",
                 theirs=claimed(held.checkpoint or ""), ours="",
@@ -201,7 +199,7 @@ class Sender:
         self._has_asked = True
 
     def _send_entries(self, client: ReplicaClient) -> None:
-        for shipment in shipments(self._reader, self.cursor.size, durable_size(self._work.root)):
+        for shipment in shipments(self._log, self.cursor.size, self._log.durable_size()):
             taken = client.send(shipment).size
             if taken < shipment.stop:  # else it would be sent the same for ever, and all would seem well
                 raise ReplicationError(
@@ -227,14 +225,14 @@ class Sender:
         signed = open_signed_checkpoint(format_note(text, answer.cosignatures), [self._vkey])
         self._work.keep(text, answer.cosignatures)
         self.cursor.cosigned_size, self.cursor.cosigned_at = signed.checkpoint.size, _now()
-        save_cursor(self._work.root, self.cursor)
+        save_cursor(self._cursors, self.cursor)
 
     def _is_late(self) -> bool:
         return self._stopping.is_set() and time.monotonic() >= self._deadline
 
     def _advance(self, size: int) -> None:
         self.cursor.size = size
-        save_cursor(self._work.root, self.cursor)
+        save_cursor(self._cursors, self.cursor)
         self._on_progress()
 
     # --- failing, and coming back ---
@@ -252,7 +250,7 @@ class Sender:
         elif now - self._failing_since >= self._lost_after_s and not self.cursor.is_lost:
             self.cursor.is_lost = True
             self._record("replica_lost", "CHANGE", "WARNING")
-        save_cursor(self._work.root, self.cursor)
+        save_cursor(self._cursors, self.cursor)
         retryable = getattr(error, "retryable", False) is True
         self._pause_s = min(PAUSE_MAX_S, self._pause_s * 2) if retryable else PAUSE_MAX_S
         return self._pause_s * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, hides nothing
@@ -264,7 +262,7 @@ class Sender:
         was_lost = self.cursor.is_lost
         self.cursor.error = self.cursor.failing_since = ""
         self.cursor.is_lost = self.cursor.is_refused = False
-        save_cursor(self._work.root, self.cursor)
+        save_cursor(self._cursors, self.cursor)
         if was_lost:
             self._record("replica_back", "CHANGE", "NORMAL")
 
@@ -281,22 +279,12 @@ class Sender:
             })  # fmt: skip
 
     @contextlib.contextmanager
-    def _alone(self) -> Any:
+    def _alone(self) -> Iterator[bool]:
         """Whether this process is the one that sends, for as long as the context lasts."""
-        path = cursor_path(self._work.root, self.at.url).with_suffix(".lock")
-        descriptor = -1
-        try:
-            (self._work.root / CURSORS_DIR).mkdir(exist_ok=True)
-            descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            yield False
-        else:
-            self.cursor = load_cursor(self._work.root, self.at.url)
-            yield True
-        finally:
-            if descriptor >= 0:
-                os.close(descriptor)
+        with self._cursors.alone(self.at.url) as alone:
+            if alone:
+                self.cursor = load_cursor(self._cursors, self.at.url)
+            yield alone
 
 
 def _now() -> str:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
 import msgspec
 
+from attestlog._internal.config import LogConfig, ReplicaAt, change_config
 from attestlog._internal.core.note import COSIGNATURE_ED25519, COSIGNATURE_ML_DSA_44, format_vkey, parse_vkey
-from attestlog._internal.storage.files import disk, layout
-from attestlog._internal.storage.files.layout import ReplicaAt
-from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.replication.client import parse_replica_url
+from attestlog._internal.storage.contract import Store
+from attestlog._internal.storage.resolve import LogName, open_store
 from attestlog.errors import ExistsError, MalformedConfigError, MalformedNoteError, NotFoundError
 
 REPLICAS_MAX: Final = 32
@@ -20,11 +21,7 @@ REPLICAS_MAX: Final = 32
 
 def replica_at(url: str, vkey: str, token_file: Path, ca_file: Path | None) -> ReplicaAt:
     """Checked, and with paths that hold from anywhere. Raises MalformedConfigError."""
-    parts = urlsplit(url)
-    if parts.scheme not in {"https", "http"} or not parts.hostname or parts.query or parts.fragment:
-        raise MalformedConfigError(f"replica {url!r} is no http(s) URL without query", member="replicas")
-    if parts.username or parts.password:
-        raise MalformedConfigError("a replica's URL holds no secret, want a token file", member="replicas")
+    parse_replica_url(url)
     try:
         key = parse_vkey(vkey)
     except MalformedNoteError as error:
@@ -37,29 +34,36 @@ def replica_at(url: str, vkey: str, token_file: Path, ca_file: Path | None) -> R
     )  # fmt: skip
 
 
-def add_replica(root: Path, at: ReplicaAt) -> None:
+def add_replica(log: LogName | Store, at: ReplicaAt) -> None:
     """Raises ExistsError if its URL or key is there already, MalformedConfigError for too many."""
-    config = LogReader(root).config()
-    if any(at.url == other.url or at.vkey == other.vkey for other in config.replicas):
-        raise ExistsError(f"a replica of this URL or key is there already: {at.url}", path=str(root))
-    if len(config.replicas) >= REPLICAS_MAX:
-        raise MalformedConfigError(f"the log has {REPLICAS_MAX} replicas, no more fit", member="replicas")
-    _replace(root, config, [*config.replicas, at])
+
+    def with_it(config: LogConfig) -> LogConfig:
+        if any(at.url == other.url or at.vkey == other.vkey for other in config.replicas):
+            raise ExistsError(f"a replica of this URL or key is there already: {at.url}", url=at.url)
+        if len(config.replicas) >= REPLICAS_MAX:
+            raise MalformedConfigError(f"the log has {REPLICAS_MAX} replicas, no more fit", member="replicas")
+        return msgspec.structs.replace(config, replicas=[*config.replicas, at])
+
+    _change(log, with_it)
 
 
-def remove_replica(root: Path, url: str) -> None:
+def remove_replica(log: LogName | Store, url: str) -> None:
     """Raises NotFoundError if none has this URL."""
-    config = LogReader(root).config()
-    kept = [at for at in config.replicas if at.url != url.rstrip("/")]
-    if len(kept) == len(config.replicas):
-        raise NotFoundError(f"the log has no replica {url}", path=str(root))
-    _replace(root, config, kept)
+
+    def without(config: LogConfig) -> LogConfig:
+        kept = [at for at in config.replicas if at.url != url.rstrip("/")]
+        if len(kept) == len(config.replicas):
+            raise NotFoundError(f"the log has no replica {url}", url=url)
+        return msgspec.structs.replace(config, replicas=kept)
+
+    _change(log, without)
 
 
-def _replace(root: Path, config: layout.LogConfig, replicas: list[ReplicaAt]) -> None:
-    path = root / layout.CONFIG_FILE
-    changed = msgspec.structs.replace(config, replicas=replicas)
+def _change(log: LogName | Store, change: Callable[[LogConfig], LogConfig]) -> None:
+    """In a turn: a rotation of the key changes log.toml too, and neither must lose what the other wrote."""
+    store = open_store(log)
     try:
-        disk.replace_file(path, layout.format_config(changed).encode())
-    except OSError as error:
-        raise disk.storage_error(error, path, "writing") from None
+        with store.exclusive():
+            change_config(store, change)
+    finally:
+        store.close()

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
 
-from attestlog._internal.replication.batches import durable_size
+from attestlog._internal.config import read_config
 from attestlog._internal.replication.client import ReplicaClient
 from attestlog._internal.replication.cursor import load_cursor
-from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.storage.resolve import LogName, open_source
 
 
 class ReplicaStatus(Struct, frozen=True, kw_only=True):
@@ -33,12 +32,13 @@ class ReplicaStatus(Struct, frozen=True, kw_only=True):
         return msgspec.structs.asdict(self)
 
 
-def replica_status(root: Path) -> list[ReplicaStatus]:
+def replica_status(name: LogName) -> list[ReplicaStatus]:
     """One for each replica that log.toml names. Raises StorageError or MalformedConfigError."""
-    durable = durable_size(root)
+    log = open_source(name)
+    durable, cursors = log.durable_size(), log.cursors()
     found = []
-    for at in LogReader(root).config().replicas:
-        cursor = load_cursor(root, at.url)
+    for at in read_config(log).replicas:
+        cursor = load_cursor(cursors, at.url)
         state = "failing" if cursor.error else "good"
         state = "refused" if cursor.is_refused else "lost" if cursor.is_lost else state
         found.append(
@@ -51,11 +51,11 @@ def replica_status(root: Path) -> list[ReplicaStatus]:
     return found
 
 
-def unerased_at(root: Path) -> Iterator[tuple[str, list[int]]]:
+def unerased_at(name: LogName) -> Iterator[tuple[str, list[int]]]:
     """Each replica, and the payloads erased in the log that it still holds. Raises ReplicationError."""
-    reader = LogReader(root)
-    origin = reader.genesis().origin
-    for at in reader.config().replicas:
+    log = open_source(name)
+    origin = log.genesis().origin
+    for at in read_config(log).replicas:
         client = ReplicaClient(at, origin)
         try:
             yield at.url, client.unerased()

@@ -31,7 +31,6 @@ from attestlog._internal.replica.evidence import evidence
 from attestlog._internal.server.bodies import read_body
 from attestlog._internal.server.guarding import needs, new_app
 from attestlog._internal.server.tokens import Scope, TokenFile
-from attestlog._internal.storage.files.reader import LogReader
 from attestlog.errors import ForbiddenError, NotFoundError
 
 Req = Request[Any, Any, Any]
@@ -81,7 +80,7 @@ async def read_lines(
     _check_token(request, log)
     replica = _replica(request)
     await asyncio.to_thread(_check_held, replica, log)
-    lines = islice(LogReader(replica.path(log)).lines(max(0, start), stop), LINES_PER_RESPONSE_MAX)
+    lines = islice(replica.source(log).lines(max(0, start), stop), LINES_PER_RESPONSE_MAX)
     return Stream(_ended(lines), media_type="application/jsonl")
 
 
@@ -91,7 +90,7 @@ async def read_unerased(request: Req, log: FromPath[str]) -> Response[dict[str, 
     _check_token(request, log)
     replica = _replica(request)
     await asyncio.to_thread(_check_held, replica, log)
-    found = await asyncio.to_thread(unerased, replica.path(log))
+    found = await asyncio.to_thread(unerased, replica.source(log))
     return Response({"type": "unerased", "sequence_numbers": found})
 
 

@@ -1,13 +1,20 @@
-"""Asking a signer for a signature, believing nothing: whoever stores what it returns verifies it first."""
+"""Asking a signer for a signature, believing nothing: what it returns is verified before it is used."""
 
 from __future__ import annotations
 
+from contextlib import suppress
+
+from attestlog._internal.core.curves import to_low_s
+from attestlog._internal.core.signature import ECDSA_P256
 from attestlog._internal.signers.contract import Signer
 from attestlog.errors import AttestlogError, SignerError
 
 
 def ask(signer: Signer, message: bytes) -> bytes:
-    """What the signer answers. Whatever else it does is a SignerError: signers are written by others."""
+    """What the signer answers, a P-256 signature with its low s (docs/spec/signature.md).
+
+    Whatever else it does is a SignerError: signers are written by others.
+    """
     try:
         signature = signer.sign(message)
     except AttestlogError:
@@ -16,6 +23,9 @@ def ask(signer: Signer, message: bytes) -> bytes:
         raise SignerError(f"the signer failed: {type(error).__name__}: {error}") from error
     if not isinstance(signature, bytes):
         raise SignerError(f"the signer returned {type(signature).__name__}, want bytes")
+    if signer.public_key.algorithm == ECDSA_P256:
+        with suppress(ValueError):  # not DER: it will not verify
+            return to_low_s(signature)
     return signature
 
 

@@ -16,13 +16,13 @@ from botocore.exceptions import ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as UnreachedError
 
 from attestlog._internal.core.signature import PublicKey, load_public_key
+from attestlog._internal.net import may_pass
 from attestlog._internal.signers.contract import Passphrase
 from attestlog._internal.signers.remote import (
     CONNECT_TIMEOUT_S,
     READ_TIMEOUT_S,
     RemoteSigner,
     closed_on_error,
-    may_pass,
 )
 from attestlog.errors import MalformedConfigError, MalformedSignatureError, SignerError
 

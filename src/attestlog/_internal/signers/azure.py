@@ -18,6 +18,7 @@ from azure.keyvault.keys.crypto import CryptographyClient, SignatureAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicNumbers
 
 from attestlog._internal.core.signature import PublicKey, public_key
+from attestlog._internal.net import may_pass
 from attestlog._internal.signers.contract import Passphrase
 from attestlog._internal.signers.ecdsa import der_from_raw
 from attestlog._internal.signers.remote import (
@@ -25,7 +26,6 @@ from attestlog._internal.signers.remote import (
     READ_TIMEOUT_S,
     RemoteSigner,
     closed_on_error,
-    may_pass,
 )
 from attestlog.errors import MalformedConfigError, SignerError
 

@@ -22,8 +22,9 @@ from google.cloud import kms_v1
 from requests.exceptions import RequestException
 
 from attestlog._internal.core.signature import ECDSA_P256, PublicKey, load_public_key
+from attestlog._internal.net import may_pass
 from attestlog._internal.signers.contract import Passphrase
-from attestlog._internal.signers.remote import READ_TIMEOUT_S, RemoteSigner, closed_on_error, may_pass
+from attestlog._internal.signers.remote import READ_TIMEOUT_S, RemoteSigner, closed_on_error
 from attestlog.errors import MalformedConfigError, MalformedSignatureError, SignerError
 
 SCHEME: Final = "gcpkms:"

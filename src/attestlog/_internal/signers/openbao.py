@@ -11,24 +11,20 @@ from __future__ import annotations
 import json
 import os
 import re
-import ssl
 from base64 import b64decode, b64encode
-from http import HTTPStatus
-from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
-import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from attestlog._internal.core.signature import ECDSA_P256, ED25519, PublicKey, load_public_key, public_key
+from attestlog._internal.net import Client, Limits, NoAnswerError, may_pass, parse_url, read_token, trusting
 from attestlog._internal.signers.contract import Passphrase
 from attestlog._internal.signers.remote import (
     CONNECT_TIMEOUT_S,
     READ_TIMEOUT_S,
+    TIMEOUT_S,
     RemoteSigner,
     closed_on_error,
-    may_pass,
 )
 from attestlog.errors import MalformedConfigError, MalformedSignatureError, SignerError
 
@@ -38,7 +34,6 @@ ANSWER_SIZE_MAX_BYTES: Final = 1 << 20
 
 _KEY: Final = re.compile(r"([A-Za-z0-9._/-]+)/([A-Za-z0-9._-]+)(?:\?version=([1-9][0-9]{0,8}))?")
 _KINDS: Final = {"ecdsa-p256": ECDSA_P256, "ed25519": ED25519}
-_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 def open_openbao_signer(uri: str, passphrase: Passphrase | None = None) -> RemoteSigner:
@@ -104,48 +99,31 @@ def _public_key(described: dict[str, Any], version: object) -> PublicKey:
         raise SignerError("OpenBao answered with a public key that is none") from None
 
 
-def _client() -> httpx.Client:
-    address = _setting("ADDR") or "https://127.0.0.1:8200"
-    parts = urlsplit(address)
-    if parts.scheme not in {"https", "http"} or not parts.hostname or parts.username is not None:
-        raise MalformedConfigError("BAO_ADDR is no address, want https://HOST:PORT", member="signer")
-    if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
-        raise MalformedConfigError(
-            f"BAO_ADDR sends the token in the clear to {parts.hostname}, want https", member="signer"
-        )
+def _client() -> Client:
+    url = parse_url(_setting("ADDR") or "https://127.0.0.1:8200", what="BAO_ADDR", member="signer")
     authority = _setting("CACERT")
-    try:
-        verify = ssl.create_default_context(cafile=authority) if authority else True
-    except OSError as error:
-        raise MalformedConfigError(f"BAO_CACERT cannot be read: {error.strerror}", member="signer") from None
-    return httpx.Client(
-        base_url=address,
-        verify=verify,
-        timeout=httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
+    return Client(
+        url,
+        Limits(CONNECT_TIMEOUT_S, READ_TIMEOUT_S, TIMEOUT_S),
+        headers={"x-vault-request": "true"},
+        tls=trusting(authority, what="BAO_CACERT", member="signer") if authority else None,
     )
 
 
-def _ask(client: httpx.Client, method: str, path: str, asked: dict[str, Any] | None = None) -> dict[str, Any]:
+def _ask(client: Client, method: str, path: str, asked: dict[str, Any] | None = None) -> dict[str, Any]:
     """The `data` member of the answer. Raises SignerError, which repeats nothing of what was answered."""
-    headers = {"X-Vault-Request": "true"}
+    headers, content = {"content-type": "application/json"}, None
     if token := _token():
-        headers["X-Vault-Token"] = token
+        headers["x-vault-token"] = token
     if namespace := _setting("NAMESPACE"):
-        headers["X-Vault-Namespace"] = namespace
-    content = b""
-    with client.stream(method, f"/v1/{path}", json=asked, headers=headers) as response:
-        for piece in response.iter_bytes():
-            content += piece
-            if len(content) > ANSWER_SIZE_MAX_BYTES:
-                raise SignerError(f"OpenBao answered with more than {ANSWER_SIZE_MAX_BYTES} bytes")
-    status = response.status_code
-    if status != HTTPStatus.OK:
-        raise SignerError(
-            f"OpenBao refused: HTTP {status} {response.reason_phrase[:40]}",
-            retryable=may_pass(status), status=status,
-        )  # fmt: skip
+        headers["x-vault-namespace"] = namespace
+    if asked is not None:
+        content = json.dumps(asked).encode()
+    status, answer = client.ask(method, f"v1/{path}", ANSWER_SIZE_MAX_BYTES, content=content, headers=headers)
+    if status != 200:
+        raise SignerError(f"OpenBao refused: HTTP {status}", retryable=may_pass(status), status=status)
     try:
-        data = json.loads(content)["data"]
+        data = json.loads(answer)["data"]
     except (ValueError, KeyError, TypeError, RecursionError):
         data = None
     if not isinstance(data, dict):
@@ -154,9 +132,9 @@ def _ask(client: httpx.Client, method: str, path: str, asked: dict[str, Any] | N
 
 
 def _failure(error: Exception) -> SignerError:
-    passing = isinstance(error, httpx.TransportError)
-    what = "was not reached" if passing else "cannot be asked"
-    return SignerError(f"OpenBao {what}: {type(error).__name__}", retryable=passing)
+    if isinstance(error, NoAnswerError):
+        return SignerError(f"OpenBao {error}", retryable=error.retryable)
+    return SignerError(f"OpenBao cannot be asked: {type(error).__name__}")
 
 
 def _setting(name: str) -> str | None:
@@ -168,9 +146,6 @@ def _token() -> str | None:
     if path is None:
         return _setting("TOKEN")
     try:
-        token = Path(path).read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SignerError(
-            f"the token file {path} cannot be read: {type(error).__name__}", path=path
-        ) from None
-    return token
+        return read_token(path)
+    except MalformedConfigError as error:  # an agent that renews it may write it again
+        raise SignerError(error.message, path=path) from None

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import (
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 
+from attestlog._internal.core.curves import to_low_s
 from attestlog._internal.core.signature import ECDSA_P256, ED25519, ML_DSA_44, ML_DSA_65
 from attestlog.errors import MalformedSignatureError, MissingExtraError
 
@@ -59,5 +60,7 @@ def is_known(key: object) -> bool:
 
 
 def sign_with(key: PrivateKey, message: bytes) -> bytes:
-    """The signature in the algorithm's standard bytes."""
-    return key.sign(message, _ECDSA) if isinstance(key, EllipticCurvePrivateKey) else key.sign(message)
+    """The signature in the algorithm's standard bytes, P-256 with its low s."""
+    if isinstance(key, EllipticCurvePrivateKey):
+        return to_low_s(key.sign(message, _ECDSA))
+    return key.sign(message)

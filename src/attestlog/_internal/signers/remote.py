@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from http import HTTPStatus
 from queue import Empty, SimpleQueue
 from typing import Final, Protocol, TypeVar
 
@@ -174,11 +173,6 @@ def closed_on_error(client: Closable) -> Iterator[None]:
     except BaseException:
         client.close()
         raise
-
-
-def may_pass(status: int) -> bool:
-    """Whether an HTTP status says that the same request may succeed later."""
-    return status in {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS} or status >= 500
 
 
 def call_within(timeout_s: float, call: Callable[[], Result]) -> Result:

@@ -14,6 +14,8 @@ from typing import Final
 from attestlog._internal.core.sshsig import (
     SSHSIG_SIZE_MAX_BYTES,
     SSHSignature,
+    decode_sshsig,
+    low_s_sshsig,
     parse_sshsig,
     unarmoured,
     verify_sshsig,
@@ -51,8 +53,10 @@ def ssh_sign(key: Path, namespace: str, message: bytes) -> tuple[SSHSignature, b
         raise SignerError(f"ssh-keygen did not sign with {key}: {said[-1] if said else 'it said nothing'}")
     try:
         text = done.stdout[: SSHSIG_SIZE_MAX_BYTES + 1].decode("ascii")
-        signature = parse_sshsig(text)
+        parse_sshsig(text)
+        data = low_s_sshsig(unarmoured(text))
+        signature = decode_sshsig(data)
         verify_sshsig(signature, namespace, message)
     except (UnicodeDecodeError, MalformedSignatureError, SignatureInvalidError) as error:
         raise SignerError(f"ssh-keygen returned no signature that counts here: {error}") from None
-    return signature, unarmoured(text)
+    return signature, data

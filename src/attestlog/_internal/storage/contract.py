@@ -1,80 +1,436 @@
-"""What the log asks of a store, and what every driver promises. Drivers share only its test.
+"""The port: what attestlog asks of a place that holds a log, and what every driver promises.
 
-A store keeps the lines of one log in order, the hashes of its tree, and its
-latest checkpoint.
+A `LogSource` reads one log, a `Store` appends to it. The embedded directory
+(`storage.files`) and the memory of a process (`storage.memory`) are drivers;
+they share nothing but this page and its tests, `attestlog.testing.check_source`
+and `check_store`, which a new driver runs and passes. Nothing above `storage`
+knows what a log is kept in. `storage.resolve` finds the driver for a name.
+
+MUST, MUST NOT and MAY are those of RFC 2119. What is read is only as good as
+the place that holds it: no driver verifies anything for its readers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol
+from pathlib import Path
+from threading import Event
+from typing import Final, NamedTuple, Protocol
+
+from msgspec import Struct
 
 from attestlog._internal.core.batch import Head, Plan
-from attestlog._internal.core.genesis import Genesis
-from attestlog._internal.storage.files.governing import GoverningLines
-from attestlog._internal.storage.files.layout import Signers
+from attestlog._internal.core.entry import Count, Entry, Hex64, decode_line
+from attestlog._internal.core.genesis import Genesis, parse_genesis
+from attestlog._internal.core.lines import Line
+from attestlog._internal.core.rules import Rules
+from attestlog.errors import CorruptError, MalformedEntryError, NotFoundError
+
+TIMESTAMP_SIZE_MAX_BYTES: Final = 256 << 10
+"""A response with its certificates has a few thousand bytes."""
+
+FOLLOW_POLL_S: Final = 0.25
+"""How often `follow` looks for new lines: soon enough for a person watching, idle enough to leave running."""
+
+
+class LocatedLine(NamedTuple):
+    """One line (without its line end) and where it stands."""
+
+    sequence_number: int
+    """By position: what the line itself says is not looked at."""
+    segment: int
+    """Which extent of the log it is in: see `LogSource.extents`."""
+    offset: int
+    """Where it starts in that extent."""
+    data: bytes
+
+
+class StoredTimestamp(NamedTuple):
+    """An RFC 3161 response over the checkpoint of the first `size` entries."""
+
+    size: int
+    name: str
+    """Of this one among the log's: what `LogSource.timestamp` takes, and what messages call it."""
+
+
+class PendingErasure(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A payload that is to be erased as soon as the log says so."""
+
+    sequence_number: Count
+    """Of the entry whose payload is erased."""
+    entry_hash: Hex64
+    erased_by: Count
+    """Sequence number of the entry that says so, once it is there."""
+
+
+class NewLog(NamedTuple):
+    """What a log is made of."""
+
+    line: bytes
+    """The genesis entry, without line end."""
+    leaf: bytes
+    """Its leaf hash."""
+    checkpoint: bytes | None = None
+    """The first checkpoint; None for a copy of another's log, which is not the copy's to sign."""
+    beside: Mapping[str, bytes] = {}
+    """Files, by name, that appear with the log where it is a directory."""
+
+
+class Kept(NamedTuple):
+    """Lines that may govern among the first `size` entries."""
+
+    size: int
+    lines: list[bytes]
+
+
+class LogSource(ABC):
+    """One log's bytes, for readers. Threads may share it; it needs no key and no lock, and writes nothing.
+
+    Every method raises StorageError where the bytes cannot be had: NotFoundError, DeniedError, CorruptError.
+    """
+
+    where: str
+    """What messages and evidence call the log: a path, a URL. MUST NOT hold a secret."""
+
+    def absolute(self) -> str:
+        """`where`, as it is called from anywhere on this machine."""
+        return self.where
+
+    # --- what a driver gives ---
+
+    @abstractmethod
+    def size(self) -> int:
+        """How many whole lines there are. MUST NOT count one whose end is not there yet."""
+
+    @abstractmethod
+    def durable_size(self) -> int:
+        """How many entries are durable for certain.
+
+        MUST NOT count an entry that a loss of power could still take; MAY be less than `size`.
+        """
+
+    @abstractmethod
+    def lines(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        """The lines of entries `start` up to `stop` or the end, without line ends, streamed.
+
+        MUST be those at these positions, whatever they say of themselves; MUST raise CorruptError where one
+        is missing before the end. What stands behind the last line end is not a line.
+        """
+
+    @abstractmethod
+    def line(self, sequence_number: int) -> bytes:
+        """One line, found without reading those before it. Raises NotFoundError past the end."""
+
+    @abstractmethod
+    def hashes(self, level: int, start: int, stop: int) -> list[bytes]:
+        """Stored hashes [start, stop) of a tile level. MUST raise CorruptError if they are not all there."""
+
+    @abstractmethod
+    def checkpoint(self) -> bytes | None:
+        """The stored checkpoint, a signed note; None where there is none.
+
+        MAY be cut one byte past NOTE_SIZE_MAX_BYTES: then it is not a note.
+        """
+
+    @abstractmethod
+    def governing(self) -> Iterable[bytes]:
+        """The lines that may change the rules in force, in order, found without reading the whole log.
+
+        MAY hold lines that do not change them, or one twice. The driver MUST NOT use what it noted of them
+        before unless the stored hashes agree.
+        """
+
+    @abstractmethod
+    def timestamps(self) -> list[StoredTimestamp]:
+        """The time stamps kept with the log, the smallest size first."""
+
+    @abstractmethod
+    def timestamp(self, name: str) -> bytes:
+        """One of them; MAY be cut one byte past TIMESTAMP_SIZE_MAX_BYTES."""
+
+    @abstractmethod
+    def pending_erasure(self) -> PendingErasure | None:
+        """The payload that is to be erased and is still there, if the log says so already or will next."""
+
+    @abstractmethod
+    def snapshot(self) -> AbstractContextManager[Snapshot]:
+        """All there is at one moment, between two commits, as it stands: for the verifier.
+
+        Raises OSError where nothing can be seen at all.
+        """
+
+    # --- what a driver may have more of ---
+
+    def located_lines(self, start: int = 0, stop: int | None = None) -> Iterator[LocatedLine]:
+        """`lines`, each with its place."""
+        for number, line in enumerate(self.lines(start, stop), start):
+            yield LocatedLine(number, 0, number, line)
+
+    def read_at(self, segment: int, offset: int, size_bytes: int) -> bytes:  # noqa: ARG002  a driver may need it
+        """The bytes of a line at the place where `located_lines` found it; others, or fewer, if it moved."""
+        try:
+            return self.line(offset)
+        except NotFoundError:
+            return b""
+
+    def extents(self) -> Mapping[int, int]:
+        """Each extent of the log, in order, and how long it is.
+
+        MUST change when a line that was there changes or goes. Otherwise only the last may become longer,
+        and others be added after it.
+        """
+        return {0: self.size()}
+
+    def index_file(self) -> tuple[Path, int] | None:
+        """Where an index of this log may stand beside it, and with which permissions; None: nowhere."""
+        return None
+
+    @abstractmethod
+    def cursors(self) -> Cursors:
+        """What those who send the log to its replicas keep with it."""
+
+    # --- what follows from it ---
+
+    def genesis(self) -> Genesis:
+        """What entry 0 states. Raises MalformedEntryError unless it is a genesis entry."""
+        return parse_genesis(self.entry(0))
+
+    def entry(self, sequence_number: int) -> Entry:
+        """One entry. Raises NotFoundError past the end, CorruptError if the line is no entry."""
+        return self._decode(sequence_number, self.line(sequence_number))
+
+    def entries(self, start: int = 0, stop: int | None = None) -> Iterator[Entry]:
+        """The entries `start` up to `stop`. Raises CorruptError at a line that is no entry."""
+        for number, line in enumerate(self.lines(start, stop), start):
+            yield self._decode(number, line)
+
+    def follow(
+        self, start: int = 0, poll_s: float = FOLLOW_POLL_S, stopped: Event | None = None
+    ) -> Iterator[Entry]:
+        """The entries from `start` on, then each new one as its line is complete, until `stopped` is set.
+
+        Raises CorruptError if the log becomes shorter than what was already yielded.
+        """
+        stopped = Event() if stopped is None else stopped
+        position = start
+        while not stopped.is_set():
+            for entry in self.entries(position):
+                position += 1
+                yield entry
+                if stopped.is_set():
+                    return
+            if position > start and self.size() < position:
+                raise CorruptError(
+                    f"the log has {self.size()} entries, {position} were read before",
+                    path=self.where, sequence_number=position - 1,
+                )  # fmt: skip
+            stopped.wait(poll_s)
+
+    def rules(self) -> Rules:
+        """Signing keys and policy in force at the end. Raises as `genesis`."""
+        return self.governance()[0]
+
+    def governance(self) -> tuple[Rules, list[bytes]]:
+        """The rules in force at the end, and the lines that made them. No line is verified but those."""
+        return Rules.of(self.genesis()).following(self.governing())
+
+    def stored_checkpoint(self) -> bytes:
+        """`checkpoint`; raises NotFoundError where there is none."""
+        note = self.checkpoint()
+        if note is None:
+            raise NotFoundError(f"{self.where} has no checkpoint", path=self.where)
+        return note
+
+    def _decode(self, number: int, line: bytes) -> Entry:
+        try:
+            return decode_line(line)
+        except MalformedEntryError as error:
+            raise CorruptError(
+                f"line {number} is not an entry: {error}", path=self.where, sequence_number=number
+            ) from None
 
 
 class Store(Protocol):
-    """One log's store, open for writing. Used by one thread at a time."""
+    """One log's store, open for writing. Used by one thread at a time; a forked child may go on with it."""
+
+    @property
+    def source(self) -> LogSource:
+        """The same log for readers. MUST stay usable by any thread, within turns and between them."""
 
     @property
     def genesis(self) -> Genesis:
         """What entry 0 states."""
 
     @property
-    def governing(self) -> GoverningLines:
+    def governing(self) -> Governing:
         """What may change the rules in force, among the entries there are."""
 
-    def signers(self) -> Signers:
-        """Where this machine finds the log's keys, by now. Raises MalformedConfigError or StorageError."""
+    @property
+    def recovered(self) -> Sequence[str]:
+        """What opening or committing had to set aside or find out after a crash, in words."""
 
-    def replace_signers(self, signers: Signers) -> None:
-        """Where it finds them from now on, atomically and durably; inside `exclusive`."""
+    @property
+    def is_released(self) -> bool:
+        """Whether there has been no turn since `release`: a forked child that never used the log."""
 
     def exclusive(self) -> AbstractContextManager[Head]:
-        """Be the only committer, among all processes, while the context lasts.
+        """A turn: be the only committer, among all processes and hosts, until the first commit in it.
 
-        The head given MUST take in everything other committers made durable.
+        The head given MUST take in everything that other committers made durable. A further commit in the
+        same turn MUST go through only if the head is the one that the commit before it left; a driver MAY
+        keep everybody out until the turn ends. Turns do not nest.
         Raises BusyError, LockLostError, CorruptError, ClosedError.
         """
 
     def commit(self, plan: Plan, lines: Sequence[bytes]) -> None:
-        """Store the batch, inside `exclusive`. When this returns the entries MUST survive power loss.
+        """Store the batch, inside `exclusive`. When this returns the entries MUST survive a loss of power.
 
         Raises ConflictError if the plan does not follow the head; FullError or another StorageError
-        only if nothing of the batch is left; UncertainCommitError if that cannot be known, after
-        which the store MUST refuse to go on.
+        only if nothing of the batch is left; UncertainCommitError if that cannot be known. Then the store
+        MUST NOT commit anything before it knows what became of the batch: because it was opened again, or
+        because it found out itself in a later turn.
         """
 
     def room(self, size: int) -> int:
         """How many entries one batch may have when the log has `size`: batches do not cross segments."""
 
     def hashes(self, level: int, start: int, stop: int) -> list[bytes]:
-        """Stored tree hashes. Raises CorruptError if they are not all there."""
+        """As `LogSource.hashes`; inside `exclusive` MUST have what was committed in the turn."""
 
     def checkpoint(self) -> bytes | None:
-        """The latest signed checkpoint."""
+        """As `LogSource.checkpoint`; inside `exclusive` MUST be the latest."""
 
     def replace_checkpoint(self, old: bytes | None, new: bytes) -> None:
         """Compare and swap, inside `exclusive`; the tree it covers MUST be durable first.
 
-        Raises ConflictError if the checkpoint is not `old`.
+        MUST be durable when the turn ends without an error. Raises ConflictError if the checkpoint is not
+        `old`, CorruptError if the stored tree does not lead to the head's root.
         """
 
-    def begin_erasure(self, sequence_number: int, entry_hash: str) -> None:
+    def add_timestamp(self, size: int, response: bytes) -> str:
+        """Keep an RFC 3161 response over the checkpoint at `size`, durably; where it is, for people.
+
+        Needs no turn. MUST NOT replace another.
+        """
+
+    def begin_erasure(self, sequence_number: int, entry_hash: str, erased_by: int | None = None) -> None:
         """The next entry committed will say that this entry's payload is erased. Inside `exclusive`.
 
-        MUST be durable when it returns: if that entry is, the erasure is finished whatever happens.
+        If that commit becomes durable, the payload MUST be erased then or later, whatever happens between.
+        `erased_by`: the entry that says so, where it is there already.
+        Raises ErasureRefusedError where the payload is out of the store's reach.
         """
 
     def finish_erasure(self) -> None:
         """Erase the payload that the last entry says is erased. Inside `exclusive`.
 
-        Raises StorageError; then the next turn or opening MUST go on with it. What was begun and then not
-        said is forgotten.
+        Raises StorageError; then the next turn or opening MUST try again. What was begun, and then not
+        said by an entry, is forgotten.
         """
 
+    def rebuild_tree(self) -> None:
+        """Make the stored hashes again from the entries, inside `exclusive`.
+
+        Raises CorruptError if the entries are damaged, or not what the checkpoint signed.
+        """
+
+    def release(self) -> None:
+        """Close what a forked child must not share with its parent; the next turn opens it again."""
+
     def close(self) -> None:
-        """Let go of every resource. May be called twice."""
+        """Release every resource; a turn then raises ClosedError. May be called twice."""
+
+
+class Governing(Protocol):
+    """Where a store notes the lines that may change the rules in force, and finds them without reading all.
+
+    What it noted is derived: lost or wrong, it is found out by the stored hashes, and searched for again.
+    """
+
+    def kept(self, size: int) -> Kept | None:
+        """What was noted of the first `size` entries; None if that is missing or wrong."""
+
+    def since(self, start: int, stop: int) -> list[bytes]:
+        """The lines that may govern among the entries [start, stop), and perhaps some before."""
+
+    def keep(self, kept: Kept) -> None:
+        """Note it. MUST NOT raise where that fails: it loses nothing."""
+
+
+class Cursors(Protocol):
+    """How far each replica is, as text: kept with the log, no evidence, and lost without harm."""
+
+    def load(self, url: str) -> bytes | None:
+        """What was saved for this replica; None where there is nothing that can be read."""
+
+    def save(self, url: str, data: bytes) -> None:
+        """Replace it, whole. MUST NOT raise where that fails."""
+
+    def alone(self, url: str) -> AbstractContextManager[bool]:
+        """Whether this is the only sender to the replica, among all processes, while the context lasts."""
+
+
+class RawSegment(Protocol):
+    """A piece of a log as it stood at the moment of a snapshot: whole lines, torn ones, or anything else.
+
+    MUST be picklable: worker processes read it. Offsets are the driver's own: bytes, or lines. Nothing is
+    read that was added after the snapshot. Methods raise OSError where the bytes cannot be had, and where
+    they are not those of the snapshot any more.
+    """
+
+    @property
+    def first(self) -> int:
+        """The sequence number that its first line is to have."""
+
+    @property
+    def name(self) -> str:
+        """What findings call it."""
+
+    @property
+    def size(self) -> int:
+        """The offset at which it ends."""
+
+    def lines(self, start: int, stop: int) -> Iterator[Line]:
+        """Each line that begins at an offset in [start, stop), whole. `start` need not begin a line.
+
+        Of what is longer than any line may be, only the first LINE_SIZE_MAX_BYTES + 1 bytes are given.
+        """
+
+    def offset_after(self, lines: int) -> int:
+        """Where the line after this many lines begins; `size` if there are fewer."""
+
+    def away(self) -> str | None:
+        """Where it was moved to, if it cannot be read for that reason."""
+
+
+class Snapshot(Protocol):
+    """What there was at one moment. It judges nothing."""
+
+    @property
+    def segments(self) -> Sequence[RawSegment]:
+        """By their first numbers, which need not follow each other."""
+
+    @property
+    def strays(self) -> Sequence[str]:
+        """Names of what stands among the segments and is not one."""
+
+    @property
+    def checkpoint(self) -> bytes | None:
+        """As `LogSource.checkpoint`; None also where it is among the `unreadable`."""
+
+    @property
+    def unreadable(self) -> Sequence[tuple[str, str]]:
+        """(name, reason) of what is there and cannot be read."""
+
+    @property
+    def is_between_commits(self) -> bool:
+        """False if a commit may have been under way: the lock could not be had in time."""
+
+    @property
+    def hash_bytes(self) -> Mapping[int, int]:
+        """How many bytes of hashes are stored at each tile level."""
+
+    def hashes(self, level: int, start: int, count: int) -> bytes:
+        """Stored hashes from `start` on, joined; fewer, and perhaps one in part, where they end. OSError."""

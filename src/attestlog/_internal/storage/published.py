@@ -17,14 +17,13 @@ from attestlog._internal.core.merkle import TILE_WIDTH
 from attestlog._internal.core.note import NOTE_SIZE_MAX_BYTES
 from attestlog._internal.core.tiles import BUNDLE_SIZE_BYTES, TILE_SIZE_BYTES, Bundle, Tile, format_path
 from attestlog._internal.storage.files import disk, layout
+from attestlog._internal.storage.resolve import is_url
 from attestlog.errors import MalformedTileError, NotFoundError
 
 AHEAD: Final = 32
 """Files asked for before they are needed: hides the way to a server, and holds some 300 kB."""
 
 READ_THREADS: Final = 8
-
-_URL: Final = ("https://", "http://")
 
 Place = Tile | Bundle
 
@@ -59,19 +58,6 @@ class FolderSource:
 
     def close(self) -> None:
         """See `Source`."""
-
-
-def is_url(subject: str) -> bool:
-    """Whether it is one, rather than a path."""
-    return subject.startswith(_URL)
-
-
-def is_published(subject: str | Path) -> bool:
-    """Whether it is a URL, or a folder that looks like a published log."""
-    path = Path(subject)
-    return is_url(str(subject)) or (
-        not layout.is_log(path) and (path / "tile").is_dir() and (path / layout.CHECKPOINT_FILE).exists()
-    )
 
 
 class PublishedReader:
@@ -156,7 +142,7 @@ def open_published(subject: str | Path) -> Iterator[PublishedReader]:
 
 
 def _open_source(subject: str | Path) -> Source:
-    if not is_url(str(subject)):
+    if not is_url(subject):
         return FolderSource(Path(subject))
     from attestlog._internal.storage.http import HttpSource
 

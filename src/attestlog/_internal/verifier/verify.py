@@ -32,6 +32,7 @@ from typing import Any, BinaryIO, NoReturn
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
@@ -296,6 +297,24 @@ def check_consistency(old: int, size: int, old_root: bytes, root: bytes, path: l
 
 # --- keys and signatures ---
 
+P256_HALF_ORDER = 0x7FFFFFFF800000007FFFFFFFFFFFFFFFDE737D56D38BCF4279DCE5617E3192A8
+"""The largest s of a signature: (r, n - s) verifies as well, and anybody could respell it so."""
+ED25519_PRIME = 2**255 - 19
+ED25519_ORDER_8_Y = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
+
+
+def check_ed25519_key(key: bytes) -> None:
+    """Raises Malformed for a key of small order, under which anyone can sign, or in another spelling."""
+    y = int.from_bytes(key, "little") % 2**255
+    if y >= ED25519_PRIME or y in {
+        0,
+        1,
+        ED25519_PRIME - 1,
+        ED25519_ORDER_8_Y,
+        ED25519_PRIME - ED25519_ORDER_8_Y,
+    }:
+        raise Malformed("an Ed25519 key of small order, or not in its one spelling")
+
 
 @dataclass(frozen=True)
 class Key:
@@ -322,6 +341,8 @@ def load_key(pem: str) -> Key:
     algorithm = names.get(type(key).__name__)
     if isinstance(key, EllipticCurvePublicKey) and key.curve.name == "secp256r1":
         algorithm = "ECDSA-P256-SHA256"
+    if algorithm == "Ed25519":
+        check_ed25519_key(der[-32:])
     if algorithm is None:
         raise Malformed(f"entries are not signed with {type(key).__name__}")
 
@@ -331,6 +352,8 @@ def load_key(pem: str) -> Key:
             key.verify(signature, message, *more)
         except InvalidSignature:
             raise Wrong(f"the signature does not verify under key {sha256(der).hexdigest()[:16]}") from None
+        if more and decode_dss_signature(signature)[1] > P256_HALF_ORDER:
+            raise Wrong("the signature is respelled: its s is over half of the order")
 
     return Key(sha256(der).hexdigest(), algorithm, text, verify)
 
@@ -410,6 +433,8 @@ def parse_vkey(text: str) -> VKey:
     vkey = VKey(name, data[0], data[1:], text)
     if vkey.id.hex() != key_id:
         raise Malformed("a verifier key with another key ID than its own")
+    if vkey.kind != ML_DSA_44:
+        check_ed25519_key(vkey.key)
     return vkey
 
 

@@ -41,7 +41,7 @@ from attestlog._internal.core.proof import (
 )
 from attestlog._internal.core.report import ProofReport
 from attestlog._internal.core.trust import TrustedCheckpoint, open_trusted_checkpoint
-from attestlog._internal.storage.files.plain import Source, open_plain, read_source
+from attestlog._internal.verifying.given import Given, read_given, read_small_file
 from attestlog._internal.verifying.memory import Memory
 from attestlog._internal.verifying.session import Session, TrustSource, cosigners
 from attestlog.errors import (
@@ -69,13 +69,12 @@ def is_proof(path: str | os.PathLike[str]) -> bool:
     if Path(path).suffix in SUFFIXES:
         return True
     try:
-        with open_plain(Path(path)) as file:
-            return file.read(64).startswith(_HEADERS)
+        return read_small_file(Path(path), 64).startswith(_HEADERS)
     except OSError:
         return False
 
 
-def verify_proof(proof: Source, *, trust: Iterable[str | Path] = (), policy: TrustSource = None) -> None:
+def verify_proof(proof: Given, *, trust: Iterable[str | Path] = (), policy: TrustSource = None) -> None:
     """Returns if the proof, of an entry or of consistency, holds under what the caller trusts; else raises.
 
     `trust`: checkpoint keys (vkeys) of logs, and entry keys in PEM, which must then have signed the
@@ -84,7 +83,7 @@ def verify_proof(proof: Source, *, trust: Iterable[str | Path] = (), policy: Tru
     where nothing was given to trust), SignatureInvalidError, HashMismatchError, InclusionError or
     ConsistencyError if it shows nothing.
     """
-    data = read_source(proof, PROOF_SIZE_MAX_BYTES)
+    data = read_given(proof, PROOF_SIZE_MAX_BYTES)
     session = Session(lambda _: None, trust=trust, policy=policy)
     if data.startswith(_HEADERS[1]):
         open_consistency(data, session.policy, session.log_keys)
@@ -93,11 +92,11 @@ def verify_proof(proof: Source, *, trust: Iterable[str | Path] = (), policy: Tru
 
 
 def judge_proof(
-    proof: Source,
+    proof: Given,
     *,
     trust: Iterable[str | Path] = (),
     policy: TrustSource = None,
-    held: Source | None = None,
+    held: Given | None = None,
     remember: bool = True,
     state_dir: str | Path | None = None,
 ) -> ProofReport:
@@ -114,7 +113,7 @@ def judge_proof(
     if remember:
         session.use_memory(state_dir)
     try:
-        data = read_source(proof, PROOF_SIZE_MAX_BYTES)
+        data = read_given(proof, PROOF_SIZE_MAX_BYTES)
     except StorageError as error:
         session.find("proof.unreadable", str(error))
         return report

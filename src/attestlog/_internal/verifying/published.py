@@ -34,8 +34,8 @@ from attestlog._internal.core.tiles import (
     tile_width,
     verify_bundle,
 )
-from attestlog._internal.storage.files.plain import Source
 from attestlog._internal.storage.published import Place, PublishedReader, open_published
+from attestlog._internal.verifying.given import Given
 from attestlog._internal.verifying.memory import Memory
 from attestlog._internal.verifying.session import (
     Progress,
@@ -65,7 +65,7 @@ def judge_published(
     *,
     trust: Iterable[str | Path] = (),
     policy: TrustSource = None,
-    held: Source | None = None,
+    held: Given | None = None,
     remember: bool = True,
     state_dir: str | Path | None = None,
     full: bool = False,

@@ -21,8 +21,8 @@ from attestlog._internal.core.report import Cosigner, Finding, Report
 from attestlog._internal.core.signature import PublicKey, load_public_key
 from attestlog._internal.core.trust import TrustedCheckpoint, TrustPolicy, parse_trust, verify_quorum
 from attestlog._internal.judging.findings import finding
-from attestlog._internal.storage.files.plain import Source, read_small_file, read_source, reason
 from attestlog._internal.verifying import memory as memories
+from attestlog._internal.verifying.given import Given, read_given, read_small_file, reason
 from attestlog._internal.verifying.memory import Memory, UnreadableMemoryError
 from attestlog.errors import (
     MalformedConfigError,
@@ -34,7 +34,7 @@ from attestlog.errors import (
     TrustError,
 )
 
-TrustSource = Source | TrustPolicy | None
+TrustSource = Given | TrustPolicy | None
 """A trust policy, the bytes or the path of one, or nothing."""
 
 Progress = Callable[[int, int], None]
@@ -60,7 +60,7 @@ class Session:
         *,
         trust: Iterable[str | Path] = (),
         policy: TrustSource = None,
-        held: Source | None = None,
+        held: Given | None = None,
     ) -> None:
         """`add` receives each finding. Raises what `load_policy`, `load_trust` and `load_held` raise."""
         self.add = add
@@ -143,19 +143,19 @@ def load_trust(items: Iterable[str | Path]) -> list[VerifierKey | PublicKey | st
     return [_load(item) for item in items]
 
 
-def load_held(held: Source | None) -> Checkpoint | None:
+def load_held(held: Given | None) -> Checkpoint | None:
     """A checkpoint that the caller kept: its text, whoever signed it; None if there is none.
 
     Raises MalformedNoteError, MalformedCheckpointError, or StorageError if its file cannot be read.
     """
-    return None if held is None else parse_checkpoint(parse_note(read_source(held)).text)
+    return None if held is None else parse_checkpoint(parse_note(read_given(held)).text)
 
 
 def load_policy(policy: TrustSource) -> TrustPolicy:
     """Raises MalformedTrustError, or StorageError if the file cannot be read."""
     if isinstance(policy, TrustPolicy):
         return policy
-    return TrustPolicy() if policy is None else parse_trust(read_source(policy))
+    return TrustPolicy() if policy is None else parse_trust(read_given(policy))
 
 
 def judge_witnesses(

@@ -1,97 +1,95 @@
-"""What the verifier of a whole log asks of the place where the log is kept.
+"""The entries of a log in pieces, cut from a snapshot of the place where it is kept.
 
-A driver gives the bytes as they were at one moment, if it can between two
-commits, and judges nothing: not that a segment is missing, not that a line is
-an entry. Whatever it says may be wrong. `storage.files.raw` is the driver of a
-directory. Another one MUST give the same bytes for the same log, and MUST NOT
-give what was appended after that moment.
+`storage.contract` says what a `Snapshot` and its segments are, and what each
+driver promises. A piece is some lines of one segment: small enough that several
+processes share the work, and picklable, so that each reads its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
 
-from attestlog._internal.core.genesis import Settings
-from attestlog._internal.core.lines import Piece
-from attestlog._internal.judging.stored import StoredHashes
+from msgspec import Struct
+
+from attestlog._internal.core.lines import Line
+from attestlog._internal.storage.contract import RawSegment
+
+PIECE_SIZE_MAX: Final = 8 << 20
+"""In the units of the driver, which are bytes where lines are long: thousands of entries, so that edges cost
+little, and memory stays flat."""
+
+PIECE_SIZE_MIN: Final = 256 << 10
+"""Below it, handing a piece over takes longer than reading it."""
 
 
-class RawSegment(Protocol):
-    """Entries that are kept together."""
+class SegmentPiece(Struct, frozen=True):
+    """A `core.lines.Piece`: the lines of a segment that begin at offsets [start, stop)."""
+
+    raw: Any
+    """The RawSegment, whatever its driver made."""
+    start: int
+    stop: int
+    is_first: bool
 
     @property
-    def first(self) -> int:
-        """Sequence number of the first entry, as the segment's name has it."""
+    def segment(self) -> int:
+        """See `Piece`."""
+        first: int = self.raw.first
+        return first
 
     @property
-    def name(self) -> str:
-        """For messages."""
-
-
-class RawStamp(Protocol):
-    """An RFC 3161 response over the checkpoint at one size."""
+    def begins_segment(self) -> bool:
+        """See `Piece`."""
+        return self.start == 0
 
     @property
     def size(self) -> int:
-        """Entries that the checkpoint covers, as the stamp's name has it."""
+        """See `Piece`."""
+        return self.stop - self.start
 
     @property
-    def name(self) -> str:
-        """For messages."""
+    def source(self) -> str:
+        """See `Piece`."""
+        name: str = self.raw.name
+        return name
 
-    def read(self) -> bytes:
-        """The response. Raises OSError or StorageError."""
+    def lines(self) -> Iterator[Line]:
+        """See `Piece`."""
+        lines: Iterator[Line] = self.raw.lines(self.start, self.stop)
+        return lines
+
+    def following(self) -> Iterator[Line]:
+        """See `Piece`."""
+        lines: Iterator[Line] = self.raw.lines(self.stop, self.raw.size)
+        return lines
+
+    def place(self, offset: int) -> str:
+        """See `Piece`."""
+        return f"{self.source} byte {offset}"
+
+    def archived(self) -> str | None:
+        """See `Piece`."""
+        away: str | None = self.raw.away()
+        return away
 
 
-class RawLog(Protocol):
-    """A log's bytes at one moment."""
+def cut_pieces(segments: Sequence[RawSegment], skip: int, workers: int) -> list[SegmentPiece]:
+    """The lines of these segments, in pieces that keep so many workers busy.
 
-    @property
-    def is_between_commits(self) -> bool:
-        """False if the log stayed locked, so that this moment may be in the middle of a commit."""
+    Of the first segment, without its first `skip` lines. Raises OSError or StorageError.
+    """
+    offset = segments[0].offset_after(skip) if segments and skip else 0
+    size = piece_size(sum(segment.size for segment in segments) - offset, max(1, workers))
+    pieces = []
+    for segment in segments:
+        for start in range(offset, segment.size, size):
+            stop = min(start + size, segment.size)
+            pieces.append(SegmentPiece(segment, start, stop, start == offset))
+        offset = 0
+    return pieces
 
-    @property
-    def unreadable(self) -> Sequence[tuple[str, str]]:
-        """(name, reason) of what is there and could not be read."""
 
-    @property
-    def segments(self) -> Sequence[RawSegment]:
-        """In order. One that cannot be read is among them: reading it says why."""
-
-    @property
-    def strays(self) -> Sequence[str]:
-        """Names among the segments that no segment has."""
-
-    @property
-    def checkpoint(self) -> bytes | None:
-        """The log's checkpoint; None if there is none, or `unreadable` names it `checkpoint`."""
-
-    @property
-    def hashes(self) -> StoredHashes:
-        """The stored tree."""
-
-    @property
-    def stamps(self) -> Sequence[RawStamp]:
-        """The time stamps, smallest size first."""
-
-    def first_line(self) -> bytes:
-        """Entry 0's line, without its end; empty if there is no whole one. Raises OSError or StorageError."""
-
-    def config(self) -> tuple[str, Settings] | None:
-        """Origin and settings as they are stated beside the entries; None where they are not, or unreadable.
-
-        Raises NotFoundError where they should be stated and are not, MalformedConfigError.
-        """
-
-    def segment_name(self, first: int) -> str:
-        """What a segment is called that begins with this entry."""
-
-    def pieces(self, firsts: Sequence[int], skip: int, workers: int) -> Sequence[Piece]:
-        """The segments that begin with these entries, cut so that this many workers are kept busy.
-
-        Of the first of them, without its first `skip` lines. Raises OSError or StorageError.
-        """
-
-    def close(self) -> None:
-        """Release what is open."""
+def piece_size(total: int, workers: int) -> int:
+    """Small enough that no worker is left waiting at the end."""
+    return max(PIECE_SIZE_MIN, min(PIECE_SIZE_MAX, total // (workers * 8)))

@@ -19,8 +19,8 @@ from attestlog._internal.core.entry import decode_line
 from attestlog._internal.core.report import Finding
 from attestlog._internal.core.rules import Rules
 from attestlog._internal.judging.findings import finding
-from attestlog._internal.storage.files.plain import read_small_file, reason
-from attestlog._internal.verifying.source import RawStamp
+from attestlog._internal.storage.contract import LogSource, StoredTimestamp
+from attestlog._internal.verifying.given import read_small_file, reason
 from attestlog.errors import MalformedConfigError, MissingExtraError, NotFoundError, StorageError
 
 if TYPE_CHECKING:
@@ -66,15 +66,21 @@ def load_authorities(roots: Iterable[str | Path]) -> Verifier | None:
     return builder.build()
 
 
-def stamp_sizes(stamps: Sequence[RawStamp]) -> set[int]:
+def stamp_sizes(stamps: Sequence[StoredTimestamp]) -> set[int]:
     """Sizes whose roots `judge_stamps` asks for."""
     return {stamp.size for stamp in stamps[-TIMESTAMPS_MAX:]}
 
 
 def judge_stamps(
-    stamps: Sequence[RawStamp], authorities: Verifier | None, *, origin: str, size: int, root_at: RootAt
+    log: LogSource,
+    stamps: Sequence[StoredTimestamp],
+    authorities: Verifier | None,
+    *,
+    origin: str,
+    size: int,
+    root_at: RootAt,
 ) -> StampVerdict:
-    """Which of a log's stamps count, and what is wrong with the others. `size`: entries that are there."""
+    """Which of these stamps of a log count, and what is wrong with the others. `size`: entries there are."""
     counting: list[Stamp] = []
     findings: list[Finding] = []
     is_installed = _is_installed()
@@ -87,7 +93,8 @@ def judge_stamps(
         elif root is None or not is_installed:
             unverified += 1
         else:
-            judged = _judge_stamp(stamp, format_checkpoint(Checkpoint(origin, stamp.size, root)), authorities)
+            text = format_checkpoint(Checkpoint(origin, stamp.size, root))
+            judged = _judge_stamp(log, stamp, text, authorities)
             if isinstance(judged, Stamp):
                 counting.append(judged)
             elif judged is not None:
@@ -100,7 +107,9 @@ def judge_stamps(
     return StampVerdict(counting, findings)
 
 
-def _judge_stamp(stamp: RawStamp, text: str, authorities: Verifier | None) -> Stamp | Finding | None:
+def _judge_stamp(
+    log: LogSource, stamp: StoredTimestamp, text: str, authorities: Verifier | None
+) -> Stamp | Finding | None:
     """The stamp if it counts, what is wrong with it, or None if no trusted authority vouches for it.
 
     `text`: of the checkpoint that the entries lead to.
@@ -109,11 +118,11 @@ def _judge_stamp(stamp: RawStamp, text: str, authorities: Verifier | None) -> St
 
     digest = sha256(text.encode())
     try:
-        response = decode_timestamp_response(stamp.read())
+        response = decode_timestamp_response(log.timestamp(stamp.name))
         info = response.tst_info
         imprint, when = info.message_imprint.message, info.gen_time
-    except (OSError, StorageError) as error:
-        return finding("log.unreadable", f"{stamp.name} cannot be read: {reason(error)}")
+    except StorageError as error:
+        return finding("log.unreadable", str(error))
     except ValueError as error:
         what = f"{stamp.name}: no time stamp: {error}"
         return finding("timestamp.malformed", what, expected=digest.hexdigest())

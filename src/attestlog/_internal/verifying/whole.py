@@ -1,7 +1,7 @@
 """The verifier of a whole log: its entries, and everything beside them that must agree. Steps in order.
 
-Where the log is kept is behind `source.RawLog`; how lines are judged is in
-`judging`. Here the entries, read to their end, are held against the genesis
+Where the log is kept is behind the port (`storage.contract`); how lines are
+judged is in `judging`. Here the entries, read to their end, are held against the genesis
 entry, the stored tree, the log's checkpoint, what is remembered, the checkpoint
 held, time stamps, and whom the caller trusts. The package says what is promised.
 
@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
+from attestlog._internal.config import keeps_config, parse_config, read_config_text
 from attestlog._internal.core.batch import CLOCK_TOLERANCE_S
 from attestlog._internal.core.checkpoint import Checkpoint
 from attestlog._internal.core.cosignature import check_every_type, open_signed_checkpoint
@@ -39,8 +40,10 @@ from attestlog._internal.judging.scan import Scanned, State, scan_ahead
 from attestlog._internal.judging.stored import StoredTree
 from attestlog._internal.judging.walk import Ending, Walk
 from attestlog._internal.proof_types import registered_proofs
-from attestlog._internal.storage.files.plain import Source, reason
-from attestlog._internal.storage.files.raw import open_raw
+from attestlog._internal.storage.contract import LogSource, RawSegment, Snapshot, StoredTimestamp
+from attestlog._internal.storage.files.layout import CONFIG_FILE, segment_name
+from attestlog._internal.storage.resolve import LogName, anything_at, open_source
+from attestlog._internal.verifying.given import Given, reason
 from attestlog._internal.verifying.memory import Memory
 from attestlog._internal.verifying.session import (
     Progress,
@@ -50,7 +53,7 @@ from attestlog._internal.verifying.session import (
     compare_age,
     held_of_another,
 )
-from attestlog._internal.verifying.source import RawLog
+from attestlog._internal.verifying.source import cut_pieces
 from attestlog._internal.verifying.timestamps import (
     Stamp,
     judge_stamps,
@@ -64,7 +67,6 @@ from attestlog.errors import (
     MalformedCheckpointError,
     MalformedConfigError,
     MalformedEntryError,
-    MalformedError,
     MalformedNoteError,
     MissingExtraError,
     NotFoundError,
@@ -84,11 +86,11 @@ _SOUND: Final = (Verdict.VERIFIED, Verdict.INCOMPLETE)
 
 
 def judge_log(
-    path: str | Path,
+    log: LogName | LogSource,
     *,
     trust: Iterable[str | Path] = (),
     policy: TrustSource = None,
-    held: Source | None = None,
+    held: Given | None = None,
     remember: bool = True,
     state_dir: str | Path | None = None,
     tsa_roots: Iterable[str | Path] = (),
@@ -97,7 +99,7 @@ def judge_log(
     progress: Progress | None = None,
     on_finding: Callable[[Finding], None] | None = None,
 ) -> Report:
-    """Judge the log in the directory `path`. What is found is in the report; none of it is raised.
+    """Judge a log: its directory, or a source of it. What is found is in the report; none of it is raised.
 
     `trust`: keys or hashes of which one must vouch for the log (see `session`).
     `policy`: a C2SP tlog-policy: its logs are trusted as well, its quorum must have cosigned the checkpoint.
@@ -109,13 +111,13 @@ def judge_log(
     `workers`: processes to use; by default one a processor, and none for a small log.
     `progress` is called with (bytes done, bytes in all).
 
-    Raises QueryError if `start` cannot be asked for, and for `trust`, `policy`, `held` and `tsa_roots` what
-    `Session` and `load_authorities` raise.
+    Raises QueryError if `start` cannot be asked for, MalformedConfigError for a URL that no log can be read
+    from, and for `trust`, `policy`, `held` and `tsa_roots` what `Session` and `load_authorities` raise.
     """
     begun = time.monotonic()
     if start < 0 or (start and not remember):
         raise QueryError(f"cannot start at entry {start} without what is remembered of those before")
-    report = Report(subject=str(path))
+    report = Report(subject=log.where if isinstance(log, LogSource) else str(log))
     session = Session(partial(report.add, on_finding=on_finding), trust=trust, policy=policy, held=held)
     options = Options(
         start,
@@ -125,10 +127,10 @@ def judge_log(
     )
     if remember:
         session.use_memory(state_dir)
-    raw = _open(Path(path), session)
-    if raw is not None:
-        with closing(raw):
-            judge_raw(raw, report, session, options)
+    with ExitStack() as stack:
+        seen = _look(log, session, stack)
+        if seen is not None:
+            _Verification(seen, report, session, options).run()
     report.duration_s = time.monotonic() - begun
     return report
 
@@ -136,28 +138,41 @@ def judge_log(
 class Options(NamedTuple):
     """How a log is to be read."""
 
-    start: int = 0
-    workers: int = 1
-    progress: Progress = lambda _done, _total: None
-    authorities: Verifier | None = None
+    start: int
+    workers: int
+    progress: Progress
+    authorities: Verifier | None
     """Of time stamps."""
 
 
-def judge_raw(raw: RawLog, report: Report, session: Session, options: Options) -> None:
-    """Judge a log wherever it is kept; `report` receives what it came to."""
-    _Verification(raw, report, session, options).run()
+class _Seen(NamedTuple):
+    """What there is of a log, at one moment."""
+
+    source: LogSource
+    stamps: list[StoredTimestamp]
+    snapshot: Snapshot
 
 
-def _open(path: Path, session: Session) -> RawLog | None:
+def _look(log: LogName | LogSource, session: Session, stack: ExitStack) -> _Seen | None:
     try:
-        return open_raw(path)
+        source = open_source(log)
+        # Before the rest: a stamp made meanwhile would be of a checkpoint that is not read.
+        stamps = _list_stamps(source, session)
+        return _Seen(source, stamps, stack.enter_context(source.snapshot()))
     except NotFoundError as error:
-        session.find("log.missing", str(error))
+        is_there = isinstance(log, LogSource) or anything_at(log)
+        session.find("log.not_a_log" if is_there else "log.missing", str(error))
+    except (OSError, StorageError) as error:
+        session.find("log.unreadable", f"{log} cannot be read: {reason(error)}")
+    return None
+
+
+def _list_stamps(source: LogSource, session: Session) -> list[StoredTimestamp]:
+    try:
+        return source.timestamps()
     except StorageError as error:
         session.find("log.unreadable", str(error))
-    except MalformedError as error:
-        session.find("log.not_a_log", str(error))
-    return None
+        return []
 
 
 class _Log(NamedTuple):
@@ -171,21 +186,22 @@ class _Log(NamedTuple):
 
 
 class _Verification:
-    def __init__(self, raw: RawLog, report: Report, session: Session, options: Options) -> None:
-        self._raw, self._report, self._session, self._options = raw, report, session, options
+    def __init__(self, seen: _Seen, report: Report, session: Session, options: Options) -> None:
+        self._source, self._all_stamps, self._snapshot = seen
+        self._report, self._session, self._options = report, session, options
         self._find, self._add_all = session.find, session.add_all
         self._stamps: list[Stamp] = []
 
     def run(self) -> None:
         """All of it."""
-        for name, why in self._raw.unreadable:
+        for name, why in self._snapshot.unreadable:
             self._find("log.unreadable", f"{name} cannot be read: {why}")
-        if not self._raw.is_between_commits:
+        if not self._snapshot.is_between_commits:
             self._find("log.busy", "the log was busy; it was verified without waiting for the writer")
         log = self._read_genesis()
         if log is None:
             return
-        self._add_all(check_config(self._raw, log.genesis))
+        self._add_all(check_config(self._source, log.genesis))
         checkpoint = self._check_checkpoint(log)
         memory, is_reliable = self._recall(log)
         walk = self._begin(log, checkpoint, memory) if is_reliable or not self._options.start else None
@@ -200,7 +216,7 @@ class _Verification:
 
     def _read_genesis(self) -> _Log | None:
         try:
-            entry = decode_line(self._raw.first_line())
+            entry = decode_line(self._first_line())
             genesis = parse_genesis(entry)
             digest = entry_hash(entry)
         except (MalformedEntryError, RecursionError) as error:
@@ -214,16 +230,24 @@ class _Verification:
                 "entry.batch", "the genesis entry is not signed alone", 0, found=entry.signature_algorithm
             )
         findings: list[Finding] = []
-        segments = check_segments(self._raw, genesis.settings.segment_entries, findings)
+        segments = check_segments(self._snapshot, genesis.settings.segment_entries, findings)
         self._add_all(findings)
         self._report.origin, self._report.genesis_hash = genesis.origin, digest
-        return _Log(entry, genesis, digest, segments, StoredTree(self._raw.hashes))
+        return _Log(entry, genesis, digest, segments, StoredTree(self._snapshot))
+
+    def _first_line(self) -> bytes:
+        """Entry 0's; empty if there is no whole one. Raises OSError or StorageError."""
+        first = next(iter(self._snapshot.segments), None)
+        if first is None or first.first:
+            return b""
+        line = next(first.lines(0, first.size), None)
+        return line.data if line is not None and line.is_complete else b""
 
     def _check_checkpoint(self, log: _Log) -> LogCheckpoint | None:
-        if "checkpoint" in dict(self._raw.unreadable):
+        if "checkpoint" in dict(self._snapshot.unreadable):
             return None
         findings: list[Finding] = []
-        signed = check_checkpoint(self._raw.checkpoint, log.genesis, findings)
+        signed = check_checkpoint(self._snapshot.checkpoint, log.genesis, findings)
         self._add_all(findings)
         if signed is not None:
             note = signed.text.encode()
@@ -265,7 +289,7 @@ class _Verification:
         return Walk(
             rules, state, edge,
             stored=log.stored,
-            stops=stops | {size for size in stamp_sizes(self._raw.stamps) if size > start},
+            stops=stops | {size for size in stamp_sizes(self._all_stamps) if size > start},
             gaps=log.segments.gaps,
             changes=changes,
             segment_entries=log.genesis.settings.segment_entries,
@@ -273,19 +297,19 @@ class _Verification:
 
     def _read_entries(self, log: _Log, walk: Walk) -> None:
         width, begin = log.genesis.settings.segment_entries, walk.position
-        firsts = [first for first in log.segments.firsts if first + width > begin]
-        skip = max(0, begin - firsts[0]) if firsts else 0
+        segments = [segment for segment in log.segments.present if segment.first + width > begin]
+        skip = max(0, begin - segments[0].first) if segments else 0
         try:
-            pieces = self._raw.pieces(firsts, skip, self._options.workers)
+            pieces = cut_pieces(segments, skip, self._options.workers)
         except (OSError, StorageError) as error:
             self._find("log.unreadable", f"entries cannot be read: {reason(error)}", begin)
             return
-        total = sum(piece.size_bytes for piece in pieces)
+        total = sum(piece.size for piece in pieces)
         done = 0
         with closing(self._scan_ahead(walk, pieces, total)) as results:
             for piece, ahead in zip(pieces, results, strict=True):
                 self._add_all(walk.join(piece, ahead))
-                done += piece.size_bytes
+                done += piece.size
                 self._options.progress(done, total)
         self._relate(log, walk, pieces, total)
 
@@ -331,7 +355,7 @@ class _Verification:
             memory.size if memory is not None else 0,
             held.size if held is not None else 0,
         )
-        last = log.segments.firsts[-1]
+        last = log.segments.present[-1].first
         ending = walk.finish(acknowledged, range(last, last + log.genesis.settings.segment_entries))
         self._add_all(ending.findings)
         report = self._report
@@ -348,8 +372,8 @@ class _Verification:
         if ending.timestamp > format_timestamp(int((time.time() + CLOCK_TOLERANCE_S) * 1e6)):
             self._find("log.future", f"the last entry is dated {ending.timestamp}", found=ending.timestamp)
         self._add_all(compare_tree(log.stored, ending))
-        for name, why in self._raw.hashes.unreadable:
-            self._find("log.unreadable", f"{name} cannot be read: {why}")
+        for level, why in log.stored.unreadable.items():
+            self._find("log.unreadable", f"tree/{level} cannot be read: {why}")
         if checkpoint is not None:
             self._add_all(compare_checkpoint(ending, checkpoint.checkpoint, memory, report))
         if memory is not None:
@@ -357,7 +381,7 @@ class _Verification:
         if held is not None:
             self._add_all(compare_held(ending, held, log.genesis.origin, report, is_resumed=is_resumed))
         self._stamps, findings = judge_stamps(
-            self._raw.stamps, self._options.authorities,
+            self._source, self._all_stamps, self._options.authorities,
             origin=log.genesis.origin, size=ending.accounted, root_at=ending.roots.get,
         )  # fmt: skip
         self._add_all(findings)
@@ -410,52 +434,54 @@ class _Verification:
 
 
 class Segments(NamedTuple):
-    """First sequence numbers of the segments to read; `gaps`: of those before which one is missing."""
+    """The segments to read, and the first numbers of those before which one is missing."""
 
-    firsts: list[int]
+    present: list[RawSegment]
     gaps: set[int]
 
 
-def check_segments(raw: RawLog, segment_entries: int, findings: list[Finding]) -> Segments:
+def check_segments(snapshot: Snapshot, segment_entries: int, findings: list[Finding]) -> Segments:
     """Which segments are the log's; `findings` receives what is missing or has no place."""
-    strays = list(raw.strays)
-    firsts: list[int] = []
+    strays = list(snapshot.strays)
+    present: list[RawSegment] = []
     gaps: set[int] = set()
-    for segment in raw.segments:
+    for segment in snapshot.segments:
         if segment.first % segment_entries:
             strays.append(segment.name)
             continue
-        due = firsts[-1] + segment_entries if firsts else 0
+        due = present[-1].first + segment_entries if present else 0
         if segment.first != due:
             gaps.add(segment.first)
-            name, last = raw.segment_name(due), raw.segment_name(segment.first - segment_entries)
+            name, last = segment_name(due), segment_name(segment.first - segment_entries)
             what = f"{name} is missing" if name == last else f"{name} to {last} are missing"
             findings.append(finding("segment.missing", what, due, expected=due, found=segment.first))
-        firsts.append(segment.first)
+        present.append(segment)
     what = "{} is not one of this log's segments"
     findings.extend(finding("segment.stray", what.format(name), found=name) for name in strays)
-    return Segments(firsts, gaps)
+    return Segments(present, gaps)
 
 
-def check_config(raw: RawLog, genesis: Genesis) -> Iterator[Finding]:
+def check_config(source: LogSource, genesis: Genesis) -> Iterator[Finding]:
     """Findings where log.toml is not what the genesis entry says."""
     try:
-        stated = raw.config()
-    except NotFoundError as error:
-        yield finding("config.missing", str(error))
+        text = read_config_text(source)
+        config = parse_config(text.decode("utf-8")) if text is not None else None
+    except StorageError as error:
+        yield finding("log.unreadable", str(error))
         return
-    except MalformedConfigError as error:
+    except (MalformedConfigError, UnicodeDecodeError) as error:
         yield finding("config.malformed", str(error))
         return
-    if stated is None:
+    if config is None:
+        if keeps_config(source):
+            yield finding("config.missing", f"{CONFIG_FILE} is missing")
         return
-    origin, settings = stated
-    if origin != genesis.origin:
-        what = "log.toml names another origin than the genesis entry"
-        yield finding("config.origin", what, expected=genesis.origin, found=origin)
-    if settings != genesis.settings:
-        expected, found = msgspec.to_builtins(genesis.settings), msgspec.to_builtins(settings)
-        what = "log.toml has other settings than the genesis entry"
+    if config.origin != genesis.origin:
+        what = f"{CONFIG_FILE} names another origin than the genesis entry"
+        yield finding("config.origin", what, expected=genesis.origin, found=config.origin)
+    if config.settings != genesis.settings:
+        expected, found = msgspec.to_builtins(genesis.settings), msgspec.to_builtins(config.settings)
+        what = f"{CONFIG_FILE} has other settings than the genesis entry"
         yield finding("config.settings", what, expected=expected, found=found)
 
 

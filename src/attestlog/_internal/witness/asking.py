@@ -12,17 +12,31 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
-import httpx
-
 from attestlog._internal.core.checkpoint import parse_checkpoint
 from attestlog._internal.core.cosignature import decode_timestamped, verify_checkpoint_signature
-from attestlog._internal.core.note import Note, NoteSignature, VerifierKey, parse_note, verified_signatures
+from attestlog._internal.core.note import (
+    Note,
+    NoteSignature,
+    VerifierKey,
+    parse_note,
+    verified_signatures,
+)
 from attestlog._internal.core.witness import format_add_checkpoint, parse_cosignatures
-from attestlog.errors import MalformedNoteError, SignatureInvalidError, UnknownOriginError, WitnessError
+from attestlog._internal.net import Client, Limits, NoAnswerError, may_pass, parse_url
+from attestlog.errors import (
+    MalformedConfigError,
+    MalformedNoteError,
+    SignatureInvalidError,
+    UnknownOriginError,
+    WitnessError,
+)
 
 CONNECT_TIMEOUT_S: Final = 2.0
 READ_TIMEOUT_S: Final = 5.0
-"""For each request; a witness that signs with a device answers within."""
+"""Of silence; a witness that signs with a device answers within."""
+
+RESPONSE_TIME_MAX_S: Final = 10.0
+"""For each request and its answer of a few kilobytes, however slowly it drips."""
 
 ATTEMPTS: Final = 4
 """One to hear the size, one to be cosigned, two more for whoever else submits this log's checkpoints."""
@@ -46,7 +60,6 @@ def ask_witness(
     prove: Prove,
     *,
     old: int = 0,
-    client: httpx.Client | None = None,
     now_s: Callable[[], float] = time.time,
 ) -> list[tuple[VerifierKey, NoteSignature]]:
     """Its verified lines, by key; at least one.
@@ -58,10 +71,11 @@ def ask_witness(
     parsed = parse_note(note)
     size = parse_checkpoint(parsed.text).size
     known = old
-    with client or new_client() as http:
+    client = open_client(url)
+    try:
         for _ in range(ATTEMPTS):
             body = format_add_checkpoint(known, prove(known) if known else b"", note)
-            status, content = _post(http, f"{url.rstrip('/')}/add-checkpoint", body)
+            status, content = add_checkpoint(client, url, body)
             if status == 200:
                 return _verified(url, content, parsed, keys, now_s())
             if status != 409:
@@ -77,38 +91,33 @@ def ask_witness(
                     f"witness {url} has cosigned {old} entries of this log and remembers {known}",
                     url=url, expected=old, known_size=known,
                 )  # fmt: skip
+    finally:
+        client.close()
     raise WitnessError(f"witness {url} names another size each time it is asked", url=url, retryable=True)
 
 
-def new_client() -> httpx.Client:
-    """Redirects are not followed: who a witness is stands in the policy."""
-    return httpx.Client(timeout=httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S))
-
-
-def _post(client: httpx.Client, url: str, body: bytes) -> tuple[int, bytes]:
-    content = b""
+def open_client(url: str) -> Client:
+    """Plain http: may go anywhere: nothing secret is sent, and what comes back counts if it is signed."""
+    limits = Limits(CONNECT_TIMEOUT_S, READ_TIMEOUT_S, RESPONSE_TIME_MAX_S)
     try:
-        with client.stream("POST", url, content=body) as response:
-            for piece in response.iter_bytes():
-                content += piece
-                if len(content) > ANSWER_SIZE_MAX_BYTES:
-                    raise WitnessError(
-                        f"witness {url} answered with more than {ANSWER_SIZE_MAX_BYTES} bytes", url=url
-                    )
-            return response.status_code, content
-    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
-        unreached = isinstance(error, httpx.TransportError)
-        what = "was not reached" if unreached else "cannot be asked"
-        raise WitnessError(
-            f"witness {url} {what}: {type(error).__name__}", url=url, retryable=unreached
-        ) from None
+        return Client(parse_url(url, is_plain_allowed=True), limits)
+    except MalformedConfigError as error:
+        raise WitnessError(f"witness {url} cannot be asked: {error}", url=url) from None
+
+
+def add_checkpoint(client: Client, url: str, body: bytes) -> tuple[int, bytes]:
+    """Status and answer. Raises WitnessError."""
+    try:
+        return client.ask("POST", "add-checkpoint", ANSWER_SIZE_MAX_BYTES, content=body)
+    except NoAnswerError as error:
+        raise WitnessError(f"witness {url} {error}", url=url, retryable=error.retryable) from None
 
 
 def _refusal(url: str, status: int) -> WitnessError:
     if status == 404:
         return UnknownOriginError(f"witness {url} does not know this log", url=url)
-    passing = status in {408, 429} or status >= 500
-    return WitnessError(f"witness {url} refused: HTTP {status}", url=url, status=status, retryable=passing)
+    message = f"witness {url} refused: HTTP {status}"
+    return WitnessError(message, url=url, status=status, retryable=may_pass(status))
 
 
 def _known_size(url: str, content: bytes) -> int:

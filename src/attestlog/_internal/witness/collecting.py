@@ -9,13 +9,11 @@ not cosign, and why. The log's lock is not held while witnesses are waited for.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Final
 
@@ -30,8 +28,8 @@ from attestlog._internal.core.note import (
     verified_signatures,
 )
 from attestlog._internal.core.trust import TrustPolicy, verify_quorum
-from attestlog._internal.storage.files.reader import LogReader
-from attestlog._internal.storage.files.store import FileStore
+from attestlog._internal.storage.contract import LogSource, Store
+from attestlog._internal.storage.resolve import LogName, open_source, open_store
 from attestlog._internal.witness.asking import Prove, ask_witness
 from attestlog.errors import AttestlogError, TrustError, WitnessError
 
@@ -60,7 +58,7 @@ class Cosigned:
 
 
 def cosign_checkpoint(
-    log: str | os.PathLike[str],
+    log: LogName | Store,
     policy: TrustPolicy,
     *,
     previous: bytes | None = None,
@@ -74,16 +72,16 @@ def cosign_checkpoint(
     Raises TrustError (`have`, `need`, `failures`) if the quorum is not met, and stores nothing, unless
     `fail_open`; ConflictError if another checkpoint was stored meanwhile; StorageError.
     """
-    reader = LogReader(Path(log))
-    keys = reader.genesis().checkpoint_keys
-    note = reader.checkpoint()
+    source = open_source(log)
+    keys = source.genesis().checkpoint_keys
+    note = source.stored_checkpoint()
     checkpoint = open_log_checkpoint(note, keys)
-    prove = partial(_prove, reader, checkpoint.size)
+    prove = partial(_prove, source, checkpoint.size)
     done = collect_cosignatures(
         note, policy, prove, previous=previous, fail_open=fail_open, ask=ask, timeout_s=timeout_s
     )
     if done.note != note:
-        store = FileStore(reader.root)
+        store = open_store(log)
         try:
             with store.exclusive():
                 store.replace_checkpoint(note, done.note)
@@ -150,8 +148,8 @@ def _cosigned_sizes(previous: bytes | None, keys: Sequence[VerifierKey]) -> dict
     return dict.fromkeys(_lines(previous, keys), size)
 
 
-def _prove(reader: LogReader, size: int, old: int) -> bytes:
-    return prove_consistency(old, size, reader.hashes)
+def _prove(source: LogSource, size: int, old: int) -> bytes:
+    return prove_consistency(old, size, source.hashes)
 
 
 def _lacking(

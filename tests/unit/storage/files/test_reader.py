@@ -17,7 +17,6 @@ from attestlog._internal.storage.files.reader import LogReader
 from attestlog.errors import (
     CorruptError,
     DeniedError,
-    MalformedConfigError,
     MalformedEntryError,
     NotFoundError,
 )
@@ -48,9 +47,8 @@ def test_everything_is_read_back(log: GrowingLog) -> None:
     assert numbers(reader.entries()) == list(range(23))
     assert reader.size() == 23
     assert reader.genesis().origin == ORIGIN
-    head = reader.head_entry()
-    assert head is not None
-    assert (head.sequence_number, head.entry_hash) == (22, log.head.entry_hash)
+    assert reader.entry(22).entry_hash == log.head.entry_hash
+    assert reader.line(22) == log.stored_lines()[22]
 
 
 @pytest.mark.parametrize("start", [0, 1, 9, 10, 11, 19, 20, 22, 23, 24, 40])
@@ -78,9 +76,10 @@ def test_located_lines_can_be_read_again(log: GrowingLog) -> None:
     assert reader.read_at(30, 0, 10) == b""
 
 
-def test_segment_stats_are_of_each_segment(log: GrowingLog) -> None:
-    sizes = {first: found.st_size for first, found in LogReader(log.root).segment_stats().items()}
-    assert sizes == {first: log.path_of(first).stat().st_size for first in (0, 10, 20)}
+def test_extents_are_the_segments(log: GrowingLog) -> None:
+    assert LogReader(log.root).extents() == {
+        first: log.path_of(first).stat().st_size for first in (0, 10, 20)
+    }
 
 
 def test_negative_start_is_the_callers_mistake(log: GrowingLog) -> None:
@@ -105,9 +104,6 @@ def test_empty_last_segment_is_passed_over(log: GrowingLog) -> None:
     log.write_raw(b"", 30)
     reader = LogReader(log.root)
     assert reader.size() == 30
-    head = reader.head_entry()
-    assert head is not None
-    assert head.sequence_number == 29
     assert list(reader.lines()) == log.stored_lines()
 
 
@@ -115,7 +111,6 @@ def test_no_entry_yet(tmp_path: Path) -> None:
     (tmp_path / ENTRIES_DIR).mkdir()
     reader = LogReader(tmp_path)
     assert reader.size() == 0
-    assert reader.head_entry() is None
     assert list(reader.lines()) == []
     with pytest.raises(NotFoundError):
         reader.genesis()
@@ -233,28 +228,16 @@ def test_damaged_last_line_is_counted(log: GrowingLog) -> None:
     reader = LogReader(log.root)
     assert reader.size() == 24
     with pytest.raises(CorruptError):
-        reader.head_entry()
+        reader.entry(23)
 
 
 def test_line_end_is_not_searched_for_ever(log: GrowingLog) -> None:
     with log.path_of(22).open("ab") as file:
         file.truncate(log.path_of(22).stat().st_size + LINE_SIZE_MAX_BYTES + 2)
     reader = LogReader(log.root)
-    for search in (reader.size, reader.head_entry, lambda: list(reader.lines(20))):
+    for search in (reader.size, lambda: reader.line(23), lambda: list(reader.lines(20))):
         with pytest.raises(CorruptError, match="a line of more than"):
             search()
-
-
-def test_config_errors_are_typed(log: GrowingLog) -> None:
-    reader = LogReader(log.root)
-    with pytest.raises(NotFoundError):
-        reader.config()
-    (log.root / "log.toml").write_bytes(b"format_version = \xff\n")
-    with pytest.raises(MalformedConfigError):
-        reader.config()
-    (log.root / "log.toml").write_text("[[[")
-    with pytest.raises(MalformedConfigError):
-        reader.config()
 
 
 def test_genesis_of_another_kind(log: GrowingLog) -> None:

@@ -1,25 +1,26 @@
-"""Making a new log directory: all of it or nothing.
+"""Making a log directory, new or from its lines: all of it or nothing.
 
 Everything is written into a sibling directory, made durable and renamed. A
-crash before the rename leaves a hidden `.…new` directory, which is no log.
+crash before the rename leaves a hidden `.…new` or `.…restored` directory, which
+is not a log.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
+from attestlog._internal.storage.contract import NewLog
 from attestlog._internal.storage.files import disk, layout
 from attestlog.errors import ExistsError
 
 
-def create_directory(
-    root: Path, config: layout.LogConfig, genesis_line: bytes, genesis_leaf: bytes, checkpoint: bytes | None
-) -> None:
+def create_directory(root: Path, new: NewLog) -> None:
     """A log of one entry at `root`, which must not exist or be an empty directory.
-
-    A copy of another's log begins without a `checkpoint`: it is not the copy's to sign.
 
     Raises ExistsError or another StorageError; then nothing is left behind.
     """
@@ -31,12 +32,12 @@ def create_directory(
             directory.mkdir()
         files = {
             layout.LOCK_FILE: b"",
-            layout.CONFIG_FILE: layout.format_config(config).encode(),
-            f"{layout.ENTRIES_DIR}/{layout.segment_name(0)}": genesis_line + b"\n",
-            f"{layout.TREE_DIR}/0": genesis_leaf,
+            **new.beside,
+            f"{layout.ENTRIES_DIR}/{layout.segment_name(0)}": new.line + b"\n",
+            f"{layout.TREE_DIR}/0": new.leaf,
         }
-        if checkpoint is not None:
-            files[layout.CHECKPOINT_FILE] = checkpoint
+        if new.checkpoint is not None:
+            files[layout.CHECKPOINT_FILE] = new.checkpoint
         for name, data in files.items():
             disk.replace_file(temporary / name, data)
         disk.fsync_directory(temporary)
@@ -56,3 +57,80 @@ def check_free(root: Path) -> None:
         raise disk.read_error(error, root, "looking at") from None
     if taken:
         raise ExistsError(f"{root} exists already", path=str(root))
+
+
+class Building:
+    """A log directory under way, from lines that are there already. Use `building`."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self.name = str(root.with_name(f".{root.name}.{os.getpid()}.restored"))
+        """Of the directory under way: a log to open, once `finish` was called."""
+        self._made = Path(self.name)
+
+    def add_lines(self, lines: Iterable[bytes], segment_entries: int) -> None:
+        """The log's lines, from the first to the last. Memory: one of them. Raises StorageError."""
+        segment: BinaryIO | None = None
+        try:
+            (self._made / layout.ENTRIES_DIR).mkdir(parents=True)
+            (self._made / layout.TREE_DIR).mkdir()
+            try:
+                for number, line in enumerate(lines):
+                    if number % segment_entries == 0:
+                        _close(segment)
+                        segment = (self._made / layout.ENTRIES_DIR / layout.segment_name(number)).open("xb")
+                    assert segment is not None
+                    segment.write(line + b"\n")
+            finally:
+                _close(segment)
+            disk.fsync_directory(self._made / layout.ENTRIES_DIR)
+        except OSError as error:
+            raise disk.storage_error(error, self._made, "restoring") from None
+
+    def finish(self, checkpoint: bytes | None, beside: Mapping[str, bytes]) -> None:
+        """What a log has beside its lines; opening it for writing makes the tree. Raises StorageError."""
+        files = {layout.LOCK_FILE: b"", **beside}
+        if checkpoint is not None:
+            files[layout.CHECKPOINT_FILE] = checkpoint
+        try:
+            for name, data in files.items():
+                disk.replace_file(self._made / name, data)
+        except OSError as error:
+            raise disk.storage_error(error, self._made, "restoring") from None
+
+    def put_in_place(self) -> str | None:
+        """Give it its name; where what stood there is now. Raises StorageError: then that is still there."""
+        moved_to = None
+        try:
+            disk.fsync_directory(self._made)
+            if self._root.exists():
+                moved_to = self._root.with_name(f"{self._root.name}.replaced-{os.getpid()}")
+                # A crash after this leaves no log at the root, and both beside it, whole: it can be repeated.
+                self._root.rename(moved_to)
+            try:
+                self._made.rename(self._root)
+            except OSError:
+                if moved_to is not None:
+                    moved_to.rename(self._root)
+                raise
+            disk.fsync_directory(self._root.parent)
+        except OSError as error:
+            raise disk.storage_error(error, self._made, "restoring") from None
+        return str(moved_to) if moved_to is not None else None
+
+
+@contextmanager
+def building(root: Path) -> Iterator[Building]:
+    """A log directory to be put at `root`; what was not put there is removed at the end."""
+    made = Building(root)
+    try:
+        yield made
+    finally:
+        shutil.rmtree(made.name, ignore_errors=True)
+
+
+def _close(segment: BinaryIO | None) -> None:
+    if segment is not None:
+        with segment:
+            segment.flush()
+            os.fsync(segment.fileno())

@@ -120,6 +120,15 @@ def replace_file(path: Path, data: bytes, mode: int = 0o644, *, durable: bool = 
         fsync_directory(path.parent)
 
 
+def free_name(path: Path) -> Path:
+    """`path`, or with the first number that is free: what was set aside before is never overwritten."""
+    candidate, number = path, 1
+    while candidate.exists():
+        number += 1
+        candidate = path.with_name(f"{path.name}.{number}")
+    return candidate
+
+
 def filesystem_of(path: Path, mountinfo: str) -> str:
     """The file system type that `path` is on, by the text of /proc/self/mountinfo; empty if unknown."""
     best, kind = "", ""

@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-from msgspec import Struct
 
-from attestlog._internal.core.entry import Count, Hex64, decode_line
+from attestlog._internal.core.entry import decode_line
 from attestlog._internal.core.erasure import erase_line, is_erasure, parse_erasure
+from attestlog._internal.storage.contract import LocatedLine, PendingErasure
 from attestlog._internal.storage.files import disk, layout
-from attestlog._internal.storage.files.reader import LocatedLine, LogReader
+from attestlog._internal.storage.files.reader import FileSource
 from attestlog._internal.storage.files.segments import BLOCK_BYTES
 from attestlog.errors import (
     CorruptError,
@@ -37,17 +37,7 @@ from attestlog.errors import (
 _INDEX_SUFFIXES: Final = ("", "-wal", "-shm", "-journal")
 
 
-class Pending(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What `erasing` says."""
-
-    sequence_number: Count
-    """Of the entry whose payload goes."""
-    entry_hash: Hex64
-    erased_by: Count
-    """Sequence number of the entry that says so, once it is there."""
-
-
-def write_pending(root: Path, pending: Pending) -> None:
+def write_pending(root: Path, pending: PendingErasure) -> None:
     """Step 1. Raises StorageError, or ErasureRefusedError for an entry whose segment is archived."""
     line = stored_line(root, pending.sequence_number)
     if line is not None and (root / layout.ENTRIES_DIR / layout.segment_name(line.segment)).is_symlink():
@@ -63,17 +53,7 @@ def write_pending(root: Path, pending: Pending) -> None:
         raise disk.storage_error(error, path, "writing") from None
 
 
-def read_pending(root: Path) -> Pending | None:
-    """What is to be erased, if anything; a note that cannot be read is none."""
-    try:
-        return msgspec.json.decode((root / layout.ERASING_FILE).read_bytes(), type=Pending)
-    except FileNotFoundError:
-        return None
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
-        return None
-
-
-def finish(root: Path, pending: Pending, size: int) -> Path | None:
+def finish(root: Path, pending: PendingErasure, size: int) -> Path | None:
     """Steps 3 to 5, if the log of `size` entries has the entry that says so; the segment written anew.
 
     Raises StorageError: then it can be tried again.
@@ -94,10 +74,10 @@ def finish(root: Path, pending: Pending, size: int) -> Path | None:
 
 def stored_line(root: Path, sequence_number: int) -> LocatedLine | None:
     """One line and its place. Raises StorageError."""
-    return next(LogReader(root).located_lines(sequence_number, sequence_number + 1), None)
+    return next(FileSource(root).located_lines(sequence_number, sequence_number + 1), None)
 
 
-def _is_said(root: Path, pending: Pending, size: int) -> bool:
+def _is_said(root: Path, pending: PendingErasure, size: int) -> bool:
     """Whether the erasing entry is there, where it was meant to be."""
     line = stored_line(root, pending.erased_by) if pending.erased_by < size else None
     if line is None:
@@ -112,7 +92,7 @@ def _is_said(root: Path, pending: Pending, size: int) -> bool:
     )  # fmt: skip
 
 
-def _erase(root: Path, pending: Pending) -> Path | None:
+def _erase(root: Path, pending: PendingErasure) -> Path | None:
     number = pending.sequence_number
     line = stored_line(root, number)
     try:

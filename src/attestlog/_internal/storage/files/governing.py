@@ -13,7 +13,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Final, Literal, NamedTuple
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta, Struct
@@ -21,9 +21,9 @@ from msgspec import Meta, Struct
 from attestlog._internal.core.canonical import INTEGER_MAX
 from attestlog._internal.core.checkpoint import SIZE_MAX
 from attestlog._internal.core.entry import LINE_SIZE_MAX_BYTES, Hex64, decode_line
-from attestlog._internal.core.genesis import Genesis
 from attestlog._internal.core.hashes import hex_hash, leaf_hash
-from attestlog._internal.core.rules import GOVERNING, Rules
+from attestlog._internal.core.rules import GOVERNING
+from attestlog._internal.storage.contract import Kept
 from attestlog._internal.storage.files import disk, layout
 from attestlog._internal.storage.files.segments import BLOCK_BYTES
 from attestlog._internal.storage.files.tree import TreeFiles
@@ -34,13 +34,6 @@ _MARKS: Final = tuple(f'"action_type":"{name}"'.encode() for name in sorted(GOVE
 """A canonical entry that governs holds the first and one of the others; so may another, in its payload."""
 
 
-class Kept(NamedTuple):
-    """Governing entries among the first `size`, as far as `rules.jsonl` has them."""
-
-    size: int
-    lines: list[bytes]
-
-
 class _Header(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     format_version: Literal[1] = 1
     sha256: Hex64
@@ -48,18 +41,14 @@ class _Header(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     size: Annotated[int, Meta(ge=1, le=INTEGER_MAX)]
 
 
-def read_rules(root: Path, genesis: Genesis) -> tuple[Rules, list[bytes]]:
-    """The rules in force at the end of a log, seen from outside, and the lines that made them.
-
-    No entry is verified but those lines. Raises StorageError.
-    """
+def read_governing(root: Path) -> Iterator[bytes]:
+    """See `LogSource.governing`. Raises StorageError."""
     tree = TreeFiles(root)
     try:
         governing = GoverningLines(root, tree.read)
         kept = governing.kept(SIZE_MAX) or Kept(0, [])
-        rules, lines = Rules.of(genesis).following(kept.lines)
-        rules, more = rules.following(governing.since(kept.size, SIZE_MAX))
-        return rules, lines + more
+        yield from kept.lines
+        yield from governing.since(kept.size, SIZE_MAX)
     finally:
         tree.close()
 

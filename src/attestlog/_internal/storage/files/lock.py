@@ -23,8 +23,6 @@ LOCK_TIMEOUT_S: Final = 30.0
 
 _WAIT_MIN_S: Final = 0.000_05
 _WAIT_MAX_S: Final = 0.000_2
-_POLL_S: Final = 0.001
-"""Of whoever only looks: a verifier is in no hurry."""
 
 
 class Lock:
@@ -105,16 +103,3 @@ def _try_lock(descriptor: int) -> bool:
 def _unlock(descriptor: int) -> None:
     if descriptor >= 0:
         fcntl.flock(descriptor, fcntl.LOCK_UN)
-
-
-def take_lock(descriptor: int, kind: int, deadline: float) -> bool:
-    """Whether the flock was taken before the deadline (time.monotonic). Raises OSError where none can be."""
-    while True:
-        try:
-            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() >= deadline:
-                return False
-            time.sleep(_POLL_S)
-        else:
-            return True

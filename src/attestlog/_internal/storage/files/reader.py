@@ -15,34 +15,30 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from threading import Event
-from typing import BinaryIO, Final, NamedTuple
+from typing import BinaryIO, Final
 
 import msgspec
 from msgspec import Struct
 
-from attestlog._internal.core.entry import LINE_SIZE_MAX_BYTES, Entry, decode_line
-from attestlog._internal.core.genesis import Genesis, parse_genesis
+from attestlog._internal.core.entry import LINE_SIZE_MAX_BYTES
 from attestlog._internal.core.hashes import HASH_SIZE_BYTES
 from attestlog._internal.core.note import NOTE_SIZE_MAX_BYTES
-from attestlog._internal.core.rules import Rules
-from attestlog._internal.storage.files.governing import read_rules
+from attestlog._internal.storage.contract import LocatedLine, LogSource, PendingErasure, StoredTimestamp
+from attestlog._internal.storage.files.beside import FileCursors, list_timestamps, read_timestamp
+from attestlog._internal.storage.files.governing import read_governing
 from attestlog._internal.storage.files.layout import (
     CHECKPOINT_FILE,
-    CONFIG_FILE,
     ENTRIES_DIR,
-    LogConfig,
+    ERASING_FILE,
+    INDEX_FILE,
     list_segments,
-    parse_config,
     segment_name,
     tree_path,
 )
-from attestlog.errors import CorruptError, DeniedError, MalformedEntryError, NotFoundError, StorageError
-
-FOLLOW_POLL_S: Final = 0.25
-"""How often `follow` looks for new lines: soon enough for a person watching, idle enough to leave running."""
+from attestlog._internal.storage.files.snapshot import FileSnapshot, take_snapshot
+from attestlog.errors import CorruptError, DeniedError, NotFoundError, StorageError
 
 _BLOCK_SIZE_BYTES: Final = 64 << 10
 """Searches read this much at a time, and bisecting stops at a range this small: some tens of entries."""
@@ -51,24 +47,17 @@ _BUFFER_SIZE_BYTES: Final = 128 << 10
 """Streaming reads this much at a time, and so does every step of a search."""
 
 
-class LocatedLine(NamedTuple):
-    """One line (without its line end) and where it stands."""
-
-    sequence_number: int
-    """By position: what the line itself says is not looked at."""
-    segment: int
-    """Sequence number of its segment's first entry."""
-    offset: int
-    data: bytes
-
-
-class LogReader:
-    """An embedded log, seen from outside. Holds nothing open between calls; safe to share between threads."""
+class FileSource(LogSource):
+    """A log directory, seen from outside. Holds nothing open between calls."""
 
     def __init__(self, path: Path | str) -> None:
         """Raises NotFoundError or DeniedError unless `path` is a directory that holds entries."""
-        self.root = Path(path)
+        self.root, self.where = Path(path), str(path)
         self.segments()
+
+    def absolute(self) -> str:
+        """See `LogSource.absolute`."""
+        return str(self.root.absolute())
 
     def segments(self) -> list[tuple[int, Path]]:
         """(first sequence number, path) of each segment file."""
@@ -80,29 +69,16 @@ class LogReader:
         except OSError as error:
             raise _storage_error(error, self.root / ENTRIES_DIR) from None
 
-    def segment_stats(self) -> dict[int, os.stat_result]:
-        """What the file system says of each segment file, by its first sequence number."""
-        found = {}
-        for first, path in self.segments():
-            with _reading(path):
-                found[first] = path.stat()
-        return found
-
-    def config(self) -> LogConfig:
-        """What log.toml says. Raises MalformedConfigError, NotFoundError or DeniedError."""
-        path = self.root / CONFIG_FILE
-        with _reading(path):
-            return parse_config(path.read_bytes().decode("utf-8", "replace"))
-
-    def genesis(self) -> Genesis:
-        """What entry 0 states. Raises MalformedEntryError unless it is a genesis entry."""
-        return parse_genesis(self.entry(0))
-
-    def checkpoint(self) -> bytes:
-        """The stored checkpoint, a signed note. Raises NotFoundError or another StorageError."""
+    def checkpoint(self) -> bytes | None:
+        """See `LogSource.checkpoint`."""
         path = self.root / CHECKPOINT_FILE
-        with _opened(path) as file:
-            return file.read(NOTE_SIZE_MAX_BYTES + 1)
+        try:
+            with path.open("rb") as file:
+                return file.read(NOTE_SIZE_MAX_BYTES + 1)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise _storage_error(error, path) from None
 
     def hashes(self, level: int, start: int, stop: int) -> list[bytes]:
         """Stored tree hashes [start, stop) of a tile level. Raises CorruptError if they are not all there."""
@@ -118,12 +94,56 @@ class LogReader:
             raise CorruptError(f"{path} ends before hash {stop}", path=str(path), repair="tree")
         return [data[at : at + HASH_SIZE_BYTES] for at in range(0, want, HASH_SIZE_BYTES)]
 
-    def rules(self) -> Rules:
-        """Signing keys and policy in force at the end. Raises as `genesis`, StorageError."""
-        return read_rules(self.root, self.genesis())[0]
+    def durable_size(self) -> int:
+        """See `LogSource`: leaf hashes are written after their entries are durable, never before."""
+        path = tree_path(self.root, 0)
+        try:
+            return path.stat().st_size // HASH_SIZE_BYTES
+        except FileNotFoundError:
+            return 0
+        except OSError as error:
+            raise _storage_error(error, path) from None
+
+    def governing(self) -> Iterator[bytes]:
+        """See `LogSource.governing`."""
+        return read_governing(self.root)
+
+    def timestamps(self) -> list[StoredTimestamp]:
+        """See `LogSource.timestamps`."""
+        return list_timestamps(self.root)
+
+    def timestamp(self, name: str) -> bytes:
+        """See `LogSource.timestamp`."""
+        return read_timestamp(self.root, name)
+
+    def pending_erasure(self) -> PendingErasure | None:
+        """See `LogSource.pending_erasure`."""
+        return read_pending(self.root)
+
+    def snapshot(self) -> AbstractContextManager[FileSnapshot]:
+        """See `LogSource.snapshot`."""
+        return take_snapshot(self.root)
+
+    def cursors(self) -> FileCursors:
+        """See `LogSource.cursors`."""
+        return FileCursors(self.root)
+
+    def index_file(self) -> tuple[Path, int]:
+        """See `LogSource.index_file`: no more readable than the log."""
+        (_, path), *_ = self.segments()
+        with _reading(path):
+            return self.root / INDEX_FILE, path.stat().st_mode & 0o666
+
+    def extents(self) -> dict[int, int]:
+        """See `LogSource.extents`: the segment files. Erasing a payload makes one shorter."""
+        found = {}
+        for first, path in self.segments():
+            with _reading(path):
+                found[first] = path.stat().st_size
+        return found
 
     def size(self) -> int:
-        """How many complete lines there are; looks at the last two only, unless these contradict."""
+        """See `LogSource.size`. Looks at the last two lines only, unless these contradict."""
         for first, path in reversed(self.segments()):
             with _opened(path) as file:
                 if _last_line(file, path) is not None:
@@ -132,55 +152,18 @@ class LogReader:
         return 0
 
     def lines(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        """The lines of entries `start` up to `stop`, without line ends, streamed."""
+        """See `LogSource.lines`."""
         for line in self.located_lines(start, stop):
             yield line.data
 
-    def entries(self, start: int = 0, stop: int | None = None) -> Iterator[Entry]:
-        """The entries `start` up to `stop`. Raises CorruptError at a line that is none."""
-        for line in self.located_lines(start, stop):
-            yield self._decode(line)
-
-    def entry(self, sequence_number: int) -> Entry:
-        """One entry. Raises NotFoundError past the end, CorruptError if the line is no entry."""
-        for entry in self.entries(sequence_number, sequence_number + 1):
-            return entry
+    def line(self, sequence_number: int) -> bytes:
+        """See `LogSource.line`."""
+        for line in self.located_lines(sequence_number, sequence_number + 1):
+            return line.data
         raise NotFoundError(
             f"no entry {sequence_number}: the log has {self.size()}",
             path=str(self.root), sequence_number=sequence_number,
         )  # fmt: skip
-
-    def head_entry(self) -> Entry | None:
-        """The last complete entry, or None where there is none yet."""
-        for first, path in reversed(self.segments()):
-            with _opened(path) as file:
-                last = _last_line(file, path)
-                if last is not None:
-                    number = _stated_number(last[1])
-                    return self._decode(LocatedLine(first if number is None else number, first, *last))
-        return None
-
-    def follow(
-        self, start: int = 0, poll_s: float = FOLLOW_POLL_S, stopped: Event | None = None
-    ) -> Iterator[Entry]:
-        """The entries from `start` on, then each new one as its line is complete, until `stopped` is set.
-
-        Raises CorruptError if the log becomes shorter than what was already yielded.
-        """
-        stopped = Event() if stopped is None else stopped
-        position = start
-        while not stopped.is_set():
-            for entry in self.entries(position):
-                position += 1
-                yield entry
-                if stopped.is_set():
-                    return
-            if position > start and self.size() < position:
-                raise CorruptError(
-                    f"the log has {self.size()} entries, {position} were read before",
-                    path=str(self.root), sequence_number=position - 1,
-                )  # fmt: skip
-            stopped.wait(poll_s)
 
     def located_lines(self, start: int = 0, stop: int | None = None) -> Iterator[LocatedLine]:
         """The lines `start` up to `stop`, each with its place.
@@ -245,14 +228,15 @@ class LogReader:
                 offset += len(line)
                 number += 1
 
-    def _decode(self, line: LocatedLine) -> Entry:
-        try:
-            return decode_line(line.data)
-        except MalformedEntryError as error:
-            raise CorruptError(
-                f"line {line.sequence_number} is not an entry: {error}",
-                path=str(self.root), sequence_number=line.sequence_number,
-            ) from None  # fmt: skip
+
+def read_pending(root: Path) -> PendingErasure | None:
+    """What is to be erased, if anything; a note that cannot be read says nothing."""
+    try:
+        return msgspec.json.decode((root / ERASING_FILE).read_bytes(), type=PendingErasure)
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return None
 
 
 class _Position(Struct):
@@ -408,3 +392,6 @@ def _storage_error(error: OSError, path: Path) -> StorageError:
         return DeniedError(f"{path} may not be read: {reason.lower()}", path=str(path))
     kind = CorruptError if error.errno == errno.EIO else StorageError
     return kind(f"{path} cannot be read: {reason.lower()}", path=str(path))
+
+
+LogReader = FileSource

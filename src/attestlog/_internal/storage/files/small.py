@@ -22,18 +22,6 @@ def first_line(root: Path) -> bytes:
         raise disk.storage_error(error, path, "reading") from None
 
 
-def read_text(path: Path) -> str:
-    """A file that is text. Raises StorageError."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise disk.storage_error(error, path, "reading") from None
-    except UnicodeDecodeError as error:
-        raise CorruptError(
-            f"{path} is not UTF-8: byte {error.start}", path=str(path), repair="config"
-        ) from None
-
-
 def open_stored_checkpoint(root: Path, data: bytes | None, genesis: Genesis) -> Checkpoint | None:
     """The checkpoint in these bytes, verified. Raises CorruptError if it is not this log's."""
     if data is None:

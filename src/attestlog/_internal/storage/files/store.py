@@ -12,17 +12,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import msgspec
-
 from attestlog._internal.core import entry as entries
 from attestlog._internal.core.batch import Head, Plan
 from attestlog._internal.core.checkpoint import Checkpoint
 from attestlog._internal.core.genesis import Genesis, parse_genesis
 from attestlog._internal.core.hashes import leaf_hash
 from attestlog._internal.core.merkle import Grown
+from attestlog._internal.storage.contract import PendingErasure
 from attestlog._internal.storage.files import disk, erasing, layout, opening, small
+from attestlog._internal.storage.files.beside import add_timestamp
 from attestlog._internal.storage.files.governing import GoverningLines
 from attestlog._internal.storage.files.lock import LOCK_TIMEOUT_S, Lock
+from attestlog._internal.storage.files.reader import FileSource, read_pending
 from attestlog._internal.storage.files.recovery import Tail, read_forward
 from attestlog._internal.storage.files.segments import BLOCK_BYTES, segment_lines
 from attestlog._internal.storage.files.tree import TreeFiles
@@ -56,7 +57,7 @@ class FileStore:
             raise NotFoundError(f"{root} is not a log", path=str(root))
         if not any_filesystem:
             disk.check_filesystem(root)
-        self._config()  # a log.toml that is none is refused at once
+        self.source = FileSource(root)
         self.genesis: Genesis = parse_genesis(entries.decode_line(small.first_line(root)))
         self._segment_entries = self.genesis.settings.segment_entries
         self._tree = TreeFiles(root)
@@ -69,23 +70,10 @@ class FileStore:
             self.close()
             raise
 
-    def signers(self) -> layout.Signers:
-        """See `Store.signers`."""
-        return self._config().signers
-
-    def replace_signers(self, signers: layout.Signers) -> None:
-        """See `Store.replace_signers`."""
-        path = self.root / layout.CONFIG_FILE
-        config = msgspec.structs.replace(self._config(), signers=signers)
-        try:
-            disk.replace_file(path, layout.format_config(config).encode())
-        except OSError as error:
-            raise disk.storage_error(error, path, "writing") from None
-
     @property
-    def is_open(self) -> bool:
-        """False after `close`, and in a forked child before its first turn."""
-        return self._descriptor >= 0
+    def is_released(self) -> bool:
+        """See `Store.is_released`."""
+        return self._descriptor < 0
 
     @contextmanager
     def exclusive(self) -> Iterator[Head]:
@@ -134,13 +122,7 @@ class FileStore:
 
     def checkpoint(self) -> bytes | None:
         """See `Store.checkpoint`."""
-        path = self.root / layout.CHECKPOINT_FILE
-        try:
-            return path.read_bytes()
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise disk.storage_error(error, path, "reading") from None
+        return self.source.checkpoint()
 
     def replace_checkpoint(self, old: bytes | None, new: bytes) -> None:
         """See `Store.replace_checkpoint`."""
@@ -164,16 +146,21 @@ class FileStore:
         except OSError as error:
             raise disk.storage_error(error, path, "writing") from None
 
-    def begin_erasure(self, sequence_number: int, entry_hash: str) -> None:
+    def add_timestamp(self, size: int, response: bytes) -> str:
+        """See `Store.add_timestamp`."""
+        return str(add_timestamp(self.root, size, response))
+
+    def begin_erasure(self, sequence_number: int, entry_hash: str, erased_by: int | None = None) -> None:
         """See `Store.begin_erasure`."""
-        pending = erasing.Pending(
-            sequence_number=sequence_number, entry_hash=entry_hash, erased_by=self._head.size
-        )
+        pending = PendingErasure(
+            sequence_number=sequence_number, entry_hash=entry_hash,
+            erased_by=self._head.size if erased_by is None else erased_by,
+        )  # fmt: skip
         erasing.write_pending(self.root, pending)
 
     def finish_erasure(self) -> None:
         """See `Store.finish_erasure`."""
-        pending = erasing.read_pending(self.root)
+        pending = read_pending(self.root)
         if pending is None:
             return
         path = erasing.finish(self.root, pending, self._head.size)
@@ -184,13 +171,10 @@ class FileStore:
     def close(self) -> None:
         """See `Store.close`."""
         self._stopped = self._stopped or f"log {self.root} is closed"
-        self.let_go()
+        self.release()
 
-    def let_go(self) -> None:
-        """Close every descriptor; the next turn opens them anew.
-
-        For a forked child: those it inherited share its parent's lock.
-        """
+    def release(self) -> None:
+        """See `Store.release`: the descriptors a child inherits share its parent's lock."""
         if self._descriptor >= 0:
             with contextlib.suppress(OSError):
                 os.close(self._descriptor)
@@ -277,7 +261,7 @@ class FileStore:
             try:
                 self._locate_anew()
             except BaseException:
-                self.let_go()
+                self.release()
                 raise
             self._go_on_erasing()
         except OSError as error:
@@ -402,7 +386,7 @@ class FileStore:
 
     def _set_aside(self, tail: Tail, size_bytes: int) -> None:
         """Move torn bytes out of the segment, never out of existence."""
-        torn = free_name(self._path.with_name(f"{layout.TORN_PREFIX}{self._path.stem}-{tail.stop}"))
+        torn = disk.free_name(self._path.with_name(f"{layout.TORN_PREFIX}{self._path.stem}-{tail.stop}"))
         try:
             try:
                 copy = os.open(torn, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644)
@@ -436,10 +420,7 @@ class FileStore:
         )  # fmt: skip
 
     def rebuild_tree(self) -> None:
-        """Make every level of the tree again from the entries, inside `exclusive`.
-
-        Raises CorruptError if the entries are damaged, or not what the checkpoint signed.
-        """
+        """See `Store.rebuild_tree`: every level."""
         segments = opening.contiguous_segments(self.root, self._segment_entries)
         try:
             full = (segments[:-1], self._segment_entries, self._parsed_checkpoint())
@@ -481,18 +462,6 @@ class FileStore:
         """The stored checkpoint, verified: it is evidence. Raises CorruptError if it is not this log's."""
         return small.open_stored_checkpoint(self.root, self.checkpoint(), self.genesis)
 
-    def _config(self) -> layout.LogConfig:
-        return layout.parse_config(small.read_text(self.root / layout.CONFIG_FILE))
-
 
 def _leaf(head: Head) -> bytes:
     return leaf_hash(bytes.fromhex(head.entry_hash))
-
-
-def free_name(path: Path) -> Path:
-    """`path`, or with the first number that is free: what was set aside before is never overwritten."""
-    candidate, number = path, 1
-    while candidate.exists():
-        number += 1
-        candidate = path.with_name(f"{path.name}.{number}")
-    return candidate

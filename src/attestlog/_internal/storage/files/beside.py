@@ -1,0 +1,103 @@
+"""What is kept beside the entries: time stamps, and how far each replica is. Nothing is verified here.
+
+`timestamps/<size>-<tag>.tsr` is one RFC 3161 response, never changed. Each is
+over the text of the log's checkpoint at that size, which anybody can write
+again from the entries: so no checkpoint needs to be kept with it.
+`replicas/<id>.json` is what a replica last answered: derived, not flushed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+from attestlog._internal.storage.contract import TIMESTAMP_SIZE_MAX_BYTES, StoredTimestamp
+from attestlog._internal.storage.files import disk, layout
+from attestlog._internal.storage.files.snapshot import open_plain
+
+_TIMESTAMP: Final = re.compile(r"([0-9]{12,19})-[0-9a-f]{8}\.tsr")
+
+
+def add_timestamp(root: Path, size: int, response: bytes) -> Path:
+    """Keep a response over the checkpoint at `size`, durably. Raises StorageError."""
+    name = f"{size:012d}-{sha256(response).hexdigest()[:8]}.tsr"
+    path = root / layout.TIMESTAMPS_DIR / name
+    try:
+        disk.make_directories(path.parent)
+        # A crash in here leaves the whole file or none.
+        disk.replace_file(path, response)
+    except OSError as error:
+        raise disk.storage_error(error, path, "writing") from None
+    return path
+
+
+def list_timestamps(root: Path) -> list[StoredTimestamp]:
+    """See `LogSource.timestamps`."""
+    folder, found = root / layout.TIMESTAMPS_DIR, []
+    try:
+        for path in folder.iterdir():
+            match = _TIMESTAMP.fullmatch(path.name)
+            if match:
+                found.append(StoredTimestamp(int(match[1]), path.name))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise disk.read_error(error, folder, "reading") from None
+    return sorted(found)
+
+
+def read_timestamp(root: Path, name: str) -> bytes:
+    """See `LogSource.timestamp`."""
+    path = root / layout.TIMESTAMPS_DIR / name
+    try:
+        with open_plain(path) as file:
+            return file.read(TIMESTAMP_SIZE_MAX_BYTES + 1)
+    except OSError as error:
+        raise disk.read_error(error, path, "reading") from None
+
+
+class FileCursors:
+    """Keeps the `Cursors` contract."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def load(self, url: str) -> bytes | None:
+        """See `Cursors`."""
+        try:
+            return layout.cursor_path(self._root, url).read_bytes()
+        except OSError:
+            return None
+
+    def save(self, url: str, data: bytes) -> None:
+        """See `Cursors`."""
+        path = layout.cursor_path(self._root, url)
+        with contextlib.suppress(OSError):
+            path.parent.mkdir(exist_ok=True)
+            disk.replace_file(path, data, durable=False)
+
+    @contextmanager
+    def alone(self, url: str) -> Iterator[bool]:
+        """See `Cursors`."""
+        path = layout.cursor_path(self._root, url).with_suffix(".lock")
+        descriptor = -1
+        try:
+            path.parent.mkdir(exist_ok=True)
+            descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            is_alone = False
+        else:
+            is_alone = True
+        try:
+            yield is_alone
+        finally:
+            if descriptor >= 0:
+                os.close(descriptor)

@@ -1,0 +1,259 @@
+"""A log's directory at one moment, as it stands: keeps the `Snapshot` contract.
+
+Only plain files are opened, never for writing, and nothing is read past the
+sizes seen at that moment: what is appended afterwards belongs to the next
+snapshot. It judges nothing. Raises OSError: nobody reads this but the verifier,
+which reports it.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import re
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from msgspec import Struct
+
+from attestlog._internal.core.entry import LINE_SIZE_MAX_BYTES
+from attestlog._internal.core.hashes import HASH_SIZE_BYTES
+from attestlog._internal.core.lines import Line
+from attestlog._internal.core.note import NOTE_SIZE_MAX_BYTES
+from attestlog._internal.storage.files import layout
+
+LOCK_WAIT_S: Final = 5.0
+"""How long to wait for a commit to end: most take milliseconds; a slow signer must not stop an audit."""
+
+_BLOCK_BYTES: Final = 256 << 10
+_POLL_S: Final = 0.001
+_LEVEL: Final = re.compile(r"[0-9]|[1-9][0-9]")
+
+
+class FileSegment(Struct, frozen=True):
+    """A segment file: its first sequence number, and its size when the snapshot was taken."""
+
+    first: int
+    path: str
+    size: int
+    inode: int = 0
+    """When the snapshot was taken; 0: not known."""
+
+    @property
+    def name(self) -> str:
+        """The file's."""
+        return self.path.rpartition("/")[2]
+
+    def lines(self, start: int, stop: int) -> Iterator[Line]:
+        """See `RawSegment`. Offsets are bytes."""
+        with open_plain(self.path) as file:
+            if self.inode not in (0, os.fstat(file.fileno()).st_ino):
+                # The file was replaced by an erasure: these offsets are stale.
+                raise OSError(f"{self.path} was written anew while it was verified: verify again")
+            offset = start
+            if offset:
+                offset = _after_line_end(file, offset - 1, stop)
+                if offset >= stop:
+                    # No line begins in between, or one does right after it: that is not asked for.
+                    return
+            file.seek(offset)
+            while offset < stop:
+                limit = min(LINE_SIZE_MAX_BYTES + 1, self.size - offset)
+                data = file.readline(limit)
+                after = offset + len(data)
+                if data[-1:] == b"\n":
+                    yield Line(offset, data[:-1], after)
+                elif len(data) < limit:
+                    raise OSError(f"{self.path} became shorter while it was read")
+                else:
+                    after = _after_line_end(file, after, self.size)
+                    file.seek(after)
+                    yield Line(offset, data, after, after < self.size)
+                offset = after
+
+    def offset_after(self, lines: int) -> int:
+        """See `RawSegment`."""
+        offset = 0
+        with open_plain(self.path) as file:
+            while lines and offset < self.size:
+                block = _read(file, offset, self.size)
+                if block.count(b"\n") < lines:
+                    lines -= block.count(b"\n")
+                    offset += len(block)
+                    continue
+                place = -1
+                for _ in range(lines):
+                    place = block.index(b"\n", place + 1)
+                return offset + place + 1
+        return offset
+
+    def away(self) -> str | None:
+        """See `RawSegment`: where a symbolic link leads at which there is nothing now."""
+        try:
+            return os.readlink(self.path) if not os.path.exists(self.path) else None  # noqa: PTH110, PTH115
+        except OSError:
+            return None
+
+
+class FileSnapshot:
+    """What was there. Use `take_snapshot`."""
+
+    def __init__(self) -> None:
+        self.segments: list[FileSegment] = []
+        self.strays: list[str] = []
+        self.checkpoint: bytes | None = None
+        self.unreadable: list[tuple[str, str]] = []
+        self.is_between_commits = True
+        self.hash_bytes: dict[int, int] = {}
+        self._levels: dict[int, int] = {}
+
+    def hashes(self, level: int, start: int, count: int) -> bytes:
+        """See `Snapshot`."""
+        descriptor = self._levels.get(level)
+        if descriptor is None:
+            return b""
+        offset = start * HASH_SIZE_BYTES
+        size_bytes = min(count * HASH_SIZE_BYTES, self.hash_bytes[level] - offset)
+        return os.pread(descriptor, max(0, size_bytes), offset)
+
+    def look(self, root: Path, stack: ExitStack) -> None:
+        """Take it all in; entries last: without the lock they can then be ahead of the rest, never behind."""
+        self._read_checkpoint(root)
+        self._list_tree(root, stack)
+        self._list_segments(root)
+
+    def _read_checkpoint(self, root: Path) -> None:
+        try:
+            with open_plain(root / layout.CHECKPOINT_FILE) as file:
+                self.checkpoint = file.read(NOTE_SIZE_MAX_BYTES + 1)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            self.unreadable.append((layout.CHECKPOINT_FILE, _reason(error)))
+
+    def _list_tree(self, root: Path, stack: ExitStack) -> None:
+        try:
+            for path in (root / layout.TREE_DIR).iterdir():
+                if _LEVEL.fullmatch(path.name):
+                    self.hash_bytes[int(path.name)] = _plain_status(path).st_size
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            self.unreadable.append((layout.TREE_DIR, _reason(error)))
+        for level in self.hash_bytes:
+            try:
+                file = stack.enter_context(open_plain(layout.tree_path(root, level), buffering=0))
+                self._levels[level] = file.fileno()
+            except OSError as error:
+                self.unreadable.append((f"{layout.TREE_DIR}/{level}", _reason(error)))
+
+    def _list_segments(self, root: Path) -> None:
+        known = dict(layout.list_segments(root))
+        names = {path.name for path in known.values()}
+        for path in sorted((root / layout.ENTRIES_DIR).iterdir()):
+            if (
+                path.suffix == ".jsonl"
+                and path.name not in names
+                and not path.name.startswith(layout.TORN_PREFIX)
+            ):
+                self.strays.append(path.name)
+        for first, path in sorted(known.items()):
+            try:
+                status = _plain_status(path)
+            except OSError:
+                self.segments.append(FileSegment(first, str(path), 1))  # reading it will say why it cannot be
+            else:
+                self.segments.append(FileSegment(first, str(path), status.st_size, status.st_ino))
+
+
+@contextmanager
+def take_snapshot(root: Path) -> Iterator[FileSnapshot]:
+    """What the directory holds between two commits. Raises OSError if it cannot be listed."""
+    with ExitStack() as stack:
+        snapshot = FileSnapshot()
+        with _between_commits(root) as agreed:
+            snapshot.is_between_commits = agreed
+            snapshot.look(root, stack)
+        yield snapshot
+
+
+def open_plain(path: Path | str, buffering: int = _BLOCK_BYTES) -> BinaryIO:
+    """Opens a regular file for reading; a pipe or device would hang or never end. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, f"{path} is not a regular file")
+    return open(descriptor, "rb", buffering=buffering)  # noqa: PTH123 - a descriptor, not a path
+
+
+def _after_line_end(file: BinaryIO, offset: int, limit: int) -> int:
+    """The offset after the next line end, or `limit` if there is none before it."""
+    while offset < limit:
+        block = _read(file, offset, limit)
+        place = block.find(b"\n")
+        if place >= 0:
+            return offset + place + 1
+        offset += len(block)
+    return limit
+
+
+def _read(file: BinaryIO, offset: int, limit: int) -> bytes:
+    block = os.pread(file.fileno(), min(_BLOCK_BYTES, limit - offset), offset)
+    if not block:
+        raise OSError(f"{file.name} became shorter while it was read")
+    return block
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or str(error)
+
+
+def _plain_status(path: Path) -> os.stat_result:
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(f"{path} is not a regular file")
+    return status
+
+
+@contextmanager
+def _between_commits(root: Path) -> Iterator[bool]:
+    """Between commits. Yields whether that could be had in time; True where nothing can lock."""
+    with ExitStack() as stack:
+        yield _wait_for_commit(root, stack)
+
+
+def _wait_for_commit(root: Path, stack: ExitStack) -> bool:
+    deadline = time.monotonic() + LOCK_WAIT_S
+    try:
+        turnstile = _descriptor(root / layout.ENTRIES_DIR, stack)
+        lock = _descriptor(root / layout.LOCK_FILE, stack)
+        # Writers pass the turnstile before each lock: standing in it, one waits for one commit only.
+        agreed = _take_lock(turnstile, fcntl.LOCK_EX, deadline) and _take_lock(lock, fcntl.LOCK_SH, deadline)
+        fcntl.flock(turnstile, fcntl.LOCK_UN)
+    except OSError:
+        return True
+    return agreed
+
+
+def _descriptor(path: Path, stack: ExitStack) -> int:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    stack.callback(os.close, descriptor)
+    return descriptor
+
+
+def _take_lock(descriptor: int, kind: int, deadline: float) -> bool:
+    """Whether the flock was taken before the deadline (time.monotonic). Raises OSError where none can be."""
+    while True:
+        try:
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(_POLL_S)
+        else:
+            return True

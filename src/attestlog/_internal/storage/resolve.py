@@ -1,0 +1,140 @@
+"""From a name to a log: the one place that knows which driver a name means.
+
+A name is the path of a directory, or a URL of a scheme that a driver is
+registered for. Where a name is asked for, a source or a store that is open
+already will do. A published log (`https:`, or a folder of tiles) has no entries
+to read: it can be verified, and not opened.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Protocol
+
+from attestlog._internal.storage.contract import LogSource, NewLog, Store
+from attestlog._internal.storage.files import layout
+from attestlog.errors import MalformedConfigError
+
+if TYPE_CHECKING:
+    from attestlog._internal.storage.files.creation import Building
+
+LogName = str | os.PathLike[str]
+"""A path or URL."""
+
+LOCK_TIMEOUT_S: Final = 30.0
+"""Longer than any commit should take, hardware signer included; shorter than a caller's patience."""
+
+_URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_PUBLISHED: Final = frozenset({"http", "https"})
+
+
+class Driver(Protocol):
+    """One kind of place for logs. Every method takes a whole name, and raises StorageError."""
+
+    def check_free(self, name: str, *, any_filesystem: bool) -> None:
+        """Raises ExistsError unless a log can be made here, FilesystemError where it would not be durable."""
+
+    def create(self, name: str, new: NewLog) -> None:
+        """Make a log of one entry, durably: all of it or nothing. Raises ExistsError."""
+
+    def open_source(self, name: str) -> LogSource:
+        """Raises NotFoundError unless there is a log."""
+
+    def open_store(self, name: str, *, lock_timeout_s: float, any_filesystem: bool) -> Store:
+        """Open for writing, and heal what a crash left. Raises NotFoundError unless there is a log."""
+
+
+def register_driver(scheme: str, driver: Driver) -> None:
+    """From now on URLs of this scheme name logs that `driver` opens."""
+    _drivers[scheme.lower()] = driver
+
+
+def check_free(name: LogName, *, any_filesystem: bool = False) -> None:
+    """Raises ExistsError unless a log of this name can be made, FilesystemError, MalformedConfigError."""
+    _driver(name).check_free(os.fspath(name), any_filesystem=any_filesystem)
+
+
+def create_log(name: LogName, new: NewLog) -> None:
+    """Make a log, durably: all of it or nothing. Raises ExistsError or another StorageError."""
+    _driver(name).create(os.fspath(name), new)
+
+
+def open_source(log: LogName | LogSource | Store) -> LogSource:
+    """The log for reading. Raises NotFoundError or another StorageError, MalformedConfigError."""
+    if isinstance(log, LogSource):
+        return log
+    if isinstance(log, (str, os.PathLike)):
+        return _driver(log).open_source(os.fspath(log))
+    return log.source
+
+
+def open_store(
+    log: LogName | Store, *, lock_timeout_s: float = LOCK_TIMEOUT_S, any_filesystem: bool = False
+) -> Store:
+    """The log for writing, healed of what a crash left; close it. Raises as `open_source`, BusyError."""
+    if isinstance(log, (str, os.PathLike)):
+        return _driver(log).open_store(
+            os.fspath(log), lock_timeout_s=lock_timeout_s, any_filesystem=any_filesystem
+        )
+    return log
+
+
+def build_log(name: LogName) -> AbstractContextManager[Building]:
+    """A log directory to be made from lines that are there already. Raises MalformedConfigError for a URL."""
+    from attestlog._internal.storage.files.creation import building
+
+    return building(directory(name))
+
+
+def directory(name: LogName) -> Path:
+    """The directory that is meant, for what only a directory can. Raises MalformedConfigError for a URL."""
+    scheme = _scheme(name)
+    if scheme:
+        raise MalformedConfigError(f"this is for a log's directory, not for {scheme}: URLs", member="log")
+    return Path(name)
+
+
+def anything_at(name: LogName) -> bool:
+    """Whether there is something of this name, be it a log or not, as far as a path tells."""
+    return not is_url(name) and Path(name).exists()
+
+
+def is_url(name: LogName) -> bool:
+    """Whether it is one, rather than a path."""
+    return _URL.match(os.fspath(name)) is not None
+
+
+def is_published(name: LogName) -> bool:
+    """Whether it is the URL of a published log, or a folder that looks like one."""
+    scheme = _scheme(name)
+    if scheme:
+        return scheme in _PUBLISHED
+    path = Path(name)
+    return not layout.is_log(path) and (path / "tile").is_dir() and (path / layout.CHECKPOINT_FILE).exists()
+
+
+def _scheme(name: LogName) -> str:
+    match = _URL.match(os.fspath(name))
+    return match[1].lower() if match else ""
+
+
+def _driver(name: LogName) -> Driver:
+    scheme = _scheme(name)
+    if not scheme:
+        from attestlog._internal.storage.files.driver import FileDriver
+
+        return FileDriver()
+    if scheme in _PUBLISHED:
+        raise MalformedConfigError(
+            f"a {scheme}: URL names a published log, want a log with its entries", member="log"
+        )
+    if scheme not in _drivers:
+        # Only the scheme is repeated: the rest may hold a secret.
+        raise MalformedConfigError(f"no log can be opened at a {scheme}: URL, want a path", member="log")
+    return _drivers[scheme]
+
+
+_drivers: Final[dict[str, Driver]] = {}
