@@ -16,12 +16,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 import attestlog
-from attestlog._internal.approving import sign_approval
-from attestlog._internal.core.approval import format_approval, parse_request
-from attestlog._internal.core.policy_change import modify_rule_payload
-from attestlog._internal.guard import Guard
-from attestlog._internal.log import Log
-from attestlog._internal.snapshots import snapshot_hash
+from attestlog import (
+    Guard,
+    Log,
+    format_approval,
+    modify_rule_payload,
+    parse_request,
+    sign_approval,
+    snapshot_hash,
+)
 from attestlog.errors import ActionBlockedError
 
 ORIGIN = "example.com/agents"
@@ -147,7 +150,7 @@ def change_the_policy(log: Log, keys: Path, folder: Path) -> None:
         proposal_id="PROP-7", change_description="lower the floor for the sandbox",
     )  # fmt: skip
     act = log.guard(
-        event_type="CHANGE", event_category="CRITICAL", action_type="modify_policy_rule",
+        event_type="CHANGE", event_category="CRITICAL", action_type="attestlog.modify_policy_rule",
         actor_id="council_of_three", actor_type="HUMAN", action_payload=payload, pillars_scores=GOOD,
         required_proofs=list(PROOFS), provided_proofs=CLAIMED, rollback_available=True,
         rollback_snapshot_hash=snapshot_hash(b"safety_floor = 7.0"), ask=folder / "approvals-3",

@@ -21,7 +21,8 @@ from attestlog._internal.core.genesis import Genesis, parse_genesis
 from attestlog._internal.core.hashes import GENESIS_PREV_HASH, leaf_hash
 from attestlog._internal.core.merkle import TILE_HEIGHT, Grown, Span
 from attestlog._internal.core.report import Verdict
-from attestlog._internal.core.rules import Rules, governs
+from attestlog._internal.core.reserved import governs
+from attestlog._internal.core.rules import Rules
 from attestlog._internal.core.signature import ECDSA_P256, PublicKey, public_key, verify_entry_signature
 from attestlog._internal.log import Receipt
 from attestlog._internal.signers import Passphrase, Signer, register_scheme

@@ -44,7 +44,7 @@ def test_every_simple_member_has_its_option(run: Run, log: Path, tmp_path: Path)
     (tmp_path / "payload.json").write_text('{"proposal_id": "PROP-7", "new_value": 6.5}')
     first = LogReader(log).entry(1).entry_id
     result = run(
-        "append", log, "--event-type", "change", "--action-type", "modify_policy_rule",
+        "append", log, "--event-type", "change", "--action-type", "attestlog.modify_policy_rule",
         "--actor-id", "council",
         "--actor-type", "HUMAN", "--event-category", "CRITICAL", "--severity", "9", "--execution-status",
         "ROLLED_BACK", "--payload", f"@{tmp_path / 'payload.json'}", "--actor-context", '{"role": "auditor"}',
@@ -61,7 +61,7 @@ def test_every_simple_member_has_its_option(run: Run, log: Path, tmp_path: Path)
     environment = entry.pop("environment")
     assert environment["region"] == "hn"
     expected = {
-        "event_type": "CHANGE", "action_type": "modify_policy_rule", "actor_id": "council",
+        "event_type": "CHANGE", "action_type": "attestlog.modify_policy_rule", "actor_id": "council",
         "actor_type": "HUMAN",
         "event_category": "CRITICAL", "severity": 9, "execution_status": "ROLLED_BACK",
         "action_payload": {"proposal_id": "PROP-7", "new_value": 6.5}, "actor_context": {"role": "auditor"},
@@ -213,7 +213,7 @@ def test_one_entry_or_many_not_both(run: Run, log: Path, tmp_path: Path) -> None
     for option in (["--actor-id", "x"], ["--rollback-available"], ["--conflict", "C-1"]):
         result = run("append", log, tmp_path / "drafts", *option)
         assert (result.code, result.out) == (2, "")
-        assert "want one or the other" in result.err
+        assert "use one of: options" in result.err
     assert size(log) == 4
 
 

@@ -18,7 +18,7 @@ from attestlog._internal.cli.exits import BY_VERDICT
 from attestlog._internal.core.entry import decode_line
 from attestlog._internal.core.erasure import Erasure, erase_line, format_erasure
 from attestlog._internal.core.report import Verdict
-from attestlog._internal.core.trust import parse_trust
+from attestlog._internal.core.trust import parse_trust_policy
 from attestlog._internal.verifier import verify as one_file
 from attestlog._internal.verifying import judge_proof, verify_log
 
@@ -142,7 +142,7 @@ def test_checkpoints(name: str) -> None:
 
 @pytest.mark.parametrize("case", [*CASES["proof"], *CASES["consistency"]], ids=lambda case: str(case["name"]))
 def test_proofs(case: dict[str, Any], tmp_path: Path) -> None:
-    policy = parse_trust(case["policy"].encode())
+    policy = parse_trust_policy(case["policy"].encode())
     if policy.witnesses:
         return  # a quorum of witnesses is not judged by the one file
     path = tmp_path / "x.tlog-proof"
@@ -181,7 +181,7 @@ def test_rotations(case: dict[str, Any]) -> None:
 @pytest.mark.parametrize("case", CASES["genesis"], ids=lambda case: str(case["name"]))
 def test_genesis_entries(case: dict[str, Any]) -> None:
     stored = json.loads(next(item["line"] for item in CASES["entry"] if item["name"] == "shape BOOT"))
-    stored |= {"action_type": "log_genesis", "action_payload": case["payload"]}
+    stored |= {"action_type": "attestlog.genesis", "action_payload": case["payload"]}
     try:
         rules, _ = one_file.read_genesis(json.dumps(stored).encode())
     except one_file.Malformed:
@@ -202,7 +202,9 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> LogMaker:
     made = LogMaker(tmp_path_factory.mktemp("one") / "log", segment_entries=12)
     made.append(*map(action, range(1, 11)))
     erasure = format_erasure(Erasure.of(decode_line(made.lines[5]), "asked for", None))
-    made.append(action(11, event_type="CHANGE", action_type="erase_payload", action_payload=erasure))
+    made.append(
+        action(11, event_type="CHANGE", action_type="attestlog.erase_payload", action_payload=erasure)
+    )
     made.append(*map(action, range(12, 18)))
     made.rotate(Key(5))
     made.append(*map(action, range(19, 21)), batched=False)

@@ -28,13 +28,8 @@ from attestlog._internal.core.hashes import hex_hash, leaf_hash
 from attestlog._internal.core.merkle import Grown, Span
 from attestlog._internal.core.note import ED25519, VerifierKey, format_vkey
 from attestlog._internal.core.policy import Policy
-from attestlog._internal.core.rotation import (
-    REVOKE_ACTION_TYPE,
-    ROTATE_ACTION_TYPE,
-    Rotation,
-    format_rotation,
-    rotation_message,
-)
+from attestlog._internal.core.reserved import REVOKE_SIGNING_KEY, ROTATE_SIGNING_KEY
+from attestlog._internal.core.rotation import Rotation, format_rotation, rotation_message
 from attestlog._internal.core.signature import PublicKey, public_key
 from attestlog._internal.signers.private_keys import make_key, sign_with
 from attestlog._internal.storage.files import layout
@@ -245,10 +240,10 @@ def rotation(origin: str, old: Key, new: Key, number: int, **payload: Any) -> di
     """The draft of a rotation that holds as entry `number`, with members of its payload exchanged."""
     message = rotation_message(origin, old.public.key_id, new.public.key_id, number)
     members = format_rotation(Rotation(new.public, new.sign(message))) | payload
-    return action(0, event_type="CHANGE", action_type=ROTATE_ACTION_TYPE, action_payload=members)
+    return action(0, event_type="CHANGE", action_type=ROTATE_SIGNING_KEY, action_payload=members)
 
 
 def revocation(key: Key, last_trusted: int, reason: str = "stolen") -> dict[str, Any]:
     """The draft of a revocation."""
     members = {"key_id": key.public.key_id, "last_trusted_sequence_number": last_trusted, "reason": reason}
-    return action(0, event_type="CHANGE", action_type=REVOKE_ACTION_TYPE, action_payload=members)
+    return action(0, event_type="CHANGE", action_type=REVOKE_SIGNING_KEY, action_payload=members)

@@ -29,12 +29,12 @@ def rotation_to(
 ) -> Change:
     message = rotation_message(origin, key_id(old), key_id(new), number)
     payload = format_rotation(Rotation(public_key(new.public_key()), sign(signer or new, message)))
-    return old, "rotate_signing_key", payload
+    return old, "attestlog.rotate_signing_key", payload
 
 
 def revocation_of(key: PrivateKey, last_trusted: int, signer: PrivateKey, reason: str = "stolen") -> Change:
     payload = {"key_id": key_id(key), "last_trusted_sequence_number": last_trusted, "reason": reason}
-    return signer, "revoke_signing_key", payload
+    return signer, "attestlog.revoke_signing_key", payload
 
 
 def log_of(*changes: Change) -> list[str]:

@@ -12,6 +12,7 @@ from attestlog._internal.core import canonical
 from attestlog._internal.core.entry import decode_line
 from attestlog._internal.core.erasure import Erasure, erase_line, format_erasure
 from attestlog._internal.core.redaction import commitment, subkey
+from attestlog._internal.core.reserved import PLACE_LEGAL_HOLD
 from attestlog._internal.core.snapshot import HEADER, Kind, Node, TreeHasher, format_node
 
 KEY = sha256(b"redaction key of the vectors").digest()
@@ -73,7 +74,7 @@ def erasure() -> list[Case]:
         judged("of another action type", refused, policy={"erasure": {"action_types": ["deploy"]}}),
         judged("on another basis", refused, policy={"erasure": {"legal_bases": ["GDPR 6"]}}),
         judged("too early", refused, policy=day_less),
-        judged("of what changes rules", refused, erasure={**payload, "action_type": "add_legal_hold"}),
+        judged("of what changes rules", refused, erasure={**payload, "action_type": PLACE_LEGAL_HOLD}),
         judged("without a reason", "malformed.entry", erasure={**payload, "reason": ""}),
         judged("with a member too many", "malformed.entry", erasure={**payload, "colour": "red"}),
     ]  # fmt: skip

@@ -14,7 +14,7 @@ from attestlog._internal.core.approval import (
     APPROVAL_SIZE_MAX_BYTES,
     REASONS,
     Approval,
-    Judged,
+    JudgedApproval,
     Request,
     format_approval,
     judge_approvals,
@@ -35,7 +35,9 @@ CREATOR, COMMUNITY, AUDITOR = map(Person, ROLES)
 GOOD = CREATOR.approve(CHANGE, ORIGIN)
 
 
-def judge(*approvals: dict[str, str], policy: Policy = POLICY, request: Request = REQUEST) -> list[Judged]:
+def judge(
+    *approvals: dict[str, str], policy: Policy = POLICY, request: Request = REQUEST
+) -> list[JudgedApproval]:
     return judge_approvals(policy, approvals, request)
 
 

@@ -20,7 +20,8 @@ PEOPLE = [Person(role) for role in ROLES]
 GUARDED = governed(
     rules={
         "policy": {
-            "event_types": ["CHANGE"], "action_types": ["set_policy", "modify_policy_rule"],
+            "event_types": ["CHANGE"],
+            "action_types": ["attestlog.set_policy", "attestlog.modify_policy_rule"],
             "required_approvals": 3, "roles": list(ROLES),
         }
     }
@@ -37,7 +38,7 @@ def entry(action_type: str, payload: dict[str, Any], *people: Person, **members:
 
 def modify(policy: Policy, scope: str, new: Any) -> Policy:
     payload = modify_rule_payload(policy, scope, new, proposal_id="P-1", change_description="why")
-    return changed_policy(policy, entry("modify_policy_rule", payload, *PEOPLE), ORIGIN)
+    return changed_policy(policy, entry("attestlog.modify_policy_rule", payload, *PEOPLE), ORIGIN)
 
 
 def test_the_change_of_the_specification_with_three_approvals() -> None:
@@ -52,7 +53,7 @@ def test_the_change_of_the_specification_with_three_approvals() -> None:
 
 def test_a_whole_policy_takes_the_place_of_the_one_before() -> None:
     new = governed(safety_floor=9)
-    stored = entry("set_policy", set_policy_payload(new, proposal_id="P-2"), *PEOPLE)
+    stored = entry("attestlog.set_policy", set_policy_payload(new, proposal_id="P-2"), *PEOPLE)
     assert changed_policy(GUARDED, stored, ORIGIN) == new
 
 
@@ -65,14 +66,16 @@ def test_without_the_quorum_of_the_policy_before_nothing_changes(people: list[Pe
         set_policy_payload(Policy()),
         set_policy_payload(governed(approvers=members_of(*dict.fromkeys(people)))),
     ):
-        stored = entry("set_policy", payload, *people, required_approvals=0)
+        stored = entry("attestlog.set_policy", payload, *people, required_approvals=0)
         with pytest.raises(VerificationError, match="has not the quorum of the policy in force") as caught:
             changed_policy(GUARDED, stored, ORIGIN)
         assert "auditor" in caught.value.expected["roles"]
 
 
 def test_each_refused_approval_is_told() -> None:
-    stored = entry("set_policy", set_policy_payload(Policy()), PEOPLE[0], PEOPLE[0], Person("mallory"))
+    stored = entry(
+        "attestlog.set_policy", set_policy_payload(Policy()), PEOPLE[0], PEOPLE[0], Person("mallory")
+    )
     with pytest.raises(VerificationError) as caught:
         changed_policy(GUARDED, stored, ORIGIN)
     assert caught.value.found == {
@@ -84,7 +87,10 @@ def test_each_refused_approval_is_told() -> None:
 
 
 def test_a_policy_that_asks_for_nothing_can_be_changed_by_whoever_appends() -> None:
-    assert changed_policy(Policy(), entry("set_policy", set_policy_payload(GUARDED)), ORIGIN) == GUARDED
+    assert (
+        changed_policy(Policy(), entry("attestlog.set_policy", set_policy_payload(GUARDED)), ORIGIN)
+        == GUARDED
+    )
 
 
 @pytest.mark.parametrize(
@@ -137,11 +143,13 @@ def payload_of(**changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("old", [6.5, None, "7", [7], True])
 def test_the_old_value_must_be_the_one_in_force(old: Any) -> None:
     with pytest.raises(VerificationError, match="safety_floor is not what old_value says"):
-        changed_policy(GUARDED, entry("modify_policy_rule", payload_of(old_value=old), *PEOPLE), ORIGIN)
+        changed_policy(
+            GUARDED, entry("attestlog.modify_policy_rule", payload_of(old_value=old), *PEOPLE), ORIGIN
+        )
 
 
 def test_numbers_are_compared_by_value() -> None:
-    stored = entry("modify_policy_rule", payload_of(old_value=7.0), *PEOPLE)
+    stored = entry("attestlog.modify_policy_rule", payload_of(old_value=7.0), *PEOPLE)
     assert changed_policy(GUARDED, stored, ORIGIN).safety_floor == 6
 
 
@@ -155,7 +163,7 @@ def test_numbers_are_compared_by_value() -> None:
 )  # fmt: skip
 def test_what_is_no_change_of_a_rule(payload: dict[str, Any]) -> None:
     with pytest.raises(MalformedPolicyError):
-        changed_policy(GUARDED, entry("modify_policy_rule", payload, *PEOPLE), ORIGIN)
+        changed_policy(GUARDED, entry("attestlog.modify_policy_rule", payload, *PEOPLE), ORIGIN)
 
 
 @pytest.mark.parametrize(
@@ -168,4 +176,4 @@ def test_what_is_no_change_of_a_rule(payload: dict[str, Any]) -> None:
 )  # fmt: skip
 def test_what_is_no_whole_policy(payload: dict[str, Any]) -> None:
     with pytest.raises(MalformedPolicyError):
-        changed_policy(GUARDED, entry("set_policy", payload, *PEOPLE), ORIGIN)
+        changed_policy(GUARDED, entry("attestlog.set_policy", payload, *PEOPLE), ORIGIN)

@@ -162,7 +162,7 @@ def test_off_is_off() -> None:
 
 def test_an_entry_that_changes_the_rules_is_left_as_it_is() -> None:
     given = draft(action_payload={"password": "x"})
-    rules = msgspec.structs.replace(given, event_type="CHANGE", action_type="rotate_signing_key")
+    rules = msgspec.structs.replace(given, event_type="CHANGE", action_type="attestlog.rotate_signing_key")
     redactor = Redactor(Redaction())
     assert redactor.suspects(given, [])
     assert not redactor.suspects(parse_draft(rules), [])

@@ -9,7 +9,8 @@ import pytest
 from tests.support.logs import Key, LogMaker, action, revocation, rotation, seal
 
 from attestlog._internal.core.entry import EventType, decode_line, parse_draft
-from attestlog._internal.core.rules import GOVERNING, KEYS_MAX, Rules, Term, governs
+from attestlog._internal.core.reserved import GOVERNING, governs
+from attestlog._internal.core.rules import KEYS_MAX, Rules, Term
 from attestlog.errors import RuleChangeError
 
 OLD, NEW, NEXT, OTHER = Key(1), Key(2), Key(3, "Ed25519"), Key(4)

@@ -16,9 +16,9 @@ from attestlog._internal.core.entry import Entry
 from attestlog._internal.core.genesis import Settings
 from attestlog._internal.core.policy import Policy
 from attestlog._internal.core.report import Verdict
+from attestlog._internal.core.reserved import SIGNER_OUTAGE
 from attestlog._internal.guard import Guard, NumberedActor
 from attestlog._internal.log import Log
-from attestlog._internal.log.outage import OUTAGE_ACTION_TYPE
 from attestlog._internal.snapshots import snapshot_hash
 from attestlog._internal.storage.files.reader import LogReader
 from attestlog._internal.verifying import verify_log
@@ -44,7 +44,7 @@ def made(tmp_path: Path, policy: Policy | None = None, **settings: Any) -> Log:
 def entries(log: Log) -> list[Entry]:
     """Those after the genesis entry, without what the log says of an outage by itself."""
     found = LogReader(log.path).entries(1)
-    return [entry for entry in found if entry.action_type != OUTAGE_ACTION_TYPE]
+    return [entry for entry in found if entry.action_type != SIGNER_OUTAGE]
 
 
 def shape(log: Log) -> list[tuple[str, str, str]]:

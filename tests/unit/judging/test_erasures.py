@@ -34,7 +34,7 @@ def change(action_type: str, payload: Any, **members: Any) -> dict[str, Any]:
 def say_erased(log: LogMaker, number: int, legal_basis: str | None = None, **changes: Any) -> None:
     """Append the entry that says so; the payload stays where it is."""
     erasure = Erasure.of(decode_line(log.lines[number]), "asked for by the person", legal_basis)
-    log.append(change("erase_payload", {**format_erasure(erasure), **changes}))
+    log.append(change("attestlog.erase_payload", {**format_erasure(erasure), **changes}))
 
 
 def erase(log: LogMaker, number: int, **changes: Any) -> None:
@@ -44,11 +44,11 @@ def erase(log: LogMaker, number: int, **changes: Any) -> None:
 
 def hold(log: LogMaker, start: int, stop: int | None, name: str = "case-7") -> None:
     payload = {"name": name, "start": start, "stop": stop, "reason": "litigation"}
-    log.append(change("add_legal_hold", payload))
+    log.append(change("attestlog.place_legal_hold", payload))
 
 
 def release(log: LogMaker, name: str = "case-7") -> None:
-    log.append(change("release_legal_hold", {"name": name, "reason": "settled"}))
+    log.append(change("attestlog.release_legal_hold", {"name": name, "reason": "settled"}))
 
 
 def found(log: LogMaker, tmp_path: Path) -> list[tuple[str, int | None]]:
@@ -144,7 +144,9 @@ def test_holds_that_do_not_hold(log: LogMaker, tmp_path: Path) -> None:
     assert found(log, tmp_path) == [("entry.change", 5), ("entry.change", 6), ("entry.change", 8)]
 
 
-@pytest.mark.parametrize("action_type", ["erase_payload", "add_legal_hold", "log_genesis"])
+@pytest.mark.parametrize(
+    "action_type", ["attestlog.erase_payload", "attestlog.place_legal_hold", "attestlog.genesis"]
+)
 def test_payloads_that_verifiers_need_stay(tmp_path: Path, action_type: str) -> None:
     log = LogMaker(tmp_path / "log")
     log.append(action(1))
@@ -191,14 +193,14 @@ def test_payloads_are_kept_for_as_long_as_the_policy_says(
 
 def test_an_erasure_without_the_approval_it_needs_is_seen(log: LogMaker, tmp_path: Path) -> None:
     erasure = Erasure.of(decode_line(log.lines[2]), "asked for", None)
-    log.append(change("erase_payload", format_erasure(erasure), required_approvals=1))
+    log.append(change("attestlog.erase_payload", format_erasure(erasure), required_approvals=1))
     log.lines[2] = erase_line(log.lines[2])
     assert found(log, tmp_path) == [("erasure.refused", 5)]
 
 
 def test_quorum_forged_in_is_found(log: LogMaker, tmp_path: Path) -> None:
     erasure = Erasure.of(decode_line(log.lines[2]), "asked for", None)
-    log.append(change("erase_payload", format_erasure(erasure), required_approvals=1))
+    log.append(change("attestlog.erase_payload", format_erasure(erasure), required_approvals=1))
     log.lines[2] = erase_line(log.lines[2])
     log.reseal(5, quorum_met=True)
     assert found(log, tmp_path) == [("entry.derived", 5)]

@@ -113,7 +113,7 @@ def test_closing_entry_says_what_was_imported(log: ImportingLog, file: Path) -> 
     closing = log.entries()[-1]
     assert closing.entry_hash == receipt.entry_hash
     assert (closing.event_type, closing.action_type, closing.actor_id, closing.event_category) == (
-        EventType.CHANGE, "import_legacy_log", "me", EventCategory.NORMAL,
+        EventType.CHANGE, "attestlog.imported", "me", EventCategory.NORMAL,
     )  # fmt: skip
     lines = legacy_lines(30)
     assert closing.action_payload == {
@@ -216,10 +216,10 @@ def test_missing_actor(log: ImportingLog, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "members",
     [
-        {"event_type": "CHANGE", "action_type": "modify_policy_rule"},
-        {"event_type": "CHANGE", "action_type": "rotate_signing_key"},
-        {"event_type": "CHANGE", "action_type": "import_legacy_log"},
-        {"event_type": "BOOT", "action_type": "log_genesis"},
+        {"event_type": "CHANGE", "action_type": "attestlog.modify_policy_rule"},
+        {"event_type": "CHANGE", "action_type": "attestlog.rotate_signing_key"},
+        {"event_type": "CHANGE", "action_type": "attestlog.imported"},
+        {"event_type": "BOOT", "action_type": "attestlog.genesis"},
     ],
 )
 def test_what_would_be_an_order_to_this_log_is_none(
@@ -452,7 +452,7 @@ def test_file_that_changes_while_it_is_imported_is_not_closed(log: ImportingLog,
 
     with pytest.raises(ConflictError, match="changed while it was imported"):
         import_legacy(log, file, change)
-    assert all(entry.action_type != "import_legacy_log" for entry in log.entries())
+    assert all(entry.action_type != "attestlog.imported" for entry in log.entries())
 
 
 def test_one_import_of_a_file_at_a_time(log: ImportingLog, file: Path) -> None:

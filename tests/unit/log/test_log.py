@@ -384,7 +384,7 @@ def test_a_signer_at_fault_writes_nothing_and_may_recover(tmp_path: Path, answer
     log.close()
     # Genesis, the two, and before the second what was refused meanwhile.
     _, _, told, _ = check_log(path, receipts)
-    assert told.action_type == "signer_outage"
+    assert told.action_type == "attestlog.signer_outage"
     assert (told.action_payload or {})["refused_entries"] == 4
 
 

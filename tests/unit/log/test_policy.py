@@ -36,7 +36,7 @@ def change(action_type: str, payload: dict[str, Any]) -> dict[str, Any]:
 
 def floor(policy: Policy, value: float) -> dict[str, Any]:
     payload = modify_rule_payload(policy, "safety_floor", value, proposal_id="P", change_description="c")
-    return change("modify_policy_rule", payload)
+    return change("attestlog.modify_policy_rule", payload)
 
 
 def open_log(path: Path) -> Log:
@@ -84,7 +84,7 @@ def test_the_change_of_the_specification(tmp_path: Path) -> None:
 @pytest.mark.parametrize("people", [[], PEOPLE[:2], [PEOPLE[0]] * 3])
 def test_a_change_without_the_quorum_is_not_written(people: list[Person], tmp_path: Path) -> None:
     with open_log(tmp_path / "log") as log:
-        for draft in (floor(GOVERNED, 0), change("set_policy", set_policy_payload(Policy()))):
+        for draft in (floor(GOVERNED, 0), change("attestlog.set_policy", set_policy_payload(Policy()))):
             with pytest.raises(RuleChangeError, match="has not the quorum of the policy in force"):
                 log.append(approved(log, draft, *people))
         assert log.head().size == 1
@@ -98,7 +98,11 @@ def test_the_policy_in_force_survives_reopening_and_reaches_other_processes(tmp_
     path = tmp_path / "log"
     with open_log(path) as log, Log.open(path, clock=ManualClock()) as other:
         other.append(LOW)
-        log.append(approved(log, change("set_policy", set_policy_payload(governed(safety_floor=6))), *PEOPLE))
+        log.append(
+            approved(
+                log, change("attestlog.set_policy", set_policy_payload(governed(safety_floor=6))), *PEOPLE
+            )
+        )
         assert other.append(LOW).entry.safety_floor_met is True
         assert other.rules.policy.rules == {}
     with Log.open(path, clock=ManualClock()) as log:

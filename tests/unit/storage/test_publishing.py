@@ -75,7 +75,7 @@ def test_the_files_of_a_log(of_600: LogMaker, tmp_path: Path) -> None:
 def test_nothing_of_an_entrys_content_is_in_it(of_600: LogMaker, tmp_path: Path) -> None:
     publish_log(of_600.root, tmp_path / "public")
     everything = b"".join(published_files(tmp_path / "public").values())
-    for said in (b"execute_autonomous_task", b"agent-1", b"T-7", b"log_genesis", b"prev_entry_hash"):
+    for said in (b"execute_autonomous_task", b"agent-1", b"T-7", b"attestlog.genesis", b"prev_entry_hash"):
         assert said in b"".join(of_600.lines)
         assert said not in everything
 

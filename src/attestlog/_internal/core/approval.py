@@ -9,7 +9,7 @@ and expiry are signed too. As a file (`format_approval`) it also says what it
 is bound to; then a refusal can say whether it was made for another log,
 another action or another payload, which the signature alone does not show.
 
-Judged against the policy in force and the entry's own timestamp, so the log
+JudgedApproval against the policy in force and the entry's own timestamp, so the log
 and a verifier years later come to the same. Nothing here is raised for an
 approval that does not count: it is recorded, and said.
 
@@ -114,7 +114,7 @@ class Request(NamedTuple):
     """The entry's, or for a draft the time now."""
 
 
-class Judged(NamedTuple):
+class JudgedApproval(NamedTuple):
     """One approval, and whether it counts."""
 
     signer: str
@@ -182,9 +182,9 @@ STORED_MEMBERS: Final = ("algorithm", "expires", "key_id", "meaning", "signature
 
 def judge_approvals(
     policy: Policy, approvals: Iterable[Mapping[str, str] | Approval], request: Request
-) -> list[Judged]:
+) -> list[JudgedApproval]:
     """Each approval, in order: whether it counts under this policy for this request, and why not."""
-    judged: list[Judged] = []
+    judged: list[JudgedApproval] = []
     persons: set[str] = set()
     for given in approvals:
         try:
@@ -192,14 +192,14 @@ def judge_approvals(
             _check_form(approval)
         except MalformedApprovalError as error:
             name = given.signer if isinstance(given, Approval) else str(given.get("signer", ""))
-            judged.append(Judged(name, "approval.malformed", str(error)))
+            judged.append(JudgedApproval(name, "approval.malformed", str(error)))
             continue
         code = _refusal(policy, approval, request)
         if code is None and approval.meaning == APPROVE:
             code = "approval.duplicate" if approval.signer in persons else None
             persons.add(approval.signer)
         why = REASONS[code] if code else "it counts"
-        judged.append(Judged(approval.signer, code, f"approval by {approval.signer!r}: {why}"))
+        judged.append(JudgedApproval(approval.signer, code, f"approval by {approval.signer!r}: {why}"))
     return judged
 
 
@@ -221,7 +221,7 @@ def with_low_s(policy: Policy, given: dict[str, str], request: Request) -> dict[
 
 
 def missing_for_quorum(
-    policy: Policy, judged: Iterable[Judged], needed: int, roles: Iterable[str]
+    policy: Policy, judged: Iterable[JudgedApproval], needed: int, roles: Iterable[str]
 ) -> dict[str, Any]:
     """What the quorum lacks, empty when it is met: `approvals` (have, need), `roles`, `rejected_by`."""
     judged = list(judged)

@@ -47,7 +47,7 @@ from attestlog._internal.core.entry import (
 from attestlog._internal.core.hashes import GENESIS_PREV_HASH, batch_message, hex_hash, leaf_hash
 from attestlog._internal.core.merkle import Grown, Span, inclusion_paths
 from attestlog._internal.core.policy import Policy
-from attestlog._internal.core.rules import governs
+from attestlog._internal.core.reserved import governs
 from attestlog._internal.core.signature import (
     BATCH_ENTRIES_MAX,
     BATCH_SUFFIX,

@@ -15,6 +15,7 @@ from attestlog._internal.core.checkpoint import check_origin
 from attestlog._internal.core.entry import Entry, EntryDraft, EventType, Hex64
 from attestlog._internal.core.note import COSIGNATURE_ML_DSA_44, ED25519, VerifierKey, format_vkey, parse_vkey
 from attestlog._internal.core.policy import Policy, format_policy, parse_policy
+from attestlog._internal.core.reserved import GENESIS
 from attestlog._internal.core.signature import PublicKey, load_public_key
 from attestlog.errors import (
     AttestlogError,
@@ -22,8 +23,6 @@ from attestlog.errors import (
     MalformedEntryError,
     MalformedSignatureError,
 )
-
-GENESIS_ACTION_TYPE: Final = "log_genesis"
 
 CHECKPOINT_KINDS: Final = frozenset({ED25519, COSIGNATURE_ML_DSA_44})
 """Types a checkpoint key can have. Every type that the genesis names signs every checkpoint."""
@@ -117,7 +116,7 @@ def draft_genesis(genesis: Genesis) -> EntryDraft:
     )
     return EntryDraft(
         event_type=EventType.BOOT,
-        action_type=GENESIS_ACTION_TYPE,
+        action_type=GENESIS,
         actor_id=keys[0].key_id,
         action_payload=msgspec.to_builtins(payload),
     )
@@ -125,9 +124,9 @@ def draft_genesis(genesis: Genesis) -> EntryDraft:
 
 def parse_genesis(entry: Entry) -> Genesis:
     """The genesis that entry 0 states. Raises MalformedEntryError; signatures are not looked at."""
-    if entry.event_type != EventType.BOOT or entry.action_type != GENESIS_ACTION_TYPE:
+    if entry.event_type != EventType.BOOT or entry.action_type != GENESIS:
         raise MalformedEntryError(
-            f"entry 0 is {entry.event_type} {entry.action_type!r}, want BOOT {GENESIS_ACTION_TYPE!r}",
+            f"entry 0 is {entry.event_type} {entry.action_type!r}, want BOOT {GENESIS!r}",
             member="",
         )
     try:

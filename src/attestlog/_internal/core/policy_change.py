@@ -20,11 +20,10 @@ from attestlog._internal.core.convert import parse_path
 from attestlog._internal.core.deriving import explain
 from attestlog._internal.core.entry import Entry
 from attestlog._internal.core.policy import Policy, format_policy, parse_policy
+from attestlog._internal.core.reserved import MODIFY_POLICY_RULE, SET_POLICY
 from attestlog.errors import MalformedPolicyError, VerificationError
 
-SET_POLICY_ACTION_TYPE: Final = "set_policy"
-MODIFY_RULE_ACTION_TYPE: Final = "modify_policy_rule"
-POLICY_ACTION_TYPES: Final = (SET_POLICY_ACTION_TYPE, MODIFY_RULE_ACTION_TYPE)
+POLICY_ACTION_TYPES: Final = (SET_POLICY, MODIFY_POLICY_RULE)
 
 _REMOVABLE: Final = (("rules",), ("approvers",), ("actors",), ("redaction", "custom_patterns"))
 """Where members have names of the log's own, and may come and go."""
@@ -33,14 +32,14 @@ Members = dict[str, Any]
 
 
 def set_policy_payload(policy: Policy, **more: Any) -> Members:
-    """The payload of a `set_policy` entry; `more`: whatever else is to be known of the proposal."""
+    """The payload of a `attestlog.set_policy` entry; `more`: whatever else is to be known of the proposal."""
     return {"policy": format_policy(policy), **more}
 
 
 def modify_rule_payload(
     policy: Policy, scope: str, new_value: Any, *, proposal_id: str, change_description: str
 ) -> Members:
-    """The payload of a `modify_policy_rule` entry that changes one member of this policy.
+    """The payload of a `attestlog.modify_policy_rule` entry that changes one member of this policy.
 
     Raises MalformedPolicyError if there is no such member, or the policy would be none.
     """
@@ -70,7 +69,7 @@ def changed_policy(policy: Policy, entry: Entry, origin: str) -> Policy:
     """
     check_quorum(policy, entry, origin)
     payload = entry.action_payload or {}
-    if entry.action_type == SET_POLICY_ACTION_TYPE:
+    if entry.action_type == SET_POLICY:
         return _whole(payload)
     return _modified(policy, payload)
 

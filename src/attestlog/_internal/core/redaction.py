@@ -25,9 +25,9 @@ import msgspec
 
 from attestlog._internal.core import canonical
 from attestlog._internal.core.entry import EntryDraft
-from attestlog._internal.core.erasure import KEPT_ACTION_TYPES
 from attestlog._internal.core.glob import Glob
 from attestlog._internal.core.policy import PatternName, Redaction
+from attestlog._internal.core.reserved import KEPT
 from attestlog.errors import HashMismatchError, MalformedEntryError
 
 KEY_SIZE_BYTES: Final = 32
@@ -96,7 +96,7 @@ class Redactor:
         `spelled`: the canonical bytes of its members. False is sure.
         """
         # With another payload, a change of the rules, or the intent to make it, would be of something else.
-        if not self._enabled or draft.action_type in KEPT_ACTION_TYPES:
+        if not self._enabled or draft.action_type in KEPT:
             return False
         return (
             self._custom

@@ -24,7 +24,8 @@ hands in a list. This module keeps these rules:
 8. The positions in a batch must follow each other, else `entry.batch`. They are counted only for an entry
    that stands right after the one before (rule 2): a gap says nothing about a batch.
 9. An entry that governs changes the rules for all entries after it, if it holds; if it does not, that is
-   `entry.change` and the rules stay as they were.
+   `entry.change` and the rules stay as they were. One that acts on the log by a name not known here may
+   change rules of a newer version, `entry.newer`.
 10. What an entry says about others (dependencies, erasures, guarded acts, counters, heads it saw) is
     gathered, and judged when the log was read to its end (`relations`).
 11. Without a state, the first entry says what the state before it must have been (`assumed`). Who knows the
@@ -45,12 +46,13 @@ from msgspec import Struct, field
 
 from attestlog._internal.core import entry as entries
 from attestlog._internal.core.entry import Entry, EventType
-from attestlog._internal.core.erasure import fingerprint, is_erasure
+from attestlog._internal.core.erasure import fingerprint
 from attestlog._internal.core.hashes import GENESIS_PREV_HASH, batch_message, leaf_hash
 from attestlog._internal.core.lines import Line, Piece, whole_batches
 from attestlog._internal.core.merkle import inclusion_paths
 from attestlog._internal.core.report import Finding
-from attestlog._internal.core.rules import Rules, governs
+from attestlog._internal.core.reserved import erases, governs, is_newer
+from attestlog._internal.core.rules import Rules
 from attestlog._internal.core.seen_head import Claim
 from attestlog._internal.core.signature import (
     BATCH_SUFFIX,
@@ -339,6 +341,8 @@ class _Scanner:
         self._check_signature(entry, digest, leaf, is_next)
         if entry.dependencies or entry.rollback_executed or entry.event_type is EventType.CHANGE:
             self._remember_relations(entry)
+            if is_newer(entry):
+                self._find("entry.newer", f"{entry.action_type[:80]!r} is not known here", entry)
             if governs(entry):
                 if self._is_ahead:
                     return False
@@ -485,7 +489,7 @@ class _Scanner:
         result.wanted.extend((number, wanted) for wanted in entry.dependencies if wanted not in self._ids)
         if entry.rollback_executed and entry.rollback_snapshot_hash:
             result.wanted.append((number, entry.rollback_snapshot_hash))
-        if is_erasure(entry):
+        if erases(entry):
             claim, wrong = judge_erasure(self._rules, entry)
             if claim is not None:
                 result.erasures.append(claim)
@@ -496,10 +500,7 @@ class _Scanner:
         try:
             self._rules = self._rules.after(entry)
         except RuleChangeError as error:
-            known = error.evidence()
-            self._find(
-                "entry.change", str(error), entry, expected=known.get("expected"), found=known.get("found")
-            )
+            self._find("entry.change", str(error), entry, expected=error.expected, found=error.found)
             return
         self._result.rules = self._rules
         self._result.changes.append(line)

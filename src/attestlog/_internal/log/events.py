@@ -8,7 +8,8 @@ from typing import Any
 from attestlog._internal.core.batch import Head
 from attestlog._internal.core.entry import EntryDraft, EventType
 from attestlog._internal.core.receipt import Receipt
-from attestlog._internal.core.rules import HOLD_ACTION_TYPE, RELEASE_ACTION_TYPE, Hold, Release, format_hold
+from attestlog._internal.core.reserved import PLACE_LEGAL_HOLD, RELEASE_LEGAL_HOLD
+from attestlog._internal.core.rules import Hold, Release, format_hold
 from attestlog._internal.core.seen_head import seen_head
 from attestlog._internal.log.erasing import change_draft
 
@@ -63,12 +64,12 @@ class Events:
         Raises as `append`, and RuleChangeError for a name that is taken or an approval that is missing.
         """
         payload = format_hold(Hold(name=name, start=start, stop=stop, reason=reason))
-        return self.append(change_draft(HOLD_ACTION_TYPE, payload, {"actor_id": actor_id, **members}))
+        return self.append(change_draft(PLACE_LEGAL_HOLD, payload, {"actor_id": actor_id, **members}))
 
     def release_hold(self, name: str, *, reason: str, actor_id: str, **members: Any) -> Receipt:
         """End a legal hold. Raises as `append`, and RuleChangeError if there is none of this name."""
         payload = format_hold(Release(name=name, reason=reason))
-        return self.append(change_draft(RELEASE_ACTION_TYPE, payload, {"actor_id": actor_id, **members}))
+        return self.append(change_draft(RELEASE_LEGAL_HOLD, payload, {"actor_id": actor_id, **members}))
 
     def _event(
         self, event_type: EventType, action_type: str, actor_id: str, members: dict[str, Any]

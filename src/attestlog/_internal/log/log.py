@@ -27,12 +27,8 @@ from attestlog._internal.core.genesis import Genesis, Settings
 from attestlog._internal.core.note import format_vkey
 from attestlog._internal.core.policy import Policy
 from attestlog._internal.core.receipt import Receipt
-from attestlog._internal.core.rotation import (
-    REVOKE_ACTION_TYPE,
-    ROTATE_ACTION_TYPE,
-    Revocation,
-    format_revocation,
-)
+from attestlog._internal.core.reserved import REVOKE_SIGNING_KEY, ROTATE_SIGNING_KEY
+from attestlog._internal.core.rotation import Revocation, format_revocation
 from attestlog._internal.core.rules import Rules
 from attestlog._internal.core.signature import BATCH_ENTRIES_MAX, ECDSA_P256
 from attestlog._internal.log import committer, opening
@@ -260,7 +256,7 @@ class Log(Events):
             members = {"actor_id": new.public_key.key_id, **members}
 
             def make(payload: Object) -> Prepared:
-                return self._prepare(change_draft(ROTATE_ACTION_TYPE, payload, members))
+                return self._prepare(change_draft(ROTATE_SIGNING_KEY, payload, members))
 
             receipt: Receipt = self._committer.run(partial(self._turns.rotate, new, make))
             undo.pop_all()
@@ -274,7 +270,7 @@ class Log(Events):
         """
         revocation = Revocation(key_id=key_id, last_trusted_sequence_number=last_trusted, reason=reason)
         members = {"actor_id": self.rules.key_ids[0], "event_category": "CRITICAL", **members}
-        return self.append(change_draft(REVOKE_ACTION_TYPE, format_revocation(revocation), members))
+        return self.append(change_draft(REVOKE_SIGNING_KEY, format_revocation(revocation), members))
 
     def erase(
         self,

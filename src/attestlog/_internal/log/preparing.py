@@ -17,8 +17,8 @@ from attestlog._internal.core import canonical
 from attestlog._internal.core.approval import ApprovalRequest, make_request
 from attestlog._internal.core.batch import Prepared, prepare
 from attestlog._internal.core.entry import EntryDraft, parse_draft
-from attestlog._internal.core.erasure import KEPT_ACTION_TYPES
 from attestlog._internal.core.genesis import Genesis
+from attestlog._internal.core.reserved import KEPT
 from attestlog._internal.core.rules import Rules
 from attestlog._internal.core.signature import ECDSA_P256
 from attestlog._internal.ids import new_entry_id
@@ -76,10 +76,10 @@ class Preparing:
     def storable_payload(self, payload: Mapping[str, Any], rules: Rules, action_type: str) -> dict[str, Any]:
         """The payload as it would be written: redacted, and with its salt. `prepare` leaves it as it is."""
         stored = dict(payload)
-        if action_type not in KEPT_ACTION_TYPES:
+        if action_type not in KEPT:
             stored = self._redacting.redacted_value(rules.policy, stored)
         return {"_salt": os.urandom(16).hex(), **stored} if self._is_salted(action_type) else stored
 
     def _is_salted(self, action_type: str) -> bool:
         """Whether payloads of such entries are; those that are never erased are not, nor their intents."""
-        return self._genesis.settings.erasable_payloads and action_type not in KEPT_ACTION_TYPES
+        return self._genesis.settings.erasable_payloads and action_type not in KEPT

@@ -12,7 +12,6 @@ from attestlog._internal.config import LogConfig, Signers, new_config
 from attestlog._internal.core.batch import Head
 from attestlog._internal.core.checkpoint import Checkpoint
 from attestlog._internal.core.cosignature import (
-    cosign,
     decode_timestamped,
     open_log_checkpoint,
     verify_checkpoint_signature,
@@ -50,27 +49,28 @@ NO_SIGNER: Final = "none:replica"
 """What a copy's log.toml names as signers: a replica holds no key of the log's."""
 
 
-class Cosigner(NamedTuple):
+class ReplicaKey(NamedTuple):
     """The replica's own name and key."""
 
     vkey: VerifierKey
-    sign: Callable[[bytes], bytes]
+    cosign: Callable[[str, int], NoteSignature]
+    """A line over a checkpoint's text, of this time in POSIX seconds. Raises SignerError."""
 
 
 class Holding:
     """A copy open for what its writer sends. One thread at a time."""
 
-    def __init__(self, directory: Path, cosigner: Cosigner) -> None:
+    def __init__(self, directory: Path, key: ReplicaKey) -> None:
         """`directory`, named by the log's id, holds the copy (`log/`) and evidence against its writer."""
         self.directory = directory
-        self._cosigner = cosigner
+        self._key = key
         self._store = open_store(directory / LOG_DIR)
         self._rules, self._changes = Rules.of(self._store.genesis), list[bytes]()
         with self._store.exclusive() as head:
             self._find_rules(head)
 
     @classmethod
-    def create(cls, directory: Path, cosigner: Cosigner, shipment: Shipment) -> Holding:
+    def create(cls, directory: Path, key: ReplicaKey, shipment: Shipment) -> Holding:
         """Begin a copy with the genesis entry that the shipment starts with. Raises VerificationError."""
         if shipment.start or not shipment.lines:
             raise StaleSizeError(f"nothing is held, entry {shipment.start} was sent first", known_size=0)
@@ -89,7 +89,7 @@ class Holding:
         config = LogConfig.of(genesis, Signers(entry=NO_SIGNER, checkpoint=NO_SIGNER))
         place = directory / LOG_DIR
         create_log(place, NewLog(line, leaf, beside=new_config(place, config)))
-        return cls(directory, cosigner)
+        return cls(directory, key)
 
     @property
     def origin(self) -> str:
@@ -156,7 +156,9 @@ class Holding:
     def _commit(self, lines: Sequence[bytes]) -> None:
         """Run by run. An entry that erases, signed alone as writers do it, begins a run of its own."""
         cuts = [
-            at for at, line in enumerate(lines) if at and erasing.erases(line) and ends_batch(lines[at - 1])
+            at
+            for at, line in enumerate(lines)
+            if at and erasing.line_erases(line) and ends_batch(lines[at - 1])
         ]
         for start, stop in pairwise([0, *cuts, len(lines)]):
             with self._store.exclusive() as head:
@@ -165,7 +167,7 @@ class Holding:
     def _commit_run(self, head: Head, lines: Sequence[bytes]) -> None:
         genesis = self._store.genesis
         leaves, rules, changes = verify_lines(self._rules, head, lines)
-        if erasing.erases(lines[0]):
+        if erasing.line_erases(lines[0]):
             erasing.note(self._store, head.size, lines[0])
         room, at = self._store.room(head.size), 0
         for plan in plans(head, lines, room, genesis.settings.segment_entries, leaves):
@@ -176,7 +178,9 @@ class Holding:
         self._changes += changes
         self._store.finish_erasure()
         for number, line in enumerate(lines[1:], head.size + 1):
-            if erasing.erases(line):  # within a batch: a crash before this leaves what `unerased` reports
+            if erasing.line_erases(
+                line
+            ):  # within a batch: a crash before this leaves what `unerased` reports
                 erasing.note(self._store, number, line)
                 self._store.finish_erasure()
 
@@ -217,7 +221,7 @@ class Holding:
         parsed, keys = parse_note(note), self._store.genesis.checkpoint_keys
         # Set back, the clock repeats the last time: a later cosignature is never of an earlier time.
         timestamp = max(int(time.time()), self._cosigned_at(old))
-        line = cosign(parsed.text, self._cosigner.vkey, timestamp, self._cosigner.sign)
+        line = self._key.cosign(parsed.text, timestamp)
         # Only lines that were verified: a false one, kept here, would be given to others as this copy's.
         kept = [signed for _, signed in verified_signatures(parsed, keys, verify_checkpoint_signature)]
         # Stored before it is given away: after a crash here the writer asks again, and is answered.
@@ -227,7 +231,7 @@ class Holding:
 
     def _cosigned_at(self, note: bytes | None) -> int:
         """When this replica cosigned the stored checkpoint, in POSIX seconds; 0 if it did not."""
-        vkey, note = self._cosigner.vkey, note or b""
+        vkey, note = self._key.vkey, note or b""
         mine = verified_signatures(parse_note(note), [vkey], verify_checkpoint_signature) if note else []
         return max((decode_timestamped(line, vkey.kind)[0] for _, line in mine), default=0)
 

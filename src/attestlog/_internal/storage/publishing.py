@@ -14,7 +14,7 @@ cover; see `published` for what each step leaves.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -28,6 +28,7 @@ from attestlog._internal.core.genesis import Genesis
 from attestlog._internal.core.hashes import HASH_SIZE_BYTES, leaf_hash
 from attestlog._internal.core.merkle import TILE_WIDTH, prove_root
 from attestlog._internal.core.note import NOTE_SIZE_MAX_BYTES
+from attestlog._internal.core.report import Progress
 from attestlog._internal.core.tiles import (
     Bundle,
     TrustedTiles,
@@ -41,8 +42,6 @@ from attestlog._internal.storage.files.reader import LogReader
 from attestlog._internal.storage.files.tile_files import TileFiles
 from attestlog._internal.storage.published_folder import SYNC_THREADS, PublishedFolder, open_folder
 from attestlog.errors import ConsistencyError, CorruptError, ExistsError
-
-Progress = Callable[[int, int], None]
 
 _MARK: Final = b'"entry_hash":"'
 _HEX: Final = 64

@@ -19,7 +19,7 @@ from attestlog._internal.core.cosignature import open_signed_checkpoint
 from attestlog._internal.core.note import VerifierKey, format_vkey, parse_note, parse_vkey
 from attestlog._internal.core.report import Cosigner, Finding, Report
 from attestlog._internal.core.signature import PublicKey, load_public_key
-from attestlog._internal.core.trust import TrustedCheckpoint, TrustPolicy, parse_trust, verify_quorum
+from attestlog._internal.core.trust import TrustedCheckpoint, TrustPolicy, parse_trust_policy, verify_quorum
 from attestlog._internal.judging.findings import finding
 from attestlog._internal.verifying import memory as memories
 from attestlog._internal.verifying.given import Given, read_given, read_small_file, reason
@@ -155,7 +155,7 @@ def load_policy(policy: TrustSource) -> TrustPolicy:
     """Raises MalformedTrustError, or StorageError if the file cannot be read."""
     if isinstance(policy, TrustPolicy):
         return policy
-    return TrustPolicy() if policy is None else parse_trust(read_given(policy))
+    return TrustPolicy() if policy is None else parse_trust_policy(read_given(policy))
 
 
 def judge_witnesses(

@@ -1,6 +1,6 @@
 """Collecting cosignatures of a log's checkpoint, as a trust policy asks, before others see it.
 
-    done = cosign_checkpoint("audit", parse_trust(policy))
+    done = cosign_checkpoint("audit", parse_trust_policy(policy))
 
 All witnesses are asked at once. If the quorum is not met nothing is stored: the checkpoint stays as it was
 (fail closed), unless it is asked to keep what came all the same (`fail_open`); either way it is said who did
@@ -31,16 +31,16 @@ from attestlog._internal.core.trust import TrustPolicy, verify_quorum
 from attestlog._internal.storage.contract import LogSource, Store
 from attestlog._internal.storage.resolve import LogName, open_source, open_store
 from attestlog._internal.witness.asking import Prove, ask_witness
-from attestlog.errors import AttestlogError, TrustError, WitnessError
+from attestlog.errors import AttestlogError, QuorumError, TrustError, WitnessError
 
 TIMEOUT_S: Final = 15.0
 """For all witnesses together. Whoever has not answered by then has not cosigned."""
 
-Line = tuple[VerifierKey, NoteSignature]
-Ask = Callable[..., list[Line]]
+SignedLine = tuple[VerifierKey, NoteSignature]
+Ask = Callable[..., list[SignedLine]]
 """As `ask_witness`."""
 
-Outcome = list[Line] | AttestlogError
+Outcome = list[SignedLine] | AttestlogError
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,21 +154,22 @@ def _prove(source: LogSource, size: int, old: int) -> bytes:
 
 def _lacking(
     policy: TrustPolicy, names: Sequence[str], failures: dict[str, AttestlogError]
-) -> TrustError | None:
+) -> QuorumError | None:
     """What to raise if these witnesses are no quorum: with why the others did not cosign."""
     try:
         verify_quorum(policy, names)
-    except TrustError as error:
-        told = {name: failure.message for name, failure in failures.items()}
-        return TrustError(error.message, **error.evidence(), failures=told)
+    except QuorumError as error:
+        return error.with_evidence(failures={name: failure.message for name, failure in failures.items()})
     return None
 
 
-def _all_within(timeout_s: float, calls: Mapping[str, Callable[[], list[Line]]]) -> dict[str | None, Outcome]:
+def _all_within(
+    timeout_s: float, calls: Mapping[str, Callable[[], list[SignedLine]]]
+) -> dict[str | None, Outcome]:
     """What each call returned or raised; who has not by then is left alone."""
     outcomes: SimpleQueue[tuple[str, Outcome]] = SimpleQueue()
 
-    def run(url: str, call: Callable[[], list[Line]]) -> None:
+    def run(url: str, call: Callable[[], list[SignedLine]]) -> None:
         try:
             outcomes.put((url, call()))
         except AttestlogError as error:

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from attestlog._internal.core.checkpoint import Checkpoint
 from attestlog._internal.core.note import VerifierKey, format_vkey, parse_vkey
-from attestlog._internal.core.witness import Judged, Seen
+from attestlog._internal.core.witness import CosignableCheckpoint, Seen
 from attestlog._internal.storage.files import disk
 from attestlog.errors import BusyError, CorruptError, ExistsError, FullError, NotFoundError, StorageError
 
@@ -143,7 +143,7 @@ class WitnessState:
         vkeys, size, root, *rest = row
         return LogState(tuple(parse_vkey(text) for text in json.loads(vkeys)), Seen(size, root), *rest)
 
-    def advance(self, judged: Judged, timestamp: int) -> bool:
+    def advance(self, judged: CosignableCheckpoint, timestamp: int) -> bool:
         """Make the checkpoint the one last cosigned, durably; False if another was meanwhile."""
         now, old = judged.checkpoint, judged.old
         with self._connected() as connection:

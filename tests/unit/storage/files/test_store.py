@@ -260,6 +260,7 @@ def test_an_earlier_segment_without_its_end(tmp_path: Path, segment: int) -> Non
     before = contents(path)
     with pytest.raises(CorruptError) as caught:
         Log.open(path)
+    assert caught.value.sequence_number is not None
     assert segment <= caught.value.sequence_number <= segment + 3
     assert contents(path) == before
 
@@ -271,7 +272,7 @@ def test_an_entry_0_that_is_no_genesis(tmp_path: Path) -> None:
         b"",
         b"{}\n",
         b"garbage",
-        last_segment(path).read_bytes().replace(b"log_genesis", b"log_genesas"),
+        last_segment(path).read_bytes().replace(b"attestlog.genesis", b"attestlog.genesas"),
     ):
         last_segment(path).write_bytes(line)
         with pytest.raises(MalformedEntryError):

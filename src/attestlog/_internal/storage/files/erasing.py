@@ -21,7 +21,8 @@ from typing import Final
 import msgspec
 
 from attestlog._internal.core.entry import decode_line
-from attestlog._internal.core.erasure import erase_line, is_erasure, parse_erasure
+from attestlog._internal.core.erasure import erase_line, parse_erasure
+from attestlog._internal.core.reserved import erases
 from attestlog._internal.storage.contract import LocatedLine, PendingErasure
 from attestlog._internal.storage.files import disk, layout
 from attestlog._internal.storage.files.reader import FileSource
@@ -87,7 +88,7 @@ def _is_said(root: Path, pending: PendingErasure, size: int) -> bool:
         erasure = parse_erasure(entry.action_payload)
     except MalformedEntryError:
         return False
-    return is_erasure(entry) and (erasure.sequence_number, erasure.entry_hash) == (
+    return erases(entry) and (erasure.sequence_number, erasure.entry_hash) == (
         pending.sequence_number, pending.entry_hash,
     )  # fmt: skip
 

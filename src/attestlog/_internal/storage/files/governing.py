@@ -22,7 +22,7 @@ from attestlog._internal.core.canonical import INTEGER_MAX
 from attestlog._internal.core.checkpoint import SIZE_MAX
 from attestlog._internal.core.entry import LINE_SIZE_MAX_BYTES, Hex64, decode_line
 from attestlog._internal.core.hashes import hex_hash, leaf_hash
-from attestlog._internal.core.rules import GOVERNING
+from attestlog._internal.core.reserved import GOVERNING
 from attestlog._internal.storage.contract import Kept
 from attestlog._internal.storage.files import disk, layout
 from attestlog._internal.storage.files.segments import BLOCK_BYTES
