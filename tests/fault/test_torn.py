@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from tests.support.written import (
+from tests.support.logs import (
     checkpoint_file,
     contents,
     copied,

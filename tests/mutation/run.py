@@ -29,18 +29,18 @@ PACKAGE: Final = Path("src/attestlog")
 AUDIT: Final = (
     "test_audit.py test_audit_entries.py test_audit_beside.py test_audit_memory.py test_audit_keys.py"
 )
-STORE: Final = "test_recovery.py test_files.py test_spec_storage.py test_segments.py test_tree.py"
+STORE: Final = "test_recovery.py test_files.py test_storage_spec.py test_segments.py test_tree.py"
 TESTS: Final = {
     "core/batch": "test_batch.py test_log.py",
     "core/canonical": "test_canonical.py ../property/test_canonical_fast.py",
     "core/checkpoint": "test_checkpoint.py",
-    "core/deriving": "test_policy.py test_claims.py test_approval.py",
+    "core/deriving": "test_policy.py test_deriving_claims.py test_approval.py",
     "core/entry": "test_entry.py",
     "core/genesis": "test_genesis.py test_creation.py",
     "core/merkle": "test_merkle.py test_merkle_proofs.py",
     "core/note": "test_note.py",
     "core/rules": "test_rules.py test_audit_keys.py test_audit_erasures.py",
-    "core/signature": "test_signature.py test_post_quantum.py",
+    "core/signature": "test_signature.py test_hybrid_checkpoints.py",
     "core/tiles": "test_tiles.py",
     **dict.fromkeys(("storage/publishing", "storage/tile_files"), "test_publishing.py"),
     "storage/published": "test_publishing.py ../fault/test_publishing.py",

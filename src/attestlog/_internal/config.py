@@ -79,7 +79,9 @@ def read_config(log: LogSource) -> LogConfig:
     try:
         return parse_config(data.decode())
     except UnicodeDecodeError as error:
-        raise MalformedConfigError(f"{CONFIG_FILE}: byte {error.start} is not UTF-8") from None
+        raise MalformedConfigError(
+            f"{CONFIG_FILE}: byte {error.start} is not UTF-8", file=CONFIG_FILE
+        ) from None
 
 
 def read_config_text(log: LogSource) -> bytes | None:
@@ -167,7 +169,8 @@ def parse_config(text: str) -> LogConfig:
     config = parse_toml(text, LogConfig, CONFIG_FILE)
     if config.format_version != FORMAT_VERSION:
         raise MalformedConfigError(
-            f"{CONFIG_FILE}: format_version is {config.format_version}, this software knows {FORMAT_VERSION}"
+            f"{CONFIG_FILE}: format_version is {config.format_version}, this software knows {FORMAT_VERSION}",
+            file=CONFIG_FILE,
         )
     return config
 

@@ -79,9 +79,8 @@ def restore_log(
     if there > held.size and not demands.is_forced:
         raise ExistsError(
             f"the log at {name} has {there} entries, the replica holds {held.size}",
-            path=str(name),
-            size=there,
-        )
+            path=str(name), size=there, what="longer_log",
+        )  # fmt: skip
     with build_log(name) as made:
         genesis = _fetch(client, made, held.size, progress)
         note = None

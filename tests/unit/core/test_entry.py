@@ -8,6 +8,7 @@ import msgspec
 import pytest
 import rfc8785
 from tests.support.annotations import plain_type
+from tests.support.logs import MINIMAL
 from tests.support.shapes import (
     ACTION,
     CHANGE,
@@ -41,7 +42,6 @@ from attestlog._internal.core.entry import (
 )
 from attestlog.errors import DerivedMemberError, MalformedEntryError, TooLargeError
 
-MINIMAL: dict[str, Any] = {"event_type": "ACTION", "action_type": "x", "actor_id": "a"}
 HASH = sha256(b"").hexdigest()
 NOT_V4 = entry_id(7).replace("4000", "1000")
 

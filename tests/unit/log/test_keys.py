@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.support.written import create, draft, drafts
+from tests.support.logs import create, draft, drafts
 
 from attestlog._internal.config import Signers, format_config, read_config
 from attestlog._internal.core.entry import decode_line

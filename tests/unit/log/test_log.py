@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.written import checkpoint_file, contents, create, draft, drafts, last_segment, tree_file
+from tests.support.logs import checkpoint_file, contents, create, draft, drafts, last_segment, tree_file
 
 from attestlog._internal.core.checkpoint import Checkpoint, open_checkpoint
 from attestlog._internal.core.entry import Entry, EntryDraft
@@ -546,7 +546,7 @@ def test_closed(tmp_path: Path) -> None:
     for call in calls:
         with pytest.raises(ClosedError):
             call()
-    assert repr(log) == f"Log({str(path)!r}, origin='example.com/fault')"
+    assert repr(log) == f"Log({str(path)!r}, origin='example.com/made')"
     assert len(check_log(path)) == 2
 
 

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from tests.support.logs import CheckpointKey, LogMaker, action
+from tests.support.logs import CheckpointKey, LogMaker, draft, drafts
 from tests.support.published import check_published, published_files
 
 from attestlog._internal.core.checkpoint import Checkpoint, sign_checkpoint
@@ -36,7 +36,7 @@ def grow(log: LogMaker, size: int) -> None:
     """To this many entries, laid out with a checkpoint over all of them."""
     first = len(log.lines)
     if size > first:
-        log.append(*(action(number) for number in range(first, size)))
+        log.append(*drafts(range(first, size)))
     log.lay_out()
 
 
@@ -147,7 +147,7 @@ def test_another_history_is_not_published_over_this_one(tmp_path: Path) -> None:
     grow(log, 300)
     publish_log(log.root, public)
     before = published_files(public)
-    other.append(action(7, actor_id="another"))
+    other.append(draft(7, actor_id="another"))
     grow(other, 400)
     with pytest.raises(ConsistencyError, match="no prefix"):
         publish_log(other.root, public)
@@ -243,8 +243,8 @@ def test_an_ordinary_line_is_not_decoded(
 
 def test_a_payload_that_speaks_of_an_entry_hash(tmp_path: Path) -> None:
     log = LogMaker(tmp_path / "log")
-    log.append(action(1, action_payload={"entry_hash": "00" * 32, "inner": {"entry_hash": "not hex"}}))
-    log.append(action(2, action_payload={"entry_hash": "é" * 64}))
+    log.append(draft(1, action_payload={"entry_hash": "00" * 32, "inner": {"entry_hash": "not hex"}}))
+    log.append(draft(2, action_payload={"entry_hash": "é" * 64}))
     grow(log, 4)
     publish_log(log.root, tmp_path / "public")
     assert check_published(tmp_path / "public", log.checkpoint_key.verifier) == entry_hashes(log, 4)
@@ -266,7 +266,7 @@ def test_a_checkpoint_that_is_missing_forged_or_of_another_log(
 
 def test_entries_after_the_checkpoint_are_not_published_yet(tmp_path: Path) -> None:
     log = LogMaker(tmp_path / "log")
-    log.append(*(action(number) for number in range(20)))
+    log.append(*drafts(range(20)))
     log.lay_out(size=15)
     assert publish_log(log.root, tmp_path / "public").size == 15
     assert check_published(tmp_path / "public", log.checkpoint_key.verifier) == entry_hashes(log, 15)
@@ -349,7 +349,7 @@ def test_publishing_beside_a_writer(tmp_path: Path) -> None:
 
     def write() -> None:
         for number in range(40):
-            log.append_many([action(number)] * 17)
+            log.append_many([draft(number)] * 17)
             log.checkpoint()
 
     with ThreadPoolExecutor(1) as pool:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tests.support.logs import CheckpointKey, LogMaker, action
+from tests.support.logs import CheckpointKey, LogMaker, draft, drafts
 from tests.support.serving import Site, reply, served
 
 from attestlog._internal.core.checkpoint import Checkpoint, sign_checkpoint
@@ -25,7 +25,7 @@ SIZE = 600
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> LogMaker:
     log = LogMaker(tmp_path_factory.mktemp("made") / "log")
-    log.append(*(action(number) for number in range(1, SIZE)))
+    log.append(*drafts(range(1, SIZE)))
     log.lay_out()
     publish_log(log.root, log.root.parent / "public")
     return log
@@ -65,7 +65,7 @@ def grown(made: LogMaker, root: Path, size: int, *, spoil: bool = False) -> LogM
     first = 1 if spoil else SIZE
     if not spoil:
         log.lines, log.head, log.ids, log.now_us = list(made.lines), made.head, made.ids, made.now_us
-    log.append(*(action(number, actor_id="x" if spoil else "y") for number in range(first, size)))
+    log.append(*(draft(number, actor_id="x" if spoil else "y") for number in range(first, size)))
     log.lay_out()
     return log
 
@@ -329,7 +329,7 @@ def test_what_is_remembered_beyond_the_checkpoint_needs_not_be_published_yet(
     made: LogMaker, tmp_path: Path, state: Path
 ) -> None:
     log = LogMaker(tmp_path / "log")
-    log.append(*(action(number) for number in range(1, 40)))
+    log.append(*drafts(range(1, 40)))
     log.lay_out(size=30)
     assert verify_log(log.root, state_dir=state).size == 40
     publish_log(log.root, tmp_path / "public")

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from tests.support.audits import codes, make, segmented, verify
-from tests.support.logs import Key, LogMaker, action, entry_id
+from tests.support.logs import Key, LogMaker, draft, entry_id
 
 from attestlog._internal.core import canonical
 from attestlog._internal.core.entry import LINE_SIZE_MAX_BYTES
@@ -67,7 +67,7 @@ def test_a_log_of_one_entry_is_verified(tmp_path: Path) -> None:
 def test_entries_over_several_segments(tmp_path: Path) -> None:
     log = LogMaker(tmp_path / "log", segment_entries=3)
     for number in range(1, 9):
-        log.append(action(number))
+        log.append(draft(number))
     log.lay_out()
     assert len(list((log.root / "entries").iterdir())) == 3
     report = verify(log, tmp_path)
@@ -76,7 +76,7 @@ def test_entries_over_several_segments(tmp_path: Path) -> None:
 
 def test_an_empty_last_segment_is_no_fault(tmp_path: Path) -> None:
     log = LogMaker(tmp_path / "log", segment_entries=3)
-    log.append(action(1), action(2))
+    log.append(draft(1), draft(2))
     log.lay_out()
     log.segment(3).touch()
     assert verify(log, tmp_path).findings == []
@@ -194,7 +194,7 @@ def test_a_torn_batch_is_not_remembered_beyond_its_start(tmp_path: Path) -> None
     log.write_entries()
     assert verify(log, tmp_path).verdict == Verdict.INCOMPLETE
     other = LogMaker(log.root)
-    other.append(action(50))
+    other.append(draft(50))
     other.lay_out()
     report = verify(other, tmp_path)
     assert (report.verdict, report.remembered_size, report.findings) == (Verdict.VERIFIED, 1, [])
@@ -381,8 +381,8 @@ def test_evidence_is_short_however_long_a_member_is(log: LogMaker, tmp_path: Pat
 
 def test_dependencies_are_looked_for_in_the_whole_log(tmp_path: Path) -> None:
     log = LogMaker(tmp_path / "log")
-    log.append(action(1))
-    log.append(action(2, dependencies=[entry_id(2), entry_id(4), entry_id(1), entry_id(9)]), action(3))
+    log.append(draft(1))
+    log.append(draft(2, dependencies=[entry_id(2), entry_id(4), entry_id(1), entry_id(9)]), draft(3))
     log.lay_out()
     report = verify(log, tmp_path)
     assert (report.verdict, codes(report)) == (Verdict.VERIFIED, [("entry.dependency", 2)])
@@ -392,7 +392,7 @@ def test_dependencies_are_looked_for_in_the_whole_log(tmp_path: Path) -> None:
 def test_dependencies_are_looked_for_within_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(relations_module, "WANTED_MAX", 2)
     log = LogMaker(tmp_path / "log")
-    log.append(action(1, dependencies=[entry_id(number) for number in range(7, 12)]))
+    log.append(draft(1, dependencies=[entry_id(number) for number in range(7, 12)]))
     log.lay_out()
     report = verify(log, tmp_path)
     assert report.verdict == Verdict.VERIFIED
@@ -404,7 +404,7 @@ def test_proofs_nothing_can_check_are_said_once_a_type(tmp_path: Path) -> None:
     log = LogMaker(tmp_path / "log")
     for number in range(1, 4):
         log.append(
-            action(number, provided_proofs=[{"type": "zk", "valid": True}, {"type": "x", "valid": False}])
+            draft(number, provided_proofs=[{"type": "zk", "valid": True}, {"type": "x", "valid": False}])
         )
     log.lay_out()
     report = verify(log, tmp_path)
@@ -415,7 +415,7 @@ def test_proofs_nothing_can_check_are_said_once_a_type(tmp_path: Path) -> None:
 def test_an_entry_of_the_future_is_said(tmp_path: Path) -> None:
     log = LogMaker(tmp_path / "log")
     log.now_us = int((time.time() + 3_600) * 1e6)
-    log.append(action(1))
+    log.append(draft(1))
     log.lay_out()
     report = verify(log, tmp_path)
     assert (report.verdict, codes(report)) == (Verdict.VERIFIED, [("log.future", None)])
@@ -466,7 +466,7 @@ def test_what_is_appended_while_verifying_is_not_covered(
 ) -> None:
     def append() -> None:
         size = len(log.lines)
-        log.append(action(20), action(21))
+        log.append(draft(20), draft(21))
         # As a writer does it: to lay the log out anew would be another file, as after an erasure.
         with log.segment().open("ab") as file:
             file.writelines(line + b"\n" for line in log.lines[size:])

@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from tests.support.audits import codes
-from tests.support.logs import ORIGIN, CheckpointKey, LogMaker, action
+from tests.support.logs import ORIGIN, CheckpointKey, LogMaker, drafts
 from tests.support.shapes import ed25519_key
 
 from attestlog._internal.core import cosignature
@@ -34,7 +34,7 @@ TWO_OF_THREE = TrustPolicy((), WITNESSES, (Group("g", 2, NAMES),), "g")
 @pytest.fixture
 def log(tmp_path: Path) -> LogMaker:
     made = LogMaker(tmp_path / "log")
-    made.append(*map(action, range(1, 5)))
+    made.append(*drafts(range(1, 5)))
     made.lay_out()
     return made
 

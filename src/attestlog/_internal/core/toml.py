@@ -26,7 +26,7 @@ def parse_toml(text: str, kind: type[Kind], name: str) -> Kind:
     try:
         return msgspec.convert(tomllib.loads(text), kind)
     except (ValueError, msgspec.ValidationError, RecursionError) as error:
-        raise MalformedConfigError(f"{name}: {error}") from None
+        raise MalformedConfigError(f"{name}: {error}", file=name) from None
 
 
 def format_toml(members: Mapping[str, Any]) -> str:

@@ -167,7 +167,7 @@ def import_legacy(
         if lines <= earlier.closed_lines:
             raise ExistsError(
                 f"all {lines} lines of {path} were imported before, up to entry {earlier.closed_at}",
-                path=str(path), sequence_number=earlier.closed_at,
+                path=str(path), sequence_number=earlier.closed_at, what="import",
             )  # fmt: skip
         _append_lines(log, source, identity, earlier.lines, progress)
         closing = log.append(_closing_draft(source, identity, lines, report, actor_id))

@@ -51,7 +51,7 @@ def check_prepared(rules: Rules, target: Entry, prepared: Prepared, now_us: int)
         )
     check_erasure(rules, erasure, format_timestamp(now_us))
     for member in ("quorum_met", "proofs_valid"):
-        if not getattr(prepared.entry, member):
+        if not getattr(prepared, member):
             raise ErasureRefusedError(
                 f"the payload of entry {number} stays: {member} is false, and the policy asks for it",
                 sequence_number=number, rule="approval",

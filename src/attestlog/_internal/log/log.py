@@ -385,7 +385,7 @@ class Log(Events):
         rules, algorithm = self.rules, self._turns.in_force.algorithm
         return [
             item
-            if item.policy is rules.policy and item.entry.signature_algorithm.startswith(algorithm)
+            if item.policy is rules.policy and item.algorithm == algorithm
             else self._preparing.derive(item.draft, rules, algorithm)
             for item in prepared
         ]

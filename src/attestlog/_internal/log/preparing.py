@@ -12,13 +12,14 @@ from functools import partial
 from typing import Any
 
 import msgspec
+from msgspec import Raw
 
 from attestlog._internal.core import canonical
 from attestlog._internal.core.approval import ApprovalRequest, make_request
-from attestlog._internal.core.batch import Prepared, prepare
+from attestlog._internal.core.batch import Prepared, prepare_spelled, spell
 from attestlog._internal.core.entry import EntryDraft, parse_draft
 from attestlog._internal.core.genesis import Genesis
-from attestlog._internal.core.reserved import KEPT
+from attestlog._internal.core.reserved import KEPT, governs
 from attestlog._internal.core.rules import Rules
 from attestlog._internal.core.signature import ECDSA_P256
 from attestlog._internal.ids import new_entry_id
@@ -45,23 +46,29 @@ class Preparing:
         as_given: bool = False,
     ) -> Prepared:
         """`as_given`: nothing is redacted. Raises MalformedEntryError, DerivedMemberError, TooLargeError."""
-        # A draft made by hand has been checked by nobody.
+        # Structs built directly bypass validation: check them here.
         draft = parse_draft(draft if isinstance(draft, EntryDraft) else dict(draft))
-        prepared = self.derive(draft, rules, algorithm)
+        spelled = self._spell(draft)
         # What changes rules has exactly the members it must have.
-        if as_given or prepared.stands_alone:
-            return prepared
-        redacted = self._redacting.redacted(rules.policy, draft, prepared)
-        return prepared if redacted is None else self.derive(redacted, rules, algorithm)
+        if not (as_given or governs(draft)):
+            redacted = self._redacting.redacted(rules.policy, draft, spelled)
+            if redacted is not None:
+                draft, spelled = redacted, self._spell(redacted)
+        return self._derive(draft, spelled, rules, algorithm)
 
     def derive(self, draft: EntryDraft, rules: Rules, algorithm: str = ECDSA_P256) -> Prepared:
         """The same for a draft that was prepared before: nothing is redacted."""
+        return self._derive(draft, self._spell(draft), rules, algorithm)
+
+    def _spell(self, draft: EntryDraft) -> dict[str, Raw]:
         salt = os.urandom(16).hex() if self._is_salted(draft.action_type) else None
+        return spell(draft, self._environment, self._replicas, salt)
+
+    def _derive(self, draft: EntryDraft, spelled: dict[str, Raw], rules: Rules, algorithm: str) -> Prepared:
         now_us = self._clock() if draft.received_approvals else 0
-        return prepare(
-            draft, rules.policy, entry_id=new_entry_id(), environment=self._environment, salt=salt,
-            origin=self._genesis.origin, now_us=now_us, verifiers=registered_proofs(),
-            replicas=self._replicas, algorithm=algorithm,
+        return prepare_spelled(
+            draft, spelled, rules.policy, entry_id=new_entry_id(), origin=self._genesis.origin,
+            now_us=now_us, verifiers=registered_proofs(), algorithm=algorithm,
         )  # fmt: skip
 
     def request(

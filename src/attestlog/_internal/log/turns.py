@@ -186,10 +186,10 @@ class Turns:
         before()
         self.store.commit(plan, lines)
         self.in_force.advance(plan.head.size, lines[-1], rules)
-        entries = [item.entry for item in prepared]
+        facts = zip(prepared, plan.entry_hashes, lines, strict=True)
         return [
-            Receipt(entry.sequence_number, entry.entry_id, entry.entry_hash, entry.timestamp, line)
-            for entry, line in zip(entries, lines, strict=True)
+            Receipt(number, item.entry_id, entry_hash, plan.timestamp, line)
+            for number, (item, entry_hash, line) in enumerate(facts, head.size)
         ]
 
     def _checkpoint_at(self, head: Head) -> bytes:

@@ -107,7 +107,7 @@ class TokenFile:
         made = Token(name=name, scopes=scopes, origin=origin, sha256=_hash(text))
         kept = self.tokens()
         if any(token.name == name for token in kept):
-            raise ExistsError(f"a token named {name!r} exists", name=name)
+            raise ExistsError(f"a token named {name!r} exists", name=name, what="token")
         # Checked by the same rules that the file is read by.
         self._replace(parse_tokens(format_tokens([*kept, made])))
         return text

@@ -137,7 +137,7 @@ def write_private(path: Path, data: bytes) -> None:
             path.unlink()
             raise
     except FileExistsError:
-        raise ExistsError(f"key file {path} exists", path=str(path)) from None
+        raise ExistsError(f"key file {path} exists", path=str(path), what="key") from None
     except OSError as error:
         raise KeyFileError(f"key file {path} cannot be written: {error.strerror}", path=str(path)) from None
 

@@ -83,7 +83,9 @@ def publish_log(
     """
     reader, root = LogReader(Path(log).absolute()), Path(folder).absolute()
     if layout.is_log(root):
-        raise ExistsError(f"{root} is a log: publishing into it would mix the two", path=str(root))
+        raise ExistsError(
+            f"{root} is a log: publishing into it would mix the two", path=str(root), what="published"
+        )
     genesis = reader.genesis()
     note = _read_checkpoint(reader.root)
     checkpoint = _opened(note, genesis, reader.root)

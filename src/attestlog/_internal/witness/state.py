@@ -100,7 +100,7 @@ class WitnessState:
             disk.make_directories(directory)
             for item in directory.iterdir():
                 if not item.name.startswith(partial.name):
-                    raise ExistsError(f"{directory} is not empty", path=str(directory))
+                    raise ExistsError(f"{directory} is not empty", path=str(directory), what="witness")
                 item.unlink()  # what a crash in here left
             with _ours(path), closing(sqlite3.connect(partial, isolation_level=None)) as connection:
                 connection.execute("PRAGMA journal_mode = WAL")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.written import contents, create, draft
+from tests.support.logs import contents, create, draft
 
 from attestlog._internal.core.genesis import SEGMENT_ENTRIES_MAX, Settings
 from attestlog._internal.core.policy import Policy

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.written import (
+from tests.support.logs import (
     checkpoint_file,
     contents,
     copied,

@@ -56,7 +56,7 @@ def check_free(root: Path) -> None:
     except OSError as error:
         raise disk.read_error(error, root, "looking at") from None
     if taken:
-        raise ExistsError(f"{root} exists already", path=str(root))
+        raise ExistsError(f"{root} exists already", path=str(root), what="log")
 
 
 class Building:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.logs import MINIMAL
 from tests.support.shapes import p256_key, sign
 
 from attestlog._internal.core.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
@@ -28,8 +29,6 @@ from attestlog.errors import (
     UncertainCommitError,
 )
 
-DRAFT: dict[str, Any] = {"event_type": "ACTION", "action_type": "x", "actor_id": "a"}
-
 
 class Make:
     """Makes and opens one log in a temporary directory, with key files of its own."""
@@ -42,7 +41,7 @@ class Make:
         settings = Settings(segment_entries=segment_entries)
         log = Log.create(self.root, origin="example.com/agents", settings=settings, **self.keys)
         if entries:
-            log.append_many([DRAFT] * entries)
+            log.append_many([MINIMAL] * entries)
         return log
 
     def open(self) -> Log:
@@ -89,7 +88,7 @@ def test_a_tree_missing_or_short_is_made_again(make: Make, damage: str) -> None:
     else:
         path.write_bytes(good[:-64] if damage == "short" else good[:-32] + bytes(32))
     with make.open() as log:
-        assert log.append(DRAFT).sequence_number == 301
+        assert log.append(MINIMAL).sequence_number == 301
     assert path.read_bytes()[: len(good)] == good
 
 
@@ -104,9 +103,9 @@ def test_a_write_that_fails_is_taken_back(make: Make, monkeypatch: pytest.Monkey
         with monkeypatch.context() as patch:
             patch.setattr(disk, "write_all", half)
             with pytest.raises(FullError):
-                log.append(DRAFT)
+                log.append(MINIMAL)
         assert make.segment.read_bytes() == before
-        assert log.append(DRAFT).sequence_number == 3  # and it goes on where it was
+        assert log.append(MINIMAL).sequence_number == 3  # and it goes on where it was
 
 
 def test_a_sync_that_fails_stops_the_writer(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,16 +120,16 @@ def test_a_sync_that_fails_stops_the_writer(make: Make, monkeypatch: pytest.Monk
     with monkeypatch.context() as patch:
         patch.setattr(os, "fdatasync", fail)
         with pytest.raises(UncertainCommitError):
-            log.append(DRAFT)
+            log.append(MINIMAL)
         with pytest.raises(AttestlogError):
-            log.append(DRAFT)
+            log.append(MINIMAL)
         with pytest.raises(AttestlogError):
             log.checkpoint()
     assert len(calls) == 1  # never asked again on that descriptor
     assert (make.root / "checkpoint").read_bytes() == checkpoint  # and vouched for by nothing
     log.close()
     with make.open() as again:
-        assert again.append(DRAFT).sequence_number in {3, 4}
+        assert again.append(MINIMAL).sequence_number in {3, 4}
 
 
 def test_replacing_a_file_is_all_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,7 +234,7 @@ def test_a_checkpoint_that_is_no_prefix_stops_the_next_one(make: Make) -> None:
         root = Span().extended([bytes(32)] * 3).root()
         other = sign_checkpoint(Checkpoint("example.com/agents", 3, root), [(vkey, signer.sign)])
         (make.root / "checkpoint").write_bytes(other)
-        log.append(DRAFT)
+        log.append(MINIMAL)
         with pytest.raises(ConsistencyError):
             log.checkpoint()
         assert (make.root / "checkpoint").read_bytes() == other
@@ -257,7 +256,7 @@ def test_a_checkpoint_covers_what_is_durable(make: Make, monkeypatch: pytest.Mon
     with make.log() as log:
         monkeypatch.setattr(os, "fdatasync", note_sync)
         monkeypatch.setattr(disk, "replace_file", note_replace)
-        log.append(DRAFT)
+        log.append(MINIMAL)
         note = log.checkpoint()
         assert order == ["entries", "checkpoint"]
         assert open_checkpoint(note, log.genesis.checkpoint_keys).size == 2
@@ -289,7 +288,7 @@ def test_what_a_signer_returns_is_verified_before_it_is_stored(make: Make) -> No
         before = make.segment.read_bytes()
         signer.lies = True
         with pytest.raises(SignerError, match="does not verify"):
-            log.append_many([DRAFT, DRAFT])
+            log.append_many([MINIMAL, MINIMAL])
         assert make.segment.read_bytes() == before
         signer.lies = False
-        assert log.append(DRAFT).sequence_number == 3  # 2 tells of the refusal
+        assert log.append(MINIMAL).sequence_number == 3  # 2 tells of the refusal

@@ -17,8 +17,8 @@ from tests.support.shapes import (
     ed25519_key,
     p256_key,
 )
-from tests.vectors.cases import AnyKey, Case, case, flipped, lines_of, replaced, sign
-from tests.vectors.ml_dsa import ml_dsa_key
+from tests.vectors.makers.cases import AnyKey, Case, case, flipped, lines_of, replaced, sign
+from tests.vectors.makers.ml_dsa import ml_dsa_key
 
 from attestlog._internal.core.curves import P256_ORDER
 from attestlog._internal.core.entry import decode_line, preimage

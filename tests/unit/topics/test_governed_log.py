@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.logs import create
 from tests.support.people import ROLES, Person, governed
 from tests.support.shapes import CHANGE, GOVERNED, SHAPES
-from tests.support.written import create
 
 from attestlog._internal.core.policy import Policy
 from attestlog._internal.core.policy_change import modify_rule_payload, set_policy_payload

@@ -4,11 +4,18 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from tests.support.logs import parsed
 from tests.support.people import Person
 from tests.support.shapes import ORIGIN, TIMESTAMP, line_of, read
 
-from attestlog._internal.core.deriving import CHECKED_PROOFS, ProofClaim, ProofVerifier, derive, explain
-from attestlog._internal.core.entry import EntryDraft, parse_draft
+from attestlog._internal.core.deriving import (
+    CHECKED_PROOFS,
+    ProofClaim,
+    ProofVerifier,
+    derive,
+    explain,
+)
+from attestlog._internal.core.entry import EntryDraft
 from attestlog._internal.core.hashes import actor_message, hex_hash
 from attestlog._internal.core.policy import Policy, parse_policy
 from attestlog._internal.proof_types import register_proof, registered_proofs, unregister_proof
@@ -30,9 +37,8 @@ def signed(
     }  # fmt: skip
 
 
-def draft(*proofs: dict[str, Any], actor_id: str = "agent-7", **members: Any) -> EntryDraft:
-    given = {"event_type": "ACTION", "action_type": "x", "actor_id": actor_id, **members}
-    return parse_draft({**given, "provided_proofs": list(proofs)})
+def proving(*proofs: dict[str, Any], **members: Any) -> EntryDraft:
+    return parsed(provided_proofs=list(proofs), **members)
 
 
 def valid(facts: EntryDraft, policy: Policy = POLICY, **verifiers: ProofVerifier) -> bool:
@@ -41,7 +47,7 @@ def valid(facts: EntryDraft, policy: Policy = POLICY, **verifiers: ProofVerifier
 
 @pytest.mark.parametrize("person", [AGENT, OTHER], ids=lambda person: str(person.algorithm))
 def test_an_actors_registered_key_signs_the_action(person: Person) -> None:
-    facts = draft(signed(person), actor_id=person.name, required_proofs=["actor_signature"])
+    facts = proving(signed(person), actor_id=person.name, required_proofs=["actor_signature"])
     assert valid(facts)
     assert not valid(facts, Policy())
 
@@ -62,10 +68,10 @@ def test_no_other_signature_will_do() -> None:
         {**good, "key_id": ["x"]},
         {"type": "actor_signature", "valid": True},
     ):
-        assert not valid(draft(bad)), bad
-        assert valid(draft({**bad, "valid": False}))
-    assert not valid(draft(good, actor_id="agent-8"))
-    assert not valid(draft(good, {**good, "signature": "00"}))  # each that is claimed must hold
+        assert not valid(proving(bad)), bad
+        assert valid(proving({**bad, "valid": False}))
+    assert not valid(proving(good, actor_id="agent-8"))
+    assert not valid(proving(good, {**good, "signature": "00"}))  # each that is claimed must hold
 
 
 def test_a_registered_type_is_asked_and_believed() -> None:
@@ -76,11 +82,11 @@ def test_a_registered_type_is_asked_and_believed() -> None:
         return bool(claim.proof["run"] == 7)
 
     good = {"type": "ci", "valid": True, "run": 7}
-    assert valid(draft(good, required_proofs=["ci"]), ci=passed)
-    assert asked == [ProofClaim(good, ORIGIN, "ACTION", "x", ACTION_HASH, "agent-7")]
-    assert not valid(draft({**good, "run": 8}), ci=passed)
-    assert valid(draft({**good, "run": 8, "valid": False}), ci=passed)
-    assert not valid(draft(good, {**good, "run": 8}, required_proofs=["ci"]), ci=passed)
+    assert valid(proving(good, required_proofs=["ci"]), ci=passed)
+    assert asked == [ProofClaim(good, ORIGIN, "ACTION", "deploy", ACTION_HASH, "agent-7")]
+    assert not valid(proving({**good, "run": 8}), ci=passed)
+    assert valid(proving({**good, "run": 8, "valid": False}), ci=passed)
+    assert not valid(proving(good, {**good, "run": 8}, required_proofs=["ci"]), ci=passed)
 
 
 def test_a_type_that_cannot_be_checked_does_not_count_and_is_said() -> None:
@@ -90,12 +96,12 @@ def test_a_type_that_cannot_be_checked_does_not_count_and_is_said() -> None:
     proof = {"type": "ci", "valid": True}
     several: list[dict[str, ProofVerifier]] = [{}, {"ci": broken}]
     for verifiers in several:
-        facts = draft(proof, proof, required_proofs=["ci"])
+        facts = proving(proof, proof, required_proofs=["ci"])
         basis = explain(POLICY, facts, ORIGIN, ACTION_HASH, TIMESTAMP, verifiers=verifiers)
         assert not basis.derived.proofs_valid
         assert basis.claims.unchecked == ("ci", "ci")
         assert basis.claims.may_satisfy(basis.required_proofs)
-        assert valid(draft(proof), POLICY, **verifiers)
+        assert valid(proving(proof), POLICY, **verifiers)
 
 
 def test_rules_add_to_the_proofs_an_entry_asks_for() -> None:
@@ -108,10 +114,10 @@ def test_rules_add_to_the_proofs_an_entry_asks_for() -> None:
     k1 = {"type": "k1_state", "valid": True}
     pillars = {"type": "pillars", "valid": True}
     scores = dict.fromkeys(("an_toan", "duong_dai", "tin_vao_so_lieu", "han_che_rui_ro"), 8)
-    assert not valid(draft(action_type="deploy"), policy)
-    assert not valid(draft(k1, action_type="deploy_all"), policy)
-    assert valid(draft(k1, pillars, action_type="deploy_all", pillars_scores=scores), policy)
-    assert valid(draft(action_type="undeploy"), policy)
+    assert not valid(proving(action_type="deploy"), policy)
+    assert not valid(proving(k1, action_type="deploy_all"), policy)
+    assert valid(proving(k1, pillars, action_type="deploy_all", pillars_scores=scores), policy)
+    assert valid(proving(action_type="undeploy"), policy)
 
 
 @pytest.fixture
@@ -137,6 +143,6 @@ def test_an_entry_derives_what_its_draft_derived() -> None:
     assert entry.proofs_valid is False  # by a policy that registers nobody
     derived = derive(POLICY, entry, ORIGIN, entry.action_hash, entry.timestamp)
     assert derived == derive(
-        POLICY, draft(*proofs, required_proofs=["actor_signature"]), ORIGIN, ACTION_HASH, ""
+        POLICY, proving(*proofs, required_proofs=["actor_signature"]), ORIGIN, ACTION_HASH, ""
     )
     assert derived.proofs_valid

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.logs import MINIMAL
 from tests.support.shapes import entry_id
 
 from attestlog._internal.config import read_config
@@ -34,7 +35,6 @@ from attestlog.errors import (
 )
 from attestlog.testing import FaultSigner, MemorySigner
 
-DRAFT = {"event_type": "ACTION", "action_type": "deploy", "actor_id": "agent-1"}
 SIGNATURE_SIZE_BYTES = {ML_DSA_44: 2420, ML_DSA_65: 3309}
 
 
@@ -46,7 +46,7 @@ def test_a_log_signed_with_ml_dsa(tmp_path: Path, algorithm: str, batch: bool) -
         checkpoint_signer=MemorySigner("Ed25519"),
     ) as log:  # fmt: skip
         key = next(iter(log.genesis.entry_keys.values()))
-        receipts = log.append_many([DRAFT] * 5)
+        receipts = log.append_many([MINIMAL] * 5)
     entry = receipts[2].entry
     assert entry.signature_algorithm == algorithm + ("+BATCH" if batch else "")
     assert len(entry.hsm_signature.partition(":")[0]) == 2 * SIGNATURE_SIZE_BYTES[algorithm]
@@ -83,7 +83,7 @@ def hybrid(tmp_path: Path) -> Path:
     keys: dict[str, Any] = {name: f"file:{tmp_path / 'keys' / name}.pem" for name in ROLES}
     made = Log.create(tmp_path / "log", origin="example.com/pq", clock=lambda: NOW_S * 1_000_000, **keys)
     with made as log:
-        log.append_many([DRAFT] * 3)
+        log.append_many([MINIMAL] * 3)
     return tmp_path / "log"
 
 
@@ -112,7 +112,7 @@ def test_a_log_with_hybrid_checkpoints(hybrid: Path, tmp_path: Path) -> None:
     assert (report.verdict, report.trusted_by) == (Verdict.VERIFIED, vkeys)
     assert read_config(LogReader(hybrid)).signers.checkpoint_pq == pq_uri(tmp_path)
     with Log.open(hybrid) as log:
-        log.append(DRAFT)
+        log.append(MINIMAL)
     report = verify_log(hybrid, state_dir=tmp_path / "state")
     assert (report.verdict, report.checkpoint_size, report.remembered_size) == (Verdict.VERIFIED, 5, 4)
 
@@ -183,7 +183,7 @@ def test_without_its_signer_a_hybrid_log_is_not_opened(hybrid: Path, tmp_path: P
     with pytest.raises(SignerError, match="which is not the log's"):
         Log.open(hybrid, checkpoint_pq_signer=MemorySigner(ML_DSA_44))
     with Log.open(hybrid, checkpoint_pq_signer=pq_uri(tmp_path)) as log:
-        log.append(DRAFT)
+        log.append(MINIMAL)
     assert verify_log(hybrid, remember=False).checkpoint_size == 5
 
 
@@ -198,7 +198,7 @@ def test_a_signer_that_returns_anything_else_signs_no_checkpoint(hybrid: Path, t
     signer = FaultSigner(open_signer(pq_uri(tmp_path)))
     before = (hybrid / "checkpoint").read_bytes()
     log = Log.open(hybrid, checkpoint_pq_signer=signer)
-    log.append(DRAFT)
+    log.append(MINIMAL)
     signer.answer = lambda message: bytes(2420)
     with pytest.raises(SignerError, match="does not verify"):
         log.checkpoint()

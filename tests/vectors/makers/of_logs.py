@@ -22,7 +22,7 @@ from tests.support.shapes import (
     planned,
     prepared,
 )
-from tests.vectors.cases import Case, case, flipped, replaced, seal
+from tests.vectors.makers.cases import Case, case, flipped, replaced, seal
 
 from attestlog._internal.core.batch import Head, prepare
 from attestlog._internal.core.checkpoint import Checkpoint, format_checkpoint

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.logs import draft, drafts
 
 import attestlog
 from attestlog import Verdict
@@ -33,7 +34,7 @@ def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     root = tmp_path / "log"
     settings = Settings(segment_entries=SEGMENT_ENTRIES)
     with attestlog.create(root, origin="example.com/archived", settings=settings) as writer:
-        writer.append_many([draft(number) for number in range(1, SIZE)])
+        writer.append_many([draft(number, actor_id=f"agent-{number % 3}") for number in range(1, SIZE)])
     return root
 
 
@@ -42,13 +43,6 @@ def away(tmp_path: Path) -> Path:
     folder = tmp_path / "away"
     folder.mkdir()
     return folder
-
-
-def draft(number: int) -> dict[str, Any]:
-    return {
-        "event_type": "ACTION", "action_type": "work", "actor_id": f"agent-{number % 3}",
-        "action_payload": {"number": number},
-    }  # fmt: skip
 
 
 def segment(root: Path, first: int) -> Path:
@@ -99,7 +93,7 @@ def test_what_cannot_be_reached_is_said_and_the_rest_is_held_against_the_checkpo
     with pytest.raises(NotFoundError, match="was archived, and is not where it was put"):
         list(attestlog.query_log(log))
     with attestlog.open(log) as writer:
-        assert writer.append_many([draft(number) for number in range(20)])[0].sequence_number == SIZE
+        assert writer.append_many(drafts(range(20)))[0].sequence_number == SIZE
     assert attestlog.verify(log, remember=False).checkpoint_size == SIZE + 20
 
 
@@ -108,7 +102,7 @@ def test_tampering_is_found_beside_what_is_absent(log: Path, away: Path, first: 
     archive_segments(log, away)
     away.rename(away.with_name("unplugged"))
     path = segment(log, first)
-    path.write_bytes(path.read_bytes().replace(b'"work"', b'"WORK"', 1))
+    path.write_bytes(path.read_bytes().replace(b"execute_a", b"EXECUTE_a", 1))
     assert attestlog.verify(log, remember=False).verdict == Verdict.TAMPERED
 
 
@@ -161,7 +155,7 @@ def test_what_changed_elsewhere_is_not_taken_back(log: Path, away: Path, compres
     archive_segments(log, away, compress=compress)
     (copy,) = away.glob(segment(log, 16).name + "*")
     data = gzip.decompress(copy.read_bytes()) if compress else copy.read_bytes()
-    for wrong in (data.replace(b'"work"', b'"WORK"', 1), data[:-200], data + data[:300], b""):
+    for wrong in (data.replace(b"execute_a", b"EXECUTE_a", 1), data[:-200], data + data[:300], b""):
         copy.write_bytes(gzip.compress(wrong) if compress else wrong)
         with pytest.raises(CorruptError) as caught:
             restore_segments(log, [16])
@@ -178,7 +172,7 @@ def test_what_changed_elsewhere_is_not_taken_back(log: Path, away: Path, compres
 
 
 def test_a_damaged_segment_is_not_moved(log: Path, away: Path) -> None:
-    segment(log, 16).write_bytes(segment(log, 16).read_bytes().replace(b'"work"', b'"WORK"', 1))
+    segment(log, 16).write_bytes(segment(log, 16).read_bytes().replace(b"execute_a", b"EXECUTE_a", 1))
     with pytest.raises(CorruptError, match="is not entry 16 as the stored tree has it"):
         archive_segments(log, away)
     assert states(log) == [State.HERE, State.MOVED, *[State.HERE] * 4]
@@ -186,9 +180,9 @@ def test_a_damaged_segment_is_not_moved(log: Path, away: Path) -> None:
 
 def test_the_first_the_newest_and_those_that_change_the_rules_stay(log: Path, away: Path) -> None:
     with attestlog.open(log) as writer:
-        writer.append_many([draft(number) for number in range(SIZE, 60)])
+        writer.append_many(drafts(range(SIZE, 60)))
         writer.rotate_key()
-        writer.append_many([draft(number) for number in range(61, 90)])
+        writer.append_many(drafts(range(61, 90)))
     assert [placed.first for placed in archive_segments(log, away, keep=4)] == [8, 16, 24, 32, 40, 48]
     assert [placed.first for placed in archive_segments(log, away)] == [64, 72]
     assert segment(log, 56).is_file()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from tests.support.shapes import BOOT, ORIGIN, PrivateKey, ed25519_key, entry_id, p256_key, planned, prepared
-from tests.vectors.cases import Case, case, flipped, seal, sign
-from tests.vectors.of_logs import tiny_genesis
+from tests.vectors.makers.cases import Case, case, flipped, seal, sign
+from tests.vectors.makers.of_logs import tiny_genesis
 
 from attestlog._internal.core.batch import Head, Prepared, prepare
 from attestlog._internal.core.genesis import draft_genesis

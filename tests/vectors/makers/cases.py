@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from tests.support.shapes import PrivateKey, p256_key, planned, prepared
-from tests.vectors.ml_dsa import MLDSAKey, sign_once
+from tests.vectors.makers.ml_dsa import MLDSAKey, sign_once
 
 from attestlog._internal.core.batch import Plan
 from attestlog._internal.core.curves import to_low_s

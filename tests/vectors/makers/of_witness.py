@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from tests.support.trees import SignedTree
-from tests.unit.witness.test_witness import bad_requests, mutants
-from tests.vectors.cases import Case, case
+from tests.support.witnesses import SignedTree, bad_requests, mutants
+from tests.vectors.makers.cases import Case, case
 
 from attestlog._internal.core.note import NoteSignature
 from attestlog._internal.core.witness import format_add_checkpoint

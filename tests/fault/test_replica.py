@@ -7,14 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.fault.faults import FAULTS, Faults, injected
 from tests.fault.processes import Promises, create_shared, start_writer
-from tests.fault.tally import tally
-from tests.server.test_replication import soon
-from tests.support.logs import LogMaker
+from tests.support.faults import FAULTS, Faults, injected
+from tests.support.logs import LogMaker, draft
+from tests.support.replicas import NAME, copy_of, log_to_ship, new_replica, note, ship, soon
+from tests.support.tally import tally
 from tests.support.tls import authority
-from tests.support.written import draft
-from tests.unit.replica.test_replica import NAME, copy_of, made, note, replica, ship
 
 import attestlog
 from attestlog._internal.cli.demo_servers import Server
@@ -33,11 +31,18 @@ from attestlog._internal.verifying import verify_log
 from attestlog.errors import ReplicationError, StorageError
 from attestlog.testing import MemorySigner
 
-__all__ = ["made", "replica"]
-"""Fixtures."""
-
 SIZES = (0, 1, 9, 16, 17, 32, 41)
 """Of whole prefixes: the genesis entry, shipments, segments."""
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> LogMaker:
+    return log_to_ship(tmp_path / "made")
+
+
+@pytest.fixture
+def replica(tmp_path: Path) -> Replica:
+    return new_replica(tmp_path / "replica")
 
 
 # --- a full disk ---

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.support.logs import MINIMAL
 
 import attestlog
 from attestlog._internal.storage.files import disk
@@ -31,7 +32,6 @@ MOUNTS = """\
 42 22 0:36 / /mnt/with\\040space rw - fuse.sshfs host: rw
 malformed line
 """
-DRAFT = {"event_type": "ACTION", "action_type": "deploy", "actor_id": "agent-7"}
 
 
 @pytest.fixture
@@ -48,13 +48,13 @@ def assert_whole(path: Path, size: int) -> None:
 
 def test_a_lock_file_removed(path: Path) -> None:
     with attestlog.open(path) as log:
-        log.append(DRAFT)
+        log.append(MINIMAL)
         (path / "lock").unlink()
         with pytest.raises(LockLostError):
-            log.append(DRAFT)
+            log.append(MINIMAL)
         (path / "lock").touch()
         with pytest.raises(LockLostError):
-            log.append(DRAFT)
+            log.append(MINIMAL)
         with pytest.raises(LockLostError):
             log.close()
     assert_whole(path, 2)
@@ -75,7 +75,7 @@ def test_the_directory_removed_while_open(path: Path) -> None:
     log = attestlog.open(path)
     shutil.rmtree(path)
     with pytest.raises((NotFoundError, LockLostError)):
-        log.append(DRAFT)
+        log.append(MINIMAL)
     with pytest.raises((NotFoundError, LockLostError)):
         log.close()
 
@@ -83,11 +83,11 @@ def test_the_directory_removed_while_open(path: Path) -> None:
 def test_the_segment_written_anew_with_all_that_was_committed(path: Path) -> None:
     segment = path / "entries" / "000000000000.jsonl"
     with attestlog.open(path) as log:
-        log.append(DRAFT)
+        log.append(MINIMAL)
         copy = segment.with_name("copy")
         copy.write_bytes(segment.read_bytes())
         copy.replace(segment)  # as by another process that erases a payload
-        log.append(DRAFT)
+        log.append(MINIMAL)
     assert_whole(path, 3)
 
 
@@ -95,7 +95,7 @@ def test_the_segment_written_anew_with_all_that_was_committed(path: Path) -> Non
 def test_the_segment_gone_or_another_while_open(path: Path, harm: str) -> None:
     segment = path / "entries" / "000000000000.jsonl"
     log = attestlog.open(path)
-    log.append(DRAFT)
+    log.append(MINIMAL)
     whole = segment.read_bytes()
     if harm == "cut":
         os.truncate(segment, len(whole) - 10)
@@ -104,9 +104,9 @@ def test_the_segment_gone_or_another_while_open(path: Path, harm: str) -> None:
     if harm == "replace":
         segment.write_bytes(whole[: whole.index(b"\n") + 1])
     with pytest.raises(NotFoundError if harm == "unlink" else CorruptError):
-        log.append(DRAFT)
+        log.append(MINIMAL)
     with pytest.raises((NotFoundError, ClosedError, CorruptError)):
-        log.append(DRAFT)
+        log.append(MINIMAL)
     segment.write_bytes(whole)
     with contextlib.suppress(CorruptError):
         log.close()
@@ -169,18 +169,18 @@ def test_a_network_file_system_is_refused_by_name_unless_forced(
         attestlog.create(tmp_path / "other", origin="example.com/other")
     assert not (tmp_path / "other").exists()
     with attestlog.open(path, any_filesystem=True) as log:
-        log.append(DRAFT)
+        log.append(MINIMAL)
 
 
 def test_a_clock_stepped_back(path: Path) -> None:
     now = [2_000_000_000_000_000]
     with attestlog.open(path, clock=lambda: now[0]) as log:
-        first = log.append(DRAFT)
+        first = log.append(MINIMAL)
         now[0] -= 59_000_000
-        assert log.append(DRAFT).timestamp == first.timestamp
+        assert log.append(MINIMAL).timestamp == first.timestamp
         now[0] -= 2_000_000
         with pytest.raises(ClockError):
-            log.append(DRAFT)
+            log.append(MINIMAL)
         now[0] += 3_000_000
-        assert log.append(DRAFT).timestamp == first.timestamp
+        assert log.append(MINIMAL).timestamp == first.timestamp
     assert attestlog.verify(path, remember=False).size == 4

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hashlib import sha256
 
 from tests.support import rfc6962
-from tests.vectors.cases import Case, case, flipped
+from tests.vectors.makers.cases import Case, case, flipped
 
 FORM = "malformed.tile"
 HASH = "verification.hash"

@@ -8,7 +8,7 @@ import msgspec
 from tests.support.people import DATED, EXPIRES, ROLES, Person, members_of
 from tests.support.shapes import CHANGE, ORIGIN, TIMESTAMP
 from tests.support.ssh import sshsig
-from tests.vectors.cases import Case, case
+from tests.vectors.makers.cases import Case, case
 
 from attestlog._internal.core import canonical
 from attestlog._internal.core.approval import SSH_NAMESPACE, Approval, Request, format_approval, message_of

@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 from tests.support.audits import codes, verify
-from tests.support.logs import Key, LogMaker, action
-from tests.support.written import create, draft, drafts
+from tests.support.logs import Key, LogMaker, create, draft, drafts
 
 from attestlog._internal.core import signature as signatures
 from attestlog._internal.core.entry import ENTRY_SIZE_MAX_BYTES
@@ -154,7 +153,7 @@ def test_without_it_rotations_are_followed_all_the_same(tmp_path: Path, without:
 
 def test_without_it_damage_is_found_all_the_same(tmp_path: Path, without: Any) -> None:
     log = LogMaker(tmp_path / "log", key=Key(1, ML_DSA_44))
-    log.append(action(1), action(2))
+    log.append(draft(1), draft(2))
     log.lines[2] = log.lines[2].replace(b"T-2", b"T-x")
     log.lay_out()
     without()

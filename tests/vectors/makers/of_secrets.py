@@ -6,7 +6,7 @@ from hashlib import sha256
 from typing import Any
 
 from tests.support.shapes import ACTION
-from tests.vectors.cases import Case, case, lines_of, replaced
+from tests.vectors.makers.cases import Case, case, lines_of, replaced
 
 from attestlog._internal.core import canonical
 from attestlog._internal.core.entry import decode_line

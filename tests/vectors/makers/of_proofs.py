@@ -7,10 +7,10 @@ from hashlib import sha256
 
 from tests.support import rfc6962
 from tests.support.shapes import ORIGIN, SHAPES, ed25519_key, p256_key
-from tests.vectors.cases import Case, case, flipped, lines_of, replaced
-from tests.vectors.of_logs import NOTE_KEY, STRANGER, VKEY, retrailed, signed
-from tests.vectors.post_quantum import LINE as PQ_LINE
-from tests.vectors.post_quantum import VKEY as PQ_VKEY
+from tests.vectors.makers.cases import Case, case, flipped, lines_of, replaced
+from tests.vectors.makers.of_logs import NOTE_KEY, STRANGER, VKEY, retrailed, signed
+from tests.vectors.makers.post_quantum import LINE as PQ_LINE
+from tests.vectors.makers.post_quantum import VKEY as PQ_VKEY
 
 from attestlog._internal.core.checkpoint import Checkpoint, format_checkpoint
 from attestlog._internal.core.consistency import Prefix, format_consistency

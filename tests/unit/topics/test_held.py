@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.audits import codes
-from tests.support.logs import ORIGIN, CheckpointKey, LogMaker, action
+from tests.support.logs import ORIGIN, CheckpointKey, LogMaker, draft
 
 from attestlog._internal.core.checkpoint import Checkpoint, sign_checkpoint
 from attestlog._internal.core.merkle import Span
@@ -27,7 +27,7 @@ def kept(log: LogMaker, size: int, origin: str = ORIGIN, root: bytes | None = No
 def log(tmp_path: Path) -> LogMaker:
     made = LogMaker(tmp_path / "log", segment_entries=4)
     for number in range(1, 11):
-        made.append(action(number))
+        made.append(draft(number))
     made.lay_out()
     return made
 
