@@ -17,10 +17,10 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from attestlog._internal import disk
 from attestlog._internal.core.genesis import Genesis, Settings
 from attestlog._internal.core.toml import format_toml, parse_toml
 from attestlog._internal.storage.contract import LogSource, Store
-from attestlog._internal.storage.files import disk
 from attestlog._internal.storage.files.layout import CONFIG_FILE
 from attestlog._internal.storage.files.reader import FileSource
 from attestlog._internal.storage.files.snapshot import open_plain
@@ -95,7 +95,7 @@ def read_config_text(log: LogSource) -> bytes | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise disk.read_error(error, path, "reading") from None
+        raise disk.read_error(error, path) from None
 
 
 def keeps_config(log: LogSource) -> bool:

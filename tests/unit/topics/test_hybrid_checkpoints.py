@@ -8,7 +8,8 @@ from tests.support.logs import MINIMAL
 from tests.support.shapes import entry_id
 
 from attestlog._internal.config import read_config
-from attestlog._internal.core.cosignature import open_log_checkpoint, open_signed_checkpoint
+from attestlog._internal.core.cosignature import open_signed_checkpoint
+from attestlog._internal.core.genesis import open_log_checkpoint
 from attestlog._internal.core.note import (
     COSIGNATURE_ML_DSA_44,
     ED25519,
@@ -106,7 +107,7 @@ def test_a_log_with_hybrid_checkpoints(hybrid: Path, tmp_path: Path) -> None:
     assert [(line.key, line.timestamp) for line in opened.signatures] == [
         (genesis.checkpoint_keys[0], None), (genesis.checkpoint_keys[1], NOW_S),
     ]  # fmt: skip
-    assert open_log_checkpoint(note, genesis.checkpoint_keys) == opened.checkpoint
+    assert open_log_checkpoint(note, genesis) == opened.checkpoint
     vkeys = [format_vkey(key) for key in genesis.checkpoint_keys]
     report = verify_log(hybrid, trust=vkeys, state_dir=tmp_path / "state")
     assert (report.verdict, report.trusted_by) == (Verdict.VERIFIED, vkeys)

@@ -31,6 +31,9 @@ from attestlog.errors import CorruptError, MalformedEntryError, NotFoundError
 TIMESTAMP_SIZE_MAX_BYTES: Final = 256 << 10
 """A response with its certificates has a few thousand bytes."""
 
+LOCK_TIMEOUT_S: Final = 30.0
+"""Longer than any commit should take, hardware signer included; shorter than a caller's patience."""
+
 FOLLOW_POLL_S: Final = 0.25
 """How often `follow` looks for new lines: soon enough for a person watching, idle enough to leave running."""
 

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
-from attestlog._internal.storage.contract import LogSource, NewLog, Store
+from attestlog._internal.storage.contract import LOCK_TIMEOUT_S, LogSource, NewLog, Store
 from attestlog._internal.storage.files import layout
 from attestlog.errors import MalformedConfigError
 
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
 LogName = str | os.PathLike[str]
 """A path or URL."""
-
-LOCK_TIMEOUT_S: Final = 30.0
-"""Longer than any commit should take, hardware signer included; shorter than a caller's patience."""
 
 _URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _PUBLISHED: Final = frozenset({"http", "https"})

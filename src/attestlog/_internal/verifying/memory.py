@@ -12,9 +12,7 @@ atomically, and never goes backwards.
 
 from __future__ import annotations
 
-import fcntl
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,11 +21,11 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from attestlog._internal import disk
 from attestlog._internal.core.checkpoint import SIZE_MAX, parse_checkpoint
 from attestlog._internal.core.entry import Hex64
 from attestlog._internal.core.hashes import hex_hash
 from attestlog._internal.core.note import parse_vkey
-from attestlog._internal.storage.files import disk
 from attestlog._internal.verifying.given import read_small_file
 from attestlog.errors import MalformedError
 
@@ -35,8 +33,6 @@ HOME_VARIABLE: Final = "ATTESTLOG_HOME"
 
 LOCK_WAIT_S: Final = 5.0
 """Two verifications of one log may end at once; each holds the lock for a file's writing."""
-
-_POLL_S: Final = 0.001
 
 
 class Memory(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -135,19 +131,8 @@ def _reach(memory: Memory) -> tuple[int, int, int, int]:
 def _exclusive(state_dir: Path) -> Iterator[None]:
     descriptor = os.open(state_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        deadline = time.monotonic() + LOCK_WAIT_S
-        while not _try_lock(descriptor):
-            if time.monotonic() >= deadline:
-                raise OSError(f"{state_dir} stayed locked for {LOCK_WAIT_S:g} s")
-            time.sleep(_POLL_S)
+        if not disk.lock(descriptor, timeout_s=LOCK_WAIT_S):
+            raise OSError(f"{state_dir} stayed locked for {LOCK_WAIT_S:g} s")
         yield
     finally:
         os.close(descriptor)
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

@@ -9,7 +9,6 @@ which reports it.
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import re
 import stat
@@ -21,6 +20,7 @@ from typing import BinaryIO, Final
 
 from msgspec import Struct
 
+from attestlog._internal import disk
 from attestlog._internal.core.entry import LINE_SIZE_MAX_BYTES
 from attestlog._internal.core.hashes import HASH_SIZE_BYTES
 from attestlog._internal.core.lines import Line
@@ -31,7 +31,6 @@ LOCK_WAIT_S: Final = 5.0
 """How long to wait for a commit to end: most take milliseconds; a slow signer must not stop an audit."""
 
 _BLOCK_BYTES: Final = 256 << 10
-_POLL_S: Final = 0.001
 _LEVEL: Final = re.compile(r"[0-9]|[1-9][0-9]")
 
 
@@ -233,8 +232,10 @@ def _wait_for_commit(root: Path, stack: ExitStack) -> bool:
         turnstile = _descriptor(root / layout.ENTRIES_DIR, stack)
         lock = _descriptor(root / layout.LOCK_FILE, stack)
         # Writers pass the turnstile before each lock: standing in it, one waits for one commit only.
-        agreed = _take_lock(turnstile, fcntl.LOCK_EX, deadline) and _take_lock(lock, fcntl.LOCK_SH, deadline)
-        fcntl.flock(turnstile, fcntl.LOCK_UN)
+        agreed = disk.lock(turnstile, timeout_s=LOCK_WAIT_S) and disk.lock(
+            lock, timeout_s=deadline - time.monotonic(), shared=True
+        )
+        disk.unlock(turnstile)
     except OSError:
         return True
     return agreed
@@ -244,16 +245,3 @@ def _descriptor(path: Path, stack: ExitStack) -> int:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     stack.callback(os.close, descriptor)
     return descriptor
-
-
-def _take_lock(descriptor: int, kind: int, deadline: float) -> bool:
-    """Whether the flock was taken before the deadline (time.monotonic). Raises OSError where none can be."""
-    while True:
-        try:
-            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() >= deadline:
-                return False
-            time.sleep(_POLL_S)
-        else:
-            return True
