@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.cli.running import Run, draft, lines_of, segment
+from tests.cli.running import Run, lines_of, segment
+from tests.support.logs import draft
 
 from attestlog._internal.cli import drafts
 from attestlog._internal.core.entry import LINE_SIZE_MAX_BYTES, EntryDraft

@@ -4,8 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tests.cli.running import Run
-from tests.cli.test_replica import serving
+from tests.cli.running import Run, serving_replica
 
 from attestlog._internal.replication import sender as sender_module
 from attestlog.testing import check_log
@@ -39,7 +38,7 @@ def tokens(run: Run, tmp_path: Path) -> tuple[Path, Path]:
 
 def test_a_log_is_lost_restored_and_goes_on(run: Run, log: Path, tmp_path: Path) -> None:
     writer, reader = tokens(run, tmp_path)
-    with serving(str(tmp_path / "copies"), "--name", "replica.example.com/one") as replica:
+    with serving_replica(str(tmp_path / "copies"), "--name", "replica.example.com/one") as replica:
         url = replica["url"]
         add = ("replica", "add", log, url, "--token-file", writer)
         assert run(*add, "--vkey", "nonsense").code == 3
@@ -79,7 +78,7 @@ def test_a_shorter_copy_takes_no_longer_logs_place_unless_forced_and_that_is_rec
     run: Run, log: Path, tmp_path: Path
 ) -> None:
     writer, reader = tokens(run, tmp_path)
-    with serving(str(tmp_path / "copies"), "--name", "replica.example.com/one") as replica:
+    with serving_replica(str(tmp_path / "copies"), "--name", "replica.example.com/one") as replica:
         url = replica["url"]
         run("replica", "add", log, url, "--token-file", writer, "--vkey", replica["vkey"])
         run("append", log, *APPEND)
@@ -110,7 +109,7 @@ def test_a_shorter_copy_takes_no_longer_logs_place_unless_forced_and_that_is_rec
 
 def test_a_replica_that_cannot_be_reached_is_said_and_shown(run: Run, log: Path, tmp_path: Path) -> None:
     writer, _ = tokens(run, tmp_path)
-    with serving(str(tmp_path / "copies"), "--name", "replica.example.com/one") as replica:
+    with serving_replica(str(tmp_path / "copies"), "--name", "replica.example.com/one") as replica:
         url, vkey = replica["url"], replica["vkey"]
     assert run("replica", "add", log, url, "--token-file", writer, "--vkey", vkey).code == 0
     assert run("append", log, *APPEND).code == 0
@@ -127,7 +126,7 @@ def test_a_replica_that_cannot_be_reached_is_said_and_shown(run: Run, log: Path,
 def test_a_token_is_not_sent_in_the_clear_to_another_machine(run: Run, log: Path, tmp_path: Path) -> None:
     writer, _ = tokens(run, tmp_path)
     before, url = (log / "log.toml").read_bytes(), "http://192.0.2.1:8470"
-    with serving(str(tmp_path / "copies"), "--name", "replica.example.com/one") as replica:
+    with serving_replica(str(tmp_path / "copies"), "--name", "replica.example.com/one") as replica:
         vkey = replica["vkey"]
     added = run("replica", "add", log, url, "--token-file", writer, "--vkey", vkey)
     assert added.code == 3

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from tests.fault import simdisk
 from tests.fault.simdisk import Disk, Keep
-from tests.fault.tally import tally
-from tests.support.written import create, draft
+from tests.support.logs import create, draft
+from tests.support.tally import tally
 
 from attestlog._internal.core.report import Verdict
 from attestlog._internal.core.reserved import erases

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.fault.faults import FAULTS, Faults, injected
-from tests.server.test_replication import Writer
-from tests.support.logs import ORIGIN, CheckpointKey, LogMaker, action
+from tests.support.faults import FAULTS, Faults, injected
+from tests.support.logs import ORIGIN, CheckpointKey, LogMaker, draft, drafts
+from tests.support.replicas import Writer
 from tests.support.serving import Answer, Site, drip_body, drip_head, reply, served
 
 from attestlog._internal.config import ReplicaAt, Signers
@@ -331,7 +331,7 @@ def refused_restoring(
 @pytest.fixture
 def made(tmp_path: Path) -> LogMaker:
     log = LogMaker(tmp_path / "theirs", origin=ORIGIN)
-    log.append(*[action(number) for number in range(9)], batched=False)
+    log.append(*drafts(range(9)), batched=False)
     log.lay_out()
     return log
 
@@ -352,7 +352,7 @@ def less_than_its_checkpoint(log: LogMaker, liar: Liar) -> None:
 
 def another_log(log: LogMaker, liar: Liar) -> None:
     other = LogMaker(log.root, origin="example.com/other")
-    other.append(action(1))
+    other.append(draft(1))
     other.lay_out()
     liar.offers(other)
 
@@ -364,7 +364,7 @@ def a_changed_entry(log: LogMaker, liar: Liar) -> None:
 
 def entries_of_another_log(log: LogMaker, liar: Liar) -> None:
     other = LogMaker(log.root, origin="example.com/other")
-    other.append(*[action(number) for number in range(9)], batched=False)
+    other.append(*drafts(range(9)), batched=False)
     log.lines[5:] = other.lines[5:]
     liar.offers(log)
 
@@ -425,7 +425,7 @@ def test_a_shorter_log_does_not_take_the_place_of_a_longer(
     made: LogMaker, root: Path, liar: Liar, tmp_path: Path
 ) -> None:
     short = LogMaker(tmp_path / "short", origin=ORIGIN)
-    short.append(*[action(number) for number in range(9)], batched=False)
+    short.append(*drafts(range(9)), batched=False)
     del short.lines[6:]
     short.lay_out()
     liar.offers(short)
@@ -443,7 +443,7 @@ def test_a_rewritten_log_does_not_get_past_a_known_checkpoint(
     made: LogMaker, root: Path, liar: Liar, tmp_path: Path
 ) -> None:
     note = (made.root / layout.CHECKPOINT_FILE).read_bytes()
-    made.append(action(99), batched=False)
+    made.append(draft(99), batched=False)
     made.reseal(4, action_type="rewritten")
     made.lay_out()
     liar.offers(made)

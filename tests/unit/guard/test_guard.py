@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.logs import create
 from tests.support.people import ROLES, Person, governed
-from tests.support.written import create
 
 from attestlog._internal.core.approval import Approval, format_approval
 from attestlog._internal.core.entry import Entry

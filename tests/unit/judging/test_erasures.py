@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 from tests.support.audits import codes, verify
-from tests.support.logs import LogMaker, action
+from tests.support.logs import LogMaker, draft
 
 from attestlog._internal.core.entry import decode_line
 from attestlog._internal.core.erasure import Erasure, erase_line, format_erasure
 from attestlog._internal.core.policy import Policy, parse_policy
 from attestlog._internal.core.report import Verdict
-from attestlog._internal.judging import source
+from attestlog._internal.verifying import source
 
 
 @pytest.fixture
@@ -23,12 +23,12 @@ def made(tmp_path: Path, policy: Policy | None = None) -> LogMaker:
     """Genesis, then entries 1 to 4, each a second after the last."""
     log = LogMaker(tmp_path / "log", policy=policy)
     for number in range(1, 5):
-        log.append(action(number))
+        log.append(draft(number))
     return log
 
 
 def change(action_type: str, payload: Any, **members: Any) -> dict[str, Any]:
-    return action(0, event_type="CHANGE", action_type=action_type, action_payload=payload, **members)
+    return draft(0, event_type="CHANGE", action_type=action_type, action_payload=payload, **members)
 
 
 def say_erased(log: LogMaker, number: int, legal_basis: str | None = None, **changes: Any) -> None:
@@ -149,8 +149,8 @@ def test_holds_that_do_not_hold(log: LogMaker, tmp_path: Path) -> None:
 )
 def test_payloads_that_verifiers_need_stay(tmp_path: Path, action_type: str) -> None:
     log = LogMaker(tmp_path / "log")
-    log.append(action(1))
-    log.append(action(2, action_type=action_type))
+    log.append(draft(1))
+    log.append(draft(2, action_type=action_type))
     erase(log, 2)
     assert found(log, tmp_path) == [("erasure.refused", 3)]
 
@@ -221,7 +221,7 @@ def test_what_was_erased_before_the_start_is_not_asked_for_again(log: LogMaker, 
     log.lay_out()
     verify(log, tmp_path)
     erase(log, 1)
-    log.append(action(9))
+    log.append(draft(9))
     log.lay_out()
     report = verify(log, tmp_path, start=4)
     assert (report.verdict, codes(report)) == (Verdict.VERIFIED, [])
@@ -230,10 +230,10 @@ def test_what_was_erased_before_the_start_is_not_asked_for_again(log: LogMaker, 
 def test_a_segment_written_anew_while_it_is_verified_is_no_tampering(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(source, "_CHUNK_SIZE_MIN_BYTES", 4_096)
+    monkeypatch.setattr(source, "PIECE_SIZE_MIN", 4_096)
     log = LogMaker(tmp_path / "log")
     for number in range(1, 30):
-        log.append(action(number))
+        log.append(draft(number))
     log.lay_out()
 
     def replace(done: int, total: int) -> None:

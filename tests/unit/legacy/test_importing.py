@@ -10,9 +10,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from tests.support.growing import GrowingLog
 from tests.support.legacy import joined, legacy_lines, legacy_members, sealed
-from tests.support.logs import action
+from tests.support.logs import GrowingLog, draft
 
 from attestlog._internal.core.entry import ActorType, Entry, EventCategory, EventType, ExecutionStatus
 from attestlog._internal.core.report import Verdict
@@ -341,7 +340,7 @@ def test_crash_leaves_no_duplicates_after_a_second_try(
         with pytest.raises(CrashError):
             import_legacy(log, file)
         log.writes_left = None
-        log.append(action(1))  # others write meanwhile
+        log.append(draft(1))  # others write meanwhile
         receipt = import_legacy(log, file)
         assert receipt.appended == 30 - min(crash_after, 30)
         assert log.size == 1 + 30 + 1 + 1
@@ -411,7 +410,7 @@ def test_entries_that_only_hold_the_same_words_are_no_import(log: ImportingLog, 
         {"inner": {"legacy_log": identity, "legacy_position": 3, "legacy_line": "x"}},
         {"text": f'"legacy_log":"{identity}"'},
     ):
-        log.append(action(1, action_payload=payload))
+        log.append(draft(1, action_payload=payload))
     receipt = import_legacy(log, file)
     assert receipt.appended == 30
     assert joined(exported(log, receipt)) == file.read_bytes()
@@ -419,7 +418,7 @@ def test_entries_that_only_hold_the_same_words_are_no_import(log: ImportingLog, 
 
 def test_entry_that_repeats_an_imported_line_is_not_exported(log: ImportingLog, file: Path) -> None:
     receipt = import_legacy(log, file)
-    log.append(action(1, action_payload=log.entries()[5].action_payload))
+    log.append(draft(1, action_payload=log.entries()[5].action_payload))
     assert joined(exported(log, receipt)) == file.read_bytes()
     file.write_bytes(joined(legacy_lines(33)))
     assert import_legacy(log, file).appended == 3

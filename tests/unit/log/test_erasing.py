@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.written import create, draft, drafts, last_segment
+from tests.support.logs import create, draft, drafts, last_segment
 
 from attestlog._internal.core.entry import Entry
 from attestlog._internal.core.genesis import Settings

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.support.written import create, draft, drafts
+from tests.support.logs import create, draft, drafts
 
 from attestlog._internal.config import Signers, format_config, read_config
 from attestlog._internal.core.entry import decode_line
@@ -17,11 +17,7 @@ from attestlog._internal.core.rotation import Rotation, format_rotation, rotatio
 from attestlog._internal.log import Log
 from attestlog._internal.storage.contract import Kept
 from attestlog._internal.storage.files import layout
-from attestlog._internal.storage.files.governing import (
-    GoverningLines,
-    format_rules_file,
-    parse_rules_file,
-)
+from attestlog._internal.storage.files.governing import GoverningLines, format_rules_file, parse_rules_file
 from attestlog._internal.storage.files.reader import LogReader
 from attestlog._internal.verifying import verify_log
 from attestlog.errors import KeyFileError, RuleChangeError, SignerError

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.written import contents, create, draft, drafts
+from tests.support.logs import contents, create, draft, drafts
 
 from attestlog._internal.core.entry import Entry
 from attestlog._internal.core.reserved import SIGNER_OUTAGE

@@ -12,13 +12,18 @@ if TYPE_CHECKING:
 
 
 def kept_checkpoint(folder: str) -> bytes | None:
-    """The checkpoint in a log's or published folder, which witnesses may remember; None if there is none."""
-    from attestlog._internal.storage.files.layout import CHECKPOINT_FILE
+    """The checkpoint of a log or a published folder, which witnesses may remember; None if there is none."""
+    from attestlog._internal.storage.published import open_published
+    from attestlog._internal.storage.resolve import is_published, open_source
+    from attestlog.errors import AttestlogError
 
     try:
-        return (Path(folder) / CHECKPOINT_FILE).read_bytes()
-    except OSError:
-        return None  # what is wrong with the folder is reported when it is opened
+        if not is_published(folder):
+            return open_source(folder).checkpoint()
+        with open_published(folder) as published:
+            return published.checkpoint()
+    except AttestlogError:
+        return None  # what is wrong with it is reported when it is opened
 
 
 def cosign(log: str, policy: Path, *, previous: bytes | None, fail_open: bool) -> Cosigned:

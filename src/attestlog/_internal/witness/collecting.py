@@ -18,7 +18,8 @@ from queue import Empty, SimpleQueue
 from typing import Final
 
 from attestlog._internal.core.checkpoint import Checkpoint, parse_checkpoint
-from attestlog._internal.core.cosignature import open_log_checkpoint, verify_checkpoint_signature
+from attestlog._internal.core.cosignature import verify_checkpoint_signature
+from attestlog._internal.core.genesis import open_log_checkpoint
 from attestlog._internal.core.merkle import prove_consistency
 from attestlog._internal.core.note import (
     NoteSignature,
@@ -73,9 +74,8 @@ def cosign_checkpoint(
     `fail_open`; ConflictError if another checkpoint was stored meanwhile; StorageError.
     """
     source = open_source(log)
-    keys = source.genesis().checkpoint_keys
     note = source.stored_checkpoint()
-    checkpoint = open_log_checkpoint(note, keys)
+    checkpoint = open_log_checkpoint(note, source.genesis())
     prove = partial(_prove, source, checkpoint.size)
     done = collect_cosignatures(
         note, policy, prove, previous=previous, fail_open=fail_open, ask=ask, timeout_s=timeout_s
