@@ -96,9 +96,8 @@ if TYPE_CHECKING:
     from attestlog._internal.storage.publishing import Published
     from attestlog._internal.storage.publishing import publish_log as publish
     from attestlog._internal.timestamping import timestamp_checkpoint
-    from attestlog._internal.verifying import judge_proof, verify_proof
+    from attestlog._internal.verifying import judge_proof, judge_published, verify_proof
     from attestlog._internal.verifying import verify_log as verify
-    from attestlog._internal.verifying import verify_published as judge_published
     from attestlog._internal.witness.collecting import cosign_checkpoint
 
     create = Log.create
@@ -143,7 +142,7 @@ _HOMES: Final = {
     "format_approval": "core.approval",
     "format_request": "core.approval",
     "judge_proof": "verifying",
-    "judge_published": "verifying:verify_published",
+    "judge_published": "verifying",
     "modify_rule_payload": "core.policy_change",
     "open": "log:Log.open",
     "open_signer": "signers",
