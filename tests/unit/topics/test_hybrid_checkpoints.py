@@ -26,7 +26,7 @@ from attestlog._internal.signers.private_keys import make_key
 from attestlog._internal.storage.files.reader import LogReader
 from attestlog._internal.storage.publishing import publish_log
 from attestlog._internal.verifier import verify as one_file
-from attestlog._internal.verifying import verify_log, verify_published
+from attestlog._internal.verifying import judge_published, verify_log
 from attestlog.errors import (
     CorruptError,
     MalformedConfigError,
@@ -146,11 +146,11 @@ def test_a_published_checkpoint_needs_both_lines_too(hybrid: Path, tmp_path: Pat
     public, state = tmp_path / "public", tmp_path / "state"
     publish_log(hybrid, public)
     verify_log(hybrid, state_dir=state)
-    report = verify_published(public, state_dir=state, full=True)
+    report = judge_published(public, state_dir=state, full=True)
     assert (report.verdict, codes(report)) == (Verdict.VERIFIED, set())
     note = parse_note((public / "checkpoint").read_bytes())
     (public / "checkpoint").write_bytes(format_note(note.text, note.signatures[:1]))
-    report = verify_published(public, state_dir=state, full=True)
+    report = judge_published(public, state_dir=state, full=True)
     assert report.verdict == Verdict.TAMPERED
     assert codes(report) == {"checkpoint.signature", "published.partly_read"}
 

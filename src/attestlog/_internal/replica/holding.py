@@ -83,7 +83,7 @@ class Holding:
             disk.make_directories(directory)
         except OSError as error:
             raise disk.storage_error(error, directory, "creating") from None
-        leaf = verify_lines(Rules.of(genesis), Head(), [line], directory).leaves
+        leaf = verify_lines(Rules.of(genesis), Head(), [line]).leaves
         config = LogConfig.of(genesis, Signers(entry=NO_SIGNER, checkpoint=NO_SIGNER))
         place = directory / LOG_DIR
         create_log(place, NewLog(line, leaf, beside=new_config(place, config)))
@@ -164,7 +164,7 @@ class Holding:
 
     def _commit_run(self, head: Head, lines: Sequence[bytes]) -> None:
         genesis = self._store.genesis
-        leaves, rules, changes = verify_lines(self._rules, head, lines, self.directory)
+        leaves, rules, changes = verify_lines(self._rules, head, lines)
         if erasing.line_erases(lines[0]):
             erasing.note(self._store, head.size, lines[0])
         room, at = self._store.room(head.size), 0

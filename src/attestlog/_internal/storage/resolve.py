@@ -94,6 +94,11 @@ def directory(name: LogName) -> Path:
     return Path(name)
 
 
+def anything_at(name: LogName) -> bool:
+    """Whether there is something of this name, be it a log or not, as far as a path tells."""
+    return not is_url(name) and Path(name).exists()
+
+
 def is_url(name: LogName) -> bool:
     """Whether it is one, rather than a path."""
     return _URL.match(os.fspath(name)) is not None

@@ -8,6 +8,7 @@ which reports it.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -22,8 +23,8 @@ from msgspec import Struct
 from attestlog._internal import disk
 from attestlog._internal.core.entry import LINE_SIZE_MAX_BYTES
 from attestlog._internal.core.hashes import HASH_SIZE_BYTES
+from attestlog._internal.core.lines import Line
 from attestlog._internal.core.note import NOTE_SIZE_MAX_BYTES
-from attestlog._internal.storage.contract import RawLine
 from attestlog._internal.storage.files import layout
 
 LOCK_WAIT_S: Final = 5.0
@@ -47,7 +48,7 @@ class FileSegment(Struct, frozen=True):
         """The file's."""
         return self.path.rpartition("/")[2]
 
-    def lines(self, start: int, stop: int) -> Iterator[RawLine]:
+    def lines(self, start: int, stop: int) -> Iterator[Line]:
         """See `RawSegment`. Offsets are bytes."""
         with open_plain(self.path) as file:
             if self.inode not in (0, os.fstat(file.fileno()).st_ino):
@@ -65,13 +66,13 @@ class FileSegment(Struct, frozen=True):
                 data = file.readline(limit)
                 after = offset + len(data)
                 if data[-1:] == b"\n":
-                    yield offset, data[:-1], after, True
+                    yield Line(offset, data[:-1], after)
                 elif len(data) < limit:
                     raise OSError(f"{self.path} became shorter while it was read")
                 else:
                     after = _after_line_end(file, after, self.size)
                     file.seek(after)
-                    yield offset, data, after, after < self.size
+                    yield Line(offset, data, after, after < self.size)
                 offset = after
 
     def offset_after(self, lines: int) -> int:
@@ -185,7 +186,7 @@ def open_plain(path: Path | str, buffering: int = _BLOCK_BYTES) -> BinaryIO:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise OSError(f"{path} is not a regular file")
+        raise OSError(errno.EINVAL, f"{path} is not a regular file")
     return open(descriptor, "rb", buffering=buffering)  # noqa: PTH123 - a descriptor, not a path
 
 
