@@ -22,6 +22,7 @@ from attestlog._internal.core.entry import decode_line, parse_timestamp
 from attestlog._internal.core.erasure import erase_line, says_erased
 from attestlog._internal.core.genesis import parse_genesis
 from attestlog._internal.core.hashes import leaf_hash
+from attestlog._internal.core.lines import Line
 from attestlog._internal.core.merkle import Grown, Span
 from attestlog._internal.core.reserved import may_govern
 from attestlog._internal.storage.contract import (
@@ -29,7 +30,6 @@ from attestlog._internal.storage.contract import (
     LogSource,
     NewLog,
     PendingErasure,
-    RawLine,
     StoredTimestamp,
     check_plan,
     room_in_segment,
@@ -329,10 +329,10 @@ class MemorySegment(Struct, frozen=True):
         """See `RawSegment`."""
         return len(self.data)
 
-    def lines(self, start: int, stop: int) -> Iterator[RawLine]:
+    def lines(self, start: int, stop: int) -> Iterator[Line]:
         """See `RawSegment`."""
         for offset in range(start, min(stop, len(self.data))):
-            yield offset, self.data[offset], offset + 1, True
+            yield Line(offset, self.data[offset], offset + 1)
 
     def offset_after(self, lines: int) -> int:
         """See `RawSegment`."""
