@@ -10,7 +10,7 @@ import pytest
 from attestlog._internal.core.entry import Entry
 from attestlog._internal.core.report import Verdict
 from attestlog._internal.storage.files.reader import LogReader
-from attestlog._internal.verifying import verify_log
+from attestlog._internal.verifying import judge_log
 from attestlog.testing import check_log
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
@@ -49,7 +49,7 @@ def members(entry: Entry) -> set[str]:
 
 
 def test_it_is_verified_with_nothing_to_remark(folder: Path) -> None:
-    report = verify_log(folder / "audit", remember=False)
+    report = judge_log(folder / "audit", remember=False)
     assert (report.verdict, report.findings) == (Verdict.VERIFIED, [])
 
 

@@ -14,7 +14,7 @@ import attestlog
 from attestlog._internal.core.entry import EventType
 from attestlog._internal.core.report import Verdict
 from attestlog._internal.storage.files.reader import LogReader
-from attestlog._internal.verifying import verify_log
+from attestlog._internal.verifying import judge_log
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_demo_shows_what_remembering_is_for(told: dict[str, Any]) -> None:
 
 def test_demo_leaves_the_log_as_it_was_and_the_check_script(told: dict[str, Any]) -> None:
     vkey = step(told, "record")["vkey"]
-    report = verify_log(told["log"], trust=[vkey], state_dir=Path(told["home"]) / "state")
+    report = judge_log(told["log"], trust=[vkey], state_dir=Path(told["home"]) / "state")
     assert (report.verdict, report.remembered_size) == (Verdict.VERIFIED, 10)
     assert step(told, "alone")["holds"] is True
     script = Path(told["check"]).read_text()

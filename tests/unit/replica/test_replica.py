@@ -30,7 +30,7 @@ from attestlog._internal.core.replication import (
 from attestlog._internal.core.report import Verdict
 from attestlog._internal.replica import Replica
 from attestlog._internal.replica.evidence import evidence
-from attestlog._internal.verifying import verify_log
+from attestlog._internal.verifying import judge_log
 from attestlog.errors import (
     ConflictError,
     MalformedConfigError,
@@ -134,7 +134,7 @@ def test_what_was_taken_is_a_log_that_verifies_byte_for_byte(made: LogMaker, rep
     assert (signed.checkpoint.size, len(signed.signatures), signed.unknown) == (41, 2, 0)
     assert parse_note(stored).signatures[1:] == answer.cosignatures
     replica.close()
-    report = verify_log(copied, remember=False)
+    report = judge_log(copied, remember=False)
     assert (report.verdict, report.size, report.findings) == (Verdict.VERIFIED, 41, [])
     made.lay_out()
     for path in sorted((made.root / "entries").iterdir()):
@@ -149,7 +149,7 @@ def test_it_goes_on_where_it_was_after_a_restart(made: LogMaker, replica: Replic
     assert again.logs() == [log]
     assert again.take(log, ship(made, 20, 41, signed=True)).size == 41
     again.close()
-    assert verify_log(copy_of(again, made), remember=False).verdict == Verdict.VERIFIED
+    assert judge_log(copy_of(again, made), remember=False).verdict == Verdict.VERIFIED
 
 
 def test_what_is_sent_twice_is_held_once(made: LogMaker, replica: Replica) -> None:
@@ -366,7 +366,7 @@ def test_killed_at_any_step_it_holds_what_it_answered_for(
             assert again.take(log, Shipment(0, made.lines, note(made))).size == 41
         finally:
             again.close()
-        assert verify_log(again.path(log), remember=False).verdict == Verdict.VERIFIED
+        assert judge_log(again.path(log), remember=False).verdict == Verdict.VERIFIED
         if done.returncode != -signal.SIGKILL and done.returncode != 128 + signal.SIGKILL:
             return  # the call is not made that often
 

@@ -30,7 +30,7 @@ from attestlog._internal.restoring import RestoreDemands, restore_log
 from attestlog._internal.server.tokens import Scope, TokenFile
 from attestlog._internal.storage.files.layout import CHECKPOINT_FILE, ENTRIES_DIR, segment_name
 from attestlog._internal.storage.resolve import open_source
-from attestlog._internal.verifying import verify_log
+from attestlog._internal.verifying import judge_log
 from attestlog._internal.witness.collecting import cosign_checkpoint
 from attestlog.errors import AttestlogError, QuorumError, ReplicationError
 
@@ -133,7 +133,7 @@ class ReplicatedDemo:
         segment = copy / ENTRIES_DIR / segment_name(0)
         before = segment.read_bytes()
         segment.write_bytes(before.replace(b'"number":2', b'"number":7', 1))
-        self._judge(step, "its copy", verify_log(copy, remember=False, workers=1))
+        self._judge(step, "its copy", judge_log(copy, remember=False, workers=1))
         try:
             self._restore_from("replica-3", self.folder / "restored-from-3")
         except AttestlogError as error:
@@ -147,7 +147,7 @@ class ReplicatedDemo:
         self._cosign()
         rewritten = self.folder / "rewritten"
         self._begin_anew(rewritten)
-        self._judge(step, "by itself", verify_log(rewritten, remember=False, workers=1))
+        self._judge(step, "by itself", judge_log(rewritten, remember=False, workers=1))
         told = Shipment(0, list(open_source(rewritten).lines()), (rewritten / CHECKPOINT_FILE).read_bytes())
         for name in REPLICAS:
             refusal = self._tell(name, told)
@@ -299,7 +299,7 @@ class ReplicatedDemo:
         step.lines.append([*line, f"  {said}"])
 
     def _verified(self) -> Report:
-        return verify_log(self.log, policy=self.policy, state_dir=self.home / "state", workers=1)
+        return judge_log(self.log, trust_policy=self.policy, state_dir=self.home / "state", workers=1)
 
     def _wait(self, holds: Callable[[], bool]) -> None:
         deadline = time.monotonic() + WAIT_MAX_S

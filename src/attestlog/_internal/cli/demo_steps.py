@@ -22,7 +22,7 @@ from attestlog._internal.core.report import Finding, Report, Verdict
 from attestlog._internal.log import Log, Receipt
 from attestlog._internal.proving import prove
 from attestlog._internal.storage.files.layout import ENTRIES_DIR, segment_name
-from attestlog._internal.verifying import judge_proof, verify_log
+from attestlog._internal.verifying import judge_log, judge_proof
 from attestlog.errors import ActionBlockedError
 
 ORIGIN = "example.com/demo"
@@ -143,7 +143,7 @@ class Demo:
         return step
 
     def _report(self, *, remember: bool = True) -> Report:
-        return verify_log(
+        return judge_log(
             self.log, trust=[self.vkey], remember=remember, state_dir=self.home / "state", workers=1
         )
 
