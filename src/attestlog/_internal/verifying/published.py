@@ -76,7 +76,7 @@ def judge_published(
     `trust`: verifier keys of the log, or its genesis hash. A log that was verified before is known by the
     keys that were remembered then. Without either, who signed it is not known, and the verdict is UNKNOWN.
     `held`: a checkpoint of the log that the caller kept: what is published must begin with what it covers.
-    `trust_policy`: a C2SP tlog-policy: its logs are trusted too, its quorum must have cosigned the checkpoint.
+    `trust_policy`: a C2SP tlog-policy: its logs are trusted too, and its quorum must have cosigned.
     `full`: read every tile and entry bundle, not only what the checkpoint and the memory need.
     `remember`, `state_dir`, `on_finding`: as for `judge_log`. `progress`: (entries done, entries in all).
 

@@ -101,7 +101,7 @@ def judge_log(
     """Judge a log: its directory, or a source of it. What is found is in the report; none of it is raised.
 
     `trust`: keys or hashes of which one must vouch for the log (see `session`).
-    `trust_policy`: a C2SP tlog-policy: its logs are trusted too, its quorum must have cosigned the checkpoint.
+    `trust_policy`: a C2SP tlog-policy: its logs are trusted too, and its quorum must have cosigned.
     `held`: a checkpoint of the log that the caller kept: the log must begin with what it covers.
     `remember`: compare with what earlier verifications remembered in `state_dir`
     (by default the user's), and remember this one; False leaves both alone.
