@@ -25,7 +25,7 @@ from attestlog._internal.core.checkpoint import Checkpoint, format_checkpoint
 from attestlog._internal.core.cosignature import cosign
 from attestlog._internal.core.note import COSIGNATURE_ED25519, VerifierKey, format_vkey, parse_note
 from attestlog._internal.core.replication import ANSWER_SIZE_MAX_BYTES, encode_answer, log_id
-from attestlog._internal.core.replication import Answer as SignedAnswer
+from attestlog._internal.core.replication import ReplicaAnswer as SignedAnswer
 from attestlog._internal.replication import client as client_module
 from attestlog._internal.replication.client import CLAIM_MAX_CHARACTERS, REASON_MAX_CHARACTERS, ReplicaClient
 from attestlog._internal.replication.cursor import load_cursor
