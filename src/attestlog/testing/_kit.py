@@ -19,7 +19,7 @@ from attestlog._internal.signers import Passphrase, Signer, register_scheme
 from attestlog._internal.signers.private_keys import PrivateKey, make_key, sign_with
 from attestlog._internal.storage.contract import LogSource
 from attestlog._internal.storage.resolve import LogName, open_source
-from attestlog._internal.verifying import verify_log
+from attestlog._internal.verifying import judge_log
 from attestlog.errors import SignerError
 
 START_US: Final = 1_761_825_600_000_000
@@ -122,7 +122,7 @@ def check_log(
     number and entry hash) is there. Returns the entries.
     """
     source = open_source(log)
-    report = verify_log(source, remember=False)
+    report = judge_log(source, remember=False)
     assert report.verdict == Verdict.VERIFIED, f"{report.verdict}: {report.findings}"
     lines = list(source.lines())
     entries = [decode_line(line) for line in lines]
