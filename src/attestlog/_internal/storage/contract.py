@@ -210,7 +210,7 @@ class LogSource(ABC):
 
     def genesis(self) -> Genesis:
         """What entry 0 states. Raises MalformedEntryError unless it is a genesis entry."""
-        return parse_genesis(self.entry(0))
+        return parse_genesis(decode_line(self.line(0)))
 
     def entry(self, sequence_number: int) -> Entry:
         """One entry. Raises NotFoundError past the end, CorruptError if the line is no entry."""
