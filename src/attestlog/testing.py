@@ -28,7 +28,7 @@ from attestlog._internal.signers import Passphrase, Signer, register_scheme
 from attestlog._internal.signers.private_keys import PrivateKey, make_key, sign_with
 from attestlog._internal.storage.files.layout import CHECKPOINT_FILE, TREE_DIR, tree_path
 from attestlog._internal.storage.files.reader import LogReader
-from attestlog._internal.verifying import verify_log
+from attestlog._internal.verifying import judge_log
 from attestlog.errors import SignerError
 
 START_US: Final = 1_761_825_600_000_000
@@ -129,7 +129,7 @@ def check_log(path: Path | str, acknowledged: Iterable[Receipt | tuple[int, str]
     number and entry hash) is there. Returns the entries.
     """
     root = Path(path)
-    report = verify_log(root, remember=False)
+    report = judge_log(root, remember=False)
     assert report.verdict == Verdict.VERIFIED, f"{report.verdict}: {report.findings}"
     lines = list(LogReader(root).lines())
     entries = [decode_line(line) for line in lines]

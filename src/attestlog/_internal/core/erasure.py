@@ -33,7 +33,7 @@ from attestlog._internal.core.entry import (
 from attestlog._internal.core.glob import Glob
 from attestlog._internal.core.hashes import hex_hash
 from attestlog._internal.core.reserved import KEPT
-from attestlog._internal.core.rules import Reason, Rules, held_by
+from attestlog._internal.core.rules import ReasonText, Rules, held_by
 from attestlog.errors import ErasureRefusedError, HashMismatchError, MalformedEntryError
 
 _DAY_US: Final = 86_400_000_000
@@ -46,7 +46,7 @@ class Erasure(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     entry_hash: Hex64
     action_type: Name
     timestamp: TimestampText
-    reason: Reason
+    reason: ReasonText
     legal_basis: Name | None
 
     @classmethod

@@ -70,7 +70,7 @@ _members: Final = attrgetter(*REDACTED_MEMBERS)
 _NAMES_KNOWN_MAX: Final = 4_096
 """Names whose answer is kept: a log that makes up names must not fill memory."""
 
-Commit = Callable[[str, bytes], str]
+MakeCommitment = Callable[[str, bytes], str]
 """What is to stand in a value's place, given what it is and its canonical bytes."""
 
 
@@ -104,10 +104,10 @@ class Redactor:
             or self._has_field([member for member in _members(draft) if member])
         )
 
-    def redact(self, draft: EntryDraft, commit: Commit) -> EntryDraft:
+    def redact(self, draft: EntryDraft, commit: MakeCommitment) -> EntryDraft:
         """The draft with every secret replaced; what is redacted already stays.
 
-        Raises MalformedEntryError.
+        Its members must have been encoded before: that refuses what is not JSON, or contains itself.
         """
         changes = {}
         for name in REDACTED_MEMBERS:
@@ -116,16 +116,12 @@ class Redactor:
                 changes[name] = self.redact_value(value, commit)
         return msgspec.structs.replace(draft, **changes)
 
-    def redact_value(self, value: Any, commit: Commit) -> Any:
-        """A copy of a JSON value with every secret in it replaced."""
+    def redact_value(self, value: Any, commit: MakeCommitment) -> Any:
+        """A copy of a JSON value with every secret in it replaced. One that contains itself never ends."""
         top = [value]
         todo: list[Any] = [top]
-        values = 0
         while todo:
             container = todo.pop()
-            values += len(container)
-            if values > canonical.VALUES_MAX:
-                raise MalformedEntryError("draft: holds itself, or more values than fit", member="")
             places = container.items() if type(container) is dict else enumerate(container)
             for place, item in list(places):
                 kind = type(item)
@@ -139,13 +135,13 @@ class Redactor:
                     todo.append(inner)
         return top[0]
 
-    def _renamed(self, members: dict[Any, Any], commit: Commit) -> dict[Any, Any]:
+    def _renamed(self, members: dict[Any, Any], commit: MakeCommitment) -> dict[Any, Any]:
         return {
             self._redact_text(name, commit) if type(name) is str else name: item
             for name, item in members.items()
         }
 
-    def _redact_text(self, text: str, commit: Commit) -> str:
+    def _redact_text(self, text: str, commit: MakeCommitment) -> str:
         if _COMMITMENT.fullmatch(text):
             return text
         for kind, pattern in self._patterns:
@@ -164,7 +160,7 @@ class Redactor:
         return False
 
     def _has_field(self, todo: list[Any]) -> bool:
-        plain, values = self._plain, 0
+        plain = self._plain
         while todo:
             container = todo.pop()
             items = container
@@ -175,9 +171,6 @@ class Redactor:
                 items = container.values()
             if not _CONTAINERS.isdisjoint(map(type, items)):
                 todo += [item for item in items if type(item) in _CONTAINERS]
-            values += 1
-            if values > canonical.VALUES_MAX:
-                return True
         return False
 
     def _may_match(self, data: bytes) -> bool:
@@ -219,7 +212,7 @@ def verify_commitment(text: str, value: Any, shown: bytes) -> None:
         raise HashMismatchError("the value is not the one redacted", expected=match[3], found=found)
 
 
-def _replaced(kind: str, commit: Commit, match: re.Match[str]) -> str:
+def _replaced(kind: str, commit: MakeCommitment, match: re.Match[str]) -> str:
     text = match[0]
     return commit(kind, canonical.encode(text)) if text else text
 

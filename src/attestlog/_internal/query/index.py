@@ -37,7 +37,7 @@ from attestlog._internal.core.entry import (
 )
 from attestlog._internal.query.database import (
     BrokenIndexError,
-    Place,
+    IndexPlace,
     UnusablePlaceError,
     connect,
     create_tables,
@@ -104,7 +104,7 @@ decode_indexed: Final = msgspec.json.Decoder(IndexedLine).decode
 class Index:
     """An open index of one log. For one thread at a time: those that ask at once open one each."""
 
-    def __init__(self, log: LogSource, genesis_hash: str, place: Place, path: str, mode: int) -> None:
+    def __init__(self, log: LogSource, genesis_hash: str, place: IndexPlace, path: str, mode: int) -> None:
         """Use `open`."""
         self.log, self.genesis_hash, self.place, self.path = log, genesis_hash, place, path
         self.size = 0
