@@ -31,6 +31,8 @@ from attestlog._internal.storage.files.reader import LogReader
 from attestlog._internal.verifying import judge_log
 from attestlog.errors import SignerError
 
+__all__ = ["START_US", "FaultSigner", "ManualClock", "MemorySigner", "check_log"]
+
 START_US: Final = 1_761_825_600_000_000
 """Where a ManualClock starts: 2025-10-30T12:00:00Z."""
 
