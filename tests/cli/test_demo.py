@@ -1,5 +1,6 @@
 """The demo: every claim it makes is what the verifier found, and what it advises works."""
 
+import re
 import shlex
 import subprocess
 import sys
@@ -117,3 +118,10 @@ def test_demo_uses_a_passphrase_where_one_is_set(shell: Run, tmp_path: Path) -> 
     result = shell("demo", "--json", TMPDIR=str(tmp_path), ATTESTLOG_PASSPHRASE="secret")
     assert result.code == 0
     assert b"ENCRYPTED" in (Path(result.object["home"]) / "keys" / "signer.pem").read_bytes()
+
+
+def test_the_readme_shows_what_the_demo_prints(shell: Run, tmp_path: Path) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    (excerpt,) = re.findall(r"^\$ make demo\n…\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
+    assert len(excerpt.splitlines()) > 5
+    assert excerpt in shell("demo", TMPDIR=str(tmp_path)).out

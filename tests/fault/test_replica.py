@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from examples.replicas import Server
 from tests.fault.processes import Promises, create_shared, start_writer
 from tests.support.faults import FAULTS, Faults, injected
 from tests.support.logs import LogMaker, draft
@@ -15,7 +16,6 @@ from tests.support.tally import tally
 from tests.support.tls import authority
 
 import attestlog
-from attestlog._internal.cli.demo_servers import Server
 from attestlog._internal.core.cosignature import decode_timestamped
 from attestlog._internal.core.note import COSIGNATURE_ED25519
 from attestlog._internal.core.replication import Shipment, log_id

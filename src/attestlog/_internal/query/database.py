@@ -88,6 +88,9 @@ class UnusablePlaceError(Exception):
 
 def places(log: LogSource, genesis_hash: str) -> Iterator[tuple[IndexPlace, str, int]]:
     """Where the index of this log could be, best first, and with which permissions."""
+    if log.is_transient:
+        yield IndexPlace.MEMORY, ":memory:", 0o600
+        return
     beside = log.index_file()
     if beside is not None and os.access(beside[0].parent, os.W_OK | os.X_OK):
         yield IndexPlace.LOG, str(beside[0]), beside[1]

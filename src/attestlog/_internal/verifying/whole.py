@@ -98,7 +98,7 @@ def judge_log(
     progress: Progress | None = None,
     on_finding: Callable[[Finding], None] | None = None,
 ) -> Report:
-    """Judge a log: its directory, or a source of it. What is found is in the report; none of it is raised.
+    """Judge a log, by its name or a source of it. What is found is in the report, and is not raised.
 
     `trust`: keys or hashes of which one must vouch for the log (see `session`).
     `trust_policy`: a C2SP tlog-policy: its logs are trusted too, and its quorum must have cosigned.
@@ -107,7 +107,7 @@ def judge_log(
     (by default the user's), and remember this one; False leaves both alone.
     `tsa_roots`: files of PEM certificates: time stamps by authorities under these count.
     `start`: read entries from this one on only; those before must be remembered.
-    `workers`: processes to use; by default one a processor, and none for a small log.
+    `workers`: processes to use; by default one for each processor, and no further one for a small log.
     `progress` is called with (bytes done, bytes in all).
 
     Raises QueryError if `start` cannot be asked for, MalformedConfigError for a URL that no log can be read
