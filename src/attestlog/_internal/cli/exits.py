@@ -118,6 +118,17 @@ def _verification(error: errors.AttestlogError) -> str | None:
     return "nothing was changed; restore from another replica"
 
 
+def _rule_change(error: errors.AttestlogError) -> str | None:
+    match error.evidence().get("expected"):
+        case {"approvals": {"have": int(have), "need": int(need)}}:
+            lacking = f"it has {have} of the {need} approvals that the policy requires"
+        case {"roles": [str(role), *_]}:
+            lacking = f"it has no approval of role {role}"
+        case _:
+            return None
+    return f"{lacking}: --request-approval FILE asks for them, --approval FILE adds them"
+
+
 def _key_file(error: errors.AttestlogError) -> str | None:
     known = error.evidence()
     if known.get("needs_passphrase"):
@@ -204,6 +215,7 @@ _HINTS: Final[dict[type[errors.AttestlogError], str | Callable[[errors.Attestlog
     errors.VerificationError: _verification,
     errors.ConsistencyError: "the two histories differ: keep both as they are, they are evidence",
     errors.ApprovalRefusedError: "nothing was written; attestlog policy show LOG says who may approve what",
+    errors.RuleChangeError: _rule_change,
     errors.DerivedMemberError: "leave the member out, and the log derives it",
     errors.KeyFileError: _key_file,
     errors.SignerError: _signer,
