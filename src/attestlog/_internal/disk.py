@@ -37,6 +37,9 @@ NETWORK_FILESYSTEMS: Final = frozenset(
 )
 """flock or fsync on these promises less than the log does: refused unless forced."""
 
+BLOCK_BYTES: Final = 256 << 10
+"""Read at a time."""
+
 _WAIT_MIN_S: Final = 0.000_05
 _WAIT_MAX_S: Final = 0.000_2
 """Between tries at a lock: a commit takes about as long, and whoever waits is next."""
@@ -70,7 +73,7 @@ def read_error(error: OSError, path: Path | str) -> StorageError:
     return kind(f"{path} {what}", path=str(path), errno=error.errno)
 
 
-def open_plain(path: Path | str, buffering: int = -1) -> BinaryIO:
+def open_plain(path: Path | str, buffering: int = BLOCK_BYTES) -> BinaryIO:
     """Opens a regular file for reading; a pipe or device would hang or never end. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):

@@ -217,7 +217,7 @@ def _is_forbidden(entry: Entry) -> bool:
 
 
 def _was_forbidden(entry: Entry) -> bool:
-    """The same of an outcome. Approvals may have expired during the act; where there are none, none have."""
+    """The same of an outcome. Approvals may have expired during the act, if there were any."""
     lacks_quorum = not entry.quorum_met and not entry.received_approvals
     return (
         entry.safety_floor_met is False or entry.k_state != 1 or not entry.proofs_valid or lacks_quorum

@@ -29,8 +29,8 @@ hands in a list. This module keeps these rules:
 10. What an entry says about others (dependencies, erasures, guarded acts, counters, heads it saw) is
     gathered, and judged when the log was read to its end (`relations`).
 11. Without a state, the first entry says what the state before it must have been (`assumed`). Who knows the
-    state compares (`follows`), or scans again. Nothing is said of lines that begin with no entry, or that
-    change the rules: for these the state must be known.
+    state compares (`follows`), or scans again. Lines that do not begin with an entry, and lines that change
+    the rules, have no result before the state is known.
 
 Lines are read once, and memory stays flat.
 """

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from attestlog._internal import disk
+from attestlog._internal.disk import open_plain
 from attestlog.errors import NotFoundError, StorageError
 
 GIVEN_SIZE_MAX_BYTES: Final = 2 << 20
@@ -31,7 +31,7 @@ def read_given(given: Given, size_max: int = GIVEN_SIZE_MAX_BYTES) -> bytes:
 
 def read_small_file(path: Path, size_max: int = GIVEN_SIZE_MAX_BYTES) -> bytes:
     """Up to one byte more than `size_max`. Raises OSError, also for what is not a plain file."""
-    with disk.open_plain(path) as file:
+    with open_plain(path) as file:
         return file.read(size_max + 1)
 
 

@@ -103,11 +103,11 @@ def judge_proof(
     remember: bool = True,
     state_dir: str | Path | None = None,
 ) -> ProofReport:
-    """What the proof shows; none of what is found is raised.
+    """What the proof shows. What is found is in the report, and is not raised.
 
     `held`: an earlier checkpoint, whose tree a consistency file must start from.
     `remember`: compare with what verifications of this log remembered in `state_dir` (by default the
-    user's), and know the log by its keys remembered there where none is given. Nothing is added to it.
+    user's). Without a key given, the log is known by its keys remembered there. Nothing is added to it.
     Raises what `Session` raises of `trust`, `trust_policy` and `held`.
     """
     begun = time.monotonic()

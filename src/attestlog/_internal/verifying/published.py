@@ -71,7 +71,7 @@ def judge_published(
     progress: Progress | None = None,
     on_finding: Callable[[Finding], None] | None = None,
 ) -> Report:
-    """Judge the published log in a folder or at a URL. What is found is in the report; none of it is raised.
+    """Judge the published log in a folder or at a URL. What is found is in the report, and is not raised.
 
     `trust`: verifier keys of the log, or its genesis hash. A log that was verified before is known by the
     keys that were remembered then. Without either, who signed it is not known, and the verdict is UNKNOWN.

@@ -3,7 +3,7 @@
 Any one key or hash that vouches suffices. An entry key vouches when it is in
 the genesis entry and signed it; a checkpoint key when it is in the genesis
 entry and signed the checkpoint; a hash when it is the genesis entry's. A log
-for which none vouches is FORKED: sound perhaps, and not the one that was asked
+for which not one vouches is FORKED: sound perhaps, and not the one that was asked
 for.
 """
 
@@ -122,7 +122,7 @@ class Session:
     def credit(self, report: Report, vouching: Iterable[str]) -> bool:
         """Report which of the caller's keys and hashes are among those that vouch for the log.
 
-        False if there are some, and none of them vouches. A checkpoint held counts beside these.
+        False if the caller gave some, and not one of them vouches. A checkpoint held counts beside these.
         """
         known = frozenset(vouching)
         report.trusted_by = [item for item in self.trusted if item in known]
@@ -142,7 +142,7 @@ def load_trust(items: Iterable[str | Path]) -> list[VerifierKey | PublicKey | st
 
 
 def load_held(held: Given | None) -> Checkpoint | None:
-    """A checkpoint that the caller kept: its text, whoever signed it; None if there is none.
+    """A checkpoint that the caller kept: its text; who signed it is not looked at.
 
     Raises MalformedNoteError, MalformedCheckpointError, or StorageError if its file cannot be read.
     """

@@ -68,6 +68,7 @@ from attestlog.errors import (
     MalformedEntryError,
     MalformedNoteError,
     MissingExtraError,
+    NewerFormatError,
     NotFoundError,
     QueryError,
     SignatureInvalidError,
@@ -98,7 +99,7 @@ def judge_log(
     progress: Progress | None = None,
     on_finding: Callable[[Finding], None] | None = None,
 ) -> Report:
-    """Judge a log: its directory, or a source of it. What is found is in the report; none of it is raised.
+    """Judge a log, by its name or a source of it. What is found is in the report, and is not raised.
 
     `trust`: keys or hashes of which one must vouch for the log (see `session`).
     `trust_policy`: a C2SP tlog-policy: its logs are trusted too, and its quorum must have cosigned.
@@ -107,7 +108,7 @@ def judge_log(
     (by default the user's), and remember this one; False leaves both alone.
     `tsa_roots`: files of PEM certificates: time stamps by authorities under these count.
     `start`: read entries from this one on only; those before must be remembered.
-    `workers`: processes to use; by default one a processor, and none for a small log.
+    `workers`: processes to use; by default one for each processor, and no further one for a small log.
     `progress` is called with (bytes done, bytes in all).
 
     Raises QueryError if `start` cannot be asked for, MalformedConfigError for a URL that no log can be read
@@ -220,6 +221,9 @@ class _Verification:
             entry = decode_line(self._first_line())
             genesis = parse_genesis(entry)
             digest = entry_hash(entry)
+        except NewerFormatError as error:
+            self._find("log.newer", str(error), 0, expected=error.expected, found=error.found)
+            return None
         except (MalformedEntryError, RecursionError) as error:
             self._find("log.no_genesis", f"entry 0 is not a genesis entry: {error}")
             return None
