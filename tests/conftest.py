@@ -1,6 +1,88 @@
-"""For all tests: no example of Hypothesis fails for being slow, on a machine that others use too."""
+"""What holds for every test, and the fixtures that any test may ask for.
 
+    home      keys, memory and cache of the person: a folder of the test's own, asked for or not
+    log       an open log with keys in memory and a clock that stands still; whole at the end
+    made      a log by the core alone, 11 entries laid out in a folder: to be forged
+    keys      where a new log's keys are made, as `attestlog.create` takes them
+    people    approvers by their roles, with real keys
+
+Drafts, other logs and forgeries are made by `tests/support/logs.py`, people by `tests/support/people.py`.
+A test that runs a program of this machine asks for it: `tool("strace")` of `tests/support/tools.py`.
+Folders have more fixtures in their own conftest.py: tests/cli (run, shell), tests/hsm (token, remote).
+"""
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
 from hypothesis import HealthCheck, settings
+from tests.support.audits import make
+from tests.support.logs import LogMaker, create
+from tests.support.people import ROLES, Person
 
+from attestlog._internal.log import Log
+from attestlog.testing import check_log
+
+# No example of Hypothesis fails for being slow, on a machine that others use too.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
+
+
+def pytest_configure() -> None:
+    """Make every process that tests start hear SIGINT, also where the parent ignores it (`make test &`).
+
+    An ignored signal is inherited; one with a handler is reset to its default in a new program.
+    """
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_persons_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What is made once for several tests reads and writes nothing of the person who runs them."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("ATTESTLOG_PASSPHRASE", "ATTESTLOG_PIN", "XDG_DATA_HOME", "XDG_STATE_HOME"):
+            patch.delenv(name, raising=False)
+        use_home(tmp_path_factory.mktemp("home"), patch)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where keys are made by default, and where verifiers remember: the test's own."""
+    use_home(tmp_path / "home", monkeypatch)
+    return tmp_path / "home"
+
+
+def use_home(path: Path, patch: pytest.MonkeyPatch) -> None:
+    patch.setenv("ATTESTLOG_HOME", str(path))
+    patch.setenv("XDG_CACHE_HOME", str(path / "cache"))
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[Log]:
+    """An open log; when the test is over it is closed, and every entry of it must hold."""
+    with create(tmp_path / "log") as opened:
+        yield opened
+    check_log(tmp_path / "log")
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> LogMaker:
+    """Entry 0, a batch of 6, one alone, a batch of 2, one alone; in one segment, with tree and checkpoint."""
+    log = make(tmp_path / "log")
+    log.lay_out()
+    return log
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> dict[str, str]:
+    """For `attestlog.create(path, origin=…, **keys)`: key files, which other processes can open too."""
+    return {name: f"file:{tmp_path / 'keys' / name}.pem" for name in ("signer", "checkpoint_signer")}
+
+
+@pytest.fixture
+def people() -> dict[str, Person]:
+    """Creator, community and auditor, as `governed` policies know them."""
+    return {role: Person(role) for role in ROLES}

@@ -28,7 +28,6 @@ def test_python_blocks_run_and_print_what_the_page_says(
     page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("ATTESTLOG_HOME", str(tmp_path / "home"))
     namespace: dict[str, object] = {}
     printed = ""
     ran = 0

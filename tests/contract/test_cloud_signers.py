@@ -539,7 +539,6 @@ def test_from_the_command_line_to_a_log_that_a_service_signs(
         bao: OpenBao = request.getfixturevalue("bao")
         uris = [f"openbao:{bao.make_key('cli-entries')}", f"openbao:{bao.make_key('cli-check', 'ed25519')}"]
         pinned = [f"{uri}?version=1" for uri in uris]
-    monkeypatch.setenv("ATTESTLOG_HOME", str(tmp_path / "home"))
     log = str(tmp_path / "log")
     keys = ["--signer", uris[0], "--checkpoint-signer", uris[1]]
     assert main(["init", log, "--origin", "example.com/service", *keys]) == 0

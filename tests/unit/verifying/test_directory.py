@@ -22,14 +22,6 @@ from attestlog._internal.judging import source as source_module
 from attestlog._internal.verifying import FINDINGS, VERDICTS, verify_log
 from attestlog._internal.verifying import directory as verify_module
 
-
-@pytest.fixture
-def log(tmp_path: Path) -> LogMaker:
-    made = make(tmp_path / "log")
-    made.lay_out()
-    return made
-
-
 # --- a log as it should be ---
 
 

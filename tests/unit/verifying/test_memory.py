@@ -15,14 +15,6 @@ from attestlog._internal.verifying import memory as remember_module
 from attestlog._internal.verifying import verify_log
 from attestlog.errors import MalformedConfigError, NotFoundError, QueryError, StorageError
 
-
-@pytest.fixture
-def log(tmp_path: Path) -> LogMaker:
-    made = make(tmp_path / "log")
-    made.lay_out()
-    return made
-
-
 # --- memory ---
 
 
