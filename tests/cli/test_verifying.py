@@ -370,7 +370,7 @@ def test_doctor_refuses_network_file_systems_by_name(
 ) -> None:
     mounts = tmp_path / "mountinfo"
     mounts.write_text("1 1 0:1 / / rw - nfs4 server:/export rw\n")
-    monkeypatch.setattr("attestlog._internal.storage.files.disk._MOUNTS", mounts)
+    monkeypatch.setattr("attestlog._internal.disk._MOUNTS", mounts)
     result = run("doctor", tmp_path, "--json")
     assert result.code == 4
     assert "nfs4" in json.dumps(result.object["checks"]["filesystem"])

@@ -15,8 +15,8 @@ from tests.fault.simdisk import KEEPS, Disk, Keep, Mark
 from tests.support.logs import create, draft, drafts, last_segment, torn_files
 from tests.support.tally import tally
 
+from attestlog._internal import disk as storage_disk
 from attestlog._internal.log import Log
-from attestlog._internal.storage.files import disk as storage_disk
 from attestlog._internal.storage.files.store import FileStore
 from attestlog._internal.storage.files.tree import TreeFiles
 from attestlog.errors import NotFoundError

@@ -19,8 +19,8 @@ from tests.support.logs import LogMaker, drafts
 from tests.support.published import check_published, published_files
 from tests.support.tally import tally
 
+from attestlog._internal import disk as storage_disk
 from attestlog._internal.storage import published_folder
-from attestlog._internal.storage.files import disk as storage_disk
 from attestlog._internal.storage.publishing import publish_log
 from attestlog.errors import StorageError
 

@@ -20,9 +20,9 @@ from tests.support.logs import (
     tree_file,
 )
 
+from attestlog._internal import disk
 from attestlog._internal.core.entry import LINE_SIZE_MAX_BYTES, decode_line
 from attestlog._internal.log import Log
-from attestlog._internal.storage.files import disk
 from attestlog._internal.storage.files.layout import ENTRIES_DIR
 from attestlog._internal.storage.files.store import FileStore
 from attestlog.errors import CorruptError, StorageError

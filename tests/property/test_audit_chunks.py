@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from tests.property.strategies import DAMAGE, LINES, damaged
 from tests.support.logs import Key, LogMaker, draft, drafts, entry_id
 
+from attestlog._internal.core import lines as lines_module
 from attestlog._internal.core.report import Report, Verdict
-from attestlog._internal.judging import source as source_module
-from attestlog._internal.verifying import directory as verify_module
+from attestlog._internal.verifying import source as source_module
 from attestlog._internal.verifying import verify_log, workers
+from attestlog._internal.verifying import whole as verify_module
 
 
 @pytest.fixture(scope="module")
@@ -43,9 +44,9 @@ def report_of(
         return (function(context, item) for item in items)
 
     with monkeypatch.context() as patch:
-        patch.setattr(verify_module, "chunk_size", lambda *_: size)
+        patch.setattr(source_module, "piece_size", lambda *_: size)
         patch.setattr(verify_module, "map_ordered", scan_here)
-        patch.setattr(source_module, "BATCH_ENTRIES_MAX", patience)
+        patch.setattr(lines_module, "BATCH_ENTRIES_MAX", patience)
         patch.setattr(verify_module, "PARALLEL_MIN_BYTES", 0 if is_ahead else 1 << 60)
         report = verify_log(log.root, remember=False, workers=2)
     report.duration_s = 0.0
@@ -90,7 +91,7 @@ def test_worker_processes_find_the_same(
     reports = []
     for least in (1 << 60, 0):
         monkeypatch.setattr(verify_module, "PARALLEL_MIN_BYTES", least)
-        monkeypatch.setattr(verify_module, "chunk_size", lambda *_: 50_000)
+        monkeypatch.setattr(source_module, "piece_size", lambda *_: 50_000)
         reports.append(verify_log(made.root, remember=False, workers=2))
         reports[-1].duration_s = 0.0
     assert reports[0] == reports[1]

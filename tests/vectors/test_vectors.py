@@ -38,7 +38,7 @@ from attestlog._internal.core.snapshot import HEADER, Kind, Node, TreeHasher, fo
 from attestlog._internal.core.trust import format_trust_policy, open_trusted_checkpoint, parse_trust_policy
 from attestlog._internal.core.witness import Seen, judge, parse_add_checkpoint
 from attestlog._internal.snapshots import verify_snapshot
-from attestlog._internal.verifying.directory import verify_log
+from attestlog._internal.verifying import verify_log
 from attestlog.errors import AttestlogError, ChainBrokenError, HashMismatchError, QuorumError
 
 # Each judge raises an error of ours, or returns what the case says it found, by name.

@@ -3,6 +3,7 @@
 import json
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -165,14 +166,6 @@ def test_an_entry_that_changes_the_rules_is_left_as_it_is() -> None:
     assert not redactor.suspects(parse_draft(rules), [])
 
 
-def test_what_holds_itself_ends() -> None:
-    loop: dict[str, Any] = {"a": 1}
-    loop["loop"] = [loop]
-    redactor = Redactor(Redaction())
-    with pytest.raises(MalformedEntryError, match="holds itself"):
-        redactor.redact_value(loop, commit)
-
-
 def test_made_up_names_do_not_fill_memory() -> None:
     redactor = Redactor(Redaction())
     redactor.redact_value({f"name{number}": number for number in range(10_000)}, commit)
@@ -207,6 +200,33 @@ def test_as_given_is_as_given(tmp_path: Path, home: Path) -> None:
     with attestlog.create(tmp_path / "log", origin="example.com/r") as log:
         (receipt,) = log.append_many([parsed(action_payload={"password": "x"})], as_given=True)
     assert receipt.entry.action_payload == {"password": "x"}
+
+
+def test_a_payload_that_contains_itself_is_refused_before_it_is_redacted(
+    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def redact(*_: object) -> None:
+        raise AssertionError("it would never end")
+
+    loop: dict[str, Any] = {"a": 1}
+    loop["loop"] = [loop]
+    members: dict[str, Any] = {"action_type": "a", "actor_id": "b", "action_payload": loop}
+    with attestlog.create(tmp_path / "log", origin="example.com/r") as log:
+        monkeypatch.setattr(Redactor, "redact_value", redact)
+        monkeypatch.setattr(Redactor, "suspects", redact)
+        calls: list[Callable[[], object]] = [
+            lambda: log.storable_payload(loop, "a"),
+            lambda: log.guard(**members).__enter__(),
+            lambda: log.guard(**members).request,
+            lambda: log.append(event_type="ACTION", **members),
+            lambda: log.check({"event_type": "ACTION", **members}),
+            lambda: log.request(event_type="ACTION", **members),
+        ]
+        for call in calls:
+            with pytest.raises(MalformedEntryError, match="nested deeper than 64 levels") as caught:
+                call()
+            assert caught.value.member == "action_payload.loop"
+        assert log.head().size == 1
 
 
 def test_the_policy_turns_it_off(tmp_path: Path, home: Path) -> None:

@@ -9,8 +9,8 @@ from tests.support.logs import CheckpointKey, Key, LogMaker, draft, drafts, rota
 
 from attestlog._internal.core.report import Verdict
 from attestlog._internal.judging import scan as scanning
-from attestlog._internal.judging import source
-from attestlog._internal.verifying import directory as verifying
+from attestlog._internal.verifying import source
+from attestlog._internal.verifying import whole as verifying
 
 FIRST, SECOND, THIRD, THIEF = Key(1), Key(2, "Ed25519"), Key(3), Key(9)
 
@@ -204,7 +204,7 @@ def chunked(
     log: LogMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size_bytes: int, workers: int
 ) -> list[tuple[str, int | None]]:
     monkeypatch.setattr(verifying, "PARALLEL_MIN_BYTES", 0)
-    monkeypatch.setattr(verifying, "chunk_size", lambda *_: size_bytes)
+    monkeypatch.setattr(source, "piece_size", lambda *_: size_bytes)
     return codes(verify(log, tmp_path, workers=workers, remember=False))
 
 
@@ -213,7 +213,7 @@ def keys_of(count: int) -> list[Key]:
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
-@pytest.mark.parametrize("size_bytes", [1_000, 3_000, 10_000, source.CHUNK_SIZE_MAX_BYTES])
+@pytest.mark.parametrize("size_bytes", [1_000, 3_000, 10_000, source.PIECE_SIZE_MAX])
 def test_chunks_and_workers_change_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size_bytes: int, workers: int
 ) -> None:
@@ -241,13 +241,13 @@ def test_results_made_by_rules_that_changed_meanwhile_are_made_again(
         log.append(draft(number))
     log.lay_out()
     scanned_here: list[int] = []
-    real = scanning.scan
+    real = scanning.scan_piece
 
-    def counting(rules: object, chunk: source.Chunk, state: object = None) -> scanning.Scanned:
-        scanned_here.append(chunk.start)
-        return real(rules, chunk, state)  # type: ignore[arg-type]
+    def counting(rules: object, piece: source.SegmentPiece, state: object = None) -> scanning.Scanned:
+        scanned_here.append(piece.start)
+        return real(rules, piece, state)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("attestlog._internal.verifying.walk.scan", counting)
+    monkeypatch.setattr("attestlog._internal.judging.walk.scan_piece", counting)
     assert chunked(log, tmp_path, monkeypatch, 6_000, 2) == []
     # The first chunk, which holds the rotation, and no other.
     assert scanned_here == [0]

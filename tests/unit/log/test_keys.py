@@ -17,11 +17,7 @@ from attestlog._internal.core.rotation import Rotation, format_rotation, rotatio
 from attestlog._internal.log import Log
 from attestlog._internal.storage.contract import Kept
 from attestlog._internal.storage.files import layout
-from attestlog._internal.storage.files.governing import (
-    GoverningLines,
-    format_rules_file,
-    parse_rules_file,
-)
+from attestlog._internal.storage.files.governing import GoverningLines, format_rules_file, parse_rules_file
 from attestlog._internal.storage.files.reader import LogReader
 from attestlog._internal.verifying import verify_log
 from attestlog.errors import KeyFileError, RuleChangeError, SignerError

@@ -271,9 +271,9 @@ def test_drafts_made_by_hand_are_checked(tmp_path: Path) -> None:
 def test_what_append_cannot_mean(tmp_path: Path) -> None:
     log = create(tmp_path / "log")
     with pytest.raises(TypeError, match="a draft or members"):
-        log.append(draft(1), actor_id="x")
+        log.append(draft(1), actor_id="x")  # type: ignore[call-overload]
     with pytest.raises(MalformedEntryError):
-        log.append()
+        log.append()  # type: ignore[call-overload]
     assert log.append_many([]) == []
     assert log.append_many(iter([])) == []
     log.close()

@@ -11,12 +11,10 @@ from tests.support.published import check_published, published_files
 
 from attestlog._internal.core.checkpoint import Checkpoint, sign_checkpoint
 from attestlog._internal.core.genesis import Settings
-from attestlog._internal.core.tiles import Tile
 from attestlog._internal.log import Log
 from attestlog._internal.storage import published_folder as publishing_folder
 from attestlog._internal.storage import publishing
 from attestlog._internal.storage.files import layout
-from attestlog._internal.storage.files.tile_files import TileFiles
 from attestlog._internal.storage.published_folder import STAGING_DIR, open_folder
 from attestlog._internal.storage.publishing import publish_log
 from attestlog.errors import (
@@ -363,24 +361,3 @@ def test_publishing_beside_a_writer(tmp_path: Path) -> None:
     assert sizes == sorted(sizes)
     assert publish_log(log.path, public).size == 1 + 40 * 17
     assert check_published(public, key)
-
-
-# --- tiles without a copy ---
-
-
-def test_a_tile_is_sent_as_it_stands_in_the_tree_files(of_600: LogMaker, tmp_path: Path) -> None:
-    with TileFiles(of_600.root) as files, (tmp_path / "out").open("wb") as out:
-        for tile in (Tile(0, 0), Tile(0, 2, 88), Tile(1, 0, 2)):
-            files.send(tile, out.fileno())
-        wanted = b"".join(map(files.read, (Tile(0, 0), Tile(0, 2, 88), Tile(1, 0, 2))))
-    assert (tmp_path / "out").read_bytes() == wanted
-    assert wanted[:8192] == b"".join(of_600.leaves()[:256])
-
-
-def test_a_tile_that_is_not_whole_is_not_begun(of_600: LogMaker, tmp_path: Path) -> None:
-    with TileFiles(of_600.root) as files, (tmp_path / "out").open("wb") as out:
-        for tile in (Tile(0, 2), Tile(0, 2, 89), Tile(0, 3, 1), Tile(2, 0, 1)):
-            for read in (files.read, lambda tile: files.send(tile, out.fileno())):
-                with pytest.raises(CorruptError):
-                    read(tile)
-    assert (tmp_path / "out").read_bytes() == b""

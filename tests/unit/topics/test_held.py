@@ -11,7 +11,7 @@ from attestlog._internal.core.checkpoint import Checkpoint, sign_checkpoint
 from attestlog._internal.core.merkle import Span
 from attestlog._internal.core.report import Report, Verdict
 from attestlog._internal.storage.publishing import publish_log
-from attestlog._internal.verifying import verify_log, verify_published
+from attestlog._internal.verifying import judge_published, verify_log
 from attestlog.errors import MalformedError, NotFoundError
 
 KEY = CheckpointKey()
@@ -36,13 +36,13 @@ def judge_directory(log: LogMaker, held: bytes) -> Report:
     return verify_log(log.root, held=held, remember=False, workers=1)
 
 
-def judge_published(log: LogMaker, held: bytes) -> Report:
+def judge_folder(log: LogMaker, held: bytes) -> Report:
     public = log.root.with_name("public")
     publish_log(log.root, public)
-    return verify_published(public, held=held, trust=[KEY.vkey], remember=False, full=True)
+    return judge_published(public, held=held, trust=[KEY.vkey], remember=False, full=True)
 
 
-JUDGES = pytest.mark.parametrize("judge", [judge_directory, judge_published])
+JUDGES = pytest.mark.parametrize("judge", [judge_directory, judge_folder])
 Judge = Callable[[LogMaker, bytes], Report]
 
 

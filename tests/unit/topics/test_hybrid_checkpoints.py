@@ -8,7 +8,8 @@ from tests.support.logs import MINIMAL
 from tests.support.shapes import entry_id
 
 from attestlog._internal.config import read_config
-from attestlog._internal.core.cosignature import open_log_checkpoint, open_signed_checkpoint
+from attestlog._internal.core.cosignature import open_signed_checkpoint
+from attestlog._internal.core.genesis import open_log_checkpoint
 from attestlog._internal.core.note import (
     COSIGNATURE_ML_DSA_44,
     ED25519,
@@ -25,7 +26,7 @@ from attestlog._internal.signers.private_keys import make_key
 from attestlog._internal.storage.files.reader import LogReader
 from attestlog._internal.storage.publishing import publish_log
 from attestlog._internal.verifier import verify as one_file
-from attestlog._internal.verifying import verify_log, verify_published
+from attestlog._internal.verifying import judge_published, verify_log
 from attestlog.errors import (
     CorruptError,
     MalformedConfigError,
@@ -106,7 +107,7 @@ def test_a_log_with_hybrid_checkpoints(hybrid: Path, tmp_path: Path) -> None:
     assert [(line.key, line.timestamp) for line in opened.signatures] == [
         (genesis.checkpoint_keys[0], None), (genesis.checkpoint_keys[1], NOW_S),
     ]  # fmt: skip
-    assert open_log_checkpoint(note, genesis.checkpoint_keys) == opened.checkpoint
+    assert open_log_checkpoint(note, genesis) == opened.checkpoint
     vkeys = [format_vkey(key) for key in genesis.checkpoint_keys]
     report = verify_log(hybrid, trust=vkeys, state_dir=tmp_path / "state")
     assert (report.verdict, report.trusted_by) == (Verdict.VERIFIED, vkeys)
@@ -145,11 +146,11 @@ def test_a_published_checkpoint_needs_both_lines_too(hybrid: Path, tmp_path: Pat
     public, state = tmp_path / "public", tmp_path / "state"
     publish_log(hybrid, public)
     verify_log(hybrid, state_dir=state)
-    report = verify_published(public, state_dir=state, full=True)
+    report = judge_published(public, state_dir=state, full=True)
     assert (report.verdict, codes(report)) == (Verdict.VERIFIED, set())
     note = parse_note((public / "checkpoint").read_bytes())
     (public / "checkpoint").write_bytes(format_note(note.text, note.signatures[:1]))
-    report = verify_published(public, state_dir=state, full=True)
+    report = judge_published(public, state_dir=state, full=True)
     assert report.verdict == Verdict.TAMPERED
     assert codes(report) == {"checkpoint.signature", "published.partly_read"}
 

@@ -12,7 +12,7 @@ import pytest
 from tests.support.logs import MINIMAL
 
 import attestlog
-from attestlog._internal.storage.files import disk
+from attestlog._internal import disk
 from attestlog._internal.storage.files.store import FileStore
 from attestlog.errors import (
     BusyError,

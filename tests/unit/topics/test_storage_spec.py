@@ -10,12 +10,12 @@ import pytest
 from tests.support.logs import MINIMAL
 from tests.support.shapes import p256_key, sign
 
+from attestlog._internal import disk
 from attestlog._internal.core.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
 from attestlog._internal.core.genesis import Settings
 from attestlog._internal.core.merkle import Span
 from attestlog._internal.core.signature import PublicKey, public_key
 from attestlog._internal.log import Log
-from attestlog._internal.storage.files import disk
 from attestlog._internal.storage.files.layout import list_segments
 from attestlog._internal.storage.files.reader import LogReader
 from attestlog.errors import (

@@ -17,11 +17,8 @@ from tests.support.tsa import Authority
 from attestlog._internal import timestamping
 from attestlog._internal.core.report import Report, Verdict
 from attestlog._internal.log import Log
-from attestlog._internal.storage.files.beside import add_timestamp
-from attestlog._internal.storage.files.timestamps import (
-    TIMESTAMP_SIZE_MAX_BYTES,
-    list_timestamps,
-)
+from attestlog._internal.storage.contract import TIMESTAMP_SIZE_MAX_BYTES
+from attestlog._internal.storage.files.beside import add_timestamp, list_timestamps
 from attestlog._internal.timestamping import timestamp_checkpoint
 from attestlog._internal.verifying import timestamps, verify_log
 from attestlog._internal.verifying.timestamps import Stamp, vouched_size
@@ -65,7 +62,7 @@ def codes(report: Report) -> set[str]:
 def test_a_stamp_says_when_the_log_was_there(log: LogMaker, site: Site, authority: Authority) -> None:
     before = datetime.now(UTC) - timedelta(seconds=2)
     stamp = timestamp_checkpoint(log.root, site.url)
-    assert (stamp.size, list_timestamps(log.root)) == (10, [(10, Path(stamp.path))])
+    assert (stamp.size, list_timestamps(log.root)) == (10, [(10, Path(stamp.path).name)])
     assert before <= stamp.time <= datetime.now(UTC) + timedelta(seconds=2)
     report = check(log.root, authority.root)
     assert (report.verdict, codes(report)) == (Verdict.VERIFIED, set())

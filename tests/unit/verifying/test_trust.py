@@ -223,7 +223,7 @@ def test_more_changes_than_are_kept(log: LogMaker, tmp_path: Path, monkeypatch: 
     log.lay_out()
     limit = sum(len(log.lines[number]) for number in (4, 7))
     for allowed in (limit, limit - 1):
-        monkeypatch.setattr("attestlog._internal.verifying.walk.CHANGES_SIZE_MAX_BYTES", allowed)
+        monkeypatch.setattr("attestlog._internal.judging.walk.CHANGES_SIZE_MAX_BYTES", allowed)
         state = tmp_path / f"state-{allowed}"
         assert verify(log, tmp_path, state_dir=state).verdict == Verdict.VERIFIED
         memory = remembering.recall(state, log.origin)

@@ -157,7 +157,7 @@ class ReplicatedDemo:
         step.facts["evidence"] = kept
         step.lines.append([f"both checkpoints are kept as evidence by {', '.join(kept)}"])
         try:
-            cosign_checkpoint(rewritten, self._rules)
+            cosign_checkpoint(rewritten, self._trust_policy)
         except QuorumError as error:
             for name in WITNESSES:
                 refusal = str(error.failures[name])
@@ -238,10 +238,10 @@ class ReplicatedDemo:
             log.checkpoint()
             for _ in log.sync_replicas():
                 pass
-        cosign_checkpoint(self.log, self._rules)
+        cosign_checkpoint(self.log, self._trust_policy)
 
     @property
-    def _rules(self) -> TrustPolicy:
+    def _trust_policy(self) -> TrustPolicy:
         return parse_trust_policy(self.policy.read_bytes())
 
     def _restore_from(self, name: str, root: Path) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
+import msgspec
+
 from attestlog._internal.core.deriving import Basis, explain
 from attestlog._internal.core.entry import EntryDraft, EventType, parse_draft
 from attestlog._internal.core.policy import Policy
@@ -44,8 +46,8 @@ def reasons_against(
     Asked both of the intent and of the act, since rules may speak of either.
     """
     found: dict[str, Reason] = {}
-    for event_type in (EventType.DECISION, members["event_type"]):
-        draft = parse_draft({**members, "event_type": event_type})
+    act = parse_draft(members)
+    for draft in (msgspec.structs.replace(act, event_type=EventType.DECISION), act):
         basis = explain(policy, draft, origin, action_hash, timestamp, verifiers=registered_proofs())
         for reason in _reasons(policy, draft, basis):
             found.setdefault(reason.invariant, reason)

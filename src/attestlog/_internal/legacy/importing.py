@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import fcntl
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,6 +24,7 @@ from typing import Any, BinaryIO, Final, NamedTuple, Protocol
 import msgspec
 from msgspec import Struct
 
+from attestlog._internal import disk
 from attestlog._internal.core import canonical
 from attestlog._internal.core.entry import PAYLOAD_SIZE_MAX_BYTES, EventCategory, EventType, parse_draft
 from attestlog._internal.core.receipt import Receipt
@@ -196,11 +196,11 @@ def export_legacy_lines(log: LogSource, legacy_log: str) -> Iterator[bytes]:
 def _lock(file: BinaryIO, path: Path | str) -> None:
     """Two imports of one file at once would both append what neither had seen of the other."""
     try:
-        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise BusyError(f"{path} is being imported by another process", path=str(path)) from None
+        is_ours = disk.lock(file.fileno())
     except OSError:
         return  # a file system without locks
+    if not is_ours:
+        raise BusyError(f"{path} is being imported by another process", path=str(path))
 
 
 def _check_verdict(report: Report, allow_damaged: bool) -> None:

@@ -17,7 +17,7 @@ from msgspec import Raw
 from attestlog._internal.core import canonical
 from attestlog._internal.core.approval import ApprovalRequest, make_request
 from attestlog._internal.core.batch import Prepared, prepare_spelled, spell
-from attestlog._internal.core.entry import EntryDraft, parse_draft
+from attestlog._internal.core.entry import EntryDraft, encode_member, parse_draft
 from attestlog._internal.core.genesis import Genesis
 from attestlog._internal.core.reserved import KEPT, governs
 from attestlog._internal.core.rules import Rules
@@ -81,8 +81,12 @@ class Preparing:
         return make_request(written, self._genesis.origin)
 
     def storable_payload(self, payload: Mapping[str, Any], rules: Rules, action_type: str) -> dict[str, Any]:
-        """The payload as it would be written: redacted, and with its salt. `prepare` leaves it as it is."""
+        """The payload as it would be written: redacted, and with its salt. `prepare` leaves it as it is.
+
+        Raises MalformedEntryError.
+        """
         stored = dict(payload)
+        encode_member("action_payload", stored)  # refuses what cannot be redacted: it contains itself
         if action_type not in KEPT:
             stored = self._redacting.redacted_value(rules.policy, stored)
         return {"_salt": os.urandom(16).hex(), **stored} if self._is_salted(action_type) else stored

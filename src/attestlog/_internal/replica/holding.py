@@ -8,16 +8,16 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from attestlog._internal import disk
 from attestlog._internal.config import LogConfig, Signers, new_config
 from attestlog._internal.core.batch import Head
 from attestlog._internal.core.checkpoint import Checkpoint
 from attestlog._internal.core.cosignature import (
     decode_timestamped,
-    open_log_checkpoint,
     verify_checkpoint_signature,
 )
 from attestlog._internal.core.entry import decode_line
-from attestlog._internal.core.genesis import parse_genesis
+from attestlog._internal.core.genesis import open_log_checkpoint, parse_genesis
 from attestlog._internal.core.hashes import leaf_hash
 from attestlog._internal.core.merkle import edge_at
 from attestlog._internal.core.note import (
@@ -32,10 +32,8 @@ from attestlog._internal.core.rules import Rules
 from attestlog._internal.replica import erasing, evidence
 from attestlog._internal.replica.checking import plans, verify_lines
 from attestlog._internal.storage.contract import Kept, LogSource, NewLog
-from attestlog._internal.storage.files import disk
 from attestlog._internal.storage.resolve import create_log, open_store
 from attestlog.errors import (
-    ConflictError,
     MalformedEntryError,
     MalformedShipmentError,
     SplitViewError,
@@ -85,7 +83,7 @@ class Holding:
             disk.make_directories(directory)
         except OSError as error:
             raise disk.storage_error(error, directory, "creating") from None
-        leaf = verify_lines(Rules.of(genesis), Head(), [line], directory).leaves
+        leaf = verify_lines(Rules.of(genesis), Head(), [line]).leaves
         config = LogConfig.of(genesis, Signers(entry=NO_SIGNER, checkpoint=NO_SIGNER))
         place = directory / LOG_DIR
         create_log(place, NewLog(line, leaf, beside=new_config(place, config)))
@@ -166,7 +164,7 @@ class Holding:
 
     def _commit_run(self, head: Head, lines: Sequence[bytes]) -> None:
         genesis = self._store.genesis
-        leaves, rules, changes = verify_lines(self._rules, head, lines, self.directory)
+        leaves, rules, changes = verify_lines(self._rules, head, lines)
         if erasing.line_erases(lines[0]):
             erasing.note(self._store, head.size, lines[0])
         room, at = self._store.room(head.size), 0
@@ -197,13 +195,7 @@ class Holding:
     # --- checkpoints ---
 
     def _open(self, note: bytes) -> Checkpoint:
-        checkpoint = open_log_checkpoint(note, self._store.genesis.checkpoint_keys)
-        if checkpoint.origin != self.origin:
-            raise ConflictError(
-                f"checkpoint is of {checkpoint.origin!r}, this log is {self.origin!r}",
-                expected=self.origin, found=checkpoint.origin,
-            )  # fmt: skip
-        return checkpoint
+        return open_log_checkpoint(note, self._store.genesis)
 
     def _cosign(self, head: Head, note: bytes, checkpoint: Checkpoint) -> tuple[NoteSignature, ...]:
         if checkpoint.size > head.size:

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from attestlog._internal import disk
 from attestlog._internal.core.cosignature import cosign
 from attestlog._internal.core.note import COSIGNATURE_ED25519, NoteSignature, check_key_name
 from attestlog._internal.core.replication import Answer, Shipment
@@ -18,7 +19,6 @@ from attestlog._internal.replica.holding import LOG_DIR, Holding, ReplicaKey
 from attestlog._internal.signers import Signer
 from attestlog._internal.signers.asking import note_key, sign_verified
 from attestlog._internal.storage.contract import LogSource
-from attestlog._internal.storage.files import disk
 from attestlog._internal.storage.resolve import open_source
 from attestlog.errors import NotFoundError, StorageError, TooLargeError
 

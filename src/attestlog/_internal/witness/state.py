@@ -17,10 +17,10 @@ from pathlib import Path
 from threading import local
 from typing import Any, Final
 
+from attestlog._internal import disk
 from attestlog._internal.core.checkpoint import Checkpoint
 from attestlog._internal.core.note import VerifierKey, format_vkey, parse_vkey
 from attestlog._internal.core.witness import CosignableCheckpoint, Seen
-from attestlog._internal.storage.files import disk
 from attestlog.errors import BusyError, CorruptError, ExistsError, FullError, NotFoundError, StorageError
 
 STATE_FILE: Final = "witness.db"

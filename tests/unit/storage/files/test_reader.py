@@ -13,12 +13,7 @@ from attestlog._internal.core.entry import LINE_SIZE_MAX_BYTES, Entry
 from attestlog._internal.storage.files import reader as reader_module
 from attestlog._internal.storage.files.layout import ENTRIES_DIR
 from attestlog._internal.storage.files.reader import LogReader
-from attestlog.errors import (
-    CorruptError,
-    DeniedError,
-    MalformedEntryError,
-    NotFoundError,
-)
+from attestlog.errors import CorruptError, DeniedError, MalformedEntryError, NotFoundError
 
 
 @pytest.fixture

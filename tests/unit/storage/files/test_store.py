@@ -24,11 +24,11 @@ from tests.support.logs import (
 )
 from tests.support.tools import missing, tool
 
+from attestlog._internal import disk
 from attestlog._internal.core.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
 from attestlog._internal.core.note import ED25519 as NOTE_ED25519
 from attestlog._internal.core.note import VerifierKey
 from attestlog._internal.log import Log
-from attestlog._internal.storage.files import disk
 from attestlog._internal.storage.files.layout import list_segments
 from attestlog._internal.storage.files.store import FileStore
 from attestlog.errors import (

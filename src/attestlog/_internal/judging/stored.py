@@ -1,46 +1,50 @@
-"""The stored tree against the entries: `tree/<level>`, hashes that can be rebuilt and so prove nothing.
+"""The stored tree against the entries: hashes that can be rebuilt from the entries, and so prove nothing.
 
 Missing or wrong, they are a notice. *Longer* than the entries they are
 evidence: hashes are written only after their entries are durable, so the
 entries they stand for were there.
+
+The writer's side is `storage`. This is written a second time on purpose: a
+verifier shares no code with what it checks.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable
-from contextlib import ExitStack
+from collections.abc import Iterable, Mapping
 from itertools import groupby
-from pathlib import Path
+from typing import Protocol
 
 from attestlog._internal.core.hashes import HASH_SIZE_BYTES
 from attestlog._internal.core.merkle import TILE_HEIGHT, Grown, Span, edge_from_stored, stored_ranges
 from attestlog._internal.core.report import Finding
 from attestlog._internal.judging.findings import finding
-from attestlog._internal.judging.source import open_plain, reason
-from attestlog._internal.storage.files.layout import tree_path
+from attestlog.errors import StorageError
+
+
+class StoredHashes(Protocol):
+    """What a log keeps of its tree, level by level. Not to be trusted."""
+
+    @property
+    def hash_bytes(self) -> Mapping[int, int]:
+        """Level → bytes that are stored of it."""
+
+    def hashes(self, level: int, start: int, count: int) -> bytes:
+        """Stored hashes from `start` on, joined; fewer where they end. Raises OSError or StorageError."""
 
 
 class StoredTree:
-    """The files of the stored tree, as long as they were when the snapshot was taken."""
+    """Compares what is stored with what the entries come to, as they come."""
 
-    def __init__(self, root: Path, sizes: dict[int, int], stack: ExitStack) -> None:
-        self._sizes = sizes
-        self._descriptors: dict[int, int] = {}
+    def __init__(self, stored: StoredHashes) -> None:
+        self._stored = stored
         self._wrong: dict[int, int] = {}
-        self.unreadable: list[tuple[str, str]] = []
-        """(name, reason)"""
-        for level in sizes:
-            try:
-                file = stack.enter_context(open_plain(tree_path(root, level), buffering=0))
-                self._descriptors[level] = file.fileno()
-            except OSError as error:
-                self.unreadable.append((f"tree/{level}", reason(error)))
+        self.unreadable: dict[int, str] = {}
+        """Level → why its hashes cannot be read."""
 
     @property
     def size(self) -> int:
         """How many entries it says were once durable."""
-        return -(-self._sizes.get(0, 0) // HASH_SIZE_BYTES)
+        return -(-self._stored.hash_bytes.get(0, 0) // HASH_SIZE_BYTES)
 
     def edge(self, size: int) -> Span | None:
         """The right edge at `size`, as stored and so not to be trusted yet; None if it is not all there."""
@@ -53,7 +57,7 @@ class StoredTree:
         return edge_from_stored(size, runs)
 
     def leaves(self, start: int, stop: int) -> bytes:
-        """The stored leaf hashes [start, stop), joined; empty if they are not all there."""
+        """The stored leaf hashes [start, stop): n × 32 bytes in entry order; empty if any is missing."""
         data = self._read(0, start, stop - start)
         return data if len(data) == (stop - start) * HASH_SIZE_BYTES else b""
 
@@ -78,7 +82,7 @@ class StoredTree:
         found = []
         level = 0
         while count := size >> (level * TILE_HEIGHT):
-            stored = self._sizes.get(level, 0) // HASH_SIZE_BYTES
+            stored = self._stored.hash_bytes.get(level, 0) // HASH_SIZE_BYTES
             if level in self._wrong:
                 index = self._wrong[level]
                 found.append(finding("tree.stale", f"hash {index} of tree/{level} is wrong", found=index))
@@ -90,7 +94,7 @@ class StoredTree:
 
     def longer(self, size: int) -> Finding | None:
         """The finding for hashes of entries that are not there."""
-        for level, size_bytes in sorted(self._sizes.items()):
+        for level, size_bytes in sorted(self._stored.hash_bytes.items()):
             count = size >> (level * TILE_HEIGHT)
             if size_bytes > count * HASH_SIZE_BYTES:
                 stored = -(-size_bytes // HASH_SIZE_BYTES)
@@ -108,14 +112,10 @@ class StoredTree:
                 return
 
     def _read(self, level: int, start: int, count: int) -> bytes:
-        descriptor = self._descriptors.get(level)
-        if descriptor is None:
+        if level in self.unreadable:
             return b""
-        offset = start * HASH_SIZE_BYTES
-        size_bytes = min(count * HASH_SIZE_BYTES, self._sizes[level] - offset)
         try:
-            return os.pread(descriptor, max(0, size_bytes), offset)
-        except OSError as error:
-            self.unreadable.append((f"tree/{level}", reason(error)))
-            del self._descriptors[level]
+            return self._stored.hashes(level, start, count)
+        except (OSError, StorageError) as error:
+            self.unreadable[level] = str(error)
             return b""

@@ -6,8 +6,9 @@ import re
 import shutil
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
@@ -18,9 +19,10 @@ from attestlog._internal.core import canonical
 from attestlog._internal.core.entry import LINE_SIZE_MAX_BYTES
 from attestlog._internal.core.report import Report, Verdict
 from attestlog._internal.judging import relations as relations_module
-from attestlog._internal.judging import source as source_module
+from attestlog._internal.storage.files import snapshot as snapshot_module
+from attestlog._internal.storage.files.reader import FileSource
+from attestlog._internal.storage.files.snapshot import FileSnapshot
 from attestlog._internal.verifying import FINDINGS, VERDICTS, verify_log
-from attestlog._internal.verifying import directory as verify_module
 
 # --- a log as it should be ---
 
@@ -292,30 +294,29 @@ def test_a_segment_that_is_no_file_is_unreadable(tmp_path: Path) -> None:
     assert report.root is None
 
 
+def after_snapshot(monkeypatch: pytest.MonkeyPatch, happen: Callable[[], object]) -> None:
+    """Something happens to the log right after the verifier looked at it."""
+    take = FileSource.snapshot
+
+    @contextmanager
+    def take_and_go_on(source: FileSource) -> Iterator[FileSnapshot]:
+        with take(source) as snapshot:
+            happen()
+            yield snapshot
+
+    monkeypatch.setattr(FileSource, "snapshot", take_and_go_on)
+
+
 def test_a_segment_that_vanishes_is_unreadable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = segmented(tmp_path)
-    take = source_module.take_snapshot
-
-    def take_and_lose(root: Path) -> Any:
-        snapshot = take(root)
-        log.segment(6).unlink()
-        return snapshot
-
-    monkeypatch.setattr(verify_module, "take_snapshot", take_and_lose)
+    after_snapshot(monkeypatch, log.segment(6).unlink)
     report = verify(log, tmp_path)
     assert (report.verdict, codes(report)) == (Verdict.UNKNOWN, [("log.unreadable", 6)])
 
 
 def test_a_segment_that_shrinks_is_unreadable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = segmented(tmp_path)
-    take = source_module.take_snapshot
-
-    def take_and_cut(root: Path) -> Any:
-        snapshot = take(root)
-        os.truncate(log.segment(9), 100)
-        return snapshot
-
-    monkeypatch.setattr(verify_module, "take_snapshot", take_and_cut)
+    after_snapshot(monkeypatch, lambda: os.truncate(log.segment(9), 100))
     report = verify(log, tmp_path)
     assert (report.verdict, codes(report)) == (Verdict.UNKNOWN, [("log.unreadable", 9)])
 
@@ -439,7 +440,7 @@ def test_a_commit_under_way_is_waited_for(log: LogMaker, tmp_path: Path) -> None
 def test_a_lock_that_is_never_let_go_is_said(
     log: LogMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(source_module, "LOCK_WAIT_S", 0.01)
+    monkeypatch.setattr(snapshot_module, "LOCK_WAIT_S", 0.01)
     descriptor = os.open(log.root / "lock", os.O_RDWR)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     report = verify(log, tmp_path)
@@ -455,19 +456,16 @@ def test_a_log_without_a_lock_file_is_read(log: LogMaker, tmp_path: Path) -> Non
 def test_what_is_appended_while_verifying_is_not_covered(
     log: LogMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    take = source_module.take_snapshot
-
-    def take_and_append(root: Path) -> Any:
-        snapshot, size = take(root), len(log.lines)
+    def append() -> None:
+        size = len(log.lines)
         log.append(draft(20), draft(21))
         # As a writer does it: to lay the log out anew would be another file, as after an erasure.
         with log.segment().open("ab") as file:
             file.writelines(line + b"\n" for line in log.lines[size:])
         log.write_tree()
         log.write_checkpoint()
-        return snapshot
 
-    monkeypatch.setattr(verify_module, "take_snapshot", take_and_append)
+    after_snapshot(monkeypatch, append)
     report = verify(log, tmp_path)
     assert (report.verdict, report.size, report.findings) == (Verdict.VERIFIED, 11, [])
 

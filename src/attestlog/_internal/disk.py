@@ -1,4 +1,4 @@
-"""Durable steps on a POSIX file system, each with its typed error.
+"""Durable steps on a POSIX file system, and its locks: the one place that writes a file so that it stays.
 
 Write means: loop until the kernel took every byte. Durable means fdatasync of
 the file, and fsync of its directory after a create or rename. A failed fsync
@@ -10,7 +10,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -32,6 +36,10 @@ NETWORK_FILESYSTEMS: Final = frozenset(
 )
 """flock or fsync on these promises less than the log does: refused unless forced."""
 
+_WAIT_MIN_S: Final = 0.000_05
+_WAIT_MAX_S: Final = 0.000_2
+"""Between tries at a lock: a commit takes about as long, and whoever waits is next."""
+
 _MOUNTS: Final = Path("/proc/self/mountinfo")
 _ESCAPES: Final = {"\\040": " ", "\\011": "\t", "\\012": "\n", "\\134": "\\"}
 
@@ -50,10 +58,15 @@ def storage_error(error: OSError, path: Path | str, doing: str) -> StorageError:
     return kind(f"{doing} {path} failed: {error.strerror}", path=str(path), errno=error.errno)
 
 
-def read_error(error: OSError, path: Path | str, doing: str) -> StorageError:
+def read_error(error: OSError, path: Path | str) -> StorageError:
     """`storage_error` where nothing was to be written."""
     kind = _KINDS.get(error.errno, CorruptError if error.errno == errno.EIO else StorageError)
-    return kind(f"{doing} {path} failed: {error.strerror}", path=str(path), errno=error.errno)
+    how = "may not be read" if kind is DeniedError else "cannot be read"
+    what = f"{how}: {error.strerror or error}"
+    if isinstance(error, FileNotFoundError):
+        is_link = Path(path).is_symlink()
+        what = "is missing: it was archived, and is not where it was put" if is_link else "is missing"
+    return kind(f"{path} {what}", path=str(path), errno=error.errno)
 
 
 def write_all(descriptor: int, data: bytes) -> None:
@@ -96,17 +109,45 @@ def make_directories(path: Path) -> None:
         fsync_directory(directory.parent)
 
 
-def replace_file(path: Path, data: bytes, mode: int = 0o644, *, durable: bool = True) -> None:
-    """Atomically and durably make `path` hold `data`: old content or new, never a mixture. Raises OSError.
+def write_new(path: Path, data: bytes, *, private: bool = False) -> None:
+    """A file that must not be there yet, with its bytes durable; its name is once its directory is synced.
 
-    Not `durable`, a power cut may leave either of them, or the new one cut short.
+    `private`: for its owner alone, from the first moment and under any umask.
+    Raises OSError, FileExistsError among them; then nothing is left behind.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
+    mode = 0o600 if private else 0o644
+    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    try:
+        try:
+            if private:
+                os.fchmod(descriptor, mode)  # a strict umask takes even the owner's rights
+            write_all(descriptor, data)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except BaseException:
+        # Half of it would be taken for all of it.
+        with contextlib.suppress(OSError):
+            path.unlink()
+        raise
+
+
+@contextmanager
+def replacing(
+    path: Path, mode: int = 0o644, *, durable: bool = True, suffix: str | None = None
+) -> Iterator[int]:
+    """A descriptor to write to: what was written becomes `path` at the end, whole, or nothing does.
+
+    Atomically and durably: old content or new, never a mixture. Not `durable`, a power cut may leave either
+    of them, or the new one cut short. `suffix`: of the temporary file's name, where the next attempt, of
+    whatever process, must overwrite what a crash left of this one. Raises OSError.
+    """
+    temporary = path.with_name(f".{path.name}.{suffix or f'{os.getpid()}.new'}")
     try:
         descriptor = os.open(temporary, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC, mode)
         try:
-            write_all(descriptor, data)
-            # A crash before the rename leaves the old file and a stray .new, which nothing reads.
+            yield descriptor
+            # A crash before the rename leaves the old file and a stray temporary one, which nothing reads.
             if durable:
                 os.fsync(descriptor)
         finally:
@@ -116,8 +157,41 @@ def replace_file(path: Path, data: bytes, mode: int = 0o644, *, durable: bool = 
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
+    # A crash here leaves the old file or the new one under the name, either of them whole.
     if durable:
         fsync_directory(path.parent)
+
+
+def replace_file(path: Path, data: bytes, mode: int = 0o644, *, durable: bool = True) -> None:
+    """Make `path` hold `data`, as `replacing` does. Raises OSError."""
+    with replacing(path, mode, durable=durable) as descriptor:
+        write_all(descriptor, data)
+
+
+def lock(descriptor: int, *, timeout_s: float = 0.0, shared: bool = False) -> bool:
+    """Take the flock of an open file or directory; whether it could be had in time.
+
+    Closing the descriptor, or the end of the process, releases it. Raises OSError where nothing can be
+    locked.
+    """
+    kind = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB
+    deadline = time.monotonic() + timeout_s
+    wait_s = _WAIT_MIN_S
+    while True:
+        try:
+            fcntl.flock(descriptor, kind)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(wait_s)
+            wait_s = min(2 * wait_s, _WAIT_MAX_S)
+        else:
+            return True
+
+
+def unlock(descriptor: int) -> None:
+    """Release the flock. Raises OSError."""
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
 def free_name(path: Path) -> Path:

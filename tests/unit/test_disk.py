@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from attestlog._internal.storage.files import disk
+from attestlog._internal import disk
 from attestlog.errors import (
     CorruptError,
     DeniedError,
@@ -34,12 +34,13 @@ def test_what_the_system_says_in_our_words(
 ) -> None:
     code = getattr(errno, number)
     error = OSError(code, os.strerror(code))
-    for made, kind in (
-        (disk.storage_error(error, "place", "writing"), writing),
-        (disk.read_error(error, "place", "reading"), reading),
+    said = "is missing" if number == "ENOENT" else f"be read: {os.strerror(code)}"
+    for made, kind, end in (
+        (disk.storage_error(error, "place", "writing"), writing, f"place failed: {os.strerror(code)}"),
+        (disk.read_error(error, "place"), reading, said),
     ):
         assert type(made) is kind
-        assert str(made).endswith(f"place failed: {os.strerror(code)}")
+        assert str(made).endswith(end)
         assert (made.path, made.errno) == ("place", code)
 
 
