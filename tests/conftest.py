@@ -4,9 +4,9 @@
     log       an open log with keys in memory and a clock that stands still; whole at the end
     made      a log by the core alone, 11 entries laid out in a folder: to be forged
     keys      where a new log's keys are made, as `attestlog.create` takes them
-    people    approvers by their roles, with real keys
 
-Drafts, other logs and forgeries are made by `tests/support/logs.py`, people by `tests/support/people.py`.
+Drafts, other logs and forgeries are made by `tests/support/logs.py`, people who approve by
+`tests/support/people.py`.
 A test that runs a program of this machine asks for it: `tool("strace")` of `tests/support/tools.py`.
 Folders have more fixtures in their own conftest.py: tests/cli (run, shell), tests/hsm (token, remote).
 """
@@ -19,7 +19,6 @@ import pytest
 from hypothesis import HealthCheck, settings
 from tests.support.audits import make
 from tests.support.logs import LogMaker, create
-from tests.support.people import ROLES, Person
 
 from attestlog._internal.log import Log
 from attestlog.testing import check_log
@@ -80,9 +79,3 @@ def made(tmp_path: Path) -> LogMaker:
 def keys(tmp_path: Path) -> dict[str, str]:
     """For `attestlog.create(path, origin=…, **keys)`: key files, which other processes can open too."""
     return {name: f"file:{tmp_path / 'keys' / name}.pem" for name in ("signer", "checkpoint_signer")}
-
-
-@pytest.fixture
-def people() -> dict[str, Person]:
-    """Creator, community and auditor, as `governed` policies know them."""
-    return {role: Person(role) for role in ROLES}
