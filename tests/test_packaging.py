@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from tests.support.repository import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 PIN = re.compile(
     r"^([a-z0-9-]+)==([^ ;\\]+)(?: ; [^\\\n]+)? \\\n"  # name==version ; marker \
     r"(?:    --hash=sha256:[0-9a-f]{64} \\\n)*    --hash=sha256:[0-9a-f]{64}$",

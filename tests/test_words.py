@@ -6,8 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).resolve().parents[1]
+from tests.support.repository import ROOT
 
 FORBIDDEN = {
     "a path of one machine": re.compile(

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.support.repository import ROOT
 from tests.support.tokens import PIN, RemoteToken, SoftToken, softhsm
 from tests.support.tools import tool, tools_in
 
@@ -18,7 +19,6 @@ from attestlog._internal.config import read_config
 from attestlog._internal.storage.files.reader import LogReader
 from attestlog.testing import check_log
 
-ROOT = Path(__file__).resolve().parents[2]
 SH = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 ATTESTLOG = [sys.executable, "-c", "import sys; from attestlog._internal.cli import main; sys.exit(main())"]
 

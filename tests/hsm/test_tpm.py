@@ -5,9 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.support.repository import ROOT
 from tests.support.tools import library, tool
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_a_log_signed_by_a_tpm(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 import pytest
 from tests.support.logs import START_US, GrowingLog, LogMaker, draft
+from tests.support.repository import SOURCE
 
 from attestlog._internal.core import canonical
 from attestlog._internal.core.entry import Entry, decode_line
@@ -30,7 +31,6 @@ from attestlog._internal.storage.files.layout import INDEX_FILE
 from attestlog._internal.storage.files.reader import LogReader
 from attestlog.errors import CorruptError, NotFoundError, QueryError, StorageError
 
-SOURCE = Path(__file__).resolve().parents[2] / "src"
 NOW_US = START_US + 3_600_000_000
 TYPES = ["ACTION", "ACTION", "ACTION", "DECISION", "VIOLATION", "CHANGE"]
 ACTIONS = ["deploy_service", "deploy_model", "review", "safety_floor_breach_attempt", "rev*w", "rev?w", "[x]"]
