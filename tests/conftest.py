@@ -14,11 +14,13 @@ Folders have more fixtures in their own conftest.py: tests/cli (run, shell), tes
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 from tests.support.audits import make
 from tests.support.logs import LogMaker, create
+from tests.support.tally import counts
 
 from attestlog._internal.log import Log
 from attestlog.testing import check_log
@@ -35,6 +37,25 @@ def pytest_configure() -> None:
     """
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """One of several workers: what it injected is counted by the first process."""
+    if output := getattr(session.config, "workeroutput", None):
+        output["injected"] = dict(counts)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    counts.update(getattr(node, "workeroutput", {}).get("injected", {}))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print how much was injected."""
+    if counts:
+        terminalreporter.section("faults injected, none of them lost or invented an entry")
+        for what, count in sorted(counts.items()):
+            terminalreporter.write_line(f"{count:>9,}  {what}")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -68,3 +68,13 @@ def test_dev_lock_extends_the_base_lock(project: dict[str, Any]) -> None:
     base, dev = pins("requirements.lock"), pins("requirements-dev.lock")
     assert {name: dev.get(name) for name in base} == base
     assert_pinned([line for line in project["dependency-groups"]["dev"] if isinstance(line, str)], dev)
+
+
+def test_no_python_is_claimed_that_is_not_tested(project: dict[str, Any]) -> None:
+    """README's table says which Pythons are tested; .ci/run holds it to what it ran."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (3\.\d+) \| (.+) \|$", readme, re.MULTILINE)
+    prefix = "Programming Language :: Python :: 3."
+    claimed = [name for name in project["project"]["classifiers"] if name.startswith(prefix)]
+    assert rows
+    assert [f"{prefix}{version[2:]}" for version, tested in rows if tested != "untested"] == claimed

@@ -2,9 +2,11 @@
 
 Each mutant is one module with one small change (a comparison turned, a constant
 one more, a statement left out), in a copy of the source. The tests of that module,
-found by its name, run against it, and one of them should fail. Which changes are tried is drawn by
-the seed: a bounded sample, the same wherever it is run. What survives is printed,
-to be judged: a missing test, or a change that changes nothing. Without MODULE: each that has tests of its own.
+found by its name, run against it, and one of them should fail. The seed draws which
+changes are tried: a bounded sample, the same wherever it is run. What survives is
+printed, to be judged: a missing test, or a change that changes nothing.
+
+Without MODULE every module is mutated that has unit tests of its own.
 """
 
 from __future__ import annotations
