@@ -1,6 +1,6 @@
 """What holds for every test, and the fixtures that any test may ask for.
 
-    home      keys, memory and cache of the person: a folder of the test's own, asked for or not
+    own_home  keys, memory and cache of the person: a folder of the test's own, asked for or not
     log       an open log with keys in memory and a clock that stands still; whole at the end
     made      a log by the core alone, 11 entries laid out in a folder: to be forged
     keys      where a new log's keys are made, as `attestlog.create` takes them
@@ -11,6 +11,7 @@ A test that runs a program of this machine asks for it: `tool("strace")` of `tes
 Folders have more fixtures in their own conftest.py: tests/cli (run, shell), tests/hsm (token, remote).
 """
 
+import itertools
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +29,15 @@ from attestlog.testing import check_log
 # No example of Hypothesis fails for being slow, on a machine that others use too.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
+
+
+_PERSONAL = [
+    *("ATTESTLOG_PASSPHRASE", "ATTESTLOG_PIN"),
+    *(f"ATTESTLOG_{name}" for name in ("CONFIG", "STATE", "CACHE")),
+    *(f"{name}_DIRECTORY" for name in ("CONFIGURATION", "STATE", "CACHE")),
+    *(f"XDG_{name}_HOME" for name in ("CONFIG", "DATA", "STATE", "CACHE")),
+]
+_numbers = itertools.count()
 
 
 def pytest_configure() -> None:
@@ -59,25 +69,25 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _no_persons_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """What is made once for several tests reads and writes nothing of the person who runs them."""
+def homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A directory of homes: nothing of the person who runs the tests is read or written.
+
+    Fixtures of wider scope than a test share the home "shared".
+    """
+    folder = tmp_path_factory.mktemp("homes")
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("ATTESTLOG_PASSPHRASE", "ATTESTLOG_PIN", "XDG_DATA_HOME", "XDG_STATE_HOME"):
+        for name in _PERSONAL:
             patch.delenv(name, raising=False)
-        use_home(tmp_path_factory.mktemp("home"), patch)
-        yield
+        patch.setenv("ATTESTLOG_HOME", str(folder / "shared"))
+        yield folder
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where keys are made by default, and where verifiers remember: the test's own."""
-    use_home(tmp_path / "home", monkeypatch)
-    return tmp_path / "home"
-
-
-def use_home(path: Path, patch: pytest.MonkeyPatch) -> None:
-    patch.setenv("ATTESTLOG_HOME", str(path))
-    patch.setenv("XDG_CACHE_HOME", str(path / "cache"))
+def own_home(homes: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home for each test, which need not be there: one test's keys, memory and cache are not another's."""
+    path = homes / str(next(_numbers))
+    monkeypatch.setenv("ATTESTLOG_HOME", str(path))
+    return path
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from attestlog._internal.replication.cursor import load_cursor
 from attestlog._internal.replication.settings import replica_at
 from attestlog._internal.storage.files import layout
 from attestlog._internal.storage.files.reader import LogReader
-from attestlog._internal.verifying import verify_log
+from attestlog._internal.verifying import judge_log
 from attestlog.errors import MalformedConfigError, ReplicationError, SplitViewError
 from attestlog.testing import MemorySigner
 
@@ -100,7 +100,7 @@ def test_a_round_sends_all_and_has_it_cosigned(writer: Writer, one: Site) -> Non
     sender.run_once()
     assert one.held() == 210
     assert load_cursor(LogReader(writer.log.root).cursors(), one.at.url).cosigned_size == 210
-    assert verify_log(one.copy, remember=False).verdict == Verdict.VERIFIED
+    assert judge_log(one.copy, remember=False).verdict == Verdict.VERIFIED
 
 
 def test_a_lost_cursor_costs_a_question(writer: Writer, one: Site) -> None:
@@ -140,7 +140,7 @@ def test_what_the_network_loses_is_sent_again_and_nothing_twice(
     finally:
         sender.stop(10)
     assert one.held() == 30
-    assert verify_log(one.copy, remember=False).verdict == Verdict.VERIFIED
+    assert judge_log(one.copy, remember=False).verdict == Verdict.VERIFIED
 
 
 def test_a_long_outage_and_its_end_are_entries(writer: Writer, one: Site) -> None:
@@ -256,18 +256,18 @@ def test_promises_of_copies_are_kept_by_as_many_as_were_asked_for(writer: Writer
         c.proxy.is_refusing = True
         replicator = Replicator([a.at, b.at, c.at], writer.work())
         try:
-            replicator.wait(10, 2, 20)
+            replicator.promise(10, 2, 20).result()
             assert (a.held(), b.held(), c.held()) == (10, 10, 0)
             with pytest.raises(ReplicationError, match="2 of 3 copies") as caught:
-                replicator.wait(10, 3, 0.3)
+                replicator.promise(10, 3, 0.3).result()
             assert (caught.value.have, caught.value.need) == (2, 3)
-            promise = replicator.promise(10, 3)
+            promise = replicator.promise(10, 3, 20)
             assert not promise.done()
             c.proxy.is_refusing = False
             assert promise.result(20) == 3
             with pytest.raises(ValueError, match="4 copies"):
-                replicator.promise(10, 4)
-            open_promise = replicator.promise(11, 1)
+                replicator.promise(10, 4, 20)
+            open_promise = replicator.promise(11, 1, 20)
         finally:
             replicator.close()
         with pytest.raises(ReplicationError):

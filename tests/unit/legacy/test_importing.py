@@ -15,7 +15,7 @@ from tests.support.logs import GrowingLog, draft
 
 from attestlog._internal.core.entry import ActorType, Entry, EventCategory, EventType, ExecutionStatus
 from attestlog._internal.core.report import Verdict
-from attestlog._internal.legacy import ImportReceipt, export_legacy_lines, import_legacy, verify_legacy
+from attestlog._internal.legacy import ImportReceipt, export_legacy_lines, import_legacy, judge_legacy
 from attestlog._internal.legacy import importing as importing_module
 from attestlog._internal.storage.files.reader import LogReader
 from attestlog.errors import BusyError, ConflictError, ExistsError, TooLargeError, VerificationError
@@ -36,8 +36,7 @@ class ImportingLog:
         self.writes_left: int | None = None
         """Entries until the crash."""
 
-    def append_many(self, drafts: Sequence[Mapping[str, Any]], /, *, as_given: bool = False) -> list[Any]:
-        assert as_given, "a legacy line stays as it is"
+    def append_unredacted(self, drafts: Sequence[Mapping[str, Any]], /) -> list[Any]:
         return [self.append(draft) for draft in drafts]
 
     def append(self, draft: Mapping[str, Any], /) -> Any:
@@ -85,7 +84,7 @@ def test_every_line_comes_back_byte_for_byte(log: ImportingLog, file: Path, tmp_
     again = tmp_path / "again.jsonl"
     again.write_bytes(joined(exported(log, receipt)))
     assert again.read_bytes() == file.read_bytes()
-    assert verify_legacy(again).verdict is Verdict.VERIFIED
+    assert judge_legacy(again).verdict is Verdict.VERIFIED
 
 
 @pytest.mark.skipif(not VECTORS, reason="ATTESTLOG_VECTORS names no folder of vectors")

@@ -43,7 +43,7 @@ from attestlog._internal.core.entry import (
     entry_hash,
     payload_hash,
 )
-from attestlog._internal.core.genesis import Genesis
+from attestlog._internal.core.genesis import REASON_LENGTH_MAX, Genesis
 from attestlog._internal.core.policy import Policy
 from attestlog._internal.core.policy_change import changed_policy, check_quorum
 from attestlog._internal.core.reserved import (
@@ -56,7 +56,6 @@ from attestlog._internal.core.reserved import (
     governs,
 )
 from attestlog._internal.core.rotation import (
-    REASON_LENGTH_MAX,
     parse_revocation,
     parse_rotation,
     rotation_message,
@@ -73,7 +72,7 @@ from attestlog.errors import (
 HOLDS_MAX: Final = 1_000
 """Holds in force at once: every reader of the log keeps them, and every erasure is compared with each."""
 
-Reason = Annotated[str, Meta(min_length=1, max_length=REASON_LENGTH_MAX)]
+ReasonText = Annotated[str, Meta(min_length=1, max_length=REASON_LENGTH_MAX)]
 
 
 class Hold(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -82,7 +81,7 @@ class Hold(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     name: Name
     start: Count
     stop: Count | None
-    reason: Reason
+    reason: ReasonText
 
     def covers(self, sequence_number: int) -> bool:
         """Whether this entry's payload is held."""
@@ -93,7 +92,7 @@ class Release(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The payload of `attestlog.release_legal_hold`."""
 
     name: Name
-    reason: Reason
+    reason: ReasonText
 
 
 def format_hold(hold: Hold | Release) -> Object:

@@ -1,0 +1,267 @@
+"""Erasing through the log: one payload goes, an entry says so, everything else is as it was."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.logs import create, draft, drafts, last_segment
+
+from attestlog._internal.core.entry import Entry
+from attestlog._internal.core.genesis import Settings
+from attestlog._internal.core.note import format_vkey
+from attestlog._internal.core.policy import parse_policy
+from attestlog._internal.core.report import Verdict
+from attestlog._internal.log import Log
+from attestlog._internal.query import query_log
+from attestlog._internal.storage.contract import PendingErasure
+from attestlog._internal.storage.files import erasing
+from attestlog._internal.storage.files.layout import ERASING_FILE, INDEX_FILE
+from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.verifying import judge_log, judge_proof
+from attestlog.errors import CorruptError, ErasureRefusedError, NotFoundError, RuleChangeError, StorageError
+from attestlog.testing import ManualClock, check_log
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Log:
+    log = create(tmp_path / "log", segment_entries=4)
+    log.append_many([draft(number, action_payload={"word": f"secret{number}"}) for number in range(1, 7)])
+    return log
+
+
+def erase(log: Log, number: int, **members: Any) -> Any:
+    return log.erase(number, reason="asked for by the person", actor_id="officer-1", **members)
+
+
+def entry(log: Log, number: int) -> Entry:
+    return LogReader(log.path).entry(number)
+
+
+def everywhere(log: Log) -> bytes:
+    return b"".join(path.read_bytes() for path in log.path.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("number", [1, 3, 4, 6])
+def test_one_payload_goes_and_everything_else_stays(log: Log, number: int) -> None:
+    before = entry(log, number)
+    checkpoint = log.checkpoint()
+    receipt = erase(log, number, legal_basis="GDPR 17(1)(a)")
+    after = entry(log, number)
+    assert after.action_payload is None
+    assert [getattr(after, name) for name in Entry.__struct_fields__ if name != "action_payload"] == [
+        getattr(before, name) for name in Entry.__struct_fields__ if name != "action_payload"
+    ]
+    assert receipt.entry.action_payload == {
+        "sequence_number": number, "entry_hash": before.entry_hash, "action_type": before.action_type,
+        "timestamp": before.timestamp, "reason": "asked for by the person", "legal_basis": "GDPR 17(1)(a)",
+    }  # fmt: skip
+    assert f"secret{number}".encode() not in everywhere(log)
+    log.append(draft(9))
+    log.close()
+    check_log(log.path, [receipt])
+    report = judge_log(log.path, remember=False)
+    assert (report.verdict, report.erased_payloads) == (Verdict.VERIFIED, 1)
+    assert checkpoint
+    assert not (log.path / ERASING_FILE).exists()
+
+
+def test_the_first_and_the_governing_entries_keep_their_payloads(log: Log) -> None:
+    hold = log.add_hold("case-7", reason="litigation", actor_id="officer-1", start=5)
+    erased = erase(log, 1)
+    for number in (0, hold.sequence_number, erased.sequence_number):
+        with pytest.raises(ErasureRefusedError):
+            erase(log, number)
+    size = log.head().size
+    assert size == 9
+    assert entry(log, hold.sequence_number).action_payload is not None
+
+
+def test_a_payload_is_erased_once(log: Log) -> None:
+    erase(log, 2)
+    with pytest.raises(ErasureRefusedError, match="erased already"):
+        erase(log, 2)
+    with pytest.raises(NotFoundError):
+        erase(log, 99)
+    assert log.head().size == 8
+
+
+def test_a_hold_forbids_it_until_it_is_released(log: Log) -> None:
+    log.add_hold("case-7", reason="litigation", actor_id="officer-1", start=2, stop=4)
+    with pytest.raises(ErasureRefusedError, match="legal hold: case-7") as caught:
+        erase(log, 3)
+    assert (caught.value.rule, caught.value.holds) == ("hold", ["case-7"])
+    assert not (log.path / ERASING_FILE).exists()
+    erase(log, 4)
+    with pytest.raises(RuleChangeError, match="in force already"):
+        log.add_hold("case-7", reason="again", actor_id="officer-1")
+    with pytest.raises(RuleChangeError, match="no legal hold"):
+        log.release_hold("case-8", reason="x", actor_id="officer-1")
+    log.release_hold("case-7", reason="settled", actor_id="officer-1")
+    erase(log, 3)
+    log.close()
+    check_log(log.path)
+
+
+def test_a_hold_of_another_process_is_known_and_so_it_is_after_opening(log: Log) -> None:
+    with Log.open(log.path, clock=ManualClock()) as other:
+        other.add_hold("case-7", reason="litigation", actor_id="officer-1")
+    with pytest.raises(ErasureRefusedError):
+        erase(log, 1)
+    log.close()
+    with Log.open(log.path, clock=ManualClock()) as again:
+        assert list(again.rules.holds) == ["case-7"]
+        with pytest.raises(ErasureRefusedError):
+            erase(again, 1)
+
+
+@pytest.mark.parametrize(
+    "erasure, members, allowed",
+    [
+        ({"action_types": ["other"]}, {}, False),
+        ({"held": ["execute_*"]}, {}, False),
+        ({"legal_bases": ["a"]}, {"legal_basis": "b"}, False),
+        ({"legal_bases": ["a"]}, {"legal_basis": "a"}, True),
+        ({"retain_days": 1}, {}, False),
+    ],
+)
+def test_the_policy_decides(tmp_path: Path, erasure: Any, members: Any, allowed: bool) -> None:
+    log = create(tmp_path / "log", policy=parse_policy({"erasure": erasure}))
+    log.append(draft(1))
+    if allowed:
+        erase(log, 1, **members)
+    else:
+        with pytest.raises(ErasureRefusedError) as caught:
+            erase(log, 1, **members)
+        assert caught.value.rule == "policy"
+    log.close()
+    check_log(log.path)
+
+
+def test_without_the_approvals_that_are_asked_for_it_stays(log: Log) -> None:
+    with pytest.raises(ErasureRefusedError, match="quorum_met is false") as caught:
+        erase(log, 1, required_approvals=1)
+    assert caught.value.rule == "approval"
+    assert entry(log, 1).action_payload is not None
+    with pytest.raises(RuleChangeError, match="has not the quorum of the policy in force"):
+        log.add_hold("case-7", reason="x", actor_id="officer-1", required_approvals=1)
+
+
+def test_salted_payloads_go_whole(tmp_path: Path) -> None:
+    settings = Settings(erasable_payloads=True)
+    log = create(tmp_path / "log", settings=settings)
+    salt = (log.append(draft(1)).entry.action_payload or {})["_salt"]
+    receipt = erase(log, 1)
+    assert "_salt" not in (receipt.entry.action_payload or {})
+    assert salt.encode() not in everywhere(log)
+    log.close()
+    check_log(log.path)
+
+
+@pytest.mark.parametrize("number", [1, 5])
+def test_another_process_goes_on_in_the_new_file(log: Log, number: int) -> None:
+    other = Log.open(log.path, clock=ManualClock())
+    other.append(draft(7, action_payload={"word": "secret7"}))
+    erase(log, number)
+    receipts = [other.append(draft(8)), log.append(draft(9)), other.append(draft(10))]
+    erase(other, 7)
+    receipts += [log.append(draft(11)), other.append(draft(12)), *log.append_many(drafts(range(13, 20)))]
+    receipts += other.append_many(drafts(range(20, 26)))
+    log.close()
+    other.close()
+    check_log(log.path, receipts)
+
+
+def test_a_file_put_in_its_place_is_not_taken_for_an_erasure(log: Log) -> None:
+    """An older copy, without what was committed since."""
+    segment = last_segment(log.path)
+    older = segment.read_bytes()
+    log.append(draft(7))
+    copy = segment.with_name("copy")
+    copy.write_bytes(older)
+    copy.replace(segment)
+    with pytest.raises(CorruptError):
+        log.append(draft(8))
+
+
+def test_the_index_forgets_the_words(log: Log) -> None:
+    assert len(list(query_log(log.path, text="secret5"))) == 1
+    assert (log.path / INDEX_FILE).exists()
+    erase(log, 5)
+    assert b"secret5" not in everywhere(log)
+    assert list(query_log(log.path, text="secret5")) == []
+    assert [found.sequence_number for found in query_log(log.path, text="secret6")] == [6]
+    assert b"secret5" not in everywhere(log)
+
+
+def test_a_proof_of_an_erased_entry_holds_without_its_payload(log: Log) -> None:
+    erase(log, 2)
+    report = judge_proof(log.prove(2), trust=[format_vkey(log.genesis.checkpoint_keys[0])])
+    assert (report.verdict, report.sequence_number, report.has_payload) == (Verdict.VERIFIED, 2, False)
+    assert b"secret2" not in log.prove(2)
+
+
+def test_a_reader_that_streams_is_not_disturbed(log: Log) -> None:
+    lines = LogReader(log.path).lines()
+    first = [next(lines), next(lines)]
+    erase(log, 3)
+    assert len(first) + len(list(lines)) >= 7
+
+
+def test_the_entry_alone_cannot_be_appended(log: Log) -> None:
+    payload = erase(log, 1).entry.action_payload
+    members = {"event_type": "CHANGE", "action_type": "attestlog.erase_payload", "actor_id": "x"}
+    for append in (log.append, log.submit, lambda given: log.append_many([given])):
+        with pytest.raises(ErasureRefusedError, match="by erasing alone"):
+            append({**members, "action_payload": payload})
+    log.append({**members, "event_type": "DECISION"})  # of another kind: it erases nothing
+
+
+# --- what stops it halfway ---
+
+
+def test_a_disk_that_is_full_leaves_it_to_the_next_opening(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(erasing, "_replace_line", full)
+        with pytest.raises(StorageError, match="is not yet") as caught:
+            erase(log, 2)
+        assert caught.value.erased_by == 7
+        log.append(draft(9))
+        assert [item.code for item in judge_log(log.path, remember=False).findings] == ["erasure.unfinished"]
+    log.close()
+    with Log.open(log.path, clock=ManualClock()) as again:
+        assert entry(again, 2).action_payload is None
+        assert again.recovered == []
+    check_log(log.path)
+
+
+def test_what_was_begun_and_not_said_is_forgotten(log: Log) -> None:
+    erasing.write_pending(
+        log.path, PendingErasure(sequence_number=2, entry_hash=entry(log, 2).entry_hash, erased_by=7)
+    )
+    log.append(draft(9))  # stands where the erasing entry was to stand
+    log.close()
+    with Log.open(log.path, clock=ManualClock()) as again:
+        assert entry(again, 2).action_payload is not None
+        assert not (again.path / ERASING_FILE).exists()
+
+
+@pytest.mark.parametrize("note", [b"", b"{}", b"\xff", b'{"sequence_number":2}', b"[" * 2_000])
+def test_a_note_that_cannot_be_read_is_none(log: Log, note: bytes) -> None:
+    (log.path / ERASING_FILE).write_bytes(note)
+    log.close()
+    with Log.open(log.path, clock=ManualClock()) as again:
+        again.append(draft(9))
+        erase(again, 1)
+    check_log(log.path)
+
+
+def test_a_damaged_entry_is_not_erased(log: Log) -> None:
+    segment = log.path / "entries" / "000000000000.jsonl"
+    segment.write_bytes(segment.read_bytes().replace(b"secret2", b"secretX"))
+    with pytest.raises(StorageError) as caught:
+        erase(log, 2)
+    assert "is not the hash" in caught.value.message
+    assert b"secretX" in segment.read_bytes(), "it is evidence"
