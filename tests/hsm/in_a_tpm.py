@@ -64,7 +64,7 @@ def ptool(*arguments: str) -> int:
     # It is a script for the system's Python, whatever Python runs the tests.
     environment = {**os.environ, "PATH": "/usr/bin:/bin:/usr/sbin"}
     return subprocess.run(
-        ["tpm2_ptool", *arguments], env=environment, capture_output=True, check=False
+        [tool("tpm2_ptool"), *arguments], env=environment, capture_output=True, check=False
     ).returncode
 
 
