@@ -60,6 +60,7 @@ BY_ERROR: Final[dict[type[errors.AttestlogError], int]] = {
     errors.TimestampError: UNKNOWN,
     errors.WitnessError: UNKNOWN,
     errors.RequestError: UNKNOWN,
+    errors.NewerFormatError: UNKNOWN,
     errors.MissingExtraError: UNKNOWN,
 }
 """By class; a class that is not here has its nearest ancestor's."""
@@ -232,6 +233,7 @@ _HINTS: Final[dict[type[errors.AttestlogError], str | Callable[[errors.Attestlog
     errors.ErasureRefusedError: _erasure_refused,
     errors.QueryError: _query,
     errors.TimestampError: "the checkpoint is signed and stored without it: try again, or elsewhere",
+    errors.NewerFormatError: "pip install --upgrade attestlog",
     errors.MissingExtraError: _missing_extra,
 }
 """By class; a class that is not here has its nearest ancestor's."""
