@@ -1,5 +1,6 @@
 """The index and what is asked through it, against a reading of the whole log."""
 
+import asyncio
 import copy
 import json
 import os
@@ -8,8 +9,10 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,7 @@ from attestlog._internal.query import (
     Search,
     parse_filter,
     query_log,
+    query_log_async,
     query_page,
     stats,
 )
@@ -849,3 +853,76 @@ def test_importing_the_package_does_not_load_the_index() -> None:
         capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": str(SOURCE)},
     )  # fmt: skip
     assert done.stdout == "False False\n"
+
+
+# --- asyncio ---
+
+
+def in_async(*arguments: Any, stop: int | None = None, **members: Any) -> list[Entry]:
+    """What `query_log_async` gives, up to `stop` entries."""
+
+    async def ask() -> list[Entry]:
+        found: list[Entry] = []
+        async with aclosing(query_log_async(*arguments, **members)) as entries:  # type: ignore[type-var]
+            async for entry in entries:
+                found.append(entry)
+                if len(found) == stop:
+                    break
+        return found
+
+    return asyncio.run(ask())
+
+
+@pytest.mark.parametrize(
+    "members",
+    [{}, {"actor_id": "agent-3"}, {"event_type": "VIOLATION", "limit": 3}, {"text": "no such words"}],
+)
+def test_asked_in_asyncio_the_answer_is_the_same(tmp_path: Path, members: dict[str, Any]) -> None:
+    log = make_log(tmp_path / "log", size=300)
+    assert in_async(log.root, **members) == list(query_log(log.root, **members))
+
+
+def test_what_cannot_be_asked_is_refused_at_once_in_asyncio_too(tmp_path: Path) -> None:
+    with pytest.raises(QueryError):
+        query_log_async(tmp_path, since="yesterday or so")
+    with pytest.raises(NotFoundError):
+        in_async(tmp_path / "none")
+
+
+def test_a_task_that_stops_reading_leaves_nothing_open(tmp_path: Path) -> None:
+    log = make_log(tmp_path / "log", size=200)
+    in_async(log.root)  # the index is made
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    assert len(in_async(log.root, stop=5)) == 5
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_a_task_that_is_cancelled_while_a_page_is_read_leaves_nothing_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = make_log(tmp_path / "log", size=200)
+    in_async(log.root)
+    reading, go_on = threading.Event(), threading.Event()
+    catch_up = Index.catch_up
+
+    def held(index: Index) -> None:
+        reading.set()
+        assert go_on.wait(20)
+        catch_up(index)
+
+    async def main() -> None:
+        task = asyncio.create_task(read())
+        await asyncio.to_thread(reading.wait, 20)
+        task.cancel()
+        asyncio.get_running_loop().call_later(0.05, go_on.set)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    async def read() -> None:
+        async for _ in query_log_async(log.root):
+            raise AssertionError("it was cancelled before")
+
+    monkeypatch.setattr(Index, "catch_up", held)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    asyncio.run(main())
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
