@@ -94,7 +94,7 @@ class Log:
         """Make a new log, with its genesis entry and first checkpoint, and open it.
 
         `signer` and `checkpoint_signer` are signer URIs or signers; without one a key file is made
-        where keys are kept (see `attestlog._internal.signers.file.keys_dir`), and so it is for a `file:` URI
+        where keys are kept (see `attestlog._internal.places.keys_dir`), and so it is for a `file:` URI
         naming no file yet. The checkpoint key must be Ed25519. With `checkpoint_pq_signer` every
         checkpoint is signed with ML-DSA-44 as well, and is none without it.
         Raises ExistsError, MalformedConfigError, MalformedPolicyError, SignerError or StorageError;

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from threading import Event
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Literal, NamedTuple, Protocol
 
 from msgspec import Struct
 
@@ -390,7 +390,7 @@ class Cursors(Protocol):
 class RawSegment(Protocol):
     """A piece of a log as it stood at the moment of a snapshot: whole lines, torn ones, or anything else.
 
-    MUST be picklable: worker processes read it. Offsets are the driver's own: bytes, or lines. Nothing is
+    MUST be picklable: worker processes read it. Offsets are the driver's own. Nothing is
     read that was added after the snapshot. Methods raise OSError where the bytes cannot be had, and where
     they are not those of the snapshot any more.
     """
@@ -402,6 +402,10 @@ class RawSegment(Protocol):
     @property
     def name(self) -> str:
         """What findings call it."""
+
+    @property
+    def unit(self) -> Literal["byte", "line"]:
+        """What offsets count."""
 
     @property
     def size(self) -> int:
