@@ -15,7 +15,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from pathlib import Path
 from threading import Event
 from typing import Final, Literal, NamedTuple, Protocol
 
@@ -197,10 +196,6 @@ class LogSource(ABC):
     def epoch(self) -> str:
         """MUST change when lines change or go without a change of `extents`."""
         return ""
-
-    def index_file(self) -> tuple[Path, int] | None:
-        """Where an index of this log may stand beside it, and with which permissions; None: nowhere."""
-        return None
 
     @abstractmethod
     def cursors(self) -> Cursors:
