@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from attestlog._internal.config import keeps_config, parse_config, read_config_text
+from attestlog._internal.config import CONFIG_FILE, keeps_config, parse_config, read_config_text
 from attestlog._internal.core.batch import CLOCK_TOLERANCE_S
 from attestlog._internal.core.checkpoint import Checkpoint
 from attestlog._internal.core.cosignature import check_every_type, open_signed_checkpoint
@@ -41,7 +41,6 @@ from attestlog._internal.judging.stored import StoredTree
 from attestlog._internal.judging.walk import Ending, Walk
 from attestlog._internal.proof_types import registered_proofs
 from attestlog._internal.storage.contract import LogSource, RawSegment, Snapshot, StoredTimestamp
-from attestlog._internal.storage.files.layout import CONFIG_FILE, segment_name
 from attestlog._internal.storage.resolve import LogName, anything_at, open_source
 from attestlog._internal.verifying.given import Given, reason
 from attestlog._internal.verifying.memory import Memory
@@ -461,7 +460,8 @@ def check_segments(snapshot: Snapshot, segment_entries: int, findings: list[Find
         due = present[-1].first + segment_entries if present else 0
         if segment.first != due:
             gaps.add(segment.first)
-            name, last = segment_name(due), segment_name(segment.first - segment_entries)
+            name = snapshot.segment_name(due)
+            last = snapshot.segment_name(segment.first - segment_entries)
             what = f"{name} is missing" if name == last else f"{name} to {last} are missing"
             findings.append(finding("segment.missing", what, due, expected=due, found=segment.first))
         present.append(segment)
