@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from tests.cli.approving import DEPLOY, approved, policy_text, proposed, verdict
 from tests.cli.running import ORIGIN, Run
-from tests.support.ssh import AGENT_NEEDED, agent, make_key
+from tests.support.ssh import agent, make_key
 
 from attestlog._internal.core.report import Verdict
 from attestlog._internal.signers.file import open_file_signer
@@ -119,7 +119,6 @@ def test_what_is_redacted_and_salted_is_what_is_approved(
     assert verdict(run, log) == Verdict.VERIFIED
 
 
-@AGENT_NEEDED
 @pytest.mark.parametrize("kind", ["ed25519", "ecdsa"])
 def test_approving_with_a_key_of_openssh(
     kind: str, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
