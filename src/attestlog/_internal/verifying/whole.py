@@ -1,9 +1,10 @@
 """The verifier of a whole log: its entries, and everything beside them that must agree. Steps in order.
 
 Where the log is kept is behind the port (`storage.contract`); how lines are
-judged is in `judging`. Here the entries, read to their end, are held against the genesis
-entry, the stored tree, the log's checkpoint, what is remembered, the checkpoint
-held, time stamps, and whom the caller trusts. The package says what is promised.
+judged is in `judging`. Here the entries, read to their end, are held against
+the genesis entry, the stored tree, the log's checkpoint, what is remembered,
+the checkpoint held, time stamps, and whom the caller trusts. The package says
+what is promised.
 
 Where the log contradicts its own checkpoint it is TAMPERED: something in it
 does not hold. FORKED is for what contradicts evidence from outside the log.
