@@ -25,7 +25,7 @@ from attestlog._internal.config import CONFIG_FILE, keeps_config, parse_config, 
 from attestlog._internal.core.batch import CLOCK_TOLERANCE_S
 from attestlog._internal.core.checkpoint import Checkpoint
 from attestlog._internal.core.cosignature import check_every_type, open_signed_checkpoint
-from attestlog._internal.core.entry import Entry, decode_line, entry_hash, format_timestamp
+from attestlog._internal.core.entry import Entry, canonical_hashes, decode_line, entry_hash, format_timestamp
 from attestlog._internal.core.genesis import Genesis, parse_genesis
 from attestlog._internal.core.hashes import EMPTY_ROOT
 from attestlog._internal.core.lines import Piece
@@ -218,10 +218,15 @@ class _Verification:
 
     def _read_genesis(self) -> _Log | None:
         try:
-            entry = decode_line(self._first_line())
+            line = self._first_line()
+            entry = decode_line(line)
             genesis = parse_genesis(entry)
             digest = entry_hash(entry)
         except NewerFormatError as error:
+            # A digit that somebody changed is not a newer format: it is not what the entry's hash is of.
+            if canonical_hashes(entry, line) != (entry.entry_hash, entry.action_hash):
+                self._find("entry.action_hash", "action_hash is not the hash of the payload", 0)
+                return None
             self._find("log.newer", str(error), 0, expected=error.expected, found=error.found)
             return None
         except (MalformedEntryError, RecursionError) as error:
