@@ -216,24 +216,32 @@ class _Verification:
         self._check_trust(log, ending, checkpoint, start)
         self._remember(log, ending, checkpoint)
 
+    def _find_newer(self, entry: Entry, line: bytes, error: NewerFormatError) -> None:
+        """A digit that somebody changed is not a newer format: the entry's hashes are not of it."""
+        if canonical_hashes(entry, line) == (entry.entry_hash, entry.action_hash):
+            self._find("log.newer", str(error), 0, expected=error.expected, found=error.found)
+        else:
+            self._find("entry.action_hash", "action_hash is not the hash of the payload", 0)
+
     def _read_genesis(self) -> _Log | None:
         try:
             line = self._first_line()
+        except (OSError, StorageError) as error:
+            self._find("log.unreadable", f"entries cannot be read: {reason(error)}", 0)
+            return None
+        try:
             entry = decode_line(line)
+        except MalformedEntryError as error:
+            self._find("log.no_genesis", f"entry 0 is not a genesis entry: {error}")
+            return None
+        try:
             genesis = parse_genesis(entry)
             digest = entry_hash(entry)
         except NewerFormatError as error:
-            # A digit that somebody changed is not a newer format: it is not what the entry's hash is of.
-            if canonical_hashes(entry, line) != (entry.entry_hash, entry.action_hash):
-                self._find("entry.action_hash", "action_hash is not the hash of the payload", 0)
-                return None
-            self._find("log.newer", str(error), 0, expected=error.expected, found=error.found)
+            self._find_newer(entry, line, error)
             return None
         except (MalformedEntryError, RecursionError) as error:
             self._find("log.no_genesis", f"entry 0 is not a genesis entry: {error}")
-            return None
-        except (OSError, StorageError) as error:
-            self._find("log.unreadable", f"entries cannot be read: {reason(error)}", 0)
             return None
         if entry.signature_algorithm.endswith(BATCH_SUFFIX):
             self._find(
