@@ -2,11 +2,10 @@
 
 import itertools
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 from tests.support.logs import create
+from tests.support.stepping import act, killed_at
 from tests.support.tally import tally
 
 from attestlog._internal.core.report import Verdict
@@ -14,8 +13,6 @@ from attestlog._internal.log import Log
 from attestlog._internal.storage.resolve import open_source
 from attestlog._internal.verifying import judge_log
 from attestlog.testing import check_log
-
-ACTING = Path(__file__).with_name("acting.py")
 
 
 def test_killed_at_each_step_of_an_act(tmp_path: Path) -> None:
@@ -27,12 +24,8 @@ def test_killed_at_each_step_of_an_act(tmp_path: Path) -> None:
         path = tmp_path / f"log-{step}"
         shutil.copytree(made, path)
         marker.unlink(missing_ok=True)
-        done = subprocess.run(
-            [sys.executable, str(ACTING), str(path), str(marker), str(step)],
-            capture_output=True, check=False, timeout=60,
-        )  # fmt: skip
+        was_killed, said = killed_at(step, act, path, marker)
         tally("guarded acts killed with SIGKILL")
-        assert done.stderr == b""
         Log.open(path)._store.close()
         written = [str(entry.event_type) for entry in open_source(path).entries(1)]
         assert written in ([], ["DECISION"], ["DECISION", "ACTION"])
@@ -44,7 +37,8 @@ def test_killed_at_each_step_of_an_act(tmp_path: Path) -> None:
         outcomes.add((len(written), marker.exists()))
         check_log(path)
         shutil.rmtree(path)
-        if done.stdout.endswith(b"done\n"):
+        if not was_killed:
+            assert said == ["acting", "done"]
             break
     # Before the intent; after it and before the act; after the act and before the outcome; after all.
     assert outcomes == {(0, False), (1, False), (1, True), (2, True)}

@@ -5,21 +5,18 @@ The log goes on under one key or the other, and every process finds out which.
 
 import itertools
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from tests.fault.processes import Promises, create_shared, start_writer
 from tests.support.logs import create, draft, drafts
+from tests.support.stepping import killed_at, rotate
 from tests.support.tally import tally
 
 from attestlog._internal.config import read_config
 from attestlog._internal.log import Log
 from attestlog._internal.storage.resolve import open_source
 from attestlog.testing import check_log
-
-ROTATING = Path(__file__).with_name("rotating.py")
 
 
 @pytest.mark.parametrize("before", [1, 3], ids=["within a segment", "at its end"])
@@ -34,12 +31,8 @@ def test_killed_at_each_step_of_a_rotation(tmp_path: Path, before: int) -> None:
         path = tmp_path / f"log-{step}"
         shutil.copytree(made, path)
         new.unlink(missing_ok=True)
-        said = subprocess.run(
-            [sys.executable, str(ROTATING), str(path), str(new), str(step)],
-            capture_output=True, check=False, timeout=60,
-        )  # fmt: skip
+        was_killed, said = killed_at(step, rotate, path, new)
         tally("rotations killed with SIGKILL")
-        assert said.stderr == b""
         was_rotated = open_source(path).size() == 1 + before + 1
         seen.add((was_rotated, read_config(open_source(path)).signers.next_entry is not None))
         with Log.open(path) as log:
@@ -48,7 +41,8 @@ def test_killed_at_each_step_of_a_rotation(tmp_path: Path, before: int) -> None:
         assert read_config(open_source(path)).signers.entry == (f"file:{new}" if was_rotated else old)
         assert read_config(open_source(path)).signers.next_entry is None
         check_log(path, [receipt])
-        if said.stdout:
+        if not was_killed:
+            assert said == ["rotated"]
             assert was_rotated
             break
     # Killed before, between and after the two writings of log.toml.

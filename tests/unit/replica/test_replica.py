@@ -1,16 +1,13 @@
 """A replica takes what verifies and follows, refuses what does not, and keeps what contradicts."""
 
-import os
-import signal
-import subprocess
-import sys
-import textwrap
+import itertools
+import shutil
 from pathlib import Path
 
 import pytest
 from tests.support.logs import CheckpointKey, Key, LogMaker, draft, drafts
 from tests.support.replicas import NAME, copy_of, log_to_ship, new_replica, note, ship
-from tests.support.tools import tool
+from tests.support.stepping import killed_at, take
 
 from attestlog import errors
 from attestlog._internal.core.cosignature import open_signed_checkpoint
@@ -321,36 +318,13 @@ def test_a_bad_signature_of_its_own_signer_is_no_fault_of_the_writers(made: LogM
     replica.close()
 
 
-WRITER = """
-    import sys
-    from pathlib import Path
-    from attestlog._internal.core.replication import decode_shipment
-    from attestlog._internal.replica import Replica
-    from attestlog.testing import MemorySigner
-    replica = Replica(Path(sys.argv[1]), "replica.example.com/one", MemorySigner("Ed25519"))
-    for path in sys.argv[3:]:
-        answer = replica.take(sys.argv[2], decode_shipment(Path(path).read_bytes()))
-        print(answer.size, flush=True)
-"""
-
-
-@pytest.mark.parametrize("call", ["write", "pwrite64", "fdatasync", "fsync", "rename", "unlink"])
-def test_killed_at_any_step_it_holds_what_it_answered_for(call: str, made: LogMaker, tmp_path: Path) -> None:
-    shipments = []
-    for number, (start, stop) in enumerate([(0, 9), (9, 17), (17, 41)]):
-        path = tmp_path / f"shipment-{number}"
-        path.write_bytes(encode_shipment(ship(made, start, stop, signed=True)))
-        shipments.append(str(path))
+def test_killed_at_any_step_it_holds_what_it_answered_for(made: LogMaker, tmp_path: Path) -> None:
+    shipments = [ship(made, start, stop, signed=True) for start, stop in [(0, 9), (9, 17), (17, 41)]]
     log = log_id(made.origin)
-    for when in range(1, 40, 3):
-        root = tmp_path / f"{call}-{when}"
-        done = subprocess.run(
-            [tool("strace"), "-f", "-qq", "-o", os.devnull,
-             "-e", f"trace={call}", "-e", f"inject={call}:signal=SIGKILL:when={when}",
-             sys.executable, "-c", textwrap.dedent(WRITER), str(root), log, *shipments],
-            capture_output=True, text=True, check=False, timeout=60,
-        )  # fmt: skip
-        answered = [int(line) for line in done.stdout.split()]
+    sizes = set()
+    for step in itertools.count():
+        root = tmp_path / f"{step}"
+        was_killed, answered = killed_at(step, take, root, log, shipments)
         again = Replica(root, NAME, MemorySigner("Ed25519"))
         try:
             held = 0
@@ -363,8 +337,13 @@ def test_killed_at_any_step_it_holds_what_it_answered_for(call: str, made: LogMa
         finally:
             again.close()
         assert judge_log(again.path(log), remember=False).verdict == Verdict.VERIFIED
-        if done.returncode != -signal.SIGKILL and done.returncode != 128 + signal.SIGKILL:
-            return  # the call is not made that often
+        sizes.add(held)
+        shutil.rmtree(root)
+        if not was_killed:
+            assert answered == [9, 17, 41]
+            break
+    assert sizes >= {0, 9, 17, 41}
+    assert step > 40
 
 
 def test_proofs_that_only_the_writer_can_check_are_copied_and_forged_ones_are_not(
