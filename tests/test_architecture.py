@@ -30,7 +30,7 @@ LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"guard"}),  # below log, which offers it as `log.guard`: what it asks of a log is a protocol
     frozenset({"log", "replica", "witness"}),
     frozenset(
-        {"approving", "legacy", "repairing", "restoring"}
+        {"approving", "configuring", "legacy", "repairing", "restoring"}
     ),  # above log, because what was brought in is recorded in it
     frozenset({"server", "integrations"}),
     frozenset({"cli", "haios"}),  # haios: the schema's names, public, over what any user may import

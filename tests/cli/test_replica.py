@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from tests.cli.running import Run, serving
+from tests.support.logs import config_file
 
 from attestlog._internal.replication import sender as sender_module
 from attestlog.testing import check_log
@@ -128,13 +129,13 @@ def test_a_replica_that_cannot_be_reached_is_said_and_shown(run: Run, log: Path,
 
 def test_a_token_is_not_sent_in_the_clear_to_another_machine(run: Run, log: Path, tmp_path: Path) -> None:
     writer, _ = tokens(run, tmp_path)
-    before, url = (log / "log.toml").read_bytes(), "http://192.0.2.1:8470"
+    before, url = config_file(log).read_bytes(), "http://192.0.2.1:8470"
     with serving("replica", str(tmp_path / "copies"), "--name", "replica.example.com/one") as replica:
         vkey = replica["vkey"]
     added = run("replica", "add", log, url, "--token-file", writer, "--vkey", vkey)
     assert added.code == 3
     assert "want https:" in added.err
-    assert (log / "log.toml").read_bytes() == before
+    assert config_file(log).read_bytes() == before
     restored = run("restore", log, "--from", url, "--origin", ORIGIN, "--token-file", writer)
     assert restored.code == 3
     assert "want https:" in restored.err

@@ -63,6 +63,11 @@ def cache_dir() -> Path:
     return _place(_CACHE)
 
 
+def replicas_dir(genesis_hash: str) -> Path:
+    """Where it is kept how far each replica of a log is. Raises NoHomeError."""
+    return state_dir() / "replicas" / genesis_hash
+
+
 def index_dir(genesis_hash: str) -> Path:
     """Where the query indexes of a log's copies are: they hold words of its payloads. Raises NoHomeError."""
     return cache_dir() / "index" / genesis_hash

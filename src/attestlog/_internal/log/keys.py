@@ -6,12 +6,11 @@ key. Which keys count is decided by entries (`core.rules`), never here.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
-from attestlog._internal.config import change_config, read_config, with_signers
+from attestlog._internal.config import read_config
 from attestlog._internal.core.batch import Head, Plan
 from attestlog._internal.core.checkpoint import Checkpoint, format_checkpoint
 from attestlog._internal.core.cosignature import check_every_type, cosign
@@ -51,7 +50,7 @@ class InForce:
         """The governing entries among them, as stored bytes."""
 
     def load(self, head: Head, signer: Signer | None, *, is_chosen: bool) -> None:
-        """Find the rules at the head, and the signer to use: this one, or else one that log.toml names.
+        """Find the rules at the head, and the signer to use: this one, or else a configured one.
 
         `is_chosen`: it must be this one. Raises SignerError if no signer holds a key in force, StorageError,
         MalformedConfigError.
@@ -105,7 +104,7 @@ class InForce:
         return self._signer.public_key.algorithm
 
     def signer(self) -> tuple[PublicKey, Signer]:
-        """A key in force and who holds it; after a rotation by another process, the one log.toml names.
+        """A key in force and who holds it; after a rotation by another process, a configured signer.
 
         Raises SignerError if that signer cannot be opened: nothing can be signed until it can.
         """
@@ -136,18 +135,16 @@ class InForce:
         if signer is not None and (is_chosen or self._key_of(signer) is not None):
             self.adopt(signer)
             return
-        # The key was rotated between the reading of log.toml and the lock, or halfway.
+        # The key was rotated between the reading of the configuration and the lock, or several are named.
         self.signer()
         if signer is not None:
             signer.close()
 
     def _open_named(self) -> Signer:
-        """The first of the signers in log.toml that holds a key in force."""
+        """The first of the configured signers that holds a key in force."""
         named = read_config(self._store.source).signers
         problem: AttestlogError | None = None
-        for uri in (named.entry, named.next_entry):
-            if uri is None:
-                continue
+        for uri in named.entries:
             try:
                 signer = open_signer(uri, passphrase=self._passphrase)
             except AttestlogError as error:
@@ -159,22 +156,12 @@ class InForce:
                 problem = problem or error
                 signer.close()
                 continue
-            self._end_rotation(uri)
             return signer
         assert problem is not None
         if not isinstance(problem, WrongKeyError):
             message = f"{problem.message}; the log is signed by {self._keys_in_force()}"
             problem = problem.with_evidence(message, expected=self.rules.key_ids)
         raise problem
-
-    def _end_rotation(self, uri: str) -> None:
-        """If a rotation stopped between two writings of log.toml, write the second: this signer signs.
-
-        A failure to write it holds nobody up: the next opening finds out the same.
-        """
-        if read_config(self._store.source).signers.next_entry is not None:
-            with contextlib.suppress(AttestlogError):
-                change_config(self._store, partial(with_signers, entry=uri, next_entry=None))
 
     def _key_of(self, signer: Signer) -> PublicKey | None:
         return self.rules.keys.get(signer.public_key.key_id)

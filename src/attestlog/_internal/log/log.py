@@ -144,7 +144,7 @@ class Log:
     ) -> Self:
         """Open a log for writing, healing what a crash left (`recovered` says what). Never creates.
 
-        Without signers, those named in log.toml are opened. `ack_replicas`: an append also waits, for
+        Without signers, the configured ones are opened. `ack_replicas`: an append also waits, for
         `ack_timeout_s` at the most, until so many replicas hold its entry durably; ReplicationError then
         says that it is in the log, and who else has it.
         Raises NotFoundError or another StorageError, MalformedConfigError, SignerError.
@@ -312,7 +312,7 @@ class Log:
 
         `new_signer`: a signer or its URI; without one, or for a `file:` URI naming no file yet, a key file
         is made, of `algorithm` or else of the old key's. `members`: further members of the draft.
-        log.toml names the new signer afterwards. The old one can be destroyed.
+        The configuration names the new signer afterwards. The old one can be destroyed.
         Raises as `append`, and RuleChangeError if the key was in force before.
         """
         with contextlib.ExitStack() as undo:

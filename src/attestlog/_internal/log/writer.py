@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final, NamedTuple
 
-from attestlog._internal.config import change_config, with_signers
+from attestlog._internal.config import change_config, find_config, with_signers
 from attestlog._internal.core.batch import Head, Plan, Prepared, plan_batch
 from attestlog._internal.core.checkpoint import Checkpoint
 from attestlog._internal.core.entry import Entry, EventType, format_timestamp
@@ -133,14 +133,17 @@ class Writer:
             rotation = Rotation(new.public_key, sign_message(new, new.public_key, message))
             prepared = self.prepare(change_draft(ROTATE_SIGNING_KEY, format_rotation(rotation), members))
             signed = self._sign(self._plan(head, [prepared]))
-            # A crash after this leaves a log.toml that names both signers. Whichever of them holds the key
-            # in force when the log is opened is the one, and the other is forgotten.
-            change_config(self.store, partial(with_signers, next_entry=new.uri))
+            log, config = self.store.source, find_config(self.store.source)
+            # A crash after this leaves a configuration that names both signers: the one that holds the key
+            # in force when the log is opened signs. One that names the new signer already may be read-only.
+            if config is not None and new.uri not in config.signers.entries:
+                change_config(log, partial(with_signers, entry=[new.uri, *config.signers.entries]))
             (receipt,) = self._store(signed)
             self.in_force.adopt(new)
-            # The entry is durable: a log.toml that cannot be written now takes nothing back.
-            with contextlib.suppress(AttestlogError):
-                change_config(self.store, partial(with_signers, entry=new.uri, next_entry=None))
+            # The entry is durable: a configuration that cannot be written now takes nothing back.
+            if config is not None:
+                with contextlib.suppress(AttestlogError):
+                    change_config(log, partial(with_signers, entry=new.uri))
             return receipt
 
     def erase(

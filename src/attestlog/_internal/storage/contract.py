@@ -78,8 +78,6 @@ class NewLog(NamedTuple):
     """Its leaf hash."""
     checkpoint: bytes | None = None
     """The first checkpoint; None for a copy of another's log, which is not the copy's to sign."""
-    beside: Mapping[str, bytes] = {}
-    """Files, by name, that appear with the log where it is a directory."""
 
 
 class Kept(NamedTuple):
@@ -199,7 +197,7 @@ class LogSource(ABC):
 
     @abstractmethod
     def cursors(self) -> Cursors:
-        """What those who send the log to its replicas keep with it."""
+        """What those who send the log to its replicas keep of them. Raises NoHomeError."""
 
     # --- what follows from it ---
 
@@ -370,7 +368,7 @@ class Governing(Protocol):
 
 
 class Cursors(Protocol):
-    """How far each replica is, as text: kept with the log, no evidence, and lost without harm."""
+    """How far each replica is, as text: this user's own, no evidence, and lost without harm."""
 
     def load(self, url: str) -> bytes | None:
         """What was saved for this replica; None where there is nothing that can be read."""

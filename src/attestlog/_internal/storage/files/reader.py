@@ -25,6 +25,7 @@ from attestlog._internal import disk
 from attestlog._internal.core.entry import LINE_SIZE_MAX_BYTES
 from attestlog._internal.core.hashes import HASH_SIZE_BYTES
 from attestlog._internal.core.note import NOTE_SIZE_MAX_BYTES
+from attestlog._internal.places import replicas_dir
 from attestlog._internal.storage.contract import LocatedLine, LogSource, PendingErasure, StoredTimestamp
 from attestlog._internal.storage.files.beside import FileCursors, list_timestamps, read_timestamp
 from attestlog._internal.storage.files.governing import read_governing
@@ -125,7 +126,7 @@ class FileSource(LogSource):
 
     def cursors(self) -> FileCursors:
         """See `LogSource.cursors`."""
-        return FileCursors(self.root)
+        return FileCursors(replicas_dir(self.entry(0).entry_hash))
 
     def extents(self) -> dict[int, int]:
         """See `LogSource.extents`: the segment files. Erasing a payload makes one shorter."""

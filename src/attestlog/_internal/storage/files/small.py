@@ -1,4 +1,4 @@
-"""The small readings of a log's directory: log.toml, the first line, the checkpoint."""
+"""The small readings of a log's directory: the first line, the checkpoint."""
 
 from __future__ import annotations
 
