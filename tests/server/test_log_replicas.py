@@ -17,7 +17,7 @@ from attestlog._internal.core.note import parse_vkey
 from attestlog._internal.core.receipt import Receipt
 from attestlog._internal.replication import sender as sender_module
 from attestlog._internal.replication.settings import add_replica
-from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.storage.resolve import open_source
 from attestlog.errors import MalformedConfigError, ReplicationError
 from attestlog.testing import MemorySigner, check_log
 
@@ -219,7 +219,7 @@ def test_a_lost_replica_is_an_entry_of_the_log(
         log.append(MINIMAL)
 
         def actions() -> list[str]:
-            return [entry.action_type for entry in LogReader(path).entries()]
+            return [entry.action_type for entry in open_source(path).entries()]
 
         soon(lambda: "replica_lost" in actions())
         sites[0].proxy.is_refusing = False

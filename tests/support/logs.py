@@ -40,7 +40,7 @@ from attestlog._internal.core.signature import PublicKey, public_key
 from attestlog._internal.log import Log
 from attestlog._internal.signers.private_keys import make_key, sign_with
 from attestlog._internal.storage.files import layout
-from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.storage.resolve import open_source
 from attestlog.testing import ManualClock, MemorySigner
 
 START_US = 1_761_825_600_000_000  # 2025-10-30T12:00:00Z
@@ -349,6 +349,6 @@ def cut_tree(path: Path, size: int) -> None:
 
 def config_file(log: Path) -> Path:
     """The configuration of the log at this path."""
-    genesis = LogReader(log).entry(0).entry_hash
+    genesis = open_source(log).entry(0).entry_hash
     (path,) = (places.config_dir() / "logs").glob(f"*-{genesis[:16]}.toml")
     return path

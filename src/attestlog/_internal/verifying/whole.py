@@ -1,9 +1,10 @@
 """The verifier of a whole log: its entries, and everything beside them that must agree. Steps in order.
 
 Where the log is kept is behind the port (`storage.contract`); how lines are
-judged is in `judging`. Here the entries, read to their end, are held against the genesis
-entry, the stored tree, the log's checkpoint, what is remembered, the checkpoint
-held, time stamps, and whom the caller trusts. The package says what is promised.
+judged is in `judging`. Here the entries, read to their end, are held against
+the genesis entry, the stored tree, the log's checkpoint, what is remembered,
+the checkpoint held, time stamps, and whom the caller trusts. The package says
+what is promised.
 
 Where the log contradicts its own checkpoint it is TAMPERED: something in it
 does not hold. FORKED is for what contradicts evidence from outside the log.
@@ -38,7 +39,6 @@ from attestlog._internal.judging.stored import StoredTree
 from attestlog._internal.judging.walk import Ending, Walk
 from attestlog._internal.proof_types import registered_proofs
 from attestlog._internal.storage.contract import LogSource, RawSegment, Snapshot, StoredTimestamp
-from attestlog._internal.storage.files.layout import segment_name
 from attestlog._internal.storage.resolve import LogName, anything_at, open_source
 from attestlog._internal.verifying.given import Given, reason
 from attestlog._internal.verifying.memory import Memory
@@ -456,7 +456,8 @@ def check_segments(snapshot: Snapshot, segment_entries: int, findings: list[Find
         due = present[-1].first + segment_entries if present else 0
         if segment.first != due:
             gaps.add(segment.first)
-            name, last = segment_name(due), segment_name(segment.first - segment_entries)
+            name = snapshot.segment_name(due)
+            last = snapshot.segment_name(segment.first - segment_entries)
             what = f"{name} is missing" if name == last else f"{name} to {last} are missing"
             findings.append(finding("segment.missing", what, due, expected=due, found=segment.first))
         present.append(segment)
