@@ -55,6 +55,7 @@ class ReplicatedLog:
 
     def run(self) -> None:
         """Everything, in order; the servers are ended with the last step."""
+        os.environ["ATTESTLOG_HOME"] = str(self.home)
         with ExitStack() as stack:
             self._start(stack)
             self._record()

@@ -217,18 +217,17 @@ def test_signers_by_argument_need_no_configuration(
     tmp_path: Path, own_config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entry, checkpoint, new = MemorySigner(), MemorySigner("Ed25519"), MemorySigner()
-    create(tmp_path / "log", signer=entry, checkpoint_signer=checkpoint).close()
+    create(tmp_path / "log", signer=again(entry), checkpoint_signer=again(checkpoint)).close()
     shutil.rmtree(own_config)
-    entry, checkpoint = again(entry), again(checkpoint)
-    with Log.open(tmp_path / "log", signer=entry, checkpoint_signer=checkpoint) as log:
+    with Log.open(tmp_path / "log", signer=entry, checkpoint_signer=again(checkpoint)) as log:
         log.append(MINIMAL)
-        log.rotate_key(new)
+        log.rotate_key(again(new))
         log.append(MINIMAL)
     assert not own_config.exists()
     monkeypatch.delenv("ATTESTLOG_CONFIG")
     monkeypatch.delenv("ATTESTLOG_HOME")
     monkeypatch.setattr(Path, "home", _homeless)
-    with Log.open(tmp_path / "log", signer=again(new), checkpoint_signer=again(checkpoint)) as log:
+    with Log.open(tmp_path / "log", signer=new, checkpoint_signer=checkpoint) as log:
         log.append(MINIMAL)
     with pytest.raises(NoHomeError, match="ATTESTLOG_HOME"):
         Log.open(tmp_path / "log")

@@ -71,3 +71,12 @@ def test_without_a_home_the_error_names_the_variable(place: Place, monkeypatch: 
     with pytest.raises(NoHomeError, match="ATTESTLOG_HOME") as caught:
         place()
     assert caught.value.variable == "ATTESTLOG_HOME"
+
+
+def test_all_below_one_home_and_back_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ATTESTLOG_STATE", "/own")
+    before = [place() for place, *_ in ALL]
+    with places.all_below(Path("/demo")):
+        assert [place() for place, *_ in ALL] == [Path("/demo", name.lower()) for _, name, *_ in ALL]
+        assert places.keys_dir() == Path("/demo/keys")
+    assert [place() for place, *_ in ALL] == before
