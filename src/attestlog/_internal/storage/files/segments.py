@@ -74,7 +74,7 @@ def line_start(descriptor: int, offset: int, end: int) -> int:
 
 
 def last_line(descriptor: int, end: int) -> Line | None:
-    """The last line of the first `end` bytes; None if these are none."""
+    """The last line of the first `end` bytes; None if `end` is 0."""
     if not end:
         return None
     is_complete = os.pread(descriptor, 1, end - 1) == b"\n"
