@@ -25,7 +25,7 @@ from attestlog._internal.config import CONFIG_FILE, keeps_config, parse_config, 
 from attestlog._internal.core.batch import CLOCK_TOLERANCE_S
 from attestlog._internal.core.checkpoint import Checkpoint
 from attestlog._internal.core.cosignature import check_every_type, open_signed_checkpoint
-from attestlog._internal.core.entry import Entry, decode_line, entry_hash, format_timestamp
+from attestlog._internal.core.entry import Entry, canonical_hashes, decode_line, entry_hash, format_timestamp
 from attestlog._internal.core.genesis import Genesis, parse_genesis
 from attestlog._internal.core.hashes import EMPTY_ROOT
 from attestlog._internal.core.lines import Piece
@@ -216,19 +216,32 @@ class _Verification:
         self._check_trust(log, ending, checkpoint, start)
         self._remember(log, ending, checkpoint)
 
+    def _find_newer(self, entry: Entry, line: bytes, error: NewerFormatError) -> None:
+        """A digit that somebody changed is not a newer format: the entry's hashes are not of it."""
+        if canonical_hashes(entry, line) == (entry.entry_hash, entry.action_hash):
+            self._find("log.newer", str(error), 0, expected=error.expected, found=error.found)
+        else:
+            self._find("entry.action_hash", "action_hash is not the hash of the payload", 0)
+
     def _read_genesis(self) -> _Log | None:
         try:
-            entry = decode_line(self._first_line())
+            line = self._first_line()
+        except (OSError, StorageError) as error:
+            self._find("log.unreadable", f"entries cannot be read: {reason(error)}", 0)
+            return None
+        try:
+            entry = decode_line(line)
+        except MalformedEntryError as error:
+            self._find("log.no_genesis", f"entry 0 is not a genesis entry: {error}")
+            return None
+        try:
             genesis = parse_genesis(entry)
             digest = entry_hash(entry)
         except NewerFormatError as error:
-            self._find("log.newer", str(error), 0, expected=error.expected, found=error.found)
+            self._find_newer(entry, line, error)
             return None
         except (MalformedEntryError, RecursionError) as error:
             self._find("log.no_genesis", f"entry 0 is not a genesis entry: {error}")
-            return None
-        except (OSError, StorageError) as error:
-            self._find("log.unreadable", f"entries cannot be read: {reason(error)}", 0)
             return None
         if entry.signature_algorithm.endswith(BATCH_SUFFIX):
             self._find(
