@@ -63,6 +63,11 @@ def cache_dir() -> Path:
     return _place(_CACHE)
 
 
+def index_dir(genesis_hash: str) -> Path:
+    """Where the query indexes of a log's copies are: they hold words of its payloads. Raises NoHomeError."""
+    return cache_dir() / "index" / genesis_hash
+
+
 def _place(kind: _Kind) -> Path:
     for name in kind.own:
         if value := os.environ.get(name):

@@ -15,7 +15,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from pathlib import Path
 from threading import Event
 from typing import Final, Literal, NamedTuple, Protocol
 
@@ -198,10 +197,6 @@ class LogSource(ABC):
         """MUST change when lines change or go without a change of `extents`."""
         return ""
 
-    def index_file(self) -> tuple[Path, int] | None:
-        """Where an index of this log may stand beside it, and with which permissions; None: nowhere."""
-        return None
-
     @abstractmethod
     def cursors(self) -> Cursors:
         """What those who send the log to its replicas keep with it."""
@@ -210,7 +205,7 @@ class LogSource(ABC):
 
     def genesis(self) -> Genesis:
         """What entry 0 states. Raises MalformedEntryError unless it is a genesis entry."""
-        return parse_genesis(self.entry(0))
+        return parse_genesis(decode_line(self.line(0)))
 
     def entry(self, sequence_number: int) -> Entry:
         """One entry. Raises NotFoundError past the end, CorruptError if the line is no entry."""
@@ -430,6 +425,9 @@ class Snapshot(Protocol):
     @property
     def segments(self) -> Sequence[RawSegment]:
         """By their first numbers, which need not follow each other."""
+
+    def segment_name(self, first: int) -> str:
+        """What findings call a segment that begins with this entry, whether it is there or not."""
 
     @property
     def strays(self) -> Sequence[str]:
