@@ -357,7 +357,10 @@ def test_configuring_a_log_that_came_from_elsewhere(tmp_path: Path, own_config: 
     assert read_config(open_source(path)) == made
     with Log.open(path) as log:
         log.append(MINIMAL)
+    at = ReplicaAt(url="https://r1.example.com", vkey="v", token_file="t")
+    add_replica(path, at)
     kept = configure_log(path, entry=["file:other.pem", keys["entry"]])
+    assert kept.replicas == [at]
     assert kept.signers.entries == [f"file:{Path('other.pem').absolute()}", keys["entry"]]
     assert kept.signers.checkpoint == keys["checkpoint"]
 

@@ -35,12 +35,14 @@ class InForce:
     """What is in force at the head of a store: the rules, and the signer that holds a key they name.
 
     Both follow what other processes write. Used while holding the log's lock, by one thread at a time;
-    `rules` may be read by any.
+    `rules` and `algorithm` may be read by any.
     """
 
     def __init__(self, store: Store, passphrase: Passphrase | None) -> None:
         self._store, self._passphrase = store, passphrase
         self._signer: Signer | None = None
+        self.algorithm = ""
+        """Of the key that signs; empty until `load`."""
         self.rules = Rules.of(store.genesis)
         self._applied = 0
         """How many entries are folded into `rules`."""
@@ -96,12 +98,6 @@ class InForce:
             self._saved = self._applied
 
     # --- the signer of entries ---
-
-    @property
-    def algorithm(self) -> str:
-        """Algorithm of the key that signs."""
-        assert self._signer is not None
-        return self._signer.public_key.algorithm
 
     def signer(self) -> tuple[PublicKey, Signer]:
         """A key in force and who holds it; after a rotation by another process, a configured signer.
@@ -180,7 +176,7 @@ class InForce:
         return ", ".join(key_id[:16] for key_id in self.rules.keys)
 
     def _replace(self, signer: Signer) -> None:
-        old, self._signer = self._signer, signer
+        old, self._signer, self.algorithm = self._signer, signer, signer.public_key.algorithm
         if old is not None and old is not signer:
             old.close()
 
