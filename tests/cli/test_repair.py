@@ -22,7 +22,10 @@ from tests.cli.damages import (
 from tests.cli.running import ORIGIN, Run, segment
 from tests.support.logs import draft
 
+from attestlog._internal.config import ReplicaAt, read_config
 from attestlog._internal.log import Log
+from attestlog._internal.replication.settings import add_replica
+from attestlog._internal.storage.resolve import open_source
 
 
 def test_repair_finds_the_key_in_force_for_a_lost_log_toml(run: Run, log: Path) -> None:
@@ -79,6 +82,23 @@ def test_repair_keeps_what_it_replaces(run: Run, log: Path) -> None:
     (torn,) = (log / "entries").glob("torn-*")
     assert torn.read_bytes() == b'{"action_hash":"ab'
     assert torn.name in done.err
+
+
+def test_repair_keeps_the_replicas(run: Run, log: Path) -> None:
+    at = ReplicaAt(url="https://r1.example.com", vkey="vkey", token_file="/token")
+    add_replica(log, at)
+    change_the_origin(log)
+    assert run("repair", log, "--yes").code == 0
+    assert read_config(open_source(log)).replicas == [at]
+
+
+def test_repair_says_that_replicas_it_cannot_read_are_lost(run: Run, log: Path) -> None:
+    add_replica(log, ReplicaAt(url="https://r1.example.com", vkey="vkey", token_file="/token"))
+    spoil_the_config(log)
+    done = run("repair", log, "--yes")
+    assert done.code == 0
+    assert "replicas named in log.toml.old are lost" in done.err
+    assert read_config(open_source(log)).replicas == []
 
 
 @pytest.mark.parametrize(

@@ -288,7 +288,7 @@ class Store(Protocol):
     def exclusive(self) -> AbstractContextManager[Head]:
         """A turn: be the only committer, among all processes and hosts, until the first commit in it.
 
-        The head given MUST take in everything that other committers made durable. A further commit in the
+        The head given MUST include everything that other committers made durable. A further commit in the
         same turn MUST go through only if the head is the one that the commit before it left; a driver MAY
         keep everybody out until the turn ends. Turns do not nest.
         Raises BusyError, LockLostError, CorruptError, ClosedError.
