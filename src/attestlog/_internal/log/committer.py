@@ -180,7 +180,7 @@ def _deliver_all(group: Sequence[_Waiting[Any]]) -> None:
 
 
 class Committer(Generic[Result]):
-    """The queue of one log in one process."""
+    """The queue of one log in one process. Any thread may call its public methods."""
 
     def __init__(
         self, commit: Callable[[Turn[Result]], None], batch_entries_max: int, batch_size_bytes: int
@@ -192,7 +192,7 @@ class Committer(Generic[Result]):
         self._mutex = threading.Lock()
         self._queue: deque[_Waiting[Any]] = deque()
         self._threads: deque[_Waiting[Any]] = deque()
-        """Those of the queue that have a thread waiting; who is done or gone is dropped when met."""
+        """Those of the queue that have a thread waiting. Those that are done or gone are dropped when met."""
         self._busy = False
         self._closed = False
         self._closing: _Waiting[Any] | None = None

@@ -198,7 +198,7 @@ class Writer:
                 self.store.replace_checkpoint(old, format_note(text, list(kept.values())))
 
     def head(self) -> Head:
-        """The head, with what other processes made durable taken in."""
+        """The head, after everything that other processes made durable."""
         with self.store.exclusive() as head:
             self.in_force.catch_up(head)
             return head
@@ -222,7 +222,7 @@ class Writer:
 
     @contextmanager
     def _locked(self) -> Iterator[Head]:
-        """The log's lock, with what other processes wrote taken in, and a full segment closed."""
+        """The log's lock, once what other processes wrote is known and a full segment is closed."""
         with self.store.exclusive() as head:
             self.in_force.catch_up(head)
             if self.store.room(head.size) == self.genesis.settings.segment_entries:
