@@ -105,8 +105,8 @@ def rotate(
     """Replace the log's signing key.
 
     The old key signs the change, the new key its consent. From the next entry on, only the new key is
-    accepted, and log.toml names it. Without --to, a key file is made in the keys directory. Afterwards,
-    destroy the old key.
+    accepted, and the configuration names it. Without --to, a key file is made in the keys directory.
+    Afterwards, destroy the old key.
     """
     with open_log(log, signer=signer, any_filesystem=any_filesystem) as opened:
         (old, *_) = opened.rules.key_ids

@@ -68,7 +68,7 @@ def parse_rules_file(data: bytes) -> Kept | None:
 
 
 class GoverningLines:
-    """Where the store puts what may govern among the entries it takes in, and the log finds it."""
+    """Keeps the `Governing` contract; `add` is for the store, which reads the lines anyway."""
 
     def __init__(self, root: Path, hashes: Callable[[int, int, int], Sequence[bytes]]) -> None:
         """`hashes`: see `Store.hashes`."""
@@ -76,8 +76,8 @@ class GoverningLines:
         self._start = self._stop = 0
         self._lines: list[bytes] = []
 
-    def take_in(self, start: int, stop: int, lines: Iterable[bytes]) -> None:
-        """What may govern among the entries [start, stop), which were read."""
+    def add(self, start: int, stop: int, lines: Iterable[bytes]) -> None:
+        """The lines that may govern among the entries [start, stop), which were just read."""
         if start != self._stop:
             self._start, self._lines = start, []
         self._stop = stop
