@@ -28,6 +28,7 @@ BY_ERROR: Final[dict[type[errors.AttestlogError], int]] = {
     errors.StorageError: 503,
     errors.LogError: 503,
     errors.MissingExtraError: 501,
+    errors.NewerFormatError: 501,
     errors.AttestlogError: 500,
 }
 """By class; a class that is not here has its nearest ancestor's."""
