@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -10,7 +11,7 @@ import typer
 
 from attestlog._internal.cli.opening import ask_passphrase
 from attestlog._internal.cli.options import AnyFilesystemOption, JsonOption, LogArgument, flag, text
-from attestlog._internal.cli.output import Output
+from attestlog._internal.cli.output import Output, hint, notice
 from attestlog._internal.cli.verbs import example, new_app
 
 app = new_app()
@@ -52,6 +53,7 @@ def init(
     from attestlog._internal.cli.policy import read_policy
     from attestlog._internal.log import Log
 
+    _say_if_remembered(origin)
     Log.create(
         log, origin=origin, signer=signer, checkpoint_signer=checkpoint_signer,
         checkpoint_pq_signer=checkpoint_pq_signer, algorithm=algorithm,
@@ -60,6 +62,18 @@ def init(
     ).close()  # fmt: skip
     out, described = Output(as_json), _describe_log(log)
     out.emit("log", described) if as_json else _show(out, log, described)
+
+
+def _say_if_remembered(origin: str) -> None:
+    """At once, and not when `verify` says FORKED: two logs of one name look like two histories of one."""
+    from attestlog._internal.places import state_dir
+    from attestlog._internal.verifying.memory import memory_path
+    from attestlog.errors import NoHomeError
+
+    with contextlib.suppress(OSError, NoHomeError):
+        if memory_path(state_dir(), origin).exists():
+            notice(f"another log named {origin} is remembered: verify will say FORKED of this one")
+            hint(f"choose another name, or attestlog memory forget {origin}")
 
 
 def _describe_log(path: str) -> dict[str, Any]:

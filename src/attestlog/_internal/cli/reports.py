@@ -112,11 +112,7 @@ def hints(report: Report | ProofReport) -> Iterator[str]:
     if "segment.absent" in report.finding_counts:
         yield "attestlog archive restore LOG brings archived segments back"
     if report.verdict in {Verdict.TRUNCATED, Verdict.FORKED} and report.origin:
-        from attestlog._internal.places import state_dir
-        from attestlog._internal.verifying.memory import memory_path
-
-        path = memory_path(state_dir(), report.origin)
-        yield f"a new log of the same name? what is remembered of {report.origin} is in {path}"
+        yield f"a new log of the same name? attestlog memory forget {report.origin}"
 
 
 def emit_report(out: Output, report: Report | ProofReport, exit_code: int) -> None:

@@ -47,6 +47,7 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
     },
     "Verify": {
         "verify": "Verify a log, a proof file or a legacy JSON-lines file.",
+        "memory": "List or forget what verify remembers of logs.",
         "print-verifier": "Print the one-file verifier, which needs no attestlog.",
         "repair": "Show what is damaged, and repair what can be repaired.",
     },

@@ -96,6 +96,31 @@ def recall(state_dir: Path, origin: str) -> Memory | None:
     return memory
 
 
+def list_memories(state_dir: Path) -> Iterator[Memory | UnreadableMemoryError]:
+    """All that is remembered, by file name; what cannot be read as the reason why. Raises OSError."""
+    for path in sorted(state_dir.glob("*.json")):
+        try:
+            origin = msgspec.json.decode(read_small_file(path), type=Memory).origin
+            known = recall(state_dir, origin) if path == memory_path(state_dir, origin) else None
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+            yield UnreadableMemoryError(f"{path}: {error}")
+        except UnreadableMemoryError as error:
+            yield error
+        else:
+            yield known if known is not None else UnreadableMemoryError(f"{path} is not named by its origin")
+
+
+def forget(state_dir: Path, origin: str) -> bool:
+    """Remember nothing of this origin, readable or not; whether there was something. Raises OSError."""
+    path = memory_path(state_dir, origin)
+    if not path.exists():
+        return False
+    with _exclusive(state_dir):
+        path.unlink(missing_ok=True)
+        disk.fsync_directory(state_dir)
+    return True
+
+
 def remember(state_dir: Path, memory: Memory) -> None:
     """Keep it, unless as much or more of the log is remembered already.
 
