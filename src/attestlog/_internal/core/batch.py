@@ -19,6 +19,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import UNSET, Raw
 
+from attestlog._internal.core.checkpoint import NO_LOG, LogId
 from attestlog._internal.core.deriving import (
     NO_VERIFIERS,
     Derived,
@@ -131,7 +132,7 @@ def prepare(
     environment: dict[str, str],
     replicas: Sequence[str] = (),
     salt: str | None = None,
-    origin: str = "",
+    log: LogId = NO_LOG,
     now_us: int = 0,
     verifiers: Verifiers = NO_VERIFIERS,
     algorithm: str = ECDSA_P256,
@@ -142,8 +143,8 @@ def prepare(
     """
     spelled = _spell(draft, environment, replicas, salt)
     action_hash = hex_hash(payload := spelled["action_payload"])
-    draft = _in_low_s(policy, draft, origin, action_hash, spelled)
-    derived = derive(policy, draft, origin, action_hash, _asked_at(draft, now_us), verifiers=verifiers)
+    draft = _in_low_s(policy, draft, log, action_hash, spelled)
+    derived = derive(policy, draft, log, action_hash, _asked_at(draft, now_us), verifiers=verifiers)
     _check_stated(draft, derived, action_hash)
     nested = _EMPTY_MEMBERS | spelled
     # In the order of its fields: by their names it takes twice as long.
@@ -191,17 +192,17 @@ def prepare(
     )
     if sum(map(len, spelled.values())) > _SURELY_SMALL_BYTES:
         _check_sealed_sizes(entry, payload, algorithm)
-    quorum = _quorum(policy, draft, origin, action_hash)
+    quorum = _quorum(policy, draft, log, action_hash)
     return Prepared(entry, payload, draft, policy, governs(draft), quorum)
 
 
 def _in_low_s(
-    policy: Policy, draft: EntryDraft, origin: str, action_hash: str, spelled: dict[str, Raw]
+    policy: Policy, draft: EntryDraft, log: LogId, action_hash: str, spelled: dict[str, Raw]
 ) -> EntryDraft:
     """See `with_low_s`; what is respelled replaces its bytes in `spelled`."""
     if not (draft.received_approvals or draft.provided_proofs):
         return draft
-    low = with_low_s(policy, draft, origin, action_hash)
+    low = with_low_s(policy, draft, log, action_hash)
     for member in ("received_approvals", "provided_proofs"):
         if getattr(low, member) != getattr(draft, member):
             spelled |= encode_members({member: getattr(low, member)})
@@ -217,9 +218,9 @@ def _check_sealed_sizes(entry: Entry, payload: bytes, algorithm: str) -> None:
     check_sizes(len(payload), len(encode_entry(entry)) + extra_bytes)
 
 
-def _quorum(policy: Policy, draft: EntryDraft, origin: str, action_hash: str) -> Callable[[str], bool] | None:
+def _quorum(policy: Policy, draft: EntryDraft, log: LogId, action_hash: str) -> Callable[[str], bool] | None:
     if draft.received_approvals and needs_approval(policy, draft):
-        return partial(is_quorum_met, policy, draft, origin, action_hash)
+        return partial(is_quorum_met, policy, draft, log, action_hash)
     return None
 
 

@@ -78,6 +78,8 @@ class Genesis(Struct, frozen=True):
     policy: Policy
     settings: Settings
     software: Software
+    entry_hash: str = ""
+    """Of entry 0, as it states it; empty while the log is being made."""
 
 
 def state_key(key: PublicKey) -> EntryKey:
@@ -147,4 +149,6 @@ def parse_genesis(entry: Entry) -> Genesis:
             "genesis needs an entry key, and Ed25519 (perhaps ML-DSA-44) checkpoint keys named as the origin",
             member="action_payload",
         )
-    return Genesis(payload.origin, keys, vkeys, policy, payload.settings, payload.software)
+    return Genesis(
+        payload.origin, keys, vkeys, policy, payload.settings, payload.software, entry.entry_hash
+    )

@@ -15,7 +15,7 @@ it a handler in `_HANDLERS`.
 Legal holds: payloads that must not be erased, until the hold is released.
 
     add_legal_hold       name, start, stop (or null: without end), reason
-    release_legal_hold   name, reason
+    release_legal_hold   name, placed_by (the entry that placed it), reason
 
 Both are CHANGE entries that govern: which holds are in force at an entry is
 part of the `rules` there, so an erasure is judged by the holds where it stands.
@@ -32,12 +32,13 @@ from typing import Annotated, Any, Final, NamedTuple, NoReturn
 import msgspec
 from msgspec import Meta, Struct
 
-from attestlog._internal.core.checkpoint import SIZE_MAX
+from attestlog._internal.core.checkpoint import SIZE_MAX, LogId
 from attestlog._internal.core.convert import convert_payload, malformed_payload
 from attestlog._internal.core.entry import (
     Count,
     Entry,
     EntryDraft,
+    EntryRef,
     EventType,
     ExecutionStatus,
     Name,
@@ -52,7 +53,8 @@ from attestlog._internal.core.policy_change import (
     MODIFY_RULE_ACTION_TYPE,
     SET_POLICY_ACTION_TYPE,
     changed_policy,
-    check_quorum,
+    check_allowed,
+    check_named,
 )
 from attestlog._internal.core.rotation import (
     REASON_LENGTH_MAX,
@@ -94,9 +96,10 @@ class Hold(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Release(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The payload of `release_legal_hold`."""
+    """The payload of `release_legal_hold`. It names the hold that it ends: none placed later, nor a second time."""
 
     name: Name
+    placed_by: EntryRef
     reason: Reason
 
 
@@ -156,12 +159,27 @@ class Rules:
     start: int = 0
     holds: dict[str, Hold] = field(default_factory=dict)
     """By name: legal holds in force."""
+    placed_by: dict[str, EntryRef] = field(default_factory=dict)
+    """By name: the entry that placed each of them."""
+    genesis_hash: str = ""
+    """`entry_hash` of entry 0."""
+    policy_by: EntryRef = EntryRef(0, "")
+    """The entry that made the policy: the last change of it that held, at first the genesis entry."""
 
     @classmethod
     def of(cls, genesis: Genesis) -> Rules:
         """Those from entry 0 on."""
         keys = genesis.entry_keys
-        return cls(genesis.origin, keys, genesis.policy, dict.fromkeys(keys, Term(0)))
+        first = genesis.entry_hash
+        return cls(
+            genesis.origin, keys, genesis.policy, dict.fromkeys(keys, Term(0)),
+            genesis_hash=first, policy_by=EntryRef(0, first),
+        )  # fmt: skip
+
+    @property
+    def log(self) -> LogId:
+        """Which log's."""
+        return LogId(self.origin, self.genesis_hash)
 
     @property
     def key_ids(self) -> list[str]:
@@ -249,6 +267,7 @@ def _rotate(rules: Rules, entry: Entry) -> Rules:
 
     No approval is asked for: what the new key signs holds the entry's number, which nobody knows before.
     """
+    _check_not_denied(rules, entry)
     number, old = entry.sequence_number, entry.signing_key_id
     rotation = parse_rotation(entry.action_payload)
     new = rotation.key.key_id
@@ -295,26 +314,38 @@ def _hold(rules: Rules, entry: Entry) -> Rules:
         _refuse(f"a legal hold {hold.name!r} is in force already", found=hold.name)
     if len(rules.holds) >= HOLDS_MAX:
         _refuse("there are too many legal holds", HOLDS_MAX, len(rules.holds) + 1)
-    return replace(rules, holds={**rules.holds, hold.name: hold})
+    placed_by = {**rules.placed_by, hold.name: EntryRef.of(entry)}
+    return replace(rules, holds={**rules.holds, hold.name: hold}, placed_by=placed_by)
 
 
 def _release(rules: Rules, entry: Entry) -> Rules:
     _check_approved(rules, entry)
-    name = parse_release(entry.action_payload).name
+    release = parse_release(entry.action_payload)
+    name = release.name
     if name not in rules.holds:
         _refuse(f"no legal hold {name!r} is in force", sorted(rules.holds), name)
-    return replace(rules, holds={known: hold for known, hold in rules.holds.items() if known != name})
+    stated = msgspec.to_builtins(release.placed_by)
+    check_named("placed_by", stated, rules.placed_by[name], f"legal hold {name!r} was placed by entry")
+    holds, placed_by = dict(rules.holds), dict(rules.placed_by)
+    del holds[name], placed_by[name]
+    return replace(rules, holds=holds, placed_by=placed_by)
 
 
 def _check_approved(rules: Rules, entry: Entry) -> None:
     """By whom the policy asks for. Whether `proofs_valid` is what the policy derives is judged by itself."""
-    check_quorum(rules.policy, entry, rules.origin)
+    check_allowed(rules.policy, entry, rules.log)
     if not entry.proofs_valid:
         _refuse("proofs_valid is false", expected=True, found=False)
 
 
+def _check_not_denied(rules: Rules, entry: Entry) -> None:
+    for denial in rules.policy.demand(entry.event_type, entry.action_type, entry.actor_id).denials:
+        _refuse(f"rule {denial.rule!r} denies it: {denial.reason}", found=denial.rule)
+
+
 def _change_policy(rules: Rules, entry: Entry) -> Rules:
-    return replace(rules, policy=changed_policy(rules.policy, entry, rules.origin))
+    policy = changed_policy(rules.policy, entry, rules.log, rules.policy_by)
+    return replace(rules, policy=policy, policy_by=EntryRef.of(entry))
 
 
 def _refuse(reason: str, expected: Any = None, found: Any = None) -> NoReturn:
