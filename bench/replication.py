@@ -165,7 +165,7 @@ def p99(values: list[float]) -> float:
 
 
 def catching_up(site: Site, gap: int) -> None:
-    """`attestlog replicas sync` of a gap, in a process of its own, to one replica; memory of both."""
+    """`attestlog replica sync` of a gap, in a process of its own, to one replica; memory of both."""
     place = Place(site.folder / f"gap-{gap}")
     place.folder.mkdir()
     place.grow(gap)
@@ -173,7 +173,7 @@ def catching_up(site: Site, gap: int) -> None:
     with site.replicas(place.path, 1) as (server,):
         idle_mb = server_mb(server)
         process = subprocess.Popen(
-            [COMMAND, "replicas", "sync", str(place.path), "--json"], stdout=subprocess.DEVNULL
+            [COMMAND, "replica", "sync", str(place.path), "--json"], stdout=subprocess.DEVNULL
         )
         start = time.perf_counter()
         peaks = [0.0, 0.0]

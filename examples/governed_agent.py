@@ -16,12 +16,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 import attestlog
-from attestlog._internal.approving import sign_approval
-from attestlog._internal.core.approval import format_approval, parse_request
-from attestlog._internal.core.policy_change import modify_rule_payload
-from attestlog._internal.guard import Guard
-from attestlog._internal.log import Log
-from attestlog._internal.snapshots import snapshot_hash
+from attestlog import (
+    Guard,
+    Log,
+    format_approval,
+    modify_rule_payload,
+    parse_request,
+    sign_approval,
+    snapshot_hash,
+)
 from attestlog.errors import ActionBlockedError
 
 ORIGIN = "example.com/agents"

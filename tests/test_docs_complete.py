@@ -142,7 +142,7 @@ def test_errors() -> None:
     assert list(documented) == list(classes)
     for name, cls in classes.items():
         first, code, when, _, exit_code = documented[name]
-        assert code == f"`{cls.__dict__['code']}`"
+        assert code == f"`{cls.code}`"
         assert first.endswith(" V") == issubclass(cls, ValueError)
         assert when
         assert exit_code == ("–" if cls is AttestlogError else str(exits.exit_code(cls("x")))), name

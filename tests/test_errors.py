@@ -77,8 +77,10 @@ def test_the_docstring_draws_the_tree_as_it_is() -> None:
 
 
 def test_codes_are_dotted_unique_and_below_their_parents() -> None:
-    codes = {cls.__dict__["code"]: cls for cls in CLASSES}
-    assert len(codes) == len(CLASSES)
+    own = [cls for cls in CLASSES if "code" in vars(cls)]
+    codes = {cls.code: cls for cls in own}
+    assert len(codes) == len(own)
+    assert set(CLASSES) - set(own) == {errors.QuorumError, errors.WrongKeyError, errors.NoLogError}
     for code, cls in codes.items():
         assert re.fullmatch(r"[a-z_]+(\.[a-z_]+)*", code), code
         for parent in set(cls.__bases__) & set(CLASSES) - {AttestlogError}:
@@ -95,13 +97,28 @@ def test_evidence_and_message(kind: type[AttestlogError]) -> None:
     error = kind("expected a bee, got a wasp", **FACTS)
     assert str(error) == error.message == "expected a bee, got a wasp"
     assert error.args == ("expected a bee, got a wasp",)
-    assert (error.member, error.expected, error.found, error.sequence_number) == tuple(FACTS.values())
+    assert {name: getattr(error, name) for name in FACTS} == FACTS
     assert FACTS.items() <= error.evidence().items()
-    with pytest.raises(AttributeError, match="unknown"):
-        _ = error.unknown
-    assert not hasattr(error, "_private")
+    assert not hasattr(error, "unknown")
     error.evidence()["member"] = "changed"
-    assert error.member == "a.b[0]"
+    assert error.evidence()["member"] == "a.b[0]"
+    more = error.with_evidence("in other words", member="b", held=True)
+    assert (type(more), more.message) == (kind, "in other words")
+    assert more.evidence() == {**error.evidence(), "member": "b", "held": True}
+    assert error.with_evidence().message == error.message
+
+
+@pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
+def test_what_an_error_does_not_know_is_none_or_empty(kind: type[AttestlogError]) -> None:
+    error = kind("x")
+    assert not any(getattr(error, name) for name in declared(kind))
+    assert error.evidence().items() <= {"retryable": False}.items()
+
+
+def declared(kind: type[AttestlogError]) -> set[str]:
+    """The evidence that errors of this class may have, as the class and those above it declare it."""
+    names = {name for cls in kind.__mro__ for name in vars(cls).get("__annotations__", {})}
+    return {name for name in names if not name.startswith("_")} - {"code"}
 
 
 def sent(error: AttestlogError, protocol: int) -> AttestlogError:
@@ -150,12 +167,25 @@ def raised() -> Iterator[tuple[str, ast.Call]]:
 
 
 def test_no_evidence_hides_behind_what_every_exception_has() -> None:
-    taken = set(dir(AttestlogError("x")))
+    taken = set(dir(Exception("x"))) | {"code", "message", "evidence", "with_evidence"}
     calls = list(raised())
     assert len(calls) > 50
     assert [
         f"{place} {keyword.arg}" for place, call in calls for keyword in call.keywords if keyword.arg in taken
     ] == []
+
+
+def test_all_evidence_is_declared() -> None:
+    for place, call in raised():
+        assert isinstance(call.func, ast.Name)
+        names = {keyword.arg for keyword in call.keywords if keyword.arg is not None}
+        assert names <= declared(getattr(errors, call.func.id)), place
+
+
+def test_all_evidence_that_is_declared_is_given_somewhere() -> None:
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in SOURCE.rglob("*.py")]
+    given = {node.arg for tree in trees for node in ast.walk(tree) if isinstance(node, ast.keyword)}
+    assert {name for kind in CLASSES for name in declared(kind)} <= given
 
 
 def ends(message: ast.expr) -> tuple[str, str] | None:
@@ -175,7 +205,7 @@ def test_messages_are_lower_case_sentences_without_full_stop() -> None:
         if found:
             first, last = found
             word = first.split(" ")[0]
-            if word[:1].isupper() and word[1:].islower():
+            if word[:1].isupper() and word[1:].islower() and word.isalpha():  # "Ed25519 …" is a name
                 bad.append(f"{place} begins like a sentence: {first!r}")
             if last.endswith((".", "!", "\n")):
                 bad.append(f"{place} ends like one: {last!r}")

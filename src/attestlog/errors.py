@@ -2,8 +2,10 @@
 
 A message is one lower-case sentence: what was got, what was wanted, no full
 stop and no advice (the command line adds the advice). `code` is stable and
-dotted; whatever else an error knows hangs on it as attributes, listed by
-`evidence()`.
+dotted. What else an error knows are attributes: each class declares its own,
+None or empty where an error of the class does not know it. `evidence()` returns
+those that it knows, by name. A class without a code of its own has its parent's:
+it only narrows what the parent says.
 
     AttestlogError
     ├── MalformedError (ValueError)    the bytes or values are not of the format
@@ -29,11 +31,18 @@ dotted; whatever else an error knows hangs on it as attributes, listed by
     │   ├── DerivedMemberError (ValueError)  a stated member contradicts the derived one
     │   ├── RuleChangeError            an entry that changes keys or policy, and does not hold
     │   ├── SplitViewError             two histories of one log: both are in the evidence
-    │   └── TrustError                 whose key this is, is not what was asked for
+    │   ├── TrustError                 whose key this is, is not what was asked for
+    │   │   └── QuorumError            too few of the trusted witnesses cosigned
+    │   └── VerdictError               raised by `report.raise_for_verdict()`; `report`, `verdict`
+    │       ├── TamperedError          something does not hold by itself
+    │       ├── ContradictedError      TRUNCATED or FORKED: contradicts what is known from elsewhere
+    │       └── UnverifiedError        UNKNOWN, INCOMPLETE or MALFORMED: not all could be judged
     ├── SignerError                    the key's holder failed; `retryable` says if waiting helps
+    │   ├── WrongKeyError              the signer holds another key than the one that is needed
     │   └── KeyFileError               a key file is missing, unreadable, exposed or locked
     ├── StorageError                   the log's bytes could not be read or written
     │   ├── NotFoundError
+    │   │   └── NoLogError             what the path names is not a log
     │   ├── ExistsError                create where something is already
     │   ├── DeniedError                permissions
     │   ├── FullError                  no space, quota or file size left; nothing was written
@@ -67,28 +76,30 @@ dotted; whatever else an error knows hangs on it as attributes, listed by
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self
 
 
 class AttestlogError(Exception):
-    """Root of the tree. `code` is stable; keyword arguments become attributes."""
+    """Root of the tree. `code` is stable; keyword arguments are the evidence, and attributes.
+
+    `retryable`: whether the same call may succeed later. `committed`: how many entries of the same call
+    were committed before it failed. `closing`: the log was being closed; what was appended is stored.
+    """
 
     code: ClassVar[str] = "error"
+    _always: ClassVar[Mapping[str, Any]] = {}
+    """Evidence that every error of the class states, with its default."""
+
+    retryable: bool = False
+    committed: int = 0
+    closing: bool = False
 
     def __init__(self, message: str, **evidence: Any) -> None:
         super().__init__(message)
         self.message = message
-        self._evidence = evidence
-
-    def __getattr__(self, name: str) -> Any:
-        # Called only when ordinary lookup failed; `_evidence` itself must not
-        # recurse while pickle rebuilds the object.
-        if name.startswith("_"):
-            raise AttributeError(name)
-        try:
-            return self._evidence[name]
-        except KeyError:
-            raise AttributeError(name) from None
+        self._evidence = {**self._always, **evidence}
+        vars(self).update(self._evidence)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), self.message, self._evidence)
@@ -97,15 +108,23 @@ class AttestlogError(Exception):
         """What the error knows, by name."""
         return dict(self._evidence)
 
+    def with_evidence(self, message: str | None = None, /, **more: Any) -> Self:
+        """A copy that knows more, or says it in other words. Its class and code are the same."""
+        return type(self)(self.message if message is None else message, **{**self._evidence, **more})
+
 
 def _rebuild(kind: type[AttestlogError], message: str, evidence: dict[str, Any]) -> AttestlogError:
     return kind(message, **evidence)
 
 
 class MalformedError(AttestlogError, ValueError):
-    """The bytes or values are not of the format. `member` names the place, where there is one."""
+    """The bytes or values are not of the format. `member` names the place, `line` that of a text file."""
 
     code = "malformed"
+    member: str = ""
+    line: int | None = None
+    expected: Any = None
+    found: Any = None
 
 
 class MalformedJSONError(MalformedError):
@@ -130,12 +149,14 @@ class MalformedCheckpointError(MalformedError):
     """Not a checkpoint."""
 
     code = "malformed.checkpoint"
+    size: int | None = None
 
 
 class MalformedTileError(MalformedError):
     """Not a tile, an entry bundle or a path of one."""
 
     code = "malformed.tile"
+    path: str = ""
 
 
 class MalformedProofError(MalformedError):
@@ -181,15 +202,29 @@ class MalformedConfigError(MalformedError):
 
 
 class VerificationError(AttestlogError):
-    """Well-formed, and does not hold. `expected` and `found` carry the evidence."""
+    """Well-formed, and does not hold. `expected` and `found` carry the evidence.
+
+    `finding`: the code of the first finding, of so many `findings`. `report`: the verifier's, where it made
+    one.
+    """
 
     code = "verification"
+    expected: Any = None
+    found: Any = None
+    sequence_number: int | None = None
+    member: str = ""
+    path: str = ""
+    finding: str = ""
+    findings: int | None = None
+    report: Any = None
 
 
 class SignatureInvalidError(VerificationError):
     """A signature does not verify under the key it names."""
 
     code = "verification.signature"
+    key_id: str = ""
+    key_name: str = ""
 
 
 class HashMismatchError(VerificationError):
@@ -208,12 +243,16 @@ class InclusionError(VerificationError):
     """A leaf is not shown to be in the tree."""
 
     code = "verification.inclusion"
+    index: int | None = None
+    size: int | None = None
 
 
 class ConsistencyError(VerificationError):
     """One tree is not shown to be a prefix of the other."""
 
     code = "verification.consistency"
+    old: int | None = None
+    size: int | None = None
 
 
 class DerivedMemberError(VerificationError, ValueError):
@@ -226,51 +265,135 @@ class RuleChangeError(VerificationError):
     """An entry would change keys or policy, and may not: the rules in force stay. `action_type`."""
 
     code = "verification.rule_change"
+    action_type: str = ""
 
 
 class SplitViewError(VerificationError):
     """Two histories of one log. `ours` and `theirs`: signed checkpoints, as text; `sequence_number`."""
 
     code = "verification.split_view"
+    ours: str = ""
+    theirs: str = ""
+    origin: str = ""
 
 
 class ApprovalRefusedError(VerificationError):
     """An approval does not count. `reason` is the stable code of why, `signer` who it names."""
 
     code = "verification.approval"
+    reason: str = ""
+    signer: str = ""
 
 
 class TrustError(VerificationError):
-    """The key that signed is not one of those asked for."""
+    """The key that signed is not one of those asked for.
+
+    `have`: who signed, by name or key; `need`: what is lacking.
+    """
 
     code = "verification.trust"
+    have: Sequence[str] = ()
+    need: Sequence[str] = ()
+
+
+class QuorumError(TrustError):
+    """Too few witnesses of the trust policy cosigned.
+
+    `quorum`: its name there; `failures`: why others did not cosign, by their names.
+    """
+
+    quorum: str = ""
+    failures: Mapping[str, str] = {}
+
+
+class VerdictError(VerificationError):
+    """A report's verdict is not VERIFIED. `report` and `verdict`, as `report.verdict`."""
+
+    code = "verification.verdict"
+    verdict: str = ""
+
+
+class TamperedError(VerdictError):
+    """TAMPERED: something in the log or proof does not hold by itself."""
+
+    code = "verification.verdict.tampered"
+
+
+class ContradictedError(VerdictError):
+    """TRUNCATED or FORKED: it contradicts what this verifier saw before, or what the caller holds."""
+
+    code = "verification.verdict.contradicted"
+
+
+class UnverifiedError(VerdictError):
+    """UNKNOWN, INCOMPLETE or MALFORMED: nothing is known to be wrong, and not all could be judged."""
+
+    code = "verification.verdict.unverified"
 
 
 class SignerError(AttestlogError):
-    """The holder of the key failed to sign. `retryable`: whether waiting may help."""
+    """The holder of the key failed to sign.
+
+    `reason`: why, in a word, and `status`: what the service answered. `hangs`: no answer came in time, and
+    the request is still out. `needs_pin`: a PIN is wanted, and there is nobody to ask.
+    """
 
     code = "signer"
+    _always: ClassVar = {"retryable": False}
+    expected: Any = None
+    found: Any = None
+    path: str = ""
+    reason: str = ""
+    status: int | str | None = None
+    key_id: str = ""
+    hangs: bool = False
+    needs_pin: bool = False
+    timeout_s: float | None = None
 
-    def __init__(self, message: str, *, retryable: bool = False, **evidence: Any) -> None:
-        super().__init__(message, retryable=retryable, **evidence)
+
+class WrongKeyError(SignerError):
+    """The signer holds another key than the one that is needed. `expected` and `found`: key ids."""
 
 
 class KeyFileError(SignerError):
     """A key file is missing, unreadable, exposed to others or locked by a passphrase."""
 
     code = "signer.key_file"
+    needs_passphrase: bool = False
+    mode: int | None = None
 
 
 class StorageError(AttestlogError):
-    """The log's bytes could not be read or written. `path` where there is one."""
+    """The log's bytes could not be read or written. `path` where there is one.
+
+    `erased_by`: the entry that says that the payload of `sequence_number` is erased, which is not gone yet.
+    """
 
     code = "storage"
+    path: str = ""
+    url: str = ""
+    sequence_number: int | None = None
+    expected: Any = None
+    found: Any = None
+    name: str = ""
+    size: int | None = None
+    status: int | None = None
+    errno: int | None = None
+    address: str = ""
+    erased_by: int | None = None
 
 
 class NotFoundError(StorageError):
     """There is no such log, file or entry."""
 
     code = "storage.not_found"
+    log: str = ""
+    origin: str = ""
+    checkpoint_size: int | None = None
+
+
+class NoLogError(NotFoundError):
+    """What the path names is not a log."""
 
 
 class ExistsError(StorageError):
@@ -313,6 +436,7 @@ class FilesystemError(StorageError):
     """A file system on which neither locks nor durability can be promised."""
 
     code = "storage.filesystem"
+    filesystem: str = ""
 
 
 class ConflictError(StorageError):
@@ -334,9 +458,10 @@ class SnapshotError(StorageError):
 
 
 class CorruptError(StorageError):
-    """What was read back is damaged. `path`, and `sequence_number` where it is known."""
+    """What was read back is damaged. `path`, `sequence_number` where it is known; `repair`: what mends it."""
 
     code = "storage.corrupt"
+    repair: str = ""
 
 
 class LogError(AttestlogError):
@@ -355,12 +480,18 @@ class TooLargeError(LogError, ValueError):
     """Over a named limit. `member`, `size_bytes`, `size_bytes_max`."""
 
     code = "log.too_large"
+    member: str = ""
+    size_bytes: int = 0
+    size_bytes_max: int = 0
 
 
 class ClockError(LogError):
     """The clock is further behind the last entry than is tolerated. `now`, `last`, `tolerance_s`."""
 
     code = "log.clock"
+    now: Any = None
+    last: Any = None
+    tolerance_s: float | None = None
 
 
 class GovernanceError(AttestlogError):
@@ -370,60 +501,87 @@ class GovernanceError(AttestlogError):
 
 
 class ActionBlockedError(GovernanceError):
-    """A guarded act was not done. `receipt`: of the VIOLATION entry that says why; `reasons`."""
+    """A guarded act was not done. `receipt`: of the VIOLATION entry that says why, `intent`: of the DECISION.
+
+    `reasons`: for each invariant that the act would break its name, a message and the evidence.
+    """
 
     code = "governance.blocked"
+    receipt: Any = None
+    intent: Any = None
+    reasons: Sequence[Mapping[str, Any]] = ()
 
 
 class ErasureRefusedError(GovernanceError):
-    """A payload must stay: a legal hold is on it, or the log cannot do without. `sequence_number`."""
+    """A payload must stay: a legal hold is on it, or the log cannot do without. `sequence_number`.
+
+    `rule`: what forbids it, in a word; `holds`: the names of the legal holds.
+    """
 
     code = "governance.erasure_refused"
+    sequence_number: int | None = None
+    rule: str = ""
+    holds: Sequence[str] = ()
 
 
 class QueryError(AttestlogError, ValueError):
     """A filter that cannot be asked."""
 
     code = "query"
+    member: str = ""
 
 
 class ReplicationError(AttestlogError):
-    """A replica did not take what it was sent, or did not answer. `retryable`: whether waiting may help."""
+    """A replica did not take what it was sent, or did not answer.
+
+    Where entries were to be confirmed by `need` replicas and `have` did: `receipts` of the entries, which
+    are in the log. `status` and `remote_code`: what the replica answered.
+    """
 
     code = "replication"
-
-    def __init__(self, message: str, *, retryable: bool = False, **evidence: Any) -> None:
-        super().__init__(message, retryable=retryable, **evidence)
+    _always: ClassVar = {"retryable": False}
+    expected: Any = None
+    found: Any = None
+    status: int | None = None
+    remote_code: str = ""
+    held: Any = None
+    have: int | None = None
+    need: int | None = None
+    receipts: Sequence[Any] = ()
 
 
 class StaleSizeError(ReplicationError):
     """The other side holds another number of entries than was assumed: `known_size`."""
 
     code = "replication.stale_size"
+    known_size: int = 0
 
 
 class WitnessError(AttestlogError):
-    """A witness did not cosign, or answered with no cosignature. `retryable`: whether waiting may help."""
+    """A witness did not cosign, or answered with no cosignature. `url`: where it was asked."""
 
     code = "witness"
-
-    def __init__(self, message: str, *, retryable: bool = False, **evidence: Any) -> None:
-        super().__init__(message, retryable=retryable, **evidence)
+    _always: ClassVar = {"retryable": False}
+    url: str = ""
+    status: int | None = None
+    timestamp: int | None = None
+    known_size: int | None = None
+    expected: Any = None
 
 
 class UnknownOriginError(WitnessError):
     """The witness does not know the log of this `origin`."""
 
     code = "witness.unknown_origin"
+    origin: str = ""
 
 
 class TimestampError(AttestlogError):
-    """A time stamping authority gave no stamp, or another than was asked for. `url`, `retryable`."""
+    """A time stamping authority gave no stamp, or another than was asked for. `url`: where it was asked."""
 
     code = "timestamp"
-
-    def __init__(self, message: str, *, retryable: bool = False, **evidence: Any) -> None:
-        super().__init__(message, retryable=retryable, **evidence)
+    _always: ClassVar = {"retryable": False}
+    url: str = ""
 
 
 class RequestError(AttestlogError):
@@ -442,6 +600,9 @@ class ForbiddenError(RequestError):
     """The request's token is not good for this. `need` or `origin`."""
 
     code = "request.forbidden"
+    need: str = ""
+    origin: str = ""
+    log: str = ""
 
 
 class RequestTimeoutError(RequestError):
@@ -454,3 +615,5 @@ class MissingExtraError(AttestlogError):
     """An optional dependency is not installed. `extra` names the one to install."""
 
     code = "missing_extra"
+    extra: str = ""
+    key_id: str = ""

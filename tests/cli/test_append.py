@@ -213,7 +213,7 @@ def test_one_entry_or_many_not_both(run: Run, log: Path, tmp_path: Path) -> None
     for option in (["--actor-id", "x"], ["--rollback-available"], ["--conflict", "C-1"]):
         result = run("append", log, tmp_path / "drafts", *option)
         assert (result.code, result.out) == (2, "")
-        assert "want one or the other" in result.err
+        assert "use one of: options" in result.err
     assert size(log) == 4
 
 

@@ -60,14 +60,14 @@ DEPLOY = draft(1, action_type="deploy_web", actor_id="agent-7", action_payload={
 def proposed(run: Run, log: Path, members: dict[str, Any] = DEPLOY) -> Path:
     source, request = log.parent / "draft.json", log.parent / "request.json"
     source.write_text(json.dumps(members))
-    result = run("propose", log, source, "-o", request)
+    result = run("approval", "request", log, source, "-o", request)
     assert (result.code, result.err) == (0, "")
     return request
 
 
 def approved(run: Run, request: Path, key: object, name: str, *more: str) -> Path:
     path = request.with_name(f"{name}-{len(list(request.parent.iterdir()))}.json")
-    result = run("approve", request, "--key", key, "--name", name, "-o", path, *more)
+    result = run("approval", "sign", request, "--key", key, "--name", name, "-o", path, *more)
     assert (result.code, result.err) == (0, "")
     return path
 
@@ -78,7 +78,7 @@ def verdict(run: Run, log: Path) -> str:
 
 def test_from_a_request_to_an_approved_entry(run: Run, log: Path, keys: dict[str, Path]) -> None:
     request = proposed(run, log)
-    shown = run("approve", request)
+    shown = run("approval", "show", request)
     assert "deploy_web" in shown.out
     assert '"commit": "372b274"' in shown.out
     approval = approved(run, request, keys["auditor"], "auditor")
@@ -144,19 +144,19 @@ def test_an_expiry_that_is_over_and_a_name_that_is_missing(
 ) -> None:
     request = proposed(run, log)
     for arguments, said in (
-        (["--name", "auditor", "--expires", "2020-01-01T00:00:00Z"], "is over already"),
+        (["--name", "auditor", "--expires", "2020-01-01T00:00:00Z"], "has passed already"),
         (["--name", "auditor", "--expires", "soon"], "is not a time"),
-        (["--name", "auditor", "--expires", "0s"], "is over already"),
-        ([], "needs --name"),
+        (["--name", "auditor", "--expires", "0s"], "has passed already"),
+        ([], "Missing option '--name'"),
     ):
-        result = run("approve", request, "--key", keys["auditor"], *arguments)
+        result = run("approval", "sign", request, "--key", keys["auditor"], *arguments)
         assert (result.code, said in result.err) == (2, True), result.err
 
 
 def test_a_request_that_was_changed_is_no_request(run: Run, log: Path, keys: dict[str, Path]) -> None:
     request = proposed(run, log)
     request.write_bytes(request.read_bytes().replace(b"372b274", b"372b275"))
-    result = run("approve", request, "--key", keys["auditor"], "--name", "auditor", "--json")
+    result = run("approval", "sign", request, "--key", keys["auditor"], "--name", "auditor", "--json")
     assert (result.code, result.error["code"]) == (3, "malformed.approval")
 
 
@@ -199,7 +199,7 @@ def test_approving_with_a_key_of_openssh(
         assert run("append", log, "--request", request, "--approval", approval).code == 0
         assert LogReader(log).entry(number).quorum_met
         assert LogReader(log).entry(number).received_approvals[0]["algorithm"] == "SSHSIG"
-    gone = run("approve", request, "--key", tmp_path / "id.pub", "--name", "ana", "--json")
+    gone = run("approval", "sign", request, "--key", tmp_path / "id.pub", "--name", "ana", "--json")
     assert (gone.code, gone.error["code"]) == (4, "signer")
     assert verdict(run, log) == Verdict.VERIFIED
 
@@ -241,7 +241,7 @@ def test_the_policy_is_modified_by_three_approvals(run: Run, log: Path, keys: di
     assert (refused.code, refused.error["code"]) == (2, "verification.rule_change")
     assert "has not the quorum of the policy in force" in refused.error["message"]
     request = log.parent / "request.json"
-    assert run(*change, "--propose", request).code == 0
+    assert run(*change, "--request-approval", request).code == 0
     approvals = [approved(run, request, key, role) for role, key in keys.items()]
     files = [word for approval in approvals for word in ("--approval", str(approval))]
     assert run(*change, *files).code == 0
@@ -255,7 +255,7 @@ def test_a_whole_policy_is_set_by_three_approvals(run: Run, log: Path, keys: dic
     file, request = log.parent / "policy.toml", log.parent / "request.json"
     file.write_text(file.read_text().replace("required_approvals = 3", "required_approvals = 2"))
     change = ["policy", "set", log, file, "--actor-id", "ana"]
-    assert run(*change, "--propose", request).code == 0
+    assert run(*change, "--request-approval", request).code == 0
     approvals = [approved(run, request, key, role) for role, key in keys.items()]
     appended = run("append", log, "--request", request, *[w for a in approvals for w in ("--approval", a)])
     assert appended.code == 0, appended.err
@@ -268,7 +268,7 @@ def test_a_policy_anybody_can_change_is_said_to_be_one(run: Run, tmp_path: Path)
     assert run("init", log, "--origin", ORIGIN).code == 0
     result = run("policy", "show", log)
     assert result.code == 0
-    assert "whoever appends can change it" in result.err
+    assert "anyone who can append can change it" in result.err
     assert (
         run("policy", "modify", log, "safety_floor", "8", "--actor-id", "a", "--proposal-id", "P").code == 0
     )

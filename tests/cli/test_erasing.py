@@ -11,7 +11,7 @@ from attestlog._internal.storage.files.reader import LogReader
 
 def test_erase_says_which_entry_says_so(run: Run, log: Path) -> None:
     result = run("erase", log, 1, "--reason", "asked for", "--actor-id", "officer-1")
-    assert (result.code, result.out) == (0, "the payload of entry 1 is erased; entry 4 says so\n")
+    assert (result.code, result.out) == (0, "the payload of entry 1 is erased; entry 4 records it\n")
     assert LogReader(log).entry(1).action_payload is None
     report = run("verify", log, "--json").objects[0]
     assert (report["verdict"], report["erased_payloads"]) == ("VERIFIED", 1)
@@ -63,6 +63,6 @@ def test_a_request_is_only_written(run: Run, log: Path, tmp_path: Path) -> None:
         "hold": ("hold", "add", log, "case-7", "--reason", "x", "--actor-id", "y"),
     }.items():
         path = tmp_path / f"{what}.json"
-        assert run(*arguments, "--propose", path).code == 0
+        assert run(*arguments, "--request-approval", path).code == 0
         assert json.loads(path.read_bytes())["draft"]["actor_id"] == "y"
     assert LogReader(log).size() == size

@@ -102,9 +102,9 @@ def test_a_key_file_can_be_named_by_uri_and_a_device_by_its_option_only(run: Run
     assert run("keys", "generate", f"file:{tmp_path / 'k.pem'}").code == 0
     assert (tmp_path / "k.pem").is_file()
     for arguments, code, said in (
-        (["pkcs11:token=t;object=k"], 2, "--signer makes keys in devices"),
-        (["k.pem", "--signer", "pkcs11:token=t;object=k"], 2, "PATH and --protect are for files"),
-        (["--protect", "--signer", "pkcs11:token=t;object=k"], 2, "PATH and --protect are for files"),
+        (["pkcs11:token=t;object=k"], 2, "--signer URI makes a key in a device"),
+        (["k.pem", "--signer", "pkcs11:token=t;object=k"], 2, "use either --signer"),
+        (["--protect", "--signer", "pkcs11:token=t;object=k"], 2, "use either --signer"),
         (["--signer", "awskms:alias/k"], 3, "not in 'awskms:…'"),
     ):
         result = run("keys", "generate", *arguments)

@@ -194,12 +194,14 @@ def test_witnesses_that_a_policy_asks_for(run: Run, log: Path, tmp_path: Path, v
     run("prove", log, 1, "-o", full)
     policy = tmp_path / "policy"
     policy.write_text(f"log {vkey}\nwitness W1 {format_vkey(WITNESS)}\nquorum W1\n")
-    report = run("verify", full, "--policy", policy, "--json")
+    report = run("verify", full, "--trust-policy", policy, "--json")
     assert (report.code, report.object["signed_by"]) == (0, [vkey])
     (cosigner,) = report.object["cosigned_by"]
     assert cosigner == {"name": "W1", "vkey": format_vkey(WITNESS), "timestamp": 1_761_825_600}
-    assert "W1 at 2025-10-30T12:00:00.000000Z by its clock" in run("verify", full, "--policy", policy).out
-    report = run("verify", bare, "--policy", policy, "--json")
+    assert (
+        "W1 at 2025-10-30T12:00:00.000000Z by its clock" in run("verify", full, "--trust-policy", policy).out
+    )
+    report = run("verify", bare, "--trust-policy", policy, "--json")
     assert (report.code, report.object["verdict"]) == (5, "FORKED")
     (finding,) = [item for item in report.object["findings"] if item["code"] == "trust.quorum"]
     assert (finding["expected"], finding["found"]) == (["witness W1"], [])
@@ -207,7 +209,7 @@ def test_witnesses_that_a_policy_asks_for(run: Run, log: Path, tmp_path: Path, v
     assert "proof.signatures_unknown" in codes(report)
     assert report.object["unknown_signatures"] == 1
     policy.write_text("quorum\n")
-    assert run("verify", full, "--policy", policy).code == 3
+    assert run("verify", full, "--trust-policy", policy).code == 3
 
 
 def test_consistency_with_an_earlier_state(run: Run, log: Path, tmp_path: Path, vkey: str) -> None:
@@ -290,7 +292,7 @@ def test_a_legacy_file_has_nothing_for_a_policy_to_judge(run: Run, tmp_path: Pat
     path.write_bytes(b"".join(line + b"\n" for line in legacy_lines(3)))
     policy.write_text(f"log {vkey}\nquorum none\n")
     assert run("verify", path).code == 0
-    assert run("verify", path, "--policy", policy).code == 2
+    assert run("verify", path, "--trust-policy", policy).code == 2
     assert run("verify", path, "--since", policy).code == 2
 
 
@@ -361,9 +363,9 @@ def test_from_python(log: Path, vkey: str, entry_pem: str, tmp_path: Path) -> No
 
 
 def test_the_one_file_verifier_is_handed_out(run: Run, log: Path, tmp_path: Path, vkey: str) -> None:
-    shown = run("verifier")
+    shown = run("print-verifier")
     assert (shown.code, shown.out) == (0, source())
-    assert run("verifier", "--json").object == {"type": "verifier", "source": source()}
+    assert run("print-verifier", "--json").object == {"type": "verifier", "source": source()}
     script = tmp_path / "verify.py"
     script.write_text(shown.out, encoding="utf-8")
     command = [sys.executable, "-I", str(script), str(log), "--trust", vkey]

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 from tests.cli.running import ORIGIN, Run, draft, lines_of, segment
 
-from attestlog._internal.cli.entries import HEADING
-from attestlog._internal.cli.spreadsheet import COLUMNS
+from attestlog._internal.cli.entries import COLUMNS, HEADING
 from attestlog._internal.core.entry import Entry
 from attestlog._internal.log import Log
 from attestlog._internal.storage.files.reader import LogReader
@@ -117,7 +116,7 @@ def test_query_pages_through_everything(run: Run, log: Path) -> None:
 def test_query_table_says_when_there_is_more(run: Run, log: Path) -> None:
     result = run("query", log, "--limit", 2)
     assert [line.split()[0] for line in result.out.splitlines()] == ["number", "3", "2"]
-    assert result.err == "attestlog: note: there are more: --cursor 2 goes on\n"
+    assert result.err == "attestlog: note: there are more entries: --cursor 2 shows the next ones\n"
     assert run("query", log, "--limit", 4).err == ""
 
 

@@ -30,7 +30,7 @@ def made(tmp_path: Path) -> LogMaker:
 def serving(*arguments: str) -> Iterator[dict[str, str]]:
     """The replica in a process of its own, and what it says when it serves."""
     process = subprocess.Popen(
-        [*ATTESTLOG, "replica", *arguments, "--json", "--listen", "127.0.0.1:0"],
+        [*ATTESTLOG, "serve", "replica", *arguments, "--json", "--listen", "127.0.0.1:0"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.stdout is not None
@@ -47,7 +47,7 @@ def test_a_replica_is_begun_once_and_serves_under_its_name_ever_after(
     run: Run, made: LogMaker, tmp_path: Path
 ) -> None:
     copies = str(tmp_path / "copies")
-    assert run("replica", copies).code == 2
+    assert run("serve", "replica", copies).code == 2
     with serving(copies, "--name", "replica.example.com/one") as first:
         assert parse_vkey(first["vkey"]).name == "replica.example.com/one"
         token = run(
@@ -62,11 +62,11 @@ def test_a_replica_is_begun_once_and_serves_under_its_name_ever_after(
         assert decode_answer(answer.content).size == 5
     with serving(copies) as second:
         assert second["vkey"] == first["vkey"]
-    assert run("replica", copies, "--name", "another").code == 2
-    assert run("replica", str(tmp_path / "none"), "--listen", "nowhere").code == 3
+    assert run("serve", "replica", copies, "--name", "another").code == 2
+    assert run("serve", "replica", str(tmp_path / "none"), "--listen", "nowhere").code == 3
     copy = str(Path(copies) / "logs" / log_id(made.origin) / "log")
     assert run("verify", copy).code == 0
-    assert "no split view" in run("replica", copies, "--evidence").out
+    assert "no split view" in run("evidence", copies).out
 
 
 def test_evidence_is_printed_for_people_and_machines(run: Run, made: LogMaker, tmp_path: Path) -> None:
@@ -82,32 +82,30 @@ def test_evidence_is_printed_for_people_and_machines(run: Run, made: LogMaker, t
     with pytest.raises(Exception, match="another root"):
         replica.take(log_id(made.origin), Shipment(5, [], (made.root / "checkpoint").read_bytes()))
     replica.close()
-    shown = run("replica", str(copies), "--evidence")
+    shown = run("evidence", copies)
     assert shown.code == 0
     assert note.decode().splitlines()[2] in shown.out
-    (found,) = [
-        json.loads(line) for line in run("replica", str(copies), "--evidence", "--json").out.splitlines()
-    ]
+    (found,) = [json.loads(line) for line in run("evidence", copies, "--json").out.splitlines()]
     assert found["type"] == "split_view"
     assert found["theirs"] == (made.root / "checkpoint").read_text()
 
 
 def test_tokens_are_made_listed_and_revoked(run: Run, tmp_path: Path) -> None:
     place = str(tmp_path / "server")
-    text = run("tokens", "add", place, "a", "--scope", "read", "--scope", "append").out.strip()
+    text = run("tokens", "add", place, "a", "--scope", "read", "--scope", "replicate").out.strip()
     assert len(text) == 43
     assert stat.S_IMODE((tmp_path / "server" / "tokens.toml").stat().st_mode) == 0o600
     assert run("tokens", "add", place, "a", "--scope", "read").code == 2
     assert run("tokens", "add", place, "b", "--scope", "all").code == 2
     listed = json.loads(run("tokens", "list", place, "--json").out)
-    assert (listed["name"], listed["scopes"], listed["origin"]) == ("a", ["read", "append"], None)
+    assert (listed["name"], listed["scopes"], listed["origin"]) == ("a", ["read", "replicate"], None)
     assert text not in run("tokens", "list", place).out
     assert run("tokens", "revoke", place, "a").code == 0
     assert run("tokens", "revoke", place, "a").code == 4
     assert run("tokens", "list", place, "--json").out == ""
 
 
-@pytest.mark.parametrize("arguments", [("replica", "DIR"), ("witness", "DIR"), ("demo", "--replicas")])
+@pytest.mark.parametrize("arguments", [("serve", "replica", "DIR"), ("serve", "witness", "DIR")])
 def test_without_the_extra_one_line_says_what_to_install(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
 ) -> None:

@@ -41,20 +41,20 @@ def test_a_log_is_lost_restored_and_goes_on(run: Run, log: Path, tmp_path: Path)
     writer, reader = tokens(run, tmp_path)
     with serving(str(tmp_path / "copies"), "--name", "replica.example.com/one") as replica:
         url = replica["url"]
-        add = ("replicas", "add", log, url, "--token-file", writer)
+        add = ("replica", "add", log, url, "--token-file", writer)
         assert run(*add, "--vkey", "nonsense").code == 3
         assert run(*add, "--vkey", replica["vkey"]).code == 0
         assert run(*add, "--vkey", replica["vkey"]).code == 2
         for _ in range(3):
             assert run("append", log, *APPEND).code == 0
-        assert run("replicas", "sync", log, "--json").object == {
+        assert run("replica", "sync", log, "--json").object == {
             "type": "replica_synced", "url": url, "error": None,
         }  # fmt: skip
-        status = run("replicas", "status", log, "--json").object
+        status = run("replica", "status", log, "--json").object
         assert (status["state"], status["size"], status["lag"], status["cosigned_size"]) == ("good", 4, 0, 4)
         assert (
             f'attestlog_replica_held_entries{{replica="{url}"}} 4'
-            in run("replicas", "status", log, "--metrics").out
+            in run("replica", "status", log, "--metrics").out
         )
         before = (log / "entries" / "000000000000.jsonl").read_bytes()
         shutil.rmtree(log)
@@ -68,11 +68,11 @@ def test_a_log_is_lost_restored_and_goes_on(run: Run, log: Path, tmp_path: Path)
         entries = check_log(log)
         assert entries[-1].action_type == "log_restored"
         assert run("verify", log).code == 0
-        assert run("replicas", "add", log, url, "--token-file", writer, "--vkey", replica["vkey"]).code == 0
-        assert run("replicas", "sync", log).code == 0
-        assert run("replicas", "remove", log, url).code == 0
-        assert run("replicas", "remove", log, url).code == 4
-        assert run("replicas", "status", log).out.count("\n") == 1
+        assert run("replica", "add", log, url, "--token-file", writer, "--vkey", replica["vkey"]).code == 0
+        assert run("replica", "sync", log).code == 0
+        assert run("replica", "remove", log, url).code == 0
+        assert run("replica", "remove", log, url).code == 4
+        assert run("replica", "status", log).out.count("\n") == 1
 
 
 def test_a_shorter_copy_takes_no_longer_logs_place_unless_forced_and_that_is_recorded(
@@ -81,10 +81,10 @@ def test_a_shorter_copy_takes_no_longer_logs_place_unless_forced_and_that_is_rec
     writer, reader = tokens(run, tmp_path)
     with serving(str(tmp_path / "copies"), "--name", "replica.example.com/one") as replica:
         url = replica["url"]
-        run("replicas", "add", log, url, "--token-file", writer, "--vkey", replica["vkey"])
+        run("replica", "add", log, url, "--token-file", writer, "--vkey", replica["vkey"])
         run("append", log, *APPEND)
-        assert run("replicas", "sync", log).code == 0
-        run("replicas", "remove", log, url)
+        assert run("replica", "sync", log).code == 0
+        run("replica", "remove", log, url)
         run("append", log, *APPEND)
         run("append", log, *APPEND)
         held = tmp_path / "held.checkpoint"
@@ -112,12 +112,12 @@ def test_a_replica_that_cannot_be_reached_is_said_and_shown(run: Run, log: Path,
     writer, _ = tokens(run, tmp_path)
     with serving(str(tmp_path / "copies"), "--name", "replica.example.com/one") as replica:
         url, vkey = replica["url"], replica["vkey"]
-    assert run("replicas", "add", log, url, "--token-file", writer, "--vkey", vkey).code == 0
+    assert run("replica", "add", log, url, "--token-file", writer, "--vkey", vkey).code == 0
     assert run("append", log, *APPEND).code == 0
-    synced = run("replicas", "sync", log)
+    synced = run("replica", "sync", log)
     assert synced.code == 4
     assert "cannot be reached" in synced.out
-    status = run("replicas", "status", log, "--json").object
+    status = run("replica", "status", log, "--json").object
     assert status["lag"] == 2
     assert (
         run("restore", tmp_path / "new", "--from", url, "--origin", ORIGIN, "--token-file", writer).code == 2
@@ -129,7 +129,7 @@ def test_a_token_is_not_sent_in_the_clear_to_another_machine(run: Run, log: Path
     before, url = (log / "log.toml").read_bytes(), "http://192.0.2.1:8470"
     with serving(str(tmp_path / "copies"), "--name", "replica.example.com/one") as replica:
         vkey = replica["vkey"]
-    added = run("replicas", "add", log, url, "--token-file", writer, "--vkey", vkey)
+    added = run("replica", "add", log, url, "--token-file", writer, "--vkey", vkey)
     assert added.code == 3
     assert "want https:" in added.err
     assert (log / "log.toml").read_bytes() == before

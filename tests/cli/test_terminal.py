@@ -263,10 +263,10 @@ def test_a_slow_pipes_lines_are_appended_as_they_come(log: Path) -> None:
 def test_progress_is_drawn_on_a_terminal_only_and_only_once_it_takes_long(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from attestlog._internal.cli import progress
+    from attestlog._internal.cli import output
 
     def work() -> str:
-        with progress.Bar("verifying") as bar:
+        with output.Bar("verifying") as bar:
             for done in range(3):
                 bar(done, 3)
         return capsys.readouterr().err
@@ -274,5 +274,5 @@ def test_progress_is_drawn_on_a_terminal_only_and_only_once_it_takes_long(
     assert work() == ""
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     assert work() == ""
-    monkeypatch.setattr(progress, "_DELAY_S", -1.0)
+    monkeypatch.setattr(output, "_DELAY_S", -1.0)
     assert "verifying" in work()

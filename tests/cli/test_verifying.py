@@ -92,7 +92,7 @@ def test_self_attested_is_said_plainly_and_nobody_is_called_trusted(run: Run, lo
     assert result.out.splitlines()[0] == (
         "VERIFIED, SELF-ATTESTED: nothing outside the log vouches for its keys"
     )
-    assert "attestlog: hint: --trust KEY" in result.err
+    assert "attestlog: hint: pass --trust KEY" in result.err
     assert "trusted" not in result.out.lower()
     assert run("verify", log, "--json").object["self_attested"] is True
 
@@ -128,7 +128,7 @@ def test_a_cut_tail_shows_only_to_who_remembers(run: Run, log: Path, tmp_path: P
     assert result.code == 5
     assert result.out.startswith("TRUNCATED\n")
     assert "5 entries are remembered, 4 are there" in result.out
-    assert f"stands in {home / 'state'}" in result.err
+    assert f"is in {home / 'state'}" in result.err
 
 
 def test_verifying_goes_on_from_what_is_remembered(run: Run, log: Path) -> None:

@@ -252,6 +252,7 @@ def test_a_hole_with_a_later_commit_behind_it_is_damage(tmp_path: Path) -> None:
     before = contents(log.path)
     with pytest.raises(CorruptError) as caught:
         Log.open(log.path)
+    assert caught.value.sequence_number is not None
     assert log.committed < caught.value.sequence_number < log.committed + 12
     assert contents(log.path) == before
 

@@ -51,7 +51,7 @@ from attestlog._internal.core.rules import Rules
 from attestlog._internal.core.signature import format_batch, format_plain, parse_signature
 from attestlog._internal.core.sshsig import decode_sshsig, format_ssh_key, parse_ssh_key, parse_sshsig
 from attestlog._internal.core.tiles import decode_bundle, encode_bundle, format_path, parse_path
-from attestlog._internal.core.trust import NO_QUORUM, format_trust, parse_trust, verify_quorum
+from attestlog._internal.core.trust import NO_QUORUM, format_trust_policy, parse_trust_policy, verify_quorum
 from attestlog._internal.core.witness import (
     format_add_checkpoint,
     format_cosignatures,
@@ -150,12 +150,12 @@ def proof(data: bytes) -> None:
 def trust(data: bytes) -> None:
     """A trust policy is written by hand: what is parsed has one spelling, and is parsed from it again."""
     try:
-        policy = parse_trust(data)
+        policy = parse_trust_policy(data)
     except AttestlogError:
         return
-    spelled = format_trust(policy)
-    assert parse_trust(spelled) == policy
-    assert format_trust(parse_trust(spelled)) == spelled
+    spelled = format_trust_policy(policy)
+    assert parse_trust_policy(spelled) == policy
+    assert format_trust_policy(parse_trust_policy(spelled)) == spelled
     names = [witness.name for witness in policy.witnesses]
     with suppress(TrustError):
         verify_quorum(policy, names)

@@ -15,7 +15,7 @@ from tests.support.logs import LogMaker, action
 from attestlog._internal.core.consistency import parse_consistency
 from attestlog._internal.core.hashes import leaf_hash
 from attestlog._internal.core.proof import parse_proof
-from attestlog._internal.core.trust import parse_trust
+from attestlog._internal.core.trust import parse_trust_policy
 from attestlog._internal.log import Log
 from attestlog._internal.proving import prove, prove_prefix
 from attestlog._internal.storage.publishing import publish_log
@@ -33,7 +33,7 @@ class Made:
         self.vkey, self.public = log.checkpoint_key.vkey, folder / "public"
         self.policy = folder / "policy"
         self.policy.write_text(f"log {self.vkey}\nquorum none\n")
-        parse_trust(self.policy.read_bytes())
+        parse_trust_policy(self.policy.read_bytes())
         log.append(*(action(number) for number in range(1, 200)))
         log.lay_out()
         publish_log(log.root, self.public)

@@ -12,7 +12,7 @@ from tests.support.logs import LogMaker, action
 
 from attestlog._internal.core.cosignature import open_signed_checkpoint
 from attestlog._internal.core.note import VerifierKey, format_vkey
-from attestlog._internal.core.trust import open_trusted_checkpoint, parse_trust
+from attestlog._internal.core.trust import open_trusted_checkpoint, parse_trust_policy
 from attestlog._internal.core.witness import format_add_checkpoint
 from attestlog._internal.server.witness import witness_app
 from attestlog._internal.witness import Witness
@@ -41,7 +41,7 @@ def test_their_witness_cosigns_our_log_and_refuses_another_history_of_it(name: s
     key = log.checkpoint_key.verifier
     with theirs(name, tmp_path, key, log.checkpoint_key.vkey) as (url, vkey):
         text = f"log {log.checkpoint_key.vkey}\nwitness w {format_vkey(vkey)} {url}\nquorum w\n"
-        policy = parse_trust(text.encode())
+        policy = parse_trust_policy(text.encode())
         for size in (5, 6, 300, 301):
             log.append(*(action(number) for number in range(len(log.lines), size)))
             log.lay_out()

@@ -18,7 +18,7 @@ from attestlog._internal.cli.exits import BY_VERDICT
 from attestlog._internal.core.entry import decode_line
 from attestlog._internal.core.erasure import Erasure, erase_line, format_erasure
 from attestlog._internal.core.report import Verdict
-from attestlog._internal.core.trust import parse_trust
+from attestlog._internal.core.trust import parse_trust_policy
 from attestlog._internal.verifier import verify as one_file
 from attestlog._internal.verifying import judge_proof, verify_log
 
@@ -142,7 +142,7 @@ def test_checkpoints(name: str) -> None:
 
 @pytest.mark.parametrize("case", [*CASES["proof"], *CASES["consistency"]], ids=lambda case: str(case["name"]))
 def test_proofs(case: dict[str, Any], tmp_path: Path) -> None:
-    policy = parse_trust(case["policy"].encode())
+    policy = parse_trust_policy(case["policy"].encode())
     if policy.witnesses:
         return  # a quorum of witnesses is not judged by the one file
     path = tmp_path / "x.tlog-proof"

@@ -51,7 +51,7 @@ async def public() -> str:
     return "public"
 
 
-@post("/count", guards=[needs(Scope.APPEND)], status_code=200)
+@post("/count", guards=[needs(Scope.REPLICATE)], status_code=200)
 async def count(request: Request[Any, Any, Any]) -> str:
     body = await read_body(
         request.stream(), encoding=request.headers.get("content-encoding", ""), size_bytes_max=SIZE_MAX
@@ -119,7 +119,7 @@ def test_two_tokens_of_one_name_and_bad_files_are_refused(tokens: TokenFile) -> 
 def test_without_the_right_token_nothing_is_answered(tokens: TokenFile) -> None:
     reader = tokens.mint("reader", [Scope.READ])
     admin = tokens.mint("admin", [Scope.ADMIN])
-    appender = tokens.mint("appender", [Scope.APPEND])
+    writer = tokens.mint("writer", [Scope.REPLICATE])
     stranger = tokens.mint("stranger", [Scope.READ], "example.com/two")
     with served(new_app([read, public, count], tokens)) as url, httpx.Client(base_url=url) as client:
         for headers in ({}, {"Authorization": "Basic eA=="}, bearer("x"), bearer(reader + "x")):
@@ -129,7 +129,7 @@ def test_without_the_right_token_nothing_is_answered(tokens: TokenFile) -> None:
             assert answer.json()["code"] == "request.unauthenticated"
         assert client.get("/read", headers=bearer(reader)).text == "read"
         assert client.get("/read", headers=bearer(admin)).text == "read"
-        for refused in (appender, stranger):
+        for refused in (writer, stranger):
             answer = client.get("/read", headers=bearer(refused))
             assert (answer.status_code, answer.json()["code"]) == (403, "request.forbidden")
         assert client.get("/public").text == "public"
@@ -207,7 +207,7 @@ def test_a_body_that_stops_or_trickles_is_not_waited_for(monkeypatch: pytest.Mon
 
 
 def test_limits_hold_over_http_and_the_server_goes_on(tokens: TokenFile) -> None:
-    headers = bearer(tokens.mint("appender", [Scope.APPEND]))
+    headers = bearer(tokens.mint("writer", [Scope.REPLICATE]))
     with served(new_app([count], tokens)) as url, httpx.Client(base_url=url, headers=headers) as client:
         gzipped = {"content-encoding": "gzip"}
         assert client.post("/count", content=bytes(SIZE_MAX)).text == str(SIZE_MAX)
@@ -245,7 +245,7 @@ def test_who_does_not_finish_a_head_or_a_body_is_hung_up_on(
 ) -> None:
     monkeypatch.setattr(running, "HEAD_TIME_MAX_S", 0.3)
     monkeypatch.setattr(bodies, "SILENCE_MAX_S", 0.3)
-    token = tokens.mint("appender", [Scope.APPEND]).encode()
+    token = tokens.mint("writer", [Scope.REPLICATE]).encode()
     head = b"POST /count HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Length: 9\r\n\r\n" % token
     with served(new_app([count], tokens)) as url:
         assert closed_within(10, url)

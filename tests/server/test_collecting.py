@@ -20,7 +20,7 @@ from tests.unit.witness.test_witness import NOW, MlDsaSigner
 
 from attestlog._internal.core.cosignature import cosign, open_signed_checkpoint
 from attestlog._internal.core.note import NoteSignature, VerifierKey, format_vkey, parse_note
-from attestlog._internal.core.trust import TrustPolicy, open_trusted_checkpoint, parse_trust
+from attestlog._internal.core.trust import TrustPolicy, open_trusted_checkpoint, parse_trust_policy
 from attestlog._internal.core.witness import format_cosignatures
 from attestlog._internal.server.witness import witness_app
 from attestlog._internal.signers import Signer
@@ -32,8 +32,8 @@ from attestlog._internal.witness.collecting import Cosigned, collect_cosignature
 from attestlog._internal.witness.state import WitnessState
 from attestlog.errors import (
     ConflictError,
+    QuorumError,
     SignatureInvalidError,
-    TrustError,
     UnknownOriginError,
     WitnessError,
 )
@@ -72,7 +72,7 @@ class Kit:
                 members.append(name if not number else f"{name}-{number}")
                 lines.append(f"witness {members[-1]} {format_vkey(key)} {url}")
         lines += [f"group enough {threshold} {' '.join(members)}", "quorum enough", ""]
-        return parse_trust("\n".join(lines).encode())
+        return parse_trust_policy("\n".join(lines).encode())
 
     def stored(self) -> bytes:
         return (self.log.root / "checkpoint").read_bytes()
@@ -128,7 +128,7 @@ def test_witnesses_that_are_away_stop_it_or_do_not_as_was_said(
     for name in ("a", "b"):
         kit.proxies[name].down() if mode == "down" else kit.proxies[name].become(mode)
     fast = {"timeout_s": 4.0}
-    with pytest.raises(TrustError) as caught:
+    with pytest.raises(QuorumError) as caught:
         kit.cosign(kit.policy(3), **fast)
     assert caught.value.have == ["c", "c-1"]
     assert set(caught.value.failures) == {"a", "b"}
@@ -158,15 +158,15 @@ def test_a_checkpoint_that_changed_meanwhile_is_not_overwritten(kit: Kit) -> Non
 
 def test_a_policy_that_does_not_say_where(kit: Kit) -> None:
     vkey = format_vkey(kit.witnesses["a"].keys[0])
-    policy = parse_trust(f"witness a {vkey}\nquorum a\n".encode())
-    with pytest.raises(TrustError) as caught:
+    policy = parse_trust_policy(f"witness a {vkey}\nquorum a\n".encode())
+    with pytest.raises(QuorumError) as caught:
         kit.cosign(policy)
     assert caught.value.failures == {"a": "the policy has no URL for this witness"}
 
 
 def test_a_policy_that_needs_nobody_asks_all_the_same(kit: Kit) -> None:
     vkey = format_vkey(kit.witnesses["a"].keys[0])
-    policy = parse_trust(f"witness a {vkey} {kit.proxies['a'].url}\nquorum none\n".encode())
+    policy = parse_trust_policy(f"witness a {vkey} {kit.proxies['a'].url}\nquorum none\n".encode())
     assert kit.cosign(policy).witnesses == ("a",)
 
 
@@ -314,7 +314,9 @@ def test_a_url_that_is_none(url: str) -> None:
 
 
 def test_a_planted_line_of_a_witness_in_the_stored_checkpoint_is_not_taken_for_its_word() -> None:
-    policy = parse_trust(f"witness liar {format_vkey(VKEY)} http://127.0.0.1:1/\nquorum liar\n".encode())
+    policy = parse_trust_policy(
+        f"witness liar {format_vkey(VKEY)} http://127.0.0.1:1/\nquorum liar\n".encode()
+    )
     with pytest.raises(SignatureInvalidError):
         collect_cosignatures(TREE.note(7, [OTHER]), policy, lambda old: b"")
     done = collect_cosignatures(TREE.note(7, [GOOD]), policy, lambda old: b"")

@@ -4,16 +4,14 @@ from importlib import import_module
 
 from typer.main import get_command
 
-from attestlog._internal.cli.verbs import VERBS
+from attestlog._internal.cli.verbs import VERBS, module_of
 
 
 def commands() -> dict[str, list[str]]:
     """Verb → the commands below it; none for a verb that is a command itself."""
     found = {}
     for verb in VERBS:
-        module = import_module(
-            f"attestlog._internal.cli.{verb}_" if verb == "import" else f"attestlog._internal.cli.{verb}"
-        )
+        module = import_module(module_of(verb))
         below = getattr(get_command(module.app), "commands", {})
         found[verb] = [f"{verb} {name}" for name in below]
     return found

@@ -27,7 +27,7 @@ from attestlog._internal.core.note import (
 )
 from attestlog._internal.core.proof import Proof, format_proof
 from attestlog._internal.core.signature import public_key
-from attestlog._internal.core.trust import format_trust, parse_trust
+from attestlog._internal.core.trust import format_trust_policy, parse_trust_policy
 
 NOW_S = 1_761_825_600
 WITNESSES = {
@@ -124,7 +124,7 @@ BAD_POLICIES = {
 
 def trust() -> list[Case]:
     def spelled(policy: str) -> str:
-        return format_trust(parse_trust(policy.encode())).decode("utf-8", "surrogateescape")
+        return format_trust_policy(parse_trust_policy(policy.encode())).decode("utf-8", "surrogateescape")
 
     comments = f"# mine\n\n \t{LOG}{NAMED['w1'].strip()} https://w1.example/\ngroup g any w1\nquorum\tg  \n"
     all_lines = [line_of(TEXT, name) for name in WITNESSES]

@@ -36,12 +36,12 @@ from attestlog._internal.core.policy import Policy
 from attestlog._internal.log.environment import system_clock
 from attestlog._internal.log.preparing import Preparing
 from attestlog._internal.signers import Passphrase, Signer
-from attestlog._internal.signers.asking import ask, bad_signature
+from attestlog._internal.signers.asking import sign_message
 from attestlog._internal.signers.opening import open_signer
 from attestlog._internal.signers.sshsig import is_ssh_key, ssh_sign
 from attestlog._internal.storage.contract import LogSource
 from attestlog._internal.storage.resolve import LogName, open_source
-from attestlog.errors import ApprovalRefusedError, NotFoundError, SignatureInvalidError, SignerError
+from attestlog.errors import ApprovalRefusedError, NotFoundError, SignerError
 
 __all__ = ["approved_draft", "check_approvals", "propose", "sign_action", "sign_approval"]
 
@@ -130,10 +130,7 @@ def _sign(key: str | Signer, message: bytes, passphrase: Passphrase | None) -> t
         key = f"file:{key}"
     signer = open_signer(key, passphrase=passphrase) if isinstance(key, str) else key
     try:
-        signature = ask(signer, message)
-        signer.public_key.verify(signature, message)
-    except SignatureInvalidError:
-        raise bad_signature(signer) from None
+        signature = sign_message(signer, signer.public_key, message)
     finally:
         if signer is not key:
             signer.close()

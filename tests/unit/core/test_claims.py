@@ -7,7 +7,7 @@ import pytest
 from tests.support.people import Person
 from tests.support.shapes import ORIGIN, TIMESTAMP, line_of, read
 
-from attestlog._internal.core.deriving import CHECKED_PROOFS, Claim, ProofVerifier, derive, explain
+from attestlog._internal.core.deriving import CHECKED_PROOFS, ProofClaim, ProofVerifier, derive, explain
 from attestlog._internal.core.entry import EntryDraft, parse_draft
 from attestlog._internal.core.hashes import actor_message, hex_hash
 from attestlog._internal.core.policy import Policy, parse_policy
@@ -69,22 +69,22 @@ def test_no_other_signature_will_do() -> None:
 
 
 def test_a_registered_type_is_asked_and_believed() -> None:
-    asked: list[Claim] = []
+    asked: list[ProofClaim] = []
 
-    def passed(claim: Claim) -> bool:
+    def passed(claim: ProofClaim) -> bool:
         asked.append(claim)
         return bool(claim.proof["run"] == 7)
 
     good = {"type": "ci", "valid": True, "run": 7}
     assert valid(draft(good, required_proofs=["ci"]), ci=passed)
-    assert asked == [Claim(good, ORIGIN, "ACTION", "x", ACTION_HASH, "agent-7")]
+    assert asked == [ProofClaim(good, ORIGIN, "ACTION", "x", ACTION_HASH, "agent-7")]
     assert not valid(draft({**good, "run": 8}), ci=passed)
     assert valid(draft({**good, "run": 8, "valid": False}), ci=passed)
     assert not valid(draft(good, {**good, "run": 8}, required_proofs=["ci"]), ci=passed)
 
 
 def test_a_type_that_cannot_be_checked_does_not_count_and_is_said() -> None:
-    def broken(claim: Claim) -> bool:
+    def broken(claim: ProofClaim) -> bool:
         raise OSError("no network")
 
     proof = {"type": "ci", "valid": True}

@@ -148,6 +148,7 @@ def test_what_is_wrong_is_said_with_its_line(text: str, line: int, member: str, 
 def test_what_is_no_toml_is_said_with_its_line(text: str, line: int) -> None:
     with pytest.raises(MalformedPolicyError, match=r"^policy, line \d+: not TOML: \S") as caught:
         parse_policy_text(text)
+    assert caught.value.line is not None
     assert abs(caught.value.line - line) <= 1
 
 

@@ -11,11 +11,11 @@ from attestlog._internal.core.trust import (
     TRUST_SIZE_MAX_BYTES,
     Group,
     TrustedLog,
+    TrustedWitness,
     TrustPolicy,
-    Witness,
-    format_trust,
+    format_trust_policy,
     open_trusted_checkpoint,
-    parse_trust,
+    parse_trust_policy,
     verify_quorum,
 )
 from attestlog.errors import MalformedTrustError, SignatureInvalidError, TrustError
@@ -50,7 +50,7 @@ group Y-witnesses any Y1 Y2 Y3
 group X-and-Y all X-witnesses Y-witnesses
 quorum X-and-Y
 """.encode()
-POLICY = parse_trust(EXAMPLE)
+POLICY = parse_trust_policy(EXAMPLE)
 LOG_LINE = sign_note(TEXT, LOG, ed25519_key(ORIGIN).sign)
 
 
@@ -64,7 +64,7 @@ def test_the_example_of_the_specification() -> None:
         TrustPolicy(
             (TrustedLog(LOG),),
             tuple(
-                Witness(name, KEYS[name], f"https://{name}.example/" if name[0] == "Y" else None)
+                TrustedWitness(name, KEYS[name], f"https://{name}.example/" if name[0] == "Y" else None)
                 for name in NAMES
             ),
             (
@@ -76,9 +76,9 @@ def test_the_example_of_the_specification() -> None:
         )
         == POLICY
     )
-    spelled = format_trust(POLICY)
-    assert parse_trust(spelled) == POLICY
-    assert format_trust(parse_trust(spelled)) == spelled
+    spelled = format_trust_policy(POLICY)
+    assert parse_trust_policy(spelled) == POLICY
+    assert format_trust_policy(parse_trust_policy(spelled)) == spelled
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,9 @@ def test_what_is_lacking_is_named() -> None:
         "group X-witnesses: 2 of X1 X2 X3, 1 cosigned",
     ]
     with pytest.raises(TrustError) as caught:
-        verify_quorum(parse_trust(EXAMPLE.replace(b"quorum X-and-Y", b"quorum Y2")), ["Y1", "stranger"])
+        verify_quorum(
+            parse_trust_policy(EXAMPLE.replace(b"quorum X-and-Y", b"quorum Y2")), ["Y1", "stranger"]
+        )
     assert caught.value.need == ["witness Y2"]
 
 
@@ -125,7 +127,7 @@ def test_a_name_that_is_no_witness_does_not_count() -> None:
 
 
 def test_the_quorum_none_needs_the_log_only() -> None:
-    policy = parse_trust(f"log {format_vkey(LOG)}\nquorum none\n".encode())
+    policy = parse_trust_policy(f"log {format_vkey(LOG)}\nquorum none\n".encode())
     assert open_trusted_checkpoint(cosigned("X1"), policy).witnesses == ()
     with pytest.raises(TrustError):
         open_trusted_checkpoint(cosigned("X1", log=False), policy)
@@ -147,7 +149,7 @@ def test_a_log_signs_for_its_own_origin_only() -> None:
 
 
 def test_logs_known_from_elsewhere() -> None:
-    policy = parse_trust(b"quorum none\n")
+    policy = parse_trust_policy(b"quorum none\n")
     assert open_trusted_checkpoint(cosigned(), policy, [LOG]).logs == (Signed(LOG),)
     with pytest.raises(TrustError):
         open_trusted_checkpoint(cosigned(), policy)
@@ -216,12 +218,12 @@ TWINS = format_vkey(VerifierKey("other", 4, key("a").public_key))
 )
 def test_what_is_no_policy(text: str) -> None:
     with pytest.raises(MalformedTrustError):
-        parse_trust(text.encode())
+        parse_trust_policy(text.encode())
 
 
 def test_the_line_at_fault_is_named() -> None:
     with pytest.raises(MalformedTrustError, match="line 3: 'b' is not defined above") as caught:
-        parse_trust(("\n" + W1 + "quorum b\n").encode())
+        parse_trust_policy(("\n" + W1 + "quorum b\n").encode())
     assert caught.value.line == 3
 
 
@@ -231,19 +233,19 @@ def test_names_are_bytes() -> None:
         b"witness %s %s\n" % (name, format_vkey(key(f"w{number}")).encode())
         for number, name in enumerate([b"K", kelvin, latin, b"k", b"all", b"2", b"quorum"])
     )
-    policy = parse_trust(data + b"group g any K \xff\xfe all 2\nquorum g\n")
-    assert format_trust(policy).count(latin) == 2
-    assert parse_trust(format_trust(policy)) == policy
+    policy = parse_trust_policy(data + b"group g any K \xff\xfe all 2\nquorum g\n")
+    assert format_trust_policy(policy).count(latin) == 2
+    assert parse_trust_policy(format_trust_policy(policy)) == policy
     with pytest.raises(MalformedTrustError):
-        parse_trust(data + b"group g any \xff\nquorum g\n")
+        parse_trust_policy(data + b"group g any \xff\nquorum g\n")
 
 
 def test_size_at_the_limit_and_one_past_it() -> None:
     rest = b"quorum none\n"
     data = b"#" * (TRUST_SIZE_MAX_BYTES - len(rest) - 1) + b"\n" + rest
-    assert parse_trust(data) == TrustPolicy()
+    assert parse_trust_policy(data) == TrustPolicy()
     with pytest.raises(MalformedTrustError, match="bytes"):
-        parse_trust(b"#" + data)
+        parse_trust_policy(b"#" + data)
 
 
 def test_many_of_each_fit() -> None:
@@ -252,7 +254,7 @@ def test_many_of_each_fit() -> None:
     groups = "group g0 all w0\n" + "".join(
         f"group g{number} all w{number} g{number - 1}\n" for number in range(1, 33)
     )
-    policy = parse_trust(f"{logs}{witnesses}{groups}quorum g32\n".encode())
+    policy = parse_trust_policy(f"{logs}{witnesses}{groups}quorum g32\n".encode())
     names = [witness.name for witness in policy.witnesses]
     verify_quorum(policy, names)
     with pytest.raises(TrustError) as caught:

@@ -37,12 +37,13 @@ from attestlog.errors import (
     MalformedConfigError,
     MalformedShipmentError,
     NotFoundError,
+    SignerError,
     SplitViewError,
     StaleSizeError,
     TrustError,
     VerificationError,
 )
-from attestlog.testing import MemorySigner
+from attestlog.testing import FaultSigner, MemorySigner
 
 NAME = "replica.example.com/one"
 
@@ -327,6 +328,19 @@ def test_a_replica_signs_with_ed25519_under_a_name() -> None:
         Replica(Path("unused"), NAME, MemorySigner())
     with pytest.raises(errors.MalformedNoteError):
         Replica(Path("unused"), "a name", MemorySigner("Ed25519"))
+
+
+def test_a_bad_signature_of_its_own_signer_is_no_fault_of_the_writers(made: LogMaker, tmp_path: Path) -> None:
+    signer = FaultSigner(MemorySigner("Ed25519"))
+    replica, shipment = Replica(tmp_path / "replica", NAME, signer), Shipment(0, made.lines, note(made))
+    for wrong in (bytes(64), b"", MemorySigner("Ed25519").sign(b"message")):
+        signer.answer = lambda message, wrong=wrong: wrong
+        with pytest.raises(SignerError, match="does not verify"):
+            replica.take(log_id(made.origin), shipment)
+    signer.answer = None
+    answer = replica.take(log_id(made.origin), shipment)
+    assert (answer.size, len(answer.cosignatures)) == (41, 1)
+    replica.close()
 
 
 WRITER = """

@@ -4,6 +4,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from attestlog._internal.core.signature import ECDSA_P256, ED25519
+from attestlog._internal.core.note import VerifierKey
+from attestlog._internal.core.signature import ECDSA_P256, ED25519, PublicKey
 from attestlog._internal.signers import open_signer, register_scheme
-from attestlog._internal.signers.asking import ask
+from attestlog._internal.signers.asking import ask, note_key, sign_message
 from attestlog._internal.signers.file import save_key
 from attestlog._internal.signers.private_keys import make_key
 from attestlog.errors import ExistsError, KeyFileError, MalformedConfigError, MissingExtraError, SignerError
@@ -152,6 +154,35 @@ def test_a_path_that_cannot_be_one(uri: str) -> None:
 
 
 # --- whatever a signer written by others does ---
+
+
+def test_only_a_signature_under_the_key_that_is_meant_is_used() -> None:
+    signer, other = FaultSigner(MemorySigner()), MemorySigner()
+    key = signer.public_key
+    key.verify(sign_message(signer, key, b"message"), b"message")
+    wrong: list[tuple[PublicKey, Callable[[bytes], bytes] | None]] = [
+        (other.public_key, None),
+        (key, other.sign),
+        (key, lambda _: b""),
+        (key, lambda _: signer.inner.sign(b"another message")),
+    ]
+    for key, answer in wrong:
+        signer.answer = answer
+        with pytest.raises(SignerError, match="does not verify") as caught:
+            sign_message(signer, key, b"message")
+        assert caught.value.key_id == signer.public_key.key_id
+
+
+def test_a_key_of_notes_is_of_an_algorithm_that_they_have() -> None:
+    signer = MemorySigner("Ed25519")
+    key = note_key("example.com/one", signer, {"Ed25519": 4}, what="the key", member="key")
+    assert key == VerifierKey("example.com/one", 4, signer.public_key.raw())
+    with pytest.raises(MalformedConfigError, match="the key is Ed25519, want ML-DSA-44 or RSA") as caught:
+        note_key("example.com/one", signer, {"ML-DSA-44": 6, "RSA": 7}, what="the key", member="key")
+    assert caught.value.member == "key"
+    signer._public_key = replace(signer.public_key, key=None)  # of a cryptography that has no such keys
+    with pytest.raises(MissingExtraError):
+        note_key("example.com/one", signer, {"Ed25519": 4}, what="the key", member="key")
 
 
 @pytest.mark.parametrize("answer", [None, "text", 7, bytearray(64), memoryview(b"x")])

@@ -10,7 +10,7 @@ from tests.support.shapes import ed25519_key
 from attestlog._internal.core.cosignature import cosign
 from attestlog._internal.core.note import VerifierKey, format_note, parse_note
 from attestlog._internal.core.report import Verdict
-from attestlog._internal.core.trust import TrustPolicy, Witness
+from attestlog._internal.core.trust import TrustedWitness, TrustPolicy
 from attestlog._internal.storage.files import layout
 from attestlog._internal.verifying import memory as remembering
 from attestlog.errors import QueryError
@@ -190,7 +190,7 @@ def test_a_cosigned_checkpoint_answers_for_what_it_covers(
     note = parse_note(path.read_bytes())
     line = cosign(note.text, witness, 1_761_825_600, private.sign)
     path.write_bytes(format_note(note.text, [*note.signatures, line]))
-    policy = TrustPolicy((), (Witness("w", witness),), (), "w")
+    policy = TrustPolicy((), (TrustedWitness("w", witness),), (), "w")
     assert codes(verify(log, tmp_path, policy=policy)) == found
 
 

@@ -12,7 +12,7 @@ from attestlog._internal.core import cosignature
 from attestlog._internal.core.cosignature import cosign
 from attestlog._internal.core.note import NoteSignature, VerifierKey, format_note, format_vkey, parse_note
 from attestlog._internal.core.report import Cosigner, Finding, Report, Verdict
-from attestlog._internal.core.trust import Group, TrustedLog, TrustPolicy, Witness
+from attestlog._internal.core.trust import Group, TrustedLog, TrustedWitness, TrustPolicy
 from attestlog._internal.storage.publishing import publish_log
 from attestlog._internal.verifying import verify_log, verify_published
 from attestlog._internal.verifying.beside import check_checkpoint
@@ -27,7 +27,7 @@ def key(name: str) -> VerifierKey:
     return VerifierKey(f"{name}.example", 4, ed25519_key(name).public_key().public_bytes_raw())
 
 
-WITNESSES = tuple(Witness(name, key(name)) for name in NAMES)
+WITNESSES = tuple(TrustedWitness(name, key(name)) for name in NAMES)
 TWO_OF_THREE = TrustPolicy((), WITNESSES, (Group("g", 2, NAMES),), "g")
 
 
@@ -96,7 +96,7 @@ def test_what_cannot_be_verified_here_is_unknown(log: LogMaker, monkeypatch: pyt
     monkeypatch.setattr(cosignature, "MLDSA44PublicKey", None)
     findings: list[Finding] = []
     assert check_checkpoint(both, genesis, findings) is None
-    policy = TrustPolicy((), (Witness("w", ml_dsa),), (), "w")
+    policy = TrustPolicy((), (TrustedWitness("w", ml_dsa),), (), "w")
     findings += judge_witnesses(both, [log.checkpoint_key.verifier], policy, Report())
     assert [(item.code, item.verdict) for item in findings] == [("checkpoint.unsupported", "UNKNOWN")] * 2
 

@@ -8,46 +8,70 @@ from typing import Annotated
 import typer
 
 from attestlog._internal.cli import options
-from attestlog._internal.cli.output import Output
-from attestlog._internal.cli.tables import print_table
-from attestlog._internal.cli.verbs import UsageError, example, new_app
+from attestlog._internal.cli.output import Output, print_table
+from attestlog._internal.cli.verbs import example, new_group
 
-app = new_app()
+app = new_group("archive")
+
+
+@app.command(epilog=example("attestlog archive status audit"))
+def status(log: options.LogArgument, *, as_json: options.JsonOption = False) -> None:
+    """Show where each segment is."""
+    _show(log, Output(as_json))
+
+
+@app.command(epilog=example("attestlog archive move audit /mnt/cold --compress"))
+def move(
+    log: options.LogArgument,
+    folder: Annotated[Path, options.argument("DIR", "Folder to move segments to.")],
+    *,
+    keep: Annotated[int, typer.Option(min=2, help="How many of the newest segments stay.", metavar="N")] = 2,
+    compress: Annotated[bool, options.flag("Compress them (gzip).", "--compress")] = False,
+    as_json: options.JsonOption = False,
+) -> None:
+    """Move closed segments to another folder.
+
+    It then shows where each segment is. A link stays in the log. While it leads to the segment, nothing
+    changes. While it does not, `verify` lists the segments that it could not read (exit code 4); reading,
+    appending and proving work with the rest. Compressed segments must be brought back before they are read.
+    """
+    from attestlog._internal.storage.files.archive import archive_segments
+    from attestlog._internal.storage.resolve import directory
+
+    archive_segments(directory(log), folder, keep=keep, compress=compress)
+    _show(log, Output(as_json))
 
 
 @app.command(
-    epilog=example("attestlog archive audit --to /mnt/cold --compress", "attestlog archive audit --restore")
+    epilog=example("attestlog archive restore audit", "attestlog archive restore audit --entry 70000")
 )
-def archive(
+def restore(
     log: options.LogArgument,
     *,
-    to: Annotated[Path | None, options.text("Move closed segments to this folder.", metavar="DIR")] = None,
-    keep: Annotated[int, typer.Option(min=2, help="Newest segments that stay.")] = 2,
-    compress: Annotated[bool, options.flag("Compress them (gzip).", "--compress")] = False,
-    restore: Annotated[bool, options.flag("Bring segments back.", "--restore")] = False,
     number: Annotated[
         list[int] | None,
-        typer.Option("--entry", min=0, metavar="N", help="With --restore: only the segment of this entry."),
+        typer.Option(
+            "--entry", min=0, metavar="N", help="Only the segment that holds this entry; repeatable."
+        ),
     ] = None,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Move closed segments elsewhere, or bring them back; without options, say where each segment is.
+    """Bring archived segments back into the log.
 
-    A link stays in the log. While it leads to the segment nothing changes; while it does not, `verify`
-    says what was not there (exit 4), and reading, appending and proving go on with the rest.
+    It then shows where each segment is.
     """
-    from attestlog._internal.storage.files.archive import archive_segments, placed_segments, restore_segments
+    from attestlog._internal.storage.files.archive import restore_segments
+    from attestlog._internal.storage.resolve import directory
 
-    if restore if to is not None else compress:
-        raise UsageError("--to and --restore exclude each other, and --compress goes with --to")
-    if number and not restore:
-        raise UsageError("--entry goes with --restore")
-    root = Path(log)
-    if to is not None:
-        archive_segments(root, to, keep=keep, compress=compress)
-    elif restore:
-        restore_segments(root, number)
-    out, placed = Output(as_json), placed_segments(root)
+    restore_segments(directory(log), number)
+    _show(log, Output(as_json))
+
+
+def _show(log: str, out: Output) -> None:
+    from attestlog._internal.storage.files.archive import placed_segments
+    from attestlog._internal.storage.resolve import directory
+
+    placed = placed_segments(directory(log))
     if out.as_json:
         for segment in placed:
             out.emit("segment", {"first": segment.first, "state": segment.state, "path": str(segment.path)})

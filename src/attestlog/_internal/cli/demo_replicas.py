@@ -20,7 +20,7 @@ from attestlog._internal.config import ReplicaAt, read_config
 from attestlog._internal.core.note import format_vkey
 from attestlog._internal.core.replication import Shipment, log_id
 from attestlog._internal.core.report import Report, Verdict
-from attestlog._internal.core.trust import TrustPolicy, parse_trust
+from attestlog._internal.core.trust import TrustPolicy, parse_trust_policy
 from attestlog._internal.log import Log
 from attestlog._internal.replica.evidence import evidence
 from attestlog._internal.replication.client import ReplicaClient
@@ -32,7 +32,7 @@ from attestlog._internal.storage.files.layout import CHECKPOINT_FILE, ENTRIES_DI
 from attestlog._internal.storage.resolve import open_source
 from attestlog._internal.verifying import verify_log
 from attestlog._internal.witness.collecting import cosign_checkpoint
-from attestlog.errors import AttestlogError, ReplicationError, TrustError
+from attestlog.errors import AttestlogError, QuorumError, ReplicationError
 
 ORIGIN: Final = "example.com/demo"
 REPLICAS: Final = ("replica-1", "replica-2", "replica-3")
@@ -158,7 +158,7 @@ class ReplicatedDemo:
         step.lines.append([f"both checkpoints are kept as evidence by {', '.join(kept)}"])
         try:
             cosign_checkpoint(rewritten, self._rules)
-        except TrustError as error:
+        except QuorumError as error:
             for name in WITNESSES:
                 refusal = str(error.failures[name])
                 step.facts["refused_by"][name] = refusal
@@ -242,7 +242,7 @@ class ReplicatedDemo:
 
     @property
     def _rules(self) -> TrustPolicy:
-        return parse_trust(self.policy.read_bytes())
+        return parse_trust_policy(self.policy.read_bytes())
 
     def _restore_from(self, name: str, root: Path) -> int:
         client = ReplicaClient(self._readable(name), ORIGIN)

@@ -16,14 +16,12 @@ from attestlog.errors import StorageError
 STOP_TIME_MAX_S: Final = 10.0
 """After that a server is killed: the demo leaves no process behind."""
 
-_RUN: Final = "import sys; from attestlog._internal.cli import main; sys.exit(main())"
-
 
 class Server:
     """One `attestlog replica` or `attestlog witness`."""
 
     def __init__(self, verb: str, folder: Path, *arguments: str) -> None:
-        self._command = [sys.executable, "-c", _RUN, verb, str(folder), "--json", *arguments]
+        self._command = [sys.executable, "-m", "attestlog", "serve", verb, str(folder), "--json", *arguments]
         self.folder = folder
         self.name = folder.name
         self._listen = "127.0.0.1:0"

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from attestlog._internal.cli import demo_events as events
-from attestlog._internal.cli.appending import describe_receipt
+from attestlog._internal.cli.append import describe_receipt
 from attestlog._internal.cli.output import Piece
 from attestlog._internal.cli.reports import STYLES
 from attestlog._internal.core.note import format_vkey

@@ -1,18 +1,70 @@
-"""`attestlog doctor`: what this machine has for a log."""
+"""`attestlog doctor`: whether a log can be kept on this machine, at what cost, and how well a key is kept.
+
+Each check measures or reads one thing, and says whether it is good for a log.
+"""
 
 from __future__ import annotations
 
+import os
+import platform
+import re
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from attestlog._internal.cli import examine, examine_signer, exits, options
+from attestlog._internal.cli import exits, options
+from attestlog._internal.cli.opening import ask_passphrase
 from attestlog._internal.cli.output import Output
 from attestlog._internal.cli.verbs import example, new_app
+from attestlog._internal.version import VERSION
+from attestlog.errors import AttestlogError, FilesystemError
+
+if TYPE_CHECKING:
+    from attestlog._internal.signers import Signer
 
 app = new_app()
-_STYLES = {"good": "green", "note": "yellow", "bad": "bold red"}
+
+_STYLES: Final = {"good": "green", "note": "yellow", "bad": "bold red"}
+
+SYNCS_MAX: Final = 64
+SYNC_TIME_S: Final = 1.0
+"""How often, and for how long at most, a small write is made durable to see what that costs."""
+
+FREE_SPACE_LOW_BYTES: Final = 1 << 30
+"""Room for about half a million entries."""
+
+SLOW_SYNC_S: Final = 0.02
+"""A spinning disk's cost; slower is something else, such as a busy or a remote disk."""
+
+_EARLIEST_YEAR: Final = 2025
+"""This software is not older: an earlier date means a clock that was never set."""
+
+_TIMEX_SIZE_BYTES: Final = 512
+"""More than any kernel's `struct timex`; all zero asks and sets nothing."""
+
+_TIME_ERROR: Final = 5
+"""What ntp_adjtime returns when no time source has disciplined the clock."""
+
+SIGNATURES_MAX: Final = 32
+SIGN_TIME_S: Final = 2.0
+"""How many test signatures, and for how long at most, tell what one costs."""
+
+SLOW_SIGNATURE_S: Final = 0.1
+"""A smart card's cost; with one signature a batch it bounds latency, not rate."""
+
+_WANTED: Final = {
+    "sensitive": True, "extractable": False, "never_extractable": True, "local": True, "decrypt": False,
+    "unwrap": False, "derive": False,
+}  # fmt: skip
+"""How a key is kept that was made in the device, never leaves it and does nothing but sign."""
 
 
 @app.command(
@@ -22,25 +74,25 @@ _STYLES = {"good": "green", "note": "yellow", "bad": "bold red"}
     )
 )
 def doctor(
-    directory: Annotated[Path, typer.Argument(help="Where a log is, or is to be.")] = Path(),
+    directory: Annotated[Path, typer.Argument(help="The log's directory, or where it will be.")] = Path(),
     *,
-    signer: Annotated[str | None, options.text("Look at this key, and let it sign.", metavar="URI")] = None,
+    signer: Annotated[str | None, options.text("Check this key, and let it sign.", metavar="URI")] = None,
     pkcs11_module: Annotated[
-        str | None, options.text("Look at the devices behind this library.", metavar="PATH")
+        str | None, options.text("Check the devices behind this PKCS#11 library.", metavar="PATH")
     ] = None,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Show versions, disk, clock, cores, extras, and where keys and state are kept.
+    """Check versions, disk, clock, cores, extras, and the directories of keys and state.
 
-    The disk is measured by writing a small file there, which is removed. Exit code 4 if a log could not
-    be kept there, or the key that was named could not sign it.
+    To measure the disk it writes a small file to the directory, and removes it. Exit code 4 means that a log
+    cannot be kept there, or that the given key cannot sign.
     """
     out = Output(as_json)
-    checks = examine.everything(directory.absolute())
+    checks = _everything(directory.absolute())
     if pkcs11_module is not None:
-        checks += examine_signer.devices(pkcs11_module)
+        checks += _devices(pkcs11_module)
     if signer is not None:
-        checks += examine_signer.signer(signer)
+        checks += _signer(signer)
     if out.as_json:
         found = {check.name: {"state": check.state, "value": check.value, **check.facts} for check in checks}
         out.emit("doctor", {"directory": str(directory.absolute()), "checks": found})
@@ -49,3 +101,239 @@ def doctor(
             out.text(f"{check.name:<12} ", (f"{check.state:<5}", _STYLES[check.state]), f" {check.value}")
     if any(check.state == "bad" for check in checks):
         raise typer.Exit(exits.UNKNOWN)
+
+
+@dataclass
+class Check:
+    """One result. `state` is `good`, `note` (worth knowing) or `bad` (no log can be kept here)."""
+
+    name: str
+    value: str
+    state: str = "good"
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def _everything(directory: Path) -> list[Check]:
+    """Every check, in the order they are shown."""
+    return [
+        *_versions(), _cores(), _filesystem(directory), _space(directory), _fsync_cost(directory), _clock(),
+        _extras(), *_homes(),
+    ]  # fmt: skip
+
+
+def _versions() -> Iterator[Check]:
+    """Versions of attestlog, Python, cryptography and OpenSSL."""
+    import importlib.metadata
+
+    from cryptography.hazmat.backends.openssl import backend
+
+    yield Check("attestlog", VERSION)
+    yield Check(
+        "python", f"{platform.python_implementation()} {platform.python_version()} on {platform.platform()}"
+    )
+    yield Check("cryptography", importlib.metadata.version("cryptography"))
+    yield Check("openssl", backend.openssl_version_text())
+
+
+def _cores() -> Check:
+    """How many processors this process, and so `verify`, may use."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return Check("cores", str(count), facts={"count": count})
+
+
+def _filesystem(directory: Path) -> Check:
+    """The file system's type, and whether a log may be on it."""
+    from attestlog._internal.storage.files import disk
+
+    try:
+        kind = disk.filesystem_of(
+            directory.resolve(), Path("/proc/self/mountinfo").read_text(errors="replace")
+        )
+    except OSError:
+        kind = ""
+    facts = {"filesystem": kind or None}
+    try:
+        disk.check_filesystem(directory)
+    except FilesystemError as error:
+        return Check("filesystem", str(error), "bad", facts)
+    if kind in {"tmpfs", "ramfs"}:
+        return Check(
+            "filesystem", f"{kind}: in memory, a log here is lost when the machine stops", "note", facts
+        )
+    return Check("filesystem", kind or "unknown", "good" if kind else "note", facts)
+
+
+def _space(directory: Path) -> Check:
+    """Free bytes for this user."""
+    try:
+        free = shutil.disk_usage(directory).free
+    except OSError as error:
+        return Check("space", f"{directory}: {error.strerror}", "bad")
+    state = "note" if free < FREE_SPACE_LOW_BYTES else "good"
+    return Check("space", f"{free / 1e9:,.1f} GB free", state, {"free_bytes": free})
+
+
+def _fsync_cost(directory: Path) -> Check:
+    """What making a small write durable costs: the floor under every append that waits alone."""
+    try:
+        with tempfile.TemporaryFile(dir=directory) as file:
+            costs = _sync_costs(file.fileno())
+    except OSError as error:
+        return Check("fsync", f"{directory} cannot be written: {error.strerror}", "bad")
+    median, worst = statistics.median(costs), max(costs)
+    facts = {"median_s": median, "max_s": worst, "count": len(costs)}
+    value = f"{median * 1e3:.2f} ms, at worst {worst * 1e3:.2f} ms: {1 / median:,.0f} commits a second"
+    return Check("fsync", value, "note" if median > SLOW_SYNC_S else "good", facts)
+
+
+def _sync_costs(descriptor: int) -> list[float]:
+    costs: list[float] = []
+    while len(costs) < SYNCS_MAX and sum(costs) < SYNC_TIME_S:
+        os.write(descriptor, bytes(2048))
+        begun = time.perf_counter()
+        os.fdatasync(descriptor)
+        costs.append(max(time.perf_counter() - begun, 1e-9))
+    return costs
+
+
+def _clock() -> Check:
+    """The time, and whether something keeps it right."""
+    from attestlog._internal.core.entry import format_timestamp
+
+    now_us = time.time_ns() // 1_000
+    synchronised = _synchronised()
+    facts = {"now": format_timestamp(now_us), "synchronised": synchronised}
+    if datetime.fromtimestamp(now_us / 1e6, UTC).year < _EARLIEST_YEAR:
+        return Check("clock", f"{facts['now']}: the clock was never set", "bad", facts)
+    known = {
+        True: "synchronised by a time source",
+        False: "the clock is not synchronised (no NTP)",
+        None: "this system does not say whether it is synchronised",
+    }
+    return Check("clock", f"{facts['now']}, {known[synchronised]}", "good" if synchronised else "note", facts)
+
+
+def _synchronised() -> bool | None:
+    """Whether the kernel says that a time source disciplines its clock; None where it cannot be asked."""
+    import ctypes
+
+    try:
+        ask: Callable[[Any], int] = ctypes.CDLL(None).ntp_adjtime
+        state = ask(ctypes.create_string_buffer(_TIMEX_SIZE_BYTES))
+    except (OSError, AttributeError):
+        return None
+    return None if state < 0 else state != _TIME_ERROR
+
+
+def _extras() -> Check:
+    """Which optional parts are installed."""
+    import importlib.metadata
+
+    found: dict[str, bool] = {}
+    for requirement in importlib.metadata.requires("attestlog") or ():
+        match = re.match(r"([\w.-]+).*extra == ['\"]([\w-]+)['\"]", requirement)
+        if match:
+            found[match[2]] = found.get(match[2], True) and _is_installed(match[1])
+    value = ", ".join(f"{name} {'yes' if there else 'no'}" for name, there in sorted(found.items()))
+    return Check("extras", value or "none", facts={"installed": found})
+
+
+def _is_installed(name: str) -> bool:
+    import importlib.metadata
+
+    try:
+        importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _homes() -> Iterator[Check]:
+    """The directories of keys, and of what `verify` remembers."""
+    from attestlog._internal.signers.file import keys_dir
+    from attestlog._internal.verifying.memory import default_state_dir
+
+    for name, place in (("keys", keys_dir), ("state", default_state_dir)):
+        try:
+            path = place()
+            files = sum(1 for child in path.iterdir() if child.is_file()) if path.is_dir() else 0
+        except (OSError, RuntimeError, AttestlogError) as error:
+            yield Check(name, str(error), "note")
+        else:
+            yield Check(name, f"{path} ({files} files)", facts={"path": str(path), "files": files})
+
+
+def _devices(path: str) -> Iterator[Check]:
+    """A PKCS#11 library, and the tokens that it offers."""
+    from attestlog._internal.signers.opening import signer_module
+
+    try:
+        signer_module("pkcs11")
+        from attestlog._internal.signers.pkcs11_survey import survey
+
+        found = survey(path)
+    except AttestlogError as error:
+        yield Check("module", str(error), "bad")
+        return
+    tokens = found.pop("tokens")
+    yield Check(
+        "module", "{manufacturer}: {description} {version}, PKCS#11 {cryptoki}".format(**found), facts=found
+    )
+    if not tokens:
+        yield Check("token", "no token is initialised", "note")
+    for token in tokens:
+        usable = [name for name in ("ECDSA", "ECDSA_SHA256", "EDDSA") if name in token["mechanisms"]]
+        signs = f"signs with {' and '.join(usable)}" if usable else "signs with neither ECDSA nor EDDSA"
+        value = f"{token['manufacturer']} {token['model']}, serial {token['serial']}: {signs}"
+        yield Check(f"token {token['token']}", value, "good" if usable else "note", token)
+
+
+def _signer(uri: str) -> Iterator[Check]:
+    """A key that a URI names: opened, looked at, and asked for signatures, which are verified."""
+    from attestlog._internal.signers import open_signer
+
+    try:
+        opened = open_signer(uri, passphrase=ask_passphrase)
+    except AttestlogError as error:
+        yield Check("key", str(error), "bad")
+        return
+    try:
+        yield _kept(opened)
+        yield _signature_cost(opened)
+    except AttestlogError as error:
+        yield Check("signature", str(error), "bad")
+    finally:
+        opened.close()
+
+
+def _kept(opened: Signer) -> Check:
+    public = opened.public_key
+    facts: dict[str, Any] = {
+        "uri": opened.uri, "algorithm": public.algorithm, "key_id": public.key_id,
+    }  # fmt: skip
+    describe = getattr(opened, "describe", None)
+    told: dict[str, Any] = describe() if describe is not None else {}
+    facts |= told
+    weak = [
+        name.replace("_", " ") if told[name] else f"not {name.replace('_', ' ')}"
+        for name, wanted in _WANTED.items()
+        if told.get(name) is not None and told[name] is not wanted
+    ]
+    value = f"{public.key_id} ({public.algorithm})"
+    if told.get("sensitive") is not None:
+        value += f", {', '.join(weak)}" if weak else ", made in the device, cannot leave it, signs only"
+    return Check("key", value, "note" if weak else "good", facts)
+
+
+def _signature_cost(opened: Signer) -> Check:
+    from attestlog._internal.signers.asking import sign_once
+
+    costs: list[float] = []
+    while len(costs) < SIGNATURES_MAX and sum(costs) < SIGN_TIME_S:
+        begun = time.perf_counter()
+        sign_once(opened)
+        costs.append(time.perf_counter() - begun)
+    median, worst = statistics.median(costs), max(costs)
+    value = f"{median * 1e3:.2f} ms, at worst {worst * 1e3:.2f} ms, verified: {1 / median:,.0f} a second"
+    facts = {"median_s": median, "max_s": worst, "count": len(costs)}
+    return Check("signature", value, "note" if median > SLOW_SIGNATURE_S else "good", facts)

@@ -1,4 +1,4 @@
-"""Drafts from the command line's options, and from JSON lines as they come down a pipe."""
+"""Drafts from options, from one JSON file, and from JSON lines as they come down a pipe."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from attestlog._internal.cli.files import STDIN, read_file
 from attestlog._internal.cli.verbs import UsageError
 from attestlog._internal.core import canonical
 from attestlog._internal.core.entry import LINE_SIZE_MAX_BYTES, EntryDraft, parse_draft
@@ -25,7 +26,6 @@ CHUNK_SIZE_BYTES: Final = 8 << 20
 """Bytes of lines after which a chunk is closed: bounds memory whatever the lines hold."""
 
 _READ_SIZE_BYTES: Final = 1 << 20
-STDIN: Final = "-"
 
 JSON_MEMBERS: Final = frozenset(
     "action_payload actor_context environment error_details pillars_scores provided_proofs received_approvals"
@@ -55,7 +55,7 @@ def _content(text: str) -> str | bytes:
 
 
 def members_given(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Of all options, those that are members of a draft and were given."""
+    """The options that are members of a draft and were given."""
     found = {name: given.get(name) for name in EntryDraft.__struct_fields__}
     return {
         name: value for name, value in found.items() if value not in (None, (), []) and value is not False
@@ -63,7 +63,7 @@ def members_given(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def draft_from_options(given: Mapping[str, Any]) -> EntryDraft:
-    """The draft of those options that are members and were given."""
+    """The draft that the given options make. Raises UsageError."""
     members = {
         name: read_json_option(name, value) if name in JSON_MEMBERS else value
         for name, value in members_given(given).items()
@@ -79,13 +79,25 @@ def parse_chunk(chunk: Chunk) -> list[EntryDraft]:
     drafts = []
     for number, line in chunk:
         try:
-            members = canonical.decode(line)
-            if not isinstance(members, dict):
-                raise MalformedEntryError(f"draft: expected an object, got {type(members).__name__}")
-            drafts.append(parse_draft(members))
+            drafts.append(_parse(line))
         except (MalformedJSONError, MalformedEntryError) as error:
             raise UsageError(f"line {number}: {error}") from None
     return drafts
+
+
+def read_draft(path: str) -> EntryDraft:
+    """The draft in a JSON file. Raises UsageError if it holds another thing; NotFoundError, StorageError."""
+    try:
+        return _parse(read_file(path))
+    except (MalformedJSONError, MalformedEntryError) as error:
+        raise UsageError(f"{path}: {error}") from None
+
+
+def _parse(text: bytes) -> EntryDraft:
+    members = canonical.decode(text)
+    if not isinstance(members, dict):
+        raise MalformedEntryError(f"draft: expected an object, got {type(members).__name__}")
+    return parse_draft(members)
 
 
 def refusal(error: Exception, log: Log, chunk: Chunk, parsed: Sequence[EntryDraft]) -> str:

@@ -1,15 +1,24 @@
-"""Entries for people: one line each, or all of one."""
+"""Entries as text: one line each, or every member of one; and as CSV (RFC 4180).
+
+In CSV every member is a column, in the same order always. Objects and arrays
+are canonical JSON, null is empty. A cell that a spreadsheet would take for a
+formula (it starts with = + - @, their full-width forms, a tab or a line end)
+gets an apostrophe in front, and so does one that starts with an apostrophe:
+removing one leading apostrophe from every cell that has one gives back exactly
+what the entry says.
+"""
 
 from __future__ import annotations
 
+import csv
 import sys
 from collections.abc import Iterable, Iterator
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 import msgspec
 
-from attestlog._internal.cli import spreadsheet
-from attestlog._internal.cli.output import Output, Piece
+from attestlog._internal.cli.output import Output, Piece, printable
+from attestlog._internal.core import canonical
 from attestlog._internal.core.entry import Entry
 
 FORMATS: Final = ("table", "json", "csv")
@@ -38,7 +47,21 @@ _GROUPS: Final[dict[str, tuple[str, ...]]] = {
         "hsm_signature", "attribution", "schema_version",
     ),
 }  # fmt: skip
-"""Every member of an entry but those of its place, in the order they are shown."""
+"""Every member of an entry except those of `_PLACE`, in the order in which they are shown."""
+
+
+COLUMNS: Final = (
+    "sequence_number", "timestamp", "event_type", "event_category", "severity", "actor_type", "actor_id",
+    "action_type", "execution_status", "composite_score", "safety_floor_met", "k_state", "proofs_valid",
+    "quorum_met", "rollback_available", "rollback_executed", "required_approvals", "action_payload",
+    "result_data", "error_details", "actor_context", "system_state_snapshot", "environment", "pillars_scores",
+    "conflicts_detected", "dependencies", "required_proofs", "provided_proofs", "received_approvals",
+    "replicas", "rollback_snapshot_hash", "entry_id", "action_hash", "prev_entry_hash", "entry_hash",
+    "signature_algorithm", "signing_key_id", "hsm_signature", "attribution", "schema_version",
+)  # fmt: skip
+"""A column is never moved or removed; a new one is added at the end."""
+
+_MEANT_AS_FORMULA: Final = tuple("=+-@＝＋－＠\t\r\n'")
 
 
 def entry_line(entry: Entry) -> list[Piece]:
@@ -55,18 +78,18 @@ def entry_line(entry: Entry) -> list[Piece]:
 
 
 def print_entries(form: str, entries: Iterable[Entry], *, at_once: bool = False) -> int | None:
-    """Entries on stdout in one of `FORMATS`, as they come; the last one's sequence number.
+    """Print entries in one of `FORMATS`, as they come; returns the last one's sequence number.
 
-    `at_once`: each is handed to the reader of a pipe before the next is waited for.
+    `at_once`: flush each, so that the reader of a pipe has it before the next one comes.
     """
     out, last = Output(form == "json"), None
     if form == "csv":
-        spreadsheet.write_heading(sys.stdout)
+        write_csv_heading(sys.stdout)
     for entry in entries:
         if form == "json":
             emit_entry(out, entry)
         elif form == "csv":
-            spreadsheet.write_entry(sys.stdout, entry)
+            write_csv_entry(sys.stdout, entry)
         else:
             if last is None:
                 out.text((HEADING, "bold"))
@@ -78,12 +101,12 @@ def print_entries(form: str, entries: Iterable[Entry], *, at_once: bool = False)
 
 
 def emit_entry(out: Output, entry: Entry) -> None:
-    """The entry as a JSON object, every member of it beside `type`."""
+    """The entry as a JSON object: every member, and `type`."""
     out.emit("entry", msgspec.to_builtins(entry))
 
 
 def show_entry(out: Output, entry: Entry) -> None:
-    """Every member, in groups; what is empty is said in one word."""
+    """Every member, in groups."""
     members: dict[str, Any] = msgspec.to_builtins(entry)
     out.text(
         ("entry ", "bold"), (str(entry.sequence_number), "bold"), f"  {entry.timestamp}  {entry.entry_id}"
@@ -116,3 +139,24 @@ def _member(name: str, value: Any) -> Iterator[str]:
         yield f"{label}{value}"
     else:
         yield f"{label}{msgspec.json.encode(value).decode()}"
+
+
+def write_csv_heading(file: TextIO) -> None:
+    """The first line of CSV: the names of the columns."""
+    csv.writer(file).writerow(COLUMNS)
+
+
+def write_csv_entry(file: TextIO, entry: Entry) -> None:
+    """One line of CSV."""
+    members: dict[str, Any] = msgspec.to_builtins(entry)
+    cells = [_cell(members[name]) for name in COLUMNS]
+    # A file gets control characters as they are, a terminal never does.
+    csv.writer(file).writerow(map(printable, cells) if file.isatty() else cells)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        return canonical.encode(value).decode()
+    return f"'{value}" if value.startswith(_MEANT_AS_FORMULA) else value

@@ -1,15 +1,12 @@
-"""`attestlog erase`: one payload goes; an entry says so, and why."""
+"""`attestlog erase`: one payload is erased; a new entry records who erased it, and why."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
-
-import typer
 
 from attestlog._internal.cli import options
 from attestlog._internal.cli.opening import open_log
-from attestlog._internal.cli.options import text
+from attestlog._internal.cli.options import argument, text
 from attestlog._internal.cli.output import Output
 from attestlog._internal.cli.verbs import example, new_app
 
@@ -23,25 +20,23 @@ _EXAMPLE = example(
 @app.command(epilog=_EXAMPLE)
 def erase(
     log: options.LogArgument,
-    number: Annotated[
-        int, typer.Argument(metavar="N", help="Sequence number of the entry.", show_default=False)
-    ],
+    number: Annotated[int, argument("N", "Sequence number of the entry.")],
     *,
-    reason: Annotated[str, text("Why; it stands in the log.")],
-    actor_id: Annotated[str, text("Who erases it.", metavar="ID")],
-    legal_basis: Annotated[str | None, text("On which legal basis.")] = None,
-    approval: Annotated[list[str] | None, text("From attestlog approve.", metavar="FILE")] = None,
-    propose: Annotated[Path | None, text("Only write a request for it.", metavar="FILE")] = None,
+    reason: options.ReasonOption,
+    actor_id: options.ActorOption,
+    legal_basis: Annotated[str | None, text("Legal basis of the erasure.")] = None,
+    approval: options.ApprovalOption = None,
+    request_to: options.RequestApprovalOption = None,
     signer: options.SignerOption = None,
     any_filesystem: options.AnyFilesystemOption = False,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Replace one entry's payload by null, and append the entry that says so, and why.
+    """Replace one entry's payload by null, and append an entry that records who erased it, and why.
 
-    The entry, the chain, the tree and all signatures still verify. A legal hold forbids it, and the policy
-    may. What is in backups and in proofs that were handed out stays.
+    The entry, the chain, the tree and all signatures still verify. A legal hold forbids erasing; the policy
+    may forbid it too. Copies in backups and in proofs that were handed out are not erased.
     """
-    from attestlog._internal.cli.requests import propose_to, with_approvals
+    from attestlog._internal.cli.approval import request_approval, with_approvals
     from attestlog._internal.log.erasing import erasure_draft
     from attestlog._internal.storage.resolve import open_source
 
@@ -50,8 +45,8 @@ def erase(
     def draft() -> dict[str, Any]:
         return erasure_draft(open_source(log).entry(number), reason, legal_basis, {"actor_id": actor_id})
 
-    if propose is not None:
-        propose_to(out, log, draft(), propose)
+    if request_to is not None:
+        request_approval(out, log, draft(), request_to)
         return
     with open_log(log, signer=signer, any_filesystem=any_filesystem) as opened:
         given = with_approvals(opened, draft(), approval).received_approvals if approval else []
@@ -61,4 +56,4 @@ def erase(
     if out.as_json:
         out.emit("erasure", {"erased": number, "sequence_number": receipt.sequence_number, "reason": reason})
         return
-    out.text(f"the payload of entry {number} is erased; entry {receipt.sequence_number} says so")
+    out.text(f"the payload of entry {number} is erased; entry {receipt.sequence_number} records it")

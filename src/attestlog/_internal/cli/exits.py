@@ -42,6 +42,8 @@ BY_ERROR: Final[dict[type[errors.AttestlogError], int]] = {
     errors.VerificationError: TAMPERED,
     errors.ConsistencyError: CONTRADICTED,
     errors.SplitViewError: CONTRADICTED,
+    errors.ContradictedError: CONTRADICTED,
+    errors.UnverifiedError: UNKNOWN,
     errors.DerivedMemberError: USAGE,
     errors.ApprovalRefusedError: USAGE,
     errors.RuleChangeError: USAGE,
@@ -123,7 +125,7 @@ def _verification(error: errors.AttestlogError) -> str | None:
 def _not_found(error: errors.AttestlogError) -> str | None:
     if "checkpoint_size" in error.evidence():
         return "attestlog checkpoint LOG signs a checkpoint over all entries there are"
-    return "attestlog init LOG --origin NAME makes a log" if "is not a log" in error.message else None
+    return "attestlog init LOG --origin NAME makes a log" if isinstance(error, errors.NoLogError) else None
 
 
 def _exists(error: errors.AttestlogError) -> str | None:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from pathlib import Path
-from typing import Annotated, Final, TextIO
+from typing import TYPE_CHECKING, Annotated, Final, TextIO
 
-from attestlog._internal.cli import options, spreadsheet
-from attestlog._internal.cli.output import Output, replacing
+from attestlog._internal.cli import options
+from attestlog._internal.cli.output import Output
 from attestlog._internal.cli.verbs import UsageError, example, new_app
-from attestlog._internal.storage.contract import LogSource
-from attestlog._internal.storage.resolve import open_source
+
+if TYPE_CHECKING:
+    from attestlog._internal.storage.contract import LogSource
 
 app = new_app()
+
+FORMATS: Final = ("jsonl", "csv")
 
 
 @app.command(epilog=example("attestlog export audit --format csv -o audit.csv"))
@@ -21,28 +22,29 @@ def export(
     log: options.LogArgument,
     *,
     form: Annotated[
-        str, options.text("jsonl (the exact lines) or csv.", "--format", metavar="FORMAT")
+        str, options.text("jsonl (the exact lines) or csv; default: jsonl.", "--format", metavar="FORMAT")
     ] = "jsonl",
-    output: Annotated[
-        Path | None, options.text("Write here, whole or not at all.", "-o", "--output", metavar="FILE")
-    ] = None,
+    output: options.OutputOption = None,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Write every entry out, as it is stored: as JSON lines byte for byte, or as CSV.
+    """Write every entry, as the log stores it: as JSON lines, byte for byte, or as CSV.
 
-    In CSV every member is a column. Cells that a spreadsheet would take for a formula, and cells that
-    start with an apostrophe, get one apostrophe in front.
+    In CSV every member is a column. Cells that a spreadsheet would take for a formula, and cells that start
+    with an apostrophe, get one apostrophe in front.
     """
-    if form not in _WRITERS:
+    from attestlog._internal.cli.files import replacing
+    from attestlog._internal.storage.resolve import open_source
+
+    if form not in FORMATS:
         raise UsageError(f"--format is {form!r}, want jsonl or csv")
     if as_json and output is None:
-        raise UsageError("--json describes an export to a file: name it with -o")
+        raise UsageError("--json describes an export to a file: add -o FILE")
     source = open_source(log)
     if output is None:
-        _WRITERS[form](source, sys.stdout)
+        _write(form, source, sys.stdout)
         return
     with replacing(output) as file:
-        size = _WRITERS[form](source, file)
+        size = _write(form, source, file)
     out = Output(as_json)
     if out.as_json:
         out.emit("export", {"path": str(output), "format": form, "size": size})
@@ -50,21 +52,18 @@ def export(
         out.text(f"{size} entries written to {output}")
 
 
-def _write_lines(log: LogSource, file: TextIO) -> int:
+def _write(form: str, source: LogSource, file: TextIO) -> int:
+    """How many entries were written."""
+    from attestlog._internal.cli.entries import write_csv_entry, write_csv_heading
+
     count = 0
-    for line in log.lines():
-        file.buffer.write(line + b"\n")
-        count += 1
+    if form == "csv":
+        write_csv_heading(file)
+        for entry in source.entries():
+            write_csv_entry(file, entry)
+            count += 1
+    else:
+        for line in source.lines():
+            file.buffer.write(line + b"\n")
+            count += 1
     return count
-
-
-def _write_csv(log: LogSource, file: TextIO) -> int:
-    spreadsheet.write_heading(file)
-    count = 0
-    for entry in log.entries():
-        spreadsheet.write_entry(file, entry)
-        count += 1
-    return count
-
-
-_WRITERS: Final[dict[str, Callable[[LogSource, TextIO], int]]] = {"jsonl": _write_lines, "csv": _write_csv}

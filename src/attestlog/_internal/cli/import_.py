@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
+import msgspec
 
 from attestlog._internal.cli import options
 from attestlog._internal.cli.opening import open_log
-from attestlog._internal.cli.output import Output
-from attestlog._internal.cli.progress import Bar
+from attestlog._internal.cli.output import Bar, Output
 from attestlog._internal.cli.verbs import example, new_app
 
 app = new_app()
@@ -18,22 +17,24 @@ app = new_app()
 @app.command("import", epilog=example("attestlog import audit haios_audit.jsonl"))
 def import_(
     log: options.LogArgument,
-    file: Annotated[str, typer.Argument(metavar="FILE.jsonl", help="The legacy log.", show_default=False)],
+    file: Annotated[str, options.argument("FILE.jsonl", "The legacy log.")],
     *,
-    allow_damaged: Annotated[bool, options.flag("Even if it does not verify.", "--allow-damaged")] = False,
-    actor_id: Annotated[str, options.text("Who imports it.")] = "legacy:import",
+    allow_damaged: Annotated[
+        bool, options.flag("Import the file even if it does not verify.", "--allow-damaged")
+    ] = False,
+    actor_id: Annotated[
+        str, options.text("Name or id of the person who imports it.", metavar="ID")
+    ] = "legacy:import",
     signer: options.SignerOption = None,
     checkpoint_signer: options.CheckpointSignerOption = None,
     any_filesystem: options.AnyFilesystemOption = False,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Verify a legacy log and bring it in: each line, byte for byte, in an entry of its own.
+    """Verify a legacy log and import it: each line, byte for byte, in an entry of its own.
 
-    What was imported before is not imported again: an import that broke off goes on, a log that has grown
-    brings its new lines.
+    Lines that were imported before are skipped. So you can run an interrupted import again, and import the
+    new lines of a file that has grown.
     """
-    import msgspec
-
     from attestlog._internal.legacy import import_legacy
 
     with (

@@ -23,17 +23,21 @@ PQ_VKEY_SHOWN: Final = 60
 def init(
     log: LogArgument,
     *,
-    origin: Annotated[str, text("The log's name for good: a URL without scheme.", metavar="NAME")],
-    signer: Annotated[str | None, text("Signs entries: file:PATH, made if not there.", metavar="URI")] = None,
+    origin: Annotated[str, text("The log's permanent name: a URL without scheme.", metavar="NAME")],
+    signer: Annotated[
+        str | None, text("Signs entries. A file:PATH that does not exist is made.", metavar="URI")
+    ] = None,
     checkpoint_signer: Annotated[str | None, text("Signs checkpoints (Ed25519).", metavar="URI")] = None,
     checkpoint_pq_signer: Annotated[
         str | None, text("Signs checkpoints with ML-DSA-44 as well.", metavar="URI")
     ] = None,
     algorithm: Annotated[
-        str, text("Of a new entry key; or Ed25519, ML-DSA-44, ML-DSA-65.", metavar="NAME")
+        str, text("For a new entry key; or Ed25519, ML-DSA-44, ML-DSA-65.", metavar="NAME")
     ] = "ECDSA-P256-SHA256",
-    batch: Annotated[bool, typer.Option(help="One signature for all entries committed together.")] = True,
-    policy: Annotated[Path | None, text("Rules, approvers, pillars.", metavar="FILE.toml")] = None,
+    batch: Annotated[
+        bool, typer.Option(help="Sign entries that are committed together with one signature.")
+    ] = True,
+    policy: Annotated[Path | None, text("Policy: rules, approvers, pillars.", metavar="FILE.toml")] = None,
     erasable_payloads: Annotated[
         bool, flag("Salt payloads, so that they can be erased later.", "--erasable-payloads")
     ] = False,
@@ -42,11 +46,10 @@ def init(
 ) -> None:
     """Make a new log.
 
-    Without --signer, key files are made where keys are kept (attestlog keys list shows them); if
+    Without --signer, key files are made in the keys directory (`attestlog keys list` shows them). If
     ATTESTLOG_PASSPHRASE is set, they are encrypted with it.
     """
-    from attestlog._internal.cli.describing import describe_log
-    from attestlog._internal.cli.policies import read_policy
+    from attestlog._internal.cli.policy import read_policy
     from attestlog._internal.log import Log
 
     Log.create(
@@ -55,8 +58,32 @@ def init(
         policy=None if policy is None else read_policy(policy), batch=batch,
         erasable_payloads=erasable_payloads, passphrase=ask_passphrase, any_filesystem=any_filesystem,
     ).close()  # fmt: skip
-    out, described = Output(as_json), describe_log(log)
+    out, described = Output(as_json), _describe_log(log)
     out.emit("log", described) if as_json else _show(out, log, described)
+
+
+def _describe_log(path: str) -> dict[str, Any]:
+    """Origin, keys, settings and policy, and the URIs of the private keys in log.toml."""
+    import msgspec
+
+    from attestlog._internal.config import read_config
+    from attestlog._internal.core.note import format_vkey
+    from attestlog._internal.storage.resolve import open_source
+
+    log = open_source(path)
+    genesis, config = log.genesis(), read_config(log)
+    return {
+        "path": log.absolute(),
+        "origin": genesis.origin,
+        "entry_keys": [
+            {"key_id": key_id, "algorithm": key.algorithm, "public_key": key.pem}
+            for key_id, key in genesis.entry_keys.items()
+        ],
+        "checkpoint_keys": [format_vkey(key) for key in genesis.checkpoint_keys],
+        "signers": msgspec.to_builtins(config.signers),
+        "settings": msgspec.to_builtins(genesis.settings),
+        "policy": msgspec.to_builtins(genesis.policy),
+    }
 
 
 def _show(out: Output, log: str, described: dict[str, Any]) -> None:
@@ -68,8 +95,8 @@ def _show(out: Output, log: str, described: dict[str, Any]) -> None:
     out.text(f"checkpoint key  {vkey}")
     out.text(f"  kept in       {described['signers']['checkpoint']}")
     for pq_vkey in more:
-        out.text(f"and ML-DSA-44   {pq_vkey[:PQ_VKEY_SHOWN]}… (attestlog keys list --json shows all of it)")
+        out.text(f"and ML-DSA-44   {pq_vkey[:PQ_VKEY_SHOWN]}… (keys list LOG --json shows all of it)")
         out.text(f"  kept in       {described['signers']['checkpoint_pq']}")
     out.text()
-    out.text("Give the checkpoint key to whoever will verify: then they need not take the log's own word.")
+    out.text("Send the checkpoint key to auditors, so that they can check the log independently:")
     out.text((f"  attestlog verify {shlex.quote(log)} --trust {vkey}", "cyan"))

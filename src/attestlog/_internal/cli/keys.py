@@ -1,18 +1,26 @@
-"""`attestlog keys`: make keys, list key files, list a log's keys; to change those, `key_changes`."""
+"""`attestlog keys`: make and list signing keys; rotate and revoke those of a log."""
 
 from __future__ import annotations
 
-from typing import Annotated, Final
-
-import typer
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from attestlog._internal.cli import options
-from attestlog._internal.cli.key_changes import revoke, rotate
-from attestlog._internal.cli.output import Output
-from attestlog._internal.cli.verbs import UsageError, example, new_app
+from attestlog._internal.cli.opening import ask_passphrase, ask_secret, open_log
+from attestlog._internal.cli.options import argument, flag, text
+from attestlog._internal.cli.output import Output, print_table
+from attestlog._internal.cli.verbs import UsageError, example, new_group
 
-app = new_app(help="Make signing keys, list them, rotate or revoke those of a log.")
-ECDSA_P256: Final = "ECDSA-P256-SHA256"
+if TYPE_CHECKING:
+    from attestlog._internal.log import Receipt
+    from attestlog._internal.signers import Signer
+
+app = new_group("keys")
+
+_SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*:")
+
+ActorOption = Annotated[str | None, text("Name or id of the person; default: the key.", metavar="ID")]
 
 
 @app.command(
@@ -23,69 +31,210 @@ ECDSA_P256: Final = "ECDSA-P256-SHA256"
 )
 def generate(
     where: Annotated[
-        str | None, typer.Argument(metavar="[PATH|file:PATH]", help="Else where keys are kept.")
+        str | None,
+        argument("[PATH|file:PATH]", "Where to write the key; default: the keys directory."),
     ] = None,
     *,
     signer: Annotated[
-        str | None, options.text("Make it in a device instead: pkcs11:token=…;object=…", metavar="URI")
+        str | None, text("Make the key in this device: pkcs11:token=…;object=…", metavar="URI")
     ] = None,
     algorithm: Annotated[
-        str, options.text("Or Ed25519 (for checkpoints), ML-DSA-44, ML-DSA-65.", metavar="NAME")
-    ] = ECDSA_P256,
-    protect: Annotated[bool, options.flag("Encrypt it; asks for a passphrase.", "--protect")] = False,
+        str, text("Default: ECDSA-P256-SHA256. Or Ed25519, ML-DSA-44, ML-DSA-65.", metavar="NAME")
+    ] = "ECDSA-P256-SHA256",
+    protect: Annotated[bool, flag("Encrypt the file; asks for a passphrase.", "--protect")] = False,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Make a key: a file readable by its owner only, or one that never leaves a device.
+    """Make a key, in a file or in a device.
 
-    Never over another one. If ATTESTLOG_PASSPHRASE is set, a file is encrypted with it. A device's PIN
-    comes from ATTESTLOG_PIN, the URI's pin-source=file:PATH, or the prompt.
+    Only the owner can read the file; from a device the key cannot be read at all. A key is never overwritten.
+    If ATTESTLOG_PASSPHRASE is set, a file is encrypted with it. A device's PIN comes from ATTESTLOG_PIN, from
+    pin-source=file:PATH in the URI, or from the terminal.
     """
-    from attestlog._internal.cli.new_keys import make_in_device, make_in_file
-
     if signer is not None and (where is not None or protect):
-        raise UsageError("--signer says where the key is made: PATH and --protect are for files")
-    made = make_in_file(where, algorithm, protect) if signer is None else make_in_device(signer, algorithm)
-    public = made.public_key
-    out = Output(as_json)
-    members = {
-        "uri": made.uri,
-        "algorithm": public.algorithm,
-        "key_id": public.key_id,
-        "public_key": public.pem,
-    }
+        raise UsageError("use either --signer (a device), or PATH and --protect (a file)")
+    made = _make_in_file(where, algorithm, protect) if signer is None else _make_in_device(signer, algorithm)
+    public, out = made.public_key, Output(as_json)
+    key = {
+        "uri": made.uri, "algorithm": public.algorithm, "key_id": public.key_id, "public_key": public.pem,
+    }  # fmt: skip
     made.close()
     if out.as_json:
-        out.emit("key", members)
+        out.emit("key", key)
         return
     out.text(f"key id     {public.key_id} ({public.algorithm})")
-    out.text(f"kept in    {members['uri']}")
+    out.text(f"kept in    {key['uri']}")
     for line in public.pem.splitlines():
         out.text(line)
 
 
 @app.command("list", epilog=example("attestlog keys list audit"))
 def list_keys(
-    log: Annotated[str | None, typer.Argument(metavar="[LOG]", help="List this log's public keys.")] = None,
+    log: Annotated[str | None, argument("[LOG]", "Show the public keys of this log.")] = None,
     as_json: options.JsonOption = False,
 ) -> None:
-    """List the key files where keys are kept; for a LOG, its public keys, and what each signs."""
-    from attestlog._internal.cli.describing import list_key_files, list_log_keys, signs
+    """List key files, or the public keys of a log.
 
+    Without LOG, the files in the keys directory. With LOG, its public keys, and what each signs.
+    """
     out = Output(as_json)
-    rows = list(list_key_files() if log is None else list_log_keys(log))
+    rows = list(_list_key_files() if log is None else _list_log_keys(log))
     if out.as_json:
         for row in rows:
             out.emit("key", row)
         return
     place = "uri" if log is None else "signs"
-    cells = [[signs(row), row["algorithm"], row["key_id"] or (row["problem"], "yellow")] for row in rows]
-    from attestlog._internal.cli.tables import print_table
-
+    cells = [[_signs(row), row["algorithm"], row["key_id"] or (row["problem"], "yellow")] for row in rows]
     print_table(out, [place, "algorithm", "key id"], cells)
 
 
-app.command("rotate", epilog=example("attestlog keys rotate audit --to file:keys/2027.pem"))(rotate)
-app.command(
-    "revoke",
+@app.command(epilog=example("attestlog keys rotate audit --to file:keys/2027.pem"))
+def rotate(
+    log: options.LogArgument,
+    *,
+    to: Annotated[
+        str | None, text("The new signer. A file:PATH that does not exist is made.", metavar="URI")
+    ] = None,
+    algorithm: Annotated[
+        str | None, text("Algorithm of a new key file; default: that of the old key.", metavar="NAME")
+    ] = None,
+    signer: options.SignerOption = None,
+    actor_id: ActorOption = None,
+    any_filesystem: options.AnyFilesystemOption = False,
+    as_json: options.JsonOption = False,
+) -> None:
+    """Replace the log's signing key.
+
+    The old key signs the change, the new key its consent. From the next entry on, only the new key is
+    accepted, and log.toml names it. Without --to, a key file is made in the keys directory. Afterwards,
+    destroy the old key.
+    """
+    with open_log(log, signer=signer, any_filesystem=any_filesystem) as opened:
+        (old, *_) = opened.rules.key_ids
+        receipt = opened.rotate_key(to, algorithm=algorithm, **_actor(actor_id))
+        (key,) = opened.rules.keys.values()
+    facts = {"old_key_id": old, "key_id": key.key_id, "algorithm": key.algorithm, "public_key": key.pem}
+    out, members = Output(as_json), {"sequence_number": receipt.sequence_number, **facts}
+    out.emit("rotation", members) if out.as_json else _show_change(out, receipt, facts)
+
+
+@app.command(
     epilog=example("attestlog keys revoke audit KEY_ID --last-trusted 4711 --reason 'laptop stolen'"),
-)(revoke)
+)
+def revoke(
+    log: options.LogArgument,
+    key_id: Annotated[str, argument("KEY_ID", "The key, as `attestlog keys list LOG` shows it.")],
+    *,
+    last_trusted: Annotated[int, text("Last entry of this key that is still trusted.", metavar="N")],
+    reason: options.ReasonOption,
+    signer: options.SignerOption = None,
+    actor_id: ActorOption = None,
+    any_filesystem: options.AnyFilesystemOption = False,
+    as_json: options.JsonOption = False,
+) -> None:
+    """Record that later entries of a key are not to be trusted.
+
+    Rotate first: the key in force cannot be revoked. Verifiers then doubt what the key signed after entry N,
+    unless they verified it earlier and remember it.
+    """
+    with open_log(log, signer=signer, any_filesystem=any_filesystem) as opened:
+        receipt = opened.revoke_key(key_id, reason=reason, last_trusted=last_trusted, **_actor(actor_id))
+    facts = {"key_id": key_id, "last_trusted": last_trusted, "reason": reason}
+    out, members = Output(as_json), {"sequence_number": receipt.sequence_number, **facts}
+    out.emit("revocation", members) if out.as_json else _show_change(out, receipt, facts)
+
+
+def _list_key_files() -> Iterator[dict[str, Any]]:
+    """The files in the keys directory. One that cannot be opened has a `problem` instead of a key id."""
+    from attestlog._internal.signers.file import key_files
+
+    for uri, key, problem in key_files():
+        yield {
+            "uri": uri, "algorithm": key and key.algorithm, "key_id": key and key.key_id, "problem": problem,
+        }  # fmt: skip
+
+
+def _list_log_keys(log: str) -> Iterator[dict[str, Any]]:
+    """The public keys of a log: each entry key with the entries it signs, then the checkpoint keys."""
+    from attestlog._internal.core.entry import decode_line
+    from attestlog._internal.core.note import COSIGNATURE_ML_DSA_44, ED25519, format_vkey
+    from attestlog._internal.core.rotation import ROTATE_ACTION_TYPE, parse_rotation
+    from attestlog._internal.storage.resolve import open_source
+
+    source = open_source(log)
+    genesis = source.genesis()
+    rules, lines = source.governance()
+    keys = dict(genesis.entry_keys)
+    for entry in map(decode_line, lines):
+        if entry.action_type == ROTATE_ACTION_TYPE:
+            key = parse_rotation(entry.action_payload).key
+            keys[key.key_id] = key
+    for key_id, term in rules.terms.items():
+        key = keys[key_id]
+        yield {
+            "signs": "entries", "algorithm": key.algorithm, "key_id": key_id, "public_key": key.pem,
+            "start": term.start, "stop": term.stop, "last_trusted": term.last_trusted,
+        }  # fmt: skip
+    algorithms = {ED25519: "Ed25519", COSIGNATURE_ML_DSA_44: "ML-DSA-44"}
+    for vkey in genesis.checkpoint_keys:
+        yield {
+            "signs": "checkpoints", "algorithm": algorithms[vkey.kind], "key_id": vkey.key_id.hex(),
+            "vkey": format_vkey(vkey),
+        }  # fmt: skip
+
+
+def _signs(row: dict[str, Any]) -> str:
+    """Where a key file is, or what a log's key signs, in words."""
+    if "uri" in row:
+        return str(row["uri"])
+    words = str(row["signs"])
+    if row.get("start") or row.get("stop") is not None:
+        last = "on" if row["stop"] is None else f"to {row['stop'] - 1}"
+        words += f" from {row['start']} {last}"
+    if row.get("last_trusted") is not None:
+        words += f", revoked: trusted to {row['last_trusted']}"
+    return words
+
+
+def _make_in_file(where: str | None, algorithm: str, protect: bool) -> Signer:
+    """A new key file at a path or `file:` URI, else in the keys directory."""
+    from attestlog._internal.core.signature import public_key
+    from attestlog._internal.signers import file as key_files
+    from attestlog._internal.signers.private_keys import make_key
+
+    if where is not None and _SCHEME.match(where) and not where.startswith(key_files.SCHEME):
+        raise UsageError(f"{where.partition(':')[0]}:… is not a file; --signer URI makes a key in a device")
+    key = make_key(algorithm)
+    public = public_key(key.public_key())
+    path = key_files.keys_dir() / f"{public.algorithm.lower()}-{public.key_id[:16]}.pem"
+    path = key_files.file_uri_path(where) if where else path
+    return key_files.save_key(key, path, key_files.ask_passphrase(path, _new_passphrase if protect else None))
+
+
+def _make_in_device(uri: str, algorithm: str) -> Signer:
+    """A new key in a device. Raises SignerError also if the key cannot sign."""
+    from attestlog._internal.signers.asking import sign_once
+    from attestlog._internal.signers.making import make_in_device
+
+    made = make_in_device(uri, algorithm, ask_passphrase)
+    sign_once(made)
+    return made
+
+
+def _new_passphrase(path: str) -> bytes:
+    first = ask_secret(f"new passphrase for {path}: ")
+    if not first:
+        raise UsageError("no passphrase was given: there is no terminal to ask on, or the line was empty")
+    if ask_secret("the same again: ") != first:
+        raise UsageError("the two passphrases differ")
+    return first
+
+
+def _actor(actor_id: str | None) -> dict[str, Any]:
+    return {"actor_id": actor_id, "actor_type": "HUMAN"} if actor_id is not None else {}
+
+
+def _show_change(out: Output, receipt: Receipt, facts: dict[str, Any]) -> None:
+    out.text(f"{receipt.sequence_number}  {receipt.entry_hash}")
+    for name, value in facts.items():
+        if name != "public_key":
+            out.text(f"{name.replace('_', ' '):<13} {value}")

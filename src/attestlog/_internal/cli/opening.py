@@ -1,4 +1,4 @@
-"""Opening a log for writing, as every verb does it: passphrases asked for, recovery reported."""
+"""Opening a log for writing as every verb does it, and its index for reading; asking for passphrases."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from attestlog._internal.cli.output import notice
+from attestlog._internal.cli.output import Bar, notice
 from attestlog.errors import AttestlogError
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def open_log(
     checkpoint_signer: str | None = None,
     any_filesystem: bool = False,
 ) -> Iterator[Log]:
-    """The log, open for writing; what opening or committing set aside is said on stderr."""
+    """The log, open for writing. What opening or committing set aside is printed on stderr."""
     from attestlog._internal.log import Log
 
     log = Log.open(
@@ -32,7 +32,7 @@ def open_log(
     try:
         yield log
     except BaseException:
-        # What went wrong first is what is said.
+        # The first error is the one to report, not that of closing after it.
         with suppress(AttestlogError):
             log.close()
         raise
@@ -43,12 +43,21 @@ def open_log(
 
 
 def close_log(log: Log) -> None:
-    """Close; an error says that it was in closing: what was appended before is stored all the same."""
+    """Close. The evidence of an error has `closing`: what was appended before is stored all the same."""
     try:
         log.close()
     except AttestlogError as error:
         message = f"the log could not be closed in order: {error.message}"
-        raise type(error)(message, **{**error.evidence(), "closing": True}) from error
+        raise error.with_evidence(message, closing=True) from error
+
+
+def catch_up(log: str) -> None:
+    """Bring the query index up to the log. An index that cannot be stored is made by the query itself."""
+    from attestlog._internal.query import Index, Place
+
+    with Index.open(log) as index, Bar("indexing") as bar:
+        if index.place != Place.MEMORY:
+            index.catch_up(bar)
 
 
 def ask_passphrase(what: str) -> bytes | None:
@@ -57,7 +66,7 @@ def ask_passphrase(what: str) -> bytes | None:
 
 
 def ask_secret(prompt: str) -> bytes | None:
-    """What is typed on the terminal, even when stdin is a pipe; None if nobody answers."""
+    """The line typed on the terminal, even when stdin is a pipe; None if there is no terminal or no line."""
     try:
         os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
     except OSError:

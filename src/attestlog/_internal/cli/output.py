@@ -1,25 +1,37 @@
-"""Stdout carries the result and nothing else; whatever else there is to say goes to stderr.
+"""Stdout carries the result and nothing else; everything else goes to stderr: notes, errors, progress bars.
 
-What is shown may come from a log that an attacker wrote: no control character
-of it reaches a terminal (`printable`) but as an escape. What is asked for as JSON
-or as exact lines is given as it is.
+The text may come from a log that an attacker wrote, so `printable` turns every
+control character into an escape before a terminal sees it. JSON and exact lines
+are written as they are.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, Final, TextIO
+import time
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self, TextIO
 
 import msgspec
 import typer
 
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
 Piece = str | tuple[str, str]
 """Text, or (text, style); a style is a colour's name, perhaps after `bold`."""
+
+_KEPT_WIDTH: Final = 13
+"""Characters that a column which shrinks keeps: enough to tell names and hashes apart."""
+
+_GAP: Final = "  "
+
+_DELAY_S: Final = 0.5
+"""Work that is done sooner shows no bar: it would only flicker."""
 
 _encoder: Final = msgspec.json.Encoder(enc_hook=str)
 
@@ -104,19 +116,83 @@ def _say(what: str, style: str, message: str) -> None:
     sys.stderr.write(styled(sys.stderr, "attestlog: ", (what, style), f": {message}") + "\n")
 
 
-@contextmanager
-def replacing(path: Path) -> Iterator[TextIO]:
-    """A file that becomes `path` once it is whole; a device or pipe is written to as it is."""
-    if path.exists() and not path.is_file():
-        with path.open("w", encoding="utf-8", newline="") as file:
-            yield file
-        return
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
-    try:
-        with temporary.open("x", encoding="utf-8", newline="") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+def print_table(
+    out: Output,
+    headings: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    *,
+    right: Sequence[str] = (),
+    shrinks: str = "",
+) -> None:
+    """A table as text. A cell is text, or (text, style); None shows as a dash.
+
+    Columns named in `right` are flushed right. In a terminal that is too narrow, column `shrinks` is cut;
+    a file or a pipe gets every cell whole.
+    """
+    from rich.cells import cell_len
+
+    cells = [[_cell(value) for value in row] for row in rows]
+    widths = [
+        max(cell_len(text) for text in [heading, *(row[position][0] for row in cells)])
+        for position, heading in enumerate(headings)
+    ]
+    if sys.stdout.isatty() and shrinks:
+        excess = sum(widths) + len(_GAP) * (len(widths) - 1) - shutil.get_terminal_size().columns
+        position = headings.index(shrinks)
+        widths[position] -= max(0, min(excess, widths[position] - _KEPT_WIDTH))
+    for row in [[(heading, "bold") for heading in headings], *cells]:
+        line: list[Piece] = []
+        for (text, style), heading, width in zip(row, headings, widths, strict=True):
+            line += [(_fitted(text, width, flush_right=heading in right), style), _GAP]
+        out.text(*line[:-1])
+
+
+def _cell(value: object) -> tuple[str, str]:
+    text, style = value if isinstance(value, tuple) else (value, "")
+    return printable("–" if text is None else str(text)), style
+
+
+def _fitted(text: str, width: int, *, flush_right: bool) -> str:
+    from rich.cells import cell_len, set_cell_size
+
+    excess = cell_len(text) - width
+    if excess > 0:
+        return set_cell_size(text, width - 1) + "…"
+    return " " * -excess + text if flush_right else text + " " * -excess
+
+
+class Bar:
+    """A progress bar on stderr: call it with (done, total) inside `with`; it leaves nothing behind.
+
+    It is drawn only where stderr is a terminal, and only once the work takes long.
+    """
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+        self._begun = time.monotonic()
+        self._wanted = sys.stderr.isatty()
+        self._progress: Progress | None = None
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+
+    def __call__(self, done: int, total: int) -> None:
+        """Show that `done` of `total` are done."""
+        if not self._wanted or time.monotonic() - self._begun < _DELAY_S:
+            return
+        if self._progress is None:
+            if done >= total:
+                return
+            from rich.console import Console
+            from rich.progress import Progress
+
+            self._progress = Progress(console=Console(stderr=True), transient=True)
+            self._task = self._progress.add_task(self._title, total=total)
+            self._progress.start()
+        if self._task is not None:
+            self._progress.update(self._task, completed=done, total=total)

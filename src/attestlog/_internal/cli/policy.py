@@ -1,47 +1,62 @@
-"""`attestlog policy`: show it, check a file, set it, modify one member of it."""
+"""`attestlog policy`: show it, check a file, put a whole policy in force, change one member of it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from attestlog._internal.cli import options
-from attestlog._internal.cli.options import LogArgument, text
-from attestlog._internal.cli.output import Output
-from attestlog._internal.cli.verbs import example, new_app
+from attestlog._internal.cli.options import LogArgument, argument, text
+from attestlog._internal.cli.output import Output, hint, notice
+from attestlog._internal.cli.verbs import UsageError, example, new_group
 
-app = new_app(help="Show or change a log's policy.")
-FileArgument = Annotated[Path, typer.Argument(metavar="FILE.toml", help="A policy.", show_default=False)]
-ActorOption = Annotated[str, text("Who changes it.", "--actor-id", metavar="ID")]
-IdOption = Annotated[str, text("Names the proposal.", "--proposal-id", metavar="ID")]
-WhyOption = Annotated[str, text("What changes, and why.", "--description", metavar="TEXT")]
-ApprovalOption = Annotated[list[str] | None, text("From attestlog approve.", "--approval", metavar="FILE")]
-ProposeOption = Annotated[Path | None, text("Only write a request for it.", "--propose", metavar="FILE")]
+if TYPE_CHECKING:
+    from attestlog._internal.core.policy import Policy
+    from attestlog._internal.core.rules import Rules
+
+app = new_group("policy")
+
+FileArgument = Annotated[Path, argument("FILE.toml", "A policy file.")]
+ProposalOption = Annotated[str, text("Id of the proposal.", "--proposal-id", metavar="ID")]
+DescriptionOption = Annotated[str, text("What changes, and why.", "--description")]
+
+Draft = dict[str, Any]
 
 
 @app.command(epilog=example("attestlog policy show audit > policy.toml"))
 def show(log: LogArgument, *, as_json: options.JsonOption = False) -> None:
-    """Show the policy in force, as TOML to be edited, or with --json as it stands in the log."""
-    from attestlog._internal.cli.policies import show_policy
+    """Show the policy in force, as TOML to edit.
 
-    show_policy(Output(as_json), log)
+    With --json, it is shown as it stands in the log.
+    """
+    from attestlog._internal.core.policy import format_policy
+    from attestlog._internal.core.policy_text import format_policy_text
+    from attestlog._internal.storage.resolve import open_source
+
+    out, rules = Output(as_json), open_source(log).rules()
+    if as_json:
+        out.emit("policy", format_policy(rules.policy))
+    else:
+        out.raw(format_policy_text(rules.policy).encode())
+    warn_of(rules)
 
 
 @app.command(epilog=example("attestlog policy check policy.toml"))
 def check(file: FileArgument, *, as_json: options.JsonOption = False) -> None:
-    """Read a policy file; what is wrong with it is said with its line."""
-    from attestlog._internal.cli.policies import describe_policy, read_policy
+    """Check a policy file. An error names the line."""
+    from attestlog._internal.core.policy import format_policy
 
-    described = describe_policy(read_policy(file))
-    out = Output(as_json)
-    if out.as_json:
-        out.emit("policy_check", described)
+    policy, out = read_policy(file), Output(as_json)
+    counts = {
+        "rules": len(policy.rules), "approvers": len(policy.approvers), "actors": len(policy.actors),
+    }  # fmt: skip
+    if as_json:
+        out.emit("policy_check", {**counts, "policy": format_policy(policy)})
     else:
-        out.text(
-            "a policy: ", ", ".join(f"{described[name]} {name}" for name in ("rules", "approvers", "actors"))
-        )
+        out.text("a policy: ", ", ".join(f"{count} {name}" for name, count in counts.items()))
 
 
 @app.command("set", epilog=example("attestlog policy set audit policy.toml --actor-id ana --approval b.json"))
@@ -49,35 +64,110 @@ def set_policy(
     log: LogArgument,
     file: FileArgument,
     *,
-    actor_id: ActorOption,
-    proposal_id: IdOption = "",
-    description: WhyOption = "",
-    approval: ApprovalOption = None,
-    propose: ProposeOption = None,
+    actor_id: options.ActorOption,
+    proposal_id: ProposalOption = "",
+    description: DescriptionOption = "",
+    approval: options.ApprovalOption = None,
+    request_to: options.RequestApprovalOption = None,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Put a whole policy in force, by the quorum of the one it replaces."""
-    from attestlog._internal.cli.policies import change_policy, read_policy, set_policy_draft
+    """Put a whole policy in force.
 
-    draft = set_policy_draft(read_policy(file), actor_id, proposal_id, description)
-    change_policy(Output(as_json), log, draft, approval or [], propose)
+    It needs the approvals that the current policy requires.
+    """
+    from attestlog._internal.core.policy_change import SET_POLICY_ACTION_TYPE, set_policy_payload
+
+    more = {"proposal_id": proposal_id, "change_description": description}
+    payload = set_policy_payload(read_policy(file), **{name: value for name, value in more.items() if value})
+    draft = _change_draft(SET_POLICY_ACTION_TYPE, payload, actor_id)
+    _change(Output(as_json), log, draft, approval or [], request_to)
 
 
 @app.command(epilog=example("attestlog policy modify audit safety_floor 6.5 --actor-id ana --proposal-id P7"))
 def modify(
     log: LogArgument,
-    scope: Annotated[str, typer.Argument(help="Path of a member: rules.deploy.roles.")],
-    value: Annotated[str, typer.Argument(metavar="JSON|@FILE", help="The new value; null takes it away.")],
+    scope: Annotated[str, typer.Argument(help="Path of a member, such as rules.deploy.roles.")],
+    value: Annotated[str, argument("JSON|@FILE", "The new value; null removes the member.")],
     *,
-    actor_id: ActorOption,
-    proposal_id: IdOption,
-    description: WhyOption = "",
-    approval: ApprovalOption = None,
-    propose: ProposeOption = None,
+    actor_id: options.ActorOption,
+    proposal_id: ProposalOption,
+    description: DescriptionOption = "",
+    approval: options.ApprovalOption = None,
+    request_to: options.RequestApprovalOption = None,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Change one member of the policy, by the quorum of the one in force."""
-    from attestlog._internal.cli.policies import change_policy, modify_rule_draft
+    """Change one member of the policy.
 
-    draft = modify_rule_draft(log, actor_id, scope, value, (proposal_id, description))
-    change_policy(Output(as_json), log, draft, approval or [], propose)
+    It needs the approvals that the current policy requires.
+    """
+    from attestlog._internal.cli.drafts import read_json_option
+    from attestlog._internal.core.policy_change import MODIFY_RULE_ACTION_TYPE, modify_rule_payload
+    from attestlog._internal.storage.resolve import open_source
+    from attestlog.errors import MalformedPolicyError
+
+    new = read_json_option("value", value)
+    policy = open_source(log).rules().policy
+    try:
+        payload = modify_rule_payload(
+            policy, scope, new, proposal_id=proposal_id, change_description=description
+        )
+    except MalformedPolicyError as error:
+        raise UsageError(str(error)) from None
+    draft = _change_draft(MODIFY_RULE_ACTION_TYPE, payload, actor_id)
+    _change(Output(as_json), log, draft, approval or [], request_to)
+
+
+def read_policy(path: Path) -> Policy:
+    """The policy in a TOML file. Raises MalformedPolicyError naming file, line and reason; StorageError."""
+    from attestlog._internal.cli.files import read_file
+    from attestlog._internal.core.policy_text import parse_policy_text
+    from attestlog.errors import MalformedPolicyError
+
+    try:
+        return parse_policy_text(read_file(str(path)).decode("utf-8"))
+    except UnicodeDecodeError:
+        raise MalformedPolicyError(f"{path}: not UTF-8", member="") from None
+    except MalformedPolicyError as error:
+        raise error.with_evidence(f"{path}: {error}") from None
+
+
+def warn_of(rules: Rules) -> None:
+    """Say on stderr if the holder of the log's key can change the policy alone, or approve."""
+    from attestlog._internal.core.entry import EventType
+    from attestlog._internal.core.policy_change import POLICY_ACTION_TYPES
+
+    policy = rules.policy
+    for key_id in rules.keys.keys() & policy.approver_keys.keys():
+        name = policy.approver_keys[key_id][0]
+        notice(f"approver {name!r} has the log's signing key: anyone who can append can approve")
+    if not all(policy.demand(EventType.CHANGE, name).needs_approval for name in POLICY_ACTION_TYPES):
+        notice("no rule requires approval of every policy change: anyone who can append can change it")
+        hint(
+            'add a rule with event_types = ["CHANGE"], action_types = ["set_policy", "modify_policy_rule"]'
+            " and required_approvals"
+        )
+
+
+def _change_draft(action_type: str, payload: Draft, actor_id: str) -> Draft:
+    from attestlog._internal.core.entry import EventCategory, EventType
+
+    return {
+        "event_type": EventType.CHANGE, "event_category": EventCategory.CRITICAL, "action_type": action_type,
+        "actor_id": actor_id, "action_payload": payload,
+    }  # fmt: skip
+
+
+def _change(out: Output, log: str, draft: Draft, approvals: Sequence[str], request_to: Path | None) -> None:
+    """Append the change with these approvals; with `request_to`, only write the request for them."""
+    from attestlog._internal.cli.append import append_one
+    from attestlog._internal.cli.approval import request_approval, with_approvals
+    from attestlog._internal.cli.opening import open_log
+    from attestlog._internal.core.entry import parse_draft
+
+    if request_to is not None:
+        request_approval(out, log, draft, request_to)
+        notice("once it is approved, run the same command with --approval instead of --request-approval")
+        return
+    with open_log(log) as opened:
+        append_one(out, opened, with_approvals(opened, parse_draft(draft), approvals))
+        warn_of(opened.rules)

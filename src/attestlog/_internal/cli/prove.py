@@ -1,14 +1,12 @@
-"""`attestlog prove`: one entry, or a prefix of the log, in a file that proves itself to a stranger."""
+"""`attestlog prove`: a proof, as a file, of one entry or of a prefix of the log."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from attestlog._internal.cli.options import JsonOption, LogArgument, flag, text
-from attestlog._internal.cli.output import Output, replacing
+from attestlog._internal.cli.options import JsonOption, LogArgument, OutputOption, argument, flag, text
+from attestlog._internal.cli.output import Output
 from attestlog._internal.cli.verbs import UsageError, example, new_app
 
 app = new_app()
@@ -22,32 +20,30 @@ app = new_app()
 )
 def prove(
     log: LogArgument,
-    number: Annotated[
-        int | None, typer.Argument(metavar="[N]", help="Sequence number of the entry.", show_default=False)
-    ] = None,
+    number: Annotated[int | None, argument("[N]", "Sequence number of the entry.")] = None,
     *,
     since: Annotated[
         str | None,
         text("Prove that these first entries are still a prefix.", "--from", metavar="SIZE|FILE"),
     ] = None,
     checkpoint: Annotated[
-        Path | None, text("Checkpoint to prove against; else the log's own.", metavar="FILE")
+        Path | None, text("Checkpoint to prove against; default: the log's own.", metavar="FILE")
     ] = None,
     without_payload: Annotated[
-        bool, flag("Leave the payload out: only its hash is shown then.", "--without-payload")
+        bool, flag("Leave out the payload; the proof then has only its hash.", "--without-payload")
     ] = False,
-    output: Annotated[
-        Path | None, text("Write here, whole or not at all; else stdout.", "-o", "--output", metavar="FILE")
-    ] = None,
+    output: OutputOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write a proof that one entry is in the log, or (--from) that an earlier state of it still is.
+    """Write a proof that one entry is in the log, or (--from) that an earlier state of the log still is.
 
-    The file is a C2SP tlog-proof, with the entry and the log's signed checkpoint in it; attestlog verify
-    checks it anywhere, with the log gone. With --from, it is of entries that were there earlier: SIZE of
-    them, or those of an earlier checkpoint in FILE. Nothing is signed or written to the log.
+    The proof of an entry is a C2SP tlog-proof with the entry and the log's signed checkpoint in it.
+    `attestlog verify` checks it anywhere, without the log. With --from, the proof is of the first SIZE
+    entries, or of those of an earlier checkpoint in FILE. Nothing is signed, and nothing is written to the
+    log.
     """
     from attestlog._internal import proving
+    from attestlog._internal.cli.files import replacing
 
     if (number is None) == (since is None):
         raise UsageError("give the sequence number of an entry, or --from")

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
+import msgspec
 
 from attestlog._internal.cli import options
-from attestlog._internal.cli.output import Output
-from attestlog._internal.cli.progress import Bar
+from attestlog._internal.cli.cosigning import cosign, kept_checkpoint
+from attestlog._internal.cli.output import Bar, Output
 from attestlog._internal.cli.verbs import example, new_app
-from attestlog._internal.cli.witnessing import cosign, kept_checkpoint
 
 app = new_app()
 
@@ -18,26 +17,21 @@ app = new_app()
 @app.command(epilog=example("attestlog publish audit public", "attestlog verify public"))
 def publish(
     log: options.LogArgument,
-    folder: Annotated[
-        str,
-        typer.Argument(metavar="DIR", help="Where to, such as a web server's folder.", show_default=False),
-    ],
+    folder: Annotated[str, options.argument("DIR", "Folder to write to, such as a web server's.")],
     *,
     whole: Annotated[
-        bool, options.flag("Look at every file again, and write what is missing.", "--whole")
+        bool, options.flag("Check every file again, and write what is missing.", "--whole")
     ] = False,
     witnesses: options.WitnessesOption = None,
     fail_open: options.FailOpenOption = False,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Lay out the log's latest checkpoint, tiles and entry bundles as static C2SP files; only what is new.
+    """Write the log's latest checkpoint, tiles and entry bundles as static C2SP files; only what is new.
 
-    Only hashes are published, never what an entry says. Needs no key. A file that is there already and
-    differs is evidence of another history: it is left as it is, and nothing is published. With --witnesses,
-    what the policy's quorum has not cosigned is not published either.
+    Only hashes are published, never the content of entries. No key is needed. If a file is there already and
+    differs, that is evidence of another history: it is left as it is, and nothing is published. With
+    --witnesses, nothing is published until the quorum of the trust policy has cosigned it.
     """
-    import msgspec
-
     from attestlog._internal.storage.publishing import publish_log
 
     if witnesses is not None:

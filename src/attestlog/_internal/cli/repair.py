@@ -1,16 +1,17 @@
-"""`attestlog repair`: what is damaged, what can be done about it here, and doing it."""
+"""`attestlog repair`: show what is damaged and what can be done about it here, and do it."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from attestlog._internal.cli import exits, options
-from attestlog._internal.cli.output import Output, hint, notice
-from attestlog._internal.cli.progress import Bar
+from attestlog._internal.cli import options
+from attestlog._internal.cli.output import Bar, Output, hint, notice
 from attestlog._internal.cli.verbs import example, new_app
-from attestlog._internal.core.report import GRAVITY, Finding
+
+if TYPE_CHECKING:
+    from attestlog._internal.core.report import Finding
 
 app = new_app()
 
@@ -19,35 +20,35 @@ app = new_app()
 def repair(
     log: options.LogArgument,
     *,
-    yes: Annotated[bool, options.flag("Do it.", "--yes")] = False,
+    yes: Annotated[bool, options.flag("Do the repairs.", "--yes")] = False,
     signer: options.SignerOption = None,
     checkpoint_signer: options.CheckpointSignerOption = None,
     checkpoint_pq_signer: options.CheckpointPqSignerOption = None,
     any_filesystem: options.AnyFilesystemOption = False,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Verify a log and say what is damaged and what can be done here; with --yes, do it.
+    """Verify a log, show what is damaged and what can be repaired here; with --yes, repair it.
 
-    Only what is derived from the entries (stored tree, log.toml) or was never acknowledged (a torn tail)
-    can be repaired here. Damaged or missing entries can only come back from a copy; then nothing is done.
-    Exit code 6 means: --yes would repair it.
+    Only what is derived from the entries (stored tree, log.toml) or was never acknowledged (a torn tail) can
+    be repaired here. Damaged or missing entries can only come back from a copy; then nothing is changed. Exit
+    code 6 means that --yes would repair it.
     """
-    from attestlog._internal.cli import mending
+    from attestlog._internal.repairing import beyond_repair, plan_fixes, repair_log
     from attestlog._internal.verifying import verify_log
 
     with Bar("verifying") as bar:
         report = verify_log(log, progress=bar)
-    fixes, beyond = mending.fixes_for(report), mending.beyond_repair(report)
+    fixes, beyond = plan_fixes(report), beyond_repair(report)
     if fixes and yes and not beyond:
-        for what in mending.mend(
+        for what in repair_log(
             log, fixes, signer, checkpoint_signer, checkpoint_pq_signer, any_filesystem=any_filesystem
         ):
             notice(what)
         with Bar("verifying again") as bar:
             report = verify_log(log, progress=bar)
-        beyond = mending.beyond_repair(report)
+        beyond = beyond_repair(report)
     done = yes and not beyond
-    out, code = Output(as_json), _exit_code(beyond, bool(fixes) and not done)
+    out, code = Output(as_json), _exit_code(beyond, is_waiting=bool(fixes) and not done)
     if out.as_json:
         out.emit("repair", {
             "verdict": report.verdict, "fixes": fixes, "done": done and bool(fixes), "beyond_repair": beyond,
@@ -55,39 +56,42 @@ def repair(
         })  # fmt: skip
     else:
         _show(out, fixes, beyond, done=done)
-    if are_away(beyond):
-        hint("`attestlog archive LOG --restore` brings back what was archived")
+    if _are_archived(beyond):
+        hint("attestlog archive restore LOG brings archived segments back")
     elif beyond:
         hint("keep this copy as it is, it is evidence; put a good copy in another place and verify that")
     raise typer.Exit(code)
 
 
-def are_away(beyond: list[Finding]) -> bool:
-    """Whether nothing is wrong but that segments are elsewhere."""
+def _are_archived(beyond: list[Finding]) -> bool:
+    """Whether nothing is wrong except that segments are elsewhere."""
     return bool(beyond) and all(fault.code == "segment.absent" for fault in beyond)
 
 
-def _exit_code(beyond: list[Finding], waiting: bool) -> int:
+def _exit_code(beyond: list[Finding], *, is_waiting: bool) -> int:
+    from attestlog._internal.cli import exits
+    from attestlog._internal.core.report import GRAVITY
+
     if beyond:
         return exits.BY_VERDICT[max((fault.verdict for fault in beyond), key=GRAVITY.index)]
-    return exits.INCOMPLETE if waiting else exits.DONE
+    return exits.INCOMPLETE if is_waiting else exits.DONE
 
 
 def _show(out: Output, fixes: list[str], beyond: list[Finding], *, done: bool) -> None:
-    from attestlog._internal.cli import mending
     from attestlog._internal.cli.reports import show_faults
+    from attestlog._internal.repairing import DESCRIPTIONS
 
     if beyond:
-        whose = (
+        cause = (
             "Archived segments are not here"
-            if are_away(beyond)
+            if _are_archived(beyond)
             else "Only another copy of the log can repair this"
         )
-        out.text((f"{whose}; nothing was done:", "bold red"))
+        out.text((f"{cause}; nothing was changed:", "bold red"))
         show_faults(out, beyond, 0)
     elif not fixes:
         out.text("nothing to repair")
     for fix in fixes if not beyond else ():
-        out.text(("done: ", "green") if done else ("would: ", "yellow"), mending.DESCRIPTIONS[fix])
+        out.text(("done: ", "green") if done else ("would: ", "yellow"), DESCRIPTIONS[fix])
     if fixes and not beyond and not done:
         hint("--yes does it")

@@ -1,128 +1,129 @@
-"""`attestlog replica`: hold verified copies of others' logs, over HTTP."""
+"""`attestlog replica`: the replicas that a log is copied to, and how far their copies are."""
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
-from attestlog._internal.cli import options
-from attestlog._internal.cli.opening import ask_passphrase
-from attestlog._internal.cli.output import Output, notice
-from attestlog._internal.cli.verbs import UsageError, example, new_app
+from attestlog._internal.cli import exits, options
+from attestlog._internal.cli.opening import open_log
+from attestlog._internal.cli.options import argument, flag, text
+from attestlog._internal.cli.output import Output, print_table, printable
+from attestlog._internal.cli.verbs import example, new_group
 
-if TYPE_CHECKING:
-    from attestlog._internal.replica import Replica
+app = new_group("replica")
 
-app = new_app()
+UrlArgument = Annotated[str, argument("URL", "Base URL of the replica.")]
 
 
-@app.command(
-    epilog=example(
-        "attestlog replica copies --name replica.example.com/one --listen 127.0.0.1:8470",
-        "attestlog tokens add copies writer --scope replicate",
-    )
-)
-def replica(
-    directory: Annotated[
-        Path, typer.Argument(metavar="DIR", help="Where the copies are.", show_default=False)
-    ],
+@app.command(epilog=example("attestlog replica add audit https://r1.example.com --vkey VKEY --token-file T"))
+def add(
+    log: options.LogArgument,
+    url: UrlArgument,
     *,
-    listen: Annotated[str, options.text("Where to listen.", metavar="HOST:PORT")] = "127.0.0.1:8470",
-    name: Annotated[str | None, options.text("Its name in cosignatures: at first.", metavar="NAME")] = None,
-    key: Annotated[str | None, options.text("Its Ed25519 key: at first, else made.", metavar="URI")] = None,
-    tls_certificate: Annotated[Path | None, options.text("Serve TLS with it.", metavar="FILE")] = None,
-    tls_key: Annotated[Path | None, options.text("The certificate's key.", metavar="FILE")] = None,
-    public_checkpoints: Annotated[
-        bool, options.flag("Let everybody read cosigned checkpoints.", "--public-checkpoints")
-    ] = False,
-    evidence: Annotated[
-        bool, options.flag("Print the evidence of split views, and stop.", "--evidence")
-    ] = False,
+    vkey: Annotated[str, text("Verifier key of its cosignatures.", metavar="VKEY")],
+    token_file: Annotated[Path, text("File with its bearer token.", metavar="FILE")],
+    ca_file: Annotated[Path | None, text("Certificate authority of the replica.", metavar="FILE")] = None,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Hold copies: take entries from writers, verify all of them, store them, answer with a cosignature.
+    """Copy the log to this replica too, from the next open on.
 
-    Writers and readers need a token: see attestlog tokens. The first start takes --name and makes a key.
+    log.toml names the replica, and entries record its URL.
     """
+    from attestlog._internal.replication.settings import add_replica, replica_at
+
+    at = replica_at(url, vkey, token_file, ca_file)
+    add_replica(log, at)
     out = Output(as_json)
-    if evidence:
-        _print_evidence(out, directory)
-        return
-    from attestlog._internal.server import check_extra
-
-    check_extra()
-    from attestlog._internal.core.note import format_vkey
-    from attestlog._internal.server.replica import replica_app
-    from attestlog._internal.server.running import parse_listen, serve
-    from attestlog._internal.server.tokens import TokenFile
-
-    where = parse_listen(listen, certificate=tls_certificate, key=tls_key)
-    with ExitStack() as undo:
-        opened = _open(directory, name, key, undo)
-        vkey = format_vkey(opened.vkey)
-
-        def started(url: str) -> None:
-            if out.as_json:
-                out.emit("replica", {"url": url, "vkey": vkey, "path": str(directory)})
-            else:
-                out.text(f"replica    {url}")
-                out.text(f"vkey       {vkey}")
-            out.flush()
-
-        tokens = TokenFile(directory)
-        if not tokens.tokens():
-            notice(f"no token yet: attestlog tokens add {directory} NAME --scope replicate")
-        serve(replica_app(opened, tokens, checkpoints_are_public=public_checkpoints), where, started=started)
-
-
-def _open(directory: Path, name: str | None, key: str | None, undo: ExitStack) -> Replica:
-    from attestlog._internal.core.signature import ED25519
-    from attestlog._internal.replica import Replica
-    from attestlog._internal.replica.settings import (
-        SETTINGS_FILE,
-        ReplicaSettings,
-        read_settings,
-        write_settings,
-    )
-    from attestlog._internal.signers.making import given_or_made, given_or_opened
-
-    if not (directory / SETTINGS_FILE).exists():
-        if name is None:
-            raise UsageError(f"{directory} is no replica yet: --name NAME begins one")
-        made = given_or_made(key, origin=name, role="replica", algorithm=ED25519)
-        signer = given_or_opened(made, ask_passphrase, undo)
-        opened = Replica(directory, name, signer)
-        write_settings(directory, ReplicaSettings(name=name, key=signer.uri))
+    if out.as_json:
+        out.emit("replica_added", {"url": at.url, "vkey": at.vkey})
     else:
-        known = read_settings(directory)
-        if name not in (None, known.name):
-            raise UsageError(f"{directory} is the replica {known.name!r}, not {name!r}")
-        opened = Replica(directory, known.name, given_or_opened(key or known.key, ask_passphrase, undo))
-    undo.callback(opened.close)
-    return opened
+        out.text(f"added {at.url}")
 
 
-def _print_evidence(out: Output, directory: Path) -> None:
-    import msgspec
+@app.command(epilog=example("attestlog replica remove audit https://r1.example.com"))
+def remove(log: options.LogArgument, url: UrlArgument, as_json: options.JsonOption = False) -> None:
+    """Stop copying the log to this replica, from the next open on. Its copy is not deleted."""
+    from attestlog._internal.replication.settings import remove_replica
 
-    from attestlog._internal.replica.evidence import evidence
-    from attestlog._internal.replica.replica import LOGS_DIR
+    remove_replica(log, url)
+    out = Output(as_json)
+    if out.as_json:
+        out.emit("replica_removed", {"url": url})
+    else:
+        out.text(f"removed {url}")
 
-    count = 0
-    for log in sorted((directory / LOGS_DIR).glob("*")):
-        for path, split in evidence(log):
-            count += 1
+
+@app.command(epilog=example("attestlog replica status audit", "attestlog replica status audit --metrics"))
+def status(
+    log: options.LogArgument,
+    metrics: Annotated[bool, flag("Print Prometheus text.", "--metrics")] = False,
+    as_json: options.JsonOption = False,
+) -> None:
+    """List the log's replicas, and how far each copy is.
+
+    The figures come from the last answers to this machine; no replica is asked now.
+    """
+    from attestlog._internal.replication.status import as_metrics, replica_status
+
+    found, out = replica_status(log), Output(as_json)
+    if metrics:
+        out.raw(as_metrics(found).encode())
+        return
+    rows: list[list[Any]] = []
+    for item in found:
+        if out.as_json:
+            out.emit("replica_status", item.members())
+        state = (item.state, "green" if item.state == "good" else "bold red")
+        rows.append([item.url, state, item.size, item.lag, item.cosigned_size, printable(item.error) or None])
+    if not out.as_json:
+        print_table(
+            out, ["replica", "state", "holds", "behind", "cosigned", "error"], rows,
+            right=("holds", "behind", "cosigned"), shrinks="error",
+        )  # fmt: skip
+
+
+@app.command(epilog=example("attestlog replica sync audit"))
+def sync(
+    log: options.LogArgument,
+    signer: options.SignerOption = None,
+    checkpoint_signer: options.CheckpointSignerOption = None,
+    as_json: options.JsonOption = False,
+) -> None:
+    """Send every replica all entries now, and have it cosign.
+
+    Exit code 4 means that a replica does not have all entries.
+    """
+    out, failed = Output(as_json), False
+    with open_log(log, signer=signer, checkpoint_signer=checkpoint_signer) as opened:
+        for url, error in opened.sync_replicas():
+            failed = failed or error is not None
             if out.as_json:
-                out.emit("split_view", {**msgspec.structs.asdict(split), "path": str(path)})
-                continue
-            out.text((f"{split.origin}: {split.reason}", "bold red"))
-            out.text(f"seen {split.seen_at}, with {split.size} entries held; kept in {path}")
-            for title, text in (("held before", split.ours), ("told later", split.theirs)):
-                out.text(f"{title}:")
-                for line in text.splitlines():
-                    out.text(f"  {line}")
-    if not count and not out.as_json:
-        out.text("no split view was seen")
+                out.emit("replica_synced", {"url": url, "error": None if error is None else error.message})
+            elif error is not None:
+                out.text(f"{url}  ", (error.message, "bold red"))
+            else:
+                out.text(f"{url}  ", ("has all entries", "green"))
+    raise typer.Exit(exits.UNKNOWN if failed else exits.DONE)
+
+
+@app.command(epilog=example("attestlog replica erasures audit"))
+def erasures(log: options.LogArgument, as_json: options.JsonOption = False) -> None:
+    """Ask each replica for payloads that are erased only here.
+
+    Exit code 1 means that a replica still has such payloads.
+    """
+    from attestlog._internal.replication.status import unerased_at
+
+    out, left = Output(as_json), False
+    for url, numbers in unerased_at(log):
+        left = left or bool(numbers)
+        if out.as_json:
+            out.emit("unerased", {"url": url, "sequence_numbers": numbers})
+        elif numbers:
+            out.text(f"{url}  ", (f"still has the payloads of {', '.join(map(str, numbers))}", "bold red"))
+        else:
+            out.text(f"{url}  ", ("has erased all that is erased here", "green"))
+    raise typer.Exit(exits.TAMPERED if left else exits.DONE)

@@ -1,4 +1,4 @@
-"""A verifier's report for people: the verdict first, then what it rests on, then every finding."""
+"""A verifier's report, of a log or of a proof file, as text: verdict, what it rests on, every finding."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 
 from attestlog._internal.cli.output import Output, Piece, notice
 from attestlog._internal.core.entry import format_timestamp
-from attestlog._internal.core.report import Cosigner, Finding, Report, Verdict
+from attestlog._internal.core.report import Cosigner, Finding, ProofReport, Report, Verdict
 
 FINDINGS_SHOWN_MAX: Final = 50
 """Findings listed for people; JSON has them all."""
@@ -25,17 +25,36 @@ STYLES: Final = dict.fromkeys(Verdict, "bold red") | {
 }  # fmt: skip
 
 _HINTS: Final = {
-    Verdict.TAMPERED: "keep this copy as it is: it is evidence; another copy shows what stood there",
-    Verdict.TRUNCATED: "there were more entries once: keep this copy, and look for a later one",
-    Verdict.FORKED: "this is another history than was seen or asked for: keep this copy as evidence",
+    Verdict.TAMPERED: "keep this copy as it is, it is evidence; another copy shows what stood there",
+    Verdict.TRUNCATED: "the log had more entries before: keep this copy, and look for a later one",
+    Verdict.FORKED: "this differs from the log that was verified here before, or asked for: keep this copy as"
+    " evidence",
     Verdict.INCOMPLETE: "a crash leaves this; appending, or attestlog repair LOG --yes, sets it aside",
     Verdict.MALFORMED: "is this the log's own directory, or a legacy JSON-lines file?",
-    Verdict.UNKNOWN: "this is no verdict on the log: verify again where everything can be read",
+    Verdict.UNKNOWN: "this says nothing about the log: verify again where everything can be read",
 }
 
+_NOT_SHOWN: Final = {
+    "tlog-proof": "that the log still holds the entry, what else it holds, that what was recorded is true",
+    "consistency": "what the log holds, and that anybody saw its old root, unless --since gives it",
+}
 
-def verdict_pieces(report: Report) -> list[Piece]:
-    """The verdict, and for a good one by whom it is confirmed."""
+_PROOF_HINTS: Final = {
+    Verdict.TAMPERED: "the file proves nothing; keep it as it is: it is evidence against its maker",
+    Verdict.FORKED: "the file may be sound, but no trusted key signed it: check whose key was meant",
+    Verdict.MALFORMED: "attestlog prove LOG N -o FILE makes a proof of an entry",
+    Verdict.UNKNOWN: "pass --trust VKEY, the log's checkpoint key (attestlog keys list LOG shows it)",
+}
+
+_HINTS_OF_CODES: Final = {
+    "key.revoked": "an earlier checkpoint, remembered or cosigned, or --trust of a later key can settle it",
+    "entry.unverified": "pip install 'cryptography>=48' here, or verify elsewhere",
+}
+"""What settles an UNKNOWN with a known cause."""
+
+
+def _verdict_pieces(report: Report) -> list[Piece]:
+    """The verdict, and for a good one who confirms it."""
     pieces: list[Piece] = [(report.verdict, STYLES[report.verdict])]
     if report.verdict == Verdict.VERIFIED and report.format != "legacy":
         if report.self_attested:
@@ -50,9 +69,12 @@ def verdict_pieces(report: Report) -> list[Piece]:
     return pieces
 
 
-def show_report(out: Output, report: Report) -> None:
+def show_report(out: Output, report: Report | ProofReport) -> None:
     """The whole report as text."""
-    out.text(*verdict_pieces(report))
+    if isinstance(report, ProofReport):
+        _show_proof_report(out, report)
+        return
+    out.text(*_verdict_pieces(report))
     out.text()
     for label, value in _figures(report):
         out.text(f"  {label:<11} {value}")
@@ -60,7 +82,7 @@ def show_report(out: Output, report: Report) -> None:
 
 
 def show_findings(out: Output, findings: Iterable[Finding], not_kept: int, **names: str) -> None:
-    """Those that count against the verdict, then the notices; `not_kept`, `names`: see `show_faults`."""
+    """The findings that count against the verdict, then the notes; `not_kept`, `names`: see `show_faults`."""
     notices: list[Finding] = []
     faults: list[Finding] = []
     for finding in findings:
@@ -74,35 +96,35 @@ def show_findings(out: Output, findings: Iterable[Finding], not_kept: int, **nam
         out.text(("note", "yellow"), f" {finding.code}  {finding.message}")
 
 
-_HINTS_OF_CODES: Final = {
-    "key.revoked": "an earlier checkpoint, remembered or cosigned, or --trust of a later key can settle it",
-    "entry.unverified": "pip install 'cryptography>=48' here, or verify elsewhere",
-}
-"""What settles an UNKNOWN that has a known cause."""
-
-
-def hints(report: Report) -> Iterator[str]:
-    """What to make of the verdict."""
+def hints(report: Report | ProofReport) -> Iterator[str]:
+    """What the user can do about the verdict."""
+    if isinstance(report, ProofReport):
+        if report.verdict in _PROOF_HINTS:
+            yield _PROOF_HINTS[report.verdict]
+        return
     causes = [advice for code, advice in _HINTS_OF_CODES.items() if code in report.finding_counts]
     if report.verdict is Verdict.UNKNOWN and causes:
         yield from causes
     elif report.verdict in _HINTS:
         yield _HINTS[report.verdict]
     elif report.self_attested and report.genesis_hash and report.format == "attestlog":
-        yield "--trust KEY, given a key that came another way, makes it more than the log's own word"
+        yield "pass --trust KEY with a key that you got from somewhere else than this log"
     if "segment.absent" in report.finding_counts:
-        yield "`attestlog archive LOG --restore` brings back what was archived"
+        yield "attestlog archive restore LOG brings archived segments back"
     if report.verdict in {Verdict.TRUNCATED, Verdict.FORKED} and report.origin:
         from attestlog._internal.verifying.memory import default_state_dir, memory_path
 
         path = memory_path(default_state_dir(), report.origin)
-        yield f"what is remembered of {report.origin} stands in {path}"
+        yield f"what is remembered of {report.origin} is in {path}"
 
 
-def emit_report(out: Output, report: Report, exit_code: int) -> None:
+def emit_report(out: Output, report: Report | ProofReport, exit_code: int) -> None:
     """The whole report as one JSON object."""
-    members: dict[str, Any] = msgspec.to_builtins(report)
-    out.emit("report", {**members, "self_attested": report.self_attested, "exit_code": exit_code})
+    members: dict[str, Any] = {**msgspec.to_builtins(report), "exit_code": exit_code}
+    if isinstance(report, ProofReport):
+        out.emit("proof_report", members)
+    else:
+        out.emit("report", {**members, "self_attested": report.self_attested})
 
 
 def _figures(report: Report) -> Iterator[tuple[str, str]]:
@@ -144,7 +166,7 @@ def _covered(size: int | None, of: int) -> str:
 
 
 def show_faults(out: Output, faults: list[Finding], not_kept: int, *, whole: str = "log") -> None:
-    """What does not hold, one by one. `not_kept`: faults that the report only counted."""
+    """The faults, one by one. `not_kept`: how many more the report counted but did not keep."""
     for fault in faults[:FINDINGS_SHOWN_MAX]:
         where = whole if fault.sequence_number is None else f"entry {fault.sequence_number}"
         out.text(f"  {where:<11} ", (f"{fault.code:<21}", "red"), f" {fault.message}")
@@ -160,3 +182,49 @@ def show_faults(out: Output, faults: list[Finding], not_kept: int, *, whole: str
 def _short(value: Any) -> str:
     text = value if isinstance(value, str) else msgspec.json.encode(value, enc_hook=str).decode()
     return text if len(text) <= _SHORT else f"{text[: _SHORT - 1]}…"
+
+
+def _show_proof_report(out: Output, report: ProofReport) -> None:
+    out.text(*_proof_headline(report))
+    out.text()
+    for label, value in _proof_figures(report):
+        out.text(f"  {label:<11} {value}")
+    show_findings(out, report.findings, 0, whole="proof")
+    if report.verdict == Verdict.VERIFIED:
+        out.text()
+        out.text(f"not shown: {_NOT_SHOWN[report.format]}")
+
+
+def _proof_headline(report: ProofReport) -> Iterator[Piece]:
+    yield report.verdict, STYLES[report.verdict]
+    if report.verdict != Verdict.VERIFIED:
+        return
+    if report.format == "consistency":
+        yield f": the old root is that of the first {report.old_size:,} of {report.size:,} entries"
+        yield f" of {report.origin}"
+    else:
+        yield f": entry {report.sequence_number} is in the log {report.origin}"
+
+
+def _proof_figures(report: ProofReport) -> Iterator[tuple[str, str]]:
+    yield "subject", report.subject
+    if report.entry is not None:
+        yield from _entry_figures(report, report.entry)
+    if report.old_size is not None:
+        yield "old", f"{report.old_size:,} entries, root {report.old_root}"
+    if report.origin is not None:
+        yield "checkpoint", f"{report.origin}, {report.size:,} entries, root {report.root}"
+    for vkey in report.signed_by:
+        yield "signed by", f"{vkey} (trusted)"
+    yield from cosigner_figures(report.cosigned_by)
+
+
+def _entry_figures(report: ProofReport, entry: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    yield "entry", f"{entry['event_type']} {entry['action_type']}, {entry['execution_status']}"
+    yield "actor", f"{entry['actor_type']} {entry['actor_id']}"
+    yield "when", f"{entry['timestamp']} by the writer's clock"
+    yield "entry_hash", entry["entry_hash"]
+    here = "here, as it was recorded"
+    yield "payload", here if report.has_payload else f"not here, its hash is {entry['action_hash']}"
+    judged = "trusted, and it signed the entry" if report.is_entry_key_trusted else "not given, so not judged"
+    yield "entry key", f"{report.entry_key_id} ({judged})"

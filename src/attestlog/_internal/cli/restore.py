@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from attestlog._internal.cli import options
-from attestlog._internal.cli.output import Output, notice
-from attestlog._internal.cli.progress import Bar
-from attestlog._internal.cli.verbs import example, new_app
+from attestlog._internal.cli.opening import open_log
+from attestlog._internal.cli.options import flag, text
+from attestlog._internal.cli.output import Bar, Output, notice
+from attestlog._internal.cli.verbs import UsageError, example, new_app
+
+if TYPE_CHECKING:
+    from attestlog._internal.config import Signers
+    from attestlog._internal.log import Receipt
+    from attestlog._internal.restoring import Restored
 
 app = new_app()
 
@@ -22,35 +28,37 @@ app = new_app()
 def restore(
     log: options.LogArgument,
     *,
-    url: Annotated[str, options.text("The replica.", "--from", metavar="URL")],
-    origin: Annotated[str, options.text("The log's name.", metavar="NAME")],
-    token_file: Annotated[Path, options.text("A file with a token of scope read.", metavar="FILE")],
-    ca_file: Annotated[Path | None, options.text("Its certificate's authority.", metavar="FILE")] = None,
+    url: Annotated[str, text("Base URL of the replica.", "--from", metavar="URL")],
+    origin: Annotated[str, text("The log's name.", metavar="NAME")],
+    token_file: Annotated[Path, text("File with a token of scope read.", metavar="FILE")],
+    ca_file: Annotated[Path | None, text("Certificate authority of the replica.", metavar="FILE")] = None,
     trust: Annotated[
-        list[str] | None, options.text("Key or genesis hash that must vouch for it.", metavar="KEY")
+        list[str] | None,
+        text("A key or genesis hash from elsewhere that must vouch for it; repeatable.", metavar="KEY"),
     ] = None,
     checkpoint: Annotated[
-        list[Path] | None, options.text("A checkpoint of the log that must be in it.", metavar="FILE")
+        list[Path] | None,
+        text("A checkpoint that you kept: the copy must contain it; repeatable.", metavar="FILE"),
     ] = None,
     force: Annotated[
-        bool, options.flag("Even if it is shorter than what is there or known.", "--force")
+        bool, flag("Restore even if the copy is shorter than the log was known to be.", "--force")
     ] = False,
     signer: options.SignerOption = None,
     checkpoint_signer: options.CheckpointSignerOption = None,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Put a replica's copy in the log's place, byte for byte, after verifying it, and go on.
+    """Verify a replica's copy and put it, byte for byte, in the log's place.
 
-    What stands there is moved aside. Without signers, those of the log.toml that stands there are used.
-    The log records that it was restored, from where, and whether it was forced.
+    A log that stands there is moved aside, and its log.toml names the signers unless you do. An entry then
+    records that the log was restored, from where, and whether it was forced.
     """
-    from attestlog._internal.cli.restoring import record, signers_of
     from attestlog._internal.config import ReplicaAt
     from attestlog._internal.replication.client import ReplicaClient
     from attestlog._internal.restoring import Demands, restore_log
+    from attestlog._internal.storage.resolve import directory
 
-    root = Path(log).absolute()
-    signers = signers_of(root, signer, checkpoint_signer)
+    root = directory(log).absolute()
+    signers = _signers_of(root, signer, checkpoint_signer)
     known = [path.read_bytes() for path in checkpoint or []]
     at = ReplicaAt(url=url, vkey="", token_file=str(token_file), ca_file=str(ca_file or ""))
     client = ReplicaClient(at, origin)
@@ -61,8 +69,8 @@ def restore(
     finally:
         client.close()
     if restored.moved_to:
-        notice(f"what was there is in {restored.moved_to}")
-    receipt = record(root, url, restored)
+        notice(f"the log that stood there is now in {restored.moved_to}")
+    receipt = _record(root, url, restored)
     out = Output(as_json)
     if out.as_json:
         members = {
@@ -73,3 +81,30 @@ def restore(
     else:
         out.text("restored   ", (f"{restored.size} entries of {restored.origin}", "bold"))
         out.text(f"recorded   in entry {receipt.sequence_number}")
+
+
+def _signers_of(root: Path, entry: str | None, checkpoint: str | None) -> Signers:
+    """The given signers, else those of the log that stands at `root`. Raises UsageError if there is none."""
+    from attestlog._internal.config import Signers, read_config
+    from attestlog._internal.storage.resolve import open_source
+    from attestlog.errors import AttestlogError
+
+    if entry is None or checkpoint is None:
+        try:
+            there = read_config(open_source(root)).signers
+        except AttestlogError:
+            raise UsageError(
+                f"no log.toml at {root} names the signers: give --signer and --checkpoint-signer"
+            ) from None
+        entry, checkpoint = entry or there.entry, checkpoint or there.checkpoint
+    return Signers(entry=entry, checkpoint=checkpoint)
+
+
+def _record(root: Path, url: str, restored: Restored) -> Receipt:
+    """Append the entry that says so; CRITICAL if the restore was forced."""
+    with open_log(str(root)) as log:
+        return log.change(
+            "log_restored", actor_id="attestlog", actor_type="SYSTEM",
+            event_category="CRITICAL" if restored.is_behind else "WARNING",
+            action_payload={"from": url, "size": restored.size, "forced": restored.is_behind},
+        )  # fmt: skip

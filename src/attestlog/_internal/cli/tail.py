@@ -7,9 +7,7 @@ from typing import Annotated
 import typer
 
 from attestlog._internal.cli import options
-from attestlog._internal.cli.entries import print_entries
 from attestlog._internal.cli.verbs import example, new_app
-from attestlog._internal.storage.resolve import open_source
 
 app = new_app()
 
@@ -18,13 +16,16 @@ app = new_app()
 def tail(
     log: options.LogArgument,
     *,
-    count: Annotated[int, typer.Option("-n", "--count", min=0, help="How many.")] = 10,
+    count: Annotated[int, typer.Option("-n", "--count", min=0, help="How many entries.", metavar="N")] = 10,
     follow: Annotated[
-        bool, options.flag("Go on showing new entries, until Ctrl-C.", "-f", "--follow")
+        bool, options.flag("Show new entries as they come, until Ctrl-C.", "-f", "--follow")
     ] = False,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Show the last entries as they are stored; with -f also each new one as it is committed."""
+    """Show the last entries as the log stores them; with -f, also each new entry once it is committed."""
+    from attestlog._internal.cli.entries import print_entries
+    from attestlog._internal.storage.resolve import open_source
+
     source = open_source(log)
     start = max(0, source.size() - count)
     entries = source.follow(start) if follow else source.entries(start)

@@ -1,4 +1,4 @@
-"""Which verbs there are, and how the one that is asked for is loaded. Nothing else is."""
+"""Which verbs there are, and how the one that was called is loaded. No other verb is loaded."""
 
 from __future__ import annotations
 
@@ -19,41 +19,44 @@ UsageError: Final[type[Exception]] = typer.BadParameter.__bases__[0]
 SECTIONS: Final[dict[str, dict[str, str]]] = {
     "Start": {
         "demo": "See it work: write a log, verify it, tamper with it, see it caught.",
-        "doctor": "Show what this machine offers a log: disk, clock, keys, versions.",
+        "doctor": "Check this machine for a log: disk, clock, keys, versions.",
     },
     "Write": {
         "init": "Make a new log.",
         "append": "Append one entry, or many from JSON lines.",
-        "propose": "Ask for approval: write a request to a file.",
-        "approve": "Show a request, and approve, review or reject it.",
-        "policy": "Show or change a log's policy.",
-        "erase": "Erase one payload; an entry says so, and why.",
-        "hold": "Forbid erasing payloads until further notice.",
         "checkpoint": "Sign the log's head and print the note.",
-        "publish": "Lay out the log as static files for any web server.",
-        "archive": "Move closed segments elsewhere, or bring them back.",
+        "publish": "Write the log as static files for any web server.",
         "import": "Bring a legacy JSON-lines log into a log.",
-        "keys": "Make signing keys, list them, rotate or revoke those of a log.",
+        "archive": "Move closed segments elsewhere, or bring them back.",
+    },
+    "Govern": {
+        "policy": "Show or change a log's policy.",
+        "approval": "Request, show and sign approvals.",
+        "keys": "Make and list signing keys; rotate or revoke those of a log.",
+        "erase": "Erase one payload; a new entry records who did it and why.",
+        "hold": "Forbid erasing payloads until the hold is released.",
     },
     "Read": {
         "show": "Show one entry.",
         "tail": "Show the last entries, and new ones as they come.",
         "query": "Find entries.",
         "stats": "Show figures: rates, sizes, pillars, actors.",
-        "export": "Write entries out as JSON lines or CSV.",
+        "export": "Write all entries as JSON lines or CSV.",
         "prove": "Write a proof of one entry, or of consistency, to a file.",
     },
     "Verify": {
-        "verify": "Verify a whole log, a proof file, or a legacy JSON-lines file.",
-        "verifier": "Print a verifier in one Python file, to run without attestlog.",
-        "repair": "Say what is damaged and what can be done about it here.",
+        "verify": "Verify a log, a proof file or a legacy JSON-lines file.",
+        "print-verifier": "Print the one-file verifier, which needs no attestlog.",
+        "repair": "Show what is damaged, and repair what can be repaired.",
     },
-    "Distribute": {
-        "replicas": "Add, remove and see the replicas a log is sent to.",
+    "Copy": {
+        "replica": "Choose the replicas of a log, and see how far their copies are.",
         "restore": "Bring a lost log back from a replica.",
-        "replica": "Hold verified copies of others' logs, over HTTP.",
-        "witness": "Cosign checkpoints of others' logs, over HTTP.",
-        "tokens": "Make, list and revoke the bearer tokens of a server.",
+    },
+    "Serve": {
+        "serve": "Run a replica or a witness for other people's logs, over HTTP.",
+        "tokens": "Make, list and revoke the bearer tokens of a replica.",
+        "evidence": "Show the split views that a replica or witness has seen.",
     },
 }
 """Every verb and its one line, as `attestlog --help` shows them. Each lives in the module of its name."""
@@ -62,29 +65,30 @@ VERBS: Final = {name: line for section in SECTIONS.values() for name, line in se
 
 _EXIT_CODES: Final = (
     "Exit codes: 0 done, VERIFIED; 1 TAMPERED, damaged; 2 usage; 3 MALFORMED; 4 UNKNOWN: could not be"
-    " done or told (file, key, device); 5 TRUNCATED or FORKED; 6 INCOMPLETE: torn tail only;"
+    " done or decided (file, key, device); 5 TRUNCATED or FORKED; 6 INCOMPLETE: torn tail only;"
     " 7 an append's outcome is unknown; 70 a defect in attestlog; 130 interrupted."
 )
 
 
+def module_of(verb: str) -> str:
+    """The module that holds a verb's app: `print-verifier` in `print_verifier`, `import` in `import_`."""
+    name = "import_" if verb == "import" else verb.replace("-", "_")
+    return f"attestlog._internal.cli.{name}"
+
+
 class Verbs(TyperGroup):
-    """A group whose verbs are modules, imported when they are asked for."""
+    """A group whose verbs are modules, imported when they are called."""
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
         """Names, in the order of the help."""
         return list(VERBS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """The verb's command. Raises UsageError, with what was perhaps meant, for an unknown verb."""
+        """The verb's command. Raises UsageError for an unknown verb, with the nearest one there is."""
         if cmd_name not in VERBS:
             close = get_close_matches(cmd_name, VERBS, n=1)
             ctx.fail(f"no verb {cmd_name!r}" + (f"; did you mean {close[0]!r}?" if close else ""))
-        module = import_module(
-            f"attestlog._internal.cli.{cmd_name}_"
-            if cmd_name == "import"
-            else f"attestlog._internal.cli.{cmd_name}"
-        )
-        return get_command(module.app)
+        return get_command(import_module(module_of(cmd_name)).app)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
         """The verbs by section, without importing any."""
@@ -102,6 +106,11 @@ def new_app(**options: Any) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
         **options,
     )
+
+
+def new_group(verb: str) -> typer.Typer:
+    """The app of a verb that has commands of its own, such as `keys list`."""
+    return new_app(help=VERBS[verb], no_args_is_help=False)
 
 
 def example(*lines: str) -> str:
@@ -122,7 +131,8 @@ def _print_version(wanted: bool) -> None:
 def attestlog(
     context: typer.Context,
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version.")
+        bool,
+        typer.Option("-V", "--version", callback=_print_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
     """An append-only, signed log of what people and AI agents did, that anyone can verify.

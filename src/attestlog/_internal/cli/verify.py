@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from attestlog._internal.cli.exits import BY_VERDICT
-from attestlog._internal.cli.options import JsonOption, flag, text
-from attestlog._internal.cli.output import Output, hint
-from attestlog._internal.cli.progress import Bar
-from attestlog._internal.cli.proofs import verify_proof_file
-from attestlog._internal.cli.reports import emit_report, hints, show_report
+from attestlog._internal.cli.options import JsonOption, argument, flag, text
+from attestlog._internal.cli.output import Bar, Output, hint
 from attestlog._internal.cli.verbs import UsageError, example, new_app
-from attestlog._internal.core.report import Report
-from attestlog._internal.storage.resolve import is_published
+
+if TYPE_CHECKING:
+    from attestlog._internal.core.report import ProofReport, Report
 
 app = new_app()
 
@@ -24,53 +21,50 @@ app = new_app()
 def verify(
     subject: Annotated[
         str,
-        typer.Argument(
-            metavar="LOG|URL|PROOF|FILE.jsonl",
-            help="A log, a published one, a proof file, or a legacy JSON-lines file.",
+        argument(
+            "LOG|URL|PROOF|FILE.jsonl",
+            "A log, a published log, a proof file, or a legacy JSON-lines file.",
         ),
     ],
     *,
     trust: Annotated[
         list[str] | None,
-        text("Verifier key, key id, public key file or genesis hash that must vouch for it.", metavar="KEY"),
+        text("A key or genesis hash from elsewhere that must vouch for it; repeatable.", metavar="KEY"),
     ] = None,
     policy: Annotated[
-        Path | None, text("C2SP tlog-policy: logs and witnesses that must have signed.", metavar="FILE")
+        Path | None,
+        text("C2SP tlog-policy: logs and witnesses that must have signed.", "--trust-policy", metavar="FILE"),
     ] = None,
     since: Annotated[
-        Path | None, text("Checkpoint kept from before: what it covers must be there still.", metavar="FILE")
+        Path | None, text("A checkpoint that you kept: the log must still contain it.", metavar="FILE")
     ] = None,
     remember: Annotated[
-        bool, typer.Option(help="Compare with what was verified before, and remember this.")
+        bool, typer.Option(help="Compare with the last verification here, and remember this one.")
     ] = True,
     start: Annotated[
-        int, text("Read from here on; what is before must be remembered.", "--from", metavar="N")
+        int, text("First entry to read; those before must be remembered.", "--from", metavar="N")
     ] = 0,
     tsa_root: Annotated[
         list[str] | None,
-        text("Root certificate, PEM, of an authority whose time stamps count.", "--tsa-root", metavar="FILE"),
+        text("PEM root certificate of a trusted time-stamp authority.", "--tsa-root", metavar="FILE"),
     ] = None,
-    full: Annotated[bool, flag("Of a published log, read every tile and entry bundle.", "--full")] = False,
-    workers: Annotated[int | None, text("Processes to use; else one a core.", metavar="N")] = None,
+    full: Annotated[bool, flag("Read every tile and entry bundle of a published log.", "--full")] = False,
+    workers: Annotated[int | None, text("Processes to use; default: one per core.", metavar="N")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Verify every entry, signature and link, the tree, the checkpoint, and that nothing seen before is gone.
+    """Verify entries, signatures, links, tree and checkpoint, and that no entry seen before is missing.
 
-    The exit code says the verdict: 0 VERIFIED, 1 TAMPERED, 3 MALFORMED, 4 UNKNOWN, 5 TRUNCATED or
-    FORKED, 6 INCOMPLETE (torn tail only). A proof file is judged by itself, the log may be gone.
+    --trust takes a verifier key, a key id, a public key file or a genesis hash. A proof file needs no log.
+
+    The exit code is the verdict: 0 VERIFIED, 1 TAMPERED, 3 MALFORMED, 4 UNKNOWN, 5 TRUNCATED or FORKED, 6
+    INCOMPLETE (torn tail only).
     """
-    from attestlog._internal.verifying import is_proof
+    from attestlog._internal.cli.exits import BY_VERDICT
+    from attestlog._internal.cli.reports import emit_report, hints, show_report
 
-    out = Output(as_json)
-    if is_proof(subject):
-        code = verify_proof_file(
-            out, subject, trust=trust or [], policy=policy, since=since, remember=remember
-        )
-        raise typer.Exit(code)
-    with Bar("verifying") as bar:
-        options = {"trust": trust or [], "policy": policy, "held": since, "remember": remember}
-        report = _verify(subject, start, tsa_root or [], full=full, workers=workers, progress=bar, **options)
-    code = BY_VERDICT[report.verdict]
+    options = {"trust": trust or [], "policy": policy, "held": since, "remember": remember}
+    report = _judge(subject, start, tsa_root or [], full=full, workers=workers, **options)
+    out, code = Output(as_json), BY_VERDICT[report.verdict]
     if out.as_json:
         emit_report(out, report, code)
     else:
@@ -81,23 +75,25 @@ def verify(
     raise typer.Exit(code)
 
 
-def _verify(
+def _judge(
     subject: str, start: int, tsa_roots: list[str], *, full: bool, workers: int | None, **options: Any
-) -> Report:
+) -> Report | ProofReport:
+    """Which verifier judges the subject depends on what it is."""
     from attestlog._internal.legacy import is_legacy, verify_legacy
+    from attestlog._internal.storage.resolve import is_published
+    from attestlog._internal.verifying import is_proof, judge_proof, verify_log, verify_published
 
-    if is_published(subject):
-        from attestlog._internal.verifying import verify_published
-
-        if start or tsa_roots:
-            raise UsageError("--from and --tsa-root are for a log's own directory")
-        return verify_published(subject, full=full, **options)
-    if full:
-        raise UsageError("--full is for a published log: any other is read whole")
-    if Path(subject).is_file() and is_legacy(subject):
-        if options["policy"] or options["held"]:
-            raise UsageError("--policy and --since are for what has a checkpoint: a legacy file has none")
-        return verify_legacy(subject, progress=options["progress"])
-    from attestlog._internal.verifying import verify_log
-
-    return verify_log(subject, start=start, workers=workers, tsa_roots=tsa_roots, **options)
+    if is_proof(subject):
+        return judge_proof(subject, **options)
+    with Bar("verifying") as bar:
+        if is_published(subject):
+            if start or tsa_roots:
+                raise UsageError("--from and --tsa-root are for a log's own directory")
+            return verify_published(subject, full=full, progress=bar, **options)
+        if full:
+            raise UsageError("--full is for a published log; any other log is always read whole")
+        if Path(subject).is_file() and is_legacy(subject):
+            if options["policy"] or options["held"]:
+                raise UsageError("--trust-policy and --since need a checkpoint, and a legacy file has none")
+            return verify_legacy(subject, progress=bar)
+        return verify_log(subject, start=start, workers=workers, tsa_roots=tsa_roots, progress=bar, **options)

@@ -41,7 +41,7 @@ ACTOR_SIGNATURE: Final = "actor_signature"
 _OF_THE_ENTRY: Final = frozenset(CHECKED_PROOFS) - {ACTOR_SIGNATURE}
 
 
-class Claim(NamedTuple):
+class ProofClaim(NamedTuple):
     """One proof that claims to be valid, and what it is claimed of."""
 
     proof: Mapping[str, Any]
@@ -52,7 +52,7 @@ class Claim(NamedTuple):
     actor_id: str
 
 
-ProofVerifier = Callable[[Claim], bool]
+ProofVerifier = Callable[[ProofClaim], bool]
 """Whether a claim holds. The same for the same claim, always: a verifier asks again years later.
 
 What it raises says that it could not tell; the claim then does not count, and is said to be unchecked.
@@ -104,7 +104,9 @@ def judge_claims(
         if kind in _OF_THE_ENTRY:
             holds = _holds(kind, facts, floor_met, k_state)
         else:
-            claim = Claim(proof, origin, facts.event_type, facts.action_type, action_hash, facts.actor_id)
+            claim = ProofClaim(
+                proof, origin, facts.event_type, facts.action_type, action_hash, facts.actor_id
+            )
             is_ours = kind == ACTOR_SIGNATURE
             holds = _is_signed_by_actor(policy, claim) if is_ours else _ask(verifiers.get(kind), claim)
         if holds is None:
@@ -126,7 +128,7 @@ def _holds(kind: str, facts: Entry | EntryDraft, floor_met: bool | None, k_state
     return facts.attribution in (ATTRIBUTION, UNSET)
 
 
-def _ask(verifier: ProofVerifier | None, claim: Claim) -> bool | None:
+def _ask(verifier: ProofVerifier | None, claim: ProofClaim) -> bool | None:
     if verifier is None:
         return None
     try:
@@ -135,7 +137,7 @@ def _ask(verifier: ProofVerifier | None, claim: Claim) -> bool | None:
         return None
 
 
-def _is_signed_by_actor(policy: Policy, claim: Claim) -> bool:
+def _is_signed_by_actor(policy: Policy, claim: ProofClaim) -> bool:
     """Members `key_id` and `signature` (hex); the key is one the policy in force registers for the actor."""
     key_id, signature = claim.proof.get("key_id"), claim.proof.get("signature")
     key = policy.actor_keys.get(claim.actor_id, {}).get(key_id) if isinstance(key_id, str) else None
@@ -178,7 +180,7 @@ def _proof_with_low_s(
         respelled = {**proof, "signature": to_low_s(bytes.fromhex(signature)).hex()}
     except ValueError:
         return proof
-    claim = Claim(respelled, origin, draft.event_type, draft.action_type, action_hash, draft.actor_id)
+    claim = ProofClaim(respelled, origin, draft.event_type, draft.action_type, action_hash, draft.actor_id)
     return respelled if _is_signed_by_actor(policy, claim) else proof
 
 

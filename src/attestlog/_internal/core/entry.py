@@ -338,7 +338,7 @@ def encode_member(name: str, value: Any, what: str = "draft") -> bytes:
     try:
         return canonical.encode(value, depth=2)
     except MalformedJSONError as error:
-        inner: str = error.evidence().get("member") or ""
+        inner = error.member
         path = name + (inner if inner.startswith("[") else f".{inner}" if inner else "")
         reason = str(error).removeprefix(f"{inner or 'the value'}: ")
         raise MalformedEntryError(f"{what}: {path}: {reason}", member=path) from None

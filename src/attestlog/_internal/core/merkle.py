@@ -40,6 +40,9 @@ class Span:
         heights = [height for height, _ in subtrees(self.start, self.stop)]
         self._nodes: list[tuple[int, bytes]] = list(zip(heights, hashes, strict=True))
 
+    def __repr__(self) -> str:
+        return f"Span({self.start}, {self.stop})"
+
     @property
     def size(self) -> int:
         """How many leaves it covers."""

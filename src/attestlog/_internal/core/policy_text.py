@@ -50,8 +50,8 @@ def parse_policy_text(text: str) -> Policy:
     try:
         return parse_policy(_with_timestamps(members))
     except MalformedPolicyError as error:
-        member = error.evidence().get("member", "")
-        raise _located(error.message.removeprefix("policy: "), member, _line_of(text, member)) from None
+        place = _line_of(text, error.member)
+        raise _located(error.message.removeprefix("policy: "), error.member, place) from None
 
 
 def format_policy_text(policy: Policy) -> str:

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct, field
+
+from attestlog.errors import ContradictedError, TamperedError, UnverifiedError, VerdictError
 
 FINDINGS_KEPT_MAX: Final = 10_000
 """Findings a report holds (a log rewritten whole must not fill memory); all are counted and handed on."""
@@ -59,12 +61,54 @@ class Cosigner(Struct, frozen=True, kw_only=True):
     """POSIX seconds by its clock; 0 or None where it makes no statement about the time."""
 
 
-class Report(Struct, kw_only=True):
-    """The outcome of one verification."""
+_ERRORS: Final[dict[Verdict, type[VerdictError]]] = {
+    Verdict.INCOMPLETE: UnverifiedError,
+    Verdict.UNKNOWN: UnverifiedError,
+    Verdict.MALFORMED: UnverifiedError,
+    Verdict.TRUNCATED: ContradictedError,
+    Verdict.FORKED: ContradictedError,
+    Verdict.TAMPERED: TamperedError,
+}
+
+
+class Judgement(Struct, kw_only=True):
+    """What all reports have: a verdict on a subject.
+
+    It has no truth value: `if report:` would be true of a tampered log. `report.ok` says whether all is
+    well, `report.raise_for_verdict()` raises where it is not.
+    """
 
     verdict: Verdict = Verdict.VERIFIED
     subject: str = ""
     """What was verified: a path or URL, as given."""
+    findings: list[Finding] = field(default_factory=list)
+    """The first ones, faults and notices alike."""
+
+    if not TYPE_CHECKING:  # where it is hidden, `if report:` is seen by mypy's check "truthy-bool"
+
+        def __bool__(self) -> bool:
+            raise TypeError("a report has no truth value: ask report.ok, or call report.raise_for_verdict()")
+
+    @property
+    def ok(self) -> bool:
+        """Whether the verdict is VERIFIED."""
+        return self.verdict is Verdict.VERIFIED
+
+    def raise_for_verdict(self) -> None:
+        """Nothing if the verdict is VERIFIED, else raises a VerdictError with this report as evidence.
+
+        TamperedError for TAMPERED, ContradictedError for TRUNCATED and FORKED, UnverifiedError for UNKNOWN,
+        INCOMPLETE and MALFORMED. Its message is that of the first finding of that verdict.
+        """
+        if not self.ok:
+            why = next((found.message for found in self.findings if found.verdict is self.verdict), "")
+            message = ": ".join(filter(None, (self.subject, str(self.verdict), why)))
+            raise _ERRORS[self.verdict](message, verdict=str(self.verdict), report=self)
+
+
+class Report(Judgement, kw_only=True):
+    """The outcome of one verification of a log."""
+
     format: str = "attestlog"
     """`attestlog`, `published` for a published log, `legacy` for one in the minimal format."""
     origin: str | None = None
@@ -92,8 +136,6 @@ class Report(Struct, kw_only=True):
     timestamped_at: str | None = None
     """When they were there at the latest, by that stamp; RFC 3339."""
     erased_payloads: int = 0
-    findings: list[Finding] = field(default_factory=list)
-    """The first ones, faults and notices alike."""
     finding_counts: dict[str, int] = field(default_factory=dict)
     """All of them, by code."""
     duration_s: float = 0.0
@@ -113,12 +155,9 @@ class Report(Struct, kw_only=True):
             on_finding(finding)
 
 
-class ProofReport(Struct, kw_only=True):
+class ProofReport(Judgement, kw_only=True):
     """What verifying a proof file came to, and what it showed. What was not shown is None, or empty."""
 
-    verdict: Verdict = Verdict.VERIFIED
-    subject: str = ""
-    """What was verified: a path, as given."""
     format: str = "tlog-proof"
     """`tlog-proof`, or `consistency`."""
     origin: str | None = None
@@ -142,7 +181,6 @@ class ProofReport(Struct, kw_only=True):
     """Which entry key the entry says signed it."""
     is_entry_key_trusted: bool = False
     """Whether the caller gave that key, and it did sign the entry."""
-    findings: list[Finding] = field(default_factory=list)
     duration_s: float = 0.0
 
     def add(self, finding: Finding) -> None:

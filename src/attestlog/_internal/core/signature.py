@@ -59,7 +59,7 @@ _KEYS_KNOWN_MAX: Final = 256
 _key_id: Final = lru_cache(_KEYS_KNOWN_MAX)(hex_hash)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class PublicKey:
     """A public key that entries can be signed with."""
 
@@ -70,6 +70,9 @@ class PublicKey:
 
     def __reduce__(self) -> tuple[Callable[[bytes], PublicKey], tuple[bytes]]:
         return load_public_key, (self.spki,)
+
+    def __repr__(self) -> str:
+        return f"PublicKey({self.algorithm!r}, key_id={self.key_id!r})"
 
     @property
     def key_id(self) -> str:
@@ -90,20 +93,30 @@ class PublicKey:
         is the one place that verifies P-256.
         Raises MissingExtraError where the installed cryptography does not have the algorithm.
         """
-        if self.key is None:
-            raise MissingExtraError(
-                f"the installed cryptography has no {self.algorithm}", extra=_ML_DSA_EXTRA, key_id=self.key_id
-            )
+        key = self._usable()
         try:
-            if isinstance(self.key, EllipticCurvePublicKey):
-                self.key.verify(signature, message, _ECDSA)
+            if isinstance(key, EllipticCurvePublicKey):
+                key.verify(signature, message, _ECDSA)
                 check_low_s(signature)
             else:
-                self.key.verify(signature, message)
+                key.verify(signature, message)
         except InvalidSignature:
             raise SignatureInvalidError(
                 f"{self.algorithm} signature does not verify under key {self.key_id[:16]}", key_id=self.key_id
             ) from None
+
+    def raw(self) -> bytes:
+        """An Ed25519 or ML-DSA key without the SPKI around it. Raises MissingExtraError, as `verify`."""
+        key = self._usable()
+        assert not isinstance(key, EllipticCurvePublicKey)
+        return key.public_bytes_raw()
+
+    def _usable(self) -> EllipticCurvePublicKey | Ed25519PublicKey | MLDSA44PublicKey | MLDSA65PublicKey:
+        if self.key is None:
+            raise MissingExtraError(
+                f"the installed cryptography has no {self.algorithm}", extra=_ML_DSA_EXTRA, key_id=self.key_id
+            )
+        return self.key
 
 
 _ECDSA: Final = ECDSA(SHA256())

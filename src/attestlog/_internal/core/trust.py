@@ -6,7 +6,7 @@
     quorum <name>|none
 
 A policy file is written by hand, so white space and comments are free; what is
-parsed has one spelling of its own (`format_trust`). Names are bytes that mean
+parsed has one spelling of its own (`format_trust_policy`). Names are bytes that mean
 nothing outside the file: here they are text with undecodable bytes kept as
 surrogates. This is not governance: what a log's writer may do stands in `policy`.
 """
@@ -26,7 +26,7 @@ from attestlog._internal.core.note import (
     format_vkey,
     parse_vkey,
 )
-from attestlog.errors import MalformedNoteError, MalformedTrustError, TrustError
+from attestlog.errors import MalformedNoteError, MalformedTrustError, QuorumError, TrustError
 
 TRUST_SIZE_MAX_BYTES: Final = 1 << 20
 """Hundreds of post-quantum keys fit; a hostile file must not take long to parse."""
@@ -51,7 +51,7 @@ class TrustedLog:
 
 
 @dataclass(frozen=True, slots=True)
-class Witness:
+class TrustedWitness:
     """A cosigner, and what the policy calls it."""
 
     name: str
@@ -73,7 +73,7 @@ class TrustPolicy:
     """A parsed policy. Groups stand after the groups they name."""
 
     logs: tuple[TrustedLog, ...] = ()
-    witnesses: tuple[Witness, ...] = ()
+    witnesses: tuple[TrustedWitness, ...] = ()
     groups: tuple[Group, ...] = ()
     quorum: str = NO_QUORUM
 
@@ -89,7 +89,7 @@ class TrustedCheckpoint:
     """Cosignatures: the witness's name in the policy, and what it signed."""
 
 
-def parse_trust(data: bytes) -> TrustPolicy:
+def parse_trust_policy(data: bytes) -> TrustPolicy:
     """Raises MalformedTrustError, with `line` (from 1) where one line is at fault."""
     if len(data) > TRUST_SIZE_MAX_BYTES:
         raise MalformedTrustError(
@@ -116,7 +116,7 @@ class _Reader:
 
     def __init__(self) -> None:
         self._logs: list[TrustedLog] = []
-        self._witnesses: list[Witness] = []
+        self._witnesses: list[TrustedWitness] = []
         self._groups: list[Group] = []
         self._quorum: str | None = None
         self._public_keys: set[tuple[str, bytes]] = set()
@@ -131,7 +131,7 @@ class _Reader:
                 self._check_new("log", self._logs[-1].key)
             case "witness", [name, vkey, *url] if len(url) < 2:
                 self._define(name)
-                self._witnesses.append(Witness(name, parse_vkey(vkey), *url))
+                self._witnesses.append(TrustedWitness(name, parse_vkey(vkey), *url))
                 self._check_witnesses()
             case "group", [name, threshold, *members] if members:
                 self._add_group(name, threshold, members)
@@ -185,7 +185,7 @@ class _Reader:
         self._is_free[name] = True
 
 
-def format_trust(policy: TrustPolicy) -> bytes:
+def format_trust_policy(policy: TrustPolicy) -> bytes:
     """The policy in one spelling: logs, witnesses, groups, quorum; thresholds in numbers."""
     lines = [_line("log", format_vkey(log.key), log.url) for log in policy.logs]
     lines += [
@@ -211,8 +211,8 @@ def open_trusted_checkpoint(
     `log_keys`: logs known from elsewhere, beside those of the policy. Timestamps are
     handed on, not judged. Raises MalformedNoteError, MalformedCheckpointError,
     MissingExtraError; SignatureInvalidError if a line by a known key is bad; TrustError
-    with `have` (who signed: names of witnesses, or keys) and `need` (what is lacking), and with `quorum`
-    where it is only that which is not met.
+    with `have` (who signed: names of witnesses, or keys) and `need` (what is lacking); QuorumError
+    where only the quorum is not met.
     """
     logs = [*(log.key for log in policy.logs), *log_keys]
     names = {witness.key: witness.name for witness in policy.witnesses}
@@ -235,7 +235,7 @@ def open_trusted_checkpoint(
 
 
 def verify_quorum(policy: TrustPolicy, have: Collection[str]) -> None:
-    """Raises TrustError unless witnesses of these names make the policy's quorum.
+    """Raises QuorumError unless witnesses of these names make the policy's quorum.
 
     `have`: their names; `need`: one line for each witness or group that is lacking; `quorum`: its name.
     """
@@ -247,7 +247,7 @@ def verify_quorum(policy: TrustPolicy, have: Collection[str]) -> None:
             met.add(group.name)
     if policy.quorum not in met:
         need = list(_lacking(policy, met))
-        raise TrustError(
+        raise QuorumError(
             f"the quorum {policy.quorum!r} has not cosigned: {need[0]}",
             have=sorted(set(have)), need=need, quorum=policy.quorum,
         )  # fmt: skip

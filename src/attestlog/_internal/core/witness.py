@@ -148,7 +148,7 @@ def verify_log_signatures(request: AddCheckpoint, logs: LogKeys) -> Judged:
     try:
         checkpoint = parse_checkpoint(request.note.text)
     except MalformedCheckpointError as error:
-        if error.evidence().get("size") == 0:
+        if error.size == 0:
             raise ConsistencyError(error.message) from None
         raise
     return Judged(checkpoint, Seen(), tuple(line for _, line in found))

@@ -119,6 +119,9 @@ class Guard:
         self.intent: Receipt | None = None
         self.outcome: Receipt | None = None
 
+    def __repr__(self) -> str:
+        return f"Guard({self._members['action_type']!r}, actor_id={self._members['actor_id']!r})"
+
     # --- the forms it comes in ---
 
     def __enter__(self) -> Self:

@@ -29,6 +29,9 @@ class NumberedActor:
         self._count = 0
         self._lock = threading.Lock()
 
+    def __repr__(self) -> str:
+        return f"NumberedActor({self.actor_id!r}, session={self.session!r})"
+
     def append(
         self,
         *,

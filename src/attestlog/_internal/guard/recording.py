@@ -6,7 +6,7 @@ import traceback
 from typing import Any, Final
 
 from attestlog._internal.core import canonical
-from attestlog.errors import AttestlogError, MalformedJSONError
+from attestlog.errors import MalformedJSONError
 
 MESSAGE_LENGTH_MAX: Final = 2_000
 TRACEBACK_LENGTH_MAX: Final = 12_000
@@ -36,7 +36,7 @@ def result_members(result: Any) -> dict[str, Any] | None:
         return None
     try:
         size_bytes = len(canonical.encode(result, depth=3))
-    except (MalformedJSONError, AttestlogError, TypeError):
+    except MalformedJSONError:
         return {"not_recorded": f"a value of type {type(result).__qualname__}, which is not JSON"}
     if size_bytes > RESULT_SIZE_MAX_BYTES:
         return {"not_recorded": f"a value of {size_bytes} bytes, at most {RESULT_SIZE_MAX_BYTES} are"}

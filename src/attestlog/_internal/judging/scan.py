@@ -451,10 +451,7 @@ class _Scanner:
         try:
             self._rules = self._rules.after(entry)
         except RuleChangeError as error:
-            known = error.evidence()
-            self._find(
-                "entry.change", str(error), entry, expected=known.get("expected"), found=known.get("found")
-            )
+            self._find("entry.change", str(error), entry, expected=error.expected, found=error.found)
             return
         self._result.rules = self._rules
         self._result.changes.append(line)

@@ -85,7 +85,7 @@ class _Waiting(Generic[Result]):
         if self.results:
             done, wanted = len(self.results), len(self.prepared)
             message = f"{error.message}; the first {done} of {wanted} entries are committed"
-            own = type(error)(message, **error.evidence(), committed=done)
+            own = error.with_evidence(message, committed=done)
         own.__cause__ = error.__cause__
         return own
 

@@ -55,7 +55,7 @@ class Copies:
         try:
             replicator.wait(receipts[-1].sequence_number + 1, self._needed, self._timeout_s)
         except ReplicationError as error:
-            raise _with_receipts(error, receipts) from None
+            raise error.with_evidence(receipts=receipts) from None
 
     async def wait_async(self, receipt: Receipt) -> None:
         """`wait` for a task."""
@@ -69,7 +69,7 @@ class Copies:
             await asyncio.wait_for(asyncio.wrap_future(promise), self._timeout_s)
         except TimeoutError:
             error = replicator.short(receipt.sequence_number + 1, self._needed, self._timeout_s)
-            raise _with_receipts(error, [receipt]) from None
+            raise error.with_evidence(receipts=[receipt]) from None
 
     def then(self, future: Future[Receipt]) -> Future[Receipt]:
         """A future that is done once the entry is held by enough replicas as well. It waits without end."""
@@ -84,7 +84,7 @@ class Copies:
         def copied(promise: Future[int], receipt: Receipt) -> None:
             error = promise.exception()
             if isinstance(error, ReplicationError):
-                error = _with_receipts(error, [receipt])
+                error = error.with_evidence(receipts=[receipt])
             both.set_exception(error) if error is not None else both.set_result(receipt)
 
         def appended(done: Future[Receipt]) -> None:
@@ -133,7 +133,3 @@ class Copies:
 
                 self._replicator = Replicator(self._replicas, self._work())
             return self._replicator
-
-
-def _with_receipts(error: ReplicationError, receipts: list[Receipt]) -> ReplicationError:
-    return ReplicationError(error.message, **error.evidence(), receipts=receipts)

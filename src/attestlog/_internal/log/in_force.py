@@ -16,7 +16,7 @@ from attestlog._internal.core.rules import Rules
 from attestlog._internal.core.signature import PublicKey
 from attestlog._internal.signers import Passphrase, Signer, open_signer
 from attestlog._internal.storage.contract import Kept, Store
-from attestlog.errors import AttestlogError, SignerError
+from attestlog.errors import AttestlogError, SignerError, WrongKeyError
 
 
 class InForce:
@@ -40,8 +40,8 @@ class InForce:
         self.catch_up(head)
         try:
             self._sign_with(signer, is_chosen=is_chosen)
-        except SignerError as error:
-            if "found" not in error.evidence() or not self._kept_size:
+        except WrongKeyError:
+            if not self._kept_size:
                 raise
             # `rules.jsonl` is no evidence: before it is said that another key is in force, the entries are.
             self._start_over()
@@ -129,9 +129,9 @@ class InForce:
                 problem = problem or error
             signer.close()
         assert problem is not None
-        if "found" not in problem.evidence():
+        if not isinstance(problem, WrongKeyError):
             message = f"{problem.message}; the log is signed by {self._keys_in_force()}"
-            problem = type(problem)(message, **{**problem.evidence(), "expected": self.rules.key_ids})
+            problem = problem.with_evidence(message, expected=self.rules.key_ids)
         raise problem
 
     def _heal(self, uri: str) -> None:
@@ -169,7 +169,7 @@ class InForce:
         key = self._key_of(signer)
         if key is None:
             found = signer.public_key.key_id
-            raise SignerError(
+            raise WrongKeyError(
                 f"signer holds key {found[:16]}, the log is signed by {self._keys_in_force()}",
                 expected=self.rules.key_ids, found=found,
             )  # fmt: skip

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from attestlog._internal.core.batch import Plan
 from attestlog._internal.core.checkpoint import Checkpoint, format_checkpoint
@@ -23,8 +23,8 @@ from attestlog._internal.core.note import (
 from attestlog._internal.core.note import ED25519 as NOTE_ED25519
 from attestlog._internal.core.signature import ED25519, ML_DSA_44, PublicKey
 from attestlog._internal.signers import Signer
-from attestlog._internal.signers.asking import ask, bad_signature
-from attestlog.errors import MalformedConfigError, SignatureInvalidError, SignerError, TrustError
+from attestlog._internal.signers.asking import note_key, sign_message, sign_verified
+from attestlog.errors import SignerError, TrustError
 
 _KINDS: Final = {ED25519: NOTE_ED25519, ML_DSA_44: COSIGNATURE_ML_DSA_44}
 
@@ -33,11 +33,8 @@ KeyHolder = tuple[Signer, VerifierKey]
 
 def signer_vkey(origin: str, signer: Signer, want: str = ED25519) -> VerifierKey:
     """The checkpoint key that this signer holds. Raises MalformedConfigError unless it is for `want`."""
-    key: Any = signer.public_key
-    if key.algorithm != want:
-        member = "checkpoint_signer" if want == ED25519 else "checkpoint_pq_signer"
-        raise MalformedConfigError(f"checkpoint key is {key.algorithm}, want {want}", member=member)
-    return VerifierKey(origin, _KINDS[want], key.key.public_bytes_raw())
+    member = "checkpoint_signer" if want == ED25519 else "checkpoint_pq_signer"
+    return note_key(origin, signer, {want: _KINDS[want]}, what="checkpoint key", member=member)
 
 
 def checkpoint_key(genesis: Genesis, signer: Signer, want: str = ED25519) -> VerifierKey:
@@ -60,16 +57,6 @@ def key_holders(genesis: Genesis, signer: Signer, pq_signer: Signer | None) -> l
     return holders
 
 
-def sign_message(signer: Signer, key: PublicKey, message: bytes) -> bytes:
-    """The signature, verified before it is used for anything. Raises SignerError."""
-    signature = ask(signer, message)
-    try:
-        key.verify(signature, message)
-    except SignatureInvalidError:
-        raise bad_signature(signer) from None
-    return signature
-
-
 def sign_plan(signer: Signer, key: PublicKey, plan: Plan) -> list[bytes]:
     """A signature for each message. Raises SignerError."""
     return [sign_message(signer, key, message) for message in plan.messages]
@@ -83,11 +70,9 @@ def sign_head(holders: Sequence[KeyHolder], checkpoint: Checkpoint, now_us: int)
     text = format_checkpoint(checkpoint)
     lines: list[NoteSignature] = []
     for signer, vkey in holders:
-        try:
-            if vkey.kind == NOTE_ED25519:
-                lines.append(sign_note(text, vkey, partial(ask, signer)))
-            else:
-                lines.append(cosign(text, vkey, max(0, now_us // 1_000_000), partial(ask, signer)))
-        except SignatureInvalidError:
-            raise bad_signature(signer) from None
+        if vkey.kind == NOTE_ED25519:
+            make = partial(sign_note, text, vkey)
+        else:
+            make = partial(cosign, text, vkey, max(0, now_us // 1_000_000))
+        lines.append(sign_verified(signer, make))
     return format_note(text, lines)

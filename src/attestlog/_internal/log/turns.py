@@ -27,8 +27,9 @@ from attestlog._internal.log.environment import Clock
 from attestlog._internal.log.erasing import check_prepared, unfinished
 from attestlog._internal.log.in_force import InForce
 from attestlog._internal.log.outage import Outage
-from attestlog._internal.log.signing import key_holders, sign_head, sign_message, sign_plan
+from attestlog._internal.log.signing import key_holders, sign_head, sign_plan
 from attestlog._internal.signers import Signer
+from attestlog._internal.signers.asking import sign_message
 from attestlog._internal.storage.contract import Store
 from attestlog.errors import AttestlogError, ConsistencyError, SignerError, StorageError
 

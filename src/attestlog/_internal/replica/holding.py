@@ -12,7 +12,6 @@ from attestlog._internal.config import LogConfig, Signers, new_config
 from attestlog._internal.core.batch import Head
 from attestlog._internal.core.checkpoint import Checkpoint
 from attestlog._internal.core.cosignature import (
-    cosign,
     decode_timestamped,
     open_log_checkpoint,
     verify_checkpoint_signature,
@@ -54,7 +53,8 @@ class Cosigner(NamedTuple):
     """The replica's own name and key."""
 
     vkey: VerifierKey
-    sign: Callable[[bytes], bytes]
+    cosign: Callable[[str, int], NoteSignature]
+    """A line over a checkpoint's text, of this time in POSIX seconds. Raises SignerError."""
 
 
 class Holding:
@@ -217,7 +217,7 @@ class Holding:
         parsed, keys = parse_note(note), self._store.genesis.checkpoint_keys
         # Set back, the clock repeats the last time: a later cosignature is never of an earlier time.
         timestamp = max(int(time.time()), self._cosigned_at(old))
-        line = cosign(parsed.text, self._cosigner.vkey, timestamp, self._cosigner.sign)
+        line = self._cosigner.cosign(parsed.text, timestamp)
         # Only lines that were verified: a false one, kept here, would be given to others as this copy's.
         kept = [signed for _, signed in verified_signatures(parsed, keys, verify_checkpoint_signature)]
         # Stored before it is given away: after a crash here the writer asks again, and is answered.

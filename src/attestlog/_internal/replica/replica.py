@@ -6,19 +6,21 @@ import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
-from attestlog._internal.core.note import COSIGNATURE_ED25519, VerifierKey, check_key_name
+from attestlog._internal.core.cosignature import cosign
+from attestlog._internal.core.note import COSIGNATURE_ED25519, NoteSignature, check_key_name
 from attestlog._internal.core.replication import Answer, Shipment
 from attestlog._internal.core.signature import ED25519
 from attestlog._internal.replica.holding import LOG_DIR, Cosigner, Holding
 from attestlog._internal.signers import Signer
-from attestlog._internal.signers.asking import ask
+from attestlog._internal.signers.asking import note_key, sign_verified
 from attestlog._internal.storage.contract import LogSource
 from attestlog._internal.storage.files import disk
 from attestlog._internal.storage.resolve import open_source
-from attestlog.errors import MalformedConfigError, NotFoundError, StorageError, TooLargeError
+from attestlog.errors import NotFoundError, StorageError, TooLargeError
 
 LOGS_DIR: Final = "logs"
 
@@ -43,15 +45,11 @@ class Replica:
         Raises MalformedConfigError or StorageError.
         """
         check_key_name(name)
-        if signer.public_key.algorithm != ED25519:
-            raise MalformedConfigError(
-                f"a replica's key is {signer.public_key.algorithm}, want {ED25519}", member="key"
-            )
-        raw = signer.public_key.key.public_bytes_raw()  # type: ignore[union-attr]
+        kinds = {ED25519: COSIGNATURE_ED25519}
+        self.vkey = note_key(name, signer, kinds, what="a replica's key", member="key")
         self.directory = directory
-        self.vkey = VerifierKey(name, COSIGNATURE_ED25519, raw)
         self._signer, self._signing = signer, threading.Lock()
-        self._cosigner = Cosigner(self.vkey, self._sign)
+        self._cosigner = Cosigner(self.vkey, self._cosign)
         self._mutex = threading.Lock()
         self._locks: dict[str, threading.Lock] = {}
         self._open: dict[str, Holding] = {}
@@ -127,6 +125,6 @@ class Replica:
         self._open[log] = holding
         return holding
 
-    def _sign(self, message: bytes) -> bytes:
+    def _cosign(self, text: str, timestamp: int) -> NoteSignature:
         with self._signing:
-            return ask(self._signer, message)
+            return sign_verified(self._signer, partial(cosign, text, self.vkey, timestamp))

@@ -251,8 +251,7 @@ class Sender:
             self.cursor.is_lost = True
             self._record("replica_lost", "CHANGE", "WARNING")
         save_cursor(self._cursors, self.cursor)
-        retryable = getattr(error, "retryable", False) is True
-        self._pause_s = min(PAUSE_MAX_S, self._pause_s * 2) if retryable else PAUSE_MAX_S
+        self._pause_s = min(PAUSE_MAX_S, self._pause_s * 2) if error.retryable else PAUSE_MAX_S
         return self._pause_s * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, hides nothing
 
     def _succeeded(self) -> None:

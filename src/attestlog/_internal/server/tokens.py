@@ -37,7 +37,6 @@ TOKEN_LENGTH_MAX: Final = 256
 class Scope(StrEnum):
     """What a token may be good for."""
 
-    APPEND = "append"
     READ = "read"
     REPLICATE = "replicate"
     ADMIN = "admin"

@@ -1,17 +1,68 @@
-"""Asking a signer for a signature, believing nothing: what it returns is verified before it is used."""
+"""Asking a signer for a signature, and believing nothing: what it returns is verified before it is used."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
+from typing import Final, TypeVar
 
 from attestlog._internal.core.curves import to_low_s
-from attestlog._internal.core.signature import ECDSA_P256
+from attestlog._internal.core.note import VerifierKey
+from attestlog._internal.core.signature import ECDSA_P256, PublicKey
 from attestlog._internal.signers.contract import Signer
-from attestlog.errors import AttestlogError, SignerError
+from attestlog.errors import AttestlogError, MalformedConfigError, SignatureInvalidError, SignerError
+
+TEST_MESSAGE: Final = b"attestlog/test/v1\n"
+"""Signed to see that a key can sign; nothing else that is signed begins with it."""
+
+Signed = TypeVar("Signed")
+
+
+def note_key(name: str, signer: Signer, kinds: Mapping[str, int], *, what: str, member: str) -> VerifierKey:
+    """The key under which this signer signs notes as `name`. `kinds`: types of note signatures, by algorithm.
+
+    Raises MalformedConfigError for `member`, which calls the key `what`, if it is of another algorithm;
+    MissingExtraError.
+    """
+    key = signer.public_key
+    if key.algorithm not in kinds:
+        raise MalformedConfigError(f"{what} is {key.algorithm}, want {' or '.join(kinds)}", member=member)
+    return VerifierKey(name, kinds[key.algorithm], key.raw())
+
+
+def sign_message(signer: Signer, key: PublicKey, message: bytes) -> bytes:
+    """The signature, verified under `key`. Raises SignerError."""
+
+    def make(sign: Callable[[bytes], bytes]) -> bytes:
+        signature = sign(message)
+        key.verify(signature, message)
+        return signature
+
+    return sign_verified(signer, make)
+
+
+def sign_verified(signer: Signer, make: Callable[[Callable[[bytes], bytes]], Signed]) -> Signed:
+    """What `make` makes with the signer and verifies, such as `partial(cosign, text, key, timestamp)`.
+
+    Raises SignerError. A signature that does not verify is the signer's fault, not a stranger's.
+    """
+    try:
+        return make(partial(ask, signer))
+    except SignatureInvalidError:
+        key_id = signer.public_key.key_id
+        raise SignerError(
+            f"the signer of key {key_id[:16]} returned a signature that does not verify", key_id=key_id
+        ) from None
+
+
+def sign_once(signer: Signer) -> None:
+    """Have the test message signed, and verify the signature. Raises SignerError."""
+    sign_message(signer, signer.public_key, TEST_MESSAGE)
 
 
 def ask(signer: Signer, message: bytes) -> bytes:
-    """What the signer answers, a P-256 signature with its low s (docs/spec/signature.md).
+    """What the signer answers, not verified; a P-256 signature with its low s (docs/spec/signature.md).
 
     Whatever else it does is a SignerError: signers are written by others.
     """
@@ -27,11 +78,3 @@ def ask(signer: Signer, message: bytes) -> bytes:
         with suppress(ValueError):  # not DER: it will not verify
             return to_low_s(signature)
     return signature
-
-
-def bad_signature(signer: Signer) -> SignerError:
-    """For a signature that does not verify: the signer's fault, not a stranger's."""
-    key_id = signer.public_key.key_id
-    return SignerError(
-        f"the signer of key {key_id[:16]} returned a signature that does not verify", key_id=key_id
-    )

@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import re
 import stat
+from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
-from typing import Final, cast
+from typing import Final, NamedTuple, cast
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import (
@@ -75,6 +76,25 @@ def keys_dir() -> Path:
         return Path(home).absolute() / "keys"
     data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
     return Path(data).absolute() / "attestlog" / "keys"
+
+
+class KeyFile(NamedTuple):
+    """A file in the keys directory. One that cannot be opened has a `problem` instead of a key."""
+
+    uri: str
+    key: PublicKey | None
+    problem: str | None
+
+
+def key_files() -> Iterator[KeyFile]:
+    """The files in the keys directory, by name."""
+    for path in sorted(keys_dir().glob("*.pem")):
+        uri = f"{SCHEME}{path}"
+        try:
+            yield KeyFile(uri, open_file_signer(uri).public_key, None)
+        except SignerError as error:
+            is_locked = isinstance(error, KeyFileError) and error.needs_passphrase
+            yield KeyFile(uri, None, "encrypted" if is_locked else str(error))
 
 
 def default_key_path(origin: str, role: str, key: PublicKey) -> Path:

@@ -23,7 +23,7 @@ from attestlog._internal.signers.contract import Passphrase
 from attestlog._internal.signers.pkcs11_module import Library, Module, OpenToken, module_at, module_path
 from attestlog._internal.signers.pkcs11_uri import KeyUri, format_key_uri, parse_key_uri
 from attestlog._internal.signers.secret import read_pin
-from attestlog.errors import MalformedConfigError, MalformedSignatureError, SignerError
+from attestlog.errors import MalformedConfigError, MalformedSignatureError, SignerError, WrongKeyError
 
 KEY_ID_SIZE_BYTES: Final = 8
 """CKA_ID of a new key: random, so that it names this key and no later one of the same label."""
@@ -133,7 +133,7 @@ class Pkcs11Signer:
         key = keys.find_key(session, self._uri)
         public = _agreed(keys.find_public_key(session, key), self._uri.public_key)
         if self._public_key is not None and self._public_key.spki != public.spki:
-            raise SignerError(
+            raise WrongKeyError(
                 f"the token now holds key {public.key_id[:16]} in place of {self.public_key.key_id[:16]}",
                 expected=self.public_key.key_id, found=public.key_id,
             )  # fmt: skip
@@ -224,7 +224,7 @@ def _agreed(held: PublicKey | None, path: str | None) -> PublicKey:
             "the token keeps no public key beside the private one, and public-key names no file"
         )
     if held is not None and given is not None and held.spki != given.spki:
-        raise SignerError(
+        raise WrongKeyError(
             f"the token holds key {held.key_id[:16]}, its public-key file {given.key_id[:16]}",
             expected=given.key_id, found=held.key_id,
         )  # fmt: skip

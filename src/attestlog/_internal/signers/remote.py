@@ -20,7 +20,7 @@ from queue import Empty, SimpleQueue
 from typing import Final, Protocol, TypeVar
 
 from attestlog._internal.core.signature import PublicKey
-from attestlog.errors import AttestlogError, SignerError
+from attestlog.errors import AttestlogError, SignerError, WrongKeyError
 
 TIMEOUT_S: Final = 10.0
 """For one signature, retries included: callers of `append` wait for it."""
@@ -133,7 +133,7 @@ class RemoteSigner:
         try:
             return self._ours(partial(self._service.sign, message), deadline)
         except SignerError as error:
-            if error.evidence().get("hangs"):
+            if error.hangs:
                 # The request is still out. Its connection is not used again: a late answer is no other's.
                 self._let_go()
             raise
@@ -145,7 +145,7 @@ class RemoteSigner:
         service = self._ours(self._connect, deadline)
         if service.public_key.spki != self._public_key.spki:
             service.close()
-            raise SignerError(
+            raise WrongKeyError(
                 f"signer {self.uri} has another key than before",
                 expected=self._public_key.key_id, found=service.public_key.key_id,
             )  # fmt: skip

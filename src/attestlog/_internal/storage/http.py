@@ -51,7 +51,7 @@ class HttpSource:
             try:
                 return self._read_once(name, size_max_bytes)
             except StorageError as error:
-                if not left or not error.evidence().get("retryable"):
+                if not left or not error.retryable:
                     raise
                 time.sleep(RETRY_DELAY_S * (TRIES - left))
         raise AssertionError("unreachable")

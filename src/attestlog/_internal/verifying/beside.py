@@ -95,13 +95,8 @@ def check_checkpoint(
         signed = open_signed_checkpoint(data, genesis.checkpoint_keys)
         check_every_type([line.key for line in signed.signatures], genesis.checkpoint_keys)
     except (SignatureInvalidError, TrustError) as error:
-        evidence = error.evidence()
-        findings.append(
-            finding(
-                "checkpoint.signature", f"checkpoint: {error}",
-                expected=evidence.get("expected"), found=evidence.get("found"),
-            )
-        )  # fmt: skip
+        what = f"checkpoint: {error}"
+        findings.append(finding("checkpoint.signature", what, expected=error.expected, found=error.found))
         return None
     except (MalformedNoteError, MalformedCheckpointError) as error:
         findings.append(finding("checkpoint.malformed", f"checkpoint: {error}"))

@@ -56,6 +56,7 @@ from attestlog.errors import (
     MalformedError,
     MalformedSignatureError,
     MissingExtraError,
+    QuorumError,
     SignatureInvalidError,
     StorageError,
     TooLargeError,
@@ -183,7 +184,7 @@ def _open_checkpoint(report: ProofReport, note: bytes, trusted: _Trusted) -> Che
         else:
             report.add(finding("trust.none", "no checkpoint key of the log was given"))
     except TrustError as error:
-        code = "trust.quorum" if "quorum" in error.evidence() else "trust.mismatch"
+        code = "trust.quorum" if isinstance(error, QuorumError) else "trust.mismatch"
         report.add(finding(code, str(error), expected=error.need, found=error.have))
     report.origin, report.size, report.root = checkpoint.origin, checkpoint.size, checkpoint.root.hex()
     _compare_memory(report, memory, report.size, report.root)
@@ -255,17 +256,19 @@ def _add(report: ProofReport, error: AttestlogError | RecursionError) -> None:
     if isinstance(error, RecursionError):
         report.add(finding("proof.malformed", "the entry is nested too deep"))
         return
-    evidence = error.evidence()
     if isinstance(error, SignatureInvalidError):
-        code = "proof.checkpoint" if "key_name" in evidence else "proof.entry_signature"
-    elif isinstance(error, ConsistencyError) and "member" in evidence:
+        code = "proof.checkpoint" if error.key_name else "proof.entry_signature"
+    elif isinstance(error, ConsistencyError) and error.member:
         code = "proof.held_size" if error.member == "size" else "proof.held"
     else:
         code = next(_CODES[kind] for kind in type(error).__mro__ if kind in _CODES)
-    number = report.sequence_number
+    evidence = error.evidence()
     report.add(
-        finding(code, str(error), number, expected=evidence.get("expected"), found=evidence.get("found"))
-    )
+        finding(
+            code, str(error), report.sequence_number,
+            expected=evidence.get("expected"), found=evidence.get("found"),
+        )
+    )  # fmt: skip
 
 
 def _load(trust: Iterable[str | Path], policy: Policy) -> _Trusted:

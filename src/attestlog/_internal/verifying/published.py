@@ -258,12 +258,10 @@ class _Verification:
         """What it returns; nothing where it is found wrong or missing. Raises _UnreadableError."""
         try:
             yield read()
-        except (HashMismatchError, MalformedTileError) as error:
-            known = error.evidence()
-            self._find(
-                code, str(error), known.get("sequence_number"),
-                expected=known.get("expected"), found=known.get("found"),
-            )  # fmt: skip
+        except HashMismatchError as error:
+            self._find(code, str(error), error.sequence_number, expected=error.expected, found=error.found)
+        except MalformedTileError as error:
+            self._find(code, str(error), expected=error.expected, found=error.found)
         except NotFoundError as error:
             self._find("published.missing", str(error))
         except StorageError as error:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from attestlog._internal.core.cosignature import open_signed_checkpoint
 from attestlog._internal.core.note import VerifierKey, format_vkey
 from attestlog._internal.core.report import Cosigner, Finding, Report
-from attestlog._internal.core.trust import TrustedCheckpoint, TrustPolicy, parse_trust, verify_quorum
+from attestlog._internal.core.trust import TrustedCheckpoint, TrustPolicy, parse_trust_policy, verify_quorum
 from attestlog._internal.judging.findings import finding
 from attestlog._internal.judging.source import Source, read_source
 from attestlog.errors import MissingExtraError, SignatureInvalidError, TrustError
@@ -20,7 +20,7 @@ def load_policy(policy: Policy) -> TrustPolicy:
     """Raises MalformedTrustError, or StorageError if the file cannot be read."""
     if isinstance(policy, TrustPolicy):
         return policy
-    return TrustPolicy() if policy is None else parse_trust(read_source(policy))
+    return TrustPolicy() if policy is None else parse_trust_policy(read_source(policy))
 
 
 def judge_witnesses(

@@ -1,6 +1,6 @@
 """Collecting cosignatures of a log's checkpoint, as a trust policy asks, before others see it.
 
-    done = cosign_checkpoint("audit", parse_trust(policy))
+    done = cosign_checkpoint("audit", parse_trust_policy(policy))
 
 All witnesses are asked at once. If the quorum is not met nothing is stored: the checkpoint stays as it was
 (fail closed), unless it is asked to keep what came all the same (`fail_open`); either way it is said who did
@@ -31,7 +31,7 @@ from attestlog._internal.core.trust import TrustPolicy, verify_quorum
 from attestlog._internal.storage.contract import LogSource, Store
 from attestlog._internal.storage.resolve import LogName, open_source, open_store
 from attestlog._internal.witness.asking import Prove, ask_witness
-from attestlog.errors import AttestlogError, TrustError, WitnessError
+from attestlog.errors import AttestlogError, QuorumError, TrustError, WitnessError
 
 TIMEOUT_S: Final = 15.0
 """For all witnesses together. Whoever has not answered by then has not cosigned."""
@@ -154,13 +154,12 @@ def _prove(source: LogSource, size: int, old: int) -> bytes:
 
 def _lacking(
     policy: TrustPolicy, names: Sequence[str], failures: dict[str, AttestlogError]
-) -> TrustError | None:
+) -> QuorumError | None:
     """What to raise if these witnesses are no quorum: with why the others did not cosign."""
     try:
         verify_quorum(policy, names)
-    except TrustError as error:
-        told = {name: failure.message for name, failure in failures.items()}
-        return TrustError(error.message, **error.evidence(), failures=told)
+    except QuorumError as error:
+        return error.with_evidence(failures={name: failure.message for name, failure in failures.items()})
     return None
 
 

@@ -37,7 +37,7 @@ from attestlog._internal.core.witness import (
     verify_log_signatures,
 )
 from attestlog._internal.signers import Signer
-from attestlog._internal.signers.asking import ask, bad_signature
+from attestlog._internal.signers.asking import note_key, sign_verified
 from attestlog._internal.witness.state import Evidence, LogState, WitnessState
 from attestlog.errors import (
     ClockError,
@@ -45,10 +45,10 @@ from attestlog.errors import (
     MalformedConfigError,
     NotFoundError,
     SignatureInvalidError,
-    SignerError,
     SplitViewError,
     StaleSizeError,
     UnknownOriginError,
+    WrongKeyError,
 )
 
 CLOCK_TOLERANCE_S: Final = 60
@@ -70,7 +70,7 @@ class Witness:
         self.keys = tuple(cosigner_key(state.name, signer) for signer in signers)
         found = [format_vkey(key) for key in self.keys]
         if found != list(state.keys):
-            raise SignerError(
+            raise WrongKeyError(
                 f"the signers hold {', '.join(found)}, the witness cosigns with {', '.join(state.keys)}",
                 expected=list(state.keys), found=found,
             )  # fmt: skip
@@ -166,10 +166,7 @@ class Witness:
         lines = []
         for key, signer in zip(self.keys, self._signers, strict=True):
             with self._signing:
-                try:
-                    lines.append(cosign(judged.text, key, timestamp, partial(ask, signer)))
-                except SignatureInvalidError:
-                    raise bad_signature(signer) from None
+                lines.append(sign_verified(signer, partial(cosign, judged.text, key, timestamp)))
         # A crash before this, and the cosignature was given to nobody; after it, it is there to be fetched.
         self.state.keep_cosigned(judged.checkpoint, timestamp, judged.note(lines))
         return tuple(lines)
@@ -211,10 +208,4 @@ def check_log_key(name: str, log: VerifierKey, origin: str | None = None) -> Non
 def cosigner_key(name: str, signer: Signer) -> VerifierKey:
     """The vkey under which a signer cosigns. Raises MalformedConfigError or MalformedNoteError."""
     check_key_name(name)
-    key = signer.public_key
-    kind = _KINDS.get(key.algorithm)
-    if kind is None:
-        raise MalformedConfigError(
-            f"a witness's key is {key.algorithm}, want one of {', '.join(_KINDS)}", member="key"
-        )
-    return VerifierKey(name, kind, key.key.public_bytes_raw())  # type: ignore[union-attr]
+    return note_key(name, signer, _KINDS, what="a witness's key", member="key")

@@ -160,6 +160,7 @@ def test_damage_with_a_later_batch_behind_it(whole: bytes, number: int, damage: 
         with pytest.raises(CorruptError) as caught:
             read(data)
         assert caught.value.repair == "entries"
+        assert caught.value.sequence_number is not None
         assert abs(caught.value.sequence_number - number) <= 1
 
 

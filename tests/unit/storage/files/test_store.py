@@ -260,6 +260,7 @@ def test_an_earlier_segment_without_its_end(tmp_path: Path, segment: int) -> Non
     before = contents(path)
     with pytest.raises(CorruptError) as caught:
         Log.open(path)
+    assert caught.value.sequence_number is not None
     assert segment <= caught.value.sequence_number <= segment + 3
     assert contents(path) == before
 

@@ -38,7 +38,7 @@ from attestlog._internal.storage.files.layout import (
     tree_path,
 )
 from attestlog._internal.storage.files.snapshot import FileSnapshot, take_snapshot
-from attestlog.errors import CorruptError, DeniedError, NotFoundError, StorageError
+from attestlog.errors import CorruptError, DeniedError, NoLogError, NotFoundError, StorageError
 
 _BLOCK_SIZE_BYTES: Final = 64 << 10
 """Searches read this much at a time, and bisecting stops at a range this small: some tens of entries."""
@@ -65,7 +65,7 @@ class FileSource(LogSource):
             return list_segments(self.root)
         except (FileNotFoundError, NotADirectoryError):
             reason = f"it has no {ENTRIES_DIR}/" if self.root.is_dir() else "there is no such directory"
-            raise NotFoundError(f"{self.root} is not a log: {reason}", path=str(self.root)) from None
+            raise NoLogError(f"{self.root} is not a log: {reason}", path=str(self.root)) from None
         except OSError as error:
             raise _storage_error(error, self.root / ENTRIES_DIR) from None
 

@@ -31,7 +31,7 @@ from attestlog.errors import (
     ClosedError,
     ConflictError,
     CorruptError,
-    NotFoundError,
+    NoLogError,
     StorageError,
     UncertainCommitError,
 )
@@ -54,7 +54,7 @@ class FileStore:
         """Tree hashes that follow durable entries and could not be written yet."""
         self._stopped: str | None = None
         if not layout.is_log(root):
-            raise NotFoundError(f"{root} is not a log", path=str(root))
+            raise NoLogError(f"{root} is not a log", path=str(root))
         if not any_filesystem:
             disk.check_filesystem(root)
         self.source = FileSource(root)
@@ -349,9 +349,8 @@ class FileStore:
         try:
             return read_forward(lines, self._head, self._offset, self._tree.size())
         except CorruptError as error:
-            raise CorruptError(
-                f"{self._path}: {error}", **{"path": str(self._path), **error.evidence()}
-            ) from None
+            place = error.path or str(self._path)
+            raise error.with_evidence(f"{self._path}: {error}", path=place) from None
 
     def _take_in(self, tail: Tail, size_bytes: int) -> None:
         if tail.torn is not None:

@@ -1,4 +1,7 @@
-"""What `repair` can do: only what is derived, or was never acknowledged. No entry is ever touched."""
+"""Repairing a log's directory: only what is derived from the entries, or was never acknowledged.
+
+No entry is ever touched. Damaged or missing entries can only come back from another copy (`restoring`).
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,13 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from attestlog._internal.cli.describing import list_key_files
 from attestlog._internal.config import LogConfig, Signers, read_config, replace_config, set_config_aside
 from attestlog._internal.core.cosignature import ml_dsa_44
 from attestlog._internal.core.genesis import CHECKPOINT_KINDS, Genesis
 from attestlog._internal.core.note import COSIGNATURE_ML_DSA_44, ED25519, VerifierKey
 from attestlog._internal.core.report import Finding, Report, Verdict
 from attestlog._internal.core.signature import public_key
+from attestlog._internal.signers.file import key_files
 from attestlog._internal.storage.contract import Store
 from attestlog._internal.storage.resolve import LogName, open_store
 from attestlog.errors import KeyFileError, MalformedConfigError, StorageError
@@ -29,18 +32,18 @@ FIXES: Final = {
     "config.origin": CONFIG,
     "config.settings": CONFIG,
 }
-"""Findings that can be repaired here, and what repairs them."""
+"""Findings that can be repaired, and the fix of each."""
 
 DESCRIPTIONS: Final = {
     CONFIG: "make log.toml again from the genesis entry; the old one is kept beside it",
     TORN: "set the torn bytes aside, as a file entries/torn-…: they were never acknowledged",
     TREE: "make the stored tree again from the entries",
 }
-"""What each does; in the order they are done."""
+"""What each fix does; in the order in which they are done."""
 
 
-def fixes_for(report: Report) -> list[str]:
-    """What would be done."""
+def plan_fixes(report: Report) -> list[str]:
+    """The fixes that the report's findings call for, in order."""
     wanted = {FIXES[code] for code in report.finding_counts if code in FIXES}
     return [fix for fix in DESCRIPTIONS if fix in wanted]
 
@@ -52,7 +55,7 @@ def beyond_repair(report: Report) -> list[Finding]:
     ]
 
 
-def mend(
+def repair_log(
     log: LogName,
     fixes: Iterable[str],
     signer: str | None,
@@ -61,19 +64,23 @@ def mend(
     *,
     any_filesystem: bool,
 ) -> list[str]:
-    """Do it; returns in words what was set aside. Raises what opening a log raises."""
-    said: list[str] = []
+    """Do these fixes; returns a sentence for each thing that was set aside. Raises what opening a log raises.
+
+    The signers are for a log.toml that is made again: else those of the old one, else found among the key
+    files in the keys directory. Raises KeyFileError if there is none.
+    """
+    set_aside: list[str] = []
     # Opening sets torn bytes aside, and goes on only if nothing else is damaged.
     store = open_store(log, any_filesystem=any_filesystem)
     try:
         with store.exclusive():
             if CONFIG in fixes:
-                said += _make_config(store, signer, checkpoint_signer, checkpoint_pq_signer)
+                set_aside += _make_config(store, signer, checkpoint_signer, checkpoint_pq_signer)
             if TREE in fixes:
                 store.rebuild_tree()
     finally:
         store.close()
-    return [*said, *store.recovered]
+    return [*set_aside, *store.recovered]
 
 
 def _make_config(
@@ -94,16 +101,16 @@ def _make_config(
         checkpoint_pq=checkpoint_pq_signer
         or (old.checkpoint_pq if old else _find_key(pq_ids, "--checkpoint-pq-signer") if pq_ids else None),
     )
-    said = []
+    set_aside = []
     aside = set_config_aside(store)
     if aside is not None:
         path, kept = aside
-        said.append(f"{path} set aside as {kept}")
+        set_aside.append(f"{path} set aside as {kept}")
         if there is None:
-            said.append(f"replicas that {kept} names are not taken over: `attestlog replicas add` adds them")
+            set_aside.append(f"replicas named in {kept} are lost: add them with `attestlog replica add`")
     # A crash before this leaves no log.toml, which is repaired in the same way.
     replace_config(store, LogConfig.of(genesis, signers, there.replicas if there else ()))
-    return said
+    return set_aside
 
 
 def _checkpoint_key_ids(genesis: Genesis) -> tuple[list[str], list[str]]:
@@ -120,11 +127,11 @@ def _load_ed25519(key: VerifierKey) -> Ed25519PublicKey:
 
 
 def _find_key(key_ids: list[str], option: str) -> str:
-    """URI of a key file with one of these keys, where keys are kept."""
-    for row in list_key_files():
+    """URI of a key file with one of these keys, in the keys directory."""
+    for uri, key, _ in key_files():
         for key_id in key_ids:
             # An encrypted file does not say whose key it holds, but its name does.
-            encrypted = row["key_id"] is None and row["uri"].endswith(f"-{key_id[:8]}.pem")
-            if row["key_id"] == key_id or encrypted:
-                return str(row["uri"])
-    raise KeyFileError(f"no key file of this log is where keys are kept: name its signer with {option}")
+            encrypted = key is None and uri.endswith(f"-{key_id[:8]}.pem")
+            if encrypted or (key is not None and key.key_id == key_id):
+                return uri
+    raise KeyFileError(f"no key file of this log is in the keys directory: name its signer with {option}")

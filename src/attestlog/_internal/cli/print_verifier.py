@@ -1,4 +1,4 @@
-"""`attestlog verifier`: the verifier in one file."""
+"""`attestlog print-verifier`: the verifier in one file."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from attestlog._internal.cli.verbs import example, new_app
 app = new_app()
 
 
-@app.command(epilog=example("attestlog verifier > verify.py", "python verify.py audit --trust VKEY"))
-def verifier(as_json: JsonOption = False) -> None:
+@app.command(epilog=example("attestlog print-verifier > verify.py", "python verify.py audit --trust VKEY"))
+def print_verifier(as_json: JsonOption = False) -> None:
     """Print a verifier of logs and proofs in one Python file, to read, to keep, and to run without attestlog.
 
     It needs Python's standard library and the package cryptography, and shares no code with attestlog.

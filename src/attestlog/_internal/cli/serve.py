@@ -1,0 +1,222 @@
+"""`attestlog serve`: a replica or a witness for other people's logs, over HTTP, until it is interrupted."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from attestlog._internal.cli import options
+from attestlog._internal.cli.opening import ask_passphrase
+from attestlog._internal.cli.options import argument, flag, text
+from attestlog._internal.cli.output import Output, notice
+from attestlog._internal.cli.verbs import UsageError, example, new_group
+
+if TYPE_CHECKING:
+    from attestlog._internal.core.note import VerifierKey
+    from attestlog._internal.replica import Replica
+    from attestlog._internal.witness import Witness
+
+app = new_group("serve")
+
+ListenOption = Annotated[str, text("Address to listen on.", "--listen", metavar="HOST:PORT")]
+NameOption = Annotated[
+    str | None, text("Its name in cosignatures; needed at the first start.", "--name", metavar="NAME")
+]
+TlsCertificateOption = Annotated[
+    Path | None, text("Serve TLS with this certificate.", "--tls-certificate", metavar="FILE")
+]
+TlsKeyOption = Annotated[Path | None, text("The certificate's private key.", "--tls-key", metavar="FILE")]
+
+
+@app.command(
+    epilog=example(
+        "attestlog serve replica copies --name replica.example.com/one --listen 127.0.0.1:8470",
+        "attestlog tokens add copies writer --scope replicate",
+    )
+)
+def replica(
+    directory: Annotated[Path, argument("DIR", "Directory for the copies.")],
+    *,
+    listen: ListenOption = "127.0.0.1:8470",
+    name: NameOption = None,
+    key: Annotated[
+        str | None, text("Its Ed25519 key; at the first start, default: a new file.", metavar="URI")
+    ] = None,
+    tls_certificate: TlsCertificateOption = None,
+    tls_key: TlsKeyOption = None,
+    public_checkpoints: Annotated[
+        bool, flag("Let everybody read cosigned checkpoints.", "--public-checkpoints")
+    ] = False,
+    as_json: options.JsonOption = False,
+) -> None:
+    """Hold verified copies of logs, and cosign their checkpoints.
+
+    A replica takes entries from writers, verifies and stores them, and answers with a cosignature. Writers
+    and readers need a token: see `attestlog tokens`. The first start needs --name, and makes a key file
+    unless --key names a key.
+    """
+    from attestlog._internal.server import check_extra
+
+    check_extra()
+    from attestlog._internal.core.note import format_vkey
+    from attestlog._internal.server.replica import replica_app
+    from attestlog._internal.server.running import parse_listen, serve
+    from attestlog._internal.server.tokens import TokenFile
+
+    where = parse_listen(listen, certificate=tls_certificate, key=tls_key)
+    with ExitStack() as undo:
+        opened = _open_replica(directory, name, key, undo)
+        out, vkey = Output(as_json), format_vkey(opened.vkey)
+
+        def started(url: str) -> None:
+            if out.as_json:
+                out.emit("replica", {"url": url, "vkey": vkey, "path": str(directory)})
+            else:
+                out.text(f"replica    {url}")
+                out.text(f"vkey       {vkey}")
+            out.flush()
+
+        tokens = TokenFile(directory)
+        if not tokens.tokens():
+            notice(f"no token yet: attestlog tokens add {directory} NAME --scope replicate")
+        serve(replica_app(opened, tokens, checkpoints_are_public=public_checkpoints), where, started=started)
+
+
+@app.command(
+    epilog=example(
+        "attestlog serve witness cosigned --name witness.example.com/one --log VKEY --listen 127.0.0.1:8480"
+    )
+)
+def witness(
+    directory: Annotated[Path, argument("DIR", "Directory for the witness's state.")],
+    *,
+    listen: ListenOption = "127.0.0.1:8480",
+    name: NameOption = None,
+    key: Annotated[
+        list[str] | None,
+        text("A key that cosigns; at the first start, default: a new file; repeatable.", metavar="URI"),
+    ] = None,
+    log: Annotated[
+        list[str] | None,
+        text("Key of a log to cosign from now on; repeatable.", metavar="[ORIGIN ]VKEY"),
+    ] = None,
+    tls_certificate: TlsCertificateOption = None,
+    tls_key: TlsKeyOption = None,
+    as_json: options.JsonOption = False,
+) -> None:
+    """Cosign checkpoints that continue those cosigned before.
+
+    A witness never cosigns two histories of one log. Any log can use it that speaks C2SP tlog-witness. The
+    first start needs --name, and makes a key file unless --key names a key. A log that was added once stays
+    known. A log's origin is the name in its key, unless ORIGIN and a space stand before the key.
+    """
+    from attestlog._internal.server import check_extra
+
+    check_extra()
+    from attestlog._internal.core.note import format_vkey
+    from attestlog._internal.server.running import parse_listen, serve
+    from attestlog._internal.server.witness import witness_app
+
+    where = parse_listen(listen, certificate=tls_certificate, key=tls_key)
+    with ExitStack() as undo:
+        opened = _open_witness(directory, name, key or [], log or [], undo)
+        vkeys, logs = [format_vkey(item) for item in opened.keys], opened.state.origins()
+        out = Output(as_json)
+        if not logs:
+            notice("no log is known yet: --log VKEY adds one")
+
+        def started(url: str) -> None:
+            if out.as_json:
+                out.emit("witness", {"url": url, "vkeys": vkeys, "logs": logs, "path": str(directory)})
+            else:
+                out.text(f"witness    {url}")
+                for vkey in vkeys:
+                    out.text(f"vkey       {vkey}")
+                for origin in logs:
+                    out.text(f"log        {origin}")
+            out.flush()
+
+        serve(witness_app(opened), where, started=started)
+
+
+def _open_replica(directory: Path, name: str | None, key: str | None, undo: ExitStack) -> Replica:
+    """The replica in this directory; at the first start, a new one under `name`."""
+    from attestlog._internal.core.signature import ED25519
+    from attestlog._internal.replica import Replica
+    from attestlog._internal.replica.settings import (
+        SETTINGS_FILE,
+        ReplicaSettings,
+        read_settings,
+        write_settings,
+    )
+    from attestlog._internal.signers.making import given_or_made, given_or_opened
+
+    if not (directory / SETTINGS_FILE).exists():
+        if name is None:
+            raise UsageError(f"{directory} is not a replica yet: --name NAME makes one")
+        made = given_or_made(key, origin=name, role="replica", algorithm=ED25519)
+        signer = given_or_opened(made, ask_passphrase, undo)
+        opened = Replica(directory, name, signer)
+        write_settings(directory, ReplicaSettings(name=name, key=signer.uri))
+    else:
+        known = read_settings(directory)
+        if name not in (None, known.name):
+            raise UsageError(f"{directory} is the replica {known.name!r}, not {name!r}")
+        opened = Replica(directory, known.name, given_or_opened(key or known.key, ask_passphrase, undo))
+    undo.callback(opened.close)
+    return opened
+
+
+def _open_witness(
+    directory: Path, name: str | None, keys: list[str], logs: list[str], undo: ExitStack
+) -> Witness:
+    """The witness in this directory, else a new one under `name`; it knows `logs` from now on."""
+    from attestlog._internal.signers.making import given_or_opened
+    from attestlog._internal.witness import Witness
+    from attestlog._internal.witness.state import STATE_FILE, WitnessState
+
+    known = [_parse_log(item) for item in logs]
+    if not (directory / STATE_FILE).exists():
+        return _make_witness(directory, name, keys, known, undo)
+    state = WitnessState(directory)
+    if name not in {None, state.name} or keys:
+        raise UsageError(f"{directory} is the witness {state.name!r} already, with keys of its own")
+    opened = Witness(state, [given_or_opened(uri, ask_passphrase, undo) for uri in state.keys.values()])
+    for key, origin in known:
+        opened.add_log(key, origin)
+    return opened
+
+
+def _parse_log(item: str) -> tuple[VerifierKey, str | None]:
+    """Key and origin of "<origin> <vkey>", or of a vkey alone: no vkey holds a space."""
+    from attestlog._internal.core.note import parse_vkey
+
+    origin, _, vkey = item.rpartition(" ")
+    return parse_vkey(vkey), origin or None
+
+
+def _make_witness(
+    directory: Path,
+    name: str | None,
+    keys: list[str],
+    logs: list[tuple[VerifierKey, str | None]],
+    undo: ExitStack,
+) -> Witness:
+    from attestlog._internal.core.note import check_key_name
+    from attestlog._internal.core.signature import ED25519
+    from attestlog._internal.signers.making import given_or_made, given_or_opened
+    from attestlog._internal.witness import Witness
+    from attestlog._internal.witness.witness import check_log_key
+
+    if name is None:
+        raise UsageError(f"{directory} is not a witness yet: --name NAME makes one")
+    check_key_name(name)
+    for key, origin in logs:
+        check_log_key(name, key, origin)  # before a key is made
+    uris: list[str] | list[None] = keys or [None]
+    made = [given_or_made(uri, origin=name, role="witness", algorithm=ED25519) for uri in uris]
+    begun = Witness.begin(directory, name, [given_or_opened(one, ask_passphrase, undo) for one in made])
+    for key, origin in logs:
+        begun.add_log(key, origin)
+    return begun
