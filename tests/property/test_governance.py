@@ -66,15 +66,15 @@ def test_the_log_the_verifier_and_a_model_agree(
         for person, meaning, expires, origin in signed
     ]
     asked = {**draft, "received_approvals": received}
-    item = prepared(asked, policy=policy, origin=ORIGIN, now_us=NOW_US)
+    item = prepared(asked, policy=policy, log=LOG, now_us=NOW_US)
     plan = planned([item], ed25519_key())
     entry = read(plan.seal([sign(ed25519_key(), message) for message in plan.messages])[0])
-    derived = derive(policy, entry, ORIGIN, entry.action_hash, entry.timestamp)
+    derived = derive(policy, entry, LOG, entry.action_hash, entry.timestamp)
     assert (derived.quorum_met, derived.proofs_valid) == (entry.quorum_met, entry.proofs_valid)
-    by_draft = derive(policy, parse_draft(asked), ORIGIN, hex_hash(b'{"number":7}'), TIMESTAMP)
+    by_draft = derive(policy, parse_draft(asked), LOG, hex_hash(b'{"number":7}'), TIMESTAMP)
     assert by_draft == derived
     assert derived.quorum_met is model(rules, revoked, signed, draft)
-    basis = explain(policy, entry, ORIGIN, entry.action_hash, entry.timestamp)
+    basis = explain(policy, entry, LOG, entry.action_hash, entry.timestamp)
     assert basis.derived == derived
     assert bool(basis.missing) is not derived.quorum_met
 

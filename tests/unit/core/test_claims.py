@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from tests.support.people import Person
-from tests.support.shapes import ORIGIN, TIMESTAMP, line_of, read
+from tests.support.shapes import LOG, ORIGIN, TIMESTAMP, line_of, read
 
 from attestlog._internal.core.deriving import CHECKED_PROOFS, ProofClaim, ProofVerifier, derive, explain
 from attestlog._internal.core.entry import EntryDraft, parse_draft
@@ -36,7 +36,7 @@ def draft(*proofs: dict[str, Any], actor_id: str = "agent-7", **members: Any) ->
 
 
 def valid(facts: EntryDraft, policy: Policy = POLICY, **verifiers: ProofVerifier) -> bool:
-    return derive(policy, facts, ORIGIN, ACTION_HASH, TIMESTAMP, verifiers=verifiers).proofs_valid
+    return derive(policy, facts, LOG, ACTION_HASH, TIMESTAMP, verifiers=verifiers).proofs_valid
 
 
 @pytest.mark.parametrize("person", [AGENT, OTHER], ids=lambda person: str(person.algorithm))
@@ -91,7 +91,7 @@ def test_a_type_that_cannot_be_checked_does_not_count_and_is_said() -> None:
     several: list[dict[str, ProofVerifier]] = [{}, {"ci": broken}]
     for verifiers in several:
         facts = draft(proof, proof, required_proofs=["ci"])
-        basis = explain(POLICY, facts, ORIGIN, ACTION_HASH, TIMESTAMP, verifiers=verifiers)
+        basis = explain(POLICY, facts, LOG, ACTION_HASH, TIMESTAMP, verifiers=verifiers)
         assert not basis.derived.proofs_valid
         assert basis.claims.unchecked == ("ci", "ci")
         assert basis.claims.may_satisfy(basis.required_proofs)
@@ -135,8 +135,8 @@ def test_an_entry_derives_what_its_draft_derived() -> None:
     members = {"required_proofs": ["actor_signature"], "provided_proofs": proofs}
     entry = read(line_of(facts, **members))
     assert entry.proofs_valid is False  # by a policy that registers nobody
-    derived = derive(POLICY, entry, ORIGIN, entry.action_hash, entry.timestamp)
+    derived = derive(POLICY, entry, LOG, entry.action_hash, entry.timestamp)
     assert derived == derive(
-        POLICY, draft(*proofs, required_proofs=["actor_signature"]), ORIGIN, ACTION_HASH, ""
+        POLICY, draft(*proofs, required_proofs=["actor_signature"]), LOG, ACTION_HASH, ""
     )
     assert derived.proofs_valid

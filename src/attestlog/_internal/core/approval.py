@@ -25,6 +25,7 @@ A request for approval, as a file: the whole draft that will be appended, and th
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
@@ -144,7 +145,7 @@ class Request(NamedTuple):
     action_type: str
     action_hash: str
     actor_id: str
-    pillars_scores: Mapping[str, int | float]
+    pillars_scores: Mapping[Pillar, int | float]
     timestamp: str
     """The entry's, or for a draft the time now."""
     is_intent: bool = False
@@ -200,6 +201,31 @@ def message_of(
     )
 
 
+def parse_message(data: bytes, request: ApprovalRequest) -> Approval:
+    """What these bytes say of an approval of this request, without key and signature.
+
+    Raises MalformedApprovalError unless they are exactly what an approver of the request signs.
+    """
+    terms: dict[str, str] = {}
+    with contextlib.suppress(MalformedJSONError, TypeError, KeyError):
+        said = canonical.decode(data.removeprefix(approval_message(b"")))
+        terms = {name: str(said[name]) for name in _TERMS}
+    if not terms or message_of(asked_at(request, terms["timestamp"]), **terms) != data:
+        raise MalformedApprovalError("not the bytes that an approver of this request signs", member="")
+    approval = _convert({**terms, **bindings(request), "key_id": "", "algorithm": "", "signature": ""})
+    _check_form(approval)
+    return approval
+
+
+_TERMS: Final = ("signer", "meaning", "timestamp", "expires", "event_type", "request_id")
+
+
+def bindings(request: ApprovalRequest) -> dict[str, Any]:
+    """What an approval of this request is bound to, as its file has it."""
+    asked = asked_at(request, "")
+    return {name: getattr(asked, name) for name in BOUND_MEMBERS}
+
+
 def parse_approval(data: bytes) -> Approval:
     """The approval in a file: every member, in canonical form and a line end.
 
@@ -217,6 +243,7 @@ def parse_approval(data: bytes) -> Approval:
     for member in BOUND_MEMBERS:
         if getattr(approval, member) is None:
             raise MalformedApprovalError(f"approval: {member}: is missing", member=member)
+    _check_form(approval)
     if format_approval(approval) != data:
         raise MalformedApprovalError("approval is not in its one spelling", member="")
     return approval
@@ -466,7 +493,11 @@ def make_request(members: Mapping[str, Any] | EntryDraft, log: LogId, request_id
     plain: dict[str, Any] = _stated(draft) if isinstance(members, EntryDraft) else dict(members)
     plain.pop("received_approvals", None)
     return ApprovalRequest(
-        log=log.genesis, origin=log.origin, request_id=request_id, action_hash=_action_hash(draft), draft=plain
+        log=log.genesis,
+        origin=log.origin,
+        request_id=request_id,
+        action_hash=_action_hash(draft),
+        draft=plain,
     )
 
 

@@ -164,7 +164,9 @@ def with_low_s(policy: Policy, draft: EntryDraft, log: LogId, action_hash: str) 
     approvals = [approval_with_low_s(policy, item, request) for item in draft.received_approvals]
     if approvals != draft.received_approvals:
         changed["received_approvals"] = approvals
-    proofs = [_proof_with_low_s(policy, draft, proof, log.origin, action_hash) for proof in draft.provided_proofs]
+    proofs = [
+        _proof_with_low_s(policy, draft, proof, log.origin, action_hash) for proof in draft.provided_proofs
+    ]
     if proofs != draft.provided_proofs:
         changed["provided_proofs"] = proofs
     return msgspec.structs.replace(draft, **changed) if changed else draft
@@ -246,7 +248,8 @@ def derive(
 def needs_approval(policy: Policy, facts: Entry | EntryDraft) -> bool:
     """Whether the entry itself, or a rule, asks for anybody's."""
     return facts.required_approvals > 0 or (
-        bool(policy.rules) and policy.demand(facts.event_type, facts.action_type, facts.actor_id).needs_approval
+        bool(policy.rules)
+        and policy.demand(facts.event_type, facts.action_type, facts.actor_id).needs_approval
     )
 
 
@@ -256,7 +259,9 @@ def is_quorum_met(
     """`quorum_met` of an entry that needs approval, at this moment."""
     request = Request.of(facts, log, action_hash, timestamp)
     judged = judge_approvals(policy, facts.received_approvals, request)
-    return not _missing(policy, facts, policy.demand(facts.event_type, facts.action_type, facts.actor_id), judged)
+    return not _missing(
+        policy, facts, policy.demand(facts.event_type, facts.action_type, facts.actor_id), judged
+    )
 
 
 def explain(

@@ -149,6 +149,4 @@ def parse_genesis(entry: Entry) -> Genesis:
             "genesis needs an entry key, and Ed25519 (perhaps ML-DSA-44) checkpoint keys named as the origin",
             member="action_payload",
         )
-    return Genesis(
-        payload.origin, keys, vkeys, policy, payload.settings, payload.software, entry.entry_hash
-    )
+    return Genesis(payload.origin, keys, vkeys, policy, payload.settings, payload.software, entry.entry_hash)

@@ -348,7 +348,9 @@ def spell_key(key: PublicKey | FidoKey) -> str:
 def _load_actor_key(text: str) -> PublicKey:
     key = load_key(text)
     if isinstance(key, FidoKey):
-        raise MalformedSignatureError("a FIDO key signs approvals only, want a key that signs what an actor does")
+        raise MalformedSignatureError(
+            "a FIDO key signs approvals only, want a key that signs what an actor does"
+        )
     return key
 
 
@@ -415,9 +417,9 @@ def _check_rules(policy: Policy) -> None:
         for event_type in rule.event_types:
             if not any(Glob(event_type).matches(kind) for kind in EventType):
                 raise malformed(f"{event_type!r} matches no event type", "rules", name, "event_types")
-        for types in ("event_types", "action_types", "actor_ids"):
-            if not getattr(rule, types):
-                raise malformed("is empty, so the rule can apply to nothing", "rules", name, types)
+        for member, what in (("event_types", "type"), ("action_types", "type"), ("actor_ids", "actor")):
+            if not getattr(rule, member):
+                raise malformed(f"names no {what}, so the rule can apply to nothing", "rules", name, member)
         for actor_id in rule.actor_ids:
             if not (actor_id.isascii() and actor_id.isprintable()):
                 raise malformed(f"{actor_id!r} is not a glob of printable ASCII", "rules", name, "actor_ids")

@@ -18,7 +18,7 @@ rule, an approver, an actor or a pattern away.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import to_builtins
 
@@ -30,6 +30,9 @@ from attestlog._internal.core.entry import Entry, EntryRef
 from attestlog._internal.core.policy import Policy, format_policy, parse_policy
 from attestlog.errors import MalformedPolicyError, VerificationError
 
+if TYPE_CHECKING:
+    from attestlog._internal.core.rules import Rules
+
 SET_POLICY_ACTION_TYPE: Final = "set_policy"
 MODIFY_RULE_ACTION_TYPE: Final = "modify_policy_rule"
 POLICY_ACTION_TYPES: Final = (SET_POLICY_ACTION_TYPE, MODIFY_RULE_ACTION_TYPE)
@@ -40,34 +43,29 @@ _REMOVABLE: Final = (("rules",), ("approvers",), ("actors",), ("redaction", "cus
 Members = dict[str, Any]
 
 
-def set_policy_payload(policy: Policy, replaces: EntryRef, **more: Any) -> Members:
-    """The payload of a `set_policy` entry.
+def set_policy_payload(rules: Rules, policy: Policy, **more: Any) -> Members:
+    """The payload of a `set_policy` entry that puts `policy` in the place of the one in force.
 
-    `replaces`: the entry that made the policy in force; `more`: whatever else is to be known of the proposal.
+    `more`: whatever else is to be known of the proposal.
     """
-    return {"policy": format_policy(policy), "replaces": to_builtins(replaces), **more}
+    return {"policy": format_policy(policy), "replaces": to_builtins(rules.policy_by), **more}
 
 
 def modify_rule_payload(
-    policy: Policy,
-    scope: str,
-    new_value: Any,
-    *,
-    replaces: EntryRef,
-    proposal_id: str,
-    change_description: str,
+    rules: Rules, scope: str, new_value: Any, *, proposal_id: str, change_description: str
 ) -> Members:
     """The payload of a `modify_policy_rule` entry that changes one member of the policy in force.
 
-    `replaces`: the entry that made that policy.
+    `rules`: those in force, such as `log.rules`.
 
     Raises MalformedPolicyError if there is no such member, or the policy would be none.
     """
     payload = {
         "proposal_id": proposal_id, "change_description": change_description, "scope": scope,
-        "old_value": value_at(policy, scope), "new_value": new_value, "replaces": to_builtins(replaces),
+        "old_value": value_at(rules.policy, scope), "new_value": new_value,
+        "replaces": to_builtins(rules.policy_by),
     }  # fmt: skip
-    _modified(policy, payload)
+    _modified(rules.policy, payload)
     return payload
 
 
@@ -115,9 +113,7 @@ def check_named(member: str, stated: Any, expected: EntryRef, what: str) -> None
     """Raises VerificationError unless the member of a payload names this entry, by number and hash."""
     wanted = to_builtins(expected)
     if type(stated) is not dict or stated != wanted or type(stated.get("sequence_number")) is not int:
-        raise VerificationError(
-            f"{member}: {what} {expected.sequence_number}", expected=wanted, found=stated
-        )
+        raise VerificationError(f"{member}: {what} {expected.sequence_number}", expected=wanted, found=stated)
 
 
 def _whole(payload: Members) -> Policy:

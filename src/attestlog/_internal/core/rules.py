@@ -103,6 +103,17 @@ class Release(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     reason: Reason
 
 
+def release_of(rules: Rules, name: str, reason: str) -> Release:
+    """The end of the hold of this name that is in force. Raises RuleChangeError if there is none."""
+    placed_by = rules.placed_by.get(name)
+    if placed_by is None:
+        raise RuleChangeError(
+            f"no legal hold {name!r} is in force",
+            action_type=RELEASE_ACTION_TYPE, expected=sorted(rules.holds), found=name,
+        )  # fmt: skip
+    return Release(name=name, placed_by=placed_by, reason=reason)
+
+
 def format_hold(hold: Hold | Release) -> Object:
     """The payload."""
     members: Object = msgspec.to_builtins(hold)

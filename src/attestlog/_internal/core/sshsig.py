@@ -179,7 +179,9 @@ def verify_sshsig(signature: SSHSignature, namespace: str, message: bytes) -> No
     signed, key = _MAGIC + b"".join(map(_string, parts)), signature.key
     if isinstance(key, FidoKey):
         if not signature.touched[0] & _USER_PRESENT:
-            raise SignatureInvalidError("the FIDO key does not say that anybody was present", key_id=key.key_id)
+            raise SignatureInvalidError(
+                "the FIDO key does not say that anybody was present", key_id=key.key_id
+            )
         application = sha256(key.application.encode()).digest()
         signed, key = application + signature.touched + sha256(signed).digest(), key.key
     key.verify(signature.signature, signed)
@@ -195,21 +197,19 @@ def _load_key(blob: bytes, kind: str) -> PublicKey | FidoKey:
     material = reader.string()
     application = reader.string().decode("ascii", "replace") if kind in (SK_ED25519, SK_P256) else None
     try:
-        key = _public_key(material, is_p256=kind in (SSH_P256, SK_P256))
+        if kind in (SSH_P256, SK_P256):
+            loaded: object = EllipticCurvePublicKey.from_encoded_point(SECP256R1(), material)
+        else:
+            loaded = Ed25519PublicKey.from_public_bytes(material)
     except (ValueError, UnsupportedAlgorithm):
         raise MalformedSignatureError(f"not a public key of OpenSSH of type {kind}") from None
+    key = public_key(loaded)
     if application is not None and not _APPLICATION.fullmatch(application):
         raise MalformedSignatureError("FIDO key has no application of printable ASCII without spaces")
     found = key if application is None else FidoKey(key, application)
     if _spelled(found) != (kind, blob):
         raise MalformedSignatureError("SSH key is not in its one spelling")
     return found
-
-
-def _public_key(material: bytes, *, is_p256: bool) -> PublicKey:
-    if is_p256:
-        return public_key(EllipticCurvePublicKey.from_encoded_point(SECP256R1(), material))
-    return public_key(Ed25519PublicKey.from_public_bytes(material))
 
 
 def _spelled(key: PublicKey | FidoKey) -> tuple[str, bytes]:

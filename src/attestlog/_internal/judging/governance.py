@@ -11,6 +11,7 @@ from itertools import chain
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
+from attestlog._internal.core.checkpoint import LogId
 from attestlog._internal.core.deriving import (
     CHECKED_PROOFS,
     Basis,
@@ -45,16 +46,21 @@ _CHECKED: Final = frozenset(CHECKED_PROOFS)
 _NOTHING: Final[tuple[Sequence[Said], Sequence[str]]] = ((), ())
 
 
-def judge_entry(policy: Policy, origin: str, entry: Entry) -> tuple[Sequence[Said], Sequence[str]]:
+def judge_entry(policy: Policy, log: LogId, entry: Entry) -> tuple[Sequence[Said], Sequence[str]]:
     """What there is to say, and the types of the proofs that cannot be checked here, one a proof."""
-    derived = derive(policy, entry, origin, entry.action_hash, entry.timestamp)
+    derived = derive(policy, entry, log, entry.action_hash, entry.timestamp)
     # Nearly every entry is done with here.
-    if derived == _stated_members(entry) and derived[3:] == _BOTH_MET and not entry.received_approvals:
+    if (
+        derived == _stated_members(entry)
+        and derived[3:] == _BOTH_MET
+        and not entry.received_approvals
+        and not (policy.rules and policy.demand(entry.event_type, entry.action_type, entry.actor_id).denials)
+    ):
         if not (entry.provided_proofs or entry.rollback_executed or entry.error_details):
             return _NOTHING
         if all(proof["type"] in _CHECKED for proof in entry.provided_proofs):
             return list(_invariants(entry)), ()
-    basis = explain(policy, entry, origin, entry.action_hash, entry.timestamp, verifiers=registered_proofs())
+    basis = explain(policy, entry, log, entry.action_hash, entry.timestamp, verifiers=registered_proofs())
     parts = _disagreements(basis, entry), _approvals(basis), _broken_rules(basis, entry), _invariants(entry)
     return list(chain.from_iterable(parts)), basis.claims.unchecked
 
@@ -92,7 +98,12 @@ def _broken_rules(basis: Basis, entry: Entry) -> Iterator[Said]:
         lacks["quorum"] = basis.missing
     if demand.required_proofs and not (basis.derived.proofs_valid or entry.proofs_valid):
         lacks["proofs"] = sorted(basis.required_proofs - basis.claims.proven)
-    if lacks and entry.event_type in _DONE and entry.execution_status is ExecutionStatus.SUCCESS:
+    if entry.event_type not in _DONE or entry.execution_status is not ExecutionStatus.SUCCESS:
+        return
+    for denial in demand.denials:
+        what = f"done although rule {denial.rule!r} denies it: {denial.reason}"
+        yield Said("entry.rule", what, found=denial.rule)
+    if lacks:
         what = " and ".join(lacks)
         yield Said("entry.rule", f"done without the {what} that a rule of the policy asks for", found=lacks)
 

@@ -428,7 +428,7 @@ class _Scanner:
         return bytes.fromhex(stated)
 
     def _check_derived(self, entry: Entry) -> None:
-        said, unchecked = judge_entry(self._rules.policy, self._rules.origin, entry)
+        said, unchecked = judge_entry(self._rules.policy, self._rules.log, entry)
         for code, message, expected, found in said:
             self._find(code, message, entry, expected=expected, found=found)
         for kind in unchecked:

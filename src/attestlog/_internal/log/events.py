@@ -8,7 +8,14 @@ from typing import Any
 from attestlog._internal.core.batch import Head
 from attestlog._internal.core.entry import EntryDraft, EventType
 from attestlog._internal.core.receipt import Receipt
-from attestlog._internal.core.rules import HOLD_ACTION_TYPE, RELEASE_ACTION_TYPE, Hold, Release, format_hold
+from attestlog._internal.core.rules import (
+    HOLD_ACTION_TYPE,
+    RELEASE_ACTION_TYPE,
+    Hold,
+    Rules,
+    format_hold,
+    release_of,
+)
 from attestlog._internal.core.seen_head import seen_head
 from attestlog._internal.log.erasing import change_draft
 
@@ -22,6 +29,11 @@ class Events:
 
     def head(self) -> Head:
         """See `Log.head`."""
+        raise NotImplementedError
+
+    @property
+    def rules(self) -> Rules:
+        """See `Log.rules`."""
         raise NotImplementedError
 
     def action(self, action_type: str, *, actor_id: str, **members: Any) -> Receipt:
@@ -67,7 +79,7 @@ class Events:
 
     def release_hold(self, name: str, *, reason: str, actor_id: str, **members: Any) -> Receipt:
         """End a legal hold. Raises as `append`, and RuleChangeError if there is none of this name."""
-        payload = format_hold(Release(name=name, reason=reason))
+        payload = format_hold(release_of(self.rules, name, reason))
         return self.append(change_draft(RELEASE_ACTION_TYPE, payload, {"actor_id": actor_id, **members}))
 
     def _event(

@@ -16,6 +16,7 @@ import msgspec
 from attestlog._internal.core import canonical
 from attestlog._internal.core.approval import ApprovalRequest, make_request
 from attestlog._internal.core.batch import Prepared, prepare
+from attestlog._internal.core.checkpoint import LogId
 from attestlog._internal.core.entry import EntryDraft, parse_draft
 from attestlog._internal.core.erasure import KEPT_ACTION_TYPES
 from attestlog._internal.core.genesis import Genesis
@@ -60,7 +61,7 @@ class Preparing:
         now_us = self._clock() if draft.received_approvals else 0
         return prepare(
             draft, rules.policy, entry_id=new_entry_id(), environment=self._environment, salt=salt,
-            origin=self._genesis.origin, now_us=now_us, verifiers=registered_proofs(),
+            log=LogId(self._genesis.origin, self._genesis.entry_hash), now_us=now_us, verifiers=registered_proofs(),
             replicas=self._replicas, algorithm=algorithm,
         )  # fmt: skip
 
@@ -71,7 +72,7 @@ class Preparing:
         prepared = self.prepare(draft, rules, algorithm)
         payload = canonical.decode(bytes(prepared.payload))
         written = msgspec.structs.replace(prepared.draft, action_payload=payload, received_approvals=[])
-        return make_request(written, self._genesis.origin)
+        return make_request(written, rules.log, new_entry_id())
 
     def storable_payload(self, payload: Mapping[str, Any], rules: Rules, action_type: str) -> dict[str, Any]:
         """The payload as it would be written: redacted, and with its salt. `prepare` leaves it as it is."""
