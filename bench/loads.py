@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import attestlog
-from attestlog._internal.config import parse_config
-from attestlog._internal.core.signature import PublicKey
-from attestlog._internal.signers import Signer, open_signer
+from attestlog import PublicKey, Signer, open_signer
+from attestlog._internal.config import read_config
+from attestlog._internal.storage.resolve import open_source
 
 PAYLOAD = {
     "task_id": "t-20251030-0007",
@@ -83,9 +83,7 @@ class Place:
 
 def entry_signer_uri(path: Path) -> str:
     """Where the log's entry key is."""
-    from attestlog._internal.storage.files.layout import CONFIG_FILE
-
-    return parse_config((path / CONFIG_FILE).read_text(encoding="utf-8")).signers.entry
+    return read_config(open_source(path)).signers.entry
 
 
 def varied(number: int) -> dict[str, Any]:

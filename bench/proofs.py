@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import os
 import random
-import socket
 import statistics
 import subprocess
 import sys
@@ -20,9 +19,11 @@ import time
 from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
+from attestlog import Log, open_signer, publish
+from attestlog._internal import disk
+from attestlog._internal.config import read_config
 from attestlog._internal.core.checkpoint import Checkpoint
 from attestlog._internal.core.hashes import leaf_hash
 from attestlog._internal.core.merkle import (
@@ -37,14 +38,10 @@ from attestlog._internal.core.merkle import (
     verify_inclusion,
 )
 from attestlog._internal.core.tiles import Tile, TrustedTiles
-from attestlog._internal.log import Log
 from attestlog._internal.log.signing import key_holders, sign_head
-from attestlog._internal.signers import open_signer
-from attestlog._internal.storage.files import disk
 from attestlog._internal.storage.files.layout import CHECKPOINT_FILE, ENTRIES_DIR, segment_name, tree_path
 from attestlog._internal.storage.files.reader import LogReader
-from attestlog._internal.storage.files.tile_files import TileFiles
-from attestlog._internal.storage.publishing import publish_log
+from attestlog._internal.storage.resolve import open_source
 
 CHUNK = 65_536
 LINE_SIZE_BYTES = 1_800
@@ -52,10 +49,11 @@ LINE_SIZE_BYTES = 1_800
 
 PUBLISHER = """
 import resource, sys, time
-from attestlog._internal.storage.publishing import publish_log
+import attestlog
+publish = attestlog.publish  # loaded before memory is looked at
 def peak_mb(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
 before, cpu, start = peak_mb(), time.process_time(), time.perf_counter()
-publish_log(sys.argv[1], sys.argv[2])
+publish(sys.argv[1], sys.argv[2])
 print(time.perf_counter() - start, time.process_time() - cpu, before, peak_mb())
 """
 
@@ -109,7 +107,7 @@ def made(root: Path, size: int, *, entries: bool) -> Checkpoint:
 
 def sign(root: Path, checkpoint: Checkpoint) -> None:
     reader = LogReader(root)
-    signer = open_signer(reader.config().signers.checkpoint)
+    signer = open_signer(read_config(reader).signers.checkpoint)
     holders = key_holders(reader.genesis(), signer, None)
     disk.replace_file(root / CHECKPOINT_FILE, sign_head(holders, checkpoint, time.time_ns() // 1_000))
 
@@ -159,36 +157,16 @@ def measure_proofs(show: Show, folder: Path, size: int, count: int) -> None:
 
 
 def measure_tiles(show: Show, folder: Path, size: int, count: int) -> None:
-    """Tiles to a socket, in the kernel and through the process; and held against a checkpoint."""
-    chance = random.Random(2)
-    tiles = [Tile(0, chance.randrange(size // 256)) for _ in range(count)]
-    with TileFiles(folder / "large") as files:
-        sending: dict[str, Callable[[int, Tile], None]] = {
-            "tiles, sent without a copy": lambda out, tile: files.send(tile, out),
-            "tiles, read and sent": lambda out, tile: disk.write_all(out, files.read(tile)),
-        }
-        for name, send in sending.items():
-            ours, theirs = socket.socketpair()
-            drain = Thread(target=_drain, args=(theirs,))
-            drain.start()
-            cpu, start = time.process_time(), time.perf_counter()
-            for tile in tiles:
-                send(ours.fileno(), tile)
-            show(name, count / (time.perf_counter() - start), "tiles/s")
-            show(f"{name}: processor", 1e6 * (time.process_time() - cpu) / count, "µs/tile")
-            ours.close()
-            drain.join()
-            theirs.close()
-        root = prove_root(size, LogReader(folder / "large").hashes)
-        trusted = TrustedTiles(size, root, files.read)
-        took = timed(lambda: [trusted.tile(0, index) for index in range(min(count, size // 256))])
-        show("tiles, held against a checkpoint", min(count, size // 256) / took, "tiles/s")
+    """Tiles held against a checkpoint."""
+    source = open_source(folder / "large")
 
+    def read(tile: Tile) -> bytes:
+        first = tile.index * 256
+        return b"".join(source.hashes(tile.level, first, first + tile.width))
 
-def _drain(stream: socket.socket) -> None:
-    buffer = bytearray(1 << 20)
-    while stream.recv_into(buffer):
-        pass
+    trusted = TrustedTiles(size, prove_root(size, source.hashes), read)
+    took = timed(lambda: [trusted.tile(0, index) for index in range(min(count, size // 256))])
+    show("tiles, held against a checkpoint", min(count, size // 256) / took, "tiles/s")
 
 
 def measure_publishing(show: Show, folder: Path, size: int) -> None:
@@ -216,7 +194,7 @@ def measure_publishing(show: Show, folder: Path, size: int) -> None:
                 file.writelines(lines(start, start + 1))
         size += more
         sign(root, Checkpoint("example.com/bench", size, edge.root()))
-        show(f"publish of {more:,} more", 1e3 * timed(lambda: publish_log(root, public)), "ms")
+        show(f"publish of {more:,} more", 1e3 * timed(lambda: publish(root, public)), "ms")
 
 
 def _edge(root: Path, size: int) -> Span:

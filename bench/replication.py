@@ -28,7 +28,7 @@ import httpx
 import attestlog
 from attestlog._internal.cli.demo_servers import Server
 from attestlog._internal.core.replication import encode_shipment
-from attestlog._internal.replication.batches import durable_size, shipments
+from attestlog._internal.replication.batches import shipments
 from attestlog._internal.replication.settings import add_replica, replica_at
 from attestlog._internal.replication.status import replica_status
 from attestlog._internal.server.tokens import Scope, TokenFile
@@ -199,10 +199,11 @@ def posting(path: Path) -> tuple[float, float]:
     ours, theirs = multiprocessing.get_context("spawn").Pipe()
     sink = multiprocessing.get_context("spawn").Process(target=_throw_away, args=(theirs,), daemon=True)
     sink.start()
-    url, size, sent = ours.recv(), durable_size(path), 0
+    log = LogReader(path)
+    url, size, sent = ours.recv(), log.durable_size(), 0
     with httpx.Client(trust_env=False) as client:
         start = time.perf_counter()
-        for shipment in shipments(LogReader(path), 0, size):
+        for shipment in shipments(log, 0, size):
             body = gzip.compress(encode_shipment(shipment), 1)
             sent += len(body)
             client.post(url, content=body).raise_for_status()

@@ -28,8 +28,8 @@ from tests.support.services import AWS_ENVIRONMENT, Ministack, OpenBao
 from tests.support.tokens import PIN, RemoteToken, SoftToken, p11_kit_client, softhsm
 
 import attestlog
+from attestlog import Signer, open_signer
 from attestlog._internal.core.signature import ECDSA_P256, ED25519, ML_DSA_44
-from attestlog._internal.signers import Signer, open_signer
 from attestlog._internal.signers.file import save_key
 from attestlog._internal.signers.private_keys import make_key
 from attestlog.testing import MemorySigner

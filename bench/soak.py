@@ -28,7 +28,6 @@ from typing import Any, Final, NamedTuple
 import psutil
 
 import attestlog
-from attestlog._internal.core.genesis import Settings
 from attestlog._internal.storage.files.reader import LogReader
 from bench.loads import DRAFT
 
@@ -92,9 +91,7 @@ def read(path: Path, _rate: float, stop: Any, done: Any) -> None:
         number = chance.randrange(size)
         assert reader.entry(number).sequence_number == number
         assert sum(1 for _ in reader.entries(max(0, size - 200), size)) == min(200, size)
-        head = reader.head_entry()
-        assert head is not None
-        assert head.sequence_number >= size - 1
+        assert reader.size() >= size
         done.value += 1
 
 
@@ -168,7 +165,7 @@ def soak(folder: Path, seconds: float, rate: float, segment_entries: int, every_
     """Run everything; print what was seen. False if something grew."""
     path = folder / "log"
     attestlog.create(
-        path, origin="bench.example/soak", settings=Settings(segment_entries=segment_entries)
+        path, origin="bench.example/soak", settings=attestlog.Settings(segment_entries=segment_entries)
     ).close()
     context = multiprocessing.get_context("spawn")
     stop, counts = context.Event(), {name: context.Value("q", 0) for name in PARTS}

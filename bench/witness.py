@@ -15,8 +15,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import httpx
-from tests.server.serving import served
-from tests.support.trees import SignedTree
+from tests.support.serving_app import served
+from tests.support.witnesses import SignedTree
 
 from attestlog._internal.server.witness import witness_app
 from attestlog._internal.witness import Witness

@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from pathlib import Path
+from typing import Unpack
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
@@ -18,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 import attestlog
 from attestlog import (
     Guard,
+    GuardMembers,
     Log,
     format_approval,
     modify_rule_payload,
@@ -97,25 +99,25 @@ def ordinary_work(log: Log) -> None:
     )  # fmt: skip
 
 
-def deployment(log: Log, site: Path, version: str, **more: object) -> Guard:
+def deployment(log: Log, site: Path, version: str, **more: Unpack[GuardMembers]) -> Guard:
     """The same risky act every time; `more` says what is at hand for it."""
 
     def roll_back(_act: Guard) -> None:
         (site / "version").write_text("1.0")
 
-    members: dict[str, object] = {
-        "action_payload": {"version": version, "where": "production"}, "pillars_scores": GOOD,
-        "provided_proofs": CLAIMED, "snapshot": site, "rollback": roll_back,
+    members: GuardMembers = {
+        "action_payload": {"version": version, "where": "production"}, "actor_type": "AUTONOMOUS_AGENT",
+        "pillars_scores": GOOD, "provided_proofs": CLAIMED, "snapshot": site, "rollback": roll_back,
     }  # fmt: skip
-    return log.guard(
-        action_type="deploy_release", actor_id=AGENT, actor_type="AUTONOMOUS_AGENT", **{**members, **more}
-    )
+    members.update(more)
+    return log.guard(action_type="deploy_release", actor_id=AGENT, **members)
 
 
 def try_to_deploy(log: Log, site: Path) -> None:
     """Stopped twice: below the safety floor, and without approval. The site is not touched."""
-    risky = {"pillars_scores": {**GOOD, "an_toan": 1, "han_che_rui_ro": 4}}
-    for more in (risky, {}):
+    risky: GuardMembers = {"pillars_scores": {**GOOD, "an_toan": 1, "han_che_rui_ro": 4}}
+    attempts: tuple[GuardMembers, ...] = (risky, {})
+    for more in attempts:
         try:
             with deployment(log, site, "2.0", **more):
                 (site / "version").write_text("2.0")
@@ -150,7 +152,7 @@ def change_the_policy(log: Log, keys: Path, folder: Path) -> None:
         proposal_id="PROP-7", change_description="lower the floor for the sandbox",
     )  # fmt: skip
     act = log.guard(
-        event_type="CHANGE", event_category="CRITICAL", action_type="modify_policy_rule",
+        event_type="CHANGE", event_category="CRITICAL", action_type="attestlog.modify_policy_rule",
         actor_id="council_of_three", actor_type="HUMAN", action_payload=payload, pillars_scores=GOOD,
         required_proofs=list(PROOFS), provided_proofs=CLAIMED, rollback_available=True,
         rollback_snapshot_hash=snapshot_hash(b"safety_floor = 7.0"), ask=folder / "approvals-3",

@@ -10,7 +10,8 @@ checkers), `Receipt` what `append` returns. A log is created with a `Policy` and
 
 Act under the log's policy:
 
-    with log.guard(action_type="deploy", actor_id="agent-7") as act: ...   # a `Guard`; also a decorator
+    with log.guard(action_type="deploy", actor_id="agent-7") as act: ...   # a `Guard` (`GuardMembers`);
+                                                                           # also a decorator
     NumberedActor(log, "agent-7").append(...)                              # a verifier finds gaps
     snapshot_hash("page.html"); verify_snapshot("page.html", digest)       # what a rollback goes back to
 
@@ -85,7 +86,7 @@ if TYPE_CHECKING:
     from attestlog._internal.core.report import Finding, ProofReport, Report, Verdict
     from attestlog._internal.core.signature import PublicKey, public_key
     from attestlog._internal.core.trust import TrustPolicy, parse_trust_policy
-    from attestlog._internal.guard import Guard, NumberedActor
+    from attestlog._internal.guard import Guard, GuardMembers, NumberedActor
     from attestlog._internal.log import Log
     from attestlog._internal.proof_types import register_proof
     from attestlog._internal.proving import prove, prove_prefix
@@ -95,9 +96,8 @@ if TYPE_CHECKING:
     from attestlog._internal.storage.publishing import Published
     from attestlog._internal.storage.publishing import publish_log as publish
     from attestlog._internal.timestamping import timestamp_checkpoint
-    from attestlog._internal.verifying import judge_proof, verify_proof
+    from attestlog._internal.verifying import judge_proof, judge_published, verify_proof
     from attestlog._internal.verifying import verify_log as verify
-    from attestlog._internal.verifying import verify_published as judge_published
     from attestlog._internal.witness.collecting import cosign_checkpoint
 
     create = Log.create
@@ -119,6 +119,7 @@ _HOMES: Final = {
     "FilterMembers": "query",
     "Finding": "core.report",
     "Guard": "guard",
+    "GuardMembers": "guard",
     "Log": "log",
     "NumberedActor": "guard",
     "Page": "query",
@@ -141,7 +142,7 @@ _HOMES: Final = {
     "format_approval": "core.approval",
     "format_request": "core.approval",
     "judge_proof": "verifying",
-    "judge_published": "verifying:verify_published",
+    "judge_published": "verifying",
     "modify_rule_payload": "core.policy_change",
     "open": "log:Log.open",
     "open_signer": "signers",
@@ -185,6 +186,7 @@ __all__ = [
     "FilterMembers",
     "Finding",
     "Guard",
+    "GuardMembers",
     "Log",
     "NumberedActor",
     "Page",
@@ -233,17 +235,19 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return import_module(f"{__name__}.{name}")
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home, _, path = _HOMES[name].partition(":")
-    found: Any = import_module(f"{__name__}._internal.{home}")
-    for part in (path or name).split("."):
-        found = getattr(found, part)
-    globals()[name] = found
-    return found
+if not TYPE_CHECKING:  # where it is hidden, a misspelt name is an error
+
+    def __getattr__(name: str) -> Any:
+        if name in _MODULES:
+            return import_module(f"{__name__}.{name}")
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        home, _, path = _HOMES[name].partition(":")
+        found = import_module(f"{__name__}._internal.{home}")
+        for part in (path or name).split("."):
+            found = getattr(found, part)
+        globals()[name] = found
+        return found
 
 
 def __dir__() -> list[str]:

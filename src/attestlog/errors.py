@@ -197,9 +197,10 @@ class MalformedApprovalError(MalformedError):
 
 
 class MalformedConfigError(MalformedError):
-    """Not a usable log.toml, signer URI, origin or setting."""
+    """Not a usable log.toml, signer URI, origin or setting. `file`: the name of the file that holds it."""
 
     code = "malformed.config"
+    file: str = ""
 
 
 class VerificationError(AttestlogError):
@@ -336,7 +337,8 @@ class SignerError(AttestlogError):
     """The holder of the key failed to sign.
 
     `reason`: why, in a word, and `status`: what the service answered. `hangs`: no answer came in time, and
-    the request is still out. `needs_pin`: a PIN is wanted, and there is nobody to ask.
+    the request is still out. `needs_pin`: a PIN is wanted, and there is nobody to ask. `log`: the log that
+    was to be opened with its signers.
     """
 
     code = "signer"
@@ -349,6 +351,7 @@ class SignerError(AttestlogError):
     key_id: str = ""
     hangs: bool = False
     needs_pin: bool = False
+    log: str = ""
     timeout_s: float | None = None
 
 
@@ -398,9 +401,13 @@ class NoLogError(NotFoundError):
 
 
 class ExistsError(StorageError):
-    """Something is already where a new log or key was to be made."""
+    """Something is already where a new log or key was to be made.
+
+    `what` is there, in a word: log, longer_log, key, token, replica, published, witness, import.
+    """
 
     code = "storage.exists"
+    what: str = ""
 
 
 class DeniedError(StorageError):

@@ -15,13 +15,13 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
-from attestlog._internal.core.cosignature import open_log_checkpoint
 from attestlog._internal.core.entry import Entry, check_canonical, decode_line, entry_hash, payload_hash
-from attestlog._internal.core.genesis import Genesis, parse_genesis
+from attestlog._internal.core.genesis import Genesis, open_log_checkpoint, parse_genesis
 from attestlog._internal.core.hashes import GENESIS_PREV_HASH, leaf_hash
 from attestlog._internal.core.merkle import TILE_HEIGHT, Grown, Span
 from attestlog._internal.core.report import Verdict
-from attestlog._internal.core.rules import Rules, governs
+from attestlog._internal.core.reserved import governs
+from attestlog._internal.core.rules import Rules
 from attestlog._internal.core.signature import ECDSA_P256, PublicKey, public_key, verify_entry_signature
 from attestlog._internal.log import Receipt
 from attestlog._internal.signers import Passphrase, Signer, register_scheme
@@ -172,8 +172,7 @@ def _check_tree(root: Path, genesis: Genesis, leaves: list[bytes]) -> None:
         )
         for index, node in enumerate(held):
             assert hashes[level, index] == node, f"hash {index} of tree level {level} is wrong"
-    checkpoint = open_log_checkpoint((root / CHECKPOINT_FILE).read_bytes(), genesis.checkpoint_keys)
-    assert checkpoint.origin == genesis.origin
+    checkpoint = open_log_checkpoint((root / CHECKPOINT_FILE).read_bytes(), genesis)
     assert checkpoint.size <= stored <= len(leaves), (
         f"{checkpoint.size} checkpointed, {stored} stored, {len(leaves)}"
     )

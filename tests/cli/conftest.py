@@ -5,7 +5,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tests.cli.running import ATTESTLOG, ORIGIN, Result, Run, draft
+from tests.cli.running import ATTESTLOG, ORIGIN, Result, Run
+from tests.support.logs import draft
 
 from attestlog._internal.cli import main
 from attestlog._internal.log import Log

@@ -1,8 +1,11 @@
 """The command line as tests see it: what a command left behind, and what to feed it."""
 
 import json
+import signal
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,14 +46,6 @@ class Result:
 Run = Callable[..., Result]
 
 
-def draft(number: int, **members: Any) -> dict[str, Any]:
-    """A draft; every one differs."""
-    return {
-        "event_type": "ACTION", "action_type": "execute_autonomous_task", "actor_id": "agent-7",
-        "action_payload": {"number": number}, **members,
-    }  # fmt: skip
-
-
 def lines_of(*drafts: dict[str, Any]) -> bytes:
     """Drafts as JSON lines."""
     return b"".join(json.dumps(item).encode() + b"\n" for item in drafts)
@@ -59,3 +54,20 @@ def lines_of(*drafts: dict[str, Any]) -> bytes:
 def segment(log: Path) -> Path:
     """The file with all entries of a small log."""
     return log / "entries" / "000000000000.jsonl"
+
+
+@contextmanager
+def serving_replica(*arguments: str) -> Iterator[dict[str, str]]:
+    """The replica in a process of its own, and what it says when it serves."""
+    process = subprocess.Popen(
+        [*ATTESTLOG, "serve", "replica", *arguments, "--json", "--listen", "127.0.0.1:0"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    try:
+        yield json.loads(process.stdout.readline())
+    finally:
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+    assert process.returncode in (0, 130), err
+    assert "Traceback" not in err

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.cli.running import Run, draft, lines_of, segment
+from tests.cli.running import Run, lines_of, segment
+from tests.support.logs import draft
 
 from attestlog._internal.cli import drafts
 from attestlog._internal.core.entry import LINE_SIZE_MAX_BYTES, EntryDraft
@@ -44,7 +45,7 @@ def test_every_simple_member_has_its_option(run: Run, log: Path, tmp_path: Path)
     (tmp_path / "payload.json").write_text('{"proposal_id": "PROP-7", "new_value": 6.5}')
     first = LogReader(log).entry(1).entry_id
     result = run(
-        "append", log, "--event-type", "change", "--action-type", "modify_policy_rule",
+        "append", log, "--event-type", "change", "--action-type", "attestlog.modify_policy_rule",
         "--actor-id", "council",
         "--actor-type", "HUMAN", "--event-category", "CRITICAL", "--severity", "9", "--execution-status",
         "ROLLED_BACK", "--payload", f"@{tmp_path / 'payload.json'}", "--actor-context", '{"role": "auditor"}',
@@ -61,7 +62,7 @@ def test_every_simple_member_has_its_option(run: Run, log: Path, tmp_path: Path)
     environment = entry.pop("environment")
     assert environment["region"] == "hn"
     expected = {
-        "event_type": "CHANGE", "action_type": "modify_policy_rule", "actor_id": "council",
+        "event_type": "CHANGE", "action_type": "attestlog.modify_policy_rule", "actor_id": "council",
         "actor_type": "HUMAN",
         "event_category": "CRITICAL", "severity": 9, "execution_status": "ROLLED_BACK",
         "action_payload": {"proposal_id": "PROP-7", "new_value": 6.5}, "actor_context": {"role": "auditor"},

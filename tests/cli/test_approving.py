@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.cli.running import ORIGIN, Run, draft
+from tests.cli.running import ORIGIN, Run
+from tests.support.logs import draft
 from tests.support.ssh import AGENT_NEEDED, agent, make_key
 
 from attestlog._internal.core.report import Verdict

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from tests.cli.running import ORIGIN, Run, draft
+from tests.cli.running import ORIGIN, Run
+from tests.support.logs import draft
 
 from attestlog._internal.core.genesis import Settings
 from attestlog._internal.log import Log

@@ -25,7 +25,16 @@ def test_help_lists_every_verb_and_the_exit_codes(run: Run) -> None:
 
 
 def test_version(run: Run) -> None:
-    assert run("--version").out == f"attestlog {VERSION}\n"
+    assert run("--version").out == run("-V").out == f"attestlog {VERSION}\n"
+
+
+def test_python_m_attestlog_is_the_command_line(log: Path) -> None:
+    for arguments, code in (("--version", 0), (f"verify {log}", 0), ("verfy", 2)):
+        done = subprocess.run(
+            [sys.executable, "-m", "attestlog", *arguments.split()],
+            capture_output=True, text=True, check=False, timeout=60,
+        )  # fmt: skip
+        assert (done.returncode, "Traceback" in done.stderr) == (code, False)
 
 
 @pytest.mark.parametrize("verb", RUNNABLE)
@@ -63,6 +72,13 @@ def test_usage_errors_name_the_help(run: Run, arguments: list[str]) -> None:
     result = run(*arguments)
     assert (result.code, result.out) == (2, "")
     assert f"attestlog: hint: attestlog {arguments[0]} --help" in result.err
+
+
+def test_a_usage_error_is_one_line_without_escapes(run: Run, tmp_path: Path) -> None:
+    assert run("tokens", "add", tmp_path, "a").err.splitlines() == [
+        "attestlog: error: Missing option '--scope'. Choose from: read, replicate, admin",
+        "attestlog: hint: attestlog tokens add --help",
+    ]
 
 
 @pytest.mark.parametrize("verb", ["append", "checkpoint", "tail", "query", "stats", "export"])
@@ -148,6 +164,20 @@ loaded = {name.split(".")[0] for name in sys.modules} & set(json.loads(sys.argv[
 print(json.dumps(sorted(loaded)), file=sys.stderr)
 sys.exit(code)
 """
+
+
+def test_no_help_loads_what_a_verb_works_with() -> None:
+    """All helps in one process: what none of them may load, and what typer and the enumerations need."""
+    commands = [["--help"], *[[*verb.split(), "--help"] for verb in [*verbs.VERBS, *RUNNABLE]]]
+    script = f"import sys\nfrom attestlog._internal.cli import main\nfor line in {commands!r}: main(line)\n"
+    script += "import json; print(json.dumps(sorted(sys.modules)), file=sys.stderr)"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120
+    )
+    loaded = set(json.loads(done.stderr))
+    assert loaded & {"cryptography", "rich", "sqlite3", "multiprocessing", "asyncio", "ctypes"} == set()
+    working = {name.split(".")[2] for name in loaded if name.startswith("attestlog._internal.")}
+    assert working == {"cli", "core", "disk", "server", "version"}
 
 
 @pytest.mark.parametrize(

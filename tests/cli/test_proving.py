@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.cli.running import ORIGIN, Result, Run, draft
+from tests.cli.running import ORIGIN, Result, Run
 from tests.support.legacy import legacy_lines
+from tests.support.logs import draft
 from tests.support.shapes import ed25519_key
 
 import attestlog
@@ -69,7 +70,7 @@ def test_a_proof_is_good_with_the_log_gone(run: Run, log: Path, tmp_path: Path, 
     found = report.object
     assert (found["sequence_number"], found["origin"], found["size"]) == (2, ORIGIN, 4)
     assert found["entry"]["entry_hash"] == entry.entry_hash
-    assert found["entry"]["action_payload"] == {"number": 2}
+    assert found["entry"]["action_payload"] == draft(2)["action_payload"]
     assert found["signed_by"] == [vkey]
     assert (found["has_payload"], found["is_entry_key_trusted"]) == (True, False)
     assert found["entry_key_id"] == entry.signing_key_id

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from tests.cli.running import Run, draft
+from tests.cli.running import Run
+from tests.support.logs import draft
 from tests.support.published import check_published
 from tests.support.serving import reply, served
 from tests.support.tsa import Authority

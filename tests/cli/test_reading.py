@@ -7,7 +7,8 @@ import stat
 from pathlib import Path
 
 import pytest
-from tests.cli.running import ORIGIN, Run, draft, lines_of, segment
+from tests.cli.running import ORIGIN, Run, lines_of, segment
+from tests.support.logs import draft
 
 from attestlog._internal.cli.entries import COLUMNS, HEADING
 from attestlog._internal.core.entry import Entry

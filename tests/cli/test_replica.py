@@ -1,18 +1,14 @@
 """`attestlog replica` and `attestlog tokens`, as an operator runs them."""
 
 import json
-import signal
 import stat
-import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
-from tests.cli.running import ATTESTLOG, Run
-from tests.support.logs import LogMaker, action
+from tests.cli.running import Run, serving_replica
+from tests.support.logs import LogMaker, drafts
 
 from attestlog._internal.core.note import parse_vkey
 from attestlog._internal.core.replication import Shipment, decode_answer, encode_shipment, log_id
@@ -21,26 +17,9 @@ from attestlog._internal.core.replication import Shipment, decode_answer, encode
 @pytest.fixture
 def made(tmp_path: Path) -> LogMaker:
     log = LogMaker(tmp_path / "made")
-    log.append(*[action(number) for number in range(4)])
+    log.append(*drafts(range(4)))
     log.lay_out()
     return log
-
-
-@contextmanager
-def serving(*arguments: str) -> Iterator[dict[str, str]]:
-    """The replica in a process of its own, and what it says when it serves."""
-    process = subprocess.Popen(
-        [*ATTESTLOG, "serve", "replica", *arguments, "--json", "--listen", "127.0.0.1:0"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert process.stdout is not None
-    try:
-        yield json.loads(process.stdout.readline())
-    finally:
-        process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=30)
-    assert process.returncode in (0, 130), err
-    assert "Traceback" not in err
 
 
 def test_a_replica_is_begun_once_and_serves_under_its_name_ever_after(
@@ -48,7 +27,7 @@ def test_a_replica_is_begun_once_and_serves_under_its_name_ever_after(
 ) -> None:
     copies = str(tmp_path / "copies")
     assert run("serve", "replica", copies).code == 2
-    with serving(copies, "--name", "replica.example.com/one") as first:
+    with serving_replica(copies, "--name", "replica.example.com/one") as first:
         assert parse_vkey(first["vkey"]).name == "replica.example.com/one"
         token = run(
             "tokens", "add", copies, "writer", "--scope", "replicate", "--origin", made.origin
@@ -60,7 +39,7 @@ def test_a_replica_is_begun_once_and_serves_under_its_name_ever_after(
             headers={"Authorization": f"Bearer {token}"},
         )
         assert decode_answer(answer.content).size == 5
-    with serving(copies) as second:
+    with serving_replica(copies) as second:
         assert second["vkey"] == first["vkey"]
     assert run("serve", "replica", copies, "--name", "another").code == 2
     assert run("serve", "replica", str(tmp_path / "none"), "--listen", "nowhere").code == 3

@@ -4,8 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tests.cli.running import Run
-from tests.cli.test_replica import serving
+from tests.cli.running import Run, serving_replica
 
 from attestlog._internal.replication import sender as sender_module
 from attestlog.testing import check_log
@@ -39,7 +38,7 @@ def tokens(run: Run, tmp_path: Path) -> tuple[Path, Path]:
 
 def test_a_log_is_lost_restored_and_goes_on(run: Run, log: Path, tmp_path: Path) -> None:
     writer, reader = tokens(run, tmp_path)
-    with serving(str(tmp_path / "copies"), "--name", "replica.example.com/one") as replica:
+    with serving_replica(str(tmp_path / "copies"), "--name", "replica.example.com/one") as replica:
         url = replica["url"]
         add = ("replica", "add", log, url, "--token-file", writer)
         assert run(*add, "--vkey", "nonsense").code == 3
@@ -66,7 +65,7 @@ def test_a_log_is_lost_restored_and_goes_on(run: Run, log: Path, tmp_path: Path)
         after = (log / "entries" / "000000000000.jsonl").read_bytes()
         assert after.startswith(before)
         entries = check_log(log)
-        assert entries[-1].action_type == "log_restored"
+        assert entries[-1].action_type == "attestlog.restored"
         assert run("verify", log).code == 0
         assert run("replica", "add", log, url, "--token-file", writer, "--vkey", replica["vkey"]).code == 0
         assert run("replica", "sync", log).code == 0
@@ -79,7 +78,7 @@ def test_a_shorter_copy_takes_no_longer_logs_place_unless_forced_and_that_is_rec
     run: Run, log: Path, tmp_path: Path
 ) -> None:
     writer, reader = tokens(run, tmp_path)
-    with serving(str(tmp_path / "copies"), "--name", "replica.example.com/one") as replica:
+    with serving_replica(str(tmp_path / "copies"), "--name", "replica.example.com/one") as replica:
         url = replica["url"]
         run("replica", "add", log, url, "--token-file", writer, "--vkey", replica["vkey"])
         run("append", log, *APPEND)
@@ -103,14 +102,14 @@ def test_a_shorter_copy_takes_no_longer_logs_place_unless_forced_and_that_is_rec
         forced = run(*restore, *keys, "--force", "--json").object
         assert (forced["size"], forced["forced"]) == (2, True)
         last = check_log(log)[-1]
-        assert (last.action_type, last.event_category) == ("log_restored", "CRITICAL")
+        assert (last.action_type, last.event_category) == ("attestlog.restored", "CRITICAL")
         assert run("verify", log).code == 5  # and whoever has seen more still says so
     assert [path.name for path in tmp_path.glob("*.restored")] == []
 
 
 def test_a_replica_that_cannot_be_reached_is_said_and_shown(run: Run, log: Path, tmp_path: Path) -> None:
     writer, _ = tokens(run, tmp_path)
-    with serving(str(tmp_path / "copies"), "--name", "replica.example.com/one") as replica:
+    with serving_replica(str(tmp_path / "copies"), "--name", "replica.example.com/one") as replica:
         url, vkey = replica["url"], replica["vkey"]
     assert run("replica", "add", log, url, "--token-file", writer, "--vkey", vkey).code == 0
     assert run("append", log, *APPEND).code == 0
@@ -127,7 +126,7 @@ def test_a_replica_that_cannot_be_reached_is_said_and_shown(run: Run, log: Path,
 def test_a_token_is_not_sent_in_the_clear_to_another_machine(run: Run, log: Path, tmp_path: Path) -> None:
     writer, _ = tokens(run, tmp_path)
     before, url = (log / "log.toml").read_bytes(), "http://192.0.2.1:8470"
-    with serving(str(tmp_path / "copies"), "--name", "replica.example.com/one") as replica:
+    with serving_replica(str(tmp_path / "copies"), "--name", "replica.example.com/one") as replica:
         vkey = replica["vkey"]
     added = run("replica", "add", log, url, "--token-file", writer, "--vkey", vkey)
     assert added.code == 3

@@ -16,7 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.cli.running import ATTESTLOG, ORIGIN, Run, draft, lines_of
+from tests.cli.running import ATTESTLOG, ORIGIN, Run, lines_of
+from tests.support.logs import draft
 
 from attestlog._internal.log import Log
 from attestlog._internal.storage.files.reader import LogReader

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.cli.running import ORIGIN, Run, draft, segment
+from tests.cli.running import ORIGIN, Run, segment
+from tests.support.logs import draft
 
 from attestlog._internal.log import Log
 from attestlog._internal.storage.files.reader import LogReader
@@ -144,7 +145,7 @@ def test_verifying_goes_on_from_what_is_remembered(run: Run, log: Path) -> None:
 def test_findings_are_listed_up_to_a_limit(run: Run, log: Path) -> None:
     with Log.open(log) as opened:
         opened.append_many(draft(number) for number in range(200))
-    segment(log).write_bytes(segment(log).read_bytes().replace(b'"agent-7"', b'"agent-8"'))
+    segment(log).write_bytes(segment(log).read_bytes().replace(b'"agent-1"', b'"agent-2"'))
     result = run("verify", log)
     report = run("verify", log, "--json").object
     assert result.code == 1
@@ -369,7 +370,7 @@ def test_doctor_refuses_network_file_systems_by_name(
 ) -> None:
     mounts = tmp_path / "mountinfo"
     mounts.write_text("1 1 0:1 / / rw - nfs4 server:/export rw\n")
-    monkeypatch.setattr("attestlog._internal.storage.files.disk._MOUNTS", mounts)
+    monkeypatch.setattr("attestlog._internal.disk._MOUNTS", mounts)
     result = run("doctor", tmp_path, "--json")
     assert result.code == 4
     assert "nfs4" in json.dumps(result.object["checks"]["filesystem"])

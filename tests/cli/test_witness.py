@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from tests.cli.running import ATTESTLOG, ORIGIN, Run
 from tests.support.proxy import free_port
-from tests.support.trees import SignedTree
+from tests.support.witnesses import SignedTree
 
 from attestlog._internal.core.note import parse_vkey
 from attestlog._internal.core.trust import open_trusted_checkpoint, parse_trust_policy

@@ -36,7 +36,7 @@ def here(
         yield found
 
 
-def new_log(folder: Path, signer: attestlog._internal.signers.Signer) -> attestlog.Log:
+def new_log(folder: Path, signer: attestlog.Signer) -> attestlog.Log:
     return attestlog.create(
         folder / "log",
         origin="example.com/contract",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
-from tests.support.written import create, draft
+from tests.support.logs import create, draft
 
 from attestlog._internal.config import read_config
 from attestlog._internal.core.batch import Head, Plan, plan_batch, prepare

@@ -1,7 +1,7 @@
 """Prints how much was injected."""
 
 import pytest
-from tests.fault.tally import counts
+from tests.support.tally import counts
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from tests.support.written import create
+from tests.support.logs import create
 
 from attestlog._internal.core.entry import Entry
 from attestlog._internal.log import Log

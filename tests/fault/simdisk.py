@@ -317,3 +317,19 @@ def chance(seed: int) -> Keep:
         )(step)
 
     return keep
+
+
+SEEDS = int(os.environ.get("ATTESTLOG_FAULT_SEEDS", "1"))
+"""Random subsets tried at each step; a longer campaign sets more."""
+
+KEEPS: dict[str, Callable[[int], Keep]] = {
+    "killed": lambda at: everything,
+    "nothing": lambda at: nothing,
+    "names": lambda at: names_only,
+    "zeros": lambda at: zeros,
+    "halves": lambda at: first_half,
+    "a byte less": lambda at: all_but_a_byte,
+    "sectors": lambda at: whole_sectors,
+    "pages": lambda at: later_pages,
+    **{f"chance-{seed}": lambda at, seed=seed: chance(seed * 10_000 + at) for seed in range(SEEDS)},  # type: ignore[misc]
+}

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from tests.fault import simdisk
 from tests.fault.simdisk import Disk, Keep
-from tests.fault.tally import tally
-from tests.support.written import create, draft
+from tests.support.logs import create, draft
+from tests.support.tally import tally
 
-from attestlog._internal.core.erasure import is_erasure
 from attestlog._internal.core.report import Verdict
+from attestlog._internal.core.reserved import erases
 from attestlog._internal.log import Log
 from attestlog._internal.storage.files.layout import ERASING_FILE
 from attestlog._internal.storage.files.reader import LogReader
@@ -39,7 +39,7 @@ def secret(number: int) -> str:
 def is_whole(path: Path, number: int) -> bool:
     """After recovery: whether entry `number` is erased. It is so exactly if an entry says so."""
     entries = check_log(path)
-    said = {(entry.action_payload or {}).get("sequence_number") for entry in entries if is_erasure(entry)}
+    said = {(entry.action_payload or {}).get("sequence_number") for entry in entries if erases(entry)}
     gone = {entry.sequence_number for entry in entries if entry.action_payload is None}
     assert gone == said
     report = verify_log(path, remember=False)

@@ -8,8 +8,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from tests.fault.tally import tally
-from tests.support.logs import LogMaker, action
+from tests.support.logs import LogMaker, draft, drafts
+from tests.support.tally import tally
 
 from attestlog._internal.core.report import Verdict
 from attestlog._internal.verifying import verify_log
@@ -33,9 +33,9 @@ MASKS = (
 @pytest.fixture
 def log(tmp_path: Path) -> LogMaker:
     made = LogMaker(tmp_path / "log")
-    made.append(*map(action, range(1, 26 if EVERY_BYTE else 6)))
-    made.append(action(6), batched=False)
-    made.append(action(7, pillars_scores={"an_toan": 8.5}), action(8), action(9))
+    made.append(*drafts(range(1, 26 if EVERY_BYTE else 6)))
+    made.append(draft(6), batched=False)
+    made.append(draft(7, pillars_scores={"an_toan": 8.5}), draft(8), draft(9))
     made.lay_out()
     assert len(made.lines) == (30 if EVERY_BYTE else 10)
     return made

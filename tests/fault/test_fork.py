@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.written import checkpoint_file, create, draft, drafts
+from tests.support.logs import checkpoint_file, create, draft, drafts
 
 from attestlog._internal.log import Log
 from attestlog._internal.storage.files.store import FileStore

@@ -6,8 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.fault.tally import tally
-from tests.support.written import create
+from tests.support.logs import create
+from tests.support.tally import tally
 
 from attestlog._internal.core.report import Verdict
 from attestlog._internal.log import Log

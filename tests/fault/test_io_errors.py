@@ -8,9 +8,9 @@ import os
 from pathlib import Path
 
 import pytest
-from tests.fault.faults import FAULTS, Faults, injected
-from tests.fault.tally import tally
-from tests.support.written import create, draft, drafts
+from tests.support.faults import FAULTS, Faults, injected
+from tests.support.logs import create, draft, drafts
+from tests.support.tally import tally
 
 from attestlog._internal.log import Log, Receipt
 from attestlog.errors import (

@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 from tests.fault.processes import Promises, create_shared, in_order, start_writer
-from tests.fault.tally import tally
+from tests.support.tally import tally
 
 from attestlog._internal.log import Log
 

@@ -11,32 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.fault import simdisk
-from tests.fault.simdisk import Disk, Keep, Mark
-from tests.fault.tally import tally
-from tests.support.written import create, draft, drafts, last_segment, torn_files
+from tests.fault.simdisk import KEEPS, Disk, Keep, Mark
+from tests.support.logs import create, draft, drafts, last_segment, torn_files
+from tests.support.tally import tally
 
+from attestlog._internal import disk as storage_disk
 from attestlog._internal.log import Log
-from attestlog._internal.storage.files import disk as storage_disk
 from attestlog._internal.storage.files.store import FileStore
 from attestlog._internal.storage.files.tree import TreeFiles
 from attestlog.errors import NotFoundError
 from attestlog.testing import ManualClock, MemorySigner, check_log
-
-SEEDS = int(os.environ.get("ATTESTLOG_FAULT_SEEDS", "1"))
-"""Random subsets tried at each step; a longer campaign sets more."""
-
-KEEPS: dict[str, Callable[[int], Keep]] = {
-    "killed": lambda at: simdisk.everything,
-    "nothing": lambda at: simdisk.nothing,
-    "names": lambda at: simdisk.names_only,
-    "zeros": lambda at: simdisk.zeros,
-    "halves": lambda at: simdisk.first_half,
-    "a byte less": lambda at: simdisk.all_but_a_byte,
-    "sectors": lambda at: simdisk.whole_sectors,
-    "pages": lambda at: simdisk.later_pages,
-    **{f"chance-{seed}": lambda at, seed=seed: simdisk.chance(seed * 10_000 + at) for seed in range(SEEDS)},  # type: ignore[misc]
-}
 
 
 def life(root: Path, *, batch: bool) -> Disk:

@@ -13,15 +13,14 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from tests.fault.faults import FAULTS, Faults, injected
-from tests.fault.simdisk import Disk, Mark
-from tests.fault.tally import tally
-from tests.fault.test_power_cuts import KEEPS
-from tests.support.logs import LogMaker, action
+from tests.fault.simdisk import KEEPS, Disk, Mark
+from tests.support.faults import FAULTS, Faults, injected
+from tests.support.logs import LogMaker, drafts
 from tests.support.published import check_published, published_files
+from tests.support.tally import tally
 
+from attestlog._internal import disk as storage_disk
 from attestlog._internal.storage import published_folder
-from attestlog._internal.storage.files import disk as storage_disk
 from attestlog._internal.storage.publishing import publish_log
 from attestlog.errors import StorageError
 
@@ -37,7 +36,7 @@ class Grown:
         self.key = self.maker.checkpoint_key.verifier
         self.logs: list[Path] = []
         for size in SIZES:
-            self.maker.append(*(action(number) for number in range(len(self.maker.lines), size)))
+            self.maker.append(*drafts(range(len(self.maker.lines), size)))
             self.maker.lay_out()
             self.logs.append(folder / f"log-{size}")
             shutil.copytree(self.maker.root, self.logs[-1])

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 from tests.fault.processes import Promises, create_shared, start_writer
-from tests.fault.tally import tally
-from tests.support.written import create, draft, drafts
+from tests.support.logs import create, draft, drafts
+from tests.support.tally import tally
 
 from attestlog._internal.config import read_config
 from attestlog._internal.log import Log

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from tests.fault.processes import Promises, create_shared
-from tests.fault.tally import tally
+from tests.support.tally import tally
 
 from attestlog._internal.core.report import Verdict
 from attestlog._internal.log import Log

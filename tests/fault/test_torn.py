@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from tests.support.written import (
+from tests.support.logs import (
     checkpoint_file,
     contents,
     copied,
@@ -20,9 +20,9 @@ from tests.support.written import (
     tree_file,
 )
 
+from attestlog._internal import disk
 from attestlog._internal.core.entry import LINE_SIZE_MAX_BYTES, decode_line
 from attestlog._internal.log import Log
-from attestlog._internal.storage.files import disk
 from attestlog._internal.storage.files.layout import ENTRIES_DIR
 from attestlog._internal.storage.files.store import FileStore
 from attestlog.errors import CorruptError, StorageError

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import rfc8785
 from tests.support.people import governed
-from tests.vectors.of_rotation import rotation as rotation_vectors
+from tests.vectors.makers.of_rotation import rotation as rotation_vectors
 
 from attestlog._internal.config import format_config, parse_config
 from attestlog._internal.core import canonical

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
+from tests.support.logs import create
 from tests.support.tokens import SoftToken
-from tests.support.written import create
 
 from attestlog._internal.approving import approved_draft, check_approvals, sign_approval
 from attestlog._internal.core.policy import parse_policy

@@ -56,7 +56,7 @@ def test_the_five_commands_of_the_document(
     assert done.returncode == 0, done.stderr
     assert "VERIFIED" in done.stdout
     entries = check_log(tmp_path / "audit")
-    assert [entry.action_type for entry in entries] == ["log_genesis", "deploy"]
+    assert [entry.action_type for entry in entries] == ["attestlog.genesis", "deploy"]
     signers = read_config(LogReader(tmp_path / "audit")).signers
     assert signers.entry == f"pkcs11:token=attest;object=entries?module-path={module}"
     assert signers.checkpoint == f"pkcs11:token=attest;object=checkpoints?module-path={module}"
@@ -220,7 +220,7 @@ def test_a_pin_is_nowhere_to_be_seen(
         assert main(["append", str(log), *APPEND, "--signer", f"{keys.uri('entries')}&pin-value={pin}"]) == 3
     said = capsys.readouterr()
     written = b"".join(path.read_bytes() for path in log.rglob("*") if path.is_file())
-    assert b"log_genesis" in written
+    assert b"attestlog.genesis" in written
     for pin in (PIN, wrong):
         assert pin not in said.out + said.err
         assert pin.encode() not in written

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.support.logs import MINIMAL
 from tests.support.tokens import RemoteToken, SoftToken
 
 from attestlog._internal.core.signature import ED25519
@@ -22,7 +23,6 @@ from attestlog.errors import SignerError
 from attestlog.testing import MemorySigner, check_log
 
 TIMEOUT_S = 0.5
-DRAFT = {"event_type": "ACTION", "action_type": "a", "actor_id": "b"}
 
 
 @pytest.fixture
@@ -42,11 +42,11 @@ def size_on_disk(log: Log) -> int:
 
 
 def test_a_hung_device_fails_appends_in_time_and_works_when_it_wakes(remote: RemoteToken, log: Log) -> None:
-    first, before = log.append(DRAFT), size_on_disk(log)
+    first, before = log.append(MINIMAL), size_on_disk(log)
     remote.hang()
     for _ in range(3):
         with pytest.raises(SignerError, match=r"has not answered within 0\.5 s") as caught:
-            log.append(DRAFT)
+            log.append(MINIMAL)
         assert caught.value.retryable is True
     assert size_on_disk(log) == before
     remote.wake()
@@ -58,7 +58,7 @@ def eventually(log: Log) -> Receipt:
     deadline = time.monotonic() + 60
     while True:
         try:
-            return log.append(DRAFT)
+            return log.append(MINIMAL)
         except SignerError as error:
             if not error.retryable or time.monotonic() > deadline:
                 raise
@@ -73,21 +73,21 @@ def test_a_slow_device_is_waited_for(remote: RemoteToken, tmp_path: Path) -> Non
         remote.hang()
         waking = threading.Timer(0.3, remote.wake)
         waking.start()
-        receipt = log.append(DRAFT)
+        receipt = log.append(MINIMAL)
         waking.join()
     check_log(tmp_path / "audit", [receipt])
 
 
 def test_a_lost_device_fails_appends_at_once_and_works_when_it_is_back(remote: RemoteToken, log: Log) -> None:
-    first, before = log.append(DRAFT), size_on_disk(log)
+    first, before = log.append(MINIMAL), size_on_disk(log)
     remote.kill()
     for _ in range(3):
         with pytest.raises(SignerError) as caught:
-            log.append(DRAFT)
+            log.append(MINIMAL)
         assert caught.value.retryable is True
     assert size_on_disk(log) == before
     remote.start()
-    check_log(log.path, [first, log.append(DRAFT)])
+    check_log(log.path, [first, log.append(MINIMAL)])
 
 
 def test_a_device_that_restarted_between_two_appends_is_not_even_noticed(
@@ -95,18 +95,18 @@ def test_a_device_that_restarted_between_two_appends_is_not_even_noticed(
 ) -> None:
     receipts = []
     for _ in range(3):
-        receipts.append(log.append(DRAFT))
+        receipts.append(log.append(MINIMAL))
         remote.kill()
         remote.start()
-    receipts.append(log.append(DRAFT))
+    receipts.append(log.append(MINIMAL))
     check_log(log.path, receipts)
 
 
 def test_a_device_that_dies_while_it_hangs(remote: RemoteToken, log: Log) -> None:
-    first = log.append(DRAFT)
+    first = log.append(MINIMAL)
     remote.hang()
     with pytest.raises(SignerError, match="has not answered"):
-        log.append(DRAFT)
+        log.append(MINIMAL)
     remote.kill()
     remote.start()
     check_log(log.path, [first, eventually(log)])
@@ -122,7 +122,7 @@ def test_64_callers_each_get_their_answer_through_an_outage(remote: RemoteToken,
     def caller() -> None:
         while not stop.is_set():
             try:
-                receipts.append(log.append(DRAFT))
+                receipts.append(log.append(MINIMAL))
             except SignerError as error:
                 refused.append(error)
                 stop.wait(0.02)
@@ -159,7 +159,7 @@ def test_64_callers_each_get_their_answer_through_an_outage(remote: RemoteToken,
     entries = check_log(log.path, receipts)
     own = [entry for entry in entries if entry.action_type == "a"]
     assert len(own) == len(receipts), "an entry is there that nobody has a receipt for"
-    told = [entry.action_payload for entry in entries if entry.action_type == "signer_outage"]
+    told = [entry.action_payload for entry in entries if entry.action_type == "attestlog.signer_outage"]
     assert sum(payload["refused_entries"] for payload in told if payload) == len(refused)
 
 
@@ -178,7 +178,7 @@ def test_a_log_cannot_be_made_or_opened_without_its_device_and_can_be_after(
         Log.open(tmp_path / "new")
     remote.start()
     with Log.open(tmp_path / "new") as log:
-        check_log(tmp_path / "new", [log.append(DRAFT)])
+        check_log(tmp_path / "new", [log.append(MINIMAL)])
 
 
 @pytest.mark.parametrize("last", ["", "signer.close()"])
@@ -257,7 +257,7 @@ def test_processes_share_a_token(keys: SoftToken, tmp_path: Path) -> None:
 import attestlog
 with attestlog.open({str(log)!r}) as log:
     for number in range(20):
-        log.append({DRAFT!r})
+        log.append({MINIMAL!r})
 """
     running = [subprocess.Popen([sys.executable, "-c", script]) for _ in range(3)]
     assert [process.wait(60) for process in running] == [0, 0, 0]

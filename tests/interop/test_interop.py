@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.interop.verifiers import RefusedError, aics, driver, fsck, metamorphic
-from tests.support.logs import LogMaker, action
+from tests.support.logs import LogMaker, draft, drafts
 
 from attestlog._internal.core.consistency import parse_consistency
 from attestlog._internal.core.hashes import leaf_hash
@@ -34,11 +34,11 @@ class Made:
         self.policy = folder / "policy"
         self.policy.write_text(f"log {self.vkey}\nquorum none\n")
         parse_trust_policy(self.policy.read_bytes())
-        log.append(*(action(number) for number in range(1, 200)))
+        log.append(*drafts(range(1, 200)))
         log.lay_out()
         publish_log(log.root, self.public)
         self.old_note = (self.public / "checkpoint").read_bytes()
-        log.append(*(action(number) for number in range(200, SIZE)))
+        log.append(*drafts(range(200, SIZE)))
         log.lay_out()
         publish_log(log.root, self.public)
         self.note = (self.public / "checkpoint").read_bytes()
@@ -240,7 +240,7 @@ def hybrid(tmp_path_factory: pytest.TempPathFactory) -> Path:
         folder / "log", origin="example.com/hybrid", signer=MemorySigner(),
         checkpoint_signer=MemorySigner("Ed25519"), checkpoint_pq_signer=MemorySigner("ML-DSA-44"),
     ) as log:  # fmt: skip
-        log.append_many([action(number) for number in range(1, 300)])
+        log.append_many([draft(number) for number in range(1, 300)])
         for number, vkey in enumerate(log.vkeys):
             (folder / f"vkey-{number}").write_text(vkey)
             (folder / f"policy-{number}").write_text(f"log {vkey}\nquorum none\n")

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from tests.interop.verifiers import RefusedError
 from tests.interop.witnesses import TesseraLog, aics_witness, litewitness, skip_without_aics
-from tests.server.serving import served
-from tests.support.logs import LogMaker, action
+from tests.support.logs import LogMaker, draft, drafts
+from tests.support.serving_app import served
 
 from attestlog._internal.core.cosignature import open_signed_checkpoint
 from attestlog._internal.core.note import VerifierKey, format_vkey
@@ -36,21 +36,21 @@ def theirs(name: str, folder: Path, log: VerifierKey, vkey: str) -> Iterator[tup
 @pytest.mark.parametrize("name", ["litewitness", "aics-witness"])
 def test_their_witness_cosigns_our_log_and_refuses_another_history_of_it(name: str, tmp_path: Path) -> None:
     log = LogMaker(tmp_path / "log", origin="example.com/interop")
-    log.append(*(action(number) for number in range(4)))
+    log.append(*drafts(range(4)))
     log.lay_out()
     key = log.checkpoint_key.verifier
     with theirs(name, tmp_path, key, log.checkpoint_key.vkey) as (url, vkey):
         text = f"log {log.checkpoint_key.vkey}\nwitness w {format_vkey(vkey)} {url}\nquorum w\n"
         policy = parse_trust_policy(text.encode())
         for size in (5, 6, 300, 301):
-            log.append(*(action(number) for number in range(len(log.lines), size)))
+            log.append(*drafts(range(len(log.lines), size)))
             log.lay_out()
             done = cosign_checkpoint(log.root, policy)
             assert done.checkpoint.size == size
             accepted = open_trusted_checkpoint((log.root / "checkpoint").read_bytes(), policy)
             assert [who for who, _ in accepted.witnesses] == ["w"]
         fork = LogMaker(tmp_path / "fork", origin="example.com/interop")
-        fork.append(*(action(number + 1_000) for number in range(400)))
+        fork.append(*(draft(number + 1_000) for number in range(400)))
         fork.lay_out()
         note = (fork.root / "checkpoint").read_bytes()
         with pytest.raises(WitnessError, match="HTTP 4"):

@@ -55,3 +55,46 @@ json_values = st.recursive(
 )
 storable_values = json_values.filter(lambda value: not spelled_beyond_2_53(value))
 objects = st.dictionaries(texts, storable_values, max_size=6)
+
+
+LINES = 31
+
+
+DAMAGE = st.lists(
+    st.tuples(
+        st.sampled_from(
+            ["drop", "repeat", "swap", "garbage", "empty", "edit", "resign", "cut", "strip", "join"]
+        ),
+        st.integers(1, LINES - 1),
+    ),
+    max_size=4,
+)
+
+
+def damaged(lines: list[bytes], damage: list[tuple[str, int]]) -> list[bytes]:
+    lines = lines.copy()
+    for kind, place in damage:
+        number = min(place, len(lines) - 2)
+        match kind:
+            case "drop":
+                del lines[number]
+            case "repeat":
+                lines.insert(number, lines[number - 1])
+            case "swap":
+                lines[number], lines[number + 1] = lines[number + 1], lines[number]
+            case "garbage":
+                lines[number] = bytes(len(lines[number]))
+            case "empty":
+                lines.insert(number, b"")
+            case "edit":
+                lines[number] = lines[number].replace(b"agent-1", b"agent-2")
+            case "resign":
+                lines[number] = lines[number].replace(b'hsm_signature":"30', b'hsm_signature":"31')
+            case "cut":
+                del lines[number + 1 :]
+                lines += [b"", b""]
+            case "strip":
+                lines[number] = lines[number].replace(b"hsm_signature", b"hsm_signatures")
+            case _:
+                lines[number : number + 2] = [lines[number] + lines[number + 1]]
+    return lines

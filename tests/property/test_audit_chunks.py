@@ -10,26 +10,26 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.support.logs import Key, LogMaker, action, entry_id
+from tests.property.strategies import DAMAGE, LINES, damaged
+from tests.support.logs import Key, LogMaker, draft, drafts, entry_id
 
+from attestlog._internal.core import lines as lines_module
 from attestlog._internal.core.report import Report, Verdict
-from attestlog._internal.judging import source as source_module
-from attestlog._internal.verifying import directory as verify_module
+from attestlog._internal.verifying import source as source_module
 from attestlog._internal.verifying import verify_log, workers
-
-LINES = 31
+from attestlog._internal.verifying import whole as verify_module
 
 
 @pytest.fixture(scope="module")
 def log(tmp_path_factory: pytest.TempPathFactory) -> LogMaker:
     made = LogMaker(tmp_path_factory.mktemp("chunks") / "log", segment_entries=12)
-    made.append(*(action(number, dependencies=[entry_id(3 * number)]) for number in range(1, 11)))
-    made.append(action(11, provided_proofs=[{"type": "zk", "valid": True}]))
-    made.append(*map(action, range(12, 18)))
+    made.append(*(draft(number, dependencies=[entry_id(3 * number)]) for number in range(1, 11)))
+    made.append(draft(11, provided_proofs=[{"type": "zk", "valid": True}]))
+    made.append(*drafts(range(12, 18)))
     made.rotate(Key(5))
-    made.append(*map(action, range(19, 21)), batched=False)
+    made.append(*drafts(range(19, 21)), batched=False)
     made.rotate(Key(6))
-    made.append(*map(action, range(22, 31)))
+    made.append(*drafts(range(22, 31)))
     assert len(made.lines) == LINES
     made.lay_out()
     return made
@@ -44,53 +44,13 @@ def report_of(
         return (function(context, item) for item in items)
 
     with monkeypatch.context() as patch:
-        patch.setattr(verify_module, "chunk_size", lambda *_: size)
+        patch.setattr(source_module, "piece_size", lambda *_: size)
         patch.setattr(verify_module, "map_ordered", scan_here)
-        patch.setattr(source_module, "BATCH_ENTRIES_MAX", patience)
+        patch.setattr(lines_module, "BATCH_ENTRIES_MAX", patience)
         patch.setattr(verify_module, "PARALLEL_MIN_BYTES", 0 if is_ahead else 1 << 60)
         report = verify_log(log.root, remember=False, workers=2)
     report.duration_s = 0.0
     return report
-
-
-DAMAGE = st.lists(
-    st.tuples(
-        st.sampled_from(
-            ["drop", "repeat", "swap", "garbage", "empty", "edit", "resign", "cut", "strip", "join"]
-        ),
-        st.integers(1, LINES - 1),
-    ),
-    max_size=4,
-)
-
-
-def damaged(lines: list[bytes], damage: list[tuple[str, int]]) -> list[bytes]:
-    lines = lines.copy()
-    for kind, place in damage:
-        number = min(place, len(lines) - 2)
-        match kind:
-            case "drop":
-                del lines[number]
-            case "repeat":
-                lines.insert(number, lines[number - 1])
-            case "swap":
-                lines[number], lines[number + 1] = lines[number + 1], lines[number]
-            case "garbage":
-                lines[number] = bytes(len(lines[number]))
-            case "empty":
-                lines.insert(number, b"")
-            case "edit":
-                lines[number] = lines[number].replace(b"agent-1", b"agent-2")
-            case "resign":
-                lines[number] = lines[number].replace(b'hsm_signature":"30', b'hsm_signature":"31')
-            case "cut":
-                del lines[number + 1 :]
-                lines += [b"", b""]
-            case "strip":
-                lines[number] = lines[number].replace(b"hsm_signature", b"hsm_signatures")
-            case _:
-                lines[number : number + 2] = [lines[number] + lines[number + 1]]
-    return lines
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -124,14 +84,14 @@ def test_worker_processes_find_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: LogMaker
 ) -> None:
     made = LogMaker(tmp_path / "log")
-    made.append(*(action(number, dependencies=[entry_id(3 * number)]) for number in range(1, 200)))
-    made.append(*map(action, range(200, 400)))
+    made.append(*(draft(number, dependencies=[entry_id(3 * number)]) for number in range(1, 200)))
+    made.append(*drafts(range(200, 400)))
     made.reseal(150, links=False, key=Key(2))
     made.lay_out()
     reports = []
     for least in (1 << 60, 0):
         monkeypatch.setattr(verify_module, "PARALLEL_MIN_BYTES", least)
-        monkeypatch.setattr(verify_module, "chunk_size", lambda *_: 50_000)
+        monkeypatch.setattr(source_module, "piece_size", lambda *_: 50_000)
         reports.append(verify_log(made.root, remember=False, workers=2))
         reports[-1].duration_s = 0.0
     assert reports[0] == reports[1]

@@ -8,6 +8,7 @@ import rfc8785
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.property import strategies
+from tests.support.logs import MINIMAL
 from tests.support.shapes import LOG, NOW_US, ed25519_key, entry_id, planned, prepared, sealed, sign
 
 from attestlog._internal.core import entry as entries
@@ -144,8 +145,7 @@ def test_no_sealed_line_is_over_the_limit_that_prepare_kept(
     assert len(encode(rest)) <= ENTRY_SIZE_MAX_BYTES
 
 
-SHORT: dict[str, Any] = {"event_type": "ACTION", "action_type": "x", "actor_id": "a"}
-LINE = sealed([{**SHORT, "action_payload": {"a": [1, "é"]}}])[0]
+LINE = sealed([{**MINIMAL, "action_payload": {"a": [1, "é"]}}])[0]
 
 
 @given(at=st.integers(0, len(LINE) - 1), cut=st.integers(0, 3), put=st.binary(max_size=3))

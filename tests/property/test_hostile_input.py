@@ -84,7 +84,7 @@ def test_values_for_drafts_and_policies(members: dict[str, Any], value: Any) -> 
     tolerate(parse_policy, {"weights": value, "safety_floor": value})
 
 
-ENTRY_0 = read(line_of(BOOT, action_type="log_genesis"))
+ENTRY_0 = read(line_of(BOOT, action_type="attestlog.genesis"))
 
 
 GENESIS_MEMBERS = ("origin", "entry_keys", "checkpoint_keys", "policy", "settings", "software")

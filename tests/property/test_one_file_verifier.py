@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
-from tests.property.test_audit_chunks import DAMAGE, damaged
-from tests.support.logs import CheckpointKey, Key, LogMaker, action, revocation
-from tests.vectors.test_vectors import CASES, lay_out
+from tests.property.strategies import DAMAGE, damaged
+from tests.support.logs import CheckpointKey, Key, LogMaker, draft, drafts, revocation
+from tests.vectors.reading import CASES, lay_out
 
 from attestlog._internal.cli.exits import BY_VERDICT
 from attestlog._internal.core.entry import decode_line
@@ -181,7 +181,7 @@ def test_rotations(case: dict[str, Any]) -> None:
 @pytest.mark.parametrize("case", CASES["genesis"], ids=lambda case: str(case["name"]))
 def test_genesis_entries(case: dict[str, Any]) -> None:
     stored = json.loads(next(item["line"] for item in CASES["entry"] if item["name"] == "shape BOOT"))
-    stored |= {"action_type": "log_genesis", "action_payload": case["payload"]}
+    stored |= {"action_type": "attestlog.genesis", "action_payload": case["payload"]}
     try:
         rules, _ = one_file.read_genesis(json.dumps(stored).encode())
     except one_file.Malformed:
@@ -200,14 +200,14 @@ def test_genesis_entries(case: dict[str, Any]) -> None:
 def log(tmp_path_factory: pytest.TempPathFactory) -> LogMaker:
     """31 entries in three segments: batches, entries signed alone, two rotations, an erasure."""
     made = LogMaker(tmp_path_factory.mktemp("one") / "log", segment_entries=12)
-    made.append(*map(action, range(1, 11)))
+    made.append(*drafts(range(1, 11)))
     erasure = format_erasure(Erasure.of(decode_line(made.lines[5]), "asked for", None))
-    made.append(action(11, event_type="CHANGE", action_type="erase_payload", action_payload=erasure))
-    made.append(*map(action, range(12, 18)))
+    made.append(draft(11, event_type="CHANGE", action_type="attestlog.erase_payload", action_payload=erasure))
+    made.append(*drafts(range(12, 18)))
     made.rotate(Key(5))
-    made.append(*map(action, range(19, 21)), batched=False)
+    made.append(*drafts(range(19, 21)), batched=False)
     made.rotate(Key(6, "Ed25519"))
-    made.append(*map(action, range(22, 31)))
+    made.append(*drafts(range(22, 31)))
     made.lines[5] = erase_line(made.lines[5])
     assert len(made.lines) == 31
     made.lay_out()
@@ -288,13 +288,13 @@ def test_cut_with_tree_and_checkpoint_as_they_were_or_not(log: LogMaker, size: i
 def test_revocations_and_whom_they_leave_trusted(tmp_path: Path, last_trusted: int, revoked: int) -> None:
     keys = [Key(1), Key(2, "Ed25519"), Key(3)]
     made = LogMaker(tmp_path / "log", key=keys[0])
-    made.append(*map(action, range(1, 5)))
+    made.append(*drafts(range(1, 5)))
     made.rotate(keys[1])
-    made.append(*map(action, range(6, 9)))
+    made.append(*drafts(range(6, 9)))
     made.rotate(keys[2])
-    made.append(action(10))
+    made.append(draft(10))
     made.append(revocation(keys[revoked], last_trusted))
-    made.append(*map(action, range(12, 14)))
+    made.append(*drafts(range(12, 14)))
     made.lay_out()
     verdicts = set()
     for trust in ([], *([key.public.key_id] for key in (*keys, Key(9)))):
@@ -309,11 +309,11 @@ def test_a_segment_that_is_elsewhere(tmp_path: Path, rotated: bool) -> None:
     """Archived, and not to be reached now: a link that leads nowhere. Who signs later, it may have said."""
     made = LogMaker(tmp_path / "log", segment_entries=3)
     for number in range(1, 5):
-        made.append(action(number))
+        made.append(draft(number))
     if rotated:
         made.rotate(Key(5))
     for number in range(len(made.lines), 9):
-        made.append(action(number))
+        made.append(draft(number))
     made.lay_out()
     made.segment(3).rename(tmp_path / "away.jsonl")
     made.segment(3).symlink_to(tmp_path / "gone.jsonl")

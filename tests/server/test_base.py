@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 from litestar import Request, get, post
-from tests.server.serving import connect, served
+from tests.support.serving_app import connect, served
 from tests.support.tls import authority
 
 from attestlog import errors

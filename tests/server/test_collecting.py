@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.server.serving import served
 from tests.support.fakes import Answer, Fake
-from tests.support.logs import LogMaker, action
+from tests.support.logs import LogMaker, draft
 from tests.support.proxy import Proxy
 from tests.support.serving import drip_body, drip_head
 from tests.support.serving import served as served_site
-from tests.support.trees import SignedTree
-from tests.unit.witness.test_witness import NOW, MlDsaSigner
+from tests.support.serving_app import served
+from tests.support.witnesses import NOW, MlDsaSigner, SignedTree
 
 from attestlog._internal.core.cosignature import cosign, open_signed_checkpoint
 from attestlog._internal.core.note import NoteSignature, VerifierKey, format_vkey, parse_note
@@ -60,7 +59,7 @@ class Kit:
             self.proxies[name] = undo.enter_context(Proxy(int(url.rpartition(":")[2])))
 
     def grow(self, count: int) -> None:
-        self.log.append(*[action(len(self.log.lines) + number) for number in range(count)])
+        self.log.append(*[draft(len(self.log.lines) + number) for number in range(count)])
         self.log.lay_out()
 
     def policy(self, threshold: int = 2, urls: dict[str, str] | None = None) -> TrustPolicy:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tests.server.test_replication import Site, site, soon
+from tests.support.logs import MINIMAL
+from tests.support.replicas import Site, site, soon
 
 import attestlog
 from attestlog._internal.config import format_config, read_config
@@ -21,7 +22,6 @@ from attestlog.errors import MalformedConfigError, ReplicationError
 from attestlog.testing import MemorySigner, check_log
 
 ORIGIN = "example.com/made"
-DRAFT = {"event_type": "ACTION", "action_type": "deploy", "actor_id": "agent-7"}
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +53,7 @@ def path(tmp_path: Path, sites: list[Site]) -> Path:
 
 def test_entries_name_the_replicas_and_reach_them(path: Path, sites: list[Site]) -> None:
     with attestlog.open(path) as log:
-        receipt = log.append(DRAFT)
+        receipt = log.append(MINIMAL)
         assert receipt.entry.replicas == [item.at.url for item in sites]
         soon(lambda: all(item.held() == 2 for item in sites))
     assert check_log(path, [receipt])
@@ -63,14 +63,14 @@ def test_entries_name_the_replicas_and_reach_them(path: Path, sites: list[Site])
 
 def test_closing_sends_what_is_left(path: Path, sites: list[Site]) -> None:
     with attestlog.open(path) as log:
-        log.append_many([DRAFT] * 50)
+        log.append_many([MINIMAL] * 50)
     assert [item.held() for item in sites] == [51, 51]
 
 
 def test_cosignatures_are_kept_with_the_checkpoint(path: Path, sites: list[Site]) -> None:
     keys = [parse_vkey(item.at.vkey) for item in sites]
     with attestlog.open(path) as log:
-        log.append(DRAFT)
+        log.append(MINIMAL)
         soon(lambda: b"replica.example.com/b" in (path / "checkpoint").read_bytes())
         soon(lambda: b"replica.example.com/a" in (path / "checkpoint").read_bytes())
         note = (path / "checkpoint").read_bytes()
@@ -85,16 +85,16 @@ def test_cosignatures_are_kept_with_the_checkpoint(path: Path, sites: list[Site]
 def test_an_append_waits_for_as_many_copies_as_it_was_told(path: Path, sites: list[Site]) -> None:
     with attestlog.open(path, ack_replicas=2) as log:
         for number in range(1, 6):
-            log.append(DRAFT)
+            log.append(MINIMAL)
             assert [item.held() for item in sites] == [number + 1] * 2
-        receipts = log.append_many([DRAFT] * 100)
+        receipts = log.append_many([MINIMAL] * 100)
         assert len(receipts) == 100
         assert [item.held() for item in sites] == [106, 106]
-        assert log.submit(DRAFT).result(20).sequence_number == 106
+        assert log.submit(MINIMAL).result(20).sequence_number == 106
         assert [item.held() for item in sites] == [107, 107]
 
         async def many() -> None:
-            await asyncio.gather(*[log.append_async(DRAFT) for _ in range(20)])
+            await asyncio.gather(*[log.append_async(MINIMAL) for _ in range(20)])
 
         asyncio.run(many())
         assert [item.held() for item in sites] == [127, 127]
@@ -104,13 +104,13 @@ def test_copies_that_do_not_come_are_said_and_the_entry_is_there(path: Path, sit
     sites[1].proxy.is_refusing = True
     with attestlog.open(path, ack_replicas=2, ack_timeout_s=0.5) as log:
         with pytest.raises(ReplicationError, match="1 of 2 copies") as caught:
-            log.append(DRAFT)
+            log.append(MINIMAL)
         (receipt,) = caught.value.receipts
         assert (caught.value.have, caught.value.need) == (1, 2)
         with pytest.raises(ReplicationError, match="1 of 2 copies"):
-            asyncio.run(log.append_async(DRAFT))
+            asyncio.run(log.append_async(MINIMAL))
         sites[1].proxy.is_refusing = False
-        last = log.append(DRAFT)
+        last = log.append(MINIMAL)
     assert [item.held() for item in sites] == [4, 4]
     check_log(path, [receipt, last])
 
@@ -120,24 +120,24 @@ def test_an_unreachable_replica_never_holds_up_an_append(path: Path, sites: list
         item.proxy.is_partitioned = True
     with attestlog.open(path) as log:
         begun = time.monotonic()
-        receipts = [log.append(DRAFT) for _ in range(50)]
+        receipts = [log.append(MINIMAL) for _ in range(50)]
         assert time.monotonic() - begun < 5  # no timeout of a connection is in there
     check_log(path, receipts)
 
 
 def test_a_forked_child_sends_what_it_appends(path: Path, sites: list[Site]) -> None:
     with attestlog.open(path) as log:
-        log.append(DRAFT)
+        log.append(MINIMAL)
         child = os.fork()
         if child == 0:
             try:
-                log.append(DRAFT)
+                log.append(MINIMAL)
                 log.close()
                 os._exit(0)
             finally:
                 os._exit(1)
         assert os.waitpid(child, 0)[1] == 0
-        log.append(DRAFT)
+        log.append(MINIMAL)
     soon(lambda: [item.held() for item in sites] == [4, 4])
     check_log(path)
 
@@ -157,11 +157,11 @@ def test_a_lost_replica_is_an_entry_of_the_log(
         **(sender_module.Sender.__init__.__kwdefaults__ or {}), "lost_after_s": 0.1,
     })  # fmt: skip
     with attestlog.open(path) as log:
-        log.append(DRAFT)
+        log.append(MINIMAL)
         soon(lambda: sites[0].held() == 2)
         sites[0].proxy.is_refusing = True
         sites[0].proxy.drop_all()
-        log.append(DRAFT)
+        log.append(MINIMAL)
 
         def actions() -> list[str]:
             return [entry.action_type for entry in LogReader(path).entries()]

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.fault.faults import FAULTS, Faults, injected
-from tests.server.test_replication import Writer
-from tests.support.logs import ORIGIN, CheckpointKey, LogMaker, action
+from tests.support.faults import FAULTS, Faults, injected
+from tests.support.logs import ORIGIN, CheckpointKey, LogMaker, draft, drafts
+from tests.support.replicas import Writer
 from tests.support.serving import Answer, Site, drip_body, drip_head, reply, served
 
 from attestlog._internal.config import ReplicaAt, Signers
@@ -29,7 +29,7 @@ from attestlog._internal.core.replication import Answer as SignedAnswer
 from attestlog._internal.replication import client as client_module
 from attestlog._internal.replication.client import CLAIM_MAX_CHARACTERS, REASON_MAX_CHARACTERS, ReplicaClient
 from attestlog._internal.replication.cursor import load_cursor
-from attestlog._internal.restoring import Demands, Restored, restore_log
+from attestlog._internal.restoring import Restored, RestoreDemands, restore_log
 from attestlog._internal.storage.files import layout
 from attestlog._internal.storage.files.reader import LogReader
 from attestlog._internal.verifying import verify_log
@@ -312,13 +312,13 @@ def test_a_claim_of_two_histories_is_quoted_up_to_a_limit(writer: Writer, liar: 
 # --- to who restores ---
 
 
-def restore(root: Path, liar: Liar, demands: Demands) -> Restored:
+def restore(root: Path, liar: Liar, demands: RestoreDemands) -> Restored:
     with closing(ReplicaClient(liar.at, ORIGIN)) as client:
         return restore_log(root, client, Signers(entry="none:", checkpoint="none:"), demands)
 
 
 def refused_restoring(
-    root: Path, liar: Liar, kind: type[AttestlogError], match: str, demands: Demands
+    root: Path, liar: Liar, kind: type[AttestlogError], match: str, demands: RestoreDemands
 ) -> None:
     """That restoring ends with this error, and that `root` and its folder are as they were."""
     before = {path: path.stat().st_mtime_ns for path in root.parent.rglob("*")}
@@ -331,7 +331,7 @@ def refused_restoring(
 @pytest.fixture
 def made(tmp_path: Path) -> LogMaker:
     log = LogMaker(tmp_path / "theirs", origin=ORIGIN)
-    log.append(*[action(number) for number in range(9)], batched=False)
+    log.append(*drafts(range(9)), batched=False)
     log.lay_out()
     return log
 
@@ -352,7 +352,7 @@ def less_than_its_checkpoint(log: LogMaker, liar: Liar) -> None:
 
 def another_log(log: LogMaker, liar: Liar) -> None:
     other = LogMaker(log.root, origin="example.com/other")
-    other.append(action(1))
+    other.append(draft(1))
     other.lay_out()
     liar.offers(other)
 
@@ -364,7 +364,7 @@ def a_changed_entry(log: LogMaker, liar: Liar) -> None:
 
 def entries_of_another_log(log: LogMaker, liar: Liar) -> None:
     other = LogMaker(log.root, origin="example.com/other")
-    other.append(*[action(number) for number in range(9)], batched=False)
+    other.append(*drafts(range(9)), batched=False)
     log.lines[5:] = other.lines[5:]
     liar.offers(log)
 
@@ -418,24 +418,24 @@ def test_what_is_not_the_log_does_not_take_its_place(
     tmp_path: Path,
 ) -> None:
     lie(made, liar)
-    refused_restoring(root, liar, kind, match, Demands(state_dir=tmp_path / "state"))
+    refused_restoring(root, liar, kind, match, RestoreDemands(state_dir=tmp_path / "state"))
 
 
 def test_a_shorter_log_does_not_take_the_place_of_a_longer(
     made: LogMaker, root: Path, liar: Liar, tmp_path: Path
 ) -> None:
     short = LogMaker(tmp_path / "short", origin=ORIGIN)
-    short.append(*[action(number) for number in range(9)], batched=False)
+    short.append(*drafts(range(9)), batched=False)
     del short.lines[6:]
     short.lay_out()
     liar.offers(short)
     state, note = tmp_path / "state", (made.root / layout.CHECKPOINT_FILE).read_bytes()
-    demands = Demands(known=[note], state_dir=state)
+    demands = RestoreDemands(known=[note], state_dir=state)
     refused_restoring(root, liar, ConflictError, "a known checkpoint covers 10 entries", demands)
     verify_log(made.root, state_dir=state)
-    refused_restoring(root, liar, ConflictError, "copy is behind", Demands(state_dir=state))
+    refused_restoring(root, liar, ConflictError, "copy is behind", RestoreDemands(state_dir=state))
     made.root.rename(root)
-    demands = Demands(state_dir=tmp_path / "other")
+    demands = RestoreDemands(state_dir=tmp_path / "other")
     refused_restoring(root, liar, ExistsError, "has 10 entries, the replica holds 6", demands)
 
 
@@ -443,11 +443,11 @@ def test_a_rewritten_log_does_not_get_past_a_known_checkpoint(
     made: LogMaker, root: Path, liar: Liar, tmp_path: Path
 ) -> None:
     note = (made.root / layout.CHECKPOINT_FILE).read_bytes()
-    made.append(action(99), batched=False)
+    made.append(draft(99), batched=False)
     made.reseal(4, action_type="rewritten")
     made.lay_out()
     liar.offers(made)
-    demands = Demands(known=[note], state_dir=tmp_path / "state")
+    demands = RestoreDemands(known=[note], state_dir=tmp_path / "state")
     refused_restoring(root, liar, VerificationError, "signs another root of the first 10", demands)
 
 
@@ -458,14 +458,14 @@ def test_lines_without_end_are_not_read_to_it(
     sent: list[int] = []
     liar.offers(made, size=10**9)
     liar.does("/entries?start=0", endless(made.lines[0] + b"\n" + b"x" * 65_536, sent))
-    demands = Demands(state_dir=tmp_path / "state")
+    demands = RestoreDemands(state_dir=tmp_path / "state")
     refused_restoring(root, liar, ReplicationError, "answers more than 2097152 bytes", demands)
     assert len(sent) < PIECES_MAX
 
 
 def test_the_true_log_is_taken(made: LogMaker, root: Path, liar: Liar, tmp_path: Path) -> None:
     liar.offers(made)
-    restored = restore(root, liar, Demands(state_dir=tmp_path / "state"))
+    restored = restore(root, liar, RestoreDemands(state_dir=tmp_path / "state"))
     assert (restored.size, restored.is_behind, restored.moved_to) == (10, False, None)
     assert (root / "entries/000000000000.jsonl").read_bytes() == made.segment().read_bytes()
 
@@ -484,7 +484,7 @@ def test_a_disk_that_fails_while_restoring_costs_nothing_that_was_there(
         place.mkdir()
         (place / "was").touch()
         with injected(Faults(call, nth, kind)) as faults, contextlib.suppress(StorageError):
-            restore(place, liar, Demands(state_dir=tmp_path / f"state-{nth}"))
+            restore(place, liar, RestoreDemands(state_dir=tmp_path / f"state-{nth}"))
         if not faults.struck:
             return
         (kept,) = place.parent.glob("log*/was")
@@ -492,6 +492,6 @@ def test_a_disk_that_fails_while_restoring_costs_nothing_that_was_there(
         assert kept.parent == place or layout.is_log(place)
         assert [path.name for path in place.parent.iterdir() if path.name.startswith(".")] == []
         if kept.parent == place:
-            restore(place, liar, Demands(state_dir=tmp_path / f"state-{nth}"))
+            restore(place, liar, RestoreDemands(state_dir=tmp_path / f"state-{nth}"))
         assert (place / "entries/000000000000.jsonl").read_bytes() == made.segment().read_bytes()
     pytest.fail("the faults never ended")

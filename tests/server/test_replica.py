@@ -6,8 +6,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.server.serving import served
-from tests.support.logs import CheckpointKey, LogMaker, action
+from tests.support.logs import CheckpointKey, LogMaker, drafts
+from tests.support.serving_app import served
 
 from attestlog._internal.core.cosignature import open_signed_checkpoint
 from attestlog._internal.core.replication import Shipment, decode_answer, encode_shipment, log_id
@@ -21,7 +21,7 @@ from attestlog.testing import MemorySigner
 def made(tmp_path: Path) -> LogMaker:
     log = LogMaker(tmp_path / "made")
     for start in range(0, 40, 8):
-        log.append(*[action(number) for number in range(start, start + 8)])
+        log.append(*drafts(range(start, start + 8)))
     log.lay_out()
     return log
 
@@ -106,7 +106,7 @@ def test_every_refusal_has_its_status_and_code(made: LogMaker, replica: Replica,
     log = log_id(made.origin)
     token = tokens.mint("writer", [Scope.ADMIN])
     forked = LogMaker(made.root)
-    forked.append(*[action(number) for number in range(100, 108)])
+    forked.append(*drafts(range(100, 108)))
     forked.lines[0] = made.lines[0]
     forked.reseal(1)
     forged = [*made.lines[:9], *[line.replace(b'"T-', b'"U-') for line in made.lines[9:17]]]

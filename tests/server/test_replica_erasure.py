@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.server.test_replication import Site, site
-from tests.support.logs import LogMaker, action
+from tests.support.logs import LogMaker, draft
+from tests.support.replicas import Site, site
 
 import attestlog
 from attestlog._internal.core.entry import decode_line
@@ -80,11 +80,11 @@ def test_entry_and_erasure_may_come_together(log: attestlog.Log, one: Site) -> N
 
 def test_an_erasure_under_legal_hold_is_refused_and_the_payload_stays(one: Site, tmp_path: Path) -> None:
     made = LogMaker(tmp_path / "made", origin=ORIGIN)
-    made.append(action(1, action_payload={"name": SECRET}))
+    made.append(draft(1, action_payload={"name": SECRET}))
     hold = {"name": "case-7", "start": 0, "stop": None, "reason": "a case"}
     erasure = format_erasure(Erasure.of(decode_line(made.lines[1]), "asked for", None))
-    for kind, payload in (("add_legal_hold", hold), ("erase_payload", erasure)):
-        made.append(action(2, event_type="CHANGE", action_type=kind, action_payload=payload))
+    for kind, payload in (("attestlog.place_legal_hold", hold), ("attestlog.erase_payload", erasure)):
+        made.append(draft(2, event_type="CHANGE", action_type=kind, action_payload=payload))
     one.replica.take(log_id(ORIGIN), Shipment(0, made.lines[:3]))
     with pytest.raises(VerificationError, match="legal hold") as caught:
         one.replica.take(log_id(ORIGIN), Shipment(3, made.lines[3:]))
@@ -95,11 +95,11 @@ def test_an_erasure_under_legal_hold_is_refused_and_the_payload_stays(one: Site,
 
 def test_an_erasure_in_the_middle_of_a_batch_is_done_too(one: Site, tmp_path: Path) -> None:
     made = LogMaker(tmp_path / "made", origin=ORIGIN)
-    made.append(action(1, action_payload={"name": SECRET}))
+    made.append(draft(1, action_payload={"name": SECRET}))
     erasure = format_erasure(Erasure.of(decode_line(made.lines[1]), "asked for", None))
-    quoted = action(3, result_data={"event_type": "CHANGE", "action_type": "erase_payload"})
-    erasing = action(4, event_type="CHANGE", action_type="erase_payload", action_payload=erasure)
-    made.append(action(2), quoted, erasing, action(5))
+    quoted = draft(3, result_data={"event_type": "CHANGE", "action_type": "attestlog.erase_payload"})
+    erasing = draft(4, event_type="CHANGE", action_type="attestlog.erase_payload", action_payload=erasure)
+    made.append(draft(2), quoted, erasing, draft(5))
     one.replica.take(log_id(ORIGIN), Shipment(0, made.lines))
     assert one.held() == 6
     assert SECRET.encode() not in payloads(one.copy)

@@ -2,16 +2,12 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from tests.server.serving import served
-from tests.support.logs import ORIGIN, LogMaker, action
-from tests.support.network import Network, proxied
+from tests.support.logs import ORIGIN, LogMaker, draft
+from tests.support.replicas import Site, Writer, site, soon
 
 from attestlog._internal.config import ReplicaAt
 from attestlog._internal.core.cosignature import open_signed_checkpoint
@@ -19,15 +15,12 @@ from attestlog._internal.core.note import format_vkey
 from attestlog._internal.core.replication import Shipment, ends_batch, log_id
 from attestlog._internal.core.report import Verdict
 from attestlog._internal.replica import Replica
-from attestlog._internal.replication import Replicator, Work
+from attestlog._internal.replication import Replicator
 from attestlog._internal.replication import client as client_module
 from attestlog._internal.replication import sender as sender_module
 from attestlog._internal.replication.batches import shipments
 from attestlog._internal.replication.cursor import load_cursor
-from attestlog._internal.replication.sender import Sender
 from attestlog._internal.replication.settings import replica_at
-from attestlog._internal.server.replica import replica_app
-from attestlog._internal.server.tokens import Scope, TokenFile
 from attestlog._internal.storage.files import layout
 from attestlog._internal.storage.files.reader import LogReader
 from attestlog._internal.verifying import verify_log
@@ -35,66 +28,10 @@ from attestlog.errors import MalformedConfigError, ReplicationError, SplitViewEr
 from attestlog.testing import MemorySigner
 
 
-@dataclass
-class Site:
-    """A replica, and how the writer reaches it."""
-
-    replica: Replica
-    at: ReplicaAt
-    proxy: Network
-
-    def held(self) -> int:
-        log = log_id(ORIGIN)
-        if log not in self.replica.logs():
-            return 0
-        with self.replica.holding(log) as holding:
-            return holding.head().size
-
-    @property
-    def copy(self) -> Path:
-        return self.replica.path(log_id(ORIGIN))
-
-
-@contextmanager
-def site(folder: Path, name: str) -> Iterator[Site]:
-    replica = Replica(folder / name, f"replica.example.com/{name}", MemorySigner("Ed25519"))
-    tokens = TokenFile(replica.directory)
-    token = folder / f"{name}.token"
-    token.write_text(tokens.mint("writer", [Scope.REPLICATE], ORIGIN))
-    with served(replica_app(replica, tokens)) as url, proxied(url) as proxy:
-        yield Site(
-            replica, ReplicaAt(url=proxy.url, vkey=format_vkey(replica.vkey), token_file=str(token)), proxy
-        )
-    replica.close()
-
-
 @pytest.fixture
 def one(tmp_path: Path) -> Iterator[Site]:
     with site(tmp_path, "one") as made:
         yield made
-
-
-@dataclass
-class Writer:
-    """A log made by the core alone, as a sender sees it."""
-
-    log: LogMaker
-    kept: list[Any] = field(default_factory=list)
-    recorded: list[dict[str, Any]] = field(default_factory=list)
-
-    def append(self, count: int, *, batched: bool = True) -> None:
-        start = len(self.log.lines)
-        self.log.append(*[action(number) for number in range(start, start + count)], batched=batched)
-        self.log.lay_out()
-
-    def work(self) -> Work:
-        return Work(
-            LogReader(self.log.root), ORIGIN, (self.log.root / "checkpoint").read_bytes,
-            lambda text, lines: self.kept.append((text, lines)), self.recorded.append,
-        )  # fmt: skip
-
-    def sender(self, at: ReplicaAt, **options: Any) -> Sender:
-        return Sender(at, self.work(), **options)
 
 
 @pytest.fixture
@@ -113,14 +50,6 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sender_module, "COSIGN_EVERY_S", 0.0)
 
 
-def soon(holds: Callable[[], object], seconds: float = 20.0) -> None:
-    """Wait until it holds."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it never came to hold"
-        time.sleep(0.01)
-
-
 # --- what is sent ---
 
 
@@ -128,7 +57,7 @@ def test_only_what_is_durable_is_sent(writer: Writer) -> None:
     root = writer.log.root
     assert LogReader(root).durable_size() == 10
     # A commit under way: the lines are there, their leaf hashes not yet.
-    writer.log.append(action(99))
+    writer.log.append(draft(99))
     writer.log.write_entries()
     assert LogReader(root).size() == 11
     assert LogReader(root).durable_size() == 10

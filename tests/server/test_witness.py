@@ -6,9 +6,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.server.serving import connect, served
-from tests.support.trees import SignedTree
-from tests.unit.witness.test_witness import NAME, bad_requests, check_answer, mutants
+from tests.support.serving_app import connect, served
+from tests.support.witnesses import NAME, SignedTree, bad_requests, check_answer, mutants
 
 from attestlog._internal.core.note import NoteSignature
 from attestlog._internal.core.witness import (

@@ -14,7 +14,7 @@ from typing import Any
 
 from tests.sim.disk import Disk, PowerCutError
 from tests.support import rfc6962
-from tests.support.logs import LogMaker, action
+from tests.support.logs import LogMaker, draft, drafts
 
 from attestlog._internal.config import ReplicaAt
 from attestlog._internal.core.checkpoint import Checkpoint, parse_checkpoint, sign_checkpoint
@@ -77,7 +77,7 @@ class World:
         """A batch of the honest log, durable."""
         start = len(self.honest.lines)
         count = min(self.chance.randint(1, 4), 16 - start % 16)
-        self.honest.append(*[action(number) for number in range(start, start + count)])
+        self.honest.append(*drafts(range(start, start + count)))
         self.honest.lay_out()
         self.boundaries.append((start + count, self.honest.head))
 
@@ -109,7 +109,7 @@ class World:
         fork = self.chance.choice(self.forks)
         start = len(fork.lines)
         count = min(self.chance.randint(1, 3), 16 - start % 16)
-        fork.append(*[action(number + 1_000) for number in range(start, start + count)])
+        fork.append(*[draft(number + 1_000) for number in range(start, start + count)])
         size = self.chance.randint(1, len(fork.lines))
         if self.chance.random() < 0.5:
             self.chance.choice(self.sites).take(Shipment(0, fork.lines, note(fork, len(fork.lines))))

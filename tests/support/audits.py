@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from tests.support.logs import LogMaker, action
+from tests.support.logs import LogMaker, draft, drafts
 
 from attestlog._internal.core.report import Report
 from attestlog._internal.verifying import verify_log
@@ -12,10 +12,10 @@ from attestlog._internal.verifying import verify_log
 def make(root: Path, **options: Any) -> LogMaker:
     """11 entries: genesis, a batch of 6, one alone, a batch of 2, one alone."""
     log = LogMaker(root, **options)
-    log.append(*map(action, range(1, 7)))
-    log.append(action(7))
-    log.append(action(8), action(9))
-    log.append(action(10))
+    log.append(*drafts(range(1, 7)))
+    log.append(draft(7))
+    log.append(draft(8), draft(9))
+    log.append(draft(10))
     return log
 
 
@@ -23,7 +23,7 @@ def segmented(tmp_path: Path) -> LogMaker:
     """11 entries in segments of 3, each signed alone, laid out."""
     log = LogMaker(tmp_path / "log", segment_entries=3)
     for number in range(1, 11):
-        log.append(action(number))
+        log.append(draft(number))
     log.lay_out()
     return log
 

@@ -1,17 +1,23 @@
-"""Logs laid out by the core alone, without the writer, and the tools to forge them.
+"""Drafts and logs for tests. This is the one home of both.
 
-    log = LogMaker(root); log.append(action(1), action(2)); log.lay_out()
+    draft(7)                            # what a user would append; `MINIMAL` is the shortest there is
+    with create(path) as log: ...       # a log written by the product, with keys in memory
 
-`lines` are the entries as they will be laid out; `reseal` gives a changed entry
-the hashes and signature that whoever holds the key could give it.
+    made = LogMaker(root)               # a log by the core alone, without the writer: to be forged
+    made.append(draft(1), draft(2))
+    made.reseal(1, actor_id="x")        # as somebody who holds the key could change it
+    made.lay_out()
+
+`LogMaker.lines` are the entries as they will be laid out. A `GrowingLog` stores every line at once.
 """
 
 import json
+import shutil
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, derive_private_key
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -28,19 +34,38 @@ from attestlog._internal.core.hashes import hex_hash, leaf_hash
 from attestlog._internal.core.merkle import Grown, Span
 from attestlog._internal.core.note import ED25519, VerifierKey, format_vkey
 from attestlog._internal.core.policy import Policy
-from attestlog._internal.core.rotation import (
-    REVOKE_ACTION_TYPE,
-    ROTATE_ACTION_TYPE,
-    Rotation,
-    format_rotation,
-    rotation_message,
-)
+from attestlog._internal.core.reserved import REVOKE_SIGNING_KEY, ROTATE_SIGNING_KEY
+from attestlog._internal.core.rotation import Rotation, format_rotation, rotation_message
 from attestlog._internal.core.signature import PublicKey, public_key
+from attestlog._internal.log import Log
 from attestlog._internal.signers.private_keys import make_key, sign_with
 from attestlog._internal.storage.files import layout
+from attestlog.testing import ManualClock, MemorySigner
 
 START_US = 1_761_825_600_000_000  # 2025-10-30T12:00:00Z
 ORIGIN = "example.com/made"
+
+
+MINIMAL: Final[dict[str, Any]] = {"event_type": "ACTION", "action_type": "deploy", "actor_id": "agent-7"}
+"""The members that every draft has."""
+
+
+def parsed(**members: Any) -> EntryDraft:
+    """A parsed draft: the shortest there is, with these members."""
+    return parse_draft({**MINIMAL, **members})
+
+
+def draft(number: int = 1, **members: Any) -> dict[str, Any]:
+    """A draft with a payload that holds its number; `members` replace or add."""
+    return {
+        "event_type": "ACTION", "action_type": "execute_autonomous_task", "actor_id": "agent-1",
+        "action_payload": {"task_id": f"T-{number}", "number": number}, **members,
+    }  # fmt: skip
+
+
+def drafts(numbers: Iterable[int]) -> list[dict[str, Any]]:
+    """A draft for each number."""
+    return list(map(draft, numbers))
 
 
 class Key:
@@ -211,6 +236,39 @@ class LogMaker:
         return entry_id(self.ids)
 
 
+class GrowingLog(LogMaker):
+    """A LogMaker whose every line is in its segment file at once; nothing but segment files is made."""
+
+    def __init__(self, root: Path, **members: Any) -> None:
+        (root / layout.ENTRIES_DIR).mkdir(parents=True)
+        super().__init__(root, **members)
+
+    def append_at(self, moment_us: int, *drafts: dict[str, Any]) -> None:
+        self.now_us = moment_us
+        self.append(*drafts)
+
+    def path_of(self, number: int) -> Path:
+        """The segment file that entry `number` belongs in."""
+        width = self.settings.segment_entries
+        return self.segment(number // width * width)
+
+    def write_raw(self, data: bytes, number: int | None = None) -> None:
+        """Bytes at the end of the segment of entry `number`, or of the last entry."""
+        with self.path_of(self.head.size - 1 if number is None else number).open("ab") as file:
+            file.write(data)
+
+    def stored_lines(self) -> list[bytes]:
+        """Read back without the reader."""
+        paths = sorted((self.root / layout.ENTRIES_DIR).glob("*.jsonl"))
+        return [line for path in paths for line in path.read_bytes().splitlines()]
+
+    def _append(self, drafts: Sequence[EntryDraft], *, batched: bool) -> None:
+        start = len(self.lines)
+        super()._append(drafts, batched=batched)
+        for number, line in enumerate(self.lines[start:], start):
+            self.write_raw(line + b"\n", number)
+
+
 def entry_id(number: int) -> str:
     """The id of the number-th entry that a LogMaker makes, from 1."""
     return str(uuid.UUID(int=number << 64 | number, version=4))
@@ -230,25 +288,65 @@ def seal(members: dict[str, Any], key: Key) -> bytes:
     return canonical.encode(members)
 
 
-def action(number: int, **members: Any) -> dict[str, Any]:
-    """A draft; every one differs."""
-    defaults = {
-        "event_type": "ACTION",
-        "action_type": "execute_autonomous_task",
-        "actor_id": "agent-1",
-        "action_payload": {"task_id": f"T-{number}", "number": number},
-    }
-    return {**defaults, **members}
-
-
 def rotation(origin: str, old: Key, new: Key, number: int, **payload: Any) -> dict[str, Any]:
     """The draft of a rotation that holds as entry `number`, with members of its payload exchanged."""
     message = rotation_message(origin, old.public.key_id, new.public.key_id, number)
     members = format_rotation(Rotation(new.public, new.sign(message))) | payload
-    return action(0, event_type="CHANGE", action_type=ROTATE_ACTION_TYPE, action_payload=members)
+    return draft(0, event_type="CHANGE", action_type=ROTATE_SIGNING_KEY, action_payload=members)
 
 
 def revocation(key: Key, last_trusted: int, reason: str = "stolen") -> dict[str, Any]:
     """The draft of a revocation."""
     members = {"key_id": key.public.key_id, "last_trusted_sequence_number": last_trusted, "reason": reason}
-    return action(0, event_type="CHANGE", action_type=REVOKE_ACTION_TYPE, action_payload=members)
+    return draft(0, event_type="CHANGE", action_type=REVOKE_SIGNING_KEY, action_payload=members)
+
+
+# --- written by the product, and its files ---
+
+
+def create(path: Path, *, segment_entries: int = 65_536, batch: bool = True, **options: Any) -> Log:
+    """A new log; its signers are found again by `attestlog.open` within this process."""
+    options.setdefault("signer", MemorySigner())
+    options.setdefault("checkpoint_signer", MemorySigner("Ed25519"))
+    options.setdefault("clock", ManualClock())
+    options.setdefault("settings", Settings(segment_entries=segment_entries, batch=batch))
+    return Log.create(path, origin=ORIGIN, **options)
+
+
+def contents(path: Path) -> dict[str, bytes]:
+    """Every file of the log but the lock: to show that nothing was changed."""
+    return {
+        str(file.relative_to(path)): file.read_bytes()
+        for file in sorted(path.rglob("*"))
+        if file.is_file() and file.name != layout.LOCK_FILE
+    }
+
+
+def copied(path: Path, name: str) -> Path:
+    """A copy beside it."""
+    target = path.with_name(name)
+    shutil.copytree(path, target)
+    return target
+
+
+def last_segment(path: Path) -> Path:
+    return layout.list_segments(path)[-1][1]
+
+
+def torn_files(path: Path) -> list[Path]:
+    return sorted((path / layout.ENTRIES_DIR).glob("torn-*"))
+
+
+def checkpoint_file(path: Path) -> Path:
+    return path / layout.CHECKPOINT_FILE
+
+
+def tree_file(path: Path, level: int = 0) -> Path:
+    return path / layout.TREE_DIR / str(level)
+
+
+def cut_tree(path: Path, size: int) -> None:
+    """As if the last entries' hashes had not been stored yet: what a crash between two steps leaves."""
+    for file in (path / layout.TREE_DIR).iterdir():
+        with file.open("r+b") as opened:
+            opened.truncate((size >> (8 * int(file.name))) * 32)

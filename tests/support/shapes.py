@@ -132,7 +132,7 @@ def change_for(log: LogId) -> Shape:
 _CHANGE: Shape = {
     "event_type": "CHANGE",
     "event_category": "CRITICAL",
-    "action_type": "modify_policy_rule",
+    "action_type": "attestlog.modify_policy_rule",
     "actor_type": "HUMAN",
     "actor_id": "maintainer",
     "action_payload": _PROPOSAL,
@@ -152,7 +152,7 @@ GOVERNED: Final = governed(
     rules={
         "policy": {
             "event_types": ["CHANGE"],
-            "action_types": ["set_policy", "modify_policy_rule"],
+            "action_types": ["attestlog.set_policy", "attestlog.modify_policy_rule"],
             "required_approvals": 3,
             "roles": list(ROLES),
         }

@@ -13,6 +13,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from tests.support.people import Person
 
+from attestlog._internal.core.note import decode_base64
+
 AGENT_NEEDED = pytest.mark.skipif(
     not os.environ.get("CI") and not (shutil.which("ssh-keygen") and shutil.which("ssh-agent")),
     reason="no ssh-keygen or ssh-agent here: apt-get install openssh-client",
@@ -32,6 +34,11 @@ def sign(key: Path, namespace: str, message: bytes, environment: dict[str, str] 
         input=message, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True,
         env={**os.environ, **(environment or {})},
     ).stdout.decode()  # fmt: skip
+
+
+def blob(text: str) -> bytes:
+    """The bytes of an armoured signature."""
+    return decode_base64("".join(text.splitlines()[1:-1]))
 
 
 @contextmanager

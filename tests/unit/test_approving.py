@@ -5,10 +5,10 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.support.logs import create
 from tests.support.people import governed, request_id_of
 from tests.support.shapes import LOG
 from tests.support.ssh import AGENT_NEEDED, make_key
-from tests.support.written import create
 
 from attestlog._internal.approving import approved_draft, check_approvals, propose, sign_action, sign_approval
 from attestlog._internal.core.approval import make_request

@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from tests.support.written import create
+from tests.support.logs import create
 
 from attestlog._internal.config import (
     FORMAT_VERSION,

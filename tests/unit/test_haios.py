@@ -852,7 +852,7 @@ def test_what_cannot_be_asked(log: ImmutableAttestationLog, filters: dict[str, A
 
 def test_entries_are_a_sequence_that_follows_the_log(log: ImmutableAttestationLog) -> None:
     entries = log.entries
-    assert (len(entries), entries[0].action_type) == (1, "log_genesis")
+    assert (len(entries), entries[0].action_type) == (1, "attestlog.genesis")
     made = [log.append(numbered(number)) for number in range(6)]
     assert len(entries) == 7
     assert entries[-1] == entries[6] == made[-1]

@@ -15,8 +15,8 @@ import pytest
 from tests.support.legacy import joined, legacy_lines, sealed
 
 import attestlog
+from attestlog._internal import disk
 from attestlog._internal.legacy import export_legacy_lines, import_legacy, verify_legacy
-from attestlog._internal.storage.files import disk
 from attestlog._internal.storage.files.reader import LogReader
 from attestlog.errors import (
     BusyError,
@@ -387,17 +387,17 @@ def test_a_file_replaced_before_it_is_locked_is_opened_again(
     log: MinimalAttestationLog, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log.append("ACTION", "note", {})
-    lock = _minimal._lock
+    lock = disk.lock
     left = 1
 
-    def rotating(descriptor: int, kind: int) -> bool:
+    def rotating(descriptor: int, **options: Any) -> bool:
         nonlocal left
         if left:
             left -= 1
             path.rename(path.with_name("older.jsonl"))
-        return lock(descriptor, kind)
+        return lock(descriptor, **options)
 
-    monkeypatch.setattr(_minimal, "_lock", rotating)
+    monkeypatch.setattr(disk, "lock", rotating)
     assert log.append("ACTION", "note", {})["sequence_number"] == 0
     check(path, 1)
     check(path.with_name("older.jsonl"), 1)
@@ -500,7 +500,7 @@ def test_an_end_that_cannot_be_read_is_a_typed_error(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "pread", refuse)
-        with pytest.raises(CorruptError, match=r"reading .* failed"):
+        with pytest.raises(CorruptError, match="cannot be read"):
             log.append("ACTION", "note", {})
     log.append("ACTION", "note", {})
     check(path, 2)

@@ -9,15 +9,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.vectors.cases import Case
-from tests.vectors.of_entries import canonical, entry, hashes, merkle, signature
-from tests.vectors.of_governance import approval
-from tests.vectors.of_logs import checkpoint, genesis, log, note, policy
-from tests.vectors.of_proofs import consistency, cosignature, proof, trust
-from tests.vectors.of_rotation import rotation
-from tests.vectors.of_secrets import erasure, redaction, snapshot
-from tests.vectors.of_tiles import tiles
-from tests.vectors.of_witness import witness
+from tests.vectors.makers.cases import Case
+from tests.vectors.makers.of_entries import canonical, entry, hashes, merkle, signature
+from tests.vectors.makers.of_governance import approval
+from tests.vectors.makers.of_logs import checkpoint, genesis, log, note, policy
+from tests.vectors.makers.of_proofs import consistency, cosignature, proof, trust
+from tests.vectors.makers.of_rotation import rotation
+from tests.vectors.makers.of_secrets import erasure, redaction, snapshot
+from tests.vectors.makers.of_tiles import tiles
+from tests.vectors.makers.of_witness import witness
 
 FOLDER = Path(__file__).parent
 PROVENANCE = (

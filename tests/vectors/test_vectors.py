@@ -5,15 +5,14 @@ import json
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
 from cryptography.exceptions import UnsupportedAlgorithm
 from tests.support.shapes import ENVIRONMENT, entry_id, read
 from tests.vectors.make import FOLDER, MAKERS, format_vectors
+from tests.vectors.reading import CASES, NAMES, Case, document, lay_out
 
-from attestlog._internal.config import LogConfig, Signers, format_config
 from attestlog._internal.core import approval, canonical, merkle, tiles
 from attestlog._internal.core import entry as entries
 from attestlog._internal.core.approval import Request, parse_approval
@@ -24,7 +23,7 @@ from attestlog._internal.core.cosignature import open_signed_checkpoint
 from attestlog._internal.core.deriving import derive
 from attestlog._internal.core.entry import check_canonical, decode_line, parse_draft
 from attestlog._internal.core.erasure import check_erasure, erase_line, parse_erasure
-from attestlog._internal.core.genesis import Settings, parse_genesis
+from attestlog._internal.core.genesis import parse_genesis
 from attestlog._internal.core.hashes import GENESIS_PREV_HASH, leaf_hash
 from attestlog._internal.core.merkle import Span
 from attestlog._internal.core.note import format_vkey, open_note, parse_vkey
@@ -32,27 +31,15 @@ from attestlog._internal.core.policy import Policy, parse_policy
 from attestlog._internal.core.proof import open_proof
 from attestlog._internal.core.redaction import find_nonces, subkey, verify_commitment
 from attestlog._internal.core.report import Verdict
-from attestlog._internal.core.rules import Rules, governs, parse_hold
+from attestlog._internal.core.reserved import governs
+from attestlog._internal.core.rules import Rules, parse_hold
 from attestlog._internal.core.signature import load_public_key, verify_entry_signature
 from attestlog._internal.core.snapshot import HEADER, Kind, Node, TreeHasher, format_node
 from attestlog._internal.core.trust import format_trust_policy, open_trusted_checkpoint, parse_trust_policy
 from attestlog._internal.core.witness import Seen, judge, parse_add_checkpoint
 from attestlog._internal.snapshots import verify_snapshot
-from attestlog._internal.storage.files import layout
-from attestlog._internal.verifying.directory import verify_log
+from attestlog._internal.verifying import verify_log
 from attestlog.errors import AttestlogError, ChainBrokenError, HashMismatchError, QuorumError
-
-Case = dict[str, Any]
-NAMES = [maker.__name__ for maker in MAKERS]
-
-
-def document(name: str) -> dict[str, Any]:
-    loaded: dict[str, Any] = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
-    return loaded
-
-
-CASES = {name: document(name)["cases"] for name in NAMES}
-
 
 # Each judge raises an error of ours, or returns what the case says it found, by name.
 
@@ -122,7 +109,7 @@ def judge_checkpoint(case: Case) -> Case:
 def judge_genesis(case: Case) -> Case:
     line = next(case["line"] for case in CASES["entry"] if case["name"] == "shape BOOT").encode()
     stored = json.loads(line)
-    stored |= {"action_type": "log_genesis", "action_payload": case["payload"]}
+    stored |= {"action_type": "attestlog.genesis", "action_payload": case["payload"]}
     found = parse_genesis(decode_line(json.dumps(stored).encode()))
     return {"origin": found.origin, "key_ids": list(found.entry_keys)}
 
@@ -277,19 +264,6 @@ def test_a_vector_is_judged_rightly(name: str, case: Case) -> None:
             JUDGES[name](case)
         assert caught.value.code == case["error"]
         assert "member" not in case or caught.value.evidence()["member"] == case["member"]
-
-
-def lay_out(root: Path, case: Case) -> None:
-    good = CASES["log"][0]
-    lines = [good["lines"][line] if isinstance(line, int) else line for line in case["lines"]]
-    (root / layout.ENTRIES_DIR).mkdir(parents=True)
-    (root / layout.TREE_DIR).mkdir()
-    (root / layout.ENTRIES_DIR / layout.segment_name(0)).write_text("".join(f"{line}\n" for line in lines))
-    (root / layout.CHECKPOINT_FILE).write_text(case.get("checkpoint", good["checkpoint"]))
-    config = LogConfig(
-        origin="example.com/agents", settings=Settings(), signers=Signers(entry="", checkpoint="")
-    )
-    (root / layout.CONFIG_FILE).write_text(format_config(config))
 
 
 @pytest.mark.parametrize("case", CASES["log"], ids=lambda case: str(case["name"]))

@@ -17,16 +17,20 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from attestlog._internal import disk
 from attestlog._internal.core.genesis import Genesis, Settings
 from attestlog._internal.core.toml import format_toml, parse_toml
 from attestlog._internal.storage.contract import LogSource, Store
-from attestlog._internal.storage.files import disk
 from attestlog._internal.storage.files.layout import CONFIG_FILE
 from attestlog._internal.storage.files.reader import FileSource
+from attestlog._internal.storage.files.snapshot import open_plain
 from attestlog._internal.storage.resolve import LogName, is_url
 from attestlog.errors import MalformedConfigError, NotFoundError
 
 FORMAT_VERSION: Final = 1
+
+CONFIG_SIZE_MAX_BYTES: Final = 1 << 20
+"""log.toml has a few hundred bytes, and some for each replica. More is not read."""
 
 
 class Signers(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -75,7 +79,9 @@ def read_config(log: LogSource) -> LogConfig:
     try:
         return parse_config(data.decode())
     except UnicodeDecodeError as error:
-        raise MalformedConfigError(f"{CONFIG_FILE}: byte {error.start} is not UTF-8") from None
+        raise MalformedConfigError(
+            f"{CONFIG_FILE}: byte {error.start} is not UTF-8", file=CONFIG_FILE
+        ) from None
 
 
 def read_config_text(log: LogSource) -> bytes | None:
@@ -84,11 +90,17 @@ def read_config_text(log: LogSource) -> bytes | None:
         return _of_this_process.get(log.where)
     path = log.root / CONFIG_FILE
     try:
-        return path.read_bytes()
+        with open_plain(path) as file:
+            return file.read(CONFIG_SIZE_MAX_BYTES + 1)
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise disk.read_error(error, path, "reading") from None
+        raise disk.read_error(error, path) from None
+
+
+def keeps_config(log: LogSource) -> bool:
+    """Whether log.toml stands with the log itself, so that one without it lacks something."""
+    return isinstance(log, FileSource)
 
 
 def change_config(store: Store, change: Callable[[LogConfig], LogConfig]) -> None:
@@ -157,7 +169,8 @@ def parse_config(text: str) -> LogConfig:
     config = parse_toml(text, LogConfig, CONFIG_FILE)
     if config.format_version != FORMAT_VERSION:
         raise MalformedConfigError(
-            f"{CONFIG_FILE}: format_version is {config.format_version}, this software knows {FORMAT_VERSION}"
+            f"{CONFIG_FILE}: format_version is {config.format_version}, this software knows {FORMAT_VERSION}",
+            file=CONFIG_FILE,
         )
     return config
 

@@ -8,7 +8,7 @@ log, unless forced; and then the log itself says so, in its next entry.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -20,7 +20,7 @@ from attestlog._internal.core.cosignature import open_signed_checkpoint
 from attestlog._internal.core.entry import decode_line
 from attestlog._internal.core.genesis import Genesis, parse_genesis
 from attestlog._internal.core.merkle import edge_at
-from attestlog._internal.core.report import Report, Verdict
+from attestlog._internal.core.report import Progress, Report, Verdict
 from attestlog._internal.replication.client import ReplicaClient
 from attestlog._internal.storage.resolve import LogName, build_log, open_source, open_store
 from attestlog._internal.verifying import verify_log
@@ -34,10 +34,8 @@ BEHIND: Final = frozenset({Verdict.TRUNCATED})
 
 _PROGRESS_ENTRIES: Final = 1_024
 
-Progress = Callable[[int, int], None]
 
-
-class Demands(Struct, frozen=True, kw_only=True):
+class RestoreDemands(Struct, frozen=True, kw_only=True):
     """What the copy has to meet before it takes the log's place."""
 
     trust: list[str | Path] = []
@@ -65,7 +63,7 @@ def restore_log(
     name: LogName,
     client: ReplicaClient,
     signers: Signers,
-    demands: Demands,
+    demands: RestoreDemands,
     progress: Progress = lambda _done, _total: None,
 ) -> Restored:
     """Put the replica's copy at `name`.
@@ -81,9 +79,8 @@ def restore_log(
     if there > held.size and not demands.is_forced:
         raise ExistsError(
             f"the log at {name} has {there} entries, the replica holds {held.size}",
-            path=str(name),
-            size=there,
-        )
+            path=str(name), size=there, what="longer_log",
+        )  # fmt: skip
     with build_log(name) as made:
         genesis = _fetch(client, made, held.size, progress)
         note = None
@@ -146,7 +143,7 @@ def _lines(client: ReplicaClient, size: int) -> Iterator[bytes]:
         number += len(lines)
 
 
-def _check(made: str, genesis: Genesis, demands: Demands) -> bool:
+def _check(made: str, genesis: Genesis, demands: RestoreDemands) -> bool:
     """Whether the copy is behind what is remembered or known. Raises unless it may take the log's place."""
     report = verify_log(made, trust=demands.trust, state_dir=demands.state_dir)
     if any(finding.verdict not in {Verdict.VERIFIED, *BEHIND} for finding in report.findings):
@@ -162,7 +159,7 @@ def _check(made: str, genesis: Genesis, demands: Demands) -> bool:
     return bool(behind)
 
 
-def _check_not_behind(behind: str, made: str, demands: Demands) -> None:
+def _check_not_behind(behind: str, made: str, demands: RestoreDemands) -> None:
     if behind and not demands.is_forced:
         raise ConflictError(f"the replica's copy is behind: {behind}", path=made)
 

@@ -32,7 +32,7 @@ _GRANTED: Final = (0, 1)
 """PKIStatus: granted, granted with modifications."""
 
 
-class Stamp(NamedTuple):
+class StoredStamp(NamedTuple):
     """What was stored."""
 
     path: str
@@ -42,7 +42,7 @@ class Stamp(NamedTuple):
     time: datetime
 
 
-def timestamp_checkpoint(log: LogName | Store, url: str) -> Stamp:
+def timestamp_checkpoint(log: LogName | Store, url: str) -> StoredStamp:
     """Have the log's latest checkpoint stamped by the authority at `url`, and keep the stamp beside it.
 
     Needs no key. Raises TimestampError if the authority cannot be reached, refuses, or answers
@@ -54,7 +54,7 @@ def timestamp_checkpoint(log: LogName | Store, url: str) -> Stamp:
     response, when = request_timestamp(text, url)
     store = open_store(log)
     try:
-        return Stamp(store.add_timestamp(checkpoint.size, response), checkpoint.size, when)
+        return StoredStamp(store.add_timestamp(checkpoint.size, response), checkpoint.size, when)
     finally:
         store.close()
 

@@ -6,11 +6,9 @@ signed log: the format cannot show who wrote it, nor that its end was cut off.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import stat
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -21,6 +19,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from attestlog._internal import disk
 from attestlog._internal.core.canonical import NESTING_DEPTH_MAX
 from attestlog._internal.core.entry import PAYLOAD_SIZE_MAX_BYTES
 from attestlog._internal.core.hashes import GENESIS_PREV_HASH
@@ -28,7 +27,6 @@ from attestlog._internal.core.report import Report, Verdict
 from attestlog._internal.ids import new_entry_id
 from attestlog._internal.legacy.judge import MEMBERS, SIGNED_MEMBER, LineError, legacy_hash, parse_line
 from attestlog._internal.legacy.verify import LEGACY_LINE_SIZE_MAX_BYTES, file_size, open_legacy, verify_file
-from attestlog._internal.storage.files import disk
 from attestlog.errors import (
     BusyError,
     ClosedError,
@@ -55,9 +53,6 @@ _LINE_START: Final = b'{"entry_id": "'
 
 _BLOCK_SIZE_BYTES: Final = 16 << 10
 """How much of the end of the file is read first: some tens of entries."""
-
-_LOCK_POLL_S: Final = 0.000_2
-"""Between two looks at a lock that another holds: a fraction of one flush."""
 
 _OPEN_TRIES: Final = 16
 """How often the file may be replaced between opening and locking it."""
@@ -132,10 +127,10 @@ class MinimalAttestationLog:
         """
         with open_legacy(self.log_file) as file:
             # Between two writes, so that no line is seen half-written; an import holds the lock for longer.
-            is_locked = _lock(file.fileno(), fcntl.LOCK_SH)
+            is_locked = disk.lock(file.fileno(), timeout_s=LOCK_TIMEOUT_S, shared=True)
             size_bytes = file_size(file)
             if is_locked:
-                fcntl.flock(file.fileno(), fcntl.LOCK_UN)
+                disk.unlock(file.fileno())
             return verify_file(file, str(self.log_file), size_bytes)
 
     # --- within ---
@@ -150,7 +145,7 @@ class MinimalAttestationLog:
         try:
             yield descriptor
         except OSError as error:
-            raise disk.read_error(error, self.log_file, "reading") from None
+            raise disk.read_error(error, self.log_file) from None
         finally:
             os.close(descriptor)  # which also unlocks
 
@@ -164,7 +159,7 @@ class MinimalAttestationLog:
             try:
                 if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                     raise StorageError(f"{self.log_file} is not a regular file", path=str(self.log_file))
-                if not _lock(descriptor, fcntl.LOCK_EX):
+                if not disk.lock(descriptor, timeout_s=LOCK_TIMEOUT_S):
                     raise BusyError(
                         f"another process has held {self.log_file} for {LOCK_TIMEOUT_S:g} s",
                         path=str(self.log_file),
@@ -335,20 +330,6 @@ def _is_whole(line: bytes) -> bool:
     except LineError:
         return False
     return True
-
-
-def _lock(descriptor: int, kind: int) -> bool:
-    """Take the lock of an open file. False if another process has held it for LOCK_TIMEOUT_S."""
-    deadline = time.monotonic() + LOCK_TIMEOUT_S
-    while True:
-        try:
-            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() >= deadline:
-                return False
-            time.sleep(_LOCK_POLL_S)
-        else:
-            return True
 
 
 def _is_at(descriptor: int, path: Path) -> bool:

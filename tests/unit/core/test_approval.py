@@ -15,7 +15,7 @@ from attestlog._internal.core.approval import (
     APPROVAL_SIZE_MAX_BYTES,
     REASONS,
     Approval,
-    Judged,
+    JudgedApproval,
     Request,
     format_approval,
     judge_approvals,
@@ -42,7 +42,9 @@ BOUND: dict[str, str] = {
 SCORES: dict[Pillar, float] = CHANGE["pillars_scores"]
 
 
-def judge(*approvals: dict[str, str], policy: Policy = POLICY, request: Request = REQUEST) -> list[Judged]:
+def judge(
+    *approvals: dict[str, str], policy: Policy = POLICY, request: Request = REQUEST
+) -> list[JudgedApproval]:
     return judge_approvals(policy, approvals, request)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from tests.support import rfc6962
+from tests.support.logs import MINIMAL
 from tests.support.people import Person, governed
 from tests.support.shapes import (
     ACTION,
@@ -34,14 +35,13 @@ from tests.support.shapes import (
 from attestlog._internal.core import batch
 from attestlog._internal.core.batch import CLOCK_TOLERANCE_S, Head, Plan, monotonic_timestamp
 from attestlog._internal.core.canonical import encode
-from attestlog._internal.core.entry import ENTRY_SIZE_MAX_BYTES, EntryDraft, EventType, parse_draft
+from attestlog._internal.core.entry import ENTRY_SIZE_MAX_BYTES, EntryDraft, EventType, parse_draft, preimage
 from attestlog._internal.core.hashes import EMPTY_ROOT, GENESIS_PREV_HASH, leaf_hash
 from attestlog._internal.core.policy import Policy
 from attestlog._internal.core.signature import BATCH_ENTRIES_MAX, public_key, verify_entry_signature
 from attestlog._internal.log import Log
 from attestlog.errors import ClockError, DerivedMemberError, MalformedEntryError, TooLargeError
 
-SHORT: dict[str, Any] = {"event_type": "ACTION", "action_type": "x", "actor_id": "a"}
 FULL_SCORES = {"an_toan": 8, "duong_dai": 8, "tin_vao_so_lieu": 8, "han_che_rui_ro": 8}
 LOW_SCORES = {"an_toan": 6.2}
 
@@ -70,11 +70,11 @@ DERIVED: list[tuple[dict[str, Any], str, Any, list[Any]]] = [
 def test_a_derived_member_is_derived_and_a_contradiction_refused(
     facts: dict[str, Any], member: str, right: Any, wrong: list[Any]
 ) -> None:
-    assert json.loads(line_of(SHORT, **facts))[member] == right
-    assert json.loads(line_of(SHORT, **facts, **{member: right}))[member] == right
+    assert json.loads(line_of(MINIMAL, **facts))[member] == right
+    assert json.loads(line_of(MINIMAL, **facts, **{member: right}))[member] == right
     for value in wrong:
         with pytest.raises(DerivedMemberError, match=member) as caught:
-            line_of(SHORT, **facts, **{member: value})
+            line_of(MINIMAL, **facts, **{member: value})
         assert (caught.value.member, caught.value.expected, caught.value.found) == (member, right, value)
 
 
@@ -87,20 +87,20 @@ def test_every_derived_member_has_its_case() -> None:
 
 @pytest.mark.parametrize("score", [8, 8.0])
 def test_a_stated_score_is_compared_by_value(score: float) -> None:
-    line = line_of(SHORT, pillars_scores=FULL_SCORES, composite_score=score)
+    line = line_of(MINIMAL, pillars_scores=FULL_SCORES, composite_score=score)
     assert b'"composite_score":8,' in line
 
 
 def test_environment_of_the_caller_is_added_and_wins() -> None:
-    assert read(line_of(SHORT)).environment == ENVIRONMENT
-    added = read(line_of(SHORT, environment={"model": "m-1", "os": "other"})).environment
+    assert read(line_of(MINIMAL)).environment == ENVIRONMENT
+    added = read(line_of(MINIMAL, environment={"model": "m-1", "os": "other"})).environment
     assert added == {**ENVIRONMENT, "model": "m-1", "os": "other"}
-    assert read(line_of(SHORT)).environment == ENVIRONMENT  # the shared one is as it was
+    assert read(line_of(MINIMAL)).environment == ENVIRONMENT  # the shared one is as it was
 
 
 def test_replicas_are_those_given() -> None:
     urls = ["https://one.example", "https://two.example"]
-    plan = planned([prepared(SHORT, replicas=urls)], p256_key())
+    plan = planned([prepared(MINIMAL, replicas=urls)], p256_key())
     assert read(plan.seal([b"\x01"])[0]).replicas == urls
 
 
@@ -114,9 +114,9 @@ def test_a_salt_goes_into_the_payload_before_it_is_hashed() -> None:
 def test_a_salt_of_the_callers_is_not_overwritten_in_silence() -> None:
     for salt in ("mine", "00" * 15, "00" * 17, "0A" * 16, 7, None):
         with pytest.raises(MalformedEntryError, match="is assigned by the log") as caught:
-            prepared({**SHORT, "action_payload": {"_salt": salt}}, salt="00" * 16)
+            prepared({**MINIMAL, "action_payload": {"_salt": salt}}, salt="00" * 16)
         assert caught.value.member == "action_payload._salt"
-    prepared({**SHORT, "action_payload": {"_salt": "mine"}})  # any name is free where nothing is salted
+    prepared({**MINIMAL, "action_payload": {"_salt": "mine"}})  # any name is free where nothing is salted
 
 
 @pytest.mark.parametrize("rules, asked_for", [({}, 1), ({"all": {"required_approvals": 1}}, 0)])
@@ -124,20 +124,20 @@ def test_an_approval_that_expires_before_the_entry_is_written_does_not_count(
     rules: dict[str, Any], asked_for: int
 ) -> None:
     policy, creator = governed(rules=rules), Person("creator")
-    expires = creator.approve(SHORT, LOG, expires=TIMESTAMP)
-    lasting = creator.approve(SHORT, LOG)
+    expires = creator.approve(MINIMAL, LOG, expires=TIMESTAMP)
+    lasting = creator.approve(MINIMAL, LOG)
     late = NOW_US + 1
     for approval, now_us, met in ((lasting, late, True), (expires, NOW_US, True), (expires, late, False)):
-        asked = {**SHORT, "required_approvals": asked_for, "received_approvals": [approval]}
+        asked = {**MINIMAL, "required_approvals": asked_for, "received_approvals": [approval]}
         item = prepared(asked, policy=policy, log=LOG, now_us=NOW_US)
-        assert item.entry.quorum_met is True
+        assert item.quorum_met is True
         plan = planned([item], p256_key(), now_us=now_us)
         assert read(plan.seal([b"\x01"])[0]).quorum_met is met
 
 
 def test_a_payload_that_was_salted_to_be_approved_keeps_its_salt() -> None:
     payload = {"task": 1, "_salt": "ab" * 16}
-    plan = planned([prepared({**SHORT, "action_payload": payload}, salt="00" * 16)], p256_key())
+    plan = planned([prepared({**MINIMAL, "action_payload": payload}, salt="00" * 16)], p256_key())
     assert read(plan.seal([b"\x01"])[0]).action_payload == payload
 
 
@@ -167,15 +167,15 @@ def test_chain_sequence_and_tree() -> None:
 
 
 def test_grown_are_the_tree_hashes_completed_by_the_batch() -> None:
-    head = planned([prepared(SHORT, number) for number in range(250)], p256_key()).head
-    plan = planned([prepared(SHORT, number) for number in range(10)], p256_key(), head)
+    head = planned([prepared(MINIMAL, number) for number in range(250)], p256_key()).head
+    plan = planned([prepared(MINIMAL, number) for number in range(10)], p256_key(), head)
     assert [(level, index) for level, index, _ in plan.grown] == [(1, 0)]
 
 
 @pytest.mark.parametrize("count", [2, 3, 7, 64])
 def test_a_batch_is_one_message_and_every_entry_proves_itself(count: int) -> None:
     key = p256_key()
-    lines = sealed([SHORT] * count, key)
+    lines = sealed([MINIMAL] * count, key)
     for line in lines:
         entry = read(line)
         assert entry.signature_algorithm == "ECDSA-P256-SHA256+BATCH"
@@ -187,7 +187,7 @@ def test_a_batch_is_one_message_and_every_entry_proves_itself(count: int) -> Non
 @pytest.mark.parametrize("key", [p256_key(), ed25519_key()], ids=["P-256", "Ed25519"])
 @pytest.mark.parametrize("batched", [True, False])
 def test_a_batch_of_one_is_signed_plainly(key: Any, batched: bool) -> None:
-    entry = read(sealed([SHORT], key, batched=batched)[0])
+    entry = read(sealed([MINIMAL], key, batched=batched)[0])
     assert ":" not in entry.hsm_signature
     public = public_key(key.public_key())
     assert entry.signature_algorithm == public.algorithm
@@ -195,7 +195,7 @@ def test_a_batch_of_one_is_signed_plainly(key: Any, batched: bool) -> None:
 
 
 def test_without_batches_every_entry_has_its_message() -> None:
-    plan = planned([prepared(SHORT, number) for number in range(3)], ed25519_key(), batched=False)
+    plan = planned([prepared(MINIMAL, number) for number in range(3)], ed25519_key(), batched=False)
     assert plan.messages == [bytes.fromhex(digest) for digest in plan.entry_hashes]
     assert len(set(plan.messages)) == 3
     with pytest.raises(ValueError, match="zip"):
@@ -203,7 +203,7 @@ def test_without_batches_every_entry_has_its_message() -> None:
 
 
 def test_batch_size_at_the_limit_and_one_past_it() -> None:
-    items = [prepared(SHORT, number) for number in range(BATCH_ENTRIES_MAX)]
+    items = [prepared(MINIMAL, number) for number in range(BATCH_ENTRIES_MAX)]
     plan = planned(items, ed25519_key())
     line = plan.seal([sign(ed25519_key(), message) for message in plan.messages])[-1]
     entry = read(line)
@@ -212,7 +212,7 @@ def test_batch_size_at_the_limit_and_one_past_it() -> None:
         entry.signature_algorithm, entry.hsm_signature, entry.entry_hash,
     )  # fmt: skip
     with pytest.raises(ValueError, match="1025"):  # what nobody could verify is not planned
-        planned([*items, prepared(SHORT)], ed25519_key())
+        planned([*items, prepared(MINIMAL)], ed25519_key())
 
 
 def seal(plan: Plan) -> list[bytes]:
@@ -238,10 +238,33 @@ def test_planning_again_after_a_failure_gives_what_planning_at_once_gives(sealed
     assert alone == seal(planned([prepared(shapes[2], 2)], ed25519_key(), head))
 
 
+@pytest.mark.parametrize("batched", [True, False])
+def test_planning_and_sealing_change_nothing_that_was_prepared(batched: bool) -> None:
+    items = [prepared(shape, number) for number, shape in enumerate(SHAPES.values())]
+    before = [repr(item) for item in items]
+    plan = planned(items, ed25519_key(), batched=batched)
+    lines = seal(plan)
+    assert [repr(item) for item in items] == before
+    assert seal(plan) == lines, "and may be repeated"
+
+
+@pytest.mark.parametrize("name", ["\0", "\0,\0", '"entry_id":"', "\x00\x01"])
+def test_no_text_of_a_draft_moves_what_is_filled_in(name: str) -> None:
+    facts: dict[str, Any] = {
+        "action_type": name, "actor_id": name, "conflicts_detected": [name], "required_proofs": [name],
+        **{key: {name: name} for key in ("action_payload", "actor_context", "result_data")},
+    }  # fmt: skip
+    plan = planned([prepared({**ACTION, **facts}, replicas=[name]), prepared(CHANGE)], ed25519_key())
+    entry = read(seal(plan)[0])
+    assert {member: getattr(entry, member) for member in facts} == facts
+    assert (entry.replicas, entry.sequence_number, entry.timestamp) == ([name], 0, TIMESTAMP)
+    assert entry.entry_hash == plan.entry_hashes[0] == sha256(preimage(entry)).hexdigest()
+
+
 def test_a_plan_changes_nothing_of_its_head() -> None:
     head = planned([prepared(BOOT)], p256_key()).head
     before = (head.size, head.entry_hash, head.timestamp_us, head.edge.hashes())
-    planned([prepared(SHORT, number) for number in range(5)], p256_key(), head)
+    planned([prepared(MINIMAL, number) for number in range(5)], p256_key(), head)
     assert (head.size, head.entry_hash, head.timestamp_us, head.edge.hashes()) == before
 
 
@@ -272,12 +295,12 @@ def test_a_clock_beyond_tolerance_is_an_error(behind_us: int, tolerance_s: float
 
 
 def test_a_clock_that_stepped_back_repeats_the_timestamp() -> None:
-    first = planned([prepared(SHORT)], p256_key())
-    second = planned([prepared(SHORT)], p256_key(), first.head, now_us=NOW_US - 59_000_000)
-    third = planned([prepared(SHORT)], p256_key(), second.head, now_us=NOW_US - 59_999_999)
+    first = planned([prepared(MINIMAL)], p256_key())
+    second = planned([prepared(MINIMAL)], p256_key(), first.head, now_us=NOW_US - 59_000_000)
+    third = planned([prepared(MINIMAL)], p256_key(), second.head, now_us=NOW_US - 59_999_999)
     assert read(third.seal([b"\x01"])[0]).timestamp == TIMESTAMP  # measured from what stands in the log
     with pytest.raises(ClockError):
-        planned([prepared(SHORT)], p256_key(), third.head, now_us=NOW_US - 60_000_001)
+        planned([prepared(MINIMAL)], p256_key(), third.head, now_us=NOW_US - 60_000_001)
 
 
 PAD = ENTRY_SIZE_MAX_BYTES
@@ -292,7 +315,7 @@ def rest_size(line: bytes) -> int:
 def worst_seal(item: batch.Prepared) -> bytes:
     """The longest that sealing can make of it: the largest numbers, the longest signature and path."""
     head = Head(2**53 - BATCH_ENTRIES_MAX, GENESIS_PREV_HASH, NOW_US)
-    items = [prepared(SHORT, number) for number in range(BATCH_ENTRIES_MAX - 1)]
+    items = [prepared(MINIMAL, number) for number in range(BATCH_ENTRIES_MAX - 1)]
     return planned([*items, item], p256_key(), head).seal([b"\xff" * 72])[-1]
 
 
@@ -304,10 +327,10 @@ def test_what_prepare_lets_pass_is_within_the_limit_when_sealed(place: str) -> N
     def padded(size: int) -> batch.Prepared:
         text = "x" * size
         if place == "replicas":
-            return prepared(SHORT, replicas=[text])
+            return prepared(MINIMAL, replicas=[text])
         if place == "environment":
-            return prepared(SHORT, environment={"pad": text})
-        return prepared({**SHORT, place: [text] if place == "required_proofs" else {"pad": text}})
+            return prepared(MINIMAL, environment={"pad": text})
+        return prepared({**MINIMAL, place: [text] if place == "required_proofs" else {"pad": text}})
 
     if place == "action_payload":
         assert rest_size(worst_seal(padded(10 * PAD))) < 3_000
@@ -327,13 +350,13 @@ def test_what_prepare_lets_pass_is_within_the_limit_when_sealed(place: str) -> N
 
 def test_every_small_member_at_its_longest_needs_no_measuring() -> None:
     longest = {
-        **SHORT,
+        **MINIMAL,
         "action_type": "\x01" * 256,
         "actor_id": "\x01" * 256,
         "required_approvals": 2**53 - 1,
         "rollback_snapshot_hash": SNAPSHOT_HASH,
     }
-    room = batch._SURELY_SMALL_BYTES - 100
+    room = 32 << 10
     line = worst_seal(prepared({**longest, "actor_context": {"pad": "x" * room}}))
     assert rest_size(line) <= ENTRY_SIZE_MAX_BYTES
 

@@ -12,8 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 from tests.support.people import Person, members_of
 from tests.support.shapes import LOG, ORIGIN
-from tests.support.ssh import make_key, sign, sshsig
-from tests.unit.core.test_sshsig import blob
+from tests.support.ssh import blob, make_key, sign, sshsig
 
 from attestlog._internal.core.curves import (
     ED25519_PRIME,

@@ -68,7 +68,7 @@ def test_the_payload_has_exactly_the_members_of_the_specification() -> None:
     assert payload["checkpoint_keys"] == [format_vkey(VKEY)]
     assert set(payload["software"]) == {"name", "version"}
     assert set(payload["settings"]) == {"batch", "erasable_payloads", "segment_entries"}
-    assert (ENTRY.event_type, ENTRY.action_type) == ("BOOT", "log_genesis")
+    assert (ENTRY.event_type, ENTRY.action_type) == ("BOOT", "attestlog.genesis")
     assert ENTRY.actor_id == KEYS[0].key_id
     assert ENTRY.hsm_signature.count(":") == 0
 

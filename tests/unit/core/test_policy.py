@@ -5,21 +5,18 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
 import pytest
+from tests.support.logs import parsed
 from tests.support.shapes import LOG, SNAPSHOT_HASH, TIMESTAMP, line_of, read
 
 from attestlog._internal.core import deriving
 from attestlog._internal.core.canonical import encode
 from attestlog._internal.core.deriving import CHECKED_PROOFS, Derived, check_derived, composite_score, explain
-from attestlog._internal.core.entry import PILLARS, Entry, EntryDraft, parse_draft
+from attestlog._internal.core.entry import PILLARS, Entry, EntryDraft
 from attestlog._internal.core.policy import SECRET_FIELDS, WEIGHT_MAX, Policy, format_policy, parse_policy
 from attestlog.errors import DerivedMemberError, MalformedEntryError, MalformedPolicyError
 
 DEFAULT = Policy()
 HASH = "0" * 64
-
-
-def draft(**members: Any) -> EntryDraft:
-    return parse_draft({"event_type": "ACTION", "action_type": "x", "actor_id": "a", **members})
 
 
 def derive(policy: Policy, facts: Entry | EntryDraft) -> Derived:
@@ -175,19 +172,19 @@ def test_only_pillars_given_count() -> None:
 )
 def test_the_floor(floor: float, values: tuple[float, ...], per_pillar: bool, met: bool) -> None:
     policy = parse_policy({"safety_floor": floor, "floor_per_pillar": per_pillar})
-    assert derive(policy, draft(pillars_scores=scores(*values))).safety_floor_met is met
+    assert derive(policy, parsed(pillars_scores=scores(*values))).safety_floor_met is met
 
 
 def test_without_scores_the_floor_is_unknown_and_never_true() -> None:
-    derived = derive(parse_policy({"safety_floor": 0}), draft())
+    derived = derive(parse_policy({"safety_floor": 0}), parsed())
     assert (derived.composite_score, derived.safety_floor_met) == (None, None)
-    unweighted = derive(weighted(1, 0, 1, 1), draft(pillars_scores={"duong_dai": 10}))
+    unweighted = derive(weighted(1, 0, 1, 1), parsed(pillars_scores={"duong_dai": 10}))
     assert (unweighted.composite_score, unweighted.safety_floor_met) == (None, None)
 
 
 def test_a_pillar_of_another_name_is_an_error() -> None:
     with pytest.raises(MalformedEntryError, match="pillars_scores"):
-        draft(pillars_scores={"an_toan": 8, "safety": 8})
+        parsed(pillars_scores={"an_toan": 8, "safety": 8})
 
 
 def proof(kind: str, valid: bool = True) -> dict[str, Any]:
@@ -214,7 +211,7 @@ FAILS: dict[str, list[dict[str, Any]]] = {
 @pytest.mark.parametrize("kind", HOLDS)
 def test_known_proofs_are_checked_against_the_entry(kind: str) -> None:
     def valid(facts: dict[str, Any], required: list[str], provided: list[dict[str, Any]]) -> bool:
-        given = draft(**facts, required_proofs=required, provided_proofs=provided)
+        given = parsed(**facts, required_proofs=required, provided_proofs=provided)
         return derive(DEFAULT, given).proofs_valid
 
     holds = HOLDS[kind]
@@ -237,24 +234,24 @@ def test_every_known_proof_is_tested() -> None:
 
 @pytest.mark.parametrize("kind", ["code_review", "", "SAFETY_FLOOR"])
 def test_a_proof_nobody_can_check_is_recorded_and_does_not_count(kind: str) -> None:
-    claimed = draft(provided_proofs=[proof(kind), proof("k1_state")])
+    claimed = parsed(provided_proofs=[proof(kind), proof("k1_state")])
     assert derive(DEFAULT, claimed).proofs_valid  # it harms nothing
     assert unverifiable_proofs(claimed) == [kind]
-    asked = draft(required_proofs=[kind], provided_proofs=[proof(kind)])
+    asked = parsed(required_proofs=[kind], provided_proofs=[proof(kind)])
     assert not derive(DEFAULT, asked).proofs_valid
-    assert unverifiable_proofs(draft(provided_proofs=[proof(kind, valid=False)])) == []
+    assert unverifiable_proofs(parsed(provided_proofs=[proof(kind, valid=False)])) == []
 
 
 def test_quorum() -> None:
     approvals = [{"signer": "a", "signature": "00", "timestamp": "t"}] * 5
-    assert derive(DEFAULT, draft()).quorum_met
-    assert derive(DEFAULT, draft(received_approvals=approvals)).quorum_met
-    assert not derive(DEFAULT, draft(required_approvals=1, received_approvals=approvals)).quorum_met
+    assert derive(DEFAULT, parsed()).quorum_met
+    assert derive(DEFAULT, parsed(received_approvals=approvals)).quorum_met
+    assert not derive(DEFAULT, parsed(required_approvals=1, received_approvals=approvals)).quorum_met
 
 
 def test_k_state() -> None:
-    assert derive(DEFAULT, draft()).k_state == 1
-    assert derive(DEFAULT, draft(conflicts_detected=[""])).k_state == 0
+    assert derive(DEFAULT, parsed()).k_state == 1
+    assert derive(DEFAULT, parsed(conflicts_detected=[""])).k_state == 0
 
 
 def test_an_entry_derives_what_its_draft_derived() -> None:
@@ -262,7 +259,7 @@ def test_an_entry_derives_what_its_draft_derived() -> None:
         members = {**facts, "required_approvals": 2, "provided_proofs": [proof("k1_state")]}
         line = line_of({"event_type": "CHANGE", "action_type": "x", "actor_id": "a"}, **members)
         entry = read(line)
-        assert derive(DEFAULT, entry) == derive(DEFAULT, draft(**members))
+        assert derive(DEFAULT, entry) == derive(DEFAULT, parsed(**members))
         check_derived(derive(DEFAULT, entry), entry)
         strict = parse_policy({"safety_floor": 10})
         if entry.safety_floor_met:
@@ -275,6 +272,6 @@ def test_an_entry_derives_what_its_draft_derived() -> None:
 def test_null_is_not_nothing_and_not_zero(stated: Any, derived: Any) -> None:
     facts = {"pillars_scores": {"an_toan": derived}} if derived is not None else {}
     member = "safety_floor_met" if stated is True else "composite_score"
-    given = draft(**facts, **{member: stated})
+    given = parsed(**facts, **{member: stated})
     with pytest.raises(DerivedMemberError, match="is stated as"):
         check_derived(derive(DEFAULT, given), given)

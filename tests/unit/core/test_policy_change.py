@@ -23,7 +23,8 @@ PEOPLE = [Person(role) for role in ROLES]
 GUARDED = governed(
     rules={
         "policy": {
-            "event_types": ["CHANGE"], "action_types": ["set_policy", "modify_policy_rule"],
+            "event_types": ["CHANGE"],
+            "action_types": ["attestlog.set_policy", "attestlog.modify_policy_rule"],
             "required_approvals": 3, "roles": list(ROLES),
         }
     }
@@ -44,7 +45,7 @@ def in_force(policy: Policy) -> Rules:
 
 def modify(policy: Policy, scope: str, new: Any) -> Policy:
     payload = modify_rule_payload(in_force(policy), scope, new, proposal_id="P-1", change_description="why")
-    return changed_policy(policy, entry("modify_policy_rule", payload, *PEOPLE), LOG, MADE_BY)
+    return changed_policy(policy, entry("attestlog.modify_policy_rule", payload, *PEOPLE), LOG, MADE_BY)
 
 
 def test_the_change_of_the_specification_with_three_approvals() -> None:
@@ -56,7 +57,9 @@ def test_the_change_of_the_specification_with_three_approvals() -> None:
 
 def test_a_whole_policy_takes_the_place_of_the_one_before() -> None:
     new = governed(safety_floor=9)
-    stored = entry("set_policy", set_policy_payload(in_force(GUARDED), new, proposal_id="P-2"), *PEOPLE)
+    stored = entry(
+        "attestlog.set_policy", set_policy_payload(in_force(GUARDED), new, proposal_id="P-2"), *PEOPLE
+    )
     assert changed_policy(GUARDED, stored, LOG, MADE_BY) == new
 
 
@@ -69,7 +72,7 @@ def test_without_the_quorum_of_the_policy_before_nothing_changes(people: list[Pe
         set_policy_payload(in_force(GUARDED), Policy()),
         set_policy_payload(in_force(GUARDED), governed(approvers=members_of(*dict.fromkeys(people)))),
     ):
-        stored = entry("set_policy", payload, *people, required_approvals=0)
+        stored = entry("attestlog.set_policy", payload, *people, required_approvals=0)
         with pytest.raises(VerificationError, match="has not the quorum of the policy in force") as caught:
             changed_policy(GUARDED, stored, LOG, MADE_BY)
         assert "auditor" in caught.value.expected["roles"]
@@ -77,7 +80,11 @@ def test_without_the_quorum_of_the_policy_before_nothing_changes(people: list[Pe
 
 def test_each_refused_approval_is_told() -> None:
     stored = entry(
-        "set_policy", set_policy_payload(in_force(GUARDED), Policy()), PEOPLE[0], PEOPLE[0], Person("mallory")
+        "attestlog.set_policy",
+        set_policy_payload(in_force(GUARDED), Policy()),
+        PEOPLE[0],
+        PEOPLE[0],
+        Person("mallory"),
     )
     with pytest.raises(VerificationError) as caught:
         changed_policy(GUARDED, stored, LOG, MADE_BY)
@@ -92,7 +99,10 @@ def test_each_refused_approval_is_told() -> None:
 def test_a_policy_that_asks_for_nothing_can_be_changed_by_whoever_appends() -> None:
     assert (
         changed_policy(
-            Policy(), entry("set_policy", set_policy_payload(in_force(GUARDED), GUARDED)), LOG, MADE_BY
+            Policy(),
+            entry("attestlog.set_policy", set_policy_payload(in_force(GUARDED), GUARDED)),
+            LOG,
+            MADE_BY,
         )
         == GUARDED
     )
@@ -150,11 +160,13 @@ def payload_of(**changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("old", [6.5, None, "7", [7], True])
 def test_the_old_value_must_be_the_one_in_force(old: Any) -> None:
     with pytest.raises(VerificationError, match="safety_floor is not what old_value says"):
-        changed_policy(GUARDED, entry("modify_policy_rule", payload_of(old_value=old), *PEOPLE), LOG, MADE_BY)
+        changed_policy(
+            GUARDED, entry("attestlog.modify_policy_rule", payload_of(old_value=old), *PEOPLE), LOG, MADE_BY
+        )
 
 
 def test_numbers_are_compared_by_value() -> None:
-    stored = entry("modify_policy_rule", payload_of(old_value=7.0), *PEOPLE)
+    stored = entry("attestlog.modify_policy_rule", payload_of(old_value=7.0), *PEOPLE)
     assert changed_policy(GUARDED, stored, LOG, MADE_BY).safety_floor == 6
 
 
@@ -168,7 +180,7 @@ def test_numbers_are_compared_by_value() -> None:
 )  # fmt: skip
 def test_what_is_no_change_of_a_rule(payload: dict[str, Any]) -> None:
     with pytest.raises(MalformedPolicyError):
-        changed_policy(GUARDED, entry("modify_policy_rule", payload, *PEOPLE), LOG, MADE_BY)
+        changed_policy(GUARDED, entry("attestlog.modify_policy_rule", payload, *PEOPLE), LOG, MADE_BY)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +194,7 @@ def test_what_is_no_change_of_a_rule(payload: dict[str, Any]) -> None:
 def test_what_is_no_whole_policy(payload: dict[str, Any]) -> None:
     named = {**payload, "replaces": to_builtins(MADE_BY)}
     with pytest.raises(MalformedPolicyError):
-        changed_policy(GUARDED, entry("set_policy", named, *PEOPLE), LOG, MADE_BY)
+        changed_policy(GUARDED, entry("attestlog.set_policy", named, *PEOPLE), LOG, MADE_BY)
 
 
 REPLACED = {"sequence_number": 0, "entry_hash": LOG.genesis}
@@ -199,7 +211,7 @@ REPLACED = {"sequence_number": 0, "entry_hash": LOG.genesis}
 def test_a_change_names_the_entry_that_made_the_policy_it_replaces(replaces: Any) -> None:
     """By number and by hash; else an old change, with its old approvals, could be appended again."""
     for action_type, payload in (
-        ("set_policy", set_policy_payload(in_force(GUARDED), Policy())), ("modify_policy_rule", payload_of()),
+        ("attestlog.set_policy", set_policy_payload(in_force(GUARDED), Policy())), ("attestlog.modify_policy_rule", payload_of()),
     ):  # fmt: skip
         assert payload["replaces"] == REPLACED
         changed_policy(GUARDED, entry(action_type, payload, *PEOPLE), LOG, MADE_BY)
@@ -209,9 +221,14 @@ def test_a_change_names_the_entry_that_made_the_policy_it_replaces(replaces: Any
 
 
 def test_what_a_rule_denies_does_not_change_the_policy_whoever_approves() -> None:
-    frozen = {"action_types": ["set_policy"], "actor_ids": ["Main*"], "deny": True, "reason": "for good"}
+    frozen = {
+        "action_types": ["attestlog.set_policy"],
+        "actor_ids": ["Main*"],
+        "deny": True,
+        "reason": "for good",
+    }
     policy = governed(rules={"frozen": frozen})
-    stored = entry("set_policy", set_policy_payload(in_force(policy), Policy()), *PEOPLE)
+    stored = entry("attestlog.set_policy", set_policy_payload(in_force(policy), Policy()), *PEOPLE)
     with pytest.raises(VerificationError, match="rule 'frozen' denies it: for good") as caught:
         changed_policy(policy, stored, LOG, MADE_BY)
     assert caught.value.found == "frozen"

@@ -3,15 +3,17 @@
 import json
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from tests.support.logs import parsed
 
 import attestlog
 from attestlog._internal.core import canonical
-from attestlog._internal.core.entry import EntryDraft, parse_draft
+from attestlog._internal.core.entry import parse_draft
 from attestlog._internal.core.policy import Redaction, parse_policy
 from attestlog._internal.core.redaction import (
     PATTERN_SOURCES,
@@ -51,14 +53,10 @@ def commit(what: str, value: bytes) -> str:
     return commitment(KEY, os.urandom(8), what, value)
 
 
-def draft(**members: Any) -> EntryDraft:
-    return parse_draft({"event_type": "ACTION", "action_type": "a", "actor_id": "b", **members})
-
-
 def redacted(value: Any, redaction: Redaction | None = None) -> tuple[bool, Any]:
     """Whether the quick look suspects a payload, and what becomes of it."""
     redactor = Redactor(redaction or Redaction())
-    given = draft(action_payload=value)
+    given = parsed(action_payload=value)
     return redactor.suspects(given, [canonical.encode(value)]), redactor.redact(given, commit).action_payload
 
 
@@ -140,11 +138,11 @@ def test_redacting_again_changes_nothing() -> None:
 def test_every_member_that_is_named_is_covered_and_no_other() -> None:
     redactor = Redactor(Redaction())
     members: dict[str, Any] = {name: {"password": "hunter2"} for name in REDACTED_MEMBERS}
-    given = draft(**members, provided_proofs=[{"type": "t", "valid": False, "password": "hunter2"}])
+    given = parsed(**members, provided_proofs=[{"type": "t", "valid": False, "password": "hunter2"}])
     out = redactor.redact(given, commit)
     for name in REDACTED_MEMBERS:
         assert "hunter2" not in json.dumps(getattr(out, name))
-        one = draft(**{name: {"password": "hunter2"}})
+        one = parsed(**{name: {"password": "hunter2"}})
         assert redactor.suspects(one, [])
     assert out.provided_proofs == given.provided_proofs
 
@@ -161,19 +159,11 @@ def test_off_is_off() -> None:
 
 
 def test_an_entry_that_changes_the_rules_is_left_as_it_is() -> None:
-    given = draft(action_payload={"password": "x"})
-    rules = msgspec.structs.replace(given, event_type="CHANGE", action_type="rotate_signing_key")
+    given = parsed(action_payload={"password": "x"})
+    rules = msgspec.structs.replace(given, event_type="CHANGE", action_type="attestlog.rotate_signing_key")
     redactor = Redactor(Redaction())
     assert redactor.suspects(given, [])
     assert not redactor.suspects(parse_draft(rules), [])
-
-
-def test_what_holds_itself_ends() -> None:
-    loop: dict[str, Any] = {"a": 1}
-    loop["loop"] = [loop]
-    redactor = Redactor(Redaction())
-    with pytest.raises(MalformedEntryError, match="holds itself"):
-        redactor.redact_value(loop, commit)
 
 
 def test_made_up_names_do_not_fill_memory() -> None:
@@ -194,11 +184,11 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_secret_never_reaches_the_disk(tmp_path: Path, home: Path) -> None:
     with attestlog.create(tmp_path / "log", origin="example.com/r") as log:
         receipts = [
-            log.append(draft(action_payload={"url": "x", "password": "hunter2"})),
-            log.append(draft(result_data={"mail": "bob@example.com"}, action_payload={"a": 1})),
-            log.append(draft(error_details={"traceback": f"... {SECRETS['token'][0]}"})),
-            *log.append_many([draft(actor_context={"access_token": "hunter2"})]),
-            log.submit(draft(environment={"X_API_KEY": "hunter2"})).result(),
+            log.append(parsed(action_payload={"url": "x", "password": "hunter2"})),
+            log.append(parsed(result_data={"mail": "bob@example.com"}, action_payload={"a": 1})),
+            log.append(parsed(error_details={"traceback": f"... {SECRETS['token'][0]}"})),
+            *log.append_many([parsed(actor_context={"access_token": "hunter2"})]),
+            log.submit(parsed(environment={"X_API_KEY": "hunter2"})).result(),
         ]
     stored = b"".join(path.read_bytes() for path in (tmp_path / "log").rglob("*") if path.is_file())
     for secret in ("hunter2", "bob@example.com", SECRETS["token"][0]):
@@ -214,14 +204,41 @@ def test_a_secret_never_reaches_the_disk(tmp_path: Path, home: Path) -> None:
 
 def test_as_given_is_as_given(tmp_path: Path, home: Path) -> None:
     with attestlog.create(tmp_path / "log", origin="example.com/r") as log:
-        (receipt,) = log.append_many([draft(action_payload={"password": "x"})], as_given=True)
+        (receipt,) = log.append_many([parsed(action_payload={"password": "x"})], as_given=True)
     assert receipt.entry.action_payload == {"password": "x"}
+
+
+def test_a_payload_that_contains_itself_is_refused_before_it_is_redacted(
+    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def redact(*_: object) -> None:
+        raise AssertionError("it would never end")
+
+    loop: dict[str, Any] = {"a": 1}
+    loop["loop"] = [loop]
+    members: dict[str, Any] = {"action_type": "a", "actor_id": "b", "action_payload": loop}
+    with attestlog.create(tmp_path / "log", origin="example.com/r") as log:
+        monkeypatch.setattr(Redactor, "redact_value", redact)
+        monkeypatch.setattr(Redactor, "suspects", redact)
+        calls: list[Callable[[], object]] = [
+            lambda: log.storable_payload(loop, "a"),
+            lambda: log.guard(**members).__enter__(),
+            lambda: log.guard(**members).request,
+            lambda: log.append(event_type="ACTION", **members),
+            lambda: log.check({"event_type": "ACTION", **members}),
+            lambda: log.request(event_type="ACTION", **members),
+        ]
+        for call in calls:
+            with pytest.raises(MalformedEntryError, match="nested deeper than 64 levels") as caught:
+                call()
+            assert caught.value.member == "action_payload.loop"
+        assert log.head().size == 1
 
 
 def test_the_policy_turns_it_off(tmp_path: Path, home: Path) -> None:
     policy = parse_policy({"redaction": {"enabled": False}})
     with attestlog.create(tmp_path / "log", origin="example.com/r", policy=policy) as log:
-        receipt = log.append(draft(action_payload={"password": "x"}))
+        receipt = log.append(parsed(action_payload={"password": "x"}))
     assert receipt.entry.action_payload == {"password": "x"}
     assert not redaction_key_path("example.com/r").exists()
 
@@ -232,8 +249,8 @@ def test_without_a_key_nothing_is_written(tmp_path: Path, home: Path) -> None:
         path.write_text("no key")
         path.chmod(0o600)
         with pytest.raises(KeyFileError, match="holds no redaction key"):
-            log.append(draft(action_payload={"password": "x"}))
-        log.append(draft(action_payload={"plain": "x"}))
+            log.append(parsed(action_payload={"password": "x"}))
+        log.append(parsed(action_payload={"plain": "x"}))
         assert log.head().size == 2
 
 

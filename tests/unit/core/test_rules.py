@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.logs import Key, LogMaker, action, revocation, rotation, seal
+from tests.support.logs import Key, LogMaker, draft, revocation, rotation, seal
 
 from attestlog._internal.core.entry import EventType, decode_line, parse_draft
-from attestlog._internal.core.rules import GOVERNING, KEYS_MAX, Rules, Term, governs
+from attestlog._internal.core.reserved import GOVERNING, governs
+from attestlog._internal.core.rules import KEYS_MAX, Rules, Term
 from attestlog.errors import RuleChangeError
 
 OLD, NEW, NEXT, OTHER = Key(1), Key(2), Key(3, "Ed25519"), Key(4)
@@ -19,8 +20,8 @@ OLD, NEW, NEXT, OTHER = Key(1), Key(2), Key(3, "Ed25519"), Key(4)
 def log(tmp_path: Path) -> LogMaker:
     """Entries 0 to 2."""
     made = LogMaker(tmp_path / "log", key=OLD)
-    made.append(action(1))
-    made.append(action(2))
+    made.append(draft(1))
+    made.append(draft(2))
     return made
 
 
@@ -222,8 +223,8 @@ def test_the_number_of_keys_is_limited(log: LogMaker) -> None:
 def test_only_a_change_of_those_types_governs() -> None:
     for action_type in GOVERNING:
         for event_type in EventType:
-            draft = parse_draft(action(1, event_type=event_type, action_type=action_type))
-            assert governs(draft) is (event_type is EventType.CHANGE)
-    assert not governs(parse_draft(action(1, event_type="CHANGE", action_type="rotate_signing_keys")))
+            given = parse_draft(draft(1, event_type=event_type, action_type=action_type))
+            assert governs(given) is (event_type is EventType.CHANGE)
+    assert not governs(parse_draft(draft(1, event_type="CHANGE", action_type="rotate_signing_keys")))
     for status in ("FAILED", "BLOCKED", "ROLLED_BACK"):
         assert not governs(parse_draft(GOOD | {"execution_status": status}))

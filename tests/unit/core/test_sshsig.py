@@ -9,10 +9,19 @@ from typing import Any
 
 import pytest
 from tests.support.people import Person
-from tests.support.ssh import AGENT_NEEDED, agent, armoured, fido_line, fido_sshsig, make_key, sign, sshsig
+from tests.support.ssh import (
+    AGENT_NEEDED,
+    agent,
+    armoured,
+    blob,
+    fido_line,
+    fido_sshsig,
+    make_key,
+    sign,
+    sshsig,
+)
 
 from attestlog._internal.core.curves import P256_ORDER
-from attestlog._internal.core.note import decode_base64
 from attestlog._internal.core.signature import ECDSA_P256, ED25519
 from attestlog._internal.core.sshsig import (
     SSHSIG_SIZE_MAX_BYTES,
@@ -30,10 +39,6 @@ pytestmark = AGENT_NEEDED
 MESSAGE = b"attestlog/approval/v1\n{}"
 NAMESPACE = "attestlog-approval"
 KINDS = {"ed25519": ED25519, "ecdsa": ECDSA_P256}
-
-
-def blob(text: str) -> bytes:
-    return decode_base64("".join(text.splitlines()[1:-1]))
 
 
 @pytest.mark.parametrize("kind", KINDS)

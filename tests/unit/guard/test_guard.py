@@ -8,22 +8,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.logs import create
 from tests.support.people import ROLES, Person, governed
-from tests.support.written import create
 
 from attestlog._internal.core.approval import Approval, format_approval
 from attestlog._internal.core.entry import Entry
 from attestlog._internal.core.genesis import Settings
 from attestlog._internal.core.policy import Policy
+from attestlog._internal.core.policy_change import set_policy_payload
 from attestlog._internal.core.report import Verdict
+from attestlog._internal.core.reserved import SIGNER_OUTAGE
 from attestlog._internal.guard import Guard, NumberedActor
+from attestlog._internal.guard.checking import Reason, reasons_against
 from attestlog._internal.log import Log
-from attestlog._internal.log.outage import OUTAGE_ACTION_TYPE
 from attestlog._internal.snapshots import snapshot_hash
 from attestlog._internal.storage.files.reader import LogReader
 from attestlog._internal.verifying import verify_log
 from attestlog.errors import ActionBlockedError, MalformedEntryError, SignerError
-from attestlog.testing import FaultSigner, MemorySigner, check_log
+from attestlog.testing import FaultSigner, ManualClock, MemorySigner, check_log
 
 GOOD = {"an_toan": 9, "duong_dai": 8, "tin_vao_so_lieu": 8, "han_che_rui_ro": 9}
 CLAIM = {"type": "pillars", "valid": True}
@@ -44,7 +46,7 @@ def made(tmp_path: Path, policy: Policy | None = None, **settings: Any) -> Log:
 def entries(log: Log) -> list[Entry]:
     """Those after the genesis entry, without what the log says of an outage by itself."""
     found = LogReader(log.path).entries(1)
-    return [entry for entry in found if entry.action_type != OUTAGE_ACTION_TYPE]
+    return [entry for entry in found if entry.action_type != SIGNER_OUTAGE]
 
 
 def shape(log: Log) -> list[tuple[str, str, str]]:
@@ -118,10 +120,55 @@ def test_a_guard_is_entered_once(log: Log) -> None:
     assert len(entries(log)) == 2
 
 
-def test_what_is_wrong_with_the_draft_is_said_before_anything(log: Log) -> None:
-    with pytest.raises(MalformedEntryError), guard(log, pillars_scores={"speed": 9}):
+@pytest.mark.parametrize(
+    "members, member",
+    [
+        ({"pillars_scores": {"speed": 9}}, "pillars_scores"),
+        ({"action_payload": ["no object"]}, "action_payload"),
+        ({"action_payload": {"x": float("nan")}}, "action_payload.x"),
+        ({"required_proofs": 1}, "required_proofs"),
+        ({"approvals": [{"signer": "nobody"}]}, "received_approvals[0].signature"),
+    ],
+)
+def test_what_is_wrong_with_the_draft_is_said_before_anything(
+    log: Log, members: dict[str, Any], member: str
+) -> None:
+    with pytest.raises(MalformedEntryError) as caught, guard(log, **members):
         raise AssertionError("it must not be reached")
+    assert caught.value.member == member
     assert entries(log) == []
+
+
+def test_an_act_is_judged_once_if_nothing_changes_meanwhile(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged: list[str] = []
+
+    def counted(*facts: Any) -> list[Reason]:
+        judged.append(facts[-1])
+        return reasons_against(*facts)
+
+    monkeypatch.setattr("attestlog._internal.guard.act.reasons_against", counted)
+    with guard(log):
+        pass
+    assert len(judged) == 1
+
+
+def test_a_policy_that_another_process_changed_meanwhile_counts(tmp_path: Path) -> None:
+    path, policy, people = tmp_path / "log", governed(), [Person(role) for role in ROLES]
+    with made(tmp_path, policy) as log, Log.open(path, clock=ManualClock()) as other:
+        payload = set_policy_payload(governed(safety_floor=9.5))
+        change: dict[str, Any] = {
+            "event_type": "CHANGE", "action_type": "attestlog.set_policy", "actor_id": "maintainer",
+            "action_payload": payload,
+        }  # fmt: skip
+        other.append({**change, "received_approvals": [who.approve(change, log.origin) for who in people]})
+        with pytest.raises(ActionBlockedError), guard(log, pillars_scores=GOOD):
+            raise AssertionError("it must not be reached")
+        assert shape(log)[1:] == [
+            ("DECISION", "deploy", "SUCCESS"), ("VIOLATION", "safety_floor_breach_attempt", "BLOCKED")
+        ]  # fmt: skip
+    check_log(path)
 
 
 # --- it fails ---

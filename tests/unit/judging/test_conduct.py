@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from tests.support.audits import codes, verify
-from tests.support.logs import LogMaker, action, entry_id
+from tests.support.logs import LogMaker, draft, drafts, entry_id
 from tests.support.people import Person, governed
 
 from attestlog._internal.core.report import Verdict
@@ -21,16 +21,16 @@ def log(tmp_path: Path) -> LogMaker:
 
 
 def intent(number: int, **members: Any) -> dict[str, Any]:
-    return action(number, event_type="DECISION", actor_context={"guard": "intent"}, **members)
+    return draft(number, event_type="DECISION", actor_context={"guard": "intent"}, **members)
 
 
 def outcome(number: int, *of: int, role: str = "outcome", **members: Any) -> dict[str, Any]:
     wanted = [entry_id(item + 1) for item in of]  # entry n has the (n+1)-th id
-    return action(number, actor_context={"guard": role}, dependencies=wanted, **members)
+    return draft(number, actor_context={"guard": role}, dependencies=wanted, **members)
 
 
 def counted(counter: Any, session: Any = "s", actor_id: str = "agent-1") -> dict[str, Any]:
-    return action(1, actor_context={"counter": counter, "session": session}, actor_id=actor_id)
+    return draft(1, actor_context={"counter": counter, "session": session}, actor_id=actor_id)
 
 
 def found(log: LogMaker, tmp_path: Path, **options: Any) -> list[tuple[str, int | None]]:
@@ -47,15 +47,15 @@ def test_an_intent_with_an_outcome(log: LogMaker, tmp_path: Path) -> None:
 
 
 def test_an_intent_without_one_is_a_notice(log: LogMaker, tmp_path: Path) -> None:
-    log.append(intent(1), intent(2), action(3), outcome(4, 1))
-    log.append(action(5, event_type="DECISION"))  # nobody's intent
+    log.append(intent(1), intent(2), draft(3), outcome(4, 1))
+    log.append(draft(5, event_type="DECISION"))  # nobody's intent
     log.lay_out()
     report = verify(log, tmp_path)
     assert (report.verdict, codes(report)) == (Verdict.VERIFIED, [("guard.no_outcome", 2)])
 
 
 def test_an_entry_that_only_depends_on_it_is_no_outcome(log: LogMaker, tmp_path: Path) -> None:
-    log.append(intent(1), action(2, dependencies=[entry_id(2)]))
+    log.append(intent(1), draft(2, dependencies=[entry_id(2)]))
     assert found(log, tmp_path) == [("guard.no_outcome", 1)]
 
 
@@ -92,8 +92,8 @@ def test_rules_for_the_act_that_the_intent_was_not_asked_for(tmp_path: Path) -> 
 def test_approvals_that_expire_during_the_act_accuse_nobody(tmp_path: Path, late: bool, code: Any) -> None:
     rule = {"action_types": ["execute_*"], "required_approvals": 1}
     log = LogMaker(tmp_path / "log", policy=governed(rules={"r": rule}))
-    payload = action(1)["action_payload"]
-    given = [Person("auditor").approve(action(1), log.origin)]
+    payload = draft(1)["action_payload"]
+    given = [Person("auditor").approve(draft(1), log.origin)]
     log.append(intent(1, action_payload=payload, received_approvals=given))
     log.now_us += 90 * 86_400_000_000 if late else 0
     log.append(outcome(2, 1, action_payload=payload, received_approvals=given))
@@ -130,10 +130,10 @@ def test_an_outcome_forged_into_another_act_s_leaves_one_open(log: LogMaker, tmp
 
 
 def test_workers_come_to_the_same(log: LogMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("attestlog._internal.judging.source._CHUNK_SIZE_MIN_BYTES", 2_000)
-    monkeypatch.setattr("attestlog._internal.verifying.directory.PARALLEL_MIN_BYTES", 1)
+    monkeypatch.setattr("attestlog._internal.verifying.source.PIECE_SIZE_MIN", 2_000)
+    monkeypatch.setattr("attestlog._internal.verifying.whole.PARALLEL_MIN_BYTES", 1)
     log.append(intent(1), intent(2, conflicts_detected=["x"]), counted(1), batched=False)
-    log.append(*map(action, range(4, 14)))
+    log.append(*drafts(range(4, 14)))
     log.append(outcome(14, 2), counted(3), boot(2, EMPTY), batched=False)
     assert found(log, tmp_path, workers=2) == [
         ("guard.forbidden", 14), ("actor.counter_gap", 15), ("guard.no_outcome", 1), ("entry.head", 16),
@@ -141,10 +141,10 @@ def test_workers_come_to_the_same(log: LogMaker, tmp_path: Path, monkeypatch: py
 
 
 def test_acts_across_chunks(log: LogMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("attestlog._internal.judging.source._CHUNK_SIZE_MIN_BYTES", 2_000)
+    monkeypatch.setattr("attestlog._internal.verifying.source.PIECE_SIZE_MIN", 2_000)
     log.append(intent(1), intent(2, conflicts_detected=["x"]), intent(3), batched=False)
     for number in range(4, 14):
-        log.append(action(number))
+        log.append(draft(number))
     log.append(outcome(14, 1), outcome(15, 2), batched=False)
     assert found(log, tmp_path) == [("guard.forbidden", 15), ("guard.no_outcome", 3)]
 
@@ -183,7 +183,7 @@ def test_counters(log: LogMaker, tmp_path: Path, counters: Any, expected: Any) -
 
 
 def test_counters_across_chunks(log: LogMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("attestlog._internal.judging.source._CHUNK_SIZE_MIN_BYTES", 1_500)
+    monkeypatch.setattr("attestlog._internal.verifying.source.PIECE_SIZE_MIN", 1_500)
     for counter in (1, 5, 2, 6):
         log.append(counted(counter))
     assert found(log, tmp_path) == [("actor.counter_gap", 2), ("actor.counter_repeated", 3)]
@@ -224,13 +224,13 @@ def test_sessions_have_a_limit(
 
 def boot(size: int, entry_hash: str, event_type: str = "BOOT") -> dict[str, Any]:
     head = {"size": size, "entry_hash": entry_hash}
-    return action(1, event_type=event_type, system_state_snapshot={"log_head": head})
+    return draft(1, event_type=event_type, system_state_snapshot={"log_head": head})
 
 
 @pytest.mark.parametrize("event_type", ["BOOT", "SHUTDOWN"])
 @pytest.mark.parametrize("back", [0, 2])
 def test_a_head_that_was_seen(log: LogMaker, tmp_path: Path, event_type: str, back: int) -> None:
-    log.append(action(1), action(2), action(3))
+    log.append(draft(1), draft(2), draft(3))
     log.append(boot(4 - back, log.entry(3 - back)["entry_hash"], event_type))
     assert found(log, tmp_path) == []
     log.append(boot(4 - back, EMPTY, event_type))
@@ -239,7 +239,7 @@ def test_a_head_that_was_seen(log: LogMaker, tmp_path: Path, event_type: str, ba
 
 def test_history_written_anew_before_it_is_seen_by_it(log: LogMaker, tmp_path: Path) -> None:
     """The holder of the key changes an entry and seals everything after it: the head seen still says so."""
-    log.append(action(1), action(2))
+    log.append(draft(1), draft(2))
     log.append(boot(3, log.entry(2)["entry_hash"]))
     log.append(boot(2, log.entry(1)["entry_hash"], "SHUTDOWN"))
     log.reseal(1, action_payload={"task_id": "another"})
@@ -251,17 +251,17 @@ def test_history_written_anew_before_it_is_seen_by_it(log: LogMaker, tmp_path: P
     [{"size": 9, "entry_hash": EMPTY}, {"size": 0, "entry_hash": EMPTY}, {"size": 1}, 7, {"size": "1"}],
 )
 def test_what_is_no_head(log: LogMaker, tmp_path: Path, head: Any) -> None:
-    log.append(action(1, event_type="BOOT", system_state_snapshot={"log_head": head}))
+    log.append(draft(1, event_type="BOOT", system_state_snapshot={"log_head": head}))
     assert found(log, tmp_path) == [("entry.head", 1)]
 
 
 def test_an_action_may_say_what_it_likes(log: LogMaker, tmp_path: Path) -> None:
-    log.append(action(1, system_state_snapshot={"log_head": 7}))
+    log.append(draft(1, system_state_snapshot={"log_head": 7}))
     assert found(log, tmp_path) == []
 
 
 def test_without_stored_leaves_heads_further_back_are_not_compared(log: LogMaker, tmp_path: Path) -> None:
-    log.append(action(1), action(2))
+    log.append(draft(1), draft(2))
     log.append(boot(2, EMPTY))
     log.lay_out()
     (log.root / "tree" / "0").unlink()
@@ -274,7 +274,7 @@ def test_heads_have_a_limit(
     log: LogMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int, more: int
 ) -> None:
     monkeypatch.setattr(heads_module, "HEADS_MAX", limit)
-    log.append(action(1))
+    log.append(draft(1))
     digest = log.entry(1)["entry_hash"]
-    log.append(action(2), boot(2, digest), boot(2, digest))
+    log.append(draft(2), boot(2, digest), boot(2, digest))
     assert found(log, tmp_path) == [("entry.heads_unread", None)] * more

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 from tests.support.audits import codes, verify
-from tests.support.logs import LogMaker, action
+from tests.support.logs import LogMaker, draft
 
 from attestlog._internal.core.entry import decode_line
 from attestlog._internal.core.erasure import Erasure, erase_line, format_erasure
 from attestlog._internal.core.policy import Policy, parse_policy
 from attestlog._internal.core.report import Verdict
-from attestlog._internal.judging import source
+from attestlog._internal.verifying import source
 
 
 @pytest.fixture
@@ -23,18 +23,18 @@ def made(tmp_path: Path, policy: Policy | None = None) -> LogMaker:
     """Genesis, then entries 1 to 4, each a second after the last."""
     log = LogMaker(tmp_path / "log", policy=policy)
     for number in range(1, 5):
-        log.append(action(number))
+        log.append(draft(number))
     return log
 
 
 def change(action_type: str, payload: Any, **members: Any) -> dict[str, Any]:
-    return action(0, event_type="CHANGE", action_type=action_type, action_payload=payload, **members)
+    return draft(0, event_type="CHANGE", action_type=action_type, action_payload=payload, **members)
 
 
 def say_erased(log: LogMaker, number: int, legal_basis: str | None = None, **changes: Any) -> None:
     """Append the entry that says so; the payload stays where it is."""
     erasure = Erasure.of(decode_line(log.lines[number]), "asked for by the person", legal_basis)
-    log.append(change("erase_payload", {**format_erasure(erasure), **changes}))
+    log.append(change("attestlog.erase_payload", {**format_erasure(erasure), **changes}))
 
 
 def erase(log: LogMaker, number: int, **changes: Any) -> None:
@@ -44,11 +44,11 @@ def erase(log: LogMaker, number: int, **changes: Any) -> None:
 
 def hold(log: LogMaker, start: int, stop: int | None, name: str = "case-7") -> None:
     payload = {"name": name, "start": start, "stop": stop, "reason": "litigation"}
-    log.append(change("add_legal_hold", payload))
+    log.append(change("attestlog.place_legal_hold", payload))
 
 
 def release(log: LogMaker, name: str = "case-7") -> None:
-    log.append(change("release_legal_hold", {"name": name, "reason": "settled"}))
+    log.append(change("attestlog.release_legal_hold", {"name": name, "reason": "settled"}))
 
 
 def found(log: LogMaker, tmp_path: Path) -> list[tuple[str, int | None]]:
@@ -144,11 +144,13 @@ def test_holds_that_do_not_hold(log: LogMaker, tmp_path: Path) -> None:
     assert found(log, tmp_path) == [("entry.change", 5), ("entry.change", 6), ("entry.change", 8)]
 
 
-@pytest.mark.parametrize("action_type", ["erase_payload", "add_legal_hold", "log_genesis"])
+@pytest.mark.parametrize(
+    "action_type", ["attestlog.erase_payload", "attestlog.place_legal_hold", "attestlog.genesis"]
+)
 def test_payloads_that_verifiers_need_stay(tmp_path: Path, action_type: str) -> None:
     log = LogMaker(tmp_path / "log")
-    log.append(action(1))
-    log.append(action(2, action_type=action_type))
+    log.append(draft(1))
+    log.append(draft(2, action_type=action_type))
     erase(log, 2)
     assert found(log, tmp_path) == [("erasure.refused", 3)]
 
@@ -191,14 +193,14 @@ def test_payloads_are_kept_for_as_long_as_the_policy_says(
 
 def test_an_erasure_without_the_approval_it_needs_is_seen(log: LogMaker, tmp_path: Path) -> None:
     erasure = Erasure.of(decode_line(log.lines[2]), "asked for", None)
-    log.append(change("erase_payload", format_erasure(erasure), required_approvals=1))
+    log.append(change("attestlog.erase_payload", format_erasure(erasure), required_approvals=1))
     log.lines[2] = erase_line(log.lines[2])
     assert found(log, tmp_path) == [("erasure.refused", 5)]
 
 
 def test_quorum_forged_in_is_found(log: LogMaker, tmp_path: Path) -> None:
     erasure = Erasure.of(decode_line(log.lines[2]), "asked for", None)
-    log.append(change("erase_payload", format_erasure(erasure), required_approvals=1))
+    log.append(change("attestlog.erase_payload", format_erasure(erasure), required_approvals=1))
     log.lines[2] = erase_line(log.lines[2])
     log.reseal(5, quorum_met=True)
     assert found(log, tmp_path) == [("entry.derived", 5)]
@@ -219,7 +221,7 @@ def test_what_was_erased_before_the_start_is_not_asked_for_again(log: LogMaker, 
     log.lay_out()
     verify(log, tmp_path)
     erase(log, 1)
-    log.append(action(9))
+    log.append(draft(9))
     log.lay_out()
     report = verify(log, tmp_path, start=4)
     assert (report.verdict, codes(report)) == (Verdict.VERIFIED, [])
@@ -228,10 +230,10 @@ def test_what_was_erased_before_the_start_is_not_asked_for_again(log: LogMaker, 
 def test_a_segment_written_anew_while_it_is_verified_is_no_tampering(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(source, "_CHUNK_SIZE_MIN_BYTES", 4_096)
+    monkeypatch.setattr(source, "PIECE_SIZE_MIN", 4_096)
     log = LogMaker(tmp_path / "log")
     for number in range(1, 30):
-        log.append(action(number))
+        log.append(draft(number))
     log.lay_out()
 
     def replace(done: int, total: int) -> None:

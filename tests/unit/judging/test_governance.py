@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from tests.support.audits import codes, verify
-from tests.support.logs import ORIGIN, LogMaker, action
+from tests.support.logs import ORIGIN, LogMaker, draft
 from tests.support.people import DATED, EXPIRES, ROLES, Person, governed
 from tests.support.shapes import CHANGE, GOVERNED
 
@@ -29,7 +29,7 @@ RULES = {
     "deploys": {"action_types": ["deploy"], "required_proofs": ["pillars", "k1_state"], "roles": ["auditor"]},
 }  # fmt: skip
 PEOPLE = {name: Person(name) for name in ROLES}
-AUDITED = action(2, action_type="deploy", pillars_scores=SCORES, provided_proofs=PROOFS)
+AUDITED = draft(2, action_type="deploy", pillars_scores=SCORES, provided_proofs=PROOFS)
 APPROVED = PEOPLE["auditor"].approve(AUDITED, ORIGIN)
 
 
@@ -45,11 +45,11 @@ APPROVALS = [person.approve(proposal(), ORIGIN) for person in PEOPLE.values()]
 def log(tmp_path: Path) -> LogMaker:
     """1: scored, below the floor. 2: a deploy, approved. 3: a change, approved by three. 4: one without."""
     made = LogMaker(tmp_path / "log", policy=governed(rules=RULES))
-    made.append(action(1, pillars_scores={"an_toan": 6.2}, conflicts_detected=["x"]), batched=False)
+    made.append(draft(1, pillars_scores={"an_toan": 6.2}, conflicts_detected=["x"]), batched=False)
     made.append({**AUDITED, "received_approvals": [APPROVED]}, batched=False)
     made.append(proposal(*APPROVALS), batched=False)
     made.append(proposal(*APPROVALS[:2]), batched=False)
-    made.append(action(5), batched=False)
+    made.append(draft(5), batched=False)
     return made
 
 
@@ -203,8 +203,8 @@ def test_a_refused_approval_that_was_never_counted_is_a_notice(log: LogMaker, tm
 
 def test_hundreds_of_refused_approvals_are_told_in_short(log: LogMaker, tmp_path: Path) -> None:
     many = [Person("mallory").approve(proposal(), ORIGIN)] * (APPROVALS_REPORTED_MAX + 1)
-    log.append({**action(6), "received_approvals": many[:-1]}, batched=False)
-    log.append({**action(7), "received_approvals": many}, batched=False)
+    log.append({**draft(6), "received_approvals": many[:-1]}, batched=False)
+    log.append({**draft(7), "received_approvals": many}, batched=False)
     report = judged(log, tmp_path)
     assert codes(report) == [("entry.approval", 6)] * 20 + [("entry.approval", 7)] * 21
     assert report.findings[-1].found == 1
@@ -234,7 +234,7 @@ def ci() -> Iterator[None]:
 
 
 def with_ci(log: LogMaker, run: int, **members: Any) -> None:
-    log.append({**action(6), "provided_proofs": [{"type": "ci", "valid": True, "run": run}], **members})
+    log.append({**draft(6), "provided_proofs": [{"type": "ci", "valid": True, "run": run}], **members})
 
 
 def test_a_claim_that_rests_on_an_unknown_type_is_unknown_and_no_tampering(
@@ -273,10 +273,10 @@ def test_an_unknown_type_excuses_nothing_else(log: LogMaker, tmp_path: Path) -> 
 def governed_log(tmp_path: Path) -> LogMaker:
     """1: without scores. 2: the floor is lowered by three. 3: below the old floor, above the new one."""
     made = LogMaker(tmp_path / "log", policy=GOVERNED)
-    made.append(action(1), batched=False)
+    made.append(draft(1), batched=False)
     made.append(lowered(), batched=False)
     made.policy = parse_policy({**format_policy(GOVERNED), "safety_floor": 6.5})
-    made.append(action(3, pillars_scores={"an_toan": 6.7}), batched=False)
+    made.append(draft(3, pillars_scores={"an_toan": 6.7}), batched=False)
     return made
 
 
@@ -347,9 +347,9 @@ def test_a_rollback_to_a_snapshot_that_an_entry_took_and_to_one_that_none_did(
 ) -> None:
     taken = {"rollback_available": True, "rollback_snapshot_hash": "a" * 64}
     back = {"rollback_executed": True, "execution_status": "ROLLED_BACK"}
-    log.append(action(6, **taken), batched=False)
-    log.append(action(7, **back, rollback_snapshot_hash="a" * 64), batched=False)
-    log.append(action(8, **back, rollback_snapshot_hash="b" * 64), batched=False)
+    log.append(draft(6, **taken), batched=False)
+    log.append(draft(7, **back, rollback_snapshot_hash="a" * 64), batched=False)
+    log.append(draft(8, **back, rollback_snapshot_hash="b" * 64), batched=False)
     report = judged(log, tmp_path)
     assert (report.verdict, codes(report)) == (Verdict.VERIFIED, [("entry.snapshot", 8)])
     assert report.findings[-1].found == "b" * 64

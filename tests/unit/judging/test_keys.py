@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 from tests.support.audits import codes, verify
-from tests.support.logs import CheckpointKey, Key, LogMaker, action, rotation, seal
+from tests.support.logs import CheckpointKey, Key, LogMaker, draft, drafts, rotation, seal
 
 from attestlog._internal.core.report import Verdict
 from attestlog._internal.judging import scan as scanning
-from attestlog._internal.judging import source
-from attestlog._internal.verifying import directory as verifying
+from attestlog._internal.verifying import source
+from attestlog._internal.verifying import whole as verifying
 
 FIRST, SECOND, THIRD, THIEF = Key(1), Key(2, "Ed25519"), Key(3), Key(9)
 
@@ -19,12 +19,12 @@ FIRST, SECOND, THIRD, THIEF = Key(1), Key(2, "Ed25519"), Key(3), Key(9)
 def log(tmp_path: Path) -> LogMaker:
     """0 genesis, 1–3 a batch, 4 rotation, 5–6 a batch, 7 rotation, 8 alone, 9–10 a batch."""
     made = LogMaker(tmp_path / "log", key=FIRST)
-    made.append(*map(action, (1, 2, 3)))
+    made.append(*map(draft, (1, 2, 3)))
     made.rotate(SECOND)
-    made.append(*map(action, (5, 6)))
+    made.append(*map(draft, (5, 6)))
     made.rotate(THIRD)
-    made.append(action(8))
-    made.append(*map(action, (9, 10)))
+    made.append(draft(8))
+    made.append(*map(draft, (9, 10)))
     return made
 
 
@@ -39,10 +39,10 @@ def test_two_rotations(log: LogMaker, tmp_path: Path) -> None:
 def test_a_rotation_at_each_place_of_a_segment(tmp_path: Path, before: int) -> None:
     log = LogMaker(tmp_path / "log", key=FIRST, segment_entries=3)
     for number in range(before):
-        log.append(action(number))
+        log.append(draft(number))
     log.rotate(SECOND)
     for number in range(4):
-        log.append(action(number))
+        log.append(draft(number))
     log.lay_out()
     assert codes(verify(log, tmp_path)) == []
 
@@ -53,7 +53,7 @@ def test_a_rotation_at_each_place_of_a_segment(tmp_path: Path, before: int) -> N
 def test_an_entry_signed_by_a_key_that_is_not_in_force_there(
     log: LogMaker, tmp_path: Path, number: int, key: Key
 ) -> None:
-    log.append(action(11))
+    log.append(draft(11))
     members = log.entry(number)
     log.lines[number:] = []
     log.lines.append(seal(members, key))
@@ -65,7 +65,7 @@ def test_an_entry_signed_by_a_key_that_is_not_in_force_there(
 
 def test_a_retired_key_is_named_as_such(log: LogMaker, tmp_path: Path) -> None:
     log.key = FIRST
-    log.append(action(11))
+    log.append(draft(11))
     log.lay_out()
     (found,) = verify(log, tmp_path).findings
     assert (found.code, found.sequence_number) == ("entry.signing_key", 11)
@@ -75,9 +75,9 @@ def test_a_retired_key_is_named_as_such(log: LogMaker, tmp_path: Path) -> None:
 
 def test_entries_batch_signed_across_a_rotation(tmp_path: Path) -> None:
     log = LogMaker(tmp_path / "log", key=FIRST)
-    log.append(action(1), rotation(log.origin, FIRST, SECOND, 2), action(3), action(4))
+    log.append(draft(1), rotation(log.origin, FIRST, SECOND, 2), draft(3), draft(4))
     log.key = SECOND
-    log.append(action(5))
+    log.append(draft(5))
     log.lay_out()
     # The rotation is signed by the old key and holds; what the old key signed after it does not.
     assert codes(verify(log, tmp_path)) == [("entry.signing_key", 3), ("entry.signing_key", 4)]
@@ -107,10 +107,10 @@ def test_after_a_rotation_that_does_not_hold_the_old_key_stays(
 
 def test_what_looks_like_a_rotation_and_is_none_changes_nothing(tmp_path: Path) -> None:
     log = LogMaker(tmp_path / "log", key=FIRST)
-    draft = rotation(log.origin, FIRST, THIEF, 1)
-    log.append(draft | {"event_type": "ACTION"})
-    log.append(action(2, action_payload={"quoted": draft, "text": str(draft)}))
-    log.append(action(3, event_type="CHANGE", result_data=draft))
+    rotating = rotation(log.origin, FIRST, THIEF, 1)
+    log.append(rotating | {"event_type": "ACTION"})
+    log.append(draft(2, action_payload={"quoted": rotating, "text": str(rotating)}))
+    log.append(draft(3, event_type="CHANGE", result_data=rotating))
     log.lay_out()
     assert codes(verify(log, tmp_path)) == []
 
@@ -139,12 +139,12 @@ def test_entries_before_a_rotation_that_are_gone_leave_the_rotation_in_force(
 def rotated_in_the_middle(tmp_path: Path) -> LogMaker:
     """Segments of three; the rotation is entry 4, in the second."""
     log = LogMaker(tmp_path / "log", key=FIRST, segment_entries=3)
-    log.append(action(1))
-    log.append(action(2))
-    log.append(action(3))
+    log.append(draft(1))
+    log.append(draft(2))
+    log.append(draft(3))
     log.rotate(SECOND)
     for number in range(5, 12):
-        log.append(action(number))
+        log.append(draft(number))
     log.lay_out()
     return log
 
@@ -204,7 +204,7 @@ def chunked(
     log: LogMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size_bytes: int, workers: int
 ) -> list[tuple[str, int | None]]:
     monkeypatch.setattr(verifying, "PARALLEL_MIN_BYTES", 0)
-    monkeypatch.setattr(verifying, "chunk_size", lambda *_: size_bytes)
+    monkeypatch.setattr(source, "piece_size", lambda *_: size_bytes)
     return codes(verify(log, tmp_path, workers=workers, remember=False))
 
 
@@ -213,18 +213,18 @@ def keys_of(count: int) -> list[Key]:
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
-@pytest.mark.parametrize("size_bytes", [1_000, 3_000, 10_000, source.CHUNK_SIZE_MAX_BYTES])
+@pytest.mark.parametrize("size_bytes", [1_000, 3_000, 10_000, source.PIECE_SIZE_MAX])
 def test_chunks_and_workers_change_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size_bytes: int, workers: int
 ) -> None:
     log = LogMaker(tmp_path / "log", key=FIRST, segment_entries=16)
     for number, key in enumerate(keys_of(6)):
-        log.append(*map(action, range(number)))
-        log.append(*map(action, range(5 - number)))
+        log.append(*drafts(range(number)))
+        log.append(*drafts(range(5 - number)))
         log.rotate(key)
-    log.append(action(1))
+    log.append(draft(1))
     log.key = FIRST
-    log.append(action(2))
+    log.append(draft(2))
     log.lay_out()
     assert chunked(log, tmp_path, monkeypatch, size_bytes, workers) == [
         ("entry.signing_key", len(log.lines) - 1)
@@ -238,16 +238,16 @@ def test_results_made_by_rules_that_changed_meanwhile_are_made_again(
     log = LogMaker(tmp_path / "log", key=FIRST)
     log.rotate(SECOND)
     for number in range(40):
-        log.append(action(number))
+        log.append(draft(number))
     log.lay_out()
     scanned_here: list[int] = []
-    real = scanning.scan
+    real = scanning.scan_piece
 
-    def counting(rules: object, chunk: source.Chunk, state: object = None) -> scanning.Scanned:
-        scanned_here.append(chunk.start)
-        return real(rules, chunk, state)  # type: ignore[arg-type]
+    def counting(rules: object, piece: source.SegmentPiece, state: object = None) -> scanning.Scanned:
+        scanned_here.append(piece.start)
+        return real(rules, piece, state)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("attestlog._internal.verifying.walk.scan", counting)
+    monkeypatch.setattr("attestlog._internal.judging.walk.scan_piece", counting)
     assert chunked(log, tmp_path, monkeypatch, 6_000, 2) == []
     # The first chunk, which holds the rotation, and no other.
     assert scanned_here == [0]

@@ -10,9 +10,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from tests.support.growing import GrowingLog
 from tests.support.legacy import joined, legacy_lines, legacy_members, sealed
-from tests.support.logs import action
+from tests.support.logs import GrowingLog, draft
 
 from attestlog._internal.core.entry import ActorType, Entry, EventCategory, EventType, ExecutionStatus
 from attestlog._internal.core.report import Verdict
@@ -113,7 +112,7 @@ def test_closing_entry_says_what_was_imported(log: ImportingLog, file: Path) -> 
     closing = log.entries()[-1]
     assert closing.entry_hash == receipt.entry_hash
     assert (closing.event_type, closing.action_type, closing.actor_id, closing.event_category) == (
-        EventType.CHANGE, "import_legacy_log", "me", EventCategory.NORMAL,
+        EventType.CHANGE, "attestlog.imported", "me", EventCategory.NORMAL,
     )  # fmt: skip
     lines = legacy_lines(30)
     assert closing.action_payload == {
@@ -216,10 +215,10 @@ def test_missing_actor(log: ImportingLog, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "members",
     [
-        {"event_type": "CHANGE", "action_type": "modify_policy_rule"},
-        {"event_type": "CHANGE", "action_type": "rotate_signing_key"},
-        {"event_type": "CHANGE", "action_type": "import_legacy_log"},
-        {"event_type": "BOOT", "action_type": "log_genesis"},
+        {"event_type": "CHANGE", "action_type": "attestlog.modify_policy_rule"},
+        {"event_type": "CHANGE", "action_type": "attestlog.rotate_signing_key"},
+        {"event_type": "CHANGE", "action_type": "attestlog.imported"},
+        {"event_type": "BOOT", "action_type": "attestlog.genesis"},
     ],
 )
 def test_what_would_be_an_order_to_this_log_is_none(
@@ -341,7 +340,7 @@ def test_crash_leaves_no_duplicates_after_a_second_try(
         with pytest.raises(CrashError):
             import_legacy(log, file)
         log.writes_left = None
-        log.append(action(1))  # others write meanwhile
+        log.append(draft(1))  # others write meanwhile
         receipt = import_legacy(log, file)
         assert receipt.appended == 30 - min(crash_after, 30)
         assert log.size == 1 + 30 + 1 + 1
@@ -411,7 +410,7 @@ def test_entries_that_only_hold_the_same_words_are_no_import(log: ImportingLog, 
         {"inner": {"legacy_log": identity, "legacy_position": 3, "legacy_line": "x"}},
         {"text": f'"legacy_log":"{identity}"'},
     ):
-        log.append(action(1, action_payload=payload))
+        log.append(draft(1, action_payload=payload))
     receipt = import_legacy(log, file)
     assert receipt.appended == 30
     assert joined(exported(log, receipt)) == file.read_bytes()
@@ -419,7 +418,7 @@ def test_entries_that_only_hold_the_same_words_are_no_import(log: ImportingLog, 
 
 def test_entry_that_repeats_an_imported_line_is_not_exported(log: ImportingLog, file: Path) -> None:
     receipt = import_legacy(log, file)
-    log.append(action(1, action_payload=log.entries()[5].action_payload))
+    log.append(draft(1, action_payload=log.entries()[5].action_payload))
     assert joined(exported(log, receipt)) == file.read_bytes()
     file.write_bytes(joined(legacy_lines(33)))
     assert import_legacy(log, file).appended == 3
@@ -452,7 +451,7 @@ def test_file_that_changes_while_it_is_imported_is_not_closed(log: ImportingLog,
 
     with pytest.raises(ConflictError, match="changed while it was imported"):
         import_legacy(log, file, change)
-    assert all(entry.action_type != "import_legacy_log" for entry in log.entries())
+    assert all(entry.action_type != "attestlog.imported" for entry in log.entries())
 
 
 def test_one_import_of_a_file_at_a_time(log: ImportingLog, file: Path) -> None:

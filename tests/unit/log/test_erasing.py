@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.written import create, draft, drafts, last_segment
+from tests.support.logs import create, draft, drafts, last_segment
 
 from attestlog._internal.core.entry import Entry
 from attestlog._internal.core.genesis import Settings
@@ -209,7 +209,7 @@ def test_a_reader_that_streams_is_not_disturbed(log: Log) -> None:
 
 def test_the_entry_alone_cannot_be_appended(log: Log) -> None:
     payload = erase(log, 1).entry.action_payload
-    members = {"event_type": "CHANGE", "action_type": "erase_payload", "actor_id": "x"}
+    members = {"event_type": "CHANGE", "action_type": "attestlog.erase_payload", "actor_id": "x"}
     for append in (log.append, log.submit, lambda given: log.append_many([given])):
         with pytest.raises(ErasureRefusedError, match="by erasing alone"):
             append({**members, "action_payload": payload})

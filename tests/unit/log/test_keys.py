@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.support.written import create, draft, drafts
+from tests.support.logs import create, draft, drafts
 
 from attestlog._internal.config import Signers, format_config, read_config
 from attestlog._internal.core.entry import decode_line
@@ -17,11 +17,7 @@ from attestlog._internal.core.rotation import Rotation, format_rotation, rotatio
 from attestlog._internal.log import Log
 from attestlog._internal.storage.contract import Kept
 from attestlog._internal.storage.files import layout
-from attestlog._internal.storage.files.governing import (
-    GoverningLines,
-    format_rules_file,
-    parse_rules_file,
-)
+from attestlog._internal.storage.files.governing import GoverningLines, format_rules_file, parse_rules_file
 from attestlog._internal.storage.files.reader import LogReader
 from attestlog._internal.verifying import verify_log
 from attestlog.errors import KeyFileError, RuleChangeError, SignerError
@@ -152,7 +148,7 @@ def test_a_change_written_by_hand_counts_as_well(tmp_path: Path) -> None:
     old, new = MemorySigner(), MemorySigner()
     with create(path, signer=old) as log:
         message = rotation_message(log.origin, old.public_key.key_id, new.public_key.key_id, 3)
-        change = draft(0, event_type="CHANGE", action_type="rotate_signing_key")
+        change = draft(0, event_type="CHANGE", action_type="attestlog.rotate_signing_key")
         change["action_payload"] = format_rotation(Rotation(new.public_key, new.sign(message)))
         with pytest.raises(RuleChangeError):
             log.append(change)  # as entry 1 it does not hold
@@ -173,7 +169,9 @@ def test_a_list_around_a_change_is_cut_and_signed_by_the_keys_in_force(tmp_path:
         (old,) = log.rules.key_ids
         log.rotate_key(MemorySigner())
         payload = {"key_id": old, "last_trusted_sequence_number": 1, "reason": "stolen"}
-        change = draft(0, event_type="CHANGE", action_type="revoke_signing_key", action_payload=payload)
+        change = draft(
+            0, event_type="CHANGE", action_type="attestlog.revoke_signing_key", action_payload=payload
+        )
         receipts = log.append_many([*drafts(range(3)), change, *drafts(range(3, 6))])
     entries = check_log(path, receipts)
     assert [entry.signature_algorithm.endswith("+BATCH") for entry in entries[2:]] == [

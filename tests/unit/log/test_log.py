@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.written import checkpoint_file, contents, create, draft, drafts, last_segment, tree_file
+from tests.support.logs import checkpoint_file, contents, create, draft, drafts, last_segment, tree_file
 
 from attestlog._internal.core.checkpoint import Checkpoint, open_checkpoint
 from attestlog._internal.core.entry import Entry, EntryDraft
@@ -271,9 +271,9 @@ def test_drafts_made_by_hand_are_checked(tmp_path: Path) -> None:
 def test_what_append_cannot_mean(tmp_path: Path) -> None:
     log = create(tmp_path / "log")
     with pytest.raises(TypeError, match="a draft or members"):
-        log.append(draft(1), actor_id="x")
+        log.append(draft(1), actor_id="x")  # type: ignore[call-overload]
     with pytest.raises(MalformedEntryError):
-        log.append()
+        log.append()  # type: ignore[call-overload]
     assert log.append_many([]) == []
     assert log.append_many(iter([])) == []
     log.close()
@@ -384,7 +384,7 @@ def test_a_signer_at_fault_writes_nothing_and_may_recover(tmp_path: Path, answer
     log.close()
     # Genesis, the two, and before the second what was refused meanwhile.
     _, _, told, _ = check_log(path, receipts)
-    assert told.action_type == "signer_outage"
+    assert told.action_type == "attestlog.signer_outage"
     assert (told.action_payload or {})["refused_entries"] == 4
 
 
@@ -546,7 +546,7 @@ def test_closed(tmp_path: Path) -> None:
     for call in calls:
         with pytest.raises(ClosedError):
             call()
-    assert repr(log) == f"Log({str(path)!r}, origin='example.com/fault')"
+    assert repr(log) == f"Log({str(path)!r}, origin='example.com/made')"
     assert len(check_log(path)) == 2
 
 

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.written import contents, create, draft, drafts
+from tests.support.logs import contents, create, draft, drafts
 
 from attestlog._internal.core.entry import Entry
+from attestlog._internal.core.reserved import SIGNER_OUTAGE
 from attestlog._internal.core.signature import BATCH_ENTRIES_MAX
 from attestlog._internal.log import Log
-from attestlog._internal.log.outage import MESSAGE_LENGTH_MAX, OUTAGE_ACTION_TYPE
+from attestlog._internal.log.outage import MESSAGE_LENGTH_MAX
 from attestlog.errors import FullError, SignerError
 from attestlog.testing import FaultSigner, ManualClock, MemorySigner, check_log
 
@@ -30,7 +31,7 @@ def told(entries: list[Entry]) -> list[tuple[int, dict[str, Any]]]:
     return [
         (entry.sequence_number, entry.action_payload or {})
         for entry in entries
-        if entry.action_type == OUTAGE_ACTION_TYPE
+        if entry.action_type == SIGNER_OUTAGE
     ]
 
 

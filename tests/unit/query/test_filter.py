@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.annotations import plain_type
-from tests.support.logs import LogMaker, action
+from tests.support.logs import LogMaker, draft
 
 from attestlog._internal.core import canonical
 from attestlog._internal.core.entry import EventType, decode_line
@@ -283,7 +283,7 @@ def test_the_index_and_the_check_agree_on_words(texts: list[str], asked: str) ->
 def line(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     log = LogMaker(tmp_path_factory.mktemp("log"))
     log.append(
-        action(
+        draft(
             1,
             event_type="VIOLATION",
             event_category="ERROR",

@@ -15,8 +15,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.support.growing import GrowingLog
-from tests.support.logs import START_US, LogMaker, action
+from tests.support.logs import START_US, GrowingLog, LogMaker, draft
 
 from attestlog._internal.core import canonical
 from attestlog._internal.core.entry import Entry, decode_line
@@ -41,7 +40,7 @@ WORDS = ["alpha", "béta", "an toàn", "T-1", "x.y", '"quoted"', "NEAR", "OR", "
 def varied(number: int) -> dict[str, Any]:
     """A draft, always the same for a number, that differs from its neighbours in every filtered member."""
     chance = random.Random(number)
-    return action(
+    return draft(
         number,
         event_type=chance.choice(TYPES),
         event_category=chance.choice(["NORMAL", "WARNING", "CRITICAL"]),
@@ -242,7 +241,7 @@ def test_the_largest_question_is_one_sqlite_takes(log: GrowingLog) -> None:
 
 
 def test_names_with_nul_are_found(log: GrowingLog) -> None:
-    log.append(action(1, actor_id="a\x00b", action_type="x\x00y"))
+    log.append(draft(1, actor_id="a\x00b", action_type="x\x00y"))
     for members in (
         {"actor_id": "a\x00b"}, {"action_type": "x\x00y"}, {"action_type": "x*y"}, {"action_type": "?\x00*"},
         {"text": "b y"},

@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.logs import CheckpointKey, Key, LogMaker, action
+from tests.support.logs import CheckpointKey, Key, LogMaker, draft, drafts
+from tests.support.replicas import NAME, copy_of, log_to_ship, new_replica, note, ship
 
 from attestlog import errors
-from attestlog._internal.core.checkpoint import Checkpoint, sign_checkpoint
 from attestlog._internal.core.cosignature import open_signed_checkpoint
-from attestlog._internal.core.merkle import Span
 from attestlog._internal.core.note import parse_note
 from attestlog._internal.core.replication import (
     SHIPMENT_ENTRIES_MAX,
@@ -45,35 +44,15 @@ from attestlog.errors import (
 )
 from attestlog.testing import FaultSigner, MemorySigner
 
-NAME = "replica.example.com/one"
-
 
 @pytest.fixture
 def made(tmp_path: Path) -> LogMaker:
-    log = LogMaker(tmp_path / "made", segment_entries=16)
-    for start in range(0, 40, 8):
-        log.append(*[action(number) for number in range(start, start + 8)], batched=start % 16 == 0)
-    return log
+    return log_to_ship(tmp_path / "made")
 
 
 @pytest.fixture
 def replica(tmp_path: Path) -> Replica:
-    return Replica(tmp_path / "replica", NAME, MemorySigner("Ed25519"))
-
-
-def note(log: LogMaker, size: int | None = None, key: CheckpointKey | None = None) -> bytes:
-    leaves = log.leaves()[:size]
-    key = key or log.checkpoint_key
-    checkpoint = Checkpoint(log.origin, len(leaves), Span().extended(leaves).root())
-    return sign_checkpoint(checkpoint, [(key.verifier, key.sign)])
-
-
-def ship(log: LogMaker, start: int, stop: int, *, signed: bool = False) -> Shipment:
-    return Shipment(start, log.lines[start:stop], note(log, stop) if signed else b"")
-
-
-def copy_of(replica: Replica, log: LogMaker) -> Path:
-    return replica.path(log_id(log.origin))
+    return new_replica(tmp_path / "replica")
 
 
 # --- the format ---
@@ -202,7 +181,7 @@ def test_nothing_is_stored_of_a_shipment_that_does_not_hold(made: LogMaker, repl
     good = made.lines[9:17]
     edited = [*good[:5], good[5].replace(b'"T-13"', b'"T-31"'), *good[6:]]
     foreign = LogMaker(made.root, segment_entries=16, key=Key(2))
-    foreign.append(*[action(number) for number in range(8)])
+    foreign.append(*drafts(range(8)))
     for bad in (
         edited,
         [*good[:5], b"{}", *good[6:]],
@@ -251,9 +230,9 @@ def test_the_genesis_entry_must_be_of_the_log_that_is_named(made: LogMaker, repl
 def forked(made: LogMaker, tmp_path: Path) -> LogMaker:
     """The same log, key and first entries; from entry 9 on another history."""
     other = LogMaker(tmp_path / "forked", segment_entries=16)
-    other.append(*[action(number) for number in range(8)])
+    other.append(*drafts(range(8)))
     for start in range(100, 132, 8):
-        other.append(*[action(number) for number in range(start, start + 8)])
+        other.append(*drafts(range(start, start + 8)))
     assert other.lines[:1] == made.lines[:1] or True
     other.lines[:9] = made.lines[:9]
     other.reseal(9)
@@ -300,7 +279,7 @@ def test_another_birth_of_the_same_origin_is_a_split_view(made: LogMaker, replic
     log = log_id(made.origin)
     replica.take(log, ship(made, 0, 9, signed=True))
     reborn = LogMaker(made.root, segment_entries=16, key=Key(7), first_id=1000)
-    reborn.append(action(1))
+    reborn.append(draft(1))
     with pytest.raises(SplitViewError):
         replica.take(log, Shipment(0, reborn.lines))
 
@@ -411,11 +390,11 @@ def test_proofs_that_only_the_writer_can_check_are_copied_and_forged_ones_are_no
 ) -> None:
     made = LogMaker(tmp_path / "made")
     proof = {"type": "ci", "valid": True}
-    made.append({**action(1), "required_proofs": ["ci"], "provided_proofs": [proof]}, batched=False)
+    made.append({**draft(1), "required_proofs": ["ci"], "provided_proofs": [proof]}, batched=False)
     made.reseal(1, proofs_valid=True)  # as a writer derives it that has the type registered
     log = log_id(made.origin)
     assert replica.take(log, ship(made, 0, 2)) == Answer(2)
-    made.append(action(2), batched=False)
+    made.append(draft(2), batched=False)
     made.reseal(2, quorum_met=False)
     with pytest.raises(VerificationError, match="quorum_met is not what the policy derives"):
         replica.take(log, ship(made, 2, 3))

@@ -6,17 +6,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from tests.support.logs import CheckpointKey, LogMaker, action
+from tests.support.logs import CheckpointKey, LogMaker, draft, drafts
 from tests.support.published import check_published, published_files
 
 from attestlog._internal.core.checkpoint import Checkpoint, sign_checkpoint
 from attestlog._internal.core.genesis import Settings
-from attestlog._internal.core.tiles import Tile
 from attestlog._internal.log import Log
 from attestlog._internal.storage import published_folder as publishing_folder
 from attestlog._internal.storage import publishing
 from attestlog._internal.storage.files import layout
-from attestlog._internal.storage.files.tile_files import TileFiles
 from attestlog._internal.storage.published_folder import STAGING_DIR, open_folder
 from attestlog._internal.storage.publishing import publish_log
 from attestlog.errors import (
@@ -36,7 +34,7 @@ def grow(log: LogMaker, size: int) -> None:
     """To this many entries, laid out with a checkpoint over all of them."""
     first = len(log.lines)
     if size > first:
-        log.append(*(action(number) for number in range(first, size)))
+        log.append(*drafts(range(first, size)))
     log.lay_out()
 
 
@@ -75,7 +73,7 @@ def test_the_files_of_a_log(of_600: LogMaker, tmp_path: Path) -> None:
 def test_nothing_of_an_entrys_content_is_in_it(of_600: LogMaker, tmp_path: Path) -> None:
     publish_log(of_600.root, tmp_path / "public")
     everything = b"".join(published_files(tmp_path / "public").values())
-    for said in (b"execute_autonomous_task", b"agent-1", b"T-7", b"log_genesis", b"prev_entry_hash"):
+    for said in (b"execute_autonomous_task", b"agent-1", b"T-7", b"attestlog.genesis", b"prev_entry_hash"):
         assert said in b"".join(of_600.lines)
         assert said not in everything
 
@@ -147,7 +145,7 @@ def test_another_history_is_not_published_over_this_one(tmp_path: Path) -> None:
     grow(log, 300)
     publish_log(log.root, public)
     before = published_files(public)
-    other.append(action(7, actor_id="another"))
+    other.append(draft(7, actor_id="another"))
     grow(other, 400)
     with pytest.raises(ConsistencyError, match="no prefix"):
         publish_log(other.root, public)
@@ -243,8 +241,8 @@ def test_an_ordinary_line_is_not_decoded(
 
 def test_a_payload_that_speaks_of_an_entry_hash(tmp_path: Path) -> None:
     log = LogMaker(tmp_path / "log")
-    log.append(action(1, action_payload={"entry_hash": "00" * 32, "inner": {"entry_hash": "not hex"}}))
-    log.append(action(2, action_payload={"entry_hash": "é" * 64}))
+    log.append(draft(1, action_payload={"entry_hash": "00" * 32, "inner": {"entry_hash": "not hex"}}))
+    log.append(draft(2, action_payload={"entry_hash": "é" * 64}))
     grow(log, 4)
     publish_log(log.root, tmp_path / "public")
     assert check_published(tmp_path / "public", log.checkpoint_key.verifier) == entry_hashes(log, 4)
@@ -266,7 +264,7 @@ def test_a_checkpoint_that_is_missing_forged_or_of_another_log(
 
 def test_entries_after_the_checkpoint_are_not_published_yet(tmp_path: Path) -> None:
     log = LogMaker(tmp_path / "log")
-    log.append(*(action(number) for number in range(20)))
+    log.append(*drafts(range(20)))
     log.lay_out(size=15)
     assert publish_log(log.root, tmp_path / "public").size == 15
     assert check_published(tmp_path / "public", log.checkpoint_key.verifier) == entry_hashes(log, 15)
@@ -349,7 +347,7 @@ def test_publishing_beside_a_writer(tmp_path: Path) -> None:
 
     def write() -> None:
         for number in range(40):
-            log.append_many([action(number)] * 17)
+            log.append_many([draft(number)] * 17)
             log.checkpoint()
 
     with ThreadPoolExecutor(1) as pool:
@@ -363,24 +361,3 @@ def test_publishing_beside_a_writer(tmp_path: Path) -> None:
     assert sizes == sorted(sizes)
     assert publish_log(log.path, public).size == 1 + 40 * 17
     assert check_published(public, key)
-
-
-# --- tiles without a copy ---
-
-
-def test_a_tile_is_sent_as_it_stands_in_the_tree_files(of_600: LogMaker, tmp_path: Path) -> None:
-    with TileFiles(of_600.root) as files, (tmp_path / "out").open("wb") as out:
-        for tile in (Tile(0, 0), Tile(0, 2, 88), Tile(1, 0, 2)):
-            files.send(tile, out.fileno())
-        wanted = b"".join(map(files.read, (Tile(0, 0), Tile(0, 2, 88), Tile(1, 0, 2))))
-    assert (tmp_path / "out").read_bytes() == wanted
-    assert wanted[:8192] == b"".join(of_600.leaves()[:256])
-
-
-def test_a_tile_that_is_not_whole_is_not_begun(of_600: LogMaker, tmp_path: Path) -> None:
-    with TileFiles(of_600.root) as files, (tmp_path / "out").open("wb") as out:
-        for tile in (Tile(0, 2), Tile(0, 2, 89), Tile(0, 3, 1), Tile(2, 0, 1)):
-            for read in (files.read, lambda tile: files.send(tile, out.fileno())):
-                with pytest.raises(CorruptError):
-                    read(tile)
-    assert (tmp_path / "out").read_bytes() == b""

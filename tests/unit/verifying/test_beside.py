@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.audits import codes, make, segmented, verify
-from tests.support.logs import CheckpointKey, LogMaker, action
+from tests.support.logs import CheckpointKey, LogMaker, drafts
 
 from attestlog._internal.core.checkpoint import Checkpoint, sign_checkpoint
 from attestlog._internal.core.genesis import Settings
@@ -200,7 +200,7 @@ def test_a_tree_level_that_cannot_be(log: LogMaker, tmp_path: Path) -> None:
 
 def test_higher_levels_are_compared(tmp_path: Path) -> None:
     log = LogMaker(tmp_path / "log")
-    log.append(*map(action, range(600)))
+    log.append(*drafts(range(600)))
     log.lay_out()
     assert verify(log, tmp_path).findings == []
     path = log.root / "tree" / "1"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from tests.support.audits import codes, make, segmented, verify
-from tests.support.logs import CheckpointKey, Key, LogMaker, action, entry_id
+from tests.support.logs import CheckpointKey, Key, LogMaker, draft, entry_id
 
 from attestlog._internal.core import canonical
 from attestlog._internal.core.hashes import hex_hash
@@ -39,7 +39,7 @@ def test_a_tail_cut_is_seen_by_who_remembers(log: LogMaker, tmp_path: Path) -> N
 
 def test_a_history_rewritten_is_seen_by_who_remembers(log: LogMaker, tmp_path: Path) -> None:
     verify(log, tmp_path)
-    log.append(action(20))
+    log.append(draft(20))
     log.reseal(7, action_payload={})
     log.lay_out()
     report = verify(log, tmp_path)
@@ -57,7 +57,7 @@ def test_another_log_of_the_same_origin_is_seen_by_who_remembers(log: LogMaker, 
 def test_growth_is_no_fault_and_memory_follows(log: LogMaker, tmp_path: Path) -> None:
     for number in range(3):
         assert verify(log, tmp_path).findings == []
-        log.append(action(number + 20))
+        log.append(draft(number + 20))
         log.lay_out()
     report = verify(log, tmp_path)
     assert (report.remembered_size, report.size) == (13, 14)
@@ -237,7 +237,7 @@ def test_trust_that_says_nothing_is_the_callers_mistake(log: LogMaker, tmp_path:
 @pytest.mark.parametrize("start", range(1, 12))
 def test_resuming(log: LogMaker, tmp_path: Path, start: int) -> None:
     verify(log, tmp_path)
-    log.append(action(20), action(21, dependencies=[entry_id(999)]))
+    log.append(draft(20), draft(21, dependencies=[entry_id(999)]))
     log.lay_out()
     report = verify(log, tmp_path, start=start)
     assert (report.verdict, report.findings) == (Verdict.VERIFIED, [])

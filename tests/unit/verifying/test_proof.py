@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.support.logs import ORIGIN, CheckpointKey, LogMaker, action
+from tests.support.logs import ORIGIN, CheckpointKey, LogMaker, drafts
 from tests.support.shapes import ed25519_key
 
 from attestlog._internal.core import cosignature
@@ -35,7 +35,7 @@ POLICY = f"log {KEY.vkey}\nwitness w1 {format_vkey(WITNESS)}\nquorum w1\n".encod
 @pytest.fixture(scope="module")
 def log(tmp_path_factory: pytest.TempPathFactory) -> LogMaker:
     made = LogMaker(tmp_path_factory.mktemp("honest") / "log")
-    made.append(*map(action, range(1, 12)))
+    made.append(*drafts(range(1, 12)))
     made.lay_out()
     return made
 
@@ -77,7 +77,7 @@ def one_file_verdict(data: bytes, *trust: str) -> str:
 def test_proofs_across_tiles_and_segments(tmp_path: Path) -> None:
     made = LogMaker(tmp_path / "log", segment_entries=256)
     for start in range(1, 600, 50):
-        made.append(*map(action, range(start, min(start + 50, 600))))
+        made.append(*drafts(range(start, min(start + 50, 600))))
     assert len(made.lines) == 600
     made.lay_out()
     for number in (0, 1, 254, 255, 256, 257, 511, 512, 598, 599):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tests.support.logs import CheckpointKey, LogMaker, action
+from tests.support.logs import CheckpointKey, LogMaker, draft, drafts
 from tests.support.serving import Site, reply, served
 
 from attestlog._internal.core.checkpoint import Checkpoint, sign_checkpoint
@@ -15,7 +15,7 @@ from attestlog._internal.core.report import Report, Verdict
 from attestlog._internal.core.tiles import Tile, format_path
 from attestlog._internal.storage import http
 from attestlog._internal.storage.publishing import publish_log
-from attestlog._internal.verifying import published, verify_log, verify_published
+from attestlog._internal.verifying import judge_published, published, verify_log
 from attestlog._internal.verifying.memory import memory_path, recall
 from attestlog.errors import MalformedConfigError, QueryError
 
@@ -25,7 +25,7 @@ SIZE = 600
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> LogMaker:
     log = LogMaker(tmp_path_factory.mktemp("made") / "log")
-    log.append(*(action(number) for number in range(1, SIZE)))
+    log.append(*drafts(range(1, SIZE)))
     log.lay_out()
     publish_log(log.root, log.root.parent / "public")
     return log
@@ -52,7 +52,7 @@ def state(tmp_path: Path) -> Path:
 
 def check(made: LogMaker, subject: object, state: Path, *, full: bool = True, trusted: bool = True) -> Report:
     trust = [made.checkpoint_key.vkey] if trusted else []
-    return verify_published(str(subject), trust=trust, state_dir=state, full=full)
+    return judge_published(str(subject), trust=trust, state_dir=state, full=full)
 
 
 def codes(report: Report) -> set[str]:
@@ -65,7 +65,7 @@ def grown(made: LogMaker, root: Path, size: int, *, spoil: bool = False) -> LogM
     first = 1 if spoil else SIZE
     if not spoil:
         log.lines, log.head, log.ids, log.now_us = list(made.lines), made.head, made.ids, made.now_us
-    log.append(*(action(number, actor_id="x" if spoil else "y") for number in range(first, size)))
+    log.append(*(draft(number, actor_id="x" if spoil else "y") for number in range(first, size)))
     log.lay_out()
     return log
 
@@ -102,12 +102,12 @@ def test_in_part_a_handful_of_files_is_read(made: LogMaker, site: Site, state: P
 
 def test_the_genesis_hash_vouches_too(made: LogMaker, public: Path, state: Path) -> None:
     trust = [made.checkpoint_key.vkey, made.entry(0)["entry_hash"]]
-    assert verify_published(public, trust=trust, state_dir=state).trusted_by == trust
+    assert judge_published(public, trust=trust, state_dir=state).trusted_by == trust
 
 
 def test_progress_is_told(made: LogMaker, public: Path) -> None:
     told: list[tuple[int, int]] = []
-    verify_published(
+    judge_published(
         public, trust=[made.checkpoint_key.vkey], remember=False, full=True,
         progress=lambda done, total: told.append((done, total)),
     )  # fmt: skip
@@ -125,13 +125,13 @@ def test_without_a_key_nobody_can_say_who_signed_it(made: LogMaker, public: Path
 
 
 def test_the_genesis_hash_alone_says_nothing_of_the_signature(made: LogMaker, public: Path) -> None:
-    report = verify_published(public, trust=[made.entry(0)["entry_hash"]], remember=False)
+    report = judge_published(public, trust=[made.entry(0)["entry_hash"]], remember=False)
     assert report.verdict == Verdict.UNKNOWN
 
 
 @pytest.mark.parametrize("key", [CheckpointKey(7), CheckpointKey(1, "example.com/other")])
 def test_another_key_than_the_logs(public: Path, key: CheckpointKey) -> None:
-    report = verify_published(public, trust=[key.vkey], remember=False)
+    report = judge_published(public, trust=[key.vkey], remember=False)
     assert report.verdict == Verdict.FORKED
     assert "trust.mismatch" in codes(report)
     assert report.trusted_by == []
@@ -139,7 +139,7 @@ def test_another_key_than_the_logs(public: Path, key: CheckpointKey) -> None:
 
 def test_another_genesis_than_asked_for(made: LogMaker, public: Path, state: Path) -> None:
     check(made, public, state)
-    report = verify_published(public, trust=["00" * 32], state_dir=state)
+    report = judge_published(public, trust=["00" * 32], state_dir=state)
     assert (report.verdict, codes(report) - {"published.partly_read"}) == (Verdict.FORKED, {"trust.mismatch"})
 
 
@@ -329,7 +329,7 @@ def test_what_is_remembered_beyond_the_checkpoint_needs_not_be_published_yet(
     made: LogMaker, tmp_path: Path, state: Path
 ) -> None:
     log = LogMaker(tmp_path / "log")
-    log.append(*(action(number) for number in range(1, 40)))
+    log.append(*drafts(range(1, 40)))
     log.lay_out(size=30)
     assert verify_log(log.root, state_dir=state).size == 40
     publish_log(log.root, tmp_path / "public")
@@ -385,7 +385,7 @@ def test_a_memory_that_cannot_be_read_is_not_taken_for_none(
 
 def test_without_remembering_nothing_is_left(made: LogMaker, public: Path, state: Path) -> None:
     trust = [made.checkpoint_key.vkey]
-    report = verify_published(public, trust=trust, remember=False, state_dir=state)
+    report = judge_published(public, trust=trust, remember=False, state_dir=state)
     assert report.verdict == Verdict.VERIFIED
     assert not state.exists()
 

@@ -9,18 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.logs import LogMaker, action
+from tests.support.logs import MINIMAL, LogMaker, draft, drafts
 from tests.support.serving import Answer, Site, drip_body, drip_head, reply
 from tests.support.tsa import Authority
 
 from attestlog._internal import timestamping
 from attestlog._internal.core.report import Report, Verdict
 from attestlog._internal.log import Log
-from attestlog._internal.storage.files.beside import add_timestamp
-from attestlog._internal.storage.files.timestamps import (
-    TIMESTAMP_SIZE_MAX_BYTES,
-    list_timestamps,
-)
+from attestlog._internal.storage.contract import TIMESTAMP_SIZE_MAX_BYTES
+from attestlog._internal.storage.files.beside import add_timestamp, list_timestamps
 from attestlog._internal.timestamping import timestamp_checkpoint
 from attestlog._internal.verifying import timestamps, verify_log
 from attestlog._internal.verifying.timestamps import Stamp, vouched_size
@@ -48,7 +45,7 @@ def site(authority: Authority) -> Iterator[Site]:
 @pytest.fixture
 def log(tmp_path: Path) -> LogMaker:
     made = LogMaker(tmp_path / "log")
-    made.append(*(action(number) for number in range(1, 10)))
+    made.append(*drafts(range(1, 10)))
     made.lay_out()
     return made
 
@@ -64,7 +61,7 @@ def codes(report: Report) -> set[str]:
 def test_a_stamp_says_when_the_log_was_there(log: LogMaker, site: Site, authority: Authority) -> None:
     before = datetime.now(UTC) - timedelta(seconds=2)
     stamp = timestamp_checkpoint(log.root, site.url)
-    assert (stamp.size, list_timestamps(log.root)) == (10, [(10, Path(stamp.path))])
+    assert (stamp.size, list_timestamps(log.root)) == (10, [(10, Path(stamp.path).name)])
     assert before <= stamp.time <= datetime.now(UTC) + timedelta(seconds=2)
     report = check(log.root, authority.root)
     assert (report.verdict, codes(report)) == (Verdict.VERIFIED, set())
@@ -73,7 +70,7 @@ def test_a_stamp_says_when_the_log_was_there(log: LogMaker, site: Site, authorit
 
 def test_it_holds_for_a_log_that_has_grown(log: LogMaker, site: Site, authority: Authority) -> None:
     first = timestamp_checkpoint(log.root, site.url)
-    log.append(*(action(number) for number in range(10, 300)))
+    log.append(*drafts(range(10, 300)))
     log.lay_out()
     assert check(log.root, authority.root).timestamped_size == 10
     timestamp_checkpoint(log.root, site.url)
@@ -156,7 +153,7 @@ def test_a_stamp_of_another_history_is_a_finding(
 ) -> None:
     stamp = timestamp_checkpoint(log.root, site.url)
     other = LogMaker(tmp_path / "other")
-    other.append(*(action(number, actor_id="another") for number in range(1, 10)))
+    other.append(*(draft(number, actor_id="another") for number in range(1, 10)))
     other.lay_out()
     add_timestamp(other.root, 10, Path(stamp.path).read_bytes())
     report = check(other.root, authority.root)
@@ -212,9 +209,6 @@ def test_which_size_stamps_vouch_for() -> None:
     assert vouched_size([], T) == 0
 
 
-DRAFT = {"event_type": "ACTION", "action_type": "deploy", "actor_id": "agent-1"}
-
-
 @pytest.mark.parametrize("late", [False, True])
 def test_what_was_stamped_before_the_revocation_is_not_doubtful(
     tmp_path: Path, site: Site, authority: Authority, late: bool
@@ -228,7 +222,7 @@ def test_what_was_stamped_before_the_revocation_is_not_doubtful(
     log = Log.create(
         root, origin="example.com/revoked", clock=clock, signer=old, checkpoint_signer=MemorySigner("Ed25519")
     )
-    log.append_many([DRAFT] * 4)
+    log.append_many([MINIMAL] * 4)
     log.checkpoint()
     timestamp_checkpoint(root, site.url)
     log.rotate_key(MemorySigner())
@@ -302,7 +296,7 @@ def test_an_old_answer_to_the_same_question_is_refused(
     log: LogMaker, site: Site, authority: Authority, tmp_path: Path
 ) -> None:
     copy = LogMaker(tmp_path / "copy")
-    copy.append(*(action(number) for number in range(1, 10)))
+    copy.append(*drafts(range(1, 10)))
     copy.lay_out()
     assert (copy.root / "checkpoint").read_bytes() == (log.root / "checkpoint").read_bytes()
     timestamp_checkpoint(copy.root, site.url)

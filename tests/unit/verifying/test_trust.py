@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.audits import codes, verify
-from tests.support.logs import Key, LogMaker, action
+from tests.support.logs import Key, LogMaker, draft, drafts
 from tests.support.shapes import ed25519_key
 
 from attestlog._internal.core.cosignature import cosign
@@ -21,11 +21,11 @@ FIRST, SECOND, THIRD, THIEF = Key(1), Key(2, "Ed25519"), Key(3), Key(9)
 def made(tmp_path: Path, name: str = "log") -> LogMaker:
     """0 genesis, 1–3, 4 rotation to the second key, 5–6, 7 rotation to the third, 8."""
     log = LogMaker(tmp_path / name, key=FIRST)
-    log.append(*map(action, (1, 2, 3)))
+    log.append(*map(draft, (1, 2, 3)))
     log.rotate(SECOND)
-    log.append(*map(action, (5, 6)))
+    log.append(*map(draft, (5, 6)))
     log.rotate(THIRD)
-    log.append(action(8))
+    log.append(draft(8))
     return log
 
 
@@ -85,9 +85,9 @@ def forked(tmp_path: Path) -> LogMaker:
     """The thief of the first key makes a history of their own from entry 3 on, with another rotation."""
     log = made(tmp_path)
     fork = LogMaker(tmp_path / "fork", key=FIRST)
-    fork.append(*map(action, (1, 2)))
+    fork.append(*map(draft, (1, 2)))
     fork.rotate(THIEF)
-    fork.append(*map(action, range(4, 12)))
+    fork.append(*drafts(range(4, 12)))
     fork.lay_out()
     log.lay_out()
     return fork
@@ -118,7 +118,7 @@ def test_a_remembered_checkpoint_shows_the_forked_rotation(log: LogMaker, tmp_pa
 
 def test_what_a_revoked_key_signed_after_its_last_trusted_entry(log: LogMaker, tmp_path: Path) -> None:
     log.revoke(SECOND, 5)
-    log.append(action(10))
+    log.append(draft(10))
     log.lay_out()
     report = verify(log, tmp_path)
     # 6 and 7 are the second key's; 7 is the rotation that brought in the third, so all it signed as well.
@@ -207,9 +207,9 @@ def test_what_is_doubtful_is_not_remembered(log: LogMaker, tmp_path: Path) -> No
 def test_going_on_after_rotations(log: LogMaker, tmp_path: Path) -> None:
     log.lay_out()
     assert verify(log, tmp_path).verdict == Verdict.VERIFIED
-    log.append(action(9))
+    log.append(draft(9))
     log.rotate(Key(7))
-    log.append(action(11))
+    log.append(draft(11))
     log.lay_out()
     for start in (1, 4, 5, 6, 7, 8, 9):
         report = verify(log, tmp_path, start=start, trust=[SECOND.public.key_id])
@@ -223,7 +223,7 @@ def test_more_changes_than_are_kept(log: LogMaker, tmp_path: Path, monkeypatch: 
     log.lay_out()
     limit = sum(len(log.lines[number]) for number in (4, 7))
     for allowed in (limit, limit - 1):
-        monkeypatch.setattr("attestlog._internal.verifying.walk.CHANGES_SIZE_MAX_BYTES", allowed)
+        monkeypatch.setattr("attestlog._internal.judging.walk.CHANGES_SIZE_MAX_BYTES", allowed)
         state = tmp_path / f"state-{allowed}"
         assert verify(log, tmp_path, state_dir=state).verdict == Verdict.VERIFIED
         memory = remembering.recall(state, log.origin)

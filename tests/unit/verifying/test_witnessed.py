@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from tests.support.audits import codes
-from tests.support.logs import ORIGIN, CheckpointKey, LogMaker, action
+from tests.support.logs import ORIGIN, CheckpointKey, LogMaker, drafts
 from tests.support.shapes import ed25519_key
 
 from attestlog._internal.core import cosignature
@@ -14,9 +14,9 @@ from attestlog._internal.core.note import NoteSignature, VerifierKey, format_not
 from attestlog._internal.core.report import Cosigner, Finding, Report, Verdict
 from attestlog._internal.core.trust import Group, TrustedLog, TrustedWitness, TrustPolicy
 from attestlog._internal.storage.publishing import publish_log
-from attestlog._internal.verifying import verify_log, verify_published
-from attestlog._internal.verifying.beside import check_checkpoint
-from attestlog._internal.verifying.witnessed import judge_witnesses
+from attestlog._internal.verifying import judge_published, verify_log
+from attestlog._internal.verifying.session import judge_witnesses
+from attestlog._internal.verifying.whole import check_checkpoint
 from attestlog.errors import MalformedTrustError, NotFoundError
 
 NOW_S = 1_761_825_600
@@ -34,7 +34,7 @@ TWO_OF_THREE = TrustPolicy((), WITNESSES, (Group("g", 2, NAMES),), "g")
 @pytest.fixture
 def log(tmp_path: Path) -> LogMaker:
     made = LogMaker(tmp_path / "log")
-    made.append(*map(action, range(1, 5)))
+    made.append(*drafts(range(1, 5)))
     made.lay_out()
     return made
 
@@ -53,7 +53,7 @@ def judge(log: LogMaker, policy: TrustPolicy, *trust: str, published: bool = Fal
     if published:
         public = log.root.parent / "public"
         publish_log(log.root, public)
-        return verify_published(public, policy=policy, trust=trust, remember=False, full=True)
+        return judge_published(public, policy=policy, trust=trust, remember=False, full=True)
     return verify_log(log.root, policy=policy, trust=trust, remember=False, workers=1)
 
 

@@ -7,24 +7,28 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import mldsa
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from tests.support.trees import SignedTree
+from tests.support.witnesses import (
+    NAME,
+    NOW,
+    MlDsaSigner,
+    SignedTree,
+    bad_requests,
+    check_answer,
+    forged,
+    mutants,
+)
 
-from attestlog._internal.core.checkpoint import Checkpoint, sign_checkpoint
-from attestlog._internal.core.cosignature import cosign, open_signed_checkpoint
+from attestlog._internal.core.cosignature import cosign
 from attestlog._internal.core.note import (
     COSIGNATURE_ED25519,
     COSIGNATURE_ML_DSA_44,
     NoteSignature,
     VerifierKey,
 )
-from attestlog._internal.core.signature import PublicKey
 from attestlog._internal.core.witness import (
     REQUEST_SIZE_MAX_BYTES,
     format_add_checkpoint,
@@ -44,13 +48,11 @@ from attestlog.errors import (
     CorruptError,
     ExistsError,
     FullError,
-    MalformedCheckpointError,
     MalformedConfigError,
     MalformedError,
     MalformedNoteError,
     MalformedProofError,
     NotFoundError,
-    SignatureInvalidError,
     SignerError,
     SplitViewError,
     StaleSizeError,
@@ -61,33 +63,12 @@ from attestlog.testing import FaultSigner, MemorySigner
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 
-NAME = "witness.example.com/one"
-NOW = 1_764_000_000
-
 
 class Clock:
     now = float(NOW)
 
     def __call__(self) -> float:
         return self.now
-
-
-class MlDsaSigner:
-    """An ML-DSA-44 key in memory."""
-
-    uri = "memory:ml-dsa"
-
-    def __init__(self) -> None:
-        self._key = mldsa.MLDSA44PrivateKey.from_seed_bytes(sha256(b"witness").digest())
-        public = self._key.public_key()
-        spki = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        self.public_key = PublicKey("ML-DSA-44", public, spki)
-
-    def sign(self, message: bytes) -> bytes:
-        return self._key.sign(message)
-
-    def close(self) -> None:
-        pass
 
 
 @pytest.fixture
@@ -123,14 +104,6 @@ def seen(witness: Witness, tree: SignedTree) -> tuple[int, bytes]:
     return log.seen.size, log.seen.root
 
 
-def check_answer(answer: bytes, tree: SignedTree, size: int, keys: tuple[VerifierKey, ...]) -> list[int]:
-    """Every key cosigned this checkpoint; the times."""
-    signed = open_signed_checkpoint(tree.note(size) + answer, keys)
-    assert signed.checkpoint == tree.checkpoint(size)
-    assert [item.key for item in signed.signatures] == list(keys)
-    return [item.timestamp or 0 for item in signed.signatures]
-
-
 # --- requests ---
 
 
@@ -140,24 +113,6 @@ def test_a_request_is_read_as_it_was_written(tree: SignedTree, old: int, size: i
     request = parse_add_checkpoint(data)
     assert (request.old, request.proof) == (old, tree.proof(old, size))
     assert format_add_checkpoint(request.old, request.proof, tree.note(size)) == data
-
-
-def mutants(data: bytes) -> dict[str, bytes]:
-    head, _, note = data.partition(b"\n\n")
-    first, *hashes = head.split(b"\n")
-    return {
-        "empty": b"", "no note": head + b"\n\n", "no blank": head + b"\n" + note,
-        "no old": b"\n".join(hashes) + b"\n\n" + note,
-        "leading zero": b"old 07\n\n" + note, "negative": b"old -1\n\n" + note, "hex": b"old 0x1\n\n" + note,
-        "plus": b"old +1\n\n" + note, "no number": b"old \n\n" + note, "two spaces": b"old  1\n\n" + note,
-        "capital": b"Old 1\n\n" + note, "huge": b"old 9223372036854775808\n\n" + note,
-        "trailing": first + b" \n\n" + note, "crlf": data.replace(b"\n", b"\r\n"),
-        "short hash": first + b"\nAAAA\n\n" + note, "bad base64": first + b"\n%%%\n\n" + note,
-        "unpadded": first + b"\n" + hashes[0].rstrip(b"=") + b"\n\n" + note,
-        "64 hashes": first + (b"\n" + hashes[0]) * 64 + b"\n\n" + note, "not ascii": b"old \xb2\n\n" + note,
-        "nothing signed": head + b"\n\n" + note.partition(b"\n\n")[0] + b"\n\n",
-        "more after": data + b"x", "no last newline": data[:-1], "zero byte": data.replace(b"old", b"o\0d"),
-    }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", mutants(SignedTree().request(7, 40)))
@@ -274,57 +229,6 @@ def test_it_cosigns_what_it_parsed_and_keeps_what_it_verified(witness: Witness, 
 
 
 # --- what it refuses ---
-
-
-def forged(tree: SignedTree, size: int, root: bytes) -> bytes:
-    return sign_checkpoint(Checkpoint(tree.origin, size, root), [(tree.key.verifier, tree.key.sign)])
-
-
-def bad_requests(tree: SignedTree) -> dict[str, tuple[bytes, type[AttestlogError]]]:
-    """Sent to a witness that has cosigned size 7."""
-    fork, note = SignedTree(fork=5), tree.note(20)
-    stranger = SignedTree("example.com/stranger")
-    other_key = SignedTree()
-    other_key.key = type(tree.key)(number=9, name=tree.origin)
-    proof = bytearray(tree.proof(7, 20))
-    proof[3] ^= 1
-    bad_line = tree.text(20).encode() + b"\n" + tree.note(19).partition(b"\n\n")[2]
-    empty = bytes(32)
-    text = tree.text(20)
-    return {
-        "unknown origin": (stranger.request(0, 3), UnknownOriginError),
-        "unknown key": (other_key.request(7, 20), TrustError),
-        "bad signature": (format_add_checkpoint(7, tree.proof(7, 20), bad_line), SignatureInvalidError),
-        "signature of another size": (
-            format_add_checkpoint(7, tree.proof(7, 20), note.replace(b"\n20\n", b"\n21\n")),
-            SignatureInvalidError,
-        ),
-        "old beyond size": (tree.request(7, 7).replace(b"old 7", b"old 8"), MalformedProofError),
-        "old too small": (tree.request(6, 20), StaleSizeError),
-        "old too large": (tree.request(8, 20), StaleSizeError),
-        "old zero": (tree.request(0, 20), StaleSizeError),
-        "smaller size": (tree.request(3, 5), StaleSizeError),
-        "same size, other root": (
-            format_add_checkpoint(7, b"", forged(tree, 7, fork.checkpoint(7).root)),
-            SplitViewError,
-        ),
-        "same size, with a proof": (format_add_checkpoint(7, bytes(32), tree.note(7)), ConsistencyError),
-        "forked": (fork.request(7, 20), ConsistencyError),
-        "no proof": (format_add_checkpoint(7, b"", note), ConsistencyError),
-        "proof too long": (format_add_checkpoint(7, tree.proof(7, 20) + bytes(32), note), ConsistencyError),
-        "proof too short": (format_add_checkpoint(7, tree.proof(7, 20)[32:], note), ConsistencyError),
-        "proof of another size": (format_add_checkpoint(7, tree.proof(7, 21), note), ConsistencyError),
-        "proof changed": (format_add_checkpoint(7, bytes(proof), note), ConsistencyError),
-        "empty with a root": (format_add_checkpoint(0, b"", forged(tree, 0, empty)), ConsistencyError),
-        "extension line": (signed_text(tree, f"{text}extension\n"), MalformedCheckpointError),
-        "root of 31 bytes": (signed_text(tree, f"{tree.origin}\n20\n{'A' * 40}\n"), MalformedCheckpointError),
-    }  # fmt: skip
-
-
-def signed_text(tree: SignedTree, text: str) -> bytes:
-    key = tree.key.verifier
-    line = NoteSignature(key.name, key.key_id, tree.key.sign(text.encode()))
-    return format_add_checkpoint(7, tree.proof(7, 20), text.encode() + b"\n" + format_cosignatures([line]))
 
 
 @pytest.mark.parametrize("name", bad_requests(SignedTree()))

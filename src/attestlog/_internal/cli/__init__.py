@@ -1,13 +1,16 @@
 """The command line: `attestlog VERB …`. The only room that knows argv, stdout and exit codes.
 
-One file a verb, loaded when its verb is called, so that a small verb starts
-fast. `exits` has the exit codes, `output` says what goes to stdout and stderr.
+One file a verb or noun, loaded when it is called, so that a small verb starts
+fast and `--help` loads no writer: verbs import what they need inside. `verbs`
+lists them, `options` are what they share, `exits` has the exit codes and hints,
+`output` says what goes to stdout and stderr.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 import resource
 import sys
 from collections.abc import Sequence
@@ -28,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = run(arguments)
         sys.stdout.flush()
     except UsageError as error:
-        failed("usage", error.format_message(), exits.usage_hint(error), {})  # type: ignore[attr-defined]
+        failed("usage", _one_line(error), exits.usage_hint(error), {})
         return exits.USAGE
     except BrokenPipeError:
         _leave_stdout()
@@ -46,6 +49,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.excepthook(*sys.exc_info())
         return exits.DEFECT
     return code
+
+
+def _one_line(error: Exception) -> str:
+    """The parser lists the choices of an option on a line of their own each."""
+    message: str = error.format_message()  # type: ignore[attr-defined]
+    return re.sub(r"(?<=[:,])\n\t", " ", message)
 
 
 def _survive_any_character() -> None:

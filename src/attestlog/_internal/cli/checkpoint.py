@@ -33,12 +33,12 @@ def checkpoint(
     --timestamp, an authority that sees only a hash states that it existed by then; the stamp is kept beside
     it.
     """
-    from attestlog._internal.core.cosignature import open_log_checkpoint
+    from attestlog._internal.core.genesis import open_log_checkpoint
 
     previous = kept_checkpoint(log) if witnesses is not None else None
     with open_log(log, checkpoint_signer=checkpoint_signer, any_filesystem=any_filesystem) as opened:
         note = opened.checkpoint()
-        signed = open_log_checkpoint(note, opened.genesis.checkpoint_keys)
+        signed = open_log_checkpoint(note, opened.genesis)
     more: dict[str, Any] = {}
     if witnesses is not None:
         done = cosign(log, witnesses, previous=previous, fail_open=fail_open)

@@ -46,7 +46,7 @@ EVENTS: Final[tuple[dict[str, Any], ...]] = (
     {
         "event_type": "CHANGE",
         "event_category": "CRITICAL",
-        "action_type": "modify_policy_rule",
+        "action_type": "attestlog.modify_policy_rule",
         "actor_id": "council_of_three",
         "actor_type": "HUMAN",
         "action_payload": {

@@ -26,7 +26,7 @@ from attestlog._internal.replica.evidence import evidence
 from attestlog._internal.replication.client import ReplicaClient
 from attestlog._internal.replication.settings import add_replica, remove_replica, replica_at
 from attestlog._internal.replication.status import replica_status
-from attestlog._internal.restoring import Demands, restore_log
+from attestlog._internal.restoring import RestoreDemands, restore_log
 from attestlog._internal.server.tokens import Scope, TokenFile
 from attestlog._internal.storage.files.layout import CHECKPOINT_FILE, ENTRIES_DIR, segment_name
 from attestlog._internal.storage.resolve import open_source
@@ -157,7 +157,7 @@ class ReplicatedDemo:
         step.facts["evidence"] = kept
         step.lines.append([f"both checkpoints are kept as evidence by {', '.join(kept)}"])
         try:
-            cosign_checkpoint(rewritten, self._rules)
+            cosign_checkpoint(rewritten, self._trust_policy)
         except QuorumError as error:
             for name in WITNESSES:
                 refusal = str(error.failures[name])
@@ -238,10 +238,10 @@ class ReplicatedDemo:
             log.checkpoint()
             for _ in log.sync_replicas():
                 pass
-        cosign_checkpoint(self.log, self._rules)
+        cosign_checkpoint(self.log, self._trust_policy)
 
     @property
-    def _rules(self) -> TrustPolicy:
+    def _trust_policy(self) -> TrustPolicy:
         return parse_trust_policy(self.policy.read_bytes())
 
     def _restore_from(self, name: str, root: Path) -> int:
@@ -250,7 +250,7 @@ class ReplicatedDemo:
             open_source(self.folder / "rewritten" if root == self.log else self.log)
         ).signers
         try:
-            demands = Demands(trust=[self.vkey], state_dir=self.home / "state")
+            demands = RestoreDemands(trust=[self.vkey], state_dir=self.home / "state")
             return restore_log(root, client, signers, demands).size
         finally:
             client.close()

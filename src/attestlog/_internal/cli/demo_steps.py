@@ -171,7 +171,7 @@ def _record(log: Log, event_type: str, **members: Any) -> list[Receipt]:
     if event_type == "DECISION":
         return [log.decision(**members)]
     result = members.pop("result_data", None)
-    act = log.guard(event_type=event_type, **members)
+    act = log.guard(event_type="CHANGE" if event_type == "CHANGE" else "ACTION", **members)
     with suppress(ActionBlockedError), act:
         act.result = result
     return [receipt for receipt in (act.intent, act.outcome) if isinstance(receipt, Receipt)]

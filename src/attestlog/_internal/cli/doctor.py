@@ -143,7 +143,7 @@ def _cores() -> Check:
 
 def _filesystem(directory: Path) -> Check:
     """The file system's type, and whether a log may be on it."""
-    from attestlog._internal.storage.files import disk
+    from attestlog._internal import disk
 
     try:
         kind = disk.filesystem_of(

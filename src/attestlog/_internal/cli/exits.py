@@ -1,10 +1,10 @@
-"""Exit codes and hints: which failure ends a command how, and what the user may do about it.
+"""Exit codes and hints: how a command ends for which failure, and what the user can do about it.
 
 0    done; VERIFIED
 1    TAMPERED: something does not hold, or what was read back is damaged
 2    usage: the caller's mistake, nothing was done
 3    MALFORMED: not a log, an entry, a key or a setting
-4    UNKNOWN: could not be done or told (file, permission, disk, key, device, clock)
+4    UNKNOWN: could not be done or decided (file, permission, disk, key, device, clock)
 5    TRUNCATED or FORKED: contradicts a remembered checkpoint, or the log's own
 6    INCOMPLETE: torn tail only
 7    an append's outcome is unknown: look before appending again
@@ -74,8 +74,11 @@ def exit_code(error: errors.AttestlogError) -> int:
 
 
 def hint(error: errors.AttestlogError) -> str | None:
-    """What the user may do about it, or None where the message says all there is."""
-    if error.evidence().get("closing"):
+    """The command or option that helps, where the cause is known; else None: the message says all there is.
+
+    A hint depends on what the error knows, not on its class alone: one class has causes in many verbs.
+    """
+    if error.closing:
         return "what was appended is stored; attestlog checkpoint LOG signs it once the cause is gone"
     for kind in type(error).__mro__:
         if kind in _HINTS:
@@ -91,58 +94,89 @@ def usage_hint(error: Exception) -> str:
     return f"{path} --help"
 
 
-def _key_file(error: errors.AttestlogError) -> str:
+def _malformed_config(error: errors.AttestlogError) -> str | None:
+    known = error.evidence()
+    if known.get("file") == "log.toml":
+        return "attestlog repair LOG makes log.toml again from the first entry"
+    return {
+        "origin": "attestlog init --help describes the origin",
+        "settings": "attestlog init --help describes the settings",
+        "signer": "docs/keys.md has the URI of every kind of signer",
+        "replicas": "attestlog replica add --help describes what a replica needs",
+        "token_file": "attestlog tokens add DIR NAME --scope … > FILE makes a token at the replica",
+        "listen": "attestlog serve replica --help describes --listen",
+        "tls": "attestlog serve replica --help describes --tls-certificate and --tls-key",
+    }.get(known.get("member", ""))
+
+
+def _verification(error: errors.AttestlogError) -> str | None:
+    report = error.evidence().get("report")
+    if not isinstance(report, Report):
+        return None
+    if report.format == "legacy":
+        return f"attestlog verify {report.subject} shows what; --allow-damaged imports it as it is"
+    return "nothing was changed; restore from another replica"
+
+
+def _key_file(error: errors.AttestlogError) -> str | None:
     known = error.evidence()
     if known.get("needs_passphrase"):
         return "set ATTESTLOG_PASSPHRASE, or run it where a terminal can ask"
     if "mode" in known:
         return f"if nobody else can have read it: chmod 600 {known['path']}; otherwise make a new key"
-    return "the signer URIs of a log stand in its log.toml; --signer and --checkpoint-signer name others"
+    return _signer_of_log(error)
 
 
-def _signer(error: errors.AttestlogError) -> str:
+def _signer(error: errors.AttestlogError) -> str | None:
     known = error.evidence()
     if known.get("needs_pin"):
         return "set ATTESTLOG_PIN, add pin-source=file:PATH to the URI, or run it where a terminal can ask"
-    if known.get("retryable"):
-        return (
-            "nothing was written; do it again once the device is back, which attestlog doctor --signer tells"
-        )
-    return {
+    if error.retryable:
+        return "nothing was written; run attestlog doctor --signer URI, and retry when the device answers"
+    advice = {
         "pin": "find out which PIN is right before it is locked: a refused one is not sent again",
         "ambiguous": "id= in the URI names one key, serial= one token",
-        "exists": "nothing is ever overwritten: choose another label",
-    }.get(str(known.get("reason")), "nothing was written; --signer names another key than log.toml does")
+        "exists": "a key is never overwritten: choose another label",
+    }.get(known.get("reason", ""))
+    return advice or _signer_of_log(error)
 
 
-def _verification(error: errors.AttestlogError) -> str | None:
-    report = error.evidence().get("report")
-    if report is None:
+def _signer_of_log(error: errors.AttestlogError) -> str | None:
+    if "log" not in error.evidence():
         return None
-    return f"attestlog verify {report.subject} shows what; --allow-damaged imports it as it is"
+    return "log.toml names the signers of the log; --signer and --checkpoint-signer name others"
 
 
 def _not_found(error: errors.AttestlogError) -> str | None:
     if "checkpoint_size" in error.evidence():
         return "attestlog checkpoint LOG signs a checkpoint over all entries there are"
-    return "attestlog init LOG --origin NAME makes a log" if isinstance(error, errors.NoLogError) else None
+    return None
 
 
 def _exists(error: errors.AttestlogError) -> str | None:
-    return (
-        None if "sequence_number" in error.evidence() else "nothing is ever overwritten: choose another place"
-    )
+    return {
+        "log": "a log is never overwritten: choose another directory",
+        "longer_log": "--force puts the shorter copy in its place; the log there is moved aside",
+        "key": "a key is never overwritten: choose another path",
+        "token": "choose another name, or attestlog tokens revoke DIR NAME first",
+        "replica": "attestlog replica remove LOG URL first, to add it with another key or token",
+        "published": "publish to another directory than the log's own",
+        "witness": "a new witness needs an empty directory, a new name and a new key",
+    }.get(error.evidence().get("what", ""))
 
 
-def _corrupt(error: errors.AttestlogError) -> str:
+def _denied(error: errors.AttestlogError) -> str | None:
+    path = error.evidence().get("path")
+    return f"this user needs access to {path}: check its owner and mode" if path else None
+
+
+def _corrupt(error: errors.AttestlogError) -> str | None:
     return {
         "tree": "attestlog repair LOG makes the tree again from the entries",
         "config": "attestlog repair LOG makes log.toml again from the first entry",
         "checkpoint": "attestlog verify LOG says what still holds; restore the checkpoint from a copy",
-    }.get(
-        error.evidence().get("repair", ""),
-        "attestlog verify LOG says what still holds, attestlog repair LOG what can be done",
-    )
+        "entries": "attestlog verify LOG says what still holds, attestlog repair LOG what can be done",
+    }.get(error.evidence().get("repair", ""))
 
 
 def _missing_extra(error: errors.AttestlogError) -> str:
@@ -155,30 +189,37 @@ def _erasure_refused(error: errors.AttestlogError) -> str | None:
         "hold": "attestlog hold list LOG shows the holds, attestlog hold release ends one",
         "policy": "attestlog policy show LOG says what may be erased",
         "append": "attestlog erase LOG N erases the payload and appends the entry",
-        "approval": "--propose FILE asks for approvals, --approval FILE takes them in",
+        "approval": "--request-approval FILE writes a request for approvals, --approval FILE takes them in",
+        "archived": "attestlog archive restore LOG --entry N brings its segment back",
     }.get(error.evidence().get("rule", ""))
 
 
+def _query(error: errors.AttestlogError) -> str | None:
+    return "attestlog query --help describes the filters" if error.evidence().get("member") else None
+
+
 _HINTS: Final[dict[type[errors.AttestlogError], str | Callable[[errors.AttestlogError], str | None]]] = {
+    errors.MalformedConfigError: _malformed_config,
+    errors.MalformedPolicyError: "docs/spec/policy.md has every member of a policy",
+    errors.VerificationError: _verification,
+    errors.ConsistencyError: "the two histories differ: keep both as they are, they are evidence",
+    errors.ApprovalRefusedError: "nothing was written; attestlog policy show LOG says who may approve what",
+    errors.DerivedMemberError: "leave the member out, and the log derives it",
     errors.KeyFileError: _key_file,
     errors.SignerError: _signer,
-    errors.MalformedConfigError: "attestlog init --help describes origins, signers and settings",
-    errors.TimestampError: "the checkpoint is signed and stored without it; ask again, or another authority",
-    errors.VerificationError: _verification,
-    errors.DerivedMemberError: "leave the member out, and the log derives it",
-    errors.ApprovalRefusedError: "nothing was written; attestlog policy show LOG says who may approve what",
-    errors.MalformedPolicyError: "docs/spec/policy.md has every member of a policy",
-    errors.ConsistencyError: "the log no longer continues what it signed before: keep a copy of it as it is",
     errors.NotFoundError: _not_found,
+    errors.NoLogError: "attestlog init LOG --origin NAME makes a log",
     errors.ExistsError: _exists,
-    errors.DeniedError: "the log's directory must be readable, and for appending writable, by this user",
-    errors.FullError: "nothing was written; make room and append again",
-    errors.BusyError: "nothing was written; see who holds the log's lock file, or try again",
+    errors.DeniedError: _denied,
+    errors.FullError: "make room, then run the same command again",
+    errors.BusyError: "another process is at work there: try again when it has finished",
     errors.FilesystemError: "put the log on a local disk; --any-filesystem is for one known to keep its word",
     errors.CorruptError: _corrupt,
-    errors.UncertainCommitError: "look with attestlog tail LOG before appending the same again",
-    errors.ClockError: "set the clock right (attestlog doctor shows it); nothing was written",
+    errors.UncertainCommitError: "look with attestlog tail LOG before you append the same again",
+    errors.ClockError: "nothing was written; attestlog doctor shows the clock: set it right",
     errors.ErasureRefusedError: _erasure_refused,
-    errors.QueryError: "attestlog query --help describes the filters",
+    errors.QueryError: _query,
+    errors.TimestampError: "the checkpoint is signed and stored without it: try again, or elsewhere",
     errors.MissingExtraError: _missing_extra,
 }
+"""By class; a class that is not here has its nearest ancestor's."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, TextIO
 
+from attestlog._internal import disk
 from attestlog.errors import NotFoundError, StorageError
 
 STDIN: Final = "-"
@@ -40,13 +40,8 @@ def replacing(path: Path) -> Iterator[TextIO]:
         with path.open("w", encoding="utf-8", newline="") as file:
             yield file
         return
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
-    try:
-        with temporary.open("x", encoding="utf-8", newline="") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        # A crash before this leaves `path` as it was, and the temporary file beside it.
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with (
+        disk.replacing(path) as descriptor,
+        open(descriptor, "w", encoding="utf-8", newline="", closefd=False) as file,
+    ):
+        yield file

@@ -92,9 +92,8 @@ def _change(
     from attestlog._internal.cli.approval import request_approval, with_approvals
     from attestlog._internal.cli.opening import open_log
     from attestlog._internal.core.entry import parse_draft
+    from attestlog._internal.core.reserved import PLACE_LEGAL_HOLD, RELEASE_LEGAL_HOLD
     from attestlog._internal.core.rules import (
-        HOLD_ACTION_TYPE,
-        RELEASE_ACTION_TYPE,
         Release,
         format_hold,
         parse_hold,
@@ -104,7 +103,7 @@ def _change(
 
     releases, payload = isinstance(change, Release), format_hold(change)
     (parse_release if releases else parse_hold)(payload)  # structs built from options bypass validation
-    action_type = RELEASE_ACTION_TYPE if releases else HOLD_ACTION_TYPE
+    action_type = RELEASE_LEGAL_HOLD if releases else PLACE_LEGAL_HOLD
     members = change_draft(action_type, payload, {"actor_id": actor_id})
     if request_to is not None:
         request_approval(out, log, members, request_to)

@@ -157,7 +157,8 @@ def _list_log_keys(log: str) -> Iterator[dict[str, Any]]:
     """The public keys of a log: each entry key with the entries it signs, then the checkpoint keys."""
     from attestlog._internal.core.entry import decode_line
     from attestlog._internal.core.note import COSIGNATURE_ML_DSA_44, ED25519, format_vkey
-    from attestlog._internal.core.rotation import ROTATE_ACTION_TYPE, parse_rotation
+    from attestlog._internal.core.reserved import ROTATE_SIGNING_KEY
+    from attestlog._internal.core.rotation import parse_rotation
     from attestlog._internal.storage.resolve import open_source
 
     source = open_source(log)
@@ -165,7 +166,7 @@ def _list_log_keys(log: str) -> Iterator[dict[str, Any]]:
     rules, lines = source.governance()
     keys = dict(genesis.entry_keys)
     for entry in map(decode_line, lines):
-        if entry.action_type == ROTATE_ACTION_TYPE:
+        if entry.action_type == ROTATE_SIGNING_KEY:
             key = parse_rotation(entry.action_payload).key
             keys[key.key_id] = key
     for key_id, term in rules.terms.items():

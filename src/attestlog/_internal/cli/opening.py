@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from attestlog._internal.cli.output import Bar, notice
-from attestlog.errors import AttestlogError
+from attestlog.errors import AttestlogError, SignerError
 
 if TYPE_CHECKING:
     from attestlog._internal.log import Log
@@ -22,13 +22,19 @@ def open_log(
     checkpoint_signer: str | None = None,
     any_filesystem: bool = False,
 ) -> Iterator[Log]:
-    """The log, open for writing. What opening or committing set aside is printed on stderr."""
+    """The log, open for writing. What opening or committing set aside is printed on stderr.
+
+    A SignerError knows the log that it kept from opening.
+    """
     from attestlog._internal.log import Log
 
-    log = Log.open(
-        path, signer=signer, checkpoint_signer=checkpoint_signer, passphrase=ask_passphrase,
-        any_filesystem=any_filesystem,
-    )  # fmt: skip
+    try:
+        log = Log.open(
+            path, signer=signer, checkpoint_signer=checkpoint_signer, passphrase=ask_passphrase,
+            any_filesystem=any_filesystem,
+        )  # fmt: skip
+    except SignerError as error:
+        raise error.with_evidence(log=path) from error
     try:
         yield log
     except BaseException:

@@ -75,13 +75,14 @@ def set_policy(
 
     It needs the approvals that the current policy requires.
     """
-    from attestlog._internal.core.policy_change import SET_POLICY_ACTION_TYPE, set_policy_payload
+    from attestlog._internal.core.policy_change import set_policy_payload
+    from attestlog._internal.core.reserved import SET_POLICY
     from attestlog._internal.storage.resolve import open_source
 
     more = {"proposal_id": proposal_id, "change_description": description}
     given = {name: value for name, value in more.items() if value}
     payload = set_policy_payload(open_source(log).rules(), read_policy(file), **given)
-    draft = _change_draft(SET_POLICY_ACTION_TYPE, payload, actor_id)
+    draft = _change_draft(SET_POLICY, payload, actor_id)
     _change(Output(as_json), log, draft, approval or [], request_to)
 
 
@@ -103,7 +104,8 @@ def modify(
     It needs the approvals that the current policy requires.
     """
     from attestlog._internal.cli.drafts import read_json_option
-    from attestlog._internal.core.policy_change import MODIFY_RULE_ACTION_TYPE, modify_rule_payload
+    from attestlog._internal.core.policy_change import modify_rule_payload
+    from attestlog._internal.core.reserved import MODIFY_POLICY_RULE
     from attestlog._internal.storage.resolve import open_source
     from attestlog.errors import MalformedPolicyError
 
@@ -115,7 +117,7 @@ def modify(
         )
     except MalformedPolicyError as error:
         raise UsageError(str(error)) from None
-    draft = _change_draft(MODIFY_RULE_ACTION_TYPE, payload, actor_id)
+    draft = _change_draft(MODIFY_POLICY_RULE, payload, actor_id)
     _change(Output(as_json), log, draft, approval or [], request_to)
 
 
@@ -147,8 +149,7 @@ def warn_of(rules: Rules) -> None:
     if not all(demand.needs_approval or demand.denials for demand in demands):
         notice("no rule requires approval of every policy change: anyone who can append can change it")
         hint(
-            'add a rule with event_types = ["CHANGE"], action_types = ["set_policy", "modify_policy_rule"]'
-            " and required_approvals"
+            'add a rule with event_types = ["CHANGE"], action_types = ["attestlog.*"] and required_approvals'
         )
 
 

@@ -54,7 +54,7 @@ def restore(
     """
     from attestlog._internal.config import ReplicaAt
     from attestlog._internal.replication.client import ReplicaClient
-    from attestlog._internal.restoring import Demands, restore_log
+    from attestlog._internal.restoring import RestoreDemands, restore_log
     from attestlog._internal.storage.resolve import directory
 
     root = directory(log).absolute()
@@ -63,7 +63,7 @@ def restore(
     at = ReplicaAt(url=url, vkey="", token_file=str(token_file), ca_file=str(ca_file or ""))
     client = ReplicaClient(at, origin)
     try:
-        demands = Demands(trust=list(trust or []), known=known, is_forced=force)
+        demands = RestoreDemands(trust=list(trust or []), known=known, is_forced=force)
         with Bar("restoring") as bar:
             restored = restore_log(root, client, signers, demands, bar)
     finally:
@@ -104,7 +104,7 @@ def _record(root: Path, url: str, restored: Restored) -> Receipt:
     """Append the entry that says so; CRITICAL if the restore was forced."""
     with open_log(str(root)) as log:
         return log.change(
-            "log_restored", actor_id="attestlog", actor_type="SYSTEM",
+            "attestlog.restored", actor_id="attestlog", actor_type="SYSTEM",
             event_category="CRITICAL" if restored.is_behind else "WARNING",
             action_payload={"from": url, "size": restored.size, "forced": restored.is_behind},
         )  # fmt: skip

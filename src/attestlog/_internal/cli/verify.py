@@ -81,7 +81,7 @@ def _judge(
     """Which verifier judges the subject depends on what it is."""
     from attestlog._internal.legacy import is_legacy, verify_legacy
     from attestlog._internal.storage.resolve import is_published
-    from attestlog._internal.verifying import is_proof, judge_proof, verify_log, verify_published
+    from attestlog._internal.verifying import is_proof, judge_proof, judge_published, verify_log
 
     if is_proof(subject):
         return judge_proof(subject, **options)
@@ -89,7 +89,7 @@ def _judge(
         if is_published(subject):
             if start or tsa_roots:
                 raise UsageError("--from and --tsa-root are for a log's own directory")
-            return verify_published(subject, full=full, progress=bar, **options)
+            return judge_published(subject, full=full, progress=bar, **options)
         if full:
             raise UsageError("--full is for a published log; any other log is always read whole")
         if Path(subject).is_file() and is_legacy(subject):

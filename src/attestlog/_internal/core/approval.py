@@ -160,7 +160,7 @@ class Request(NamedTuple):
         )  # fmt: skip
 
 
-class Judged(NamedTuple):
+class JudgedApproval(NamedTuple):
     """One approval, and whether it counts."""
 
     signer: str
@@ -261,9 +261,9 @@ def stored_form(approval: Approval) -> dict[str, str]:
 
 def judge_approvals(
     policy: Policy, approvals: Iterable[Mapping[str, str] | Approval], request: Request
-) -> list[Judged]:
+) -> list[JudgedApproval]:
     """Each approval, in order: whether it counts under this policy for this request, and why not."""
-    judged: list[Judged] = []
+    judged: list[JudgedApproval] = []
     persons: set[str] = set()
     requests: set[str] = set()
     for given in approvals:
@@ -272,7 +272,7 @@ def judge_approvals(
             _check_form(approval)
         except MalformedApprovalError as error:
             name = given.signer if isinstance(given, Approval) else str(given.get("signer", ""))
-            judged.append(Judged(name, "approval.malformed", str(error)))
+            judged.append(JudgedApproval(name, "approval.malformed", str(error)))
             continue
         code = _refusal(policy, approval, request)
         if code is None and approval.signer in persons:
@@ -287,10 +287,10 @@ def judge_approvals(
     return judged
 
 
-def _judged(approval: Approval | None, code: str | None) -> Judged:
+def _judged(approval: Approval | None, code: str | None) -> JudgedApproval:
     assert approval is not None
     why = REASONS[code] if code else "it counts"
-    return Judged(approval.signer, code, f"approval by {approval.signer!r}: {why}", approval)
+    return JudgedApproval(approval.signer, code, f"approval by {approval.signer!r}: {why}", approval)
 
 
 def with_low_s(policy: Policy, given: dict[str, str], request: Request) -> dict[str, str]:
@@ -311,7 +311,7 @@ def with_low_s(policy: Policy, given: dict[str, str], request: Request) -> dict[
 
 
 def missing_for_quorum(
-    policy: Policy, judged: Iterable[Judged], needed: int, roles: Iterable[str]
+    policy: Policy, judged: Iterable[JudgedApproval], needed: int, roles: Iterable[str]
 ) -> dict[str, Any]:
     """What the quorum lacks, empty when it is met: `approvals` (have, need), `roles`, `rejected_by`."""
     judged = list(judged)

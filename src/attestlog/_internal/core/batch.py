@@ -1,10 +1,11 @@
 """From drafts to signed lines: prepare each, plan the batch, seal it.
 
 `prepare` is done by each caller for itself and fixes all that does not depend
-on the log's head. `plan_batch` chains, hashes and grows the tree for all who
+on the log's head: it writes the entry's line once, with marks where the plan
+fills something in. `plan_batch` chains, hashes and grows the tree for all who
 are waiting; `Plan.messages` is what the key must sign; `Plan.seal` gives the
-lines to store. Pure: time, entry ids and salts come in as arguments, and
-nothing is changed until the store has the lines.
+lines to store. Pure: time, entry ids and salts come in as arguments, nothing
+that comes in is changed, and what failed may be planned again.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any, Final
 
 import msgspec
 from msgspec import UNSET, Raw
+from msgspec.structs import replace
 
 from attestlog._internal.core.checkpoint import NO_LOG, LogId
 from attestlog._internal.core.deriving import (
@@ -39,6 +41,7 @@ from attestlog._internal.core.entry import (
     SCHEMA_VERSION,
     Entry,
     EntryDraft,
+    ExecutionStatus,
     check_sizes,
     encode_entry,
     encode_member,
@@ -48,7 +51,7 @@ from attestlog._internal.core.entry import (
 from attestlog._internal.core.hashes import GENESIS_PREV_HASH, batch_message, hex_hash, leaf_hash
 from attestlog._internal.core.merkle import Grown, Span, inclusion_paths
 from attestlog._internal.core.policy import Policy
-from attestlog._internal.core.rules import governs
+from attestlog._internal.core.reserved import governs
 from attestlog._internal.core.signature import (
     BATCH_ENTRIES_MAX,
     BATCH_SUFFIX,
@@ -65,13 +68,13 @@ CLOCK_TOLERANCE_S: Final = 60
 _TIMESTAMP_MAX_US: Final = 253_402_300_800_000_000
 """The year 10000, in microseconds since 1970: a timestamp has four digits for the year."""
 
-_HASH_PLACEHOLDER: Final = "0" * 64
-_SEALED_EXTRA_BYTES: Final = (
-    len('"entry_hash":"",') + 64 + len('"hsm_signature":"",') + len(":1023/1024:") + 10 * 64
-    + 16 + len(BATCH_SUFFIX)
+_FILLED_BYTES: Final = (
+    len(',"entry_hash":""') + 64 + len(',"hsm_signature":":1023/1024:"') + 10 * 64 + len('""') + 64
+    + len("false") + 16 + len(f'"{BATCH_SUFFIX}","signing_key_id":""') + 64
+    + len('"0000-00-00T00:00:00.000000Z"')
 )  # fmt: skip
-"""What sealing can add to a prepared entry beside the signature: two members, position and path in a
-batch (of 10 hashes), and 16 digits of sequence number."""
+"""What fills a template at the most, beside the names of algorithms, the signature and the payload: a path in
+a batch has 10 hashes, a sequence number 16 digits."""
 
 _stated: Final = attrgetter(*Derived._fields)
 _NOTHING_STATED: Final = (UNSET,) * len(Derived._fields)
@@ -92,7 +95,14 @@ _NULLABLE_MEMBERS: Final = frozenset({"error_details", "result_data"})
 
 _NULL: Final = Raw(b"null")
 _SALT: Final = re.compile(r"[0-9a-f]{32}")
-_force = msgspec.structs.force_setattr
+
+_MARK: Final = b"\0"
+"""Where something goes into a template. No canonical JSON holds this byte: it escapes control characters."""
+_HOLE: Final = Raw(_MARK)
+_NO_DEPENDENCIES: Final = Raw(b"[]" + _MARK)
+_STATUS: Final = {status: Raw(f'"{status}"'.encode() + _MARK) for status in ExecutionStatus}
+_PAYLOAD_AT: Final = len('{"action_hash":""') + 64
+"""Where the payload goes into a line: behind the one member that stands before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +116,20 @@ class Head:
 
 
 class Prepared(msgspec.Struct, frozen=True, gc=False):
-    """A draft with everything derived and spelled canonically; `plan_batch` completes `entry` in place."""
+    """A draft with everything derived and spelled canonically; nothing changes it any more."""
 
-    entry: Entry
+    entry_id: str
+    template: bytes
+    """The entry's line, with a mark in each place that depends on the log's head or key: see `_template`."""
     payload: Raw
     draft: EntryDraft
     policy: Policy
     """What it was derived under; once another is in force, the draft is prepared again."""
+    algorithm: str
+    """What its size was checked for; once a key of another algorithm signs, it is prepared again."""
+    proofs_valid: bool
+    quorum_met: bool
+    """As of now: see `quorum`."""
     stands_alone: bool
     """Whether it is a batch of its own: what follows it is judged by other rules."""
     quorum: Callable[[str], bool] | None = None
@@ -137,18 +154,56 @@ def prepare(
     verifiers: Verifiers = NO_VERIFIERS,
     algorithm: str = ECDSA_P256,
 ) -> Prepared:
-    """Derive, check what the caller stated, and spell each member canonically.
+    """`spell`, then `prepare_spelled`."""
+    return prepare_spelled(
+        draft, spell(draft, environment, replicas, salt), policy, entry_id=entry_id, log=log,
+        now_us=now_us, verifiers=verifiers, algorithm=algorithm,
+    )  # fmt: skip
 
-    Raises MalformedEntryError, DerivedMemberError or TooLargeError; all name the member.
+
+def prepare_spelled(
+    draft: EntryDraft,
+    spelled: dict[str, Raw],
+    policy: Policy,
+    *,
+    entry_id: str,
+    log: LogId = NO_LOG,
+    now_us: int = 0,
+    verifiers: Verifiers = NO_VERIFIERS,
+    algorithm: str = ECDSA_P256,
+) -> Prepared:
+    """Derive, and check what the caller stated. `spelled`: what `spell` gave for this draft.
+
+    Approvals and actors' signatures are judged by `log` and `now_us`: without them none counts.
+    Raises DerivedMemberError, TooLargeError or MalformedEntryError; all name the member.
     """
-    spelled = _spell(draft, environment, replicas, salt)
     action_hash = hex_hash(payload := spelled["action_payload"])
-    draft = _in_low_s(policy, draft, log, action_hash, spelled)
+    nested = _EMPTY_MEMBERS | spelled
+    draft = _in_low_s(policy, draft, log, action_hash, nested)
     derived = derive(policy, draft, log, action_hash, _asked_at(draft, now_us), verifiers=verifiers)
     _check_stated(draft, derived, action_hash)
-    nested = _EMPTY_MEMBERS | spelled
+    quorum = _quorum(policy, draft, log, action_hash)
+    entry = _template(draft, derived, action_hash, entry_id, nested)
+    template = encode_entry(entry if quorum is None else replace(entry, quorum_met=_HOLE))
+    sealed_bytes = len(template) + _FILLED_BYTES + len(algorithm) + 2 * SIGNATURE_SIZE_MAX_BYTES[algorithm]
+    check_sizes(len(payload), sealed_bytes)
+    return Prepared(
+        entry_id, template, payload, draft, policy, algorithm, derived.proofs_valid, derived.quorum_met,
+        governs(draft), quorum,
+    )  # fmt: skip
+
+
+def _template(
+    draft: EntryDraft, derived: Derived, action_hash: str, entry_id: str, nested: dict[str, Raw]
+) -> Entry:
+    """The entry with marks for what `plan_batch` and `Plan.seal` fill in.
+
+    In this order: the places of the entry's hash and of its signature, which are not hashed and so not
+    there yet; the previous hash; the quorum, if it may change; the sequence number; the algorithm, with the
+    key id behind it; the timestamp. The place of the payload needs no mark.
+    """
     # In the order of its fields: by their names it takes twice as long.
-    entry = _Entry(
+    return _Entry(  # type: ignore[no-any-return]
         action_hash,
         UNSET,  # action_payload
         draft.action_type,
@@ -158,18 +213,18 @@ def prepare(
         ATTRIBUTION,
         _score(derived.composite_score),
         nested["conflicts_detected"],
-        nested["dependencies"],
+        Raw(b"%b\0" % nested["dependencies"]) if draft.dependencies else _NO_DEPENDENCIES,
         UNSET,  # entry_hash
         entry_id,
         nested["environment"],
         nested["error_details"],
         draft.event_category,
         draft.event_type,
-        draft.execution_status,
+        _STATUS[draft.execution_status],
         UNSET,  # hsm_signature
         derived.k_state,
         nested["pillars_scores"],
-        _HASH_PLACEHOLDER,  # prev_entry_hash
+        _HOLE,  # prev_entry_hash
         derived.proofs_valid,
         nested["provided_proofs"],
         derived.quorum_met,
@@ -183,39 +238,30 @@ def prepare(
         draft.rollback_snapshot_hash,
         derived.safety_floor_met,
         SCHEMA_VERSION,
-        0,  # sequence_number
+        _HOLE,  # sequence_number
         DEFAULT_SEVERITY[draft.event_category] if draft.severity is UNSET else draft.severity,
-        algorithm,
-        _HASH_PLACEHOLDER,  # signing_key_id
+        _HOLE,  # signature_algorithm
+        UNSET,  # signing_key_id
         nested["system_state_snapshot"],
-        "0000-00-00T00:00:00.000000Z",
+        _HOLE,  # timestamp
     )
-    if sum(map(len, spelled.values())) > _SURELY_SMALL_BYTES:
-        _check_sealed_sizes(entry, payload, algorithm)
-    quorum = _quorum(policy, draft, log, action_hash)
-    return Prepared(entry, payload, draft, policy, governs(draft), quorum)
 
 
 def _in_low_s(
-    policy: Policy, draft: EntryDraft, log: LogId, action_hash: str, spelled: dict[str, Raw]
+    policy: Policy, draft: EntryDraft, log: LogId, action_hash: str, nested: dict[str, Raw]
 ) -> EntryDraft:
-    """See `with_low_s`; what is respelled replaces its bytes in `spelled`."""
+    """See `with_low_s`; what is respelled replaces its bytes in `nested`."""
     if not (draft.received_approvals or draft.provided_proofs):
         return draft
     low = with_low_s(policy, draft, log, action_hash)
     for member in ("received_approvals", "provided_proofs"):
         if getattr(low, member) != getattr(draft, member):
-            spelled |= encode_members({member: getattr(low, member)})
+            nested |= encode_members({member: getattr(low, member)})
     return low
 
 
 def _asked_at(draft: EntryDraft, now_us: int) -> str:
     return format_timestamp(now_us) if draft.received_approvals else ""
-
-
-def _check_sealed_sizes(entry: Entry, payload: bytes, algorithm: str) -> None:
-    extra_bytes = _SEALED_EXTRA_BYTES + 2 * SIGNATURE_SIZE_MAX_BYTES[algorithm]
-    check_sizes(len(payload), len(encode_entry(entry)) + extra_bytes)
 
 
 def _quorum(policy: Policy, draft: EntryDraft, log: LogId, action_hash: str) -> Callable[[str], bool] | None:
@@ -238,14 +284,14 @@ _PLAIN_SCORE_MIN: Final = 0.001
 _Entry: Final[Any] = Entry
 """An entry whose nested members are canonical bytes already: msgspec copies them as they are."""
 
-_SURELY_SMALL_BYTES: Final = 32 << 10
-"""Nested members below this leave room for every other member at its longest: no need to measure."""
 
-
-def _spell(
-    draft: EntryDraft, environment: dict[str, str], replicas: Sequence[str], salt: str | None
+def spell(
+    draft: EntryDraft, environment: dict[str, str], replicas: Sequence[str] = (), salt: str | None = None
 ) -> dict[str, Raw]:
-    """The canonical bytes of the payload, the environment, and whatever nested member is not empty."""
+    """The canonical bytes of the payload, the environment, and each nested member that is not empty.
+
+    `salt`: 32 hex digits for the payload. Raises MalformedEntryError naming the member.
+    """
     if not (draft.actor_id.isascii() and draft.action_type.isascii()):
         # A lone surrogate must be seen here: later it would fail everyone else in the batch.
         encode_member("actor_id", draft.actor_id)
@@ -300,6 +346,10 @@ class Plan:
     """What the key signs: one message for a batch, else one an entry."""
     paths: list[bytes]
     """The batch's inclusion paths; empty when every entry is signed alone."""
+    timestamp: str = ""
+    """Of every entry of the batch."""
+    preimages: list[bytes] = field(default_factory=list)
+    """What each entry hash is the hash of: the line without payload, hash and signature."""
 
     def seal(self, signatures: Sequence[bytes]) -> list[bytes]:
         """The lines to store (without line ends), given a signature for each message."""
@@ -308,14 +358,18 @@ class Plan:
             texts = [format_batch(signatures[0], index, size, path) for index, path in enumerate(self.paths)]
         else:
             texts = [format_plain(signature) for signature in signatures]
-        lines = []
-        for prepared, entry_hash, text in zip(self.prepared, self.entry_hashes, texts, strict=True):
-            entry = prepared.entry
-            _force(entry, "action_payload", prepared.payload)
-            _force(entry, "entry_hash", entry_hash)
-            _force(entry, "hsm_signature", text)
-            lines.append(encode_entry(entry))
-        return lines
+        sealed = zip(self.prepared, self.preimages, self.entry_hashes, texts, strict=True)
+        return [_line(*one) for one in sealed]
+
+
+def _line(item: Prepared, preimage: bytes, entry_hash: str, signature: str) -> bytes:
+    hash_at = item.template.index(_MARK)
+    signature_at = item.template.index(_MARK, hash_at + 1) - len(_MARK)
+    return b"".join((
+        preimage[:_PAYLOAD_AT], b',"action_payload":', item.payload, preimage[_PAYLOAD_AT:hash_at],
+        b',"entry_hash":"', entry_hash.encode(), b'"', preimage[hash_at:signature_at],
+        b',"hsm_signature":"', signature.encode(), b'"', preimage[signature_at:],
+    ))  # fmt: skip
 
 
 def plan_batch(
@@ -338,31 +392,28 @@ def plan_batch(
         # Its signatures could not be verified: see `parse_signature`.
         raise ValueError(f"a batch has {len(prepared)} entries, at most {BATCH_ENTRIES_MAX} fit")
     batched = batched and len(prepared) > 1
-    name = algorithm + BATCH_SUFFIX if batched else algorithm
-    previous, hashes, leaves = head.entry_hash, [], []
+    signed_by = f'"{algorithm}{BATCH_SUFFIX if batched else ""}","signing_key_id":"{key_id}"'.encode()
+    signed_at = f'"{timestamp}"'.encode()
+    previous, hashes, preimages, leaves = head.entry_hash, [], [], []
     for number, item in enumerate(prepared, head.size):
-        entry = item.entry
-        _force(entry, "prev_entry_hash", previous)
-        _force(entry, "sequence_number", number)
-        _force(entry, "timestamp", timestamp)
-        _force(entry, "signature_algorithm", name)
-        _force(entry, "signing_key_id", key_id)
+        pieces = item.template.split(_MARK)
         if item.quorum is not None:
-            _force(entry, "quorum_met", item.quorum(timestamp))
-        if isinstance(entry.entry_hash, str):
-            # A plan may follow one that failed: what that one sealed must not be hashed.
-            _force(entry, "action_payload", UNSET)
-            _force(entry, "entry_hash", UNSET)
-            _force(entry, "hsm_signature", UNSET)
-        previous = hex_hash(encode_entry(entry))
+            pieces[3:5] = [(b"true" if item.quorum(timestamp) else b"false").join(pieces[3:5])]
+        to_hash, to_signature, to_previous, to_number, to_key, to_time, end = pieces
+        preimage = b"".join((
+            to_hash, to_signature, to_previous, b'"', previous.encode(), b'"', to_number, b"%d" % number,
+            to_key, signed_by, to_time, signed_at, end,
+        ))  # fmt: skip
+        previous = hex_hash(preimage)
         hashes.append(previous)
+        preimages.append(preimage)
         leaves.append(leaf_hash(bytes.fromhex(previous)))
     grown: list[Grown] = []
     edge = head.edge.extended(leaves, grown)
     root, paths = inclusion_paths(leaves) if batched else (b"", [])
     messages = [batch_message(root)] if batched else [bytes.fromhex(digest) for digest in hashes]
     after = Head(head.size + len(prepared), previous, timestamp_us, edge)
-    return Plan(after, prepared, hashes, leaves, grown, messages, paths)
+    return Plan(after, prepared, hashes, leaves, grown, messages, paths, timestamp, preimages)
 
 
 def monotonic_timestamp(head: Head, now_us: int, tolerance_s: float) -> int:

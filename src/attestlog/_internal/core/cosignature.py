@@ -81,17 +81,6 @@ def open_signed_checkpoint(data: bytes, keys: Sequence[VerifierKey]) -> SignedCh
     return SignedCheckpoint(checkpoint, tuple(signatures), len(note.signatures) - len(lines))
 
 
-def open_log_checkpoint(data: bytes, keys: Sequence[VerifierKey]) -> Checkpoint:
-    """A checkpoint under the log's own keys: parse, and verify that one of each type of key signed it.
-
-    A log whose genesis names keys of two types (hybrid checkpoints) has not signed until both have.
-    Raises as `open_signed_checkpoint`; TrustError where the line of a type is lacking.
-    """
-    signed = open_signed_checkpoint(data, keys)
-    check_every_type([line.key for line in signed.signatures], keys)
-    return signed.checkpoint
-
-
 def check_every_type(signers: Sequence[VerifierKey], keys: Sequence[VerifierKey]) -> None:
     """Raises TrustError unless there is a signer of each type that `keys` has."""
     lacking = {key.kind for key in keys} - {key.kind for key in signers}

@@ -23,7 +23,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from msgspec import UNSET
 
-from attestlog._internal.core.approval import Judged, Request, judge_approvals, missing_for_quorum
+from attestlog._internal.core.approval import JudgedApproval, Request, judge_approvals, missing_for_quorum
 from attestlog._internal.core.approval import with_low_s as approval_with_low_s
 from attestlog._internal.core.checkpoint import LogId
 from attestlog._internal.core.curves import to_low_s
@@ -208,7 +208,7 @@ class Basis(NamedTuple):
     claims: Claims
     required_proofs: frozenset[str]
     """Those of the entry and of the rules."""
-    judged: list[Judged]
+    judged: list[JudgedApproval]
     """Each approval the entry carries."""
     missing: dict[str, Any]
     """What the quorum lacks: `approvals` (have, need), `roles`, `rejected_by`; empty when it is met."""
@@ -329,7 +329,7 @@ def _required(facts: Entry | EntryDraft, demand: Demand) -> frozenset[str]:
 
 
 def _missing(
-    policy: Policy, facts: Entry | EntryDraft, demand: Demand, judged: list[Judged]
+    policy: Policy, facts: Entry | EntryDraft, demand: Demand, judged: list[JudgedApproval]
 ) -> dict[str, Any]:
     needed = max(facts.required_approvals, demand.required_approvals)
     return missing_for_quorum(policy, judged, needed, demand.roles)

@@ -110,6 +110,8 @@ PILLARS: Final[tuple[Pillar, ...]] = ("an_toan", "duong_dai", "tin_vao_so_lieu",
 Object = dict[str, Any]
 Texts = list[str] | tuple[str, ...]
 """Strings from a caller. Not `Sequence[str]`, which one string would be, too."""
+Scores = Mapping[Pillar, float] | Mapping[str, float]
+"""Scores from a caller. A variable that holds them has names of type str; the log looks at the names."""
 
 
 class Entry(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
@@ -228,7 +230,7 @@ class MoreMembers(TypedDict, total=False):
     provided_proofs: Sequence[Mapping[str, Any]]
     required_approvals: int
     received_approvals: Sequence[Mapping[str, str]]
-    pillars_scores: Mapping[Pillar, float]
+    pillars_scores: Scores
     conflicts_detected: Texts
     execution_status: ExecutionStatus | ExecutionStatusName
     result_data: Mapping[str, Any] | None

@@ -21,7 +21,6 @@ from attestlog._internal.core.convert import convert_payload
 from attestlog._internal.core.entry import (
     Count,
     Entry,
-    EventType,
     Hex64,
     Name,
     Object,
@@ -31,22 +30,17 @@ from attestlog._internal.core.entry import (
     parse_timestamp,
     payload_hash,
 )
-from attestlog._internal.core.genesis import GENESIS_ACTION_TYPE
 from attestlog._internal.core.glob import Glob
 from attestlog._internal.core.hashes import hex_hash
-from attestlog._internal.core.rules import GOVERNING, Reason, Rules, held_by
+from attestlog._internal.core.reserved import KEPT
+from attestlog._internal.core.rules import Reason, Rules, held_by
 from attestlog.errors import ErasureRefusedError, HashMismatchError, MalformedEntryError
-
-ERASE_ACTION_TYPE: Final = "erase_payload"
-
-KEPT_ACTION_TYPES: Final = GOVERNING | {ERASE_ACTION_TYPE, GENESIS_ACTION_TYPE}
-"""Verifiers act upon these payloads: a log without them would not verify any more."""
 
 _DAY_US: Final = 86_400_000_000
 
 
 class Erasure(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The payload of `erase_payload`."""
+    """The payload of `attestlog.erase_payload`."""
 
     sequence_number: Count
     entry_hash: Hex64
@@ -99,11 +93,6 @@ def parse_erasure(payload: Any) -> Erasure:
     return convert_payload(payload, Erasure)
 
 
-def is_erasure(entry: Entry) -> bool:
-    """Whether the entry says that a payload is erased."""
-    return entry.event_type is EventType.CHANGE and entry.action_type == ERASE_ACTION_TYPE
-
-
 def check_erasure(rules: Rules, erasure: Erasure, timestamp: str) -> None:
     """Raises ErasureRefusedError unless the rules in force allow it at this time, an entry's timestamp.
 
@@ -113,7 +102,7 @@ def check_erasure(rules: Rules, erasure: Erasure, timestamp: str) -> None:
     names = held_by(rules.holds.values(), number)
     if names:
         _refuse(erasure, "hold", f"is under legal hold: {', '.join(names)}", holds=names)
-    if action_type in KEPT_ACTION_TYPES:
+    if action_type in KEPT:
         _refuse(erasure, "kept", f"is of a {action_type}, which the log cannot do without")
     if any(Glob(pattern).matches(action_type) for pattern in policy.held):
         _refuse(erasure, "policy", f"is of a {action_type}, which the policy holds")

@@ -11,19 +11,20 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta, Struct
 
-from attestlog._internal.core.checkpoint import check_origin
+from attestlog._internal.core.checkpoint import Checkpoint, check_origin
+from attestlog._internal.core.cosignature import check_every_type, open_signed_checkpoint
 from attestlog._internal.core.entry import Entry, EntryDraft, EventType, Hex64
 from attestlog._internal.core.note import COSIGNATURE_ML_DSA_44, ED25519, VerifierKey, format_vkey, parse_vkey
 from attestlog._internal.core.policy import Policy, format_policy, parse_policy
+from attestlog._internal.core.reserved import GENESIS
 from attestlog._internal.core.signature import PublicKey, load_public_key
 from attestlog.errors import (
     AttestlogError,
+    ConsistencyError,
     MalformedConfigError,
     MalformedEntryError,
     MalformedSignatureError,
 )
-
-GENESIS_ACTION_TYPE: Final = "log_genesis"
 
 CHECKPOINT_KINDS: Final = frozenset({ED25519, COSIGNATURE_ML_DSA_44})
 """Types a checkpoint key can have. Every type that the genesis names signs every checkpoint."""
@@ -119,7 +120,7 @@ def draft_genesis(genesis: Genesis) -> EntryDraft:
     )
     return EntryDraft(
         event_type=EventType.BOOT,
-        action_type=GENESIS_ACTION_TYPE,
+        action_type=GENESIS,
         actor_id=keys[0].key_id,
         action_payload=msgspec.to_builtins(payload),
     )
@@ -127,9 +128,9 @@ def draft_genesis(genesis: Genesis) -> EntryDraft:
 
 def parse_genesis(entry: Entry) -> Genesis:
     """The genesis that entry 0 states. Raises MalformedEntryError; signatures are not looked at."""
-    if entry.event_type != EventType.BOOT or entry.action_type != GENESIS_ACTION_TYPE:
+    if entry.event_type != EventType.BOOT or entry.action_type != GENESIS:
         raise MalformedEntryError(
-            f"entry 0 is {entry.event_type} {entry.action_type!r}, want BOOT {GENESIS_ACTION_TYPE!r}",
+            f"entry 0 is {entry.event_type} {entry.action_type!r}, want BOOT {GENESIS!r}",
             member="",
         )
     try:
@@ -150,3 +151,20 @@ def parse_genesis(entry: Entry) -> Genesis:
             member="action_payload",
         )
     return Genesis(payload.origin, keys, vkeys, policy, payload.settings, payload.software, entry.entry_hash)
+
+
+def open_log_checkpoint(note: bytes, genesis: Genesis) -> Checkpoint:
+    """A checkpoint of the log that has this genesis: of its origin, and signed by each type of key it names.
+
+    A log whose genesis names keys of two types (hybrid checkpoints) has not signed until both have.
+    Raises as `open_signed_checkpoint`; TrustError where the line of a type is lacking; ConsistencyError for
+    another log's.
+    """
+    signed = open_signed_checkpoint(note, genesis.checkpoint_keys)
+    check_every_type([line.key for line in signed.signatures], genesis.checkpoint_keys)
+    origin = signed.checkpoint.origin
+    if origin != genesis.origin:
+        raise ConsistencyError(
+            f"the checkpoint is of {origin!r}, want {genesis.origin!r}", expected=genesis.origin, found=origin
+        )
+    return signed.checkpoint

@@ -229,8 +229,8 @@ class Redaction(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Regular expressions of the log's own, by name."""
 
 
-class Erasure(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which payloads may be erased. Whose approval it needs is said by a rule for `erase_payload`."""
+class ErasureRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which payloads may be erased. A rule for `attestlog.erase_payload` says whose approval that needs."""
 
     action_types: list[str] = field(default_factory=lambda: ["*"])
     """Globs: payloads of other entries are not erased."""
@@ -252,7 +252,7 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict
     approvers: dict[Name, Approver] = {}
     actors: dict[Name, Actor] = {}
     redaction: Redaction = field(default_factory=Redaction)
-    erasure: Erasure = field(default_factory=Erasure)
+    erasure: ErasureRules = field(default_factory=ErasureRules)
 
     @cached_property
     def _demands(self) -> Demands:

@@ -28,14 +28,13 @@ from attestlog._internal.core.convert import parse_path
 from attestlog._internal.core.deriving import explain
 from attestlog._internal.core.entry import Entry, EntryRef
 from attestlog._internal.core.policy import Policy, format_policy, parse_policy
+from attestlog._internal.core.reserved import MODIFY_POLICY_RULE, SET_POLICY
 from attestlog.errors import MalformedPolicyError, VerificationError
 
 if TYPE_CHECKING:
     from attestlog._internal.core.rules import Rules
 
-SET_POLICY_ACTION_TYPE: Final = "set_policy"
-MODIFY_RULE_ACTION_TYPE: Final = "modify_policy_rule"
-POLICY_ACTION_TYPES: Final = (SET_POLICY_ACTION_TYPE, MODIFY_RULE_ACTION_TYPE)
+POLICY_ACTION_TYPES: Final = (SET_POLICY, MODIFY_POLICY_RULE)
 
 _REMOVABLE: Final = (("rules",), ("approvers",), ("actors",), ("redaction", "custom_patterns"))
 """Where members have names of the log's own, and may come and go."""
@@ -44,7 +43,7 @@ Members = dict[str, Any]
 
 
 def set_policy_payload(rules: Rules, policy: Policy, **more: Any) -> Members:
-    """The payload of a `set_policy` entry that puts `policy` in the place of the one in force.
+    """The payload of an `attestlog.set_policy` entry that puts `policy` in the place of the one in force.
 
     `more`: whatever else is to be known of the proposal.
     """
@@ -54,7 +53,7 @@ def set_policy_payload(rules: Rules, policy: Policy, **more: Any) -> Members:
 def modify_rule_payload(
     rules: Rules, scope: str, new_value: Any, *, proposal_id: str, change_description: str
 ) -> Members:
-    """The payload of a `modify_policy_rule` entry that changes one member of the policy in force.
+    """The payload of an `attestlog.modify_policy_rule` entry that changes one member of the policy in force.
 
     `rules`: those in force, such as `log.rules`.
 
@@ -88,7 +87,7 @@ def changed_policy(policy: Policy, entry: Entry, log: LogId, made_by: EntryRef) 
     check_allowed(policy, entry, log)
     payload = entry.action_payload or {}
     check_named("replaces", payload.get("replaces"), made_by, "the policy in force was made by entry")
-    if entry.action_type == SET_POLICY_ACTION_TYPE:
+    if entry.action_type == SET_POLICY:
         return _whole(payload)
     return _modified(policy, payload)
 

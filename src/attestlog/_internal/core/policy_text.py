@@ -16,11 +16,10 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from typing import Any, Final
 
-import msgspec
-
-from attestlog._internal.core.convert import format_path, parse_path
+from attestlog._internal.core.convert import parse_path
 from attestlog._internal.core.entry import format_timestamp
 from attestlog._internal.core.policy import Policy, format_policy, parse_policy
+from attestlog._internal.core.toml import format_toml_key, format_toml_value
 from attestlog.errors import MalformedPolicyError
 
 POLICY_TEXT_SIZE_MAX_BYTES: Final = 2 << 20
@@ -28,7 +27,6 @@ POLICY_TEXT_SIZE_MAX_BYTES: Final = 2 << 20
 
 _AT: Final = re.compile(r"\(at line (\d+), column \d+\)")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_DEL, _ESCAPED_DEL = "\x7f", "\\u007f"
 _MAIN: Final = ("safety_floor", "floor_per_pillar")
 
 
@@ -57,11 +55,11 @@ def parse_policy_text(text: str) -> Policy:
 def format_policy_text(policy: Policy) -> str:
     """The policy as TOML, every member written out."""
     members = format_policy(policy)
-    lines = [f"{name} = {_value(members.pop(name))}" for name in _MAIN]
+    lines = [f"{name} = {format_toml_value(members.pop(name))}" for name in _MAIN]
     for name, value in members.items():
         tables = [(name,)] if name in {"weights", "redaction", "erasure"} else [(name, key) for key in value]
         for path in tables:
-            lines += ["", f"[{_key(path)}]"]
+            lines += ["", f"[{format_toml_key(path)}]"]
             lines += _members(value if len(path) == 1 else value[path[1]])
     return "\n".join(lines) + "\n"
 
@@ -70,18 +68,9 @@ def _members(table: dict[str, Any]) -> Iterator[str]:
     for name, value in table.items():
         if isinstance(value, dict):
             for inner, item in value.items():
-                yield f"{name}.{_key((inner,))} = {_value(item)}"
+                yield f"{name}.{format_toml_key((inner,))} = {format_toml_value(item)}"
         elif value is not None:
-            yield f"{name} = {_value(value)}"
-
-
-def _value(value: Any) -> str:
-    """JSON's strings, numbers, booleans and arrays of them are TOML's, but for DEL."""
-    return msgspec.json.encode(value).decode().replace(_DEL, _ESCAPED_DEL)
-
-
-def _key(path: tuple[str, ...]) -> str:
-    return format_path(path).replace(_DEL, _ESCAPED_DEL)
+            yield f"{name} = {format_toml_value(value)}"
 
 
 def _with_timestamps(members: dict[str, Any]) -> dict[str, Any]:

@@ -25,9 +25,9 @@ import msgspec
 
 from attestlog._internal.core import canonical
 from attestlog._internal.core.entry import EntryDraft
-from attestlog._internal.core.erasure import KEPT_ACTION_TYPES
 from attestlog._internal.core.glob import Glob
 from attestlog._internal.core.policy import PatternName, Redaction
+from attestlog._internal.core.reserved import KEPT
 from attestlog.errors import HashMismatchError, MalformedEntryError
 
 KEY_SIZE_BYTES: Final = 32
@@ -96,7 +96,7 @@ class Redactor:
         `spelled`: the canonical bytes of its members. False is sure.
         """
         # With another payload, a change of the rules, or the intent to make it, would be of something else.
-        if not self._enabled or draft.action_type in KEPT_ACTION_TYPES:
+        if not self._enabled or draft.action_type in KEPT:
             return False
         return (
             self._custom
@@ -107,7 +107,7 @@ class Redactor:
     def redact(self, draft: EntryDraft, commit: Commit) -> EntryDraft:
         """The draft with every secret replaced; what is redacted already stays.
 
-        Raises MalformedEntryError.
+        Its members must have been encoded before: that refuses what is not JSON, or contains itself.
         """
         changes = {}
         for name in REDACTED_MEMBERS:
@@ -117,15 +117,11 @@ class Redactor:
         return msgspec.structs.replace(draft, **changes)
 
     def redact_value(self, value: Any, commit: Commit) -> Any:
-        """A copy of a JSON value with every secret in it replaced."""
+        """A copy of a JSON value with every secret in it replaced. One that contains itself never ends."""
         top = [value]
         todo: list[Any] = [top]
-        values = 0
         while todo:
             container = todo.pop()
-            values += len(container)
-            if values > canonical.VALUES_MAX:
-                raise MalformedEntryError("draft: holds itself, or more values than fit", member="")
             places = container.items() if type(container) is dict else enumerate(container)
             for place, item in list(places):
                 kind = type(item)
@@ -164,7 +160,7 @@ class Redactor:
         return False
 
     def _has_field(self, todo: list[Any]) -> bool:
-        plain, values = self._plain, 0
+        plain = self._plain
         while todo:
             container = todo.pop()
             items = container
@@ -175,9 +171,6 @@ class Redactor:
                 items = container.values()
             if not _CONTAINERS.isdisjoint(map(type, items)):
                 todo += [item for item in items if type(item) in _CONTAINERS]
-            values += 1
-            if values > canonical.VALUES_MAX:
-                return True
         return False
 
     def _may_match(self, data: bytes) -> bool:

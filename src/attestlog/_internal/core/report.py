@@ -15,6 +15,9 @@ from msgspec import Struct, field
 
 from attestlog.errors import ContradictedError, TamperedError, UnverifiedError, VerdictError
 
+Progress = Callable[[int, int], None]
+"""Called now and then with how much is done and how much there is, in bytes or entries."""
+
 FINDINGS_KEPT_MAX: Final = 10_000
 """Findings a report holds (a log rewritten whole must not fill memory); all are counted and handed on."""
 

@@ -22,9 +22,6 @@ from attestlog._internal.core.genesis import EntryKey, load_stated_key, state_ke
 from attestlog._internal.core.signature import PublicKey
 from attestlog.errors import MalformedSignatureError
 
-ROTATE_ACTION_TYPE: Final = "rotate_signing_key"
-REVOKE_ACTION_TYPE: Final = "revoke_signing_key"
-
 REASON_LENGTH_MAX: Final = 4_096
 """Characters of a reason: a paragraph or two; every reader of the log keeps it."""
 
@@ -39,7 +36,7 @@ class Rotation(Struct, frozen=True):
 
 
 class Revocation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The payload of `revoke_signing_key`: what the key signed after that entry is not trusted."""
+    """The payload of `attestlog.revoke_signing_key`: what the key signed after that entry is not trusted."""
 
     key_id: Hex64
     last_trusted_sequence_number: Count

@@ -37,10 +37,7 @@ from attestlog._internal.core.convert import convert_payload, malformed_payload
 from attestlog._internal.core.entry import (
     Count,
     Entry,
-    EntryDraft,
     EntryRef,
-    EventType,
-    ExecutionStatus,
     Name,
     Object,
     decode_line,
@@ -49,17 +46,18 @@ from attestlog._internal.core.entry import (
 )
 from attestlog._internal.core.genesis import Genesis
 from attestlog._internal.core.policy import Policy
-from attestlog._internal.core.policy_change import (
-    MODIFY_RULE_ACTION_TYPE,
-    SET_POLICY_ACTION_TYPE,
-    changed_policy,
-    check_allowed,
-    check_named,
+from attestlog._internal.core.policy_change import changed_policy, check_allowed, check_named
+from attestlog._internal.core.reserved import (
+    MODIFY_POLICY_RULE,
+    PLACE_LEGAL_HOLD,
+    RELEASE_LEGAL_HOLD,
+    REVOKE_SIGNING_KEY,
+    ROTATE_SIGNING_KEY,
+    SET_POLICY,
+    governs,
 )
 from attestlog._internal.core.rotation import (
     REASON_LENGTH_MAX,
-    REVOKE_ACTION_TYPE,
-    ROTATE_ACTION_TYPE,
     parse_revocation,
     parse_rotation,
     rotation_message,
@@ -72,9 +70,6 @@ from attestlog.errors import (
     RuleChangeError,
     VerificationError,
 )
-
-HOLD_ACTION_TYPE: Final = "add_legal_hold"
-RELEASE_ACTION_TYPE: Final = "release_legal_hold"
 
 HOLDS_MAX: Final = 1_000
 """Holds in force at once: every reader of the log keeps them, and every erasure is compared with each."""
@@ -96,7 +91,7 @@ class Hold(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Release(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The payload of `release_legal_hold`. It names the hold that it ends: none placed later, nor a second time."""
+    """The payload of `attestlog.release_legal_hold`: it names the hold that it ends, by the entry that placed it."""
 
     name: Name
     placed_by: EntryRef
@@ -109,7 +104,7 @@ def release_of(rules: Rules, name: str, reason: str) -> Release:
     if placed_by is None:
         raise RuleChangeError(
             f"no legal hold {name!r} is in force",
-            action_type=RELEASE_ACTION_TYPE, expected=sorted(rules.holds), found=name,
+            action_type=RELEASE_LEGAL_HOLD, expected=sorted(rules.holds), found=name,
         )  # fmt: skip
     return Release(name=name, placed_by=placed_by, reason=reason)
 
@@ -246,15 +241,6 @@ class Rules:
         return f"key {key_id[:16]} was retired by entry {(term.stop or 1) - 1}"
 
 
-def governs(facts: Entry | EntryDraft) -> bool:
-    """Whether the entry would change the rules in force. One that failed or was blocked is only a record."""
-    return (
-        facts.event_type is EventType.CHANGE
-        and facts.action_type in GOVERNING
-        and facts.execution_status is ExecutionStatus.SUCCESS
-    )
-
-
 def _check_is_signed(rules: Rules, entry: Entry) -> None:
     """That a key in force signed exactly this, and that it is later than what made the rules."""
     if entry.sequence_number < rules.start:
@@ -364,14 +350,11 @@ def _refuse(reason: str, expected: Any = None, found: Any = None) -> NoReturn:
 
 
 _HANDLERS: Final[dict[str, Callable[[Rules, Entry], Rules]]] = {
-    ROTATE_ACTION_TYPE: _rotate,
-    REVOKE_ACTION_TYPE: _revoke,
-    HOLD_ACTION_TYPE: _hold,
-    RELEASE_ACTION_TYPE: _release,
-    SET_POLICY_ACTION_TYPE: _change_policy,
-    MODIFY_RULE_ACTION_TYPE: _change_policy,
+    ROTATE_SIGNING_KEY: _rotate,
+    REVOKE_SIGNING_KEY: _revoke,
+    PLACE_LEGAL_HOLD: _hold,
+    RELEASE_LEGAL_HOLD: _release,
+    SET_POLICY: _change_policy,
+    MODIFY_POLICY_RULE: _change_policy,
 }
 """What makes each governing action type hold, and the rules after it."""
-
-GOVERNING: Final = frozenset(_HANDLERS)
-"""Action types of CHANGE entries that change the rules in force."""

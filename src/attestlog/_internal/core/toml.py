@@ -26,7 +26,7 @@ def parse_toml(text: str, kind: type[Kind], name: str) -> Kind:
     try:
         return msgspec.convert(tomllib.loads(text), kind)
     except (ValueError, msgspec.ValidationError, RecursionError) as error:
-        raise MalformedConfigError(f"{name}: {error}") from None
+        raise MalformedConfigError(f"{name}: {error}", file=name) from None
 
 
 def format_toml(members: Mapping[str, Any]) -> str:
@@ -35,14 +35,13 @@ def format_toml(members: Mapping[str, Any]) -> str:
     Members that are None are left out: TOML has no null.
     """
     given = {name: value for name, value in members.items() if value is not None}
-    tables = {name: value for name, value in given.items() if _is_tables(value)}
-    lines = _assignments({name: value for name, value in given.items() if name not in tables})
-    for name, value in tables.items():
-        for heading, table in [(f"[{name}]", value)] if isinstance(value, Mapping) else [
-            (f"[[{name}]]", item) for item in value
-        ]:  # fmt: skip
-            lines += ["", heading, *_assignments(table)]
-    return "\n".join([*lines, ""])
+    blocks = [_assignments({name: value for name, value in given.items() if not _is_tables(value)})]
+    for name, value in given.items():
+        if isinstance(value, Mapping):
+            blocks.append(f"[{name}]\n{_assignments(value)}")
+        elif _is_tables(value):
+            blocks += [f"[[{name}]]\n{_assignments(item)}" for item in value]
+    return "\n".join(filter(None, blocks))
 
 
 def format_toml_value(value: Any) -> str:
@@ -61,5 +60,6 @@ def _is_tables(value: Any) -> bool:
     )
 
 
-def _assignments(members: Mapping[str, Any]) -> list[str]:
-    return [f"{name} = {format_toml_value(value)}" for name, value in members.items() if value is not None]
+def _assignments(members: Mapping[str, Any]) -> str:
+    given = {name: value for name, value in members.items() if value is not None}
+    return "".join(f"{name} = {format_toml_value(value)}\n" for name, value in given.items())

@@ -21,7 +21,7 @@ from collections import ChainMap
 from collections.abc import Iterable, Iterator, MutableMapping
 from typing import Final, NamedTuple
 
-from attestlog._internal.core.approval import AHEAD_MAX_S, Judged, Request, term_max_s
+from attestlog._internal.core.approval import AHEAD_MAX_S, JudgedApproval, Request, term_max_s
 from attestlog._internal.core.entry import (
     GUARD,
     OUTCOME,
@@ -65,7 +65,7 @@ def use_of(
     policy: Policy,
     facts: Entry | EntryDraft,
     request: Request,
-    judged: Iterable[Judged],
+    judged: Iterable[JudgedApproval],
     *,
     sequence_number: int,
     entry_id: str,

@@ -67,7 +67,7 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class CosignableCheckpoint:
     """A checkpoint that may be cosigned."""
 
     checkpoint: Checkpoint
@@ -129,7 +129,7 @@ def request_origin(request: AddCheckpoint) -> str:
     return request.note.text.partition("\n")[0]
 
 
-def verify_log_signatures(request: AddCheckpoint, logs: LogKeys) -> Judged:
+def verify_log_signatures(request: AddCheckpoint, logs: LogKeys) -> CosignableCheckpoint:
     """The checkpoint, signed by its log; the rest is not judged yet.
 
     Raises UnknownOriginError; TrustError or SignatureInvalidError if no known key of the log signed, or a
@@ -151,10 +151,10 @@ def verify_log_signatures(request: AddCheckpoint, logs: LogKeys) -> Judged:
         if error.size == 0:
             raise ConsistencyError(error.message) from None
         raise
-    return Judged(checkpoint, Seen(), tuple(line for _, line in found))
+    return CosignableCheckpoint(checkpoint, Seen(), tuple(line for _, line in found))
 
 
-def judge(request: AddCheckpoint, logs: LogKeys, seen: Seen) -> Judged:
+def judge(request: AddCheckpoint, logs: LogKeys, seen: Seen) -> CosignableCheckpoint:
     """The checkpoint, if it may be cosigned after `seen`.
 
     Raises what `verify_log_signatures` raises; MalformedProofError if the old size is beyond the new one;
@@ -178,4 +178,4 @@ def judge(request: AddCheckpoint, logs: LogKeys, seen: Seen) -> Judged:
         verify_consistency(seen.size, checkpoint.size, request.proof, seen.root, checkpoint.root)
     elif request.proof:
         raise ConsistencyError("a proof from the empty tree has hashes, want none")
-    return Judged(checkpoint, seen, judged.signatures)
+    return CosignableCheckpoint(checkpoint, seen, judged.signatures)

@@ -36,6 +36,7 @@ from attestlog._internal.core.entry import (
     parse_draft,
 )
 from attestlog._internal.core.hashes import hex_hash
+from attestlog._internal.core.policy import Policy
 from attestlog._internal.core.receipt import Receipt
 from attestlog._internal.guard.asking import POLL_S, find_approvals, write_request
 from attestlog._internal.guard.checking import (
@@ -127,6 +128,8 @@ class Guard:
         }  # fmt: skip
         self._approvals: list[dict[str, str]] = [_stored(item) for item in approvals]
         self._is_fixed = self._is_entered = False
+        self._judged: tuple[Policy, list[dict[str, str]], str, list[Reason]] | None = None
+        """Under which policy, with which approvals and when the act was judged, and the reasons found."""
         self._action_hash = ""
         self._request_id = new_entry_id()
         self._failed_open: BaseException | None = None
@@ -378,10 +381,14 @@ class Guard:
         if self._is_fixed:
             return
         members = self._members
-        if callable(self._payload):
+        given: Any = self._payload or {}
+        if callable(given):
             raise TypeError("an action_payload that is called is for a decorated function")
         event_type, action_type = members["event_type"], members["action_type"]
-        payload = self._log.storable_payload(self._payload or {}, action_type)
+        # Checked before anything is done with it: redaction relies on its shape.
+        given = dict(given) if isinstance(given, Mapping) else given
+        parse_draft({**members, "event_type": EventType.DECISION, "action_payload": given})
+        payload = self._log.storable_payload(given, action_type)
         demand = self._log.rules.policy.demand(event_type, action_type, members["actor_id"])
         proofs = (*members.get("required_proofs", ()), *demand.required_proofs)
         members["required_proofs"] = list(dict.fromkeys(proofs))
@@ -391,13 +398,22 @@ class Guard:
             members["rollback_snapshot_hash"] = snapshot_hash(self._snapshot)
         if self._rollback is not None:
             members["rollback_available"] = True
-        parse_draft({**members, "event_type": EventType.DECISION})  # what is wrong is said before anything
         self._action_hash = hex_hash(canonical.encode(payload))
         self._is_fixed = True
 
     def _reasons(self, timestamp: str) -> list[Reason]:
-        members = {**self._members, "received_approvals": self._approvals}
-        return reasons_against(self._log.rules, members, self._action_hash, timestamp)
+        """Why the act must not happen at this time, by the policy in force now."""
+        rules, approvals = self._log.rules, list(self._approvals)
+        when = timestamp if approvals else ""  # approvals expire; nothing else depends on the time
+        if (
+            self._judged is None
+            or self._judged[0] is not rules.policy
+            or self._judged[1:3] != (approvals, when)
+        ):
+            members = {**self._members, "received_approvals": approvals}
+            found = reasons_against(rules, members, self._action_hash, timestamp)
+            self._judged = (rules.policy, approvals, when, found)
+        return self._judged[3]
 
     def _fails_open(self) -> bool:
         facts = (self._members[name] for name in ("event_type", "action_type", "actor_id"))

@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 from typing import Final
 
+from attestlog._internal import disk
 from attestlog._internal.core.approval import (
     APPROVAL_SIZE_MAX_BYTES,
     Approval,
@@ -33,9 +34,7 @@ def write_request(directory: Path, request: ApprovalRequest) -> Path:
     try:
         directory.mkdir(parents=True, exist_ok=True)
         # Whole or not at all: somebody may be looking.
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
-        temporary.write_bytes(format_request(request))
-        temporary.replace(path)
+        disk.replace_file(path, format_request(request), durable=False)
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error.strerror}", path=str(path)) from None
     return path

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
+import msgspec
+
 from attestlog._internal.core.deriving import Basis, explain
-from attestlog._internal.core.entry import EntryDraft, EventType, parse_draft
+from attestlog._internal.core.entry import GUARD, INTENT, EntryDraft, EventType, parse_draft
 from attestlog._internal.core.policy import Policy
 from attestlog._internal.core.rules import Rules
 from attestlog._internal.guard.recording import DENIED
@@ -54,8 +56,10 @@ def reasons_against(
     """
     found: dict[str, Reason] = {}
     denied: dict[str, Reason] = {}
-    for event_type in (EventType.DECISION, members["event_type"]):
-        draft = parse_draft({**members, "event_type": event_type})
+    act = parse_draft(members)
+    # Approvals of the act count for a decision only as its intent.
+    intent = msgspec.structs.replace(act, event_type=EventType.DECISION, actor_context={GUARD: INTENT})
+    for draft in (intent, act):
         basis = explain(rules.policy, draft, rules.log, action_hash, timestamp, verifiers=registered_proofs())
         for denial in basis.demand.denials:
             evidence = {"rule": denial.rule, "rule_reason": denial.reason}

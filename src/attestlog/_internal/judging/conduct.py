@@ -1,14 +1,13 @@
-"""The heads that BOOT and SHUTDOWN entries saw, against the entries there are.
-
-Most saw the entry right before them; of one further back the stored tree has
-the hash, which was compared with the entries by then.
-
-What actors did by their own account: guarded acts and their outcomes, and counters without gaps.
+"""What actors say of themselves: guarded acts and their outcomes, counters without gaps, heads they saw.
 
 An intent (a DECISION that a guard wrote) is open until an outcome or a
 VIOLATION depends on it. A counter goes on by one within an actor's session.
-One object takes in the entries of a chunk; another joins the chunks, in order.
-Memory is bounded: what is more than the limits is counted, and said.
+BOOT and SHUTDOWN entries state the head they saw: for most the entry right
+before them; of one further back the stored tree has the hash, which was
+compared with the entries by then.
+
+A `Conduct` gathers the entries of some lines, and joins with that of the lines
+after them. Memory is bounded: what exceeds a limit is counted and reported.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ HEADS_MAX: Final = 100_000
 
 
 def judge_head(entry: Entry, further_back: list[Claim]) -> Iterator[Finding]:
-    """What is wrong with the head the entry saw; into `further_back` what can only be told later."""
+    """What is wrong with the head the entry saw; `further_back` receives what can only be told later."""
     try:
         seen = read_head(entry)
     except MalformedEntryError as error:
@@ -44,14 +43,14 @@ def judge_head(entry: Entry, further_back: list[Claim]) -> Iterator[Finding]:
 
 
 class Heads:
-    """Gathers from each chunk; answers at the end."""
+    """Gathers the heads that entries saw; answers at the end."""
 
     def __init__(self) -> None:
         self._seen: list[Claim] = []
         self._more = 0
 
     def add(self, seen: Iterable[Claim]) -> None:
-        """Take in what a chunk has."""
+        """Gather."""
         for item in seen:
             if len(self._seen) < HEADS_MAX:
                 self._seen.append(item)
@@ -114,24 +113,24 @@ class Counted(Struct):
 
 
 class Conduct(Struct):
-    """Of one chunk, or of all so far."""
+    """Of some lines in a row, or of all so far."""
 
     intents: dict[str, Intent] = field(default_factory=dict)
     """By entry id: those that are open."""
     closings: list[Closing] = field(default_factory=list)
-    """Ends of acts that began before the chunk."""
+    """Ends of acts that began before these lines."""
     counters: dict[bytes, Counted] = field(default_factory=dict)
-    more_intents: int = 0
-    more_counters: int = 0
+    untracked_intents: int = 0
+    untracked_counters: int = 0
 
-    def see(self, entry: Entry) -> Iterator[Finding]:
-        """Take in an entry that has a context, and say what is wrong with it."""
+    def add(self, entry: Entry) -> Iterator[Finding]:
+        """Gather an entry that has a context; gives what is wrong with it."""
         role = entry.actor_context.get("guard")
         if role == INTENT:
             if len(self.intents) < INTENTS_MAX:
                 self.intents[entry.entry_id] = Intent(entry.sequence_number, _is_forbidden(entry))
             else:
-                self.more_intents += 1
+                self.untracked_intents += 1
         elif role in (OUTCOME, VIOLATION):
             if role == OUTCOME and _was_forbidden(entry):
                 message = "acted although the entry itself says that the policy forbids it"
@@ -143,14 +142,14 @@ class Conduct(Struct):
             yield from self._count(_session(entry), entry.sequence_number, counter)
 
     def join(self, later: Conduct, *, is_whole: bool) -> Iterator[Finding]:
-        """Take in the chunk that follows. `is_whole`: the log was read from its first entry on."""
+        """Add that of the lines that follow. `is_whole`: the log is read from its first entry on."""
         for closing in later.closings:
             yield from self._close(closing, is_first=False)
         for entry_id, intent in later.intents.items():
             if len(self.intents) < INTENTS_MAX:
                 self.intents[entry_id] = intent
             else:
-                self.more_intents += 1
+                self.untracked_intents += 1
         for session, counted in later.counters.items():
             known = self.counters.get(session)
             if known is None and is_whole:
@@ -161,20 +160,22 @@ class Conduct(Struct):
             if known is not None or len(self.counters) < COUNTERS_MAX:
                 self.counters[session] = counted
             else:
-                self.more_counters += 1
-        self.more_intents += later.more_intents
-        self.more_counters += later.more_counters
+                self.untracked_counters += 1
+        self.untracked_intents += later.untracked_intents
+        self.untracked_counters += later.untracked_counters
 
     def settle(self) -> Iterator[Finding]:
         """What is still open at the end."""
         for intent in sorted(self.intents.values()):
             yield finding("guard.no_outcome", "a guarded act was decided, and has no outcome", intent.number)
-        if self.more_intents:
-            message = f"{self.more_intents} more intents were open than are followed"
-            yield finding("guard.intents_unread", message, expected=INTENTS_MAX, found=self.more_intents)
-        if self.more_counters:
-            message = f"{self.more_counters} more sessions were counted than are followed"
-            yield finding("actor.counters_unread", message, expected=COUNTERS_MAX, found=self.more_counters)
+        if self.untracked_intents:
+            message = f"{self.untracked_intents} more intents were open than are followed"
+            yield finding("guard.intents_unread", message, expected=INTENTS_MAX, found=self.untracked_intents)
+        if self.untracked_counters:
+            message = f"{self.untracked_counters} more sessions were counted than are followed"
+            yield finding(
+                "actor.counters_unread", message, expected=COUNTERS_MAX, found=self.untracked_counters
+            )
 
     def _close(self, closing: Closing, *, is_first: bool) -> Iterator[Finding]:
         intent = self.intents.pop(closing.intent_id, None)
@@ -193,7 +194,7 @@ class Conduct(Struct):
         elif len(self.counters) < COUNTERS_MAX:
             self.counters[session] = Counted(number, counter, counter)
         else:
-            self.more_counters += 1
+            self.untracked_counters += 1
 
 
 def _compare(number: int, last: int, counter: int) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""Payloads that are gone, and the entries that say so: each must have the other, and the rules' leave.
+"""Erased payloads and the entries that say so: each must have the other, and the rules must allow it.
 
 Memory is bounded: 24 bytes for each erased payload, and as much for each erasing entry.
 """
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 from attestlog._internal.core.entry import Entry
-from attestlog._internal.core.erasure import Erasure, check_erasure, fingerprint, parse_erasure
+from attestlog._internal.core.erasure import Erasure, check_erasure, parse_erasure
 from attestlog._internal.core.report import Finding
 from attestlog._internal.core.rules import Rules
 from attestlog._internal.judging.findings import finding
@@ -19,8 +19,8 @@ from attestlog.errors import ErasureRefusedError, MalformedEntryError
 _FINGERPRINT_BYTES: Final = 16
 
 
-class Said(NamedTuple):
-    """That the payload of entry `target` is erased, says entry `by`."""
+class ErasureClaim(NamedTuple):
+    """Entry `by` says that the payload of entry `target` is erased."""
 
     target: int
     fingerprint: bytes
@@ -28,20 +28,15 @@ class Said(NamedTuple):
     by: int
 
 
-class Gone(NamedTuple):
-    """An entry without its payload."""
+class Erased(NamedTuple):
+    """What is remembered of an entry without its payload."""
 
     number: int
     fingerprint: bytes
 
 
-def gone(entry: Entry) -> Gone:
-    """What is remembered of an entry without its payload."""
-    return Gone(entry.sequence_number, fingerprint(entry))
-
-
-def judge_erasure(rules: Rules, entry: Entry) -> tuple[Said | None, Finding | None]:
-    """What an erase_payload entry says, if it says anything, and what is wrong with it by itself."""
+def judge_erasure(rules: Rules, entry: Entry) -> tuple[ErasureClaim | None, Finding | None]:
+    """What an erase_payload entry claims, if it can be read, and what is wrong with it by itself."""
     number = entry.sequence_number
     try:
         erasure = parse_erasure(entry.action_payload)
@@ -50,8 +45,8 @@ def judge_erasure(rules: Rules, entry: Entry) -> tuple[Said | None, Finding | No
     if erasure.sequence_number >= number:
         what = f"says that the payload of entry {erasure.sequence_number} is erased, which is no earlier one"
         return None, finding("erasure.malformed", what, number, found=erasure.sequence_number)
-    said = Said(erasure.sequence_number, erasure.fingerprint, number)
-    return said, _judge_by_rules(rules, entry, erasure)
+    claim = ErasureClaim(erasure.sequence_number, erasure.fingerprint, number)
+    return claim, _judge_by_rules(rules, entry, erasure)
 
 
 def _judge_by_rules(rules: Rules, entry: Entry, erasure: Erasure) -> Finding | None:
@@ -69,46 +64,46 @@ def _judge_by_rules(rules: Rules, entry: Entry, erasure: Erasure) -> Finding | N
 
 
 class Erasures:
-    """Gathers from each chunk; answers at the end."""
+    """Gathers erased payloads and what is claimed of them; answers at the end."""
 
     def __init__(self) -> None:
-        self._gone, self._gone_fingerprints = array("Q"), bytearray()
-        self._said, self._by, self._said_fingerprints = array("Q"), array("Q"), bytearray()
+        self._erased, self._erased_fingerprints = array("Q"), bytearray()
+        self._targets, self._by, self._target_fingerprints = array("Q"), array("Q"), bytearray()
 
-    def add(self, gone: Iterable[Gone], said: Iterable[Said]) -> None:
-        """Take in what a chunk has."""
-        for lost in gone:
-            self._gone.append(lost.number)
-            self._gone_fingerprints += lost.fingerprint
-        for item in said:
-            self._said.append(item.target)
-            self._by.append(item.by)
-            self._said_fingerprints += item.fingerprint
+    def add(self, erased: Iterable[Erased], claims: Iterable[ErasureClaim]) -> None:
+        """Gather."""
+        for entry in erased:
+            self._erased.append(entry.number)
+            self._erased_fingerprints += entry.fingerprint
+        for claim in claims:
+            self._targets.append(claim.target)
+            self._by.append(claim.by)
+            self._target_fingerprints += claim.fingerprint
 
     def settle(self, start: int = 0) -> tuple[int, list[Finding]]:
-        """How many payloads were erased by an entry that says so, and a finding for all that do not fit.
+        """How many payloads an entry accounts for, and a finding for each that does not fit.
 
         `start`: entries before it were not read.
         """
-        by_target = {target: place for place, target in enumerate(self._said)}
-        found = list(self._settle_gone(by_target))
-        erased = len(self._gone) - sum(item.code == "entry.payload_missing" for item in found)
-        there = set(self._gone)
-        for target, by in zip(self._said, self._by, strict=True):
-            if target >= start and target not in there:
+        by_target = {target: place for place, target in enumerate(self._targets)}
+        found = list(self._settle_erased(by_target))
+        accounted = len(self._erased) - sum(item.code == "entry.payload_missing" for item in found)
+        erased = set(self._erased)
+        for target, by in zip(self._targets, self._by, strict=True):
+            if target >= start and target not in erased:
                 what = f"entry {by} says that the payload of entry {target} is erased, and it is there"
                 found.append(finding("erasure.unfinished", what, target, found=by))
-        return erased, found
+        return accounted, found
 
-    def _settle_gone(self, by_target: dict[int, int]) -> Iterator[Finding]:
-        for place, number in enumerate(self._gone):
-            said = by_target.get(number)
-            if said is None:
+    def _settle_erased(self, by_target: dict[int, int]) -> Iterator[Finding]:
+        for place, number in enumerate(self._erased):
+            claim = by_target.get(number)
+            if claim is None:
                 what = "the payload is null and no erase_payload entry says why"
                 yield finding("entry.payload_missing", what, number)
                 continue
-            if _part(self._gone_fingerprints, place) != _part(self._said_fingerprints, said):
-                by = self._by[said]
+            if _part(self._erased_fingerprints, place) != _part(self._target_fingerprints, claim):
+                by = self._by[claim]
                 what = f"says that the payload of entry {number} is erased, and describes another entry"
                 yield finding("erasure.malformed", what, by, found=number)
 

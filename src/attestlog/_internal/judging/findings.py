@@ -94,6 +94,7 @@ _BY_VERDICT: Final[dict[Verdict, dict[str, str]]] = {
         "published.key_unknown": "no verifier key of the published log is known: who signed it is unknown",
         "entry.proofs_unknown": "proofs_valid rests on proofs of a type that nothing here can check",
         "entry.unverified": "signatures that the installed cryptography lacks the algorithm to verify",
+        "entry.newer": "an entry acts on the log by a name that is not known here: a newer attestlog made it",
         "entry.unjudged": "keys or policy may have changed in what was not read: unknown what rests on them",
         "key.revoked": "entries may be anybody's: a revocation says not to trust the key that signed them",
         "resume.tree": "the stored tree, in place of entries not read, does not lead to a known root",

@@ -1,7 +1,7 @@
 """One entry against the policy in force: what is derived, and which of its proofs and approvals count.
 
-What could not be checked here, because a type of proof is registered nowhere
-in this process, is said to be unknown: it is neither right nor wrong.
+What this process cannot check, because an entry rests on a type of proof that
+is not registered here, is reported as unknown: it is neither right nor wrong.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ APPROVALS_REPORTED_MAX: Final = 20
 """Refused approvals told one by one of an entry; a hostile one carries hundreds."""
 
 
-class Said(NamedTuple):
-    """A finding in the making: its place is the entry's."""
+class Remark(NamedTuple):
+    """A finding without its place, which is the entry's."""
 
     code: str
     message: str
@@ -41,15 +41,15 @@ _stated_members: Final = attrgetter(*Derived._fields)
 _BOTH_MET: Final = (True, True)
 """`proofs_valid` and `quorum_met`, the last of the derived members."""
 _DONE: Final = (EventType.ACTION, EventType.CHANGE)
-"""What says that something was done; a decision that was blocked afterwards is none."""
+"""Entries that say something was done. A DECISION does not: it may have been blocked afterwards."""
 _CHECKED: Final = frozenset(CHECKED_PROOFS)
-_NOTHING: Final[tuple[Sequence[Said], Sequence[str]]] = ((), ())
+_NOTHING: Final[tuple[Sequence[Remark], Sequence[str]]] = ((), ())
 
 
-def judge_entry(policy: Policy, log: LogId, entry: Entry) -> tuple[Sequence[Said], Sequence[str]]:
-    """What there is to say, and the types of the proofs that cannot be checked here, one a proof."""
+def judge_entry(policy: Policy, log: LogId, entry: Entry) -> tuple[Sequence[Remark], Sequence[str]]:
+    """What is wrong with the entry, and the type of each of its proofs that cannot be checked here."""
     derived = derive(policy, entry, log, entry.action_hash, entry.timestamp)
-    # Nearly every entry is done with here.
+    # Nearly every entry needs no more than this.
     if (
         derived == _stated_members(entry)
         and derived[3:] == _BOTH_MET
@@ -65,34 +65,34 @@ def judge_entry(policy: Policy, log: LogId, entry: Entry) -> tuple[Sequence[Said
     return list(chain.from_iterable(parts)), basis.claims.unchecked
 
 
-def _invariants(entry: Entry) -> Iterator[Said]:
+def _invariants(entry: Entry) -> Iterator[Remark]:
     broken = broken_invariant(entry)
     if broken is not None:
-        yield Said("entry.invariant", ": ".join(broken), found=broken[0])
+        yield Remark("entry.invariant", ": ".join(broken), found=broken[0])
 
 
-def _disagreements(basis: Basis, entry: Entry) -> Iterator[Said]:
+def _disagreements(basis: Basis, entry: Entry) -> Iterator[Remark]:
     stated = _stated_members(entry)
     for member, expected, found in zip(Derived._fields, basis.derived, stated, strict=True):
         if expected == found:
             continue
         if member == "proofs_valid" and _may_hold(basis, entry.proofs_valid):
             kinds = sorted(set(basis.claims.unchecked))
-            yield Said(
+            yield Remark(
                 "entry.proofs_unknown",
                 f"proofs_valid is {str(found).lower()}, which rests on proofs that cannot be checked here",
                 expected={member: expected, "types": kinds}, found={member: found},
             )  # fmt: skip
             continue
         why = {"missing": basis.missing} if member == "quorum_met" and basis.missing else {}
-        yield Said(
+        yield Remark(
             "entry.derived", f"{member} is not what the policy derives",
             expected={member: expected, **why}, found={member: found},
         )  # fmt: skip
 
 
-def _broken_rules(basis: Basis, entry: Entry) -> Iterator[Said]:
-    """What was done all the same. The log records it and nothing in it is wrong, but somebody should know."""
+def _broken_rules(basis: Basis, entry: Entry) -> Iterator[Remark]:
+    """What was done against a rule. The log records it truly, so it is a notice: somebody should know."""
     demand, lacks = basis.demand, dict[str, Any]()
     if demand.needs_approval and not (basis.derived.quorum_met or entry.quorum_met):
         lacks["quorum"] = basis.missing
@@ -102,10 +102,10 @@ def _broken_rules(basis: Basis, entry: Entry) -> Iterator[Said]:
         return
     for denial in demand.denials:
         what = f"done although rule {denial.rule!r} denies it: {denial.reason}"
-        yield Said("entry.rule", what, found=denial.rule)
+        yield Remark("entry.rule", what, found=denial.rule)
     if lacks:
         what = " and ".join(lacks)
-        yield Said("entry.rule", f"done without the {what} that a rule of the policy asks for", found=lacks)
+        yield Remark("entry.rule", f"done without the {what} that a rule of the policy asks for", found=lacks)
 
 
 def _may_hold(basis: Basis, stated: bool) -> bool:
@@ -115,10 +115,10 @@ def _may_hold(basis: Basis, stated: bool) -> bool:
     return basis.claims.may_satisfy(basis.required_proofs) if stated else True
 
 
-def _approvals(basis: Basis) -> Iterator[Said]:
+def _approvals(basis: Basis) -> Iterator[Remark]:
     refused = [item for item in basis.judged if item.code not in (None, "approval.review")]
     for item in refused[:APPROVALS_REPORTED_MAX]:
-        yield Said("entry.approval", item.message, found=item.code)
+        yield Remark("entry.approval", item.message, found=item.code)
     if len(refused) > APPROVALS_REPORTED_MAX:
         more = len(refused) - APPROVALS_REPORTED_MAX
-        yield Said("entry.approval", f"{more} more approvals do not count", found=more)
+        yield Remark("entry.approval", f"{more} more approvals do not count", found=more)

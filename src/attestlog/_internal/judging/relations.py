@@ -1,7 +1,7 @@
 """What entries say about other entries, which only the whole log can answer: erasures, dependencies.
 
-Also the tally of proofs nothing can check. Memory is bounded: see `erasures`,
-and a limit on ids that are looked for.
+Also the tally of proofs that nothing here can check. Memory is bounded: see
+`erasures`, and the limit on ids that are looked for.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from attestlog._internal.core.lines import Piece
 from attestlog._internal.core.report import Finding
 from attestlog._internal.judging.conduct import Conduct, Heads
 from attestlog._internal.judging.erasures import Erasures
 from attestlog._internal.judging.findings import finding
 from attestlog._internal.judging.scan import Scanned, count_proof
-from attestlog._internal.judging.source import Chunk, read_lines
+from attestlog.errors import StorageError
 
 WANTED_MAX: Final = 100_000
 """Entry ids looked for in one more pass over the log: about 20 MB."""
@@ -36,9 +37,11 @@ _decoder: Final = msgspec.json.Decoder(_Identity)
 
 
 class Relations:
-    """Gathers from each chunk, in order; answers at the end."""
+    """Gathers what scans found, in order; answers at the end."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_whole: bool) -> None:
+        """`is_whole`: the log is read from its first entry on."""
+        self._is_whole = is_whole
         self.erasures = Erasures()
         self.heads = Heads()
         self.conduct = Conduct()
@@ -48,11 +51,8 @@ class Relations:
         self._unchecked: dict[str, tuple[int, int]] = {}
         self._unverified: dict[str, tuple[int, int]] = {}
 
-    def add(self, scanned: Scanned, *, is_whole: bool = True) -> Iterator[Finding]:
-        """Take in what a chunk says, and give what is wrong with it after those before.
-
-        `is_whole`: the log is read from its first entry on.
-        """
+    def add(self, scanned: Scanned) -> Iterator[Finding]:
+        """Gather. Gives what is wrong with these lines after those before."""
         self.erasures.add(scanned.erased, scanned.erasures)
         self.heads.add(scanned.heads)
         for number, wanted in scanned.wanted:
@@ -67,16 +67,12 @@ class Relations:
             count_proof(self._unchecked, kind, first, count)
         for algorithm, (first, count) in scanned.unverified.items():
             count_proof(self._unverified, algorithm, first, count)
-        yield from self.conduct.join(scanned.conduct, is_whole=is_whole)
-
-    def lose(self) -> None:
-        """Some entries could not be read: what was counted in them is not missing."""
-        self.conduct.counters.clear()
+        yield from self.conduct.join(scanned.conduct, is_whole=self._is_whole)
 
     def settle_dependencies(
         self, search: Callable[[frozenset[str]], Iterable[set[str]]]
     ) -> Iterator[Finding]:
-        """Look for what is still wanted (`search` goes through the log) and say what was not found."""
+        """Look for what is still wanted; `search` goes through the log. Gives what was not found."""
         if self._wanted:
             for found in search(frozenset(self._wanted)):
                 for entry_id in found:
@@ -105,19 +101,19 @@ class Relations:
             yield finding("entry.unverified", message, first, found=algorithm)
 
 
-def find_ids(wanted: frozenset[str], chunk: Chunk) -> set[str]:
-    """Which of these ids and snapshots are in the chunk; what cannot be read was reported before."""
+def find_ids(wanted: frozenset[str], piece: Piece) -> set[str]:
+    """Which of these ids and snapshots are in the piece; what cannot be read was reported before."""
     found = set()
     try:
-        for _, data, _, _ in read_lines(chunk, chunk.stop):
+        for line in piece.lines():
             try:
-                identity = _decoder.decode(data)
+                identity = _decoder.decode(line.data)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 continue
             if identity.entry_id in wanted:
                 found.add(identity.entry_id)
             if identity.rollback_snapshot_hash in wanted and not identity.rollback_executed:
                 found.add(identity.rollback_snapshot_hash)
-    except OSError:
+    except (OSError, StorageError):
         pass
     return found

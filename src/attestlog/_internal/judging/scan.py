@@ -1,17 +1,44 @@
-"""Batch signatures while scanning: where an entry stands in its batch, and one check for a whole batch.
+"""The judge of lines: a fold. Rules, lines and a state go in; findings, facts and the next state come out.
 
-One pass over lines: a State before, findings, leaves and a State after.
+    scanned = scan(rules, lines, state)
 
-The log is a fold of its lines over a State, so where the lines are cut into
-chunks changes nothing. A chunk can be scanned before the State it starts from
-is known: the first line then says what that State must have been (`assumed`),
-and whoever joins the chunks compares it with what it was, or scans again.
+Where the lines are cut into pieces changes nothing in what is found, and where
+they come from is not known here: `walk` joins pieces of a directory, a replica
+hands in a list. This module keeps these rules:
+
+1. Bytes that are not an entry (too short, no line end, not JSON of an entry) are one *run* until an entry
+   follows. That entry closes the run as damage, `entry.malformed`, unless it and all after it belong to a
+   batch that began before the run: then a power cut may have torn that batch, and the run stays open.
+2. An entry must have the sequence number that is due, else `entry.sequence`, and name the hash of the entry
+   before, else `entry.chain`. The next entry is judged from where this one says it stands, so that one
+   broken place is one or two findings.
+3. After a run, and where `is_synced` is False because lines before could not be read, an entry is taken for
+   what it says: neither its number nor its link is judged.
+4. A timestamp must be a real one and not before the last, else `entry.timestamp`.
+5. An entry must be in canonical form and within its limits, and its hashes must be those of its bytes. Links,
+   signature and tree go by the entry_hash it *states*, so that a wrong one is found once. A payload that was
+   erased is remembered, not a finding: only the whole log can say whether that was allowed.
+6. Derived members must be what the policy in force derives (`governance`).
+7. The key that an entry names must be in force and of the algorithm it names, and the signature must verify
+   under it. Entries of one batch are verified together, once the batch ends or is left.
+8. The positions in a batch must follow each other, else `entry.batch`. They are counted only for an entry
+   that stands right after the one before (rule 2): a gap says nothing about a batch.
+9. An entry that governs changes the rules for all entries after it, if it holds; if it does not, that is
+   `entry.change` and the rules stay as they were. One that acts on the log by a name not known here may
+   change rules of a newer version, `entry.newer`.
+10. What an entry says about others (dependencies, erasures, guarded acts, counters, heads it saw) is
+    gathered, and judged when the log was read to its end (`relations`).
+11. Without a state, the first entry says what the state before it must have been (`assumed`). Who knows the
+    state compares (`follows`), or scans again. Nothing is said of lines that begin with no entry, or that
+    change the rules: for these the state must be known.
+
+Lines are read once, and memory stays flat.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from copy import copy
 from typing import Any, Final
 
@@ -19,11 +46,13 @@ from msgspec import Struct, field
 
 from attestlog._internal.core import entry as entries
 from attestlog._internal.core.entry import Entry, EventType
-from attestlog._internal.core.erasure import is_erasure
+from attestlog._internal.core.erasure import fingerprint
 from attestlog._internal.core.hashes import GENESIS_PREV_HASH, batch_message, leaf_hash
+from attestlog._internal.core.lines import Line, Piece, whole_batches
 from attestlog._internal.core.merkle import inclusion_paths
 from attestlog._internal.core.report import Finding
-from attestlog._internal.core.rules import Rules, governs
+from attestlog._internal.core.reserved import erases, governs, is_newer
+from attestlog._internal.core.rules import Rules
 from attestlog._internal.core.seen_head import Claim
 from attestlog._internal.core.signature import (
     BATCH_SUFFIX,
@@ -33,21 +62,35 @@ from attestlog._internal.core.signature import (
     verify_entry_signature,
 )
 from attestlog._internal.judging.conduct import Conduct, judge_head
-from attestlog._internal.judging.erasures import Gone, Said, gone, judge_erasure
+from attestlog._internal.judging.erasures import Erased, ErasureClaim, judge_erasure
 from attestlog._internal.judging.findings import TEXT_LENGTH_MAX, finding
 from attestlog._internal.judging.governance import judge_entry
-from attestlog._internal.judging.source import Chunk, Line, read_whole_batches
 from attestlog.errors import (
     MalformedEntryError,
     MalformedSignatureError,
     RuleChangeError,
     SignatureInvalidError,
+    StorageError,
     TooLargeError,
 )
 
+NEIGHBOURS: Final = 1_024
+"""Entry ids a piece hands to the next: what an entry depends on usually stands just before it."""
+
+PROOF_TYPES_MAX: Final = 256
+"""Unknown proof types told apart; a log that makes one up for each entry must not fill memory."""
+
+_SYSTEM_EVENTS: Final = (EventType.BOOT, EventType.SHUTDOWN)
+
+LINE_SIZE_MIN_BYTES: Final = 64
+"""A shorter line is not even decoded: eight million line ends must not take a minute."""
+
+_HASH: Final = re.compile(r"[0-9a-f]{64}")
+_NO_HASH: Final = bytes(32)
+
 
 class OpenBatch(Struct):
-    """A batch, and the position within it that is due next, which whoever reads it counts on."""
+    """A batch being read. `index` is the position due next; the reader counts it up."""
 
     signature: str
     """Hex, as in `hsm_signature`."""
@@ -61,9 +104,19 @@ class OpenBatch(Struct):
         return f"{self.signature}:{self.index}/{self.size}:"
 
 
-Pending = tuple[int, int, str, str, bytes, bytes, PublicKey]
-"""An entry to be verified with the rest of its batch: ordinal, sequence number, `hsm_signature`,
-`signature_algorithm`, digest, leaf hash, key. A plain tuple, because one is made for every entry."""
+class Pending(Struct, frozen=True, gc=False):
+    """An entry whose signature is verified with the rest of its batch. One is made for every entry."""
+
+    ordinal: int
+    """Its place among the entries scanned, by which findings are put in order."""
+    number: int
+    signature: str
+    """`hsm_signature`, as it stands."""
+    algorithm: str
+    digest: bytes
+    """The entry_hash it states, 32 bytes."""
+    leaf: bytes
+    key: PublicKey
 
 
 def read_position(entry: Entry) -> OpenBatch | None:
@@ -81,18 +134,19 @@ def settle(pending: list[Pending]) -> Iterator[tuple[int, Finding]]:
     if _whole_batch_holds(pending):
         return
     held: set[tuple[str, bytes, bytes]] = set()
-    for ordinal, number, text, algorithm, digest, _, key in pending:
+    for item in pending:
         try:
-            signature = parse_signature(text, algorithm)
-            message = signed_message(signature, digest)
+            signature = parse_signature(item.signature, item.algorithm)
+            message = signed_message(signature, item.digest)
             # Each distinct root's signature is verified once.
-            if (key.key_id, signature.signature, message) not in held:
-                key.verify(signature.signature, message)
-                held.add((key.key_id, signature.signature, message))
+            if (item.key.key_id, signature.signature, message) not in held:
+                item.key.verify(signature.signature, message)
+                held.add((item.key.key_id, signature.signature, message))
         except MalformedSignatureError as error:
-            yield ordinal, finding("entry.signature_form", str(error), number, found=text[:80])
+            text = item.signature[:80]
+            yield item.ordinal, finding("entry.signature_form", str(error), item.number, found=text)
         except SignatureInvalidError as error:
-            yield ordinal, finding("entry.signature", str(error), number)
+            yield item.ordinal, finding("entry.signature", str(error), item.number)
 
 
 def _whole_batch_holds(pending: list[Pending]) -> bool:
@@ -100,39 +154,23 @@ def _whole_batch_holds(pending: list[Pending]) -> bool:
 
     True only if every entry would verify by itself; False says nothing yet.
     """
-    _, _, texts, algorithms, _, leaves, keys = zip(*pending, strict=True)
-    head, _, rest = texts[0].partition(":")
-    size = len(pending)
-    if not rest.startswith(f"0/{size}:") or any(key is not keys[0] for key in keys):
+    first, size = pending[0], len(pending)
+    head, _, rest = first.signature.partition(":")
+    if not rest.startswith(f"0/{size}:") or any(item.key is not first.key for item in pending):
         return False
-    root, paths = inclusion_paths(leaves)
+    root, paths = inclusion_paths([item.leaf for item in pending])
     due = [f"{head}:{index}/{size}:{path.hex()}" for index, path in enumerate(paths)]
-    if due != list(texts):
+    if due != [item.signature for item in pending]:
         return False
     try:
-        keys[0].verify(parse_signature(texts[0], algorithms[0]).signature, batch_message(root))
+        first.key.verify(parse_signature(first.signature, first.algorithm).signature, batch_message(root))
     except (MalformedSignatureError, SignatureInvalidError):
         return False
     return True
 
 
-NEIGHBOURS: Final = 1_024
-"""Entry ids a chunk hands to the next: what an entry depends on usually stands just before it."""
-
-PROOF_TYPES_MAX: Final = 256
-"""Unknown proof types told apart; a log that makes up one an entry must not fill memory."""
-
-_SYSTEM_EVENTS: Final = (EventType.BOOT, EventType.SHUTDOWN)
-
-LINE_SIZE_MIN_BYTES: Final = 64
-"""A line that is shorter is not even decoded: eight million line ends must not take a minute."""
-
-_HASH: Final = re.compile(r"[0-9a-f]{64}")
-_NO_HASH: Final = bytes(32)
-
-
 class Run(Struct):
-    """Bytes in a row that are not entries, while it is open whether they are a torn tail or damage."""
+    """Bytes in a row that are not entries, while it is undecided whether they are a torn tail or damage."""
 
     position: int
     """The sequence number due where they begin."""
@@ -144,17 +182,18 @@ class Run(Struct):
     """Those that have a line end."""
     size_bytes: int = 0
     batch_start: int | None = None
-    """Where the batch starts that reaches across them, when all valid entries after them are of that one."""
+    """First entry of the batch that reaches across them, if all valid entries after them are of that one."""
 
 
 class State(Struct):
-    """All that the next line is judged by."""
+    """All that the next line is judged by, beside the rules in force."""
 
     position: int = 0
     """Sequence number due next."""
     previous: str | None = GENESIS_PREV_HASH
     """entry_hash of the entry before; None: not known, so the link is not judged."""
     timestamp: str = ""
+    """Of the entry before; empty before the first."""
     batch: OpenBatch | None = None
     run: Run | None = None
     is_synced: bool = True
@@ -162,31 +201,32 @@ class State(Struct):
 
     @property
     def torn_batch_start(self) -> int | None:
-        """Where the batch starts that is not all there, if the log ends here."""
+        """First entry of the batch that is cut, if the log ends here."""
         if self.run is not None and self.run.batch_start is not None:
             return self.run.batch_start
         return None if self.batch is None else self.batch.start
 
 
 class Scanned(Struct):
-    """What a chunk came to."""
+    """What some lines came to."""
 
     state: State
+    """After the last of them."""
     assumed: State | None = None
-    """The State before, as the first line has it; None when that cannot be told."""
+    """The state before, as the first entry has it (rule 11); None if that cannot be told."""
     entries: int = 0
     findings: list[Finding] = field(default_factory=list)
+    """In the order of the entries."""
     leaves: bytes = b""
-    """Leaf hashes, as far as the entries follow each other."""
+    """Leaf hashes, n × 32 bytes, of the entries up to the first one that is out of its place."""
     is_contiguous: bool = True
-    """Whether the leaves are all its entries, and follow on the State before."""
+    """Whether `leaves` has all the entries, which then follow on the state before."""
     before_batch: str | None = None
-    """The entry_hash before the last batch that starts in this chunk."""
+    """The entry_hash before the last batch that starts in these lines."""
     key_ids: set[str] = field(default_factory=set)
-    erased: list[Gone] = field(default_factory=list)
-    """Entries without their payload."""
-    erasures: list[Said] = field(default_factory=list)
-    """What erase_payload entries say."""
+    """Keys that entries name as theirs, and that are in force."""
+    erased: list[Erased] = field(default_factory=list)
+    erasures: list[ErasureClaim] = field(default_factory=list)
     conduct: Conduct = field(default_factory=Conduct)
     heads: list[Claim] = field(default_factory=list)
     """What BOOT and SHUTDOWN entries saw, further back than the entry before."""
@@ -195,40 +235,52 @@ class Scanned(Struct):
     unverified: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Algorithm that the installed cryptography does not have → first sequence number, how many."""
     wanted: list[tuple[int, str]] = field(default_factory=list)
-    """(sequence number, entry id it depends on or snapshot it went back to) not found in the chunk."""
+    """(sequence number, entry id it depends on or snapshot it went back to) not found in these lines."""
     last_ids: list[str] = field(default_factory=list)
+    """Entry ids of the last `NEIGHBOURS` entries."""
     error: str | None = None
-    """Why the chunk could not be read to its end."""
+    """Why the lines could not be read to their end."""
     rules: Rules | None = None
-    """The rules after the chunk, where it changes them."""
+    """The rules after these lines, where they change them."""
     changes: list[bytes] = field(default_factory=list)
     """The lines that did."""
 
 
-def scan(rules: Rules, chunk: Chunk, state: State | None = None) -> Scanned:
-    """Scan one chunk, from `state` or from what its first line says the state must have been.
+def scan(
+    rules: Rules,
+    lines: Iterable[Line],
+    state: State | None = None,
+    *,
+    place: Callable[[int], str] = "byte {}".format,
+) -> Scanned:
+    """Judge lines, from `state` or from what the first says the state must have been (rule 11).
 
-    `rules`: those in force where it begins. A chunk that would change them is not scanned before its
-    state is known: its scan then says nothing.
+    `rules`: those in force before the first line. `place`: an offset of these lines, in words.
+    An OSError or StorageError of `lines` ends it: `error` says so, and what was judged by then counts.
     """
-    scanner = _Scanner(rules, chunk, state)
+    scanner = _Scanner(rules, state, place)
     error = None
     try:
-        for line in read_whole_batches(chunk):
+        for line in lines:
             if not scanner.add(line):
                 return Scanned(State())
-    except OSError as problem:
+    except (OSError, StorageError) as problem:
         error = str(problem)
     return scanner.finish(error)
 
 
-def scan_ahead(_: None, item: tuple[Rules, Chunk]) -> Scanned:
-    """`scan` before the state is known, for a worker process."""
-    return scan(*item)
+def scan_piece(rules: Rules, piece: Piece, state: State | None = None) -> Scanned:
+    """`scan` the batches that begin in a piece."""
+    return scan(rules, whole_batches(piece), state, place=piece.place)
+
+
+def scan_ahead(_: None, item: tuple[Rules, Piece]) -> Scanned:
+    """`scan_piece` before the state is known, for a worker process."""
+    return scan_piece(*item)
 
 
 def follows(state: State, assumed: State) -> bool:
-    """Whether a chunk scanned from `assumed` is the one to be had from `state`."""
+    """Whether what was scanned from `assumed` is what `scan` would give from `state`."""
     return (
         state.is_synced
         and state.run is None
@@ -240,8 +292,8 @@ def follows(state: State, assumed: State) -> bool:
 
 
 class _Scanner:
-    def __init__(self, rules: Rules, chunk: Chunk, state: State | None) -> None:
-        self._rules, self._chunk = rules, chunk
+    def __init__(self, rules: Rules, state: State | None, place: Callable[[int], str]) -> None:
+        self._rules, self._place = rules, place
         self._state, self._is_ahead = state, state is None
         self._result = Scanned(State())
         self._ordinal = 0
@@ -258,12 +310,12 @@ class _Scanner:
         self._is_synced = state.is_synced
 
     def add(self, line: Line) -> bool:
-        """Judge one line. False when what it is to be judged by is not known, and it does not say so."""
-        _, data, _, is_complete = line
+        """Judge one line. False if the state is not known, and the line does not say it (rule 11)."""
+        data = line.data
         try:
             if len(data) < LINE_SIZE_MIN_BYTES:
                 raise MalformedEntryError(f"a line of {len(data)} bytes is too short for an entry")
-            if not is_complete:
+            if not line.is_complete:
                 raise MalformedEntryError(f"the line stops after {len(data)} bytes")
             entry = entries.decode_line(data)
         except MalformedEntryError as error:
@@ -280,7 +332,7 @@ class _Scanner:
         digest = self._check_content(entry, data)
         self._check_derived(entry)
         if entry.actor_context:
-            self._findings += [(self._ordinal, found) for found in self._result.conduct.see(entry)]
+            self._findings += [(self._ordinal, found) for found in self._result.conduct.add(entry)]
         if entry.event_type in _SYSTEM_EVENTS:
             self._findings += [(self._ordinal, found) for found in judge_head(entry, self._result.heads)]
         leaf = leaf_hash(digest)
@@ -289,6 +341,8 @@ class _Scanner:
         self._check_signature(entry, digest, leaf, is_next)
         if entry.dependencies or entry.rollback_executed or entry.event_type is EventType.CHANGE:
             self._remember_relations(entry)
+            if is_newer(entry):
+                self._find("entry.newer", f"{entry.action_type[:80]!r} is not known here", entry)
             if governs(entry):
                 if self._is_ahead:
                     return False
@@ -300,7 +354,7 @@ class _Scanner:
     def finish(self, error: str | None) -> Scanned:
         """The result, with findings in the order of the entries."""
         result = self._result
-        if self._state is None:  # no line begins in the chunk
+        if self._state is None:  # there was no line
             result.error = error
             return result
         self._settle()
@@ -318,7 +372,7 @@ class _Scanner:
         return result
 
     def _assume(self, entry: Entry) -> bool:
-        """Start from the state that this entry follows on, if it is what it says."""
+        """Start from the state that this entry follows, going by what it says. False if it does not say."""
         batch = None
         if entry.signature_algorithm.endswith(BATCH_SUFFIX):
             batch = read_position(entry)
@@ -336,10 +390,8 @@ class _Scanner:
         number = entry.sequence_number
         self._findings.append((self._ordinal, finding(code, message, number, expected=expected, found=found)))
 
-    # --- links ---
-
     def _check_link(self, entry: Entry) -> bool:
-        """Whether the entry stands right after the one before; if not, the next is due after this one."""
+        """Whether the entry is known to stand right after the one before (rules 2 and 3)."""
         number = entry.sequence_number
         is_next = number == self._position and self._previous in (entry.prev_entry_hash, None)
         if self._run is not None or not self._is_synced:
@@ -365,15 +417,14 @@ class _Scanner:
         return False
 
     def _add_to_run(self, line: Line, why: str) -> None:
-        offset, _, after, is_complete = line
         if self._run is None:
-            place = f"{self._chunk.path.rpartition('/')[2]} byte {offset}"
+            place = self._place(line.offset)
             self._run = Run(self._position, self._previous, place, why[:TEXT_LENGTH_MAX])
-        self._run.lines += is_complete
-        self._run.size_bytes += after - offset
+        self._run.lines += line.is_complete
+        self._run.size_bytes += line.stop - line.offset
 
     def _close_run(self, run: Run, entry: Entry) -> None:
-        """An entry after bytes that are none: damage, unless all that follows is of a batch torn there."""
+        """The first entry after a run: the run is damage, unless a batch reaches across it (rule 1)."""
         batch = read_position(entry) if entry.signature_algorithm.endswith(BATCH_SUFFIX) else None
         spans = batch is not None and batch.start <= run.position < entry.sequence_number
         if batch is not None and spans and run.batch_start in (None, batch.start):
@@ -396,10 +447,8 @@ class _Scanner:
             )  # fmt: skip
         self._timestamp = text
 
-    # --- the entry by itself ---
-
     def _check_content(self, entry: Entry, text: bytes) -> bytes:
-        """The digest it goes by from here on: the one it states, so that a wrong one is found once."""
+        """The digest that it goes by from here on, which is the one it states (rule 5)."""
         stated = entry.entry_hash
         try:
             entry_hash, action_hash = entries.canonical_hashes(entry, text)
@@ -409,11 +458,11 @@ class _Scanner:
             )
             return _digest(stated)
         except (MalformedEntryError, RecursionError) as error:
-            # Its hashes are not judged: of which spelling would they be?
+            # Not canonical, so there is no one byte string to hash: its hashes are not judged.
             self._find("entry.canonical", str(error) or "entry is nested too deep", entry)
             return _digest(stated)
         if action_hash is None:
-            self._result.erased.append(gone(entry))
+            self._result.erased.append(Erased(entry.sequence_number, fingerprint(entry)))
         elif action_hash != entry.action_hash:
             self._find(
                 "entry.action_hash", "action_hash is not the hash of the payload", entry,
@@ -428,22 +477,22 @@ class _Scanner:
         return bytes.fromhex(stated)
 
     def _check_derived(self, entry: Entry) -> None:
-        said, unchecked = judge_entry(self._rules.policy, self._rules.log, entry)
-        for code, message, expected, found in said:
+        remarks, unchecked = judge_entry(self._rules.policy, self._rules.log, entry)
+        for code, message, expected, found in remarks:
             self._find(code, message, entry, expected=expected, found=found)
         for kind in unchecked:
             count_proof(self._result.unchecked_proofs, kind[:TEXT_LENGTH_MAX], entry.sequence_number, 1)
 
     def _remember_relations(self, entry: Entry) -> None:
-        """What the entry says about others, which only the whole log can answer."""
+        """What the entry says about others, which only the whole log can answer (rule 10)."""
         number, result = entry.sequence_number, self._result
         result.wanted.extend((number, wanted) for wanted in entry.dependencies if wanted not in self._ids)
         if entry.rollback_executed and entry.rollback_snapshot_hash:
             result.wanted.append((number, entry.rollback_snapshot_hash))
-        if is_erasure(entry):
-            said, wrong = judge_erasure(self._rules, entry)
-            if said is not None:
-                result.erasures.append(said)
+        if erases(entry):
+            claim, wrong = judge_erasure(self._rules, entry)
+            if claim is not None:
+                result.erasures.append(claim)
             if wrong is not None:
                 self._findings.append((self._ordinal, wrong))
 
@@ -459,8 +508,6 @@ class _Scanner:
             if key.key is None:  # nor can its consent to the rotation be verified
                 count_proof(self._result.unverified, key.algorithm, entry.sequence_number, 1)
 
-    # --- signatures ---
-
     def _check_signature(self, entry: Entry, digest: bytes, leaf: bytes, is_next: bool) -> None:
         number, algorithm = entry.sequence_number, entry.signature_algorithm
         key = self._rules.signing_key(entry.signing_key_id, algorithm)
@@ -475,7 +522,7 @@ class _Scanner:
             self._place_in_batch(entry, is_next)
             if key is not None:
                 self._pending.append(
-                    (self._ordinal, number, entry.hsm_signature, algorithm, digest, leaf, key)
+                    Pending(self._ordinal, number, entry.hsm_signature, algorithm, digest, leaf, key)
                 )
             if self._batch is None:
                 self._settle()
@@ -503,7 +550,7 @@ class _Scanner:
             )  # fmt: skip
 
     def _place_in_batch(self, entry: Entry, is_next: bool) -> None:
-        """Keep count within the batch; a signature that cannot be read counts as the one due."""
+        """Count it within its batch (rule 8); a signature that cannot be read counts as the one due."""
         batch = self._batch
         if batch is not None and is_next and entry.hsm_signature.startswith(batch.due()):
             self._count_in_batch(batch)
@@ -551,7 +598,7 @@ def _digest(stated: str) -> bytes:
 
 
 def malformed_run(run: Run) -> Finding:
-    """The finding for bytes among entries that are no entry."""
+    """The finding for bytes among entries that are not an entry."""
     what = f"{run.size_bytes} bytes at {run.place} are not an entry: {run.reason}"
     return finding("entry.malformed", what, run.position, found=run.reason)
 

@@ -2,7 +2,7 @@
 
 Each line becomes one entry whose payload holds it, under the identity of the
 legacy log (its first entry's hash) and its position there. A CHANGE entry
-`import_legacy_log` closes the import: which file, its hash, the legacy head
+`attestlog.imported` closes the import: which file, its hash, the legacy head
 hash and the verdict on it.
 
 What was imported before is looked up in the entries themselves, never in an
@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import fcntl
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,15 +24,15 @@ from typing import Any, BinaryIO, Final, NamedTuple, Protocol
 import msgspec
 from msgspec import Struct
 
+from attestlog._internal import disk
 from attestlog._internal.core import canonical
 from attestlog._internal.core.entry import PAYLOAD_SIZE_MAX_BYTES, EventCategory, EventType, parse_draft
-from attestlog._internal.core.genesis import GENESIS_ACTION_TYPE
 from attestlog._internal.core.receipt import Receipt
-from attestlog._internal.core.report import Report, Verdict
+from attestlog._internal.core.report import Progress, Report, Verdict
+from attestlog._internal.core.reserved import GENESIS, IMPORTED
 from attestlog._internal.legacy.judge import LineError, parse_line
 from attestlog._internal.legacy.verify import (
     FileLine,
-    Progress,
     file_lines,
     file_size,
     open_legacy,
@@ -51,7 +50,6 @@ from attestlog.errors import (
     VerificationError,
 )
 
-IMPORT_ACTION_TYPE: Final = "import_legacy_log"
 """`action_type` of the closing entry."""
 
 UNKNOWN_NAME: Final = "legacy:unknown"
@@ -169,7 +167,7 @@ def import_legacy(
         if lines <= earlier.closed_lines:
             raise ExistsError(
                 f"all {lines} lines of {path} were imported before, up to entry {earlier.closed_at}",
-                path=str(path), sequence_number=earlier.closed_at,
+                path=str(path), sequence_number=earlier.closed_at, what="import",
             )  # fmt: skip
         _append_lines(log, source, identity, earlier.lines, progress)
         closing = log.append(_closing_draft(source, identity, lines, report, actor_id))
@@ -198,11 +196,11 @@ def export_legacy_lines(log: LogSource, legacy_log: str) -> Iterator[bytes]:
 def _lock(file: BinaryIO, path: Path | str) -> None:
     """Two imports of one file at once would both append what neither had seen of the other."""
     try:
-        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise BusyError(f"{path} is being imported by another process", path=str(path)) from None
+        is_ours = disk.lock(file.fileno())
     except OSError:
         return  # a file system without locks
+    if not is_ours:
+        raise BusyError(f"{path} is being imported by another process", path=str(path))
 
 
 def _check_verdict(report: Report, allow_damaged: bool) -> None:
@@ -301,7 +299,7 @@ def _imported(log: LogSource, legacy_log: str) -> Iterator[_Imported]:
                 payload = entry.action_payload
                 if payload.legacy_log != legacy_log:
                     continue
-                if (entry.event_type, entry.action_type) == (EventType.CHANGE, IMPORT_ACTION_TYPE):
+                if (entry.event_type, entry.action_type) == (EventType.CHANGE, IMPORTED):
                     yield _Imported(entry.sequence_number, -1, b"", payload.lines)
                 elif payload.legacy_position >= 0 and payload.legacy_line is not None:
                     data = payload.legacy_line.encode()
@@ -363,7 +361,7 @@ def _line_member(data: bytes) -> dict[str, Any]:
 def _carried(members: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """The members an entry takes over, and the names of those it had to say something else for."""
     # A CHANGE orders the log that holds it (a key, a policy); here it only says what another log said.
-    if members.get("event_type") == EventType.CHANGE or members.get("action_type") == GENESIS_ACTION_TYPE:
+    if members.get("event_type") == EventType.CHANGE or members.get("action_type") == GENESIS:
         members = {**members, "action_type": f"legacy:{members.get('action_type')}"}
     carried: dict[str, Any] = {
         "event_type": "ACTION", "action_type": UNKNOWN_NAME, "actor_id": UNKNOWN_NAME,
@@ -412,7 +410,7 @@ def _closing_draft(
     return {
         "event_type": EventType.CHANGE,
         "event_category": EventCategory.WARNING if faults else EventCategory.NORMAL,
-        "action_type": IMPORT_ACTION_TYPE,
+        "action_type": IMPORTED,
         "actor_id": actor_id,
         "action_payload": payload,
     }

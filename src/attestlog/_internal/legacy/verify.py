@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 
 from attestlog._internal.core.entry import PAYLOAD_SIZE_MAX_BYTES
-from attestlog._internal.core.report import Finding, Report, Verdict
+from attestlog._internal.core.report import Finding, Progress, Report, Verdict
 from attestlog._internal.legacy.judge import Judge, LineError, is_legacy_line, parse_line
 from attestlog.errors import DeniedError, NotFoundError, StorageError
 
@@ -23,9 +23,6 @@ FIRST_LINES: Final = 8
 
 _PROGRESS_LINES: Final = 1_024
 """Lines between two reports of progress."""
-
-Progress = Callable[[int, int], None]
-"""Called with (bytes done, bytes in all)."""
 
 
 class FileLine(NamedTuple):

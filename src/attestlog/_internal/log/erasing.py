@@ -7,14 +7,9 @@ from typing import Any
 
 from attestlog._internal.core.batch import Prepared
 from attestlog._internal.core.entry import Entry, EventType, Object, format_timestamp
-from attestlog._internal.core.erasure import (
-    ERASE_ACTION_TYPE,
-    Erasure,
-    check_erasure,
-    format_erasure,
-    parse_erasure,
-)
+from attestlog._internal.core.erasure import Erasure, check_erasure, format_erasure, parse_erasure
 from attestlog._internal.core.receipt import Receipt
+from attestlog._internal.core.reserved import ERASE_PAYLOAD
 from attestlog._internal.core.rules import Rules
 from attestlog.errors import ErasureRefusedError, StorageError
 
@@ -29,7 +24,7 @@ def erasure_draft(
 ) -> dict[str, Any]:
     """The draft of the entry that says that the payload of `target` is erased."""
     payload = format_erasure(Erasure.of(target, reason, legal_basis))
-    return change_draft(ERASE_ACTION_TYPE, payload, {"event_category": "WARNING", **members})
+    return change_draft(ERASE_PAYLOAD, payload, {"event_category": "WARNING", **members})
 
 
 def refuse_bare_erasure(prepared: Prepared) -> None:
@@ -38,8 +33,8 @@ def refuse_bare_erasure(prepared: Prepared) -> None:
     Appended by itself it would say that a payload is gone which is there, past holds and policy.
     """
     draft = prepared.draft
-    if draft.event_type is EventType.CHANGE and draft.action_type == ERASE_ACTION_TYPE:
-        raise ErasureRefusedError(f"{ERASE_ACTION_TYPE} is appended by erasing alone", rule="append")
+    if draft.event_type is EventType.CHANGE and draft.action_type == ERASE_PAYLOAD:
+        raise ErasureRefusedError(f"{ERASE_PAYLOAD} is appended by erasing alone", rule="append")
 
 
 def check_prepared(rules: Rules, target: Entry, prepared: Prepared, now_us: int) -> None:
@@ -56,7 +51,7 @@ def check_prepared(rules: Rules, target: Entry, prepared: Prepared, now_us: int)
         )
     check_erasure(rules, erasure, format_timestamp(now_us))
     for member in ("quorum_met", "proofs_valid"):
-        if not getattr(prepared.entry, member):
+        if not getattr(prepared, member):
             raise ErasureRefusedError(
                 f"the payload of entry {number} stays: {member} is false, and the policy asks for it",
                 sequence_number=number, rule="approval",

@@ -16,23 +16,19 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, Unpack, overload
 from weakref import WeakSet
 
 from attestlog._internal.config import read_config
 from attestlog._internal.core.approval import ApprovalRequest
 from attestlog._internal.core.batch import Head, Prepared
-from attestlog._internal.core.entry import Entry, EntryDraft, Object
+from attestlog._internal.core.entry import ChangeMembers, DraftMembers, Entry, EntryDraft, MoreMembers, Object
 from attestlog._internal.core.genesis import Genesis, Settings
 from attestlog._internal.core.note import format_vkey
 from attestlog._internal.core.policy import Policy
 from attestlog._internal.core.receipt import Receipt
-from attestlog._internal.core.rotation import (
-    REVOKE_ACTION_TYPE,
-    ROTATE_ACTION_TYPE,
-    Revocation,
-    format_revocation,
-)
+from attestlog._internal.core.reserved import REVOKE_SIGNING_KEY, ROTATE_SIGNING_KEY
+from attestlog._internal.core.rotation import Revocation, format_revocation
 from attestlog._internal.core.rules import Rules
 from attestlog._internal.core.signature import BATCH_ENTRIES_MAX, ECDSA_P256
 from attestlog._internal.log import committer, opening
@@ -52,7 +48,8 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from attestlog._internal.core.note import NoteSignature
-    from attestlog._internal.guard import Guard
+    from attestlog._internal.guard import Guard, GuardMembers
+    from attestlog._internal.query import FilterMembers
     from attestlog._internal.replication import Work
 
 BATCH_SIZE_BYTES: Final = 8 << 20
@@ -190,6 +187,10 @@ class Log(Events):
 
     # --- writing ---
 
+    @overload
+    def append(self, draft: EntryDraft | Mapping[str, Any], /) -> Receipt: ...
+    @overload
+    def append(self, draft: None = None, /, **members: Unpack[DraftMembers]) -> Receipt: ...
     def append(self, draft: EntryDraft | Mapping[str, Any] | None = None, /, **members: Any) -> Receipt:
         """Append one entry; when this returns it is durable. Give a draft, or its members.
 
@@ -205,6 +206,10 @@ class Log(Events):
         """Raises what `append` would raise for this draft before anything is written; writes nothing."""
         self._prepare(draft)
 
+    @overload
+    def request(self, draft: EntryDraft | Mapping[str, Any], /) -> ApprovalRequest: ...
+    @overload
+    def request(self, draft: None = None, /, **members: Unpack[DraftMembers]) -> ApprovalRequest: ...
     def request(
         self, draft: EntryDraft | Mapping[str, Any] | None = None, /, **members: Any
     ) -> ApprovalRequest:
@@ -229,12 +234,20 @@ class Log(Events):
         self._copies.wait(receipts)
         return receipts
 
+    @overload
+    def submit(self, draft: EntryDraft | Mapping[str, Any], /) -> Future[Receipt]: ...
+    @overload
+    def submit(self, draft: None = None, /, **members: Unpack[DraftMembers]) -> Future[Receipt]: ...
     def submit(
         self, draft: EntryDraft | Mapping[str, Any] | None = None, /, **members: Any
     ) -> Future[Receipt]:
         """Append without waiting: the future's result is the receipt. Bad drafts raise here, at once."""
         return self._copies.then(self._committer.submit(self._prepare(_one_draft(draft, members))))
 
+    @overload
+    async def append_async(self, draft: EntryDraft | Mapping[str, Any], /) -> Receipt: ...
+    @overload
+    async def append_async(self, draft: None = None, /, **members: Unpack[DraftMembers]) -> Receipt: ...
     async def append_async(
         self, draft: EntryDraft | Mapping[str, Any] | None = None, /, **members: Any
     ) -> Receipt:
@@ -244,7 +257,11 @@ class Log(Events):
         return receipt
 
     def rotate_key(
-        self, new_signer: str | Signer | None = None, *, algorithm: str | None = None, **members: Any
+        self,
+        new_signer: str | Signer | None = None,
+        *,
+        algorithm: str | None = None,
+        **members: Unpack[ChangeMembers],
     ) -> Receipt:
         """Append the change to another signing key: from the next entry on only that one counts.
 
@@ -257,24 +274,26 @@ class Log(Events):
             algorithm = algorithm or next(iter(self.rules.keys.values())).algorithm
             made = given_or_made(new_signer, origin=self.origin, role="entry", algorithm=algorithm)
             new = given_or_opened(made, self._passphrase, undo)
-            members = {"actor_id": new.public_key.key_id, **members}
+            given = {"actor_id": new.public_key.key_id, **members}
 
             def make(payload: Object) -> Prepared:
-                return self._prepare(change_draft(ROTATE_ACTION_TYPE, payload, members))
+                return self._prepare(change_draft(ROTATE_SIGNING_KEY, payload, given))
 
             receipt: Receipt = self._committer.run(partial(self._turns.rotate, new, make))
             undo.pop_all()
             return receipt
 
-    def revoke_key(self, key_id: str, *, reason: str, last_trusted: int, **members: Any) -> Receipt:
+    def revoke_key(
+        self, key_id: str, *, reason: str, last_trusted: int, **members: Unpack[ChangeMembers]
+    ) -> Receipt:
         """Append that what this key signed after entry `last_trusted` is not to be trusted.
 
         The key in force must be rotated first. `members`: further members of the draft.
         Raises as `append`, and RuleChangeError if the key cannot be revoked so.
         """
         revocation = Revocation(key_id=key_id, last_trusted_sequence_number=last_trusted, reason=reason)
-        members = {"actor_id": self.rules.key_ids[0], "event_category": "CRITICAL", **members}
-        return self.append(change_draft(REVOKE_ACTION_TYPE, format_revocation(revocation), members))
+        given = {"actor_id": self.rules.key_ids[0], "event_category": "CRITICAL", **members}
+        return self.append(change_draft(REVOKE_SIGNING_KEY, format_revocation(revocation), given))
 
     def erase(
         self,
@@ -283,7 +302,7 @@ class Log(Events):
         reason: str,
         actor_id: str,
         legal_basis: str | None = None,
-        **members: Any,
+        **members: Unpack[MoreMembers],
     ) -> Receipt:
         """Replace one payload by null, and append the CHANGE entry that says so, and why.
 
@@ -302,7 +321,7 @@ class Log(Events):
         receipt: Receipt = self._committer.run(partial(self._turns.erase, sequence_number, make))
         return receipt
 
-    def guard(self, *, action_type: str, actor_id: str, **options: Any) -> Guard:
+    def guard(self, *, action_type: str, actor_id: str, **members: Unpack[GuardMembers]) -> Guard:
         """Decide, act, record: `with log.guard(...) as act:`, `async with`, or a decorator.
 
         Further members of the draft are those of the act: `action_payload`, `pillars_scores`,
@@ -318,7 +337,7 @@ class Log(Events):
         """
         from attestlog._internal.guard import Guard
 
-        return Guard(self, action_type=action_type, actor_id=actor_id, **options)
+        return Guard(self, action_type=action_type, actor_id=actor_id, **members)
 
     def storable_payload(self, payload: Mapping[str, Any], action_type: str) -> dict[str, Any]:
         """The payload as it will stand in an entry of this type: what is to be approved, and hashed.
@@ -360,7 +379,7 @@ class Log(Events):
         """Send each replica all there is, now: its URL, and why it lacks something, if it does."""
         return self._copies.sync()
 
-    def query(self, **members: Any) -> Iterator[Entry]:
+    def query(self, **members: Unpack[FilterMembers]) -> Iterator[Entry]:
         """The entries a filter asks for: `log.query(event_type="VIOLATION", since="7d")`.
 
         Members and errors as for `attestlog._internal.query.query_log`, which needs no open log.
@@ -389,7 +408,7 @@ class Log(Events):
         rules, algorithm = self.rules, self._turns.in_force.algorithm
         return [
             item
-            if item.policy is rules.policy and item.entry.signature_algorithm.startswith(algorithm)
+            if item.policy is rules.policy and item.algorithm == algorithm
             else self._preparing.derive(item.draft, rules, algorithm)
             for item in prepared
         ]

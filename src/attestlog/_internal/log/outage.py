@@ -11,9 +11,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from attestlog._internal.core.entry import format_timestamp
+from attestlog._internal.core.reserved import SIGNER_OUTAGE
 from attestlog.errors import SignerError
-
-OUTAGE_ACTION_TYPE: Final = "signer_outage"
 
 MESSAGE_LENGTH_MAX: Final = 400
 """Characters of an error's message that are kept: it may come from a device's library."""
@@ -47,7 +46,7 @@ class Outage:
         return {
             "event_type": "CHANGE",
             "event_category": "ERROR",
-            "action_type": OUTAGE_ACTION_TYPE,
+            "action_type": SIGNER_OUTAGE,
             "actor_id": "attestlog",
             "actor_type": "SYSTEM",
             "action_payload": {

@@ -12,14 +12,14 @@ from functools import partial
 from typing import Any
 
 import msgspec
+from msgspec import Raw
 
 from attestlog._internal.core import canonical
 from attestlog._internal.core.approval import ApprovalRequest, make_request
-from attestlog._internal.core.batch import Prepared, prepare
-from attestlog._internal.core.checkpoint import LogId
-from attestlog._internal.core.entry import EntryDraft, parse_draft
-from attestlog._internal.core.erasure import KEPT_ACTION_TYPES
+from attestlog._internal.core.batch import Prepared, prepare_spelled, spell
+from attestlog._internal.core.entry import EntryDraft, encode_member, parse_draft
 from attestlog._internal.core.genesis import Genesis
+from attestlog._internal.core.reserved import KEPT, governs
 from attestlog._internal.core.rules import Rules
 from attestlog._internal.core.signature import ECDSA_P256
 from attestlog._internal.ids import new_entry_id
@@ -46,23 +46,29 @@ class Preparing:
         as_given: bool = False,
     ) -> Prepared:
         """`as_given`: nothing is redacted. Raises MalformedEntryError, DerivedMemberError, TooLargeError."""
-        # A draft made by hand has been checked by nobody.
+        # Structs built directly bypass validation: check them here.
         draft = parse_draft(draft if isinstance(draft, EntryDraft) else dict(draft))
-        prepared = self.derive(draft, rules, algorithm)
+        spelled = self._spell(draft)
         # What changes rules has exactly the members it must have.
-        if as_given or prepared.stands_alone:
-            return prepared
-        redacted = self._redacting.redacted(rules.policy, draft, prepared)
-        return prepared if redacted is None else self.derive(redacted, rules, algorithm)
+        if not (as_given or governs(draft)):
+            redacted = self._redacting.redacted(rules.policy, draft, spelled)
+            if redacted is not None:
+                draft, spelled = redacted, self._spell(redacted)
+        return self._derive(draft, spelled, rules, algorithm)
 
     def derive(self, draft: EntryDraft, rules: Rules, algorithm: str = ECDSA_P256) -> Prepared:
         """The same for a draft that was prepared before: nothing is redacted."""
+        return self._derive(draft, self._spell(draft), rules, algorithm)
+
+    def _spell(self, draft: EntryDraft) -> dict[str, Raw]:
         salt = os.urandom(16).hex() if self._is_salted(draft.action_type) else None
+        return spell(draft, self._environment, self._replicas, salt)
+
+    def _derive(self, draft: EntryDraft, spelled: dict[str, Raw], rules: Rules, algorithm: str) -> Prepared:
         now_us = self._clock() if draft.received_approvals else 0
-        return prepare(
-            draft, rules.policy, entry_id=new_entry_id(), environment=self._environment, salt=salt,
-            log=LogId(self._genesis.origin, self._genesis.entry_hash), now_us=now_us, verifiers=registered_proofs(),
-            replicas=self._replicas, algorithm=algorithm,
+        return prepare_spelled(
+            draft, spelled, rules.policy, entry_id=new_entry_id(), log=rules.log,
+            now_us=now_us, verifiers=registered_proofs(), algorithm=algorithm,
         )  # fmt: skip
 
     def request(
@@ -75,12 +81,16 @@ class Preparing:
         return make_request(written, rules.log, new_entry_id())
 
     def storable_payload(self, payload: Mapping[str, Any], rules: Rules, action_type: str) -> dict[str, Any]:
-        """The payload as it would be written: redacted, and with its salt. `prepare` leaves it as it is."""
+        """The payload as it would be written: redacted, and with its salt. `prepare` leaves it as it is.
+
+        Raises MalformedEntryError.
+        """
         stored = dict(payload)
-        if action_type not in KEPT_ACTION_TYPES:
+        encode_member("action_payload", stored)  # refuses what cannot be redacted: it contains itself
+        if action_type not in KEPT:
             stored = self._redacting.redacted_value(rules.policy, stored)
         return {"_salt": os.urandom(16).hex(), **stored} if self._is_salted(action_type) else stored
 
     def _is_salted(self, action_type: str) -> bool:
         """Whether payloads of such entries are; those that are never erased are not, nor their intents."""
-        return self._genesis.settings.erasable_payloads and action_type not in KEPT_ACTION_TYPES
+        return self._genesis.settings.erasable_payloads and action_type not in KEPT

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
-from operator import attrgetter
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from attestlog._internal.core.batch import Prepared
+from msgspec import Raw
+
 from attestlog._internal.core.entry import EntryDraft
 from attestlog._internal.core.policy import Policy, Redaction
 from attestlog._internal.core.redaction import NONCE_SIZE_BYTES, REDACTED_MEMBERS, Redactor, commitment
-
-_others: Final = attrgetter(*REDACTED_MEMBERS[1:])
 
 
 class Redacting:
@@ -28,15 +26,14 @@ class Redacting:
     def __repr__(self) -> str:
         return "Redacting()"
 
-    def redacted(self, policy: Policy, draft: EntryDraft, prepared: Prepared) -> EntryDraft | None:
-        """The draft with its secrets replaced, or None where `prepared`, made of it, has none.
+    def redacted(self, policy: Policy, draft: EntryDraft, spelled: Mapping[str, Raw]) -> EntryDraft | None:
+        """The draft with its secrets replaced; None if it has none. `spelled`: its canonical members.
 
         Raises KeyFileError where there is no key: then nothing may be written.
         """
         redactor = self._redactor(policy)
-        # One look at what is spelled already costs a fraction of making the entry.
-        spelled = (prepared.payload, *_others(prepared.entry))
-        if not redactor.suspects(draft, spelled):
+        # Scanning the encoded members is cheap: redact only if something matches.
+        if not redactor.suspects(draft, [spelled[name] for name in REDACTED_MEMBERS if name in spelled]):
             return None
         return redactor.redact(draft, self._commit)
 

@@ -15,8 +15,8 @@ from typing import Any
 from attestlog._internal.config import change_config, with_signers
 from attestlog._internal.core.batch import Head, Prepared, plan_batch
 from attestlog._internal.core.checkpoint import Checkpoint
-from attestlog._internal.core.cosignature import open_log_checkpoint
 from attestlog._internal.core.entry import Entry, Object
+from attestlog._internal.core.genesis import open_log_checkpoint
 from attestlog._internal.core.merkle import edge_at
 from attestlog._internal.core.note import NoteSignature, format_note, parse_note
 from attestlog._internal.core.receipt import Receipt
@@ -186,10 +186,10 @@ class Turns:
         before()
         self.store.commit(plan, lines)
         self.in_force.advance(plan.head.size, lines[-1], rules)
-        entries = [item.entry for item in prepared]
+        facts = zip(prepared, plan.entry_hashes, lines, strict=True)
         return [
-            Receipt(entry.sequence_number, entry.entry_id, entry.entry_hash, entry.timestamp, line)
-            for entry, line in zip(entries, lines, strict=True)
+            Receipt(number, item.entry_id, entry_hash, plan.timestamp, line)
+            for number, (item, entry_hash, line) in enumerate(facts, head.size)
         ]
 
     def _checkpoint_at(self, head: Head) -> bytes:
@@ -203,11 +203,11 @@ class Turns:
 
     def _continues(self, old: bytes, head: Head) -> bool:
         """Whether the last checkpoint covers the head already. Raises ConsistencyError if it is no prefix."""
-        last = open_log_checkpoint(old, self.genesis.checkpoint_keys)
+        last = open_log_checkpoint(old, self.genesis)
         root = b""
         if last.size <= head.size:
             root = edge_at(last.size, self.store.hashes).root()
-        if root != last.root or last.origin != self.genesis.origin:
+        if root != last.root:
             raise ConsistencyError(
                 f"the last checkpoint covers {last.size} entries that are not a prefix of these {head.size}",
                 expected=last.root.hex(), found=root.hex(),

@@ -48,7 +48,7 @@ class Day(Struct, frozen=True):
     averages: Averages
 
 
-class Actor(Struct, frozen=True):
+class ActorStats(Struct, frozen=True):
     """One actor."""
 
     actor_id: str
@@ -76,7 +76,7 @@ class Stats(Struct, frozen=True, kw_only=True):
     days: list[Day]
     """Oldest first."""
     actor_count: int
-    top_actors: list[Actor]
+    top_actors: list[ActorStats]
     """Those with most entries, most first."""
     unreadable: int
     """Lines of the whole log that are not entries: verify it."""
@@ -135,7 +135,7 @@ def _stats(index: Index, low: int, high: int, top: int) -> Stats:
         averages=Averages(*averages),
         days=[Day(key, *_figures(row)) for key, *row in days],
         actor_count=actor_count[0],
-        top_actors=[Actor(key, *_figures(row)) for key, *row in actors],
+        top_actors=[ActorStats(key, *_figures(row)) for key, *row in actors],
         unreadable=unreadable[0],
     )
 

@@ -1,4 +1,4 @@
-"""What comes is verified by the verifier itself, from the state that the copy is in.
+"""What a replica receives is verified by the verifier itself, from the state that the copy is in.
 
 Dependencies on earlier entries, and erasures, concern the whole log: verifying
 the copy judges them, as it would the original.
@@ -6,21 +6,18 @@ the copy judges them, as it would the original.
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final, NamedTuple
 
 from attestlog._internal.core.batch import Head, Plan
 from attestlog._internal.core.entry import decode_line, format_timestamp, parse_timestamp
 from attestlog._internal.core.hashes import HASH_SIZE_BYTES
+from attestlog._internal.core.lines import whole_lines
 from attestlog._internal.core.merkle import Grown
 from attestlog._internal.core.report import Verdict
 from attestlog._internal.core.rules import Rules
-from attestlog._internal.judging.scan import Scanned, State, scan
-from attestlog._internal.judging.source import Chunk
-from attestlog.errors import StorageError, VerificationError
+from attestlog._internal.judging.scan import State, scan
+from attestlog.errors import VerificationError
 
 
 def plans(head: Head, lines: Sequence[bytes], room: int, segment_entries: int, leaves: bytes) -> list[Plan]:
@@ -53,13 +50,13 @@ class Verified(NamedTuple):
     """The lines that changed the rules."""
 
 
-def verify_lines(rules: Rules, head: Head, lines: Sequence[bytes], directory: Path) -> Verified:
+def verify_lines(rules: Rules, head: Head, lines: Sequence[bytes]) -> Verified:
     """That these lines follow on `head`, under the rules in force there.
 
-    They are laid out in `directory` for the verifier, which reads files. Raises VerificationError with
-    the findings unless every line holds and the last batch is whole.
+    Raises VerificationError with the findings unless every line holds and the last batch is whole.
     """
-    scanned = _scan(rules, head, lines, directory)
+    timestamp = format_timestamp(head.timestamp_us) if head.size else ""
+    scanned = scan(rules, whole_lines(lines), State(head.size, head.entry_hash, timestamp))
     findings = [
         found
         for found in scanned.findings
@@ -80,25 +77,3 @@ def verify_lines(rules: Rules, head: Head, lines: Sequence[bytes], directory: Pa
     if len(scanned.leaves) != len(lines) * HASH_SIZE_BYTES or state.position != head.size + len(lines):
         raise VerificationError(f"{len(lines)} lines do not follow on entry {head.size - 1}")
     return Verified(scanned.leaves, scanned.rules or rules, scanned.changes)
-
-
-def _scan(rules: Rules, head: Head, lines: Sequence[bytes], directory: Path) -> Scanned:
-    data = b"\n".join([*lines, b""])
-    try:
-        descriptor, path = tempfile.mkstemp(prefix="incoming-", dir=directory)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-            timestamp = format_timestamp(head.timestamp_us) if head.size else ""
-            state = State(head.size, head.entry_hash, timestamp)
-            chunk = Chunk(head.size, path, 0, len(data), len(data), is_first=True)
-            scanned = scan(rules, chunk, state)
-        finally:
-            Path(path).unlink()
-    except OSError as error:
-        raise StorageError(
-            f"what was sent cannot be laid out: {error.strerror}", path=str(directory)
-        ) from None
-    if scanned.error is not None:
-        raise StorageError(f"what was sent cannot be read back: {scanned.error}", path=str(directory))
-    return scanned

@@ -10,17 +10,18 @@ from __future__ import annotations
 from typing import Final
 
 from attestlog._internal.core.entry import Entry, decode_line
-from attestlog._internal.core.erasure import ERASE_ACTION_TYPE, is_erasure, parse_erasure
+from attestlog._internal.core.erasure import parse_erasure
+from attestlog._internal.core.reserved import ERASE_PAYLOAD, erases
 from attestlog._internal.storage.contract import LogSource, Store
 from attestlog.errors import MalformedError
 
-_MARK: Final = f'"action_type":"{ERASE_ACTION_TYPE}"'.encode()
+_MARK: Final = f'"action_type":"{ERASE_PAYLOAD}"'.encode()
 
 
-def erases(line: bytes) -> bool:
+def line_erases(line: bytes) -> bool:
     """Whether a line is an entry that says that a payload is erased."""
     try:
-        return _MARK in line and is_erasure(decode_line(line))
+        return _MARK in line and erases(decode_line(line))
     except MalformedError:
         return False
 
@@ -43,7 +44,7 @@ def unerased(copy: LogSource) -> list[int]:
     if pending is not None and pending.erased_by < copy.size():
         found.add(pending.sequence_number)
     for line in copy.lines():
-        number = _erased_number(decode_line(line)) if erases(line) else None
+        number = _erased_number(decode_line(line)) if line_erases(line) else None
         if number is not None and copy.entry(number).action_payload is not None:
             found.add(number)
     return sorted(found)

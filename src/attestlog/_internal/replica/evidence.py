@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from attestlog._internal.storage.files import disk
+from attestlog._internal import disk
 from attestlog.errors import CorruptError
 
 EVIDENCE_DIR: Final = "evidence"

@@ -8,16 +8,16 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from attestlog._internal import disk
 from attestlog._internal.config import LogConfig, Signers, new_config
 from attestlog._internal.core.batch import Head
 from attestlog._internal.core.checkpoint import Checkpoint
 from attestlog._internal.core.cosignature import (
     decode_timestamped,
-    open_log_checkpoint,
     verify_checkpoint_signature,
 )
 from attestlog._internal.core.entry import decode_line
-from attestlog._internal.core.genesis import parse_genesis
+from attestlog._internal.core.genesis import open_log_checkpoint, parse_genesis
 from attestlog._internal.core.hashes import leaf_hash
 from attestlog._internal.core.merkle import edge_at
 from attestlog._internal.core.note import (
@@ -32,10 +32,8 @@ from attestlog._internal.core.rules import Rules
 from attestlog._internal.replica import erasing, evidence
 from attestlog._internal.replica.checking import plans, verify_lines
 from attestlog._internal.storage.contract import Kept, LogSource, NewLog
-from attestlog._internal.storage.files import disk
 from attestlog._internal.storage.resolve import create_log, open_store
 from attestlog.errors import (
-    ConflictError,
     MalformedEntryError,
     MalformedShipmentError,
     SplitViewError,
@@ -49,7 +47,7 @@ NO_SIGNER: Final = "none:replica"
 """What a copy's log.toml names as signers: a replica holds no key of the log's."""
 
 
-class Cosigner(NamedTuple):
+class ReplicaKey(NamedTuple):
     """The replica's own name and key."""
 
     vkey: VerifierKey
@@ -60,17 +58,17 @@ class Cosigner(NamedTuple):
 class Holding:
     """A copy open for what its writer sends. One thread at a time."""
 
-    def __init__(self, directory: Path, cosigner: Cosigner) -> None:
+    def __init__(self, directory: Path, key: ReplicaKey) -> None:
         """`directory`, named by the log's id, holds the copy (`log/`) and evidence against its writer."""
         self.directory = directory
-        self._cosigner = cosigner
+        self._key = key
         self._store = open_store(directory / LOG_DIR)
         self._rules, self._changes = Rules.of(self._store.genesis), list[bytes]()
         with self._store.exclusive() as head:
             self._find_rules(head)
 
     @classmethod
-    def create(cls, directory: Path, cosigner: Cosigner, shipment: Shipment) -> Holding:
+    def create(cls, directory: Path, key: ReplicaKey, shipment: Shipment) -> Holding:
         """Begin a copy with the genesis entry that the shipment starts with. Raises VerificationError."""
         if shipment.start or not shipment.lines:
             raise StaleSizeError(f"nothing is held, entry {shipment.start} was sent first", known_size=0)
@@ -85,11 +83,11 @@ class Holding:
             disk.make_directories(directory)
         except OSError as error:
             raise disk.storage_error(error, directory, "creating") from None
-        leaf = verify_lines(Rules.of(genesis), Head(), [line], directory).leaves
+        leaf = verify_lines(Rules.of(genesis), Head(), [line]).leaves
         config = LogConfig.of(genesis, Signers(entry=NO_SIGNER, checkpoint=NO_SIGNER))
         place = directory / LOG_DIR
         create_log(place, NewLog(line, leaf, beside=new_config(place, config)))
-        return cls(directory, cosigner)
+        return cls(directory, key)
 
     @property
     def origin(self) -> str:
@@ -156,7 +154,9 @@ class Holding:
     def _commit(self, lines: Sequence[bytes]) -> None:
         """Run by run. An entry that erases, signed alone as writers do it, begins a run of its own."""
         cuts = [
-            at for at, line in enumerate(lines) if at and erasing.erases(line) and ends_batch(lines[at - 1])
+            at
+            for at, line in enumerate(lines)
+            if at and erasing.line_erases(line) and ends_batch(lines[at - 1])
         ]
         for start, stop in pairwise([0, *cuts, len(lines)]):
             with self._store.exclusive() as head:
@@ -164,8 +164,8 @@ class Holding:
 
     def _commit_run(self, head: Head, lines: Sequence[bytes]) -> None:
         genesis = self._store.genesis
-        leaves, rules, changes = verify_lines(self._rules, head, lines, self.directory)
-        if erasing.erases(lines[0]):
+        leaves, rules, changes = verify_lines(self._rules, head, lines)
+        if erasing.line_erases(lines[0]):
             erasing.note(self._store, head.size, lines[0])
         room, at = self._store.room(head.size), 0
         for plan in plans(head, lines, room, genesis.settings.segment_entries, leaves):
@@ -176,7 +176,9 @@ class Holding:
         self._changes += changes
         self._store.finish_erasure()
         for number, line in enumerate(lines[1:], head.size + 1):
-            if erasing.erases(line):  # within a batch: a crash before this leaves what `unerased` reports
+            if erasing.line_erases(
+                line
+            ):  # within a batch: a crash before this leaves what `unerased` reports
                 erasing.note(self._store, number, line)
                 self._store.finish_erasure()
 
@@ -193,13 +195,7 @@ class Holding:
     # --- checkpoints ---
 
     def _open(self, note: bytes) -> Checkpoint:
-        checkpoint = open_log_checkpoint(note, self._store.genesis.checkpoint_keys)
-        if checkpoint.origin != self.origin:
-            raise ConflictError(
-                f"checkpoint is of {checkpoint.origin!r}, this log is {self.origin!r}",
-                expected=self.origin, found=checkpoint.origin,
-            )  # fmt: skip
-        return checkpoint
+        return open_log_checkpoint(note, self._store.genesis)
 
     def _cosign(self, head: Head, note: bytes, checkpoint: Checkpoint) -> tuple[NoteSignature, ...]:
         if checkpoint.size > head.size:
@@ -217,7 +213,7 @@ class Holding:
         parsed, keys = parse_note(note), self._store.genesis.checkpoint_keys
         # Set back, the clock repeats the last time: a later cosignature is never of an earlier time.
         timestamp = max(int(time.time()), self._cosigned_at(old))
-        line = self._cosigner.cosign(parsed.text, timestamp)
+        line = self._key.cosign(parsed.text, timestamp)
         # Only lines that were verified: a false one, kept here, would be given to others as this copy's.
         kept = [signed for _, signed in verified_signatures(parsed, keys, verify_checkpoint_signature)]
         # Stored before it is given away: after a crash here the writer asks again, and is answered.
@@ -227,7 +223,7 @@ class Holding:
 
     def _cosigned_at(self, note: bytes | None) -> int:
         """When this replica cosigned the stored checkpoint, in POSIX seconds; 0 if it did not."""
-        vkey, note = self._cosigner.vkey, note or b""
+        vkey, note = self._key.vkey, note or b""
         mine = verified_signatures(parse_note(note), [vkey], verify_checkpoint_signature) if note else []
         return max((decode_timestamped(line, vkey.kind)[0] for _, line in mine), default=0)
 

@@ -10,15 +10,15 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from attestlog._internal import disk
 from attestlog._internal.core.cosignature import cosign
 from attestlog._internal.core.note import COSIGNATURE_ED25519, NoteSignature, check_key_name
 from attestlog._internal.core.replication import Answer, Shipment
 from attestlog._internal.core.signature import ED25519
-from attestlog._internal.replica.holding import LOG_DIR, Cosigner, Holding
+from attestlog._internal.replica.holding import LOG_DIR, Holding, ReplicaKey
 from attestlog._internal.signers import Signer
 from attestlog._internal.signers.asking import note_key, sign_verified
 from attestlog._internal.storage.contract import LogSource
-from attestlog._internal.storage.files import disk
 from attestlog._internal.storage.resolve import open_source
 from attestlog.errors import NotFoundError, StorageError, TooLargeError
 
@@ -49,7 +49,7 @@ class Replica:
         self.vkey = note_key(name, signer, kinds, what="a replica's key", member="key")
         self.directory = directory
         self._signer, self._signing = signer, threading.Lock()
-        self._cosigner = Cosigner(self.vkey, self._cosign)
+        self._key = ReplicaKey(self.vkey, self._cosign)
         self._mutex = threading.Lock()
         self._locks: dict[str, threading.Lock] = {}
         self._open: dict[str, Holding] = {}
@@ -111,7 +111,7 @@ class Replica:
     def _find(self, log: str) -> Holding | None:
         holding = self._open.get(log)
         if holding is None and self._is_held(log):
-            holding = self._open[log] = Holding(self.path(log).parent, self._cosigner)
+            holding = self._open[log] = Holding(self.path(log).parent, self._key)
         return holding
 
     def _is_held(self, log: str) -> bool:
@@ -121,7 +121,7 @@ class Replica:
     def _begin(self, log: str, shipment: Shipment) -> Holding:
         if len(self.logs()) >= LOGS_MAX:
             raise TooLargeError(f"{LOGS_MAX} logs are held, no more are begun", member="logs")
-        holding = Holding.create(self.path(log).parent, self._cosigner, shipment)
+        holding = Holding.create(self.path(log).parent, self._key, shipment)
         self._open[log] = holding
         return holding
 

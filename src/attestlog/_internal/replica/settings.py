@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Final
 
 import msgspec
 from msgspec import Struct
 
-from attestlog._internal.storage.files import disk
+from attestlog._internal import disk
+from attestlog._internal.core.toml import format_toml, parse_toml
 from attestlog.errors import MalformedConfigError, NotFoundError
 
 SETTINGS_FILE: Final = "replica.toml"
@@ -26,23 +26,22 @@ def read_settings(directory: Path) -> ReplicaSettings:
     """Raises NotFoundError where there is no replica yet, MalformedConfigError or another StorageError."""
     path = directory / SETTINGS_FILE
     try:
-        return msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), ReplicaSettings)
+        return parse_toml(path.read_text(encoding="utf-8"), ReplicaSettings, SETTINGS_FILE)
     except FileNotFoundError:
         raise NotFoundError(
             f"{directory} is not a replica: it has no {SETTINGS_FILE}", path=str(path)
         ) from None
     except OSError as error:
-        raise disk.read_error(error, path, "reading") from None
-    except (ValueError, msgspec.ValidationError) as error:
+        raise disk.read_error(error, path) from None
+    except UnicodeDecodeError as error:
         raise MalformedConfigError(f"{SETTINGS_FILE}: {error}") from None
 
 
 def write_settings(directory: Path, settings: ReplicaSettings) -> None:
-    """Durably. Strings are JSON strings, which TOML's basic strings include."""
-    lines = [f"{name} = {msgspec.json.encode(value).decode()}\n"
-             for name, value in msgspec.structs.asdict(settings).items()]  # fmt: skip
+    """Durably. Raises StorageError."""
+    text = format_toml(msgspec.structs.asdict(settings))
     try:
         disk.make_directories(directory)
-        disk.replace_file(directory / SETTINGS_FILE, "".join(lines).encode())
+        disk.replace_file(directory / SETTINGS_FILE, text.encode())
     except OSError as error:
         raise disk.storage_error(error, directory, "writing") from None

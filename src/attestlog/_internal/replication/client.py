@@ -24,15 +24,7 @@ from attestlog._internal.core.replication import (
     encode_shipment,
     log_id,
 )
-from attestlog._internal.net import (
-    Client,
-    Limits,
-    NoAnswerError,
-    may_pass,
-    parse_url,
-    read_token,
-    trusting,
-)
+from attestlog._internal.net import Client, Limits, NoAnswerError, may_pass, parse_url, read_token, trusting
 from attestlog.errors import (
     MalformedShipmentError,
     NotFoundError,

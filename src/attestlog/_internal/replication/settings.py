@@ -39,7 +39,9 @@ def add_replica(log: LogName | Store, at: ReplicaAt) -> None:
 
     def with_it(config: LogConfig) -> LogConfig:
         if any(at.url == other.url or at.vkey == other.vkey for other in config.replicas):
-            raise ExistsError(f"a replica of this URL or key is there already: {at.url}", url=at.url)
+            raise ExistsError(
+                f"a replica of this URL or key is there already: {at.url}", url=at.url, what="replica"
+            )
         if len(config.replicas) >= REPLICAS_MAX:
             raise MalformedConfigError(f"the log has {REPLICAS_MAX} replicas, no more fit", member="replicas")
         return msgspec.structs.replace(config, replicas=[*config.replicas, at])

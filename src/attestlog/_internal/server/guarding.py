@@ -24,7 +24,7 @@ _SCHEME: Final = "bearer "
 _TOLD: Final = frozenset({"known_size", "sequence_number", "finding", "size_bytes_max", "ours", "theirs"})
 """The evidence that is the other side's affair. The rest, such as paths, is this server's own."""
 
-Guard = Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], None]
+RouteGuard = Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], None]
 
 
 def new_app(routes: list[Any], tokens: TokenFile | None = None, **state: Any) -> Litestar:
@@ -37,7 +37,7 @@ def new_app(routes: list[Any], tokens: TokenFile | None = None, **state: Any) ->
     return app
 
 
-def needs(*scopes: Scope, is_public: bool = False) -> Guard:
+def needs(*scopes: Scope, is_public: bool = False) -> RouteGuard:
     """A guard that lets pass who has a token of one of these scopes."""
 
     def guard(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:

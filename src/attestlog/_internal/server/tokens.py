@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import hmac
 import secrets
-import tomllib
 from enum import StrEnum
 from hashlib import sha256
 from pathlib import Path
@@ -24,8 +23,9 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta, Struct
 
+from attestlog._internal import disk
 from attestlog._internal.core.entry import Hex64
-from attestlog._internal.storage.files import disk
+from attestlog._internal.core.toml import format_toml, parse_toml
 from attestlog.errors import DeniedError, ExistsError, MalformedConfigError, NotFoundError
 
 TOKENS_FILE: Final = "tokens.toml"
@@ -57,27 +57,15 @@ class _File(Struct, forbid_unknown_fields=True):
 
 def parse_tokens(text: str) -> list[Token]:
     """Raises MalformedConfigError."""
-    try:
-        tokens = msgspec.convert(tomllib.loads(text), _File).tokens
-    except (ValueError, msgspec.ValidationError, RecursionError) as error:
-        raise MalformedConfigError(f"{TOKENS_FILE}: {error}") from None
+    tokens = parse_toml(text, _File, TOKENS_FILE).tokens
     if len({token.name for token in tokens}) != len(tokens):
         raise MalformedConfigError(f"{TOKENS_FILE}: two tokens have one name")
     return tokens
 
 
 def format_tokens(tokens: list[Token]) -> str:
-    """The file. Every string in it is a JSON string, which TOML's basic strings include."""
-    blocks = []
-    for token in tokens:
-        members = msgspec.to_builtins(token)
-        lines = [
-            f"{name} = {msgspec.json.encode(value).decode()}"
-            for name, value in members.items()
-            if value is not None
-        ]
-        blocks.append("\n".join(["[[tokens]]", *lines, ""]))
-    return "\n".join(blocks)
+    """The file."""
+    return format_toml({"tokens": msgspec.to_builtins(tokens) or None})
 
 
 class TokenFile:
@@ -107,7 +95,7 @@ class TokenFile:
         made = Token(name=name, scopes=scopes, origin=origin, sha256=_hash(text))
         kept = self.tokens()
         if any(token.name == name for token in kept):
-            raise ExistsError(f"a token named {name!r} exists", name=name)
+            raise ExistsError(f"a token named {name!r} exists", name=name, what="token")
         # Checked by the same rules that the file is read by.
         self._replace(parse_tokens(format_tokens([*kept, made])))
         return text

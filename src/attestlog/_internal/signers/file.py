@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from attestlog._internal import disk
 from attestlog._internal.core.signature import PublicKey, public_key
 from attestlog._internal.signers.contract import Passphrase
 from attestlog._internal.signers.private_keys import ALGORITHMS, PrivateKey, is_known, sign_with
@@ -119,25 +120,15 @@ def write_private(path: Path, data: bytes) -> None:
     """A new file of its owner's only, durable, never over another. Raises ExistsError or KeyFileError."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        # Created 0600 from the first moment: no other user can open it in between.
-        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600)
+        disk.write_new(path, data, private=True)
         try:
-            with os.fdopen(descriptor, "wb") as file:
-                os.fchmod(descriptor, 0o600)  # a strict umask takes even the owner's rights
-                file.write(data)
-                file.flush()
-                os.fsync(descriptor)
-            directory = os.open(path.parent, os.O_RDONLY)
-            try:
-                os.fsync(directory)
-            finally:
-                os.close(directory)
+            disk.fsync_directory(path.parent)
         except BaseException:
-            # Half a key would be taken for the key by whoever tries again.
+            # A key that may be gone after a loss of power must not be used.
             path.unlink()
             raise
     except FileExistsError:
-        raise ExistsError(f"key file {path} exists", path=str(path)) from None
+        raise ExistsError(f"key file {path} exists", path=str(path), what="key") from None
     except OSError as error:
         raise KeyFileError(f"key file {path} cannot be written: {error.strerror}", path=str(path)) from None
 

@@ -24,11 +24,15 @@ from msgspec import Struct
 from attestlog._internal.core.batch import Head, Plan
 from attestlog._internal.core.entry import Count, Entry, Hex64, decode_line
 from attestlog._internal.core.genesis import Genesis, parse_genesis
+from attestlog._internal.core.lines import Line
 from attestlog._internal.core.rules import Rules
 from attestlog.errors import CorruptError, MalformedEntryError, NotFoundError
 
 TIMESTAMP_SIZE_MAX_BYTES: Final = 256 << 10
 """A response with its certificates has a few thousand bytes."""
+
+LOCK_TIMEOUT_S: Final = 30.0
+"""Longer than any commit should take, hardware signer included; shorter than a caller's patience."""
 
 FOLLOW_POLL_S: Final = 0.25
 """How often `follow` looks for new lines: soon enough for a person watching, idle enough to leave running."""
@@ -371,11 +375,6 @@ class Cursors(Protocol):
         """Whether this is the only sender to the replica, among all processes, while the context lasts."""
 
 
-RawLine = tuple[int, bytes, int, bool]
-"""Offset, the line without its line end, the offset after that, whether there is a line end.
-A plain tuple, because one is made for every entry."""
-
-
 class RawSegment(Protocol):
     """A piece of a log as it stood at the moment of a snapshot: whole lines, torn ones, or anything else.
 
@@ -396,7 +395,7 @@ class RawSegment(Protocol):
     def size(self) -> int:
         """The offset at which it ends."""
 
-    def lines(self, start: int, stop: int) -> Iterator[RawLine]:
+    def lines(self, start: int, stop: int) -> Iterator[Line]:
         """Each line that begins at an offset in [start, stop), whole. `start` need not begin a line.
 
         Of what is longer than any line may be, only the first LINE_SIZE_MAX_BYTES + 1 bytes are given.

@@ -13,10 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Protocol
 
+from attestlog._internal import disk
 from attestlog._internal.core.merkle import TILE_WIDTH
 from attestlog._internal.core.note import NOTE_SIZE_MAX_BYTES
 from attestlog._internal.core.tiles import BUNDLE_SIZE_BYTES, TILE_SIZE_BYTES, Bundle, Tile, format_path
-from attestlog._internal.storage.files import disk, layout
+from attestlog._internal.storage.files import layout
 from attestlog._internal.storage.resolve import is_url
 from attestlog.errors import MalformedTileError, NotFoundError
 
@@ -51,7 +52,7 @@ class FolderSource:
             with path.open("rb") as file:
                 data = file.read(size_max_bytes + 1)
         except OSError as error:
-            raise disk.read_error(error, path, "reading") from None
+            raise disk.read_error(error, path) from None
         if len(data) > size_max_bytes:
             raise MalformedTileError(f"{path} is larger than {size_max_bytes} bytes", path=str(path))
         return data

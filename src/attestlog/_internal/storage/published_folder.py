@@ -14,7 +14,6 @@ checkpoint comes last, is for `publishing`.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -24,8 +23,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
+from attestlog._internal import disk
 from attestlog._internal.core.note import NOTE_SIZE_MAX_BYTES
-from attestlog._internal.storage.files import disk, layout
+from attestlog._internal.storage.files import layout
 from attestlog.errors import BusyError, ConsistencyError
 
 STAGING_DIR: Final = ".staging"
@@ -59,7 +59,7 @@ class PublishedFolder:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise disk.read_error(error, path, "reading") from None
+            raise disk.read_error(error, path) from None
 
     def add(self, name: str, data: bytes) -> None:
         """Have `data` under `name` once `settle` has returned.
@@ -76,9 +76,9 @@ class PublishedFolder:
             temporary = self._staging / str(len(self._staged))
             self._staged.append((temporary, path))
             if self._pool is None:
-                _write_durably(temporary, data)
+                disk.write_new(temporary, data)
             else:
-                self._waiting.append(self._pool.submit(_write_durably, temporary, data))
+                self._waiting.append(self._pool.submit(disk.write_new, temporary, data))
             if len(self._staged) >= WINDOW_FILES:
                 self._name_staged()
         except OSError as error:
@@ -144,10 +144,8 @@ def open_folder(root: Path, *, threads: int = SYNC_THREADS) -> Iterator[Publishe
             disk.make_directories(root)
             lock = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             stack.callback(os.close, lock)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise BusyError(f"another process is publishing to {root}", path=str(root)) from None
+            if not disk.lock(lock):
+                raise BusyError(f"another process is publishing to {root}", path=str(root))
             # What a killed run left here has no name yet and is nobody's.
             shutil.rmtree(root / STAGING_DIR, ignore_errors=True)
             (root / STAGING_DIR).mkdir()
@@ -156,12 +154,3 @@ def open_folder(root: Path, *, threads: int = SYNC_THREADS) -> Iterator[Publishe
         stack.callback(shutil.rmtree, root / STAGING_DIR, ignore_errors=True)
         pool = stack.enter_context(ThreadPoolExecutor(threads)) if threads else None
         yield PublishedFolder(root, pool)
-
-
-def _write_durably(path: Path, data: bytes) -> None:
-    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644)
-    try:
-        disk.write_all(descriptor, data)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

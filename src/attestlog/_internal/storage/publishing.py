@@ -14,7 +14,8 @@ cover; see `published` for what each step leaves.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -23,26 +24,24 @@ import msgspec
 from msgspec import Struct
 
 from attestlog._internal.core.checkpoint import Checkpoint
-from attestlog._internal.core.cosignature import open_log_checkpoint
-from attestlog._internal.core.genesis import Genesis
+from attestlog._internal.core.genesis import Genesis, open_log_checkpoint
 from attestlog._internal.core.hashes import HASH_SIZE_BYTES, leaf_hash
 from attestlog._internal.core.merkle import TILE_WIDTH, prove_root
-from attestlog._internal.core.note import NOTE_SIZE_MAX_BYTES
+from attestlog._internal.core.report import Progress
 from attestlog._internal.core.tiles import (
     Bundle,
+    Tile,
     TrustedTiles,
     encode_bundle,
     encode_tile,
     format_path,
     plan_tiles,
 )
-from attestlog._internal.storage.files import disk, layout
-from attestlog._internal.storage.files.reader import LogReader
-from attestlog._internal.storage.files.tile_files import TileFiles
+from attestlog._internal.storage.contract import LogSource
+from attestlog._internal.storage.files import layout
 from attestlog._internal.storage.published_folder import SYNC_THREADS, PublishedFolder, open_folder
+from attestlog._internal.storage.resolve import LogName, open_source
 from attestlog.errors import ConsistencyError, CorruptError, ExistsError
-
-Progress = Callable[[int, int], None]
 
 _MARK: Final = b'"entry_hash":"'
 _HEX: Final = 64
@@ -66,7 +65,7 @@ class Published(Struct, frozen=True, kw_only=True):
 
 
 def publish_log(
-    log: str | os.PathLike[str],
+    log: LogName | LogSource,
     folder: str | os.PathLike[str],
     *,
     whole: bool = False,
@@ -82,17 +81,20 @@ def publish_log(
     HashMismatchError or CorruptError if the log's tree and entries do not lead to its checkpoint; what
     opening a checkpoint raises; StorageError. Then the old checkpoint is still the published one.
     """
-    reader, root = LogReader(Path(log).absolute()), Path(folder).absolute()
+    source, root = open_source(log), Path(folder).absolute()
     if layout.is_log(root):
-        raise ExistsError(f"{root} is a log: publishing into it would mix the two", path=str(root))
-    genesis = reader.genesis()
-    note = _read_checkpoint(reader.root)
-    checkpoint = _opened(note, genesis, reader.root)
-    with TileFiles(reader.root) as files, open_folder(root, threads=threads) as published:
-        trusted = TrustedTiles(checkpoint.size, checkpoint.root, files.read)
+        raise ExistsError(
+            f"{root} is a log: publishing into it would mix the two", path=str(root), what="published"
+        )
+    genesis, note = source.genesis(), source.checkpoint()
+    if note is None:
+        raise CorruptError(f"{source.where} has no checkpoint", path=source.where, repair="checkpoint")
+    checkpoint = open_log_checkpoint(note, genesis)
+    with open_folder(root, threads=threads) as published:
+        trusted = TrustedTiles(checkpoint.size, checkpoint.root, partial(_tile, source))
         before = published.checkpoint()
-        old = _continued(before, genesis, checkpoint, trusted, root)
-        _add_files(published, reader, trusted, 0 if whole else old, progress or (lambda _done, _total: None))
+        old = _continued(before, genesis, checkpoint, trusted)
+        _add_files(published, source, trusted, 0 if whole else old, progress or (lambda _done, _total: None))
         published.settle()
         if before != note:
             published.replace_checkpoint(note)
@@ -102,34 +104,16 @@ def publish_log(
         )  # fmt: skip
 
 
-def _read_checkpoint(root: Path) -> bytes:
-    path = root / layout.CHECKPOINT_FILE
-    try:
-        with path.open("rb") as file:
-            return file.read(NOTE_SIZE_MAX_BYTES + 1)
-    except FileNotFoundError:
-        raise CorruptError(f"{root} has no checkpoint", path=str(path), repair="checkpoint") from None
-    except OSError as error:
-        raise disk.read_error(error, path, "reading") from None
+def _tile(source: LogSource, tile: Tile) -> bytes:
+    first = tile.index * TILE_WIDTH
+    return b"".join(source.hashes(tile.level, first, first + tile.width))
 
 
-def _opened(note: bytes, genesis: Genesis, where: Path) -> Checkpoint:
-    checkpoint = open_log_checkpoint(note, genesis.checkpoint_keys)
-    if checkpoint.origin != genesis.origin:
-        raise ConsistencyError(
-            f"the checkpoint in {where} is of another origin",
-            expected=genesis.origin, found=checkpoint.origin,
-        )  # fmt: skip
-    return checkpoint
-
-
-def _continued(
-    before: bytes | None, genesis: Genesis, checkpoint: Checkpoint, trusted: TrustedTiles, folder: Path
-) -> int:
+def _continued(before: bytes | None, genesis: Genesis, checkpoint: Checkpoint, trusted: TrustedTiles) -> int:
     """The size published before. Raises ConsistencyError unless it is a prefix of what is to be published."""
     if before is None:
         return 0
-    old = _opened(before, genesis, folder)
+    old = open_log_checkpoint(before, genesis)
     if old.size > checkpoint.size:
         raise ConsistencyError(
             f"{old.size} entries are published, the log's checkpoint covers {checkpoint.size}",
@@ -145,12 +129,12 @@ def _continued(
 
 
 def _add_files(
-    published: PublishedFolder, reader: LogReader, trusted: TrustedTiles, old: int, progress: Progress
+    published: PublishedFolder, source: LogSource, trusted: TrustedTiles, old: int, progress: Progress
 ) -> None:
     """Every tile and bundle at the checkpoint's size that there was not at `old`."""
     size = trusted.size
     start = old // TILE_WIDTH * TILE_WIDTH
-    lines = reader.lines(start, size)
+    lines = source.lines(start, size)
     for tile in plan_tiles(old, size):
         hashes = trusted.tile(tile.level, tile.index)
         published.add(format_path(tile), encode_tile(hashes))

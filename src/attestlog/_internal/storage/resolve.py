@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
-from attestlog._internal.storage.contract import LogSource, NewLog, Store
+from attestlog._internal.storage.contract import LOCK_TIMEOUT_S, LogSource, NewLog, Store
 from attestlog._internal.storage.files import layout
 from attestlog.errors import MalformedConfigError
 
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
 LogName = str | os.PathLike[str]
 """A path or URL."""
-
-LOCK_TIMEOUT_S: Final = 30.0
-"""Longer than any commit should take, hardware signer included; shorter than a caller's patience."""
 
 _URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _PUBLISHED: Final = frozenset({"http", "https"})
@@ -95,6 +92,11 @@ def directory(name: LogName) -> Path:
     if scheme:
         raise MalformedConfigError(f"this is for a log's directory, not for {scheme}: URLs", member="log")
     return Path(name)
+
+
+def anything_at(name: LogName) -> bool:
+    """Whether there is something of this name, be it a log or not, as far as a path tells."""
+    return not is_url(name) and Path(name).exists()
 
 
 def is_url(name: LogName) -> bool:

@@ -187,6 +187,23 @@ def decode_entry(line: bytes) -> Entry:
     return entry
 
 
+ACTING = {
+    f"attestlog.{name}"
+    for name in (
+        "set_policy modify_policy_rule rotate_signing_key admit_signing_key revoke_signing_key"
+        " place_legal_hold release_legal_hold erase_payload erase_payloads"
+        " signer_outage restored imported clock_step was_read"
+    ).split()
+}
+"""Action types by which a CHANGE of status SUCCESS acts on the log itself."""
+
+
+def acts(entry: Entry) -> bool:
+    """Whether the entry acts on the log; else a name of the log's is only a record."""
+    is_done = (entry["event_type"], entry["execution_status"]) == ("CHANGE", "SUCCESS")
+    return is_done and entry["action_type"].startswith("attestlog.")
+
+
 def check_entry(entry: Entry, line: bytes) -> None:
     """Raises Malformed unless the line is the entry's one spelling, Wrong unless its hashes are its own."""
     spelled = {name: canonical(entry[name], 2) for name in sorted(entry)}
@@ -677,7 +694,7 @@ class Rules:
     def change(self, entry: Entry) -> None:
         """Rotation or revocation, by an entry that is sound and signed by a key in force. Raises Wrong."""
         payload, number = entry["action_payload"], entry["sequence_number"]
-        if entry["action_type"] == "rotate_signing_key":
+        if entry["action_type"] == "attestlog.rotate_signing_key":
             self._rotate(payload, number, entry["signing_key_id"])
         else:
             self._revoke(payload, number, entry["signing_key_id"])
@@ -751,7 +768,7 @@ def read_genesis(line: bytes) -> tuple[Rules, Entry]:
     entry = decode_entry(line)
     payload = entry["action_payload"]
     names = {"origin", "entry_keys", "checkpoint_keys", "policy", "settings", "software"}
-    if (entry["event_type"], entry["action_type"]) != ("BOOT", "log_genesis"):
+    if (entry["event_type"], entry["action_type"]) != ("BOOT", "attestlog.genesis"):
         raise Malformed("the first entry is no genesis entry")
     if payload is None or payload.keys() != names or not fits(payload["checkpoint_keys"], "[text]"):
         raise Malformed("the genesis payload has other members")
@@ -921,11 +938,14 @@ class Walk:
         number, payload = entry["sequence_number"], entry["action_payload"]
         if payload is None:
             self.erased[number] = entry
-        if entry["event_type"] != "CHANGE":
+        if not acts(entry):
             return
-        if entry["action_type"] == "erase_payload":
+        name = entry["action_type"]
+        if name not in ACTING:
+            self.report.find("UNKNOWN", f"{name[:80]!r} is not known here: a newer attestlog made it", number)
+        if name == "attestlog.erase_payload":
             self._holds(number, self._note_erasure, payload, number)
-        if entry["action_type"] in ("rotate_signing_key", "revoke_signing_key"):
+        if name in ("attestlog.rotate_signing_key", "attestlog.revoke_signing_key"):
             if is_sound:
                 self._holds(number, self.rules.change, entry)
             else:

@@ -1,34 +1,40 @@
-"""The whole-log verifier for the embedded directory: trusts nothing of the writer, and imports nothing of it.
+"""The verifiers: a log, a published log or a proof goes in, a report comes out.
 
-    report = verify_log("audit", trust=["public.pem"])
+    report = judge_log("audit", trust=["public.pem"])
     report.verdict, report.findings
 
-What it reads, in order: entry 0, which says whose log this is and under which
-keys; what stands beside the entries (`beside`); what it remembers of this
-origin from before (`remember`); then every line, once, in chunks that several
-processes can share (`source`, `workers`). A chunk is one fold over lines
-(`scan`, `batches`), the chunks are joined in order (`walk`), relations between
-entries are settled (`relations`), and the whole is held against stored tree,
-checkpoint and memory (`stored`, `conclude`) and against the caller's own keys
-(`trust`). `findings` lists every code and what it amounts to.
+They trust nothing of the writer, and import nothing of it.
 
-A proof file, with no log at hand, is judged by `proofs`.
+`whole` judges a log by its entries. It reads, in order: entry 0, which says
+whose log this is and under which keys; what stands beside the entries; what it
+remembers of this origin from before (`memory`); then every line, once, in
+pieces that several processes can share (`source`, `workers`). The rules are in
+`judging`. Read to its end, the log is held against its stored tree, its
+checkpoint, the memory, time stamps (`timestamps`) and the caller's own keys
+(`session`, which all verifiers share).
 
-It goes on after a finding, from where the file says it is, so that one broken
-place gives one or two findings. Memory stays flat.
+`published` judges a published log by its checkpoint and tiles, `proof` a proof
+file with no log at hand.
+
+A verifier goes on after a finding, from where the file says it is, so that one
+broken place gives one or two findings. Memory stays flat.
 """
 
 from attestlog._internal.judging.findings import FINDINGS, VERDICTS
-from attestlog._internal.verifying.directory import verify_log
 from attestlog._internal.verifying.proof import is_proof, judge_proof, verify_proof
-from attestlog._internal.verifying.published import verify_published
+from attestlog._internal.verifying.published import judge_published
+from attestlog._internal.verifying.whole import judge_log
+
+verify_log = judge_log
+"""Its public name."""
 
 __all__ = [
     "FINDINGS",
     "VERDICTS",
     "is_proof",
+    "judge_log",
     "judge_proof",
+    "judge_published",
     "verify_log",
     "verify_proof",
-    "verify_published",
 ]

@@ -1,6 +1,6 @@
-"""What this verifier saw before, one file an origin.
+"""What this verifier saw before, one file for each origin.
 
-Nothing else shows a tail cut off, or a history rewritten by whoever holds the log's keys.
+Nothing else shows that a tail was cut off, or that the holder of the log's keys rewrote its history.
 
     $ATTESTLOG_HOME/state, else $XDG_STATE_HOME/attestlog, else ~/.local/state/attestlog
         <hex SHA-256 of the origin>.json
@@ -12,10 +12,7 @@ atomically, and never goes backwards.
 
 from __future__ import annotations
 
-import fcntl
 import os
-import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,23 +21,18 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from attestlog._internal import disk
 from attestlog._internal.core.checkpoint import SIZE_MAX, parse_checkpoint
 from attestlog._internal.core.entry import Hex64
 from attestlog._internal.core.hashes import hex_hash
 from attestlog._internal.core.note import parse_vkey
-from attestlog._internal.core.report import Finding
-from attestlog._internal.judging.findings import finding
-from attestlog._internal.judging.source import read_small_file, reason, take_lock
+from attestlog._internal.verifying.given import read_small_file
 from attestlog.errors import MalformedError
 
 HOME_VARIABLE: Final = "ATTESTLOG_HOME"
 
 LOCK_WAIT_S: Final = 5.0
 """Two verifications of one log may end at once; each holds the lock for a file's writing."""
-
-
-CHANGES_SIZE_MAX_BYTES: Final = 1 << 20
-"""Changes of rules kept: hundreds of keys and policies; with their escapes they fit a small file."""
 
 
 class Memory(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -73,7 +65,7 @@ class Memory(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class UnreadableMemoryError(Exception):
-    """Something is remembered and cannot be read; never taken for nothing."""
+    """Something is remembered and cannot be read. That is never taken for nothing being remembered."""
 
 
 def default_state_dir() -> Path:
@@ -127,48 +119,19 @@ def remember(state_dir: Path, memory: Memory) -> None:
         if known is not None and known.genesis_hash != memory.genesis_hash:
             raise UnreadableMemoryError("another log of this origin was remembered meanwhile")
         if known is None or _reach(known) < _reach(memory):
-            _replace(memory_path(state_dir, memory.origin), msgspec.json.encode(memory))
-
-
-def keep(state_dir: Path, memory: Memory) -> Finding | None:
-    """`remember`, for a verification that goes on without: the finding that says why it could not be kept."""
-    try:
-        remember(state_dir, memory)
-    except OSError as error:
-        return finding("memory.not_saved", f"{state_dir} cannot be written: {reason(error)}")
-    except UnreadableMemoryError as error:
-        return finding("memory.unreadable", str(error))
-    return None
+            # A crash in here leaves the old memory, or the new one.
+            disk.replace_file(memory_path(state_dir, memory.origin), msgspec.json.encode(memory), 0o600)
 
 
 def _reach(memory: Memory) -> tuple[int, int, int, int]:
     return memory.size, memory.checkpoint_size, memory.resumable, len(memory.checkpoint_keys)
 
 
-def _replace(path: Path, data: bytes) -> None:
-    # A crash before the rename leaves a stray temporary file and the old memory; after it, the new one.
-    descriptor, temporary = tempfile.mkstemp(prefix=".", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
-
-
 @contextmanager
 def _exclusive(state_dir: Path) -> Iterator[None]:
     descriptor = os.open(state_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        if not take_lock(descriptor, fcntl.LOCK_EX, time.monotonic() + LOCK_WAIT_S):
+        if not disk.lock(descriptor, timeout_s=LOCK_WAIT_S):
             raise OSError(f"{state_dir} stayed locked for {LOCK_WAIT_S:g} s")
         yield
     finally:

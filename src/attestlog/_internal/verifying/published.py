@@ -1,28 +1,29 @@
 """The verifier of a published log: checkpoint, tiles and entry bundles, in a folder or at a URL.
 
-    report = verify_published("https://example.com/log", trust=[vkey])
+    report = judge_published("https://example.com/log", trust=[vkey])
 
 It trusts no server. Nothing it reads is used before it led to the root of a
-checkpoint that the log's key signed. What it holds against what was seen
-before are two things: that the published tree still begins with the remembered
-one, and that it did not become shorter. Entries' contents are not published,
-so it says nothing of them; `verify_log` does.
+checkpoint that the log's key signed. It compares two things with what was seen
+before: the published tree must still begin with the remembered one, and must
+not have become shorter. The contents of entries are not published, so it says
+nothing of them; `judge_log` does.
 
-"Could not be read" ends it as UNKNOWN; a file that is missing, or is not what
-the checkpoint calls for, is a finding.
+A file that cannot be read ends it as UNKNOWN; one that is missing, or is not
+what the checkpoint calls for, is a finding.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from attestlog._internal.core.checkpoint import Checkpoint, parse_checkpoint
 from attestlog._internal.core.cosignature import check_every_type, open_signed_checkpoint
 from attestlog._internal.core.merkle import TILE_WIDTH, prove_root
-from attestlog._internal.core.note import VerifierKey, format_vkey, parse_note, parse_vkey
+from attestlog._internal.core.note import format_vkey, parse_note, parse_vkey
 from attestlog._internal.core.report import Finding, Report, Verdict
 from attestlog._internal.core.tiles import (
     Bundle,
@@ -33,14 +34,17 @@ from attestlog._internal.core.tiles import (
     tile_width,
     verify_bundle,
 )
-from attestlog._internal.core.trust import TrustPolicy
-from attestlog._internal.judging.findings import finding
-from attestlog._internal.judging.source import Source, reason
 from attestlog._internal.storage.published import Place, PublishedReader, open_published
-from attestlog._internal.verifying import memory as memories
-from attestlog._internal.verifying.memory import Memory, UnreadableMemoryError
-from attestlog._internal.verifying.trust import load_held, parse_trust
-from attestlog._internal.verifying.witnessed import Policy, judge_witnesses, load_policy
+from attestlog._internal.verifying.given import Given
+from attestlog._internal.verifying.memory import Memory
+from attestlog._internal.verifying.session import (
+    Progress,
+    Session,
+    TrustSource,
+    another_log,
+    compare_age,
+    held_of_another,
+)
 from attestlog.errors import (
     HashMismatchError,
     MalformedCheckpointError,
@@ -52,75 +56,58 @@ from attestlog.errors import (
     TrustError,
 )
 
-Progress = Callable[[int, int], None]
-
 BAD_TILES_MAX: Final = 1_000
-"""Tiles missing or wrong before the rest is not asked for: a size that was made up has no end."""
+"""Tiles missing or wrong, after which no more are read: a size that was made up has no end."""
 
 
-def verify_published(
+def judge_published(
     subject: str | Path,
     *,
     trust: Iterable[str | Path] = (),
-    policy: Policy = None,
-    held: Source | None = None,
+    policy: TrustSource = None,
+    held: Given | None = None,
     remember: bool = True,
     state_dir: str | Path | None = None,
     full: bool = False,
     progress: Progress | None = None,
     on_finding: Callable[[Finding], None] | None = None,
 ) -> Report:
-    """Verify the published log in a folder or at a URL. What is found is in the report; none of it is raised.
+    """Judge the published log in a folder or at a URL. What is found is in the report; none of it is raised.
 
     `trust`: verifier keys of the log, or its genesis hash. A log that was verified before is known by the
-    keys that were remembered then; without either nobody can say who signed it, and the verdict is UNKNOWN.
+    keys that were remembered then. Without either, who signed it is not known, and the verdict is UNKNOWN.
     `held`: a checkpoint of the log that the caller kept: what is published must begin with what it covers.
     `policy`: a C2SP tlog-policy: its logs are trusted as well, its quorum must have cosigned the checkpoint.
     `full`: read every tile and entry bundle, not only what the checkpoint and the memory need.
-    `remember`, `state_dir`, `on_finding`: as for `verify_log`. `progress`: (entries done, entries in all).
+    `remember`, `state_dir`, `on_finding`: as for `judge_log`. `progress`: (entries done, entries in all).
 
-    Raises MalformedConfigError for a URL that is neither https: nor on this machine, and for `trust` what
-    `parse_trust` raises.
+    Raises MalformedConfigError for a URL that is neither https: nor on this machine, and for `trust`,
+    `policy` and `held` what `Session` raises.
     """
     begun = time.monotonic()
     report = Report(subject=str(subject), format="published")
-    witnesses = load_policy(policy)
-    trusted = [*parse_trust(trust), *(format_vkey(log.key) for log in witnesses.logs)]
+    session = Session(partial(report.add, on_finding=on_finding), trust=trust, policy=policy, held=held)
     with open_published(subject) as reader:
-        verification = _Verification(reader, report, trusted, witnesses, on_finding, held=load_held(held))
         if remember:
-            verification.use_memory(state_dir)
-        verification.run(full=full, progress=progress or (lambda _done, _total: None))
+            session.use_memory(state_dir)
+        _Verification(reader, report, session).run(
+            full=full, progress=progress or (lambda _done, _total: None)
+        )
     report.duration_s = time.monotonic() - begun
     return report
 
 
 class _UnreadableError(Exception):
-    """It could not be looked at: nothing more is asked for."""
+    """A file cannot be read: nothing more is asked for."""
 
 
 class _Verification:
-    def __init__(
-        self,
-        reader: PublishedReader,
-        report: Report,
-        trusted: list[str],
-        policy: TrustPolicy,
-        on_finding: Callable[[Finding], None] | None,
-        *,
-        held: Checkpoint | None,
-    ) -> None:
-        self._reader, self._report, self._trusted, self._policy = reader, report, trusted, policy
-        self._held, self._on_finding = held, on_finding
-        self._state_dir: Path | None = None
+    def __init__(self, reader: PublishedReader, report: Report, session: Session) -> None:
+        self._reader, self._report, self._session = reader, report, session
+        self._find = session.find
+        self._signers: list[str] = []
+        """vkeys that signed the checkpoint, among those known."""
         self._is_signed = False
-
-    def use_memory(self, state_dir: str | Path | None) -> None:
-        """Remember in this directory, or the user's own."""
-        try:
-            self._state_dir = Path(state_dir) if state_dir is not None else memories.default_state_dir()
-        except RuntimeError as error:
-            self._find("memory.not_saved", f"nowhere to remember: {error}")
 
     def run(self, *, full: bool, progress: Progress) -> None:
         """All of it."""
@@ -128,7 +115,7 @@ class _Verification:
         checkpoint = self._parse(note) if note is not None else None
         if note is None or checkpoint is None:
             return
-        memory, is_comparable = self._recall(checkpoint.origin)
+        memory, _ = self._session.recall(checkpoint.origin)
         self._check_signatures(note, checkpoint, memory)
         tiles = TrustedTiles(checkpoint.size, checkpoint.root, self._reader.read)
         try:
@@ -137,9 +124,9 @@ class _Verification:
             genesis_hash = self._check_ends(tiles)
             if memory is not None:
                 self._compare(checkpoint, tiles, memory)
-            if self._held is not None:
-                self._compare_held(checkpoint, tiles, self._held)
-            # A size that nobody is known to have signed is not worth reading for.
+            if self._session.held is not None:
+                self._compare_held(checkpoint, tiles, self._session.held)
+            # A size that no known key signed is not worth reading for.
             if full and self._is_signed:
                 self._check_all(tiles, progress)
         except _UnreadableError:
@@ -147,10 +134,8 @@ class _Verification:
         if not full or not self._is_signed:
             self._find("published.partly_read", "not every tile and entry bundle was read")
         self._check_trust()
-        if is_comparable and genesis_hash is not None:
+        if genesis_hash is not None:
             self._remember(checkpoint, note, genesis_hash, memory)
-
-    # --- the checkpoint ---
 
     def _read_checkpoint(self) -> bytes | None:
         try:
@@ -175,8 +160,8 @@ class _Verification:
         return checkpoint
 
     def _check_signatures(self, note: bytes, checkpoint: Checkpoint, memory: Memory | None) -> None:
-        """Whether keys that are known signed it: those asked for, and those remembered."""
-        asked = [parse_vkey(item) for item in self._trusted if "+" in item]
+        """Who of those whose keys are known signed it: keys asked for, and keys remembered."""
+        asked = [parse_vkey(item) for item in self._session.trusted if "+" in item]
         remembered = [parse_vkey(item) for item in memory.checkpoint_keys] if memory is not None else []
         keys = [key for key in dict.fromkeys([*asked, *remembered]) if key.name == checkpoint.origin]
         if not keys:
@@ -195,19 +180,17 @@ class _Verification:
             code = "trust.mismatch" if asked else "checkpoint.signature"
             self._find(code, f"checkpoint: {error}", expected=[format_vkey(key) for key in keys])
             return
-        for found in judge_witnesses(note, keys, self._policy, self._report):
-            self._report.add(found, self._on_finding)
-        signers = {line.key for line in signed.signatures}
-        self._report.trusted_by = [item for item in self._trusted if _named(item, signers)]
+        self._session.judge_witnesses(note, keys, self._report)
+        signers = [line.key for line in signed.signatures]
+        self._signers = [format_vkey(key) for key in signers]
+        self._session.credit(self._report, self._signers)
         try:
-            check_every_type(list(signers), remembered)
+            check_every_type(signers, remembered)
         except TrustError as error:
             self._find("checkpoint.signature", str(error))
             return
         self._is_signed = True
         self._report.checkpoint_size = checkpoint.size
-
-    # --- the tree ---
 
     def _check_edge(self, tiles: TrustedTiles) -> bool:
         return any(True for _ in self._tried(tiles.edge, "published.tile"))
@@ -268,32 +251,13 @@ class _Verification:
             self._find("log.unreadable", str(error))
             raise _UnreadableError from error
 
-    # --- memory and trust ---
-
-    def _recall(self, origin: str) -> tuple[Memory | None, bool]:
-        """What is remembered of this origin; and whether that, be it nothing, is to be relied on."""
-        if self._state_dir is None:
-            return None, False
-        try:
-            return memories.recall(self._state_dir, origin), True
-        except UnreadableMemoryError as error:
-            self._find("memory.unreadable", f"what is remembered cannot be read: {error}")
-        except OSError as error:
-            self._find("memory.not_saved", f"{self._state_dir} cannot be looked into: {reason(error)}")
-        return None, False
-
     def _compare(self, checkpoint: Checkpoint, tiles: TrustedTiles, memory: Memory) -> None:
         """Whether what is published still begins with what is remembered."""
         genesis_hash = self._report.genesis_hash
         if genesis_hash is not None and memory.genesis_hash != genesis_hash:
-            what = "another log of this origin is remembered"
-            self._find("memory.genesis", what, 0, expected=memory.genesis_hash, found=genesis_hash)
+            self._session.add(another_log(memory, genesis_hash))
             return
-        if checkpoint.size < memory.checkpoint_size:
-            what = (
-                f"checkpoint over {checkpoint.size} entries, one over {memory.checkpoint_size} is remembered"
-            )
-            self._find("checkpoint.older", what, expected=memory.checkpoint_size, found=checkpoint.size)
+        self._session.add_all(compare_age(checkpoint, memory))
         # What is remembered may lie beyond the last checkpoint, and so beyond what can be published yet.
         for size, root in memory.roots():
             if size <= checkpoint.size:
@@ -310,8 +274,7 @@ class _Verification:
     def _compare_held(self, checkpoint: Checkpoint, tiles: TrustedTiles, held: Checkpoint) -> None:
         """Whether what is published begins with what the caller's checkpoint covers."""
         if held.origin != checkpoint.origin:
-            what = f"the checkpoint held is of {held.origin}"
-            self._find("held.origin", what, expected=held.origin, found=checkpoint.origin)
+            self._session.add(held_of_another(held, checkpoint.origin))
             return
         if held.size > checkpoint.size:
             what = f"the checkpoint held covers {held.size} entries, {checkpoint.size} are published"
@@ -326,15 +289,15 @@ class _Verification:
 
     def _check_trust(self) -> None:
         report = self._report
-        report.trusted_by += [item for item in self._trusted if item == report.genesis_hash]
-        if self._trusted and not report.trusted_by and report.verdict == Verdict.VERIFIED:
+        hashes = [report.genesis_hash] if report.genesis_hash is not None else []
+        # If something else is wrong, such as an unknown signer, that is why none vouches.
+        is_vouched = self._session.credit(report, [*self._signers, *hashes])
+        if not is_vouched and report.verdict == Verdict.VERIFIED:
             what = "none of the keys or hashes asked for vouches for this log"
-            self._find("trust.mismatch", what, expected=self._trusted, found=report.genesis_hash)
-        if report.held_size is not None:
-            report.trusted_by.append(f"the checkpoint held over {report.held_size} entries")
+            self._find("trust.mismatch", what, expected=self._session.trusted, found=report.genesis_hash)
 
     def _remember(self, checkpoint: Checkpoint, note: bytes, genesis_hash: str, known: Memory | None) -> None:
-        if self._state_dir is None or not self._is_signed or self._report.verdict != Verdict.VERIFIED:
+        if not self._is_signed or self._report.verdict != Verdict.VERIFIED:
             return
         keys = [item for item in self._report.trusted_by if "+" in item]
         memory = Memory(
@@ -348,21 +311,10 @@ class _Verification:
             entries_verified=known.resumable if known is not None else 0,
             changes=known.changes if known is not None else [],
         )
-        failure = memories.keep(self._state_dir, memory)
-        if failure is not None:
-            self._report.add(failure, self._on_finding)
-
-    def _find(
-        self, code: str, message: str, number: int | None = None, *, expected: Any = None, found: Any = None
-    ) -> None:
-        self._report.add(finding(code, message, number, expected=expected, found=found), self._on_finding)
+        self._session.remember(memory)
 
 
 def _groups(size: int) -> Iterator[tuple[Place, ...]]:
     """Each tile, with the bundle of its entries where it is of level 0."""
     for tile in plan_tiles(0, size):
         yield (tile, Bundle(tile.index, tile.width)) if tile.level == 0 else (tile,)
-
-
-def _named(item: str, keys: Iterable[VerifierKey]) -> bool:
-    return any(format_vkey(key) == item for key in keys)

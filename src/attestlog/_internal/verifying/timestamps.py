@@ -2,33 +2,30 @@
 
 A stamp counts when its authority's certificate leads to one of the roots given
 and it is over the checkpoint that the entries themselves lead to at its size.
-Then the log had those entries at that time at the latest: whoever took a key
-later could not have changed them.
+Then the log had those entries at that time at the latest: a thief who took a
+key later could not have changed them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from attestlog._internal.core.checkpoint import Checkpoint, format_checkpoint
 from attestlog._internal.core.entry import decode_line
 from attestlog._internal.core.report import Finding
 from attestlog._internal.core.rules import Rules
 from attestlog._internal.judging.findings import finding
-from attestlog._internal.judging.source import open_plain, read_small_file, reason
-from attestlog._internal.storage.files.timestamps import (
-    TIMESTAMP_SIZE_MAX_BYTES,
-    TIMESTAMPS_DIR,
-    list_timestamps,
-)
+from attestlog._internal.storage.contract import LogSource, StoredTimestamp
+from attestlog._internal.verifying.given import read_small_file, reason
 from attestlog.errors import MalformedConfigError, MissingExtraError, NotFoundError, StorageError
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
+    from rfc3161_client import Verifier
 
 TIMESTAMPS_MAX: Final = 10_000
 """Those of the largest sizes are looked at: each costs a millisecond."""
@@ -44,90 +41,117 @@ class Stamp(NamedTuple):
     time: datetime
 
 
-class Stamps:
-    """The stamps of one log, before any is looked at."""
+class StampVerdict(NamedTuple):
+    """What the time stamps of a log come to."""
 
-    def __init__(self, log: Path, roots: Iterable[str | Path]) -> None:
-        """`roots`: PEM files. Raises MalformedConfigError, StorageError, MissingExtraError."""
-        certificates = [certificate for path in roots for certificate in _load_roots(path)]
-        self._them = _load_rfc3161(required=bool(certificates))
-        self._verifier = _verifier(self._them, certificates) if certificates else None
-        self.counting: list[Stamp] = []
-        self._unreadable: str | None = None
-        self._files: list[tuple[int, Path]] = []
-        self._skipped = 0
-        try:
-            there = list_timestamps(log)
-            self._files = there[-TIMESTAMPS_MAX:]
-            self._skipped = len(there) - len(self._files)
-        except OSError as error:
-            self._unreadable = reason(error)
+    counting: list[Stamp]
+    findings: list[Finding]
 
-    @property
-    def sizes(self) -> set[int]:
-        """Sizes whose roots are wanted."""
-        return {size for size, _ in self._files}
 
-    def check(self, origin: str, size: int, root_at: RootAt) -> Iterator[Finding]:
-        """Findings; those that count are in `counting` afterwards. `size`: entries that are there."""
-        if self._unreadable is not None:
-            yield finding("log.unreadable", f"{TIMESTAMPS_DIR} cannot be read: {self._unreadable}")
-        unverified = self._skipped
-        for covered, path in self._files:
-            if covered > size:
-                what = f"{path.name} is of a checkpoint over {covered} entries, {size} are there"
-                yield finding("timestamp.ahead", what, expected=covered, found=size)
-                continue
-            root = root_at(covered)
-            if self._them is None or root is None:
-                unverified += 1
-                continue
-            text = format_checkpoint(Checkpoint(origin, covered, root)).encode()
-            try:
-                stamp = self._judge(path, covered, text)
-            except OSError as error:
-                yield finding("log.unreadable", f"{path.name} cannot be read: {reason(error)}")
-            except _BadStampError as error:
-                yield finding(error.code, f"{path.name}: {error}", expected=sha256(text).hexdigest())
+def load_authorities(roots: Iterable[str | Path]) -> Verifier | None:
+    """The authorities under these certificates (PEM files); None without any.
+
+    Raises MalformedConfigError, StorageError, MissingExtraError.
+    """
+    certificates = [certificate for path in roots for certificate in _load_certificates(path)]
+    if not certificates:
+        return None
+    try:
+        from rfc3161_client import VerifierBuilder
+    except ImportError:
+        raise MissingExtraError("time stamps need rfc3161-client", extra="timestamp") from None
+    builder = VerifierBuilder()
+    for certificate in certificates:
+        builder = builder.add_root_certificate(certificate)
+    return builder.build()
+
+
+def stamp_sizes(stamps: Sequence[StoredTimestamp]) -> set[int]:
+    """Sizes whose roots `judge_stamps` asks for."""
+    return {stamp.size for stamp in stamps[-TIMESTAMPS_MAX:]}
+
+
+def judge_stamps(
+    log: LogSource,
+    stamps: Sequence[StoredTimestamp],
+    authorities: Verifier | None,
+    *,
+    origin: str,
+    size: int,
+    root_at: RootAt,
+) -> StampVerdict:
+    """Which of these stamps of a log count, and what is wrong with the others. `size`: entries there are."""
+    counting: list[Stamp] = []
+    findings: list[Finding] = []
+    is_installed = _is_installed()
+    unverified = len(stamps) - len(stamps[-TIMESTAMPS_MAX:])
+    for stamp in stamps[-TIMESTAMPS_MAX:]:
+        root = root_at(stamp.size)
+        if stamp.size > size:
+            what = f"{stamp.name} is of a checkpoint over {stamp.size} entries, {size} are there"
+            findings.append(finding("timestamp.ahead", what, expected=stamp.size, found=size))
+        elif root is None or not is_installed:
+            unverified += 1
+        else:
+            text = format_checkpoint(Checkpoint(origin, stamp.size, root))
+            judged = _judge_stamp(log, stamp, text, authorities)
+            if isinstance(judged, Stamp):
+                counting.append(judged)
+            elif judged is not None:
+                findings.append(judged)
             else:
-                unverified += stamp is None
-                self.counting += [stamp] if stamp is not None else []
-        if unverified:
-            yield finding("timestamp.unverified", self._why(unverified), found=unverified)
-
-    def _judge(self, path: Path, size: int, text: bytes) -> Stamp | None:
-        """The stamp; None if no authority that is trusted vouches for it. Raises _BadStampError, OSError."""
-        with open_plain(path) as file:
-            data = file.read(TIMESTAMP_SIZE_MAX_BYTES + 1)
-        try:
-            response = self._them.decode_timestamp_response(data)
-            info = response.tst_info
-            imprint, when = info.message_imprint.message, info.gen_time
-        except ValueError as error:
-            raise _BadStampError("timestamp.malformed", f"no time stamp: {error}") from None
-        if imprint != sha256(text).digest():
-            what = f"not of the checkpoint that the first {size} entries lead to"
-            raise _BadStampError("timestamp.other", what)
-        if self._verifier is None:
-            return None
-        try:
-            self._verifier.verify_message(response, text)
-        except (self._them.VerificationError, ValueError):
-            return None
-        return Stamp(size, when)
-
-    def _why(self, count: int) -> str:
-        if self._them is None:
-            return f"{count} time stamps were not looked at: rfc3161-client is not installed"
-        if self._verifier is None:
-            return f"{count} time stamps show nothing: no authority's root was given"
-        return f"{count} time stamps are by no trusted authority, or could not be held against entries"
+                unverified += 1
+    if unverified:
+        what = _why(unverified, is_installed=is_installed, has_authorities=authorities is not None)
+        findings.append(finding("timestamp.unverified", what, found=unverified))
+    return StampVerdict(counting, findings)
 
 
-class _BadStampError(Exception):
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
+def _judge_stamp(
+    log: LogSource, stamp: StoredTimestamp, text: str, authorities: Verifier | None
+) -> Stamp | Finding | None:
+    """The stamp if it counts, what is wrong with it, or None if no trusted authority vouches for it.
+
+    `text`: of the checkpoint that the entries lead to.
+    """
+    from rfc3161_client import VerificationError, decode_timestamp_response
+
+    digest = sha256(text.encode())
+    try:
+        response = decode_timestamp_response(log.timestamp(stamp.name))
+        info = response.tst_info
+        imprint, when = info.message_imprint.message, info.gen_time
+    except StorageError as error:
+        return finding("log.unreadable", str(error))
+    except ValueError as error:
+        what = f"{stamp.name}: no time stamp: {error}"
+        return finding("timestamp.malformed", what, expected=digest.hexdigest())
+    if imprint != digest.digest():
+        what = f"{stamp.name}: not of the checkpoint that the first {stamp.size} entries lead to"
+        return finding("timestamp.other", what, expected=digest.hexdigest())
+    if authorities is None:
+        return None
+    try:
+        authorities.verify_message(response, text.encode())
+    except (VerificationError, ValueError):
+        return None
+    return Stamp(stamp.size, when)
+
+
+def _is_installed() -> bool:
+    try:
+        import rfc3161_client  # noqa: F401 - only whether it is there
+    except ImportError:
+        return False
+    return True
+
+
+def _why(count: int, *, is_installed: bool, has_authorities: bool) -> str:
+    if not is_installed:
+        return f"{count} time stamps were not looked at: rfc3161-client is not installed"
+    if not has_authorities:
+        return f"{count} time stamps show nothing: no authority's root was given"
+    return f"{count} time stamps are by no trusted authority, or could not be held against entries"
 
 
 def latest(stamps: Collection[Stamp]) -> Stamp | None:
@@ -158,7 +182,7 @@ def vouched_before_revocation(
     return 0
 
 
-def _load_roots(path: str | Path) -> list[Certificate]:
+def _load_certificates(path: str | Path) -> list[Certificate]:
     from cryptography.x509 import load_pem_x509_certificates
 
     try:
@@ -169,20 +193,3 @@ def _load_roots(path: str | Path) -> list[Certificate]:
         raise StorageError(f"{path} cannot be read: {reason(error)}", path=str(path)) from None
     except ValueError:
         raise MalformedConfigError(f"{path} holds no certificates in PEM", member="tsa_root") from None
-
-
-def _load_rfc3161(*, required: bool) -> Any:
-    try:
-        import rfc3161_client
-    except ImportError:
-        if required:
-            raise MissingExtraError("time stamps need rfc3161-client", extra="timestamp") from None
-        return None
-    return rfc3161_client
-
-
-def _verifier(them: Any, roots: list[Certificate]) -> Any:
-    builder = them.VerifierBuilder()
-    for root in roots:
-        builder = builder.add_root_certificate(root)
-    return builder.build()

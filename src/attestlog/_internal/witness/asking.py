@@ -14,13 +14,7 @@ from typing import Final
 
 from attestlog._internal.core.checkpoint import parse_checkpoint
 from attestlog._internal.core.cosignature import decode_timestamped, verify_checkpoint_signature
-from attestlog._internal.core.note import (
-    Note,
-    NoteSignature,
-    VerifierKey,
-    parse_note,
-    verified_signatures,
-)
+from attestlog._internal.core.note import Note, NoteSignature, VerifierKey, parse_note, verified_signatures
 from attestlog._internal.core.witness import format_add_checkpoint, parse_cosignatures
 from attestlog._internal.net import Client, Limits, NoAnswerError, may_pass, parse_url
 from attestlog.errors import (

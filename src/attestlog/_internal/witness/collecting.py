@@ -1,6 +1,6 @@
 """Collecting cosignatures of a log's checkpoint, as a trust policy asks, before others see it.
 
-    done = cosign_checkpoint("audit", parse_trust_policy(policy))
+    done = cosign_checkpoint("audit", parse_trust_policy(data))
 
 All witnesses are asked at once. If the quorum is not met nothing is stored: the checkpoint stays as it was
 (fail closed), unless it is asked to keep what came all the same (`fail_open`); either way it is said who did
@@ -18,7 +18,8 @@ from queue import Empty, SimpleQueue
 from typing import Final
 
 from attestlog._internal.core.checkpoint import Checkpoint, parse_checkpoint
-from attestlog._internal.core.cosignature import open_log_checkpoint, verify_checkpoint_signature
+from attestlog._internal.core.cosignature import verify_checkpoint_signature
+from attestlog._internal.core.genesis import open_log_checkpoint
 from attestlog._internal.core.merkle import prove_consistency
 from attestlog._internal.core.note import (
     NoteSignature,
@@ -36,11 +37,11 @@ from attestlog.errors import AttestlogError, QuorumError, TrustError, WitnessErr
 TIMEOUT_S: Final = 15.0
 """For all witnesses together. Whoever has not answered by then has not cosigned."""
 
-Line = tuple[VerifierKey, NoteSignature]
-Ask = Callable[..., list[Line]]
+SignedLine = tuple[VerifierKey, NoteSignature]
+Ask = Callable[..., list[SignedLine]]
 """As `ask_witness`."""
 
-Outcome = list[Line] | AttestlogError
+Outcome = list[SignedLine] | AttestlogError
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ class Cosigned:
 
 def cosign_checkpoint(
     log: LogName | Store,
-    policy: TrustPolicy,
+    trust_policy: TrustPolicy,
     *,
     previous: bytes | None = None,
     fail_open: bool = False,
@@ -73,12 +74,11 @@ def cosign_checkpoint(
     `fail_open`; ConflictError if another checkpoint was stored meanwhile; StorageError.
     """
     source = open_source(log)
-    keys = source.genesis().checkpoint_keys
     note = source.stored_checkpoint()
-    checkpoint = open_log_checkpoint(note, keys)
+    checkpoint = open_log_checkpoint(note, source.genesis())
     prove = partial(_prove, source, checkpoint.size)
     done = collect_cosignatures(
-        note, policy, prove, previous=previous, fail_open=fail_open, ask=ask, timeout_s=timeout_s
+        note, trust_policy, prove, previous=previous, fail_open=fail_open, ask=ask, timeout_s=timeout_s
     )
     if done.note != note:
         store = open_store(log)
@@ -92,7 +92,7 @@ def cosign_checkpoint(
 
 def collect_cosignatures(
     note: bytes,
-    policy: TrustPolicy,
+    trust_policy: TrustPolicy,
     prove: Prove,
     *,
     previous: bytes | None = None,
@@ -104,7 +104,7 @@ def collect_cosignatures(
 
     Raises TrustError if the quorum is not met, unless `fail_open`.
     """
-    parsed, keys = parse_note(note), {witness.key: witness for witness in policy.witnesses}
+    parsed, keys = parse_note(note), {witness.key: witness for witness in trust_policy.witnesses}
     held = _lines(note, list(keys))
     sizes = dict.fromkeys(keys, 0) | _cosigned_sizes(previous, list(keys))
     # One request brings the lines of all keys of a witness.
@@ -126,7 +126,7 @@ def collect_cosignatures(
             outcome = WitnessError(f"witness {url} did not cosign with this key", url=url)
         failures |= {keys[key].name: outcome for key in wanted if key not in held}
     cosigned = [key for key in keys if key in held]
-    lacking = _lacking(policy, [keys[key].name for key in cosigned], failures)
+    lacking = _lacking(trust_policy, [keys[key].name for key in cosigned], failures)
     if lacking is not None and not fail_open:
         raise lacking
     others = [line for line in parsed.signatures if line not in held.values()]
@@ -153,21 +153,23 @@ def _prove(source: LogSource, size: int, old: int) -> bytes:
 
 
 def _lacking(
-    policy: TrustPolicy, names: Sequence[str], failures: dict[str, AttestlogError]
+    trust_policy: TrustPolicy, names: Sequence[str], failures: dict[str, AttestlogError]
 ) -> QuorumError | None:
     """What to raise if these witnesses are no quorum: with why the others did not cosign."""
     try:
-        verify_quorum(policy, names)
+        verify_quorum(trust_policy, names)
     except QuorumError as error:
         return error.with_evidence(failures={name: failure.message for name, failure in failures.items()})
     return None
 
 
-def _all_within(timeout_s: float, calls: Mapping[str, Callable[[], list[Line]]]) -> dict[str | None, Outcome]:
+def _all_within(
+    timeout_s: float, calls: Mapping[str, Callable[[], list[SignedLine]]]
+) -> dict[str | None, Outcome]:
     """What each call returned or raised; who has not by then is left alone."""
     outcomes: SimpleQueue[tuple[str, Outcome]] = SimpleQueue()
 
-    def run(url: str, call: Callable[[], list[Line]]) -> None:
+    def run(url: str, call: Callable[[], list[SignedLine]]) -> None:
         try:
             outcomes.put((url, call()))
         except AttestlogError as error:

@@ -17,10 +17,10 @@ from pathlib import Path
 from threading import local
 from typing import Any, Final
 
+from attestlog._internal import disk
 from attestlog._internal.core.checkpoint import Checkpoint
 from attestlog._internal.core.note import VerifierKey, format_vkey, parse_vkey
-from attestlog._internal.core.witness import Judged, Seen
-from attestlog._internal.storage.files import disk
+from attestlog._internal.core.witness import CosignableCheckpoint, Seen
 from attestlog.errors import BusyError, CorruptError, ExistsError, FullError, NotFoundError, StorageError
 
 STATE_FILE: Final = "witness.db"
@@ -100,7 +100,7 @@ class WitnessState:
             disk.make_directories(directory)
             for item in directory.iterdir():
                 if not item.name.startswith(partial.name):
-                    raise ExistsError(f"{directory} is not empty", path=str(directory))
+                    raise ExistsError(f"{directory} is not empty", path=str(directory), what="witness")
                 item.unlink()  # what a crash in here left
             with _ours(path), closing(sqlite3.connect(partial, isolation_level=None)) as connection:
                 connection.execute("PRAGMA journal_mode = WAL")
@@ -143,7 +143,7 @@ class WitnessState:
         vkeys, size, root, *rest = row
         return LogState(tuple(parse_vkey(text) for text in json.loads(vkeys)), Seen(size, root), *rest)
 
-    def advance(self, judged: Judged, timestamp: int) -> bool:
+    def advance(self, judged: CosignableCheckpoint, timestamp: int) -> bool:
         """Make the checkpoint the one last cosigned, durably; False if another was meanwhile."""
         now, old = judged.checkpoint, judged.old
         with self._connected() as connection:

@@ -28,7 +28,7 @@ from attestlog._internal.core.note import (
 from attestlog._internal.core.signature import ED25519
 from attestlog._internal.core.witness import (
     AddCheckpoint,
-    Judged,
+    CosignableCheckpoint,
     Seen,
     format_cosignatures,
     judge,
@@ -162,7 +162,7 @@ class Witness:
             )  # fmt: skip
         return max(now, log.timestamp)
 
-    def _cosign(self, judged: Judged, timestamp: int) -> tuple[NoteSignature, ...]:
+    def _cosign(self, judged: CosignableCheckpoint, timestamp: int) -> tuple[NoteSignature, ...]:
         lines = []
         for key, signer in zip(self.keys, self._signers, strict=True):
             with self._signing:
@@ -171,7 +171,7 @@ class Witness:
         self.state.keep_cosigned(judged.checkpoint, timestamp, judged.note(lines))
         return tuple(lines)
 
-    def _check_memory(self, signed: Judged, request: AddCheckpoint, log: LogState) -> None:
+    def _check_memory(self, signed: CosignableCheckpoint, request: AddCheckpoint, log: LogState) -> None:
         """Raises CorruptError if this witness cosigned more than it remembers: an old copy was put back.
 
         Only its own cosignatures, verified, say so; whoever forges a line wedges nothing.
@@ -188,7 +188,7 @@ class Witness:
                 path=str(self.state.path), expected=found.size, found=seen.size,
             )  # fmt: skip
 
-    def _split(self, error: SplitViewError, signed: Judged, log: LogState) -> SplitViewError:
+    def _split(self, error: SplitViewError, signed: CosignableCheckpoint, log: LogState) -> SplitViewError:
         """Both checkpoints, kept before anybody is answered."""
         ours, theirs = log.cosigned or log.note or b"", signed.note()
         origin = signed.checkpoint.origin

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.written import contents, create, draft
+from tests.support.logs import contents, create, draft
 
+from attestlog._internal import disk
 from attestlog._internal.core.genesis import SEGMENT_ENTRIES_MAX, Settings
 from attestlog._internal.core.policy import Policy
 from attestlog._internal.log import Log
-from attestlog._internal.storage.files import disk
 from attestlog.errors import (
     AttestlogError,
     ExistsError,

@@ -4,12 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from attestlog._internal.storage.files.layout import (
-    is_log,
-    list_segments,
-    segment_name,
-    tree_path,
-)
+from attestlog._internal.storage.files.layout import is_log, list_segments, segment_name, tree_path
 
 
 @pytest.mark.parametrize(

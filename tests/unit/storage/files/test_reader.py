@@ -7,19 +7,13 @@ from threading import Event
 from typing import Any
 
 import pytest
-from tests.support.growing import GrowingLog
-from tests.support.logs import ORIGIN, action
+from tests.support.logs import ORIGIN, GrowingLog, draft
 
 from attestlog._internal.core.entry import LINE_SIZE_MAX_BYTES, Entry
 from attestlog._internal.storage.files import reader as reader_module
 from attestlog._internal.storage.files.layout import ENTRIES_DIR
 from attestlog._internal.storage.files.reader import LogReader
-from attestlog.errors import (
-    CorruptError,
-    DeniedError,
-    MalformedEntryError,
-    NotFoundError,
-)
+from attestlog.errors import CorruptError, DeniedError, MalformedEntryError, NotFoundError
 
 
 @pytest.fixture
@@ -27,7 +21,7 @@ def log(tmp_path: Path) -> GrowingLog:
     """Three segments of ten, the last with three entries."""
     log = GrowingLog(tmp_path / "log", segment_entries=10)
     for number in range(1, 23):
-        log.append(action(number))
+        log.append(draft(number))
     return log
 
 
@@ -100,7 +94,7 @@ def test_torn_tail_is_no_entry(log: GrowingLog, small_blocks: None, torn: bytes)
 
 def test_empty_last_segment_is_passed_over(log: GrowingLog) -> None:
     for number in range(23, 30):
-        log.append(action(number))
+        log.append(draft(number))
     log.write_raw(b"", 30)
     reader = LogReader(log.root)
     assert reader.size() == 30
@@ -268,10 +262,10 @@ class Script(Event):
 
 def test_follow_crosses_segments_and_waits_for_whole_lines(log: GrowingLog) -> None:
     for number in range(23, 29):
-        log.append(action(number))
+        log.append(draft(number))
     donor = GrowingLog(log.root.parent / "donor", segment_entries=10)
     for number in range(1, 36):
-        donor.append(action(number))
+        donor.append(draft(number))
     line_29 = donor.stored_lines()[29]
     seen: list[int] = []
     script = Script(
@@ -286,7 +280,7 @@ def test_follow_crosses_segments_and_waits_for_whole_lines(log: GrowingLog) -> N
 
 
 def test_follow_from_the_end_sees_only_what_is_new(log: GrowingLog) -> None:
-    script = Script(lambda: None, lambda: log.append(action(23), action(24)))
+    script = Script(lambda: None, lambda: log.append(draft(23), draft(24)))
     assert numbers(LogReader(log.root).follow(23, stopped=script)) == [23, 24]
 
 
@@ -308,7 +302,7 @@ def test_follow_survives_a_replaced_segment(log: GrowingLog) -> None:
         new = path.with_suffix(".new")
         new.write_bytes(path.read_bytes().replace(b'{"number":20,"task_id":"T-20"}', b"null"))
         new.replace(path)
-        log.append(action(23))
+        log.append(draft(23))
 
     script = Script(replace)
     assert numbers(LogReader(log.root).follow(21, stopped=script)) == [21, 22, 23]

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from tests.support.written import create, draft, drafts
+from tests.support.logs import create, draft, drafts
 
 from attestlog._internal.core.batch import Head
 from attestlog._internal.core.hashes import leaf_hash

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.written import (
+from tests.support.logs import (
     checkpoint_file,
     contents,
     copied,
@@ -23,11 +23,11 @@ from tests.support.written import (
     tree_file,
 )
 
+from attestlog._internal import disk
 from attestlog._internal.core.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
 from attestlog._internal.core.note import ED25519 as NOTE_ED25519
 from attestlog._internal.core.note import VerifierKey
 from attestlog._internal.log import Log
-from attestlog._internal.storage.files import disk
 from attestlog._internal.storage.files.layout import list_segments
 from attestlog._internal.storage.files.store import FileStore
 from attestlog.errors import (
@@ -272,7 +272,7 @@ def test_an_entry_0_that_is_no_genesis(tmp_path: Path) -> None:
         b"",
         b"{}\n",
         b"garbage",
-        last_segment(path).read_bytes().replace(b"log_genesis", b"log_genesas"),
+        last_segment(path).read_bytes().replace(b"attestlog.genesis", b"attestlog.genesas"),
     ):
         last_segment(path).write_bytes(line)
         with pytest.raises(MalformedEntryError):

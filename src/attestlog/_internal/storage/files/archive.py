@@ -21,11 +21,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 
+from attestlog._internal import disk
 from attestlog._internal.core.checkpoint import parse_checkpoint
 from attestlog._internal.core.entry import LINE_SIZE_MAX_BYTES
 from attestlog._internal.core.hashes import leaf_hash
 from attestlog._internal.core.note import parse_note
-from attestlog._internal.storage.files import disk, layout
+from attestlog._internal.storage.files import layout
 from attestlog._internal.storage.files.governing import may_govern
 from attestlog._internal.storage.files.lock import Lock
 from attestlog._internal.storage.files.reader import LogReader
@@ -216,24 +217,20 @@ def _leaf(line: bytes) -> bytes | None:
 
 
 def _write(copy: Path, source: Path, *, compress: bool) -> None:
-    """Write `copy` anew and durably. Raises OSError."""
-    temporary = copy.with_name(f".{copy.name}.{os.getpid()}.new")
-    try:
-        with _reading(source) as reading, temporary.open("wb") as raw:
-            writing: BinaryIO | gzip.GzipFile = raw
-            if compress:
-                # Neither name nor time in it: the same segment is the same file.
-                writing = gzip.GzipFile("", "wb", _COMPRESSION_LEVEL, raw, mtime=0)
-            while block := reading.read(BLOCK_BYTES):
-                writing.write(block)
-            if writing is not raw:
-                writing.close()
-            raw.flush()
-            os.fsync(raw.fileno())
-        temporary.replace(copy)
-    finally:
-        temporary.unlink(missing_ok=True)
-    disk.fsync_directory(copy.parent)
+    """Write `copy`, durably, in the place of what there may be. Raises OSError."""
+    with (
+        _reading(source) as reading,
+        disk.replacing(copy) as descriptor,
+        open(descriptor, "wb", closefd=False) as raw,
+    ):
+        writing: BinaryIO | gzip.GzipFile = raw
+        if compress:
+            # Neither name nor time in it: the same segment is the same file.
+            writing = gzip.GzipFile("", "wb", _COMPRESSION_LEVEL, raw, mtime=0)
+        while block := reading.read(BLOCK_BYTES):
+            writing.write(block)
+        if writing is not raw:
+            writing.close()
 
 
 @contextmanager

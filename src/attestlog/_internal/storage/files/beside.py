@@ -9,7 +9,6 @@ again from the entries: so no checkpoint needs to be kept with it.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import re
 from collections.abc import Iterator
@@ -18,8 +17,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
+from attestlog._internal import disk
 from attestlog._internal.storage.contract import TIMESTAMP_SIZE_MAX_BYTES, StoredTimestamp
-from attestlog._internal.storage.files import disk, layout
+from attestlog._internal.storage.files import layout
 from attestlog._internal.storage.files.snapshot import open_plain
 
 _TIMESTAMP: Final = re.compile(r"([0-9]{12,19})-[0-9a-f]{8}\.tsr")
@@ -49,7 +49,7 @@ def list_timestamps(root: Path) -> list[StoredTimestamp]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
-        raise disk.read_error(error, folder, "reading") from None
+        raise disk.read_error(error, folder) from None
     return sorted(found)
 
 
@@ -60,7 +60,7 @@ def read_timestamp(root: Path, name: str) -> bytes:
         with open_plain(path) as file:
             return file.read(TIMESTAMP_SIZE_MAX_BYTES + 1)
     except OSError as error:
-        raise disk.read_error(error, path, "reading") from None
+        raise disk.read_error(error, path) from None
 
 
 class FileCursors:
@@ -91,11 +91,9 @@ class FileCursors:
         try:
             path.parent.mkdir(exist_ok=True)
             descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            is_alone = disk.lock(descriptor)
         except OSError:
             is_alone = False
-        else:
-            is_alone = True
         try:
             yield is_alone
         finally:

@@ -14,8 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from attestlog._internal import disk
 from attestlog._internal.storage.contract import NewLog
-from attestlog._internal.storage.files import disk, layout
+from attestlog._internal.storage.files import layout
 from attestlog.errors import ExistsError
 
 
@@ -54,9 +55,9 @@ def check_free(root: Path) -> None:
     try:
         taken = root.is_symlink() or (root.exists() and (not root.is_dir() or any(root.iterdir())))
     except OSError as error:
-        raise disk.read_error(error, root, "looking at") from None
+        raise disk.read_error(error, root) from None
     if taken:
-        raise ExistsError(f"{root} exists already", path=str(root))
+        raise ExistsError(f"{root} exists already", path=str(root), what="log")
 
 
 class Building:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from attestlog._internal import disk
 from attestlog._internal.storage.contract import NewLog
-from attestlog._internal.storage.files import creation, disk
+from attestlog._internal.storage.files import creation
 from attestlog._internal.storage.files.reader import FileSource
 from attestlog._internal.storage.files.store import FileStore
 

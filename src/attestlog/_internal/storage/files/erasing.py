@@ -20,10 +20,12 @@ from typing import Final
 
 import msgspec
 
+from attestlog._internal import disk
 from attestlog._internal.core.entry import decode_line
-from attestlog._internal.core.erasure import erase_line, is_erasure, parse_erasure
+from attestlog._internal.core.erasure import erase_line, parse_erasure
+from attestlog._internal.core.reserved import erases
 from attestlog._internal.storage.contract import LocatedLine, PendingErasure
-from attestlog._internal.storage.files import disk, layout
+from attestlog._internal.storage.files import layout
 from attestlog._internal.storage.files.reader import FileSource
 from attestlog._internal.storage.files.segments import BLOCK_BYTES
 from attestlog.errors import (
@@ -87,7 +89,7 @@ def _is_said(root: Path, pending: PendingErasure, size: int) -> bool:
         erasure = parse_erasure(entry.action_payload)
     except MalformedEntryError:
         return False
-    return is_erasure(entry) and (erasure.sequence_number, erasure.entry_hash) == (
+    return erases(entry) and (erasure.sequence_number, erasure.entry_hash) == (
         pending.sequence_number, pending.entry_hash,
     )  # fmt: skip
 
@@ -112,30 +114,18 @@ def _erase(root: Path, pending: PendingErasure) -> Path | None:
 
 
 def _replace_line(path: Path, line: LocatedLine, replacement: bytes) -> None:
-    """Write the segment anew with this line in the other's place. Raises OSError."""
-    temporary = path.with_name(f".{path.name}.erasing")
+    """Write the segment again with this line in the other's place. Raises OSError."""
     source = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         mode = os.fstat(source).st_mode & 0o777
-        # One name for all tries, so that what a crash left of one is overwritten by the next.
-        target = os.open(temporary, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC, mode)
-        try:
+        # One name for all tries: what a crash left of one, payload and all, is overwritten by the next.
+        with disk.replacing(path, mode, suffix="erasing") as target:
             os.fchmod(target, mode)
             _copy(source, target, 0, line.offset)
             disk.write_all(target, replacement)
             _copy(source, target, line.offset + len(line.data), os.fstat(source).st_size)
-            os.fsync(target)
-        finally:
-            os.close(target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
     finally:
         os.close(source)
-    # A crash here leaves the old segment, and a copy that the next try overwrites.
-    temporary.replace(path)
-    # A crash here leaves the old segment or the new one under its name, either whole.
-    disk.fsync_directory(path.parent)
 
 
 def _copy(source: int, target: int, start: int, stop: int) -> None:

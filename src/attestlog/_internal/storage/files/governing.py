@@ -18,13 +18,14 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from attestlog._internal import disk
 from attestlog._internal.core.canonical import INTEGER_MAX
 from attestlog._internal.core.checkpoint import SIZE_MAX
 from attestlog._internal.core.entry import LINE_SIZE_MAX_BYTES, Hex64, decode_line
 from attestlog._internal.core.hashes import hex_hash, leaf_hash
-from attestlog._internal.core.rules import GOVERNING
+from attestlog._internal.core.reserved import GOVERNING
 from attestlog._internal.storage.contract import Kept
-from attestlog._internal.storage.files import disk, layout
+from attestlog._internal.storage.files import layout
 from attestlog._internal.storage.files.segments import BLOCK_BYTES
 from attestlog._internal.storage.files.tree import TreeFiles
 from attestlog.errors import AttestlogError
@@ -106,7 +107,7 @@ class GoverningLines:
             passed = sum(first <= start for first, _ in segments[1:])
             return [line for _, path in segments[passed:] for line in _search(path)]
         except OSError as error:
-            raise disk.read_error(error, self._root / layout.ENTRIES_DIR, "reading") from None
+            raise disk.read_error(error, self._root / layout.ENTRIES_DIR) from None
 
     def kept(self, size: int) -> Kept | None:
         """What `rules.jsonl` has of the first `size` entries; None if it is missing or wrong."""

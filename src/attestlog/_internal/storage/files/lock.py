@@ -8,21 +8,14 @@ has just let go of the lock cannot take it again past one that is waiting.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import time
 from pathlib import Path
-from typing import Final
 
-from attestlog._internal.storage.files.disk import storage_error
+from attestlog._internal import disk
+from attestlog._internal.storage.contract import LOCK_TIMEOUT_S
 from attestlog._internal.storage.files.layout import ENTRIES_DIR, LOCK_FILE
 from attestlog.errors import BusyError, LockLostError
-
-LOCK_TIMEOUT_S: Final = 30.0
-"""Longer than any commit should take, hardware signer included; shorter than a caller's patience."""
-
-_WAIT_MIN_S: Final = 0.000_05
-_WAIT_MAX_S: Final = 0.000_2
 
 
 class Lock:
@@ -47,7 +40,7 @@ class Lock:
             _unlock(self._turnstile)
             _unlock(self._descriptor)
             if isinstance(error, OSError):
-                raise storage_error(error, self._path, "locking") from None
+                raise disk.storage_error(error, self._path, "locking") from None
             raise
 
     def release(self) -> None:
@@ -70,14 +63,10 @@ class Lock:
             self._turnstile = os.open(turnstile, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def _take(self, descriptor: int, deadline: float) -> None:
-        wait_s = _WAIT_MIN_S
-        while not _try_lock(descriptor):
-            if time.monotonic() >= deadline:
-                raise BusyError(
-                    f"another process has held {self._path} for {self._timeout_s:g} s", path=str(self._path)
-                )
-            time.sleep(wait_s)
-            wait_s = min(2 * wait_s, _WAIT_MAX_S)
+        if not disk.lock(descriptor, timeout_s=deadline - time.monotonic()):
+            raise BusyError(
+                f"another process has held {self._path} for {self._timeout_s:g} s", path=str(self._path)
+            )
 
     def _check_identity(self) -> None:
         held = os.fstat(self._descriptor)
@@ -92,14 +81,6 @@ class Lock:
             )
 
 
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
 def _unlock(descriptor: int) -> None:
     if descriptor >= 0:
-        fcntl.flock(descriptor, fcntl.LOCK_UN)
+        disk.unlock(descriptor)

@@ -12,7 +12,6 @@ that a damaged log is still read by position.
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -22,6 +21,7 @@ from typing import BinaryIO, Final
 import msgspec
 from msgspec import Struct
 
+from attestlog._internal import disk
 from attestlog._internal.core.entry import LINE_SIZE_MAX_BYTES
 from attestlog._internal.core.hashes import HASH_SIZE_BYTES
 from attestlog._internal.core.note import NOTE_SIZE_MAX_BYTES
@@ -38,7 +38,7 @@ from attestlog._internal.storage.files.layout import (
     tree_path,
 )
 from attestlog._internal.storage.files.snapshot import FileSnapshot, take_snapshot
-from attestlog.errors import CorruptError, DeniedError, NoLogError, NotFoundError, StorageError
+from attestlog.errors import CorruptError, NoLogError, NotFoundError
 
 _BLOCK_SIZE_BYTES: Final = 64 << 10
 """Searches read this much at a time, and bisecting stops at a range this small: some tens of entries."""
@@ -67,7 +67,7 @@ class FileSource(LogSource):
             reason = f"it has no {ENTRIES_DIR}/" if self.root.is_dir() else "there is no such directory"
             raise NoLogError(f"{self.root} is not a log: {reason}", path=str(self.root)) from None
         except OSError as error:
-            raise _storage_error(error, self.root / ENTRIES_DIR) from None
+            raise disk.read_error(error, self.root / ENTRIES_DIR) from None
 
     def checkpoint(self) -> bytes | None:
         """See `LogSource.checkpoint`."""
@@ -78,7 +78,7 @@ class FileSource(LogSource):
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise _storage_error(error, path) from None
+            raise disk.read_error(error, path) from None
 
     def hashes(self, level: int, start: int, stop: int) -> list[bytes]:
         """Stored tree hashes [start, stop) of a tile level. Raises CorruptError if they are not all there."""
@@ -102,7 +102,7 @@ class FileSource(LogSource):
         except FileNotFoundError:
             return 0
         except OSError as error:
-            raise _storage_error(error, path) from None
+            raise disk.read_error(error, path) from None
 
     def governing(self) -> Iterator[bytes]:
         """See `LogSource.governing`."""
@@ -380,18 +380,7 @@ def _reading(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise _storage_error(error, path) from None
-
-
-def _storage_error(error: OSError, path: Path) -> StorageError:
-    reason = error.strerror or str(error)
-    if isinstance(error, FileNotFoundError):
-        what = "was archived, and is not where it was put" if path.is_symlink() else "is missing"
-        return NotFoundError(f"{path} {what}", path=str(path))
-    if isinstance(error, PermissionError):
-        return DeniedError(f"{path} may not be read: {reason.lower()}", path=str(path))
-    kind = CorruptError if error.errno == errno.EIO else StorageError
-    return kind(f"{path} cannot be read: {reason.lower()}", path=str(path))
+        raise disk.read_error(error, path) from None
 
 
 LogReader = FileSource

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from attestlog._internal import disk
 from attestlog._internal.core.checkpoint import Checkpoint
-from attestlog._internal.core.cosignature import open_log_checkpoint
 from attestlog._internal.core.entry import LINE_SIZE_MAX_BYTES
-from attestlog._internal.core.genesis import Genesis
-from attestlog._internal.storage.files import disk, layout
+from attestlog._internal.core.genesis import Genesis, open_log_checkpoint
+from attestlog._internal.storage.files import layout
 from attestlog.errors import AttestlogError, CorruptError
 
 
@@ -28,12 +28,6 @@ def open_stored_checkpoint(root: Path, data: bytes | None, genesis: Genesis) -> 
         return None
     path = root / layout.CHECKPOINT_FILE
     try:
-        checkpoint = open_log_checkpoint(data, genesis.checkpoint_keys)
+        return open_log_checkpoint(data, genesis)
     except AttestlogError as error:
         raise CorruptError(f"{path} is damaged: {error}", path=str(path), repair="checkpoint") from None
-    if checkpoint.origin != genesis.origin:
-        raise CorruptError(
-            f"{path} is of {checkpoint.origin!r}, want {genesis.origin!r}",
-            path=str(path), repair="checkpoint",
-        )  # fmt: skip
-    return checkpoint

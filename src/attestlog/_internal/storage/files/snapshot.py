@@ -8,7 +8,7 @@ which reports it.
 
 from __future__ import annotations
 
-import fcntl
+import errno
 import os
 import re
 import stat
@@ -20,17 +20,17 @@ from typing import BinaryIO, Final
 
 from msgspec import Struct
 
+from attestlog._internal import disk
 from attestlog._internal.core.entry import LINE_SIZE_MAX_BYTES
 from attestlog._internal.core.hashes import HASH_SIZE_BYTES
+from attestlog._internal.core.lines import Line
 from attestlog._internal.core.note import NOTE_SIZE_MAX_BYTES
-from attestlog._internal.storage.contract import RawLine
 from attestlog._internal.storage.files import layout
 
 LOCK_WAIT_S: Final = 5.0
 """How long to wait for a commit to end: most take milliseconds; a slow signer must not stop an audit."""
 
 _BLOCK_BYTES: Final = 256 << 10
-_POLL_S: Final = 0.001
 _LEVEL: Final = re.compile(r"[0-9]|[1-9][0-9]")
 
 
@@ -48,7 +48,7 @@ class FileSegment(Struct, frozen=True):
         """The file's."""
         return self.path.rpartition("/")[2]
 
-    def lines(self, start: int, stop: int) -> Iterator[RawLine]:
+    def lines(self, start: int, stop: int) -> Iterator[Line]:
         """See `RawSegment`. Offsets are bytes."""
         with open_plain(self.path) as file:
             if self.inode not in (0, os.fstat(file.fileno()).st_ino):
@@ -66,13 +66,13 @@ class FileSegment(Struct, frozen=True):
                 data = file.readline(limit)
                 after = offset + len(data)
                 if data[-1:] == b"\n":
-                    yield offset, data[:-1], after, True
+                    yield Line(offset, data[:-1], after)
                 elif len(data) < limit:
                     raise OSError(f"{self.path} became shorter while it was read")
                 else:
                     after = _after_line_end(file, after, self.size)
                     file.seek(after)
-                    yield offset, data, after, after < self.size
+                    yield Line(offset, data, after, after < self.size)
                 offset = after
 
     def offset_after(self, lines: int) -> int:
@@ -186,7 +186,7 @@ def open_plain(path: Path | str, buffering: int = _BLOCK_BYTES) -> BinaryIO:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise OSError(f"{path} is not a regular file")
+        raise OSError(errno.EINVAL, f"{path} is not a regular file")
     return open(descriptor, "rb", buffering=buffering)  # noqa: PTH123 - a descriptor, not a path
 
 
@@ -232,8 +232,10 @@ def _wait_for_commit(root: Path, stack: ExitStack) -> bool:
         turnstile = _descriptor(root / layout.ENTRIES_DIR, stack)
         lock = _descriptor(root / layout.LOCK_FILE, stack)
         # Writers pass the turnstile before each lock: standing in it, one waits for one commit only.
-        agreed = _take_lock(turnstile, fcntl.LOCK_EX, deadline) and _take_lock(lock, fcntl.LOCK_SH, deadline)
-        fcntl.flock(turnstile, fcntl.LOCK_UN)
+        agreed = disk.lock(turnstile, timeout_s=LOCK_WAIT_S) and disk.lock(
+            lock, timeout_s=deadline - time.monotonic(), shared=True
+        )
+        disk.unlock(turnstile)
     except OSError:
         return True
     return agreed
@@ -243,16 +245,3 @@ def _descriptor(path: Path, stack: ExitStack) -> int:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     stack.callback(os.close, descriptor)
     return descriptor
-
-
-def _take_lock(descriptor: int, kind: int, deadline: float) -> bool:
-    """Whether the flock was taken before the deadline (time.monotonic). Raises OSError where none can be."""
-    while True:
-        try:
-            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() >= deadline:
-                return False
-            time.sleep(_POLL_S)
-        else:
-            return True

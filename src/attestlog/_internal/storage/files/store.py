@@ -12,17 +12,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from attestlog._internal import disk
 from attestlog._internal.core import entry as entries
 from attestlog._internal.core.batch import Head, Plan
 from attestlog._internal.core.checkpoint import Checkpoint
 from attestlog._internal.core.genesis import Genesis, parse_genesis
 from attestlog._internal.core.hashes import leaf_hash
 from attestlog._internal.core.merkle import Grown
-from attestlog._internal.storage.contract import PendingErasure
-from attestlog._internal.storage.files import disk, erasing, layout, opening, small
+from attestlog._internal.storage.contract import LOCK_TIMEOUT_S, PendingErasure
+from attestlog._internal.storage.files import erasing, layout, opening, small
 from attestlog._internal.storage.files.beside import add_timestamp
 from attestlog._internal.storage.files.governing import GoverningLines
-from attestlog._internal.storage.files.lock import LOCK_TIMEOUT_S, Lock
+from attestlog._internal.storage.files.lock import Lock
 from attestlog._internal.storage.files.reader import FileSource, read_pending
 from attestlog._internal.storage.files.recovery import Tail, read_forward
 from attestlog._internal.storage.files.segments import BLOCK_BYTES, segment_lines
@@ -118,7 +119,7 @@ class FileStore:
         try:
             return self._tree.read(level, start, stop)
         except OSError as error:
-            raise disk.read_error(error, layout.tree_path(self.root, level), "reading") from None
+            raise disk.read_error(error, layout.tree_path(self.root, level)) from None
 
     def checkpoint(self) -> bytes | None:
         """See `Store.checkpoint`."""
@@ -265,7 +266,7 @@ class FileStore:
                 raise
             self._go_on_erasing()
         except OSError as error:
-            raise disk.read_error(error, self._path, "reading") from None
+            raise disk.read_error(error, self._path) from None
 
     def _is_replaced(self) -> bool:
         """Whether the current segment was written anew by a process that erased a payload."""
@@ -427,7 +428,7 @@ class FileStore:
             lines = segment_lines(self._descriptor, 0, self._offset)
             tail = read_forward(lines, head, 0, self._head.size)
         except OSError as error:
-            raise disk.read_error(error, self.root, "reading") from None
+            raise disk.read_error(error, self.root) from None
         self._unwritten = [(head.size, tail.leaves, tail.grown)]
         self._flush_tree()
 

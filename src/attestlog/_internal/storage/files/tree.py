@@ -15,7 +15,7 @@ from pathlib import Path
 
 from attestlog._internal.core.hashes import HASH_SIZE_BYTES
 from attestlog._internal.core.merkle import TILE_HEIGHT, Grown, Span, edge_at
-from attestlog._internal.storage.files.disk import fsync_directory, pwrite_all
+from attestlog._internal.disk import fsync_directory, pwrite_all
 from attestlog._internal.storage.files.layout import TREE_DIR, tree_path
 from attestlog.errors import CorruptError
 

@@ -1,0 +1,234 @@
+"""Durable steps on a POSIX file system, and its locks: the one place that writes a file so that it stays.
+
+Write means: loop until the kernel took every byte. Durable means fdatasync of
+the file, and fsync of its directory after a create or rename. A failed fsync
+is never repeated on the same descriptor: the kernel may have dropped the
+pages and would report success.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from attestlog.errors import (
+    CorruptError,
+    DeniedError,
+    ExistsError,
+    FilesystemError,
+    FullError,
+    NotFoundError,
+    StorageError,
+    WriteFailedError,
+)
+
+NETWORK_FILESYSTEMS: Final = frozenset(
+    "9p afs beegfs ceph cifs coda davfs fuse.ceph fuse.gcsfuse fuse.glusterfs fuse.rclone fuse.s3fs "
+    "fuse.sshfs gfs2 glusterfs gpfs lustre ncpfs nfs nfs4 ocfs2 orangefs pvfs2 smb2 smb3 smbfs "
+    "virtiofs".split()
+)
+"""flock or fsync on these promises less than the log does: refused unless forced."""
+
+_WAIT_MIN_S: Final = 0.000_05
+_WAIT_MAX_S: Final = 0.000_2
+"""Between tries at a lock: a commit takes about as long, and whoever waits is next."""
+
+_MOUNTS: Final = Path("/proc/self/mountinfo")
+_ESCAPES: Final = {"\\040": " ", "\\011": "\t", "\\012": "\n", "\\134": "\\"}
+
+
+_KINDS: Final[dict[int | None, type[StorageError]]] = {
+    errno.ENOENT: NotFoundError, errno.ENOTDIR: NotFoundError, errno.EEXIST: ExistsError,
+    errno.ENOTEMPTY: ExistsError, errno.EACCES: DeniedError, errno.EPERM: DeniedError,
+    errno.EROFS: DeniedError, errno.ENOSPC: FullError, errno.EDQUOT: FullError, errno.EFBIG: FullError,
+    errno.ESTALE: CorruptError,
+}  # fmt: skip
+
+
+def storage_error(error: OSError, path: Path | str, doing: str) -> StorageError:
+    """The operating system's complaint as one of ours. For failures after which nothing is half-written."""
+    kind = _KINDS.get(error.errno, WriteFailedError)
+    return kind(f"{doing} {path} failed: {error.strerror}", path=str(path), errno=error.errno)
+
+
+def read_error(error: OSError, path: Path | str) -> StorageError:
+    """`storage_error` where nothing was to be written."""
+    kind = _KINDS.get(error.errno, CorruptError if error.errno == errno.EIO else StorageError)
+    how = "may not be read" if kind is DeniedError else "cannot be read"
+    what = f"{how}: {error.strerror or error}"
+    if isinstance(error, FileNotFoundError):
+        is_link = Path(path).is_symlink()
+        what = "is missing: it was archived, and is not where it was put" if is_link else "is missing"
+    return kind(f"{path} {what}", path=str(path), errno=error.errno)
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write every byte, however short the kernel's single writes are. Raises OSError."""
+    view = memoryview(data)
+    while view:
+        written = os.write(descriptor, view)
+        if written == 0:
+            raise OSError(errno.EIO, "write took no bytes")
+        view = view[written:]
+
+
+def pwrite_all(descriptor: int, data: bytes, offset: int) -> None:
+    """`write_all` at an offset."""
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(descriptor, view, offset)
+        if written == 0:
+            raise OSError(errno.EIO, "write took no bytes")
+        view = view[written:]
+        offset += written
+
+
+def fsync_directory(path: Path) -> None:
+    """Make creations and renames in the directory durable. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_directories(path: Path) -> None:
+    """Make the directory and those above it that are not there, durably. Raises OSError."""
+    missing = [path] if not path.exists() else []
+    while missing and not missing[-1].parent.exists():
+        missing.append(missing[-1].parent)
+    for directory in reversed(missing):
+        directory.mkdir(exist_ok=True)
+        fsync_directory(directory.parent)
+
+
+def write_new(path: Path, data: bytes, *, private: bool = False) -> None:
+    """A file that must not be there yet, with its bytes durable; its name is once its directory is synced.
+
+    `private`: for its owner alone, from the first moment and under any umask.
+    Raises OSError, FileExistsError among them; then nothing is left behind.
+    """
+    mode = 0o600 if private else 0o644
+    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    try:
+        try:
+            if private:
+                os.fchmod(descriptor, mode)  # a strict umask takes even the owner's rights
+            write_all(descriptor, data)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except BaseException:
+        # Half of it would be taken for all of it.
+        with contextlib.suppress(OSError):
+            path.unlink()
+        raise
+
+
+@contextmanager
+def replacing(
+    path: Path, mode: int = 0o644, *, durable: bool = True, suffix: str | None = None
+) -> Iterator[int]:
+    """A descriptor to write to: what was written becomes `path` at the end, whole, or nothing does.
+
+    Atomically and durably: old content or new, never a mixture. Not `durable`, a power cut may leave either
+    of them, or the new one cut short. `suffix`: of the temporary file's name, where the next attempt, of
+    whatever process, must overwrite what a crash left of this one. Raises OSError.
+    """
+    temporary = path.with_name(f".{path.name}.{suffix or f'{os.getpid()}.new'}")
+    try:
+        descriptor = os.open(temporary, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC, mode)
+        try:
+            yield descriptor
+            # A crash before the rename leaves the old file and a stray temporary one, which nothing reads.
+            if durable:
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        temporary.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+    # A crash here leaves the old file or the new one under the name, either of them whole.
+    if durable:
+        fsync_directory(path.parent)
+
+
+def replace_file(path: Path, data: bytes, mode: int = 0o644, *, durable: bool = True) -> None:
+    """Make `path` hold `data`, as `replacing` does. Raises OSError."""
+    with replacing(path, mode, durable=durable) as descriptor:
+        write_all(descriptor, data)
+
+
+def lock(descriptor: int, *, timeout_s: float = 0.0, shared: bool = False) -> bool:
+    """Take the flock of an open file or directory; whether it could be had in time.
+
+    Closing the descriptor, or the end of the process, releases it. Raises OSError where nothing can be
+    locked.
+    """
+    kind = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB
+    deadline = time.monotonic() + timeout_s
+    wait_s = _WAIT_MIN_S
+    while True:
+        try:
+            fcntl.flock(descriptor, kind)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(wait_s)
+            wait_s = min(2 * wait_s, _WAIT_MAX_S)
+        else:
+            return True
+
+
+def unlock(descriptor: int) -> None:
+    """Release the flock. Raises OSError."""
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
+def free_name(path: Path) -> Path:
+    """`path`, or with the first number that is free: what was set aside before is never overwritten."""
+    candidate, number = path, 1
+    while candidate.exists():
+        number += 1
+        candidate = path.with_name(f"{path.name}.{number}")
+    return candidate
+
+
+def filesystem_of(path: Path, mountinfo: str) -> str:
+    """The file system type that `path` is on, by the text of /proc/self/mountinfo; empty if unknown."""
+    best, kind = "", ""
+    for line in mountinfo.splitlines():
+        fields, _, rest = line.partition(" - ")
+        columns = fields.split(" ")
+        if len(columns) < 5 or not rest:
+            continue
+        point = columns[4]
+        for escape, character in _ESCAPES.items():
+            point = point.replace(escape, character)
+        # The last of equally long mount points shadows the earlier ones.
+        if path.is_relative_to(point) and len(point) >= len(best):
+            best, kind = point, rest.split(" ")[0]
+    return kind
+
+
+def check_filesystem(path: Path) -> None:
+    """Raises FilesystemError, by name, on a network file system."""
+    try:
+        mountinfo = _MOUNTS.read_text(errors="replace")
+    except OSError:
+        return  # no /proc: not Linux, or a bare container; nothing can be said
+    kind = filesystem_of(path.resolve(), mountinfo)
+    if kind in NETWORK_FILESYSTEMS:
+        raise FilesystemError(
+            f"{path} is on {kind}, where locks and durability are not what the log promises",
+            path=str(path), filesystem=kind,
+        )  # fmt: skip

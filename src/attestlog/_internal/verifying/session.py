@@ -1,0 +1,241 @@
+"""What every verifier has in common: whom the caller trusts, what was seen before, where findings go.
+
+Any one key or hash that vouches suffices. An entry key vouches when it is in
+the genesis entry and signed it; a checkpoint key when it is in the genesis
+entry and signed the checkpoint; a hash when it is the genesis entry's. A log
+for which none vouches is FORKED: sound perhaps, and not the one that was asked
+for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from attestlog._internal.core.checkpoint import Checkpoint, parse_checkpoint
+from attestlog._internal.core.cosignature import open_signed_checkpoint
+from attestlog._internal.core.note import VerifierKey, format_vkey, parse_note, parse_vkey
+from attestlog._internal.core.report import Cosigner, Finding, Report
+from attestlog._internal.core.signature import PublicKey, load_public_key
+from attestlog._internal.core.trust import TrustedCheckpoint, TrustPolicy, parse_trust_policy, verify_quorum
+from attestlog._internal.judging.findings import finding
+from attestlog._internal.verifying import memory as memories
+from attestlog._internal.verifying.given import Given, read_given, read_small_file, reason
+from attestlog._internal.verifying.memory import Memory, UnreadableMemoryError
+from attestlog.errors import (
+    MalformedConfigError,
+    MalformedError,
+    MissingExtraError,
+    NotFoundError,
+    SignatureInvalidError,
+    StorageError,
+    TrustError,
+)
+
+TrustSource = Given | TrustPolicy | None
+"""A trust policy, the bytes or the path of one, or nothing."""
+
+Progress = Callable[[int, int], None]
+"""Called with how much is done, and how much there is in all."""
+
+_HASH: Final = re.compile(r"[0-9a-f]{64}")
+
+
+class Recalled(NamedTuple):
+    """What is remembered of a log."""
+
+    memory: Memory | None
+    is_reliable: bool = True
+    """False if something is remembered that cannot be used: then `memory` is None."""
+
+
+class Session:
+    """One verification."""
+
+    def __init__(
+        self,
+        add: Callable[[Finding], None],
+        *,
+        trust: Iterable[str | Path] = (),
+        policy: TrustSource = None,
+        held: Given | None = None,
+    ) -> None:
+        """`add` receives each finding. Raises what `load_policy`, `load_trust` and `load_held` raise."""
+        self.add = add
+        self.policy = load_policy(policy)
+        keys = load_trust(trust)
+        self.log_keys = [key for key in keys if isinstance(key, VerifierKey)]
+        """Checkpoint keys that the caller trusts, without those of the policy."""
+        self.entry_keys = [key for key in keys if isinstance(key, PublicKey)]
+        self.trusted = [*map(_id, keys), *(format_vkey(log.key) for log in self.policy.logs)]
+        """All that the caller trusts, the policy's logs included: vkeys, and 64 hex digits."""
+        self.held = load_held(held)
+        self._state_dir: Path | None = None
+
+    def find(
+        self, code: str, message: str, number: int | None = None, *, expected: Any = None, found: Any = None
+    ) -> None:
+        """Add a finding."""
+        self.add(finding(code, message, number, expected=expected, found=found))
+
+    def add_all(self, findings: Iterable[Finding]) -> None:
+        """Add findings as they come."""
+        for item in findings:
+            self.add(item)
+
+    def use_memory(self, state_dir: str | Path | None) -> None:
+        """Remember in this directory, or the user's own. Without this call nothing is remembered."""
+        try:
+            self._state_dir = Path(state_dir) if state_dir is not None else memories.default_state_dir()
+        except RuntimeError as error:
+            self.find("memory.not_saved", f"nowhere to remember: {error}")
+
+    def recall(self, origin: str) -> Recalled:
+        """What is remembered of this origin."""
+        if self._state_dir is None:
+            return Recalled(None)
+        try:
+            return Recalled(memories.recall(self._state_dir, origin))
+        except UnreadableMemoryError as error:
+            self.find("memory.unreadable", f"what is remembered cannot be read: {error}")
+            return Recalled(None, is_reliable=False)
+        except OSError as error:
+            self.find("memory.not_saved", f"{self._state_dir} cannot be looked into: {reason(error)}")
+            self._state_dir = None
+            return Recalled(None)
+
+    def remember(self, memory: Memory) -> None:
+        """Keep it for the next verification, if anything is remembered at all."""
+        if self._state_dir is None:
+            return
+        try:
+            memories.remember(self._state_dir, memory)
+        except OSError as error:
+            self.find("memory.not_saved", f"{self._state_dir} cannot be written: {reason(error)}")
+        except UnreadableMemoryError as error:
+            self.find("memory.unreadable", str(error))
+
+    def judge_witnesses(self, note: bytes, keys: Sequence[VerifierKey], report: Report) -> None:
+        """See the function of this name; by the session's trust policy."""
+        self.add_all(judge_witnesses(note, keys, self.policy, report))
+
+    def credit(self, report: Report, vouching: Iterable[str]) -> bool:
+        """Report which of the caller's keys and hashes are among those that vouch for the log.
+
+        False if there are some, and none of them vouches. A checkpoint held counts beside these.
+        """
+        known = frozenset(vouching)
+        report.trusted_by = [item for item in self.trusted if item in known]
+        is_vouched = bool(report.trusted_by) or not self.trusted
+        if report.held_size is not None:
+            report.trusted_by.append(f"the checkpoint held over {report.held_size} entries")
+        return is_vouched
+
+
+def load_trust(items: Iterable[str | Path]) -> list[VerifierKey | PublicKey | str]:
+    """Each item as the key it is; a string is 64 hex digits (of an entry key or a genesis entry).
+
+    An item is one of these, PEM text, or the path of a file that holds a public key in PEM.
+    Raises MalformedConfigError for anything else, StorageError if a file cannot be read.
+    """
+    return [_load(item) for item in items]
+
+
+def load_held(held: Given | None) -> Checkpoint | None:
+    """A checkpoint that the caller kept: its text, whoever signed it; None if there is none.
+
+    Raises MalformedNoteError, MalformedCheckpointError, or StorageError if its file cannot be read.
+    """
+    return None if held is None else parse_checkpoint(parse_note(read_given(held)).text)
+
+
+def load_policy(policy: TrustSource) -> TrustPolicy:
+    """Raises MalformedTrustError, or StorageError if the file cannot be read."""
+    if isinstance(policy, TrustPolicy):
+        return policy
+    return TrustPolicy() if policy is None else parse_trust_policy(read_given(policy))
+
+
+def judge_witnesses(
+    note: bytes, keys: Sequence[VerifierKey], policy: TrustPolicy, report: Report
+) -> Iterator[Finding]:
+    """Findings where the quorum is not met; `report` receives who cosigned.
+
+    `note`: a checkpoint that one of `keys`, the log's, is known to have signed.
+    """
+    names = {witness.key: witness.name for witness in policy.witnesses}
+    try:
+        signed = open_signed_checkpoint(note, [*keys, *names])
+        found = [(names[item.key], item) for item in signed.signatures if item.key in names]
+        report.cosigned_by = [_cosigner(name, item.key, item.timestamp) for name, item in found]
+        verify_quorum(policy, [name for name, _ in found])
+    except SignatureInvalidError as error:
+        yield finding("checkpoint.cosignature", str(error), found=error.key_name)
+    except MissingExtraError as error:
+        yield finding("checkpoint.unsupported", str(error))
+    except TrustError as error:
+        yield finding("trust.quorum", str(error), expected=error.need, found=error.have)
+
+
+def another_log(memory: Memory, genesis_hash: str) -> Finding:
+    """The finding where what is remembered is of another log than the one with this genesis entry."""
+    what = "another log of this origin is remembered"
+    return finding("memory.genesis", what, 0, expected=memory.genesis_hash, found=genesis_hash)
+
+
+def compare_age(checkpoint: Checkpoint, memory: Memory) -> Iterator[Finding]:
+    """A finding where the log's checkpoint is older than one that is remembered."""
+    if checkpoint.size < memory.checkpoint_size:
+        what = f"checkpoint over {checkpoint.size} entries, one over {memory.checkpoint_size} is remembered"
+        yield finding("checkpoint.older", what, expected=memory.checkpoint_size, found=checkpoint.size)
+
+
+def held_of_another(held: Checkpoint, origin: str) -> Finding:
+    """The finding where the checkpoint that the caller kept is not of this origin."""
+    what = f"the checkpoint held is of {held.origin}"
+    return finding("held.origin", what, expected=held.origin, found=origin)
+
+
+def cosigners(trusted: TrustedCheckpoint) -> list[Cosigner]:
+    """The witnesses of an accepted checkpoint, for a report."""
+    return [_cosigner(name, item.key, item.timestamp) for name, item in trusted.witnesses]
+
+
+def _cosigner(name: str, key: VerifierKey, timestamp: int | None) -> Cosigner:
+    return Cosigner(name=name, vkey=format_vkey(key), timestamp=timestamp)
+
+
+def _id(item: VerifierKey | PublicKey | str) -> str:
+    if isinstance(item, VerifierKey):
+        return format_vkey(item)
+    return item.key_id if isinstance(item, PublicKey) else item
+
+
+def _load(item: str | Path) -> VerifierKey | PublicKey | str:
+    text = str(item).strip()
+    if _HASH.fullmatch(text):
+        return text
+    if text.startswith("-----BEGIN"):
+        return _public_key(text.encode(), "the PEM text")
+    try:
+        return parse_vkey(text)
+    except MalformedError:
+        pass
+    try:
+        data = read_small_file(Path(item))
+    except (FileNotFoundError, ValueError):
+        raise NotFoundError(
+            f"{text!r} is no key id, genesis hash or verifier key, and there is no such file", path=text
+        ) from None
+    except OSError as error:
+        raise StorageError(f"{text} cannot be read: {reason(error)}", path=text) from None
+    return _public_key(data, text)
+
+
+def _public_key(data: bytes, where: str) -> PublicKey:
+    try:
+        return load_public_key(data)
+    except MalformedError as error:
+        raise MalformedConfigError(f"{where}: {error}") from None

@@ -1,0 +1,95 @@
+"""The entries of a log in pieces, cut from a snapshot of the place where it is kept.
+
+`storage.contract` says what a `Snapshot` and its segments are, and what each
+driver promises. A piece is some lines of one segment: small enough that several
+processes share the work, and picklable, so that each reads its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from msgspec import Struct
+
+from attestlog._internal.core.lines import Line
+from attestlog._internal.storage.contract import RawSegment
+
+PIECE_SIZE_MAX: Final = 8 << 20
+"""In the units of the driver, which are bytes where lines are long: thousands of entries, so that edges cost
+little, and memory stays flat."""
+
+PIECE_SIZE_MIN: Final = 256 << 10
+"""Below it, handing a piece over takes longer than reading it."""
+
+
+class SegmentPiece(Struct, frozen=True):
+    """A `core.lines.Piece`: the lines of a segment that begin at offsets [start, stop)."""
+
+    raw: Any
+    """The RawSegment, whatever its driver made."""
+    start: int
+    stop: int
+    is_first: bool
+
+    @property
+    def segment(self) -> int:
+        """See `Piece`."""
+        first: int = self.raw.first
+        return first
+
+    @property
+    def begins_segment(self) -> bool:
+        """See `Piece`."""
+        return self.start == 0
+
+    @property
+    def size(self) -> int:
+        """See `Piece`."""
+        return self.stop - self.start
+
+    @property
+    def source(self) -> str:
+        """See `Piece`."""
+        name: str = self.raw.name
+        return name
+
+    def lines(self) -> Iterator[Line]:
+        """See `Piece`."""
+        lines: Iterator[Line] = self.raw.lines(self.start, self.stop)
+        return lines
+
+    def following(self) -> Iterator[Line]:
+        """See `Piece`."""
+        lines: Iterator[Line] = self.raw.lines(self.stop, self.raw.size)
+        return lines
+
+    def place(self, offset: int) -> str:
+        """See `Piece`."""
+        return f"{self.source} byte {offset}"
+
+    def archived(self) -> str | None:
+        """See `Piece`."""
+        away: str | None = self.raw.away()
+        return away
+
+
+def cut_pieces(segments: Sequence[RawSegment], skip: int, workers: int) -> list[SegmentPiece]:
+    """The lines of these segments, in pieces that keep so many workers busy.
+
+    Of the first segment, without its first `skip` lines. Raises OSError or StorageError.
+    """
+    offset = segments[0].offset_after(skip) if segments and skip else 0
+    size = piece_size(sum(segment.size for segment in segments) - offset, max(1, workers))
+    pieces = []
+    for segment in segments:
+        for start in range(offset, segment.size, size):
+            stop = min(start + size, segment.size)
+            pieces.append(SegmentPiece(segment, start, stop, start == offset))
+        offset = 0
+    return pieces
+
+
+def piece_size(total: int, workers: int) -> int:
+    """Small enough that no worker is left waiting at the end."""
+    return max(PIECE_SIZE_MIN, min(PIECE_SIZE_MAX, total // (workers * 8)))

@@ -1,0 +1,124 @@
+"""Durable steps: short writes, calls that fail, names and errors."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from attestlog._internal import disk
+from attestlog.errors import (
+    CorruptError,
+    DeniedError,
+    ExistsError,
+    FullError,
+    NotFoundError,
+    StorageError,
+    WriteFailedError,
+)
+
+
+@pytest.mark.parametrize(
+    "number, writing, reading",
+    [
+        ("ENOSPC", FullError, FullError), ("EDQUOT", FullError, FullError), ("EFBIG", FullError, FullError),
+        ("ENOENT", NotFoundError, NotFoundError), ("ENOTDIR", NotFoundError, NotFoundError),
+        ("EEXIST", ExistsError, ExistsError), ("ENOTEMPTY", ExistsError, ExistsError),
+        ("EACCES", DeniedError, DeniedError), ("EPERM", DeniedError, DeniedError),
+        ("EROFS", DeniedError, DeniedError), ("ESTALE", CorruptError, CorruptError),
+        ("EIO", WriteFailedError, CorruptError), ("EMFILE", WriteFailedError, StorageError),
+    ],
+)  # fmt: skip
+def test_what_the_system_says_in_our_words(
+    number: str, writing: type[StorageError], reading: type[StorageError]
+) -> None:
+    code = getattr(errno, number)
+    error = OSError(code, os.strerror(code))
+    said = "is missing" if number == "ENOENT" else f"be read: {os.strerror(code)}"
+    for made, kind, end in (
+        (disk.storage_error(error, "place", "writing"), writing, f"place failed: {os.strerror(code)}"),
+        (disk.read_error(error, "place"), reading, said),
+    ):
+        assert type(made) is kind
+        assert str(made).endswith(end)
+        assert (made.path, made.errno) == ("place", code)
+
+
+@pytest.mark.parametrize("most", [1, 3, 1_000])
+def test_short_writes_are_gone_on_with(tmp_path: Path, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    descriptor = os.open(tmp_path / "file", os.O_CREAT | os.O_RDWR)
+    real_write, real_pwrite = os.write, os.pwrite
+    monkeypatch.setattr(os, "write", lambda fd, data: real_write(fd, data[:most]))
+    monkeypatch.setattr(os, "pwrite", lambda fd, data, offset: real_pwrite(fd, data[:most], offset))
+    disk.write_all(descriptor, b"0123456789")
+    disk.pwrite_all(descriptor, b"abcdef", 2)
+    os.close(descriptor)
+    assert (tmp_path / "file").read_bytes() == b"01abcdef89"
+
+
+@pytest.mark.parametrize("call", ["write", "pwrite"])
+def test_a_write_that_takes_nothing_is_no_endless_loop(
+    tmp_path: Path, call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, call, lambda *arguments: 0)
+    with pytest.raises(OSError, match="took no bytes"):
+        disk.write_all(1, b"x") if call == "write" else disk.pwrite_all(1, b"x", 0)
+
+
+@pytest.mark.parametrize("call", ["write", "fsync", "replace"])
+def test_a_replacement_that_fails_leaves_the_old_file_and_no_other(
+    tmp_path: Path, call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file"
+    disk.replace_file(path, b"old")
+
+    def fail(*arguments: object, **options: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, fail)
+        with pytest.raises(OSError, match="Input/output error"):
+            disk.replace_file(path, b"new")
+    assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("file", b"old")]
+    disk.replace_file(path, b"new")
+    assert path.read_bytes() == b"new"
+
+
+def test_directories_are_made_and_their_names_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(disk, "fsync_directory", synced.append)
+    disk.make_directories(tmp_path / "a" / "b" / "c")
+    assert (tmp_path / "a" / "b" / "c").is_dir()
+    assert synced == [tmp_path, tmp_path / "a", tmp_path / "a" / "b"]
+    disk.make_directories(tmp_path / "a" / "b" / "c")
+    assert len(synced) == 3
+
+
+MOUNTS = """\
+22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
+40 22 0:35 / /srv rw - autofs systemd-1 rw
+41 22 0:36 / /srv rw - nfs4 server:/export rw
+42 22 0:37 / /with\\040space rw master:3 propagate_from:1 - fuse.sshfs host: rw
+43 22 0:38 / /tab\\011and\\134back rw - cifs //host/share rw
+"""
+
+
+@pytest.mark.parametrize(
+    "where, kind",
+    [
+        ("/", "ext4"), ("/srv", "nfs4"), ("/srv/deep/down", "nfs4"), ("/srvs", "ext4"),
+        ("/with space/log", "fuse.sshfs"), ("/tab\tand\\back/log", "cifs"),
+    ],
+)  # fmt: skip
+def test_the_mount_that_counts_is_the_longest_and_the_last(where: str, kind: str) -> None:
+    assert disk.filesystem_of(Path(where), MOUNTS) == kind
+
+
+@pytest.mark.parametrize("mounts", ["", "\n", "1 2 3", "40 22 0:35 / / rw", "no - thing"])
+def test_mounts_that_cannot_be_read_say_nothing(mounts: str) -> None:
+    assert disk.filesystem_of(Path("/x"), mounts) == ""
+
+
+def test_without_a_list_of_mounts_nothing_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(disk, "_MOUNTS", tmp_path / "missing")
+    disk.check_filesystem(tmp_path)

@@ -1,0 +1,253 @@
+"""Vectors of notes, checkpoints, genesis payloads, policies and a whole small log."""
+
+from __future__ import annotations
+
+import base64
+import json
+from hashlib import sha256
+
+import msgspec
+import rfc8785
+from tests.support.shapes import (
+    BOOT,
+    CHANGE,
+    GOVERNED,
+    NOW_US,
+    ORIGIN,
+    SHAPES,
+    TIMESTAMP,
+    ed25519_key,
+    entry_id,
+    p256_key,
+    planned,
+    prepared,
+)
+from tests.vectors.makers.cases import Case, case, flipped, replaced, seal
+
+from attestlog._internal.core.batch import Head, prepare
+from attestlog._internal.core.checkpoint import Checkpoint, format_checkpoint
+from attestlog._internal.core.deriving import derive
+from attestlog._internal.core.entry import PILLARS, parse_draft
+from attestlog._internal.core.genesis import Genesis, Settings, Software, draft_genesis
+from attestlog._internal.core.note import NoteSignature, VerifierKey, format_note, format_vkey
+from attestlog._internal.core.policy import format_policy, parse_policy
+from attestlog._internal.core.signature import public_key
+
+# --- note, checkpoint ---
+
+NOTE_KEY = ed25519_key("checkpoint")
+VKEY = VerifierKey(ORIGIN, 1, NOTE_KEY.public_key().public_bytes_raw())
+STRANGER = VerifierKey("example.com/stranger", 1, ed25519_key("stranger").public_key().public_bytes_raw())
+
+
+def signed(text: str, *keys: VerifierKey) -> str:
+    privates = {VKEY: NOTE_KEY, STRANGER: ed25519_key("stranger")}
+    lines = [NoteSignature(key.name, key.key_id, privates[key].sign(text.encode())) for key in keys]
+    return format_note(text, lines).decode()
+
+
+def note() -> list[Case]:
+    text = "one\n\nthree\n"
+    good, both = signed(text, VKEY), signed(text, STRANGER, VKEY)
+    vkeys = [format_vkey(VKEY)]
+    bad, form = "verification.signature", "malformed.note"
+    blob = base64.b64decode(good.split(" ")[-1])
+    broken = base64.b64encode(blob[:-1] + bytes([blob[-1] ^ 1])).decode()
+    padded = good.rstrip("\n")
+    name, key_id, material = vkeys[0].split("+", 2)
+    timestamped = base64.b64encode(b"\x04" + VKEY.public_key).decode()
+    return [
+        case("one signature", note=good, vkeys=vkeys, text=text),
+        case("a stranger's signature is ignored", note=both, vkeys=vkeys, text=text),
+        case("only a stranger's", "verification.trust", note=signed(text, STRANGER), vkeys=vkeys),
+        case("text changed", bad, note=good.replace("one", "two"), vkeys=vkeys),
+        case("signature changed", bad, note=good.replace(good.split(" ")[-1], f"{broken}\n"), vkeys=vkeys),
+        case("one good, one bad by the same key", bad, note=f"{good}— {VKEY.name} {broken}\n", vkeys=vkeys),
+        case("no line end", form, note=padded, vkeys=vkeys),
+        case("no blank line", form, note=good.replace("\n\n", "\n"), vkeys=vkeys),
+        case("carriage returns", form, note=good.replace("\n", "\r\n"), vkeys=vkeys),
+        case("a tab", form, note=good.replace("one", "o\tne"), vkeys=vkeys),
+        case("a hyphen for the dash", form, note=good.replace("—", "-"), vkeys=vkeys),
+        case("a space in the name", form, note=good.replace("— example", "— exam ple"), vkeys=vkeys),
+        case("base64 with other trailing bits", form, note=retrailed(good), vkeys=vkeys),
+        case("vkey with another key ID", form, note=good, vkeys=[f"{name}+{flipped(key_id)}+{material}"]),
+        case("vkey of another type", form, note=good, vkeys=[f"{name}+{key_id}+{timestamped}"]),
+    ]
+
+
+def retrailed(text: str) -> str:
+    """The same bytes in base64 whose unused last bits are not zero."""
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    head, last, tail = text.rstrip("=\n")[:-1], text.rstrip("=\n")[-1], text[len(text.rstrip("=\n")) :]
+    assert tail.startswith("=")
+    return head + alphabet[alphabet.index(last) + 1] + tail
+
+
+def checkpoint() -> list[Case]:
+    root = sha256(b"root").digest()
+    b64 = base64.b64encode(root).decode()
+    vkeys = [format_vkey(VKEY)]
+    good = format_checkpoint(Checkpoint(ORIGIN, 20_852_163, root))
+    empty = format_checkpoint(Checkpoint(ORIGIN, 0, sha256(b"").digest()))
+    facts: Case = {"origin": ORIGIN, "size": 20_852_163, "root": root.hex()}
+    texts = {
+        "leading zero": f"{ORIGIN}\n020852163\n{b64}\n",
+        "a sign": f"{ORIGIN}\n+1\n{b64}\n",
+        "digits of another script": f"{ORIGIN}\n１２\n{b64}\n",
+        "an underscore": f"{ORIGIN}\n1_0\n{b64}\n",
+        "size beyond 2^63-1": f"{ORIGIN}\n9223372036854775808\n{b64}\n",
+        "no origin": f"\n1\n{b64}\n",
+        "an extension line": f"{good}extension\n",
+        "two lines": f"{ORIGIN}\n1\n",
+        "root of 31 bytes": f"{ORIGIN}\n1\n{base64.b64encode(root[:31]).decode()}\n",
+        "root in hex": f"{ORIGIN}\n1\n{root.hex()}\n",
+        "size 0 with another root": f"{ORIGIN}\n0\n{b64}\n",
+        "base64 with other trailing bits": retrailed(f"{ORIGIN}\n1\n{b64}\n"),
+    }
+    form = "malformed.checkpoint"
+    return [
+        case("a checkpoint", note=signed(good, VKEY), vkeys=vkeys, **facts),
+        case(
+            "an empty log",
+            note=signed(empty, VKEY),
+            vkeys=vkeys,
+            **{**facts, "size": 0, "root": sha256(b"").hexdigest()},
+        ),
+        case(
+            "size changed",
+            "verification.signature",
+            note=signed(good, VKEY).replace("20852163", "20852164"),
+            vkeys=vkeys,
+        ),
+        case("only a stranger's", "verification.trust", note=signed(good, STRANGER), vkeys=vkeys),
+        *(case(name, form, note=signed(text, VKEY), vkeys=vkeys) for name, text in texts.items()),
+    ]
+
+
+# --- genesis, policy ---
+
+
+def tiny_genesis() -> Genesis:
+    key = public_key(p256_key().public_key())
+    policy = parse_policy({"safety_floor": 7, "floor_per_pillar": False})
+    return Genesis(ORIGIN, {key.key_id: key}, [VKEY], policy, Settings(), Software("attestlog", "1.0.0"))
+
+
+def genesis() -> list[Case]:
+    payload = json.loads(rfc8785.dumps(draft_genesis(tiny_genesis()).action_payload))
+    (key,) = payload["entry_keys"]
+    changes: dict[str, Case] = {
+        "origin with a space": {"origin": "example.com/a b"},
+        "origin that is not the checkpoint key's name": {"origin": "example.com/other"},
+        "no entry key": {"entry_keys": []},
+        "the same key twice": {"entry_keys": [key, key]},
+        "another key id": {"entry_keys": [{**key, "key_id": "0" * 64}]},
+        "another algorithm": {"entry_keys": [{**key, "algorithm": "Ed25519"}]},
+        "public key spelled otherwise": {"entry_keys": [{**key, "public_key": key["public_key"] + "\n"}]},
+        "no checkpoint key": {"checkpoint_keys": []},
+        "unknown policy": {"policy": {"floor": 7}},
+        "no software": {"software": None},
+        "unknown setting": {"settings": {"colour": "red"}},
+        "segments of nothing": {"settings": {**payload["settings"], "segment_entries": 0}},
+        "unknown member": {"colour": "red"},
+    }
+    good = case("a genesis", payload=payload, origin=ORIGIN, key_ids=[key["key_id"]])
+    payloads = {name: {**payload, **change} for name, change in changes.items()}
+    return [good, *(case(name, "malformed.entry", payload=mutant) for name, mutant in payloads.items())]
+
+
+HASH = sha256(b"what is approved").hexdigest()
+POLICIES: dict[str, Case] = {
+    "default": {},
+    "weights": {"weights": {"an_toan": 3, "duong_dai": 2, "tin_vao_so_lieu": 1, "han_che_rui_ro": 1}},
+    "each pillar": {"floor_per_pillar": True},
+}
+FACTS: dict[str, Case] = {
+    "nothing scored": {},
+    "all four": {"pillars_scores": dict(zip(PILLARS, (8.5, 9, 7.5, 6.9), strict=True))},
+    "below the floor": {"pillars_scores": {"an_toan": 6.2}},
+    "three of four": {"pillars_scores": {"an_toan": 7, "duong_dai": 8, "tin_vao_so_lieu": 9}},
+    "half to even": {"pillars_scores": {"an_toan": 1.0078125}},
+    "rounded up to the floor": {"pillars_scores": {"an_toan": 6.999999, "duong_dai": 7.0000004}},
+    "conflicts": {"conflicts_detected": ["x"], "provided_proofs": [{"type": "k1_state", "valid": False}]},
+    "proof refuted": {"provided_proofs": [{"type": "rollback", "valid": True}]},
+    "proof missing": {"required_proofs": ["pillars"]},
+    "proof of an unknown type": {"required_proofs": ["x"], "provided_proofs": [{"type": "x", "valid": True}]},
+    "approvals asked for": {"required_approvals": 3, "received_approvals": CHANGE["received_approvals"]},
+}
+
+
+def policy() -> list[Case]:
+    cases = []
+    for policy_name, members in POLICIES.items():
+        for name, facts in FACTS.items():
+            draft = {"event_type": "ACTION", "action_type": "x", "actor_id": "a", **facts}
+            place: Case = {"origin": ORIGIN, "action_hash": HASH, "timestamp": TIMESTAMP}
+            derived = derive(parse_policy(members), parse_draft(draft), **place)._asdict()
+            facts_and_place: Case = {"policy": members, "facts": facts, **place}
+            cases.append(case(f"{policy_name}: {name}", **facts_and_place, derived=derived))
+    weights = format_policy(parse_policy({}))["weights"]
+    bad: dict[str, Case] = {
+        "weight below 0": {"weights": {**weights, "an_toan": -1}},
+        "no weight at all": {"weights": dict.fromkeys(weights, 0)},
+        "weight missing": {"weights": {"an_toan": 1}},
+        "weight too large": {"weights": {**weights, "an_toan": 1e308}},
+        "pillar unknown": {"weights": {**weights, "safety": 1}},
+        "floor above 10": {"safety_floor": 10.5},
+        "member unknown": {"floor": 7},
+    }
+    return [*cases, *(case(name, "malformed.policy", policy=members) for name, members in bad.items())]
+
+
+# --- a whole log ---
+
+
+def log() -> list[Case]:
+    """Eight entries: the genesis alone, then the six shapes in one batch, then one more alone."""
+    key, made = p256_key(), msgspec.structs.replace(tiny_genesis(), policy=GOVERNED)
+    first = prepare(draft_genesis(made), made.policy, entry_id=entry_id(0), environment={})
+    plans = [planned([first], key, Head())]
+    governed: Case = {"policy": GOVERNED, "origin": ORIGIN, "now_us": NOW_US}
+    six = [prepared(shape, number, **governed) for number, shape in enumerate(SHAPES.values(), 1)]
+    plans.append(planned(six, key, plans[0].head, now_us=NOW_US + 1))
+    plans.append(planned([prepared(BOOT, 7)], key, plans[1].head, now_us=NOW_US + 2))
+    lines = [line for plan in plans for line in seal(plan, key)]
+    edge = plans[-1].head.edge
+    note = signed(format_checkpoint(Checkpoint(ORIGIN, 8, edge.root())), VKEY)
+    entries = [json.loads(line) for line in lines]
+    facts = {
+        "checkpoint": note,
+        "vkey": format_vkey(VKEY),
+        "entry_key": public_key(key.public_key()).pem,
+        "root": edge.root().hex(),
+        "genesis_hash": entries[0]["entry_hash"],
+        "leaf_hashes": [leaf.hex() for plan in plans for leaf in plan.leaves],
+    }
+    edited = replaced(lines[1], '"lines_changed":412', '"lines_changed":413')
+    unsigned = replaced(lines[7], entries[7]["hsm_signature"], "00")
+    foreign = replaced(lines[7], entries[7]["signing_key_id"], "0" * 64)
+    # A mutant's lines are numbers of lines above, or texts in their place.
+    mutants: dict[str, tuple[str, list[int | str], Case]] = {
+        "payload edited": ("entry.action_hash", [0, edited, 2, 3, 4, 5, 6, 7], {}),
+        "entry dropped": ("entry.sequence", [0, 1, 2, 4, 5, 6, 7], {}),
+        "entries swapped": ("entry.sequence", [0, 2, 1, 3, 4, 5, 6, 7], {}),
+        "signature replaced": ("entry.signature", [0, 1, 2, 3, 4, 5, 6, unsigned], {}),
+        "key replaced": ("entry.signing_key", [0, 1, 2, 3, 4, 5, 6, foreign], {}),
+        "another spelling": ("entry.canonical", [0, 1, 2, 3, 4, 5, 6, lines[7].replace(":", ": ", 1)], {}),
+        "not an entry": ("entry.malformed", [0, 1, 2, 3, "{}", 5, 6, 7], {}),
+        "last entry cut": ("checkpoint.ahead", [0, 1, 2, 3, 4, 5, 6], {}),
+        "no genesis": ("log.no_genesis", [1, 2, 3, 4, 5, 6, 7], {}),
+        "checkpoint of another size": (
+            "checkpoint.root",
+            list(range(8)),
+            {"checkpoint": signed(format_checkpoint(Checkpoint(ORIGIN, 7, edge.root())), VKEY)},
+        ),
+        "checkpoint by a stranger": (
+            "checkpoint.signature",
+            list(range(8)),
+            {"checkpoint": signed(format_checkpoint(Checkpoint(ORIGIN, 8, edge.root())), STRANGER)},
+        ),
+    }
+    good = case("a log of eight entries", lines=lines, **facts)
+    bad = [case(name, code, lines=mutant, **extra) for name, (code, mutant, extra) in mutants.items()]
+    return [good, *bad]
