@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.people import EXPIRES, ROLES, Person, members_of
-from tests.support.shapes import NOW_US, ORIGIN, TIMESTAMP, ed25519_key, planned, prepared, read, sign
+from tests.support.shapes import LOG, NOW_US, ORIGIN, TIMESTAMP, ed25519_key, planned, prepared, read, sign
 
 from attestlog._internal.core.deriving import derive, explain
 from attestlog._internal.core.entry import parse_draft
@@ -62,7 +62,7 @@ def test_the_log_the_verifier_and_a_model_agree(
     draft = {"event_type": event, "action_type": action, "actor_id": actor, "required_approvals": required}
     draft |= {"action_payload": {"number": 7}, "provided_proofs": [{"type": "k1_state", "valid": True}]}
     received = [
-        person.approve(draft, origin, meaning=meaning, expires=expires)
+        person.approve(draft, LOG._replace(origin=origin), meaning=meaning, expires=expires)
         for person, meaning, expires, origin in signed
     ]
     asked = {**draft, "received_approvals": received}

@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from attestlog._internal.config import LogConfig, Signers, format_config
 from attestlog._internal.core import canonical
 from attestlog._internal.core.batch import Head, plan_batch, prepare
-from attestlog._internal.core.checkpoint import Checkpoint, sign_checkpoint
+from attestlog._internal.core.checkpoint import NO_LOG, Checkpoint, LogId, sign_checkpoint
 from attestlog._internal.core.curves import to_low_s
 from attestlog._internal.core.entry import EntryDraft, parse_draft
 from attestlog._internal.core.genesis import Genesis, Settings, Software, draft_genesis
@@ -124,7 +124,9 @@ class LogMaker:
             self.settings,
             Software("tests", "0"),
         )
+        self.log = NO_LOG
         self._append([draft_genesis(self.genesis)], batched=False)
+        self.log = LogId(origin, self.head.entry_hash)
 
     def append(self, *drafts: dict[str, Any], batched: bool = True) -> None:
         """Signed together, or each alone."""
@@ -217,7 +219,7 @@ class LogMaker:
                 self.policy,
                 entry_id=self._entry_id(),
                 environment={"os": "test"},
-                origin=self.origin,
+                log=self.log,
                 now_us=self.now_us,
             )
             for draft in drafts

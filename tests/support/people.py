@@ -11,7 +11,12 @@ from collections.abc import Callable
 from hashlib import sha256
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, derive_private_key
+from cryptography.hazmat.primitives.asymmetric.ec import (
+    ECDSA,
+    SECP256R1,
+    EllipticCurvePrivateKey,
+    derive_private_key,
+)
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 
@@ -40,10 +45,11 @@ class Person:
         seed = sha256(f"{name} {number}".encode()).digest()
         if algorithm == "Ed25519":
             edwards = Ed25519PrivateKey.from_private_bytes(seed)
+            self.private: EllipticCurvePrivateKey | Ed25519PrivateKey = edwards
             self.sign: Callable[[bytes], bytes] = edwards.sign
             self.public = public_key(edwards.public_key())
         else:
-            private = derive_private_key(int.from_bytes(seed) >> 1, SECP256R1())
+            self.private = private = derive_private_key(int.from_bytes(seed) >> 1, SECP256R1())
             self.sign = lambda message: to_low_s(private.sign(message, ECDSA(SHA256())))
             self.public = public_key(private.public_key())
 

@@ -119,10 +119,11 @@ def test_it_is_bound_to_the_log_the_actor_the_action_the_payload_and_the_scores(
     assert code(CREATOR.approve(CHANGE, LOG._replace(origin="example.com/another"))) == "approval.signature"
     assert code(CREATOR.approve(CHANGE, LOG._replace(genesis="0" * 64))) == "approval.signature"
     payload = {**CHANGE["action_payload"], "new_value": 0}
-    for changed in (
+    others: list[dict[str, Any]] = [
         {"action_type": "x"}, {"actor_id": "another"}, {"pillars_scores": {}}, {"action_payload": payload},
         {"pillars_scores": {**SCORES, "an_toan": 8.5}},
-    ):  # fmt: skip
+    ]  # fmt: skip
+    for changed in others:
         request_id = GOOD["request_id"]
         assert (
             code(CREATOR.approve({**CHANGE, **changed}, LOG, request_id=request_id)) == "approval.signature"

@@ -1,5 +1,6 @@
 """Requests for approval: what people see is what they sign."""
 
+import msgspec
 import pytest
 from tests.support.people import Person, governed, request_id_of
 from tests.support.shapes import ACTION, CHANGE, LOG, TIMESTAMP
@@ -41,7 +42,7 @@ def test_what_is_approved_is_what_is_appended() -> None:
     approval = person.approve(REQUEST.draft, LOG, request_id=ID)
     (judged,) = judge_approvals(governed(), [approval], asked_at(REQUEST, TIMESTAMP))
     assert judged.counts
-    draft = approved_draft(REQUEST, [Approval(**approval)])
+    draft = approved_draft(REQUEST, [msgspec.convert(approval, Approval)])
     assert draft.received_approvals == [approval]
     assert draft.action_payload == CHANGE["action_payload"]
 

@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from tests.support.logs import create
 from tests.support.people import ROLES, Person, governed
 
-from attestlog._internal.core.approval import Approval, format_approval
+from attestlog._internal.core.approval import Approval, bindings, format_approval
+from attestlog._internal.core.checkpoint import LogId
 from attestlog._internal.core.entry import Entry
 from attestlog._internal.core.genesis import Settings
 from attestlog._internal.core.policy import Policy
@@ -157,12 +159,12 @@ def test_an_act_is_judged_once_if_nothing_changes_meanwhile(
 def test_a_policy_that_another_process_changed_meanwhile_counts(tmp_path: Path) -> None:
     path, policy, people = tmp_path / "log", governed(), [Person(role) for role in ROLES]
     with made(tmp_path, policy) as log, Log.open(path, clock=ManualClock()) as other:
-        payload = set_policy_payload(governed(safety_floor=9.5))
+        payload = set_policy_payload(log.rules, governed(safety_floor=9.5))
         change: dict[str, Any] = {
             "event_type": "CHANGE", "action_type": "attestlog.set_policy", "actor_id": "maintainer",
             "action_payload": payload,
         }  # fmt: skip
-        other.append({**change, "received_approvals": [who.approve(change, log.origin) for who in people]})
+        other.append({**change, "received_approvals": [who.approve(change, log.rules.log) for who in people]})
         with pytest.raises(ActionBlockedError), guard(log, pillars_scores=GOOD):
             raise AssertionError("it must not be reached")
         assert shape(log)[1:] == [
@@ -308,9 +310,9 @@ def test_the_rules_for_the_act_count_for_its_intent(tmp_path: Path) -> None:
 def approve(act: Guard, person: str, directory: Path | None = None, **said: str) -> bytes:
     """As a person would: sign what the request asks, and put it beside the request."""
     request = act.request
-    stored = Person(person).approve(request.draft, request.origin, **said)
-    bound = {"origin": request.origin, "action_type": "deploy", "action_hash": request.action_hash}
-    data = format_approval(Approval(**stored, **bound))
+    log = LogId(request.origin, request.log)
+    stored = Person(person).approve(request.draft, log, **{"request_id": request.request_id, **said})
+    data = format_approval(msgspec.convert({**stored, **bindings(request)}, Approval))
     if directory is not None:
         (directory / f"{person}.json").write_bytes(data)
     return data

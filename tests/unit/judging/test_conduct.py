@@ -93,7 +93,7 @@ def test_approvals_that_expire_during_the_act_accuse_nobody(tmp_path: Path, late
     rule = {"action_types": ["execute_*"], "required_approvals": 1}
     log = LogMaker(tmp_path / "log", policy=governed(rules={"r": rule}))
     payload = draft(1)["action_payload"]
-    given = [Person("auditor").approve(draft(1), log.origin)]
+    given = [Person("auditor").approve(draft(1), log.log)]
     log.append(intent(1, action_payload=payload, received_approvals=given))
     log.now_us += 90 * 86_400_000_000 if late else 0
     log.append(outcome(2, 1, action_payload=payload, received_approvals=given))

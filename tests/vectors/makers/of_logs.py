@@ -12,10 +12,12 @@ from tests.support.shapes import (
     BOOT,
     CHANGE,
     GOVERNED,
+    LOG,
     NOW_US,
     ORIGIN,
     SHAPES,
     TIMESTAMP,
+    change_for,
     ed25519_key,
     entry_id,
     p256_key,
@@ -25,7 +27,7 @@ from tests.support.shapes import (
 from tests.vectors.makers.cases import Case, case, flipped, replaced, seal
 
 from attestlog._internal.core.batch import Head, prepare
-from attestlog._internal.core.checkpoint import Checkpoint, format_checkpoint
+from attestlog._internal.core.checkpoint import Checkpoint, LogId, format_checkpoint
 from attestlog._internal.core.deriving import derive
 from attestlog._internal.core.entry import PILLARS, parse_draft
 from attestlog._internal.core.genesis import Genesis, Settings, Software, draft_genesis
@@ -182,8 +184,8 @@ def policy() -> list[Case]:
     for policy_name, members in POLICIES.items():
         for name, facts in FACTS.items():
             draft = {"event_type": "ACTION", "action_type": "x", "actor_id": "a", **facts}
-            place: Case = {"origin": ORIGIN, "action_hash": HASH, "timestamp": TIMESTAMP}
-            derived = derive(parse_policy(members), parse_draft(draft), **place)._asdict()
+            place: Case = {"log": LOG._asdict(), "action_hash": HASH, "timestamp": TIMESTAMP}
+            derived = derive(parse_policy(members), parse_draft(draft), LOG, HASH, TIMESTAMP)._asdict()
             facts_and_place: Case = {"policy": members, "facts": facts, **place}
             cases.append(case(f"{policy_name}: {name}", **facts_and_place, derived=derived))
     weights = format_policy(parse_policy({}))["weights"]
@@ -207,8 +209,10 @@ def log() -> list[Case]:
     key, made = p256_key(), msgspec.structs.replace(tiny_genesis(), policy=GOVERNED)
     first = prepare(draft_genesis(made), made.policy, entry_id=entry_id(0), environment={})
     plans = [planned([first], key, Head())]
-    governed: Case = {"policy": GOVERNED, "origin": ORIGIN, "now_us": NOW_US}
-    six = [prepared(shape, number, **governed) for number, shape in enumerate(SHAPES.values(), 1)]
+    log = LogId(ORIGIN, plans[0].head.entry_hash)
+    governed: Case = {"policy": GOVERNED, "log": log, "now_us": NOW_US}
+    shapes = {**SHAPES, "CHANGE": change_for(log)}
+    six = [prepared(shape, number, **governed) for number, shape in enumerate(shapes.values(), 1)]
     plans.append(planned(six, key, plans[0].head, now_us=NOW_US + 1))
     plans.append(planned([prepared(BOOT, 7)], key, plans[1].head, now_us=NOW_US + 2))
     lines = [line for plan in plans for line in seal(plan, key)]

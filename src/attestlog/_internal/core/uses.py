@@ -17,8 +17,9 @@ This is not part of `quorum_met`, which depends on one entry only. Specified in 
 from __future__ import annotations
 
 import struct
+from bisect import bisect_left
 from collections import ChainMap
-from collections.abc import Iterable, Iterator, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from typing import Final, NamedTuple
 
 from attestlog._internal.core.approval import AHEAD_MAX_S, JudgedApproval, Request, term_max_s
@@ -95,6 +96,14 @@ def id_bytes(uuid: str) -> bytes:
     return bytes.fromhex(uuid.replace("-", ""))
 
 
+def search_start(size: int, timestamp_us: Callable[[int], int], since_us: int) -> int:
+    """The first of `size` entries that is not earlier than this time; `size` if all are.
+
+    `timestamp_us`: an entry's, by its number; they never go back. It is asked some 20 times a million entries.
+    """
+    return bisect_left(range(size), since_us, key=timestamp_us)
+
+
 class _State(NamedTuple):
     """What is remembered of a request that was used."""
 
@@ -131,12 +140,14 @@ class Uses:
     def add(self, use: Use) -> int | None:
         """`find`, and remember the use."""
         found, state = self.find(use), self._get(use.request_id)
-        until_us = use.until_us if state is None else max(state.until_us, use.until_us)
-        if state is None or (found is None and not _ends(use, state)):
-            intent = use.entry_id if use.is_intent else _NO_INTENT
-            self._put(use, _State(use.sequence_number, use.timestamp_us, until_us, intent))
-        else:
-            self._put(use, _State(state.first, use.timestamp_us, until_us, _NO_INTENT))
+        first, intent, until_us = use.sequence_number, _NO_INTENT, use.until_us
+        if state is not None:
+            until_us = max(until_us, state.until_us)
+        if state is not None and (found is not None or _ends(use, state)):
+            first, intent = state.first, state.intent if found is not None else _NO_INTENT
+        elif use.is_intent:
+            intent = use.entry_id
+        self._put(use, _State(first, use.timestamp_us, until_us, intent))
         return found
 
     def trial(self) -> Uses:
