@@ -78,8 +78,8 @@ def fido_line(person: Person, application: str = "ssh:") -> str:
 
 
 def fido_sshsig(
-    person: Person, namespace: str, message: bytes, *, application: str = "ssh:", signed_for: str | None = None,
-    flags: int = 1, counter: int = 7,
+    person: Person, namespace: str, message: bytes, *, application: str = "ssh:",
+    signed_for: str | None = None, flags: int = 1, counter: int = 7,
 ) -> str:  # fmt: skip
     """What `ssh-keygen -Y sign` would write with that key: an authenticator signs over the hash of what the
     signature is of, the hash of its application, its flags and its counter.

@@ -120,7 +120,9 @@ def draft_approval(
 
 
 def take_signature(request: ApprovalRequest, message: bytes, signature: str) -> Approval:
-    """The approval whose message `ssh-keygen -Y sign -n attestlog-approval` signed; `signature`: what it wrote.
+    """The approval whose message `ssh-keygen -Y sign -n attestlog-approval` signed.
+
+    `message`: from `draft_approval`; `signature`: what ssh-keygen wrote.
 
     Raises MalformedApprovalError for another message, MalformedSignatureError, SignatureInvalidError.
     """

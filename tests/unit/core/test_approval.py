@@ -245,7 +245,8 @@ def test_approvals_of_two_requests_count_for_neither() -> None:
     ]  # fmt: skip
     # What does not count for another reason is not asked for its request.
     for harmless in (
-        CREATOR.approve(CHANGE, LOG, meaning="reject", **other), Person("mallory").approve(CHANGE, LOG, **other),
+        CREATOR.approve(CHANGE, LOG, meaning="reject", **other),
+        Person("mallory").approve(CHANGE, LOG, **other),
         CREATOR.approve(CHANGE, LOG, expires=DATED, **other),
     ):  # fmt: skip
         assert [item.counts for item in judge(GOOD, harmless)] == [True, False]

@@ -173,7 +173,10 @@ def test_numbers_are_compared_by_value() -> None:
 @pytest.mark.parametrize(
     "payload",
     [
-        *({name: value for name, value in payload_of().items() if name != left} for left in payload_of() if left != "replaces"),
+        *(
+            {name: value for name, value in payload_of().items() if name != left}
+            for left in payload_of() if left != "replaces"
+        ),
         payload_of(scope=7), payload_of(proposal_id=None), payload_of(change_description=["x"]),
         payload_of(new_value=11), payload_of(new_value=None), payload_of(scope="sandbox", old_value=None),
     ],
@@ -211,7 +214,8 @@ REPLACED = {"sequence_number": 0, "entry_hash": LOG.genesis}
 def test_a_change_names_the_entry_that_made_the_policy_it_replaces(replaces: Any) -> None:
     """By number and by hash; else an old change, with its old approvals, could be appended again."""
     for action_type, payload in (
-        ("attestlog.set_policy", set_policy_payload(in_force(GUARDED), Policy())), ("attestlog.modify_policy_rule", payload_of()),
+        ("attestlog.set_policy", set_policy_payload(in_force(GUARDED), Policy())),
+        ("attestlog.modify_policy_rule", payload_of()),
     ):  # fmt: skip
         assert payload["replaces"] == REPLACED
         changed_policy(GUARDED, entry(action_type, payload, *PEOPLE), LOG, MADE_BY)

@@ -47,8 +47,13 @@ def hold(log: LogMaker, start: int, stop: int | None, name: str = "case-7") -> N
     log.append(change("attestlog.place_legal_hold", payload))
 
 
-def release(log: LogMaker, name: str = "case-7") -> None:
-    log.append(change("attestlog.release_legal_hold", {"name": name, "reason": "settled"}))
+def release(log: LogMaker, name: str = "case-7", **placed_by: Any) -> None:
+    """Of the last hold of this name; `placed_by`: what to say of it instead."""
+    entries = [log.entry(number) for number in range(len(log.lines))]
+    last = next((e for e in reversed(entries) if (e["action_payload"] or {}).get("name") == name), entries[0])
+    named = {member: last[member] for member in ("sequence_number", "entry_hash")} | placed_by
+    payload = {"name": name, "placed_by": named, "reason": "settled"}
+    log.append(change("attestlog.release_legal_hold", payload))
 
 
 def found(log: LogMaker, tmp_path: Path) -> list[tuple[str, int | None]]:

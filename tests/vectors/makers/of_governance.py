@@ -27,12 +27,14 @@ GOOD = CREATOR.approve(CHANGE, LOG)
 SECOND = Person("creator", number=2)
 APPROVERS = members_of(*PEOPLE.values(), SECOND)
 SCORES = CHANGE["pillars_scores"]
+ACTION = {"event_type": "ACTION"}
 BOUND = {name: REQUEST[name] for name in ("log", "origin", "action_type", "action_hash", "actor_id")}
 TERMS = {
     name: GOOD[name] for name in ("signer", "meaning", "timestamp", "expires", "event_type", "request_id")
 }
 MESSAGE = message_of(Request(**REQUEST), **TERMS)
 ANOTHER = request_id_of("another request")
+VERSION_7 = ANOTHER[:14] + "7" + ANOTHER[15:]
 
 
 def approval() -> list[Case]:
@@ -66,8 +68,8 @@ def counting() -> list[Case]:
         one("the request has other scores", "approval.signature", {}, **scores),
         one("the request has no scores", "approval.signature", {}, pillars_scores={}),
         one("the request has another event_type", "approval.event_type", {}, event_type="ACTION"),
-        one("another event_type", "approval.event_type", {"event_type": "ACTION"}),
-        one("both have another event_type", "approval.signature", {"event_type": "ACTION"}, event_type="ACTION"),
+        one("another event_type", "approval.event_type", ACTION),
+        one("both have another event_type", "approval.signature", ACTION, **ACTION),
         one("of an act, for its intent", None, {}, event_type="DECISION", is_intent=True),
         one("of an act, for another decision", "approval.event_type", {}, event_type="DECISION"),
         one("unknown signer", "approval.unknown_signer", {"signer": "mallory"}),
@@ -91,7 +93,7 @@ def counting() -> list[Case]:
         one("a date that is none", "approval.malformed", {"expires": "2025-11-31T00:00:00.000000Z"}),
         one("an event type that is none", "approval.malformed", {"event_type": "action"}),
         one("a request id in upper case", "approval.malformed", {"request_id": GOOD["request_id"].upper()}),
-        one("a request id of another version", "approval.malformed", {"request_id": ANOTHER[:14] + "7" + ANOTHER[15:]}),
+        one("a request id of another version", "approval.malformed", {"request_id": VERSION_7}),
     ]  # fmt: skip
 
 
@@ -108,7 +110,7 @@ def terms() -> list[Case]:
     def until(name: str, expires: str, code: str | None, **facts: Any) -> Case:
         return judged(name, [code], CREATOR.approve(CHANGE, LOG, expires=expires), **facts)
 
-    intent = {"event_type": "DECISION", "is_intent": True}
+    intent = {"event_type": "DECISION", "is_intent": True, "policy": of_changes}
     return [
         one("the last moment", None, timestamp=EXPIRES),
         one("expired", "approval.expired", timestamp="2025-10-31T11:00:00.000001Z"),
@@ -120,8 +122,8 @@ def terms() -> list[Case]:
         until("for 30 days and a microsecond", month_and_more, "approval.term"),
         until("for as long as the rule allows", two_hours, None, policy=asks),
         until("for longer than the rule allows", and_more, "approval.term", policy=asks),
-        until("of an intent, for longer than the rule for its act", and_more, "approval.term", policy=of_changes, **intent),
-        until("of an intent, for as long as the rule for its act", two_hours, None, policy=of_changes, **intent),
+        until("for longer than the rule for the act of an intent", and_more, "approval.term", **intent),
+        until("for as long as the rule for the act of an intent", two_hours, None, **intent),
     ]  # fmt: skip
 
 
@@ -161,14 +163,14 @@ def by_openssh() -> list[Case]:
 
         made = partial(fido_sshsig, person, SSH_NAMESPACE, MESSAGE)
         bad, named = "approval.signature", "ssh:approvals"
-        good = made()
+        good, of_other, other_line = made(), made(application=named), fido_line(person, named)
         # The last five bytes of a signature are its flags and counter, which are signed.
         cases += [
             touched(name, None, line, good),
             touched(f"{name}: the person was verified, too", None, line, made(flags=5)),
             touched(f"{name}: the counter is 0", None, line, made(counter=0)),
-            touched(f"{name}: another application, which the policy names", None, fido_line(person, named), made(application=named)),
-            touched(f"{name}: another application than the policy names", bad, line, made(application=named)),
+            touched(f"{name}: another application, which the policy names", None, other_line, of_other),
+            touched(f"{name}: another application than the policy names", bad, line, of_other),
             touched(f"{name}: signed for another application", bad, line, made(signed_for=named)),
             touched(f"{name}: nobody was present", bad, line, made(flags=0)),
             touched(f"{name}: verified, but not present", bad, line, made(flags=4)),
@@ -176,7 +178,7 @@ def by_openssh() -> list[Case]:
             touched(f"{name}: the flags changed", bad, line, good[:-10] + "05" + good[-8:]),
             touched(f"{name}: a byte is missing", bad, line, good[:-2]),
             touched(f"{name}: another namespace", bad, line, fido_sshsig(person, "file", MESSAGE)),
-            touched(f"{name}: signed without an authenticator", bad, line, sshsig(person, SSH_NAMESPACE, MESSAGE)),
+            touched(f"{name}: without an authenticator", bad, line, sshsig(person, SSH_NAMESPACE, MESSAGE)),
             touched(f"{name}: the policy has the key as a plain one", bad, person.ssh, good),
             touched(f"{name}: another's key", bad, fido_line(Person("auditor", algorithm=algorithm)), good)
             | {"codes": ["approval.unknown_key"]},

@@ -91,7 +91,7 @@ class Hold(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Release(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The payload of `attestlog.release_legal_hold`: it names the hold that it ends, by the entry that placed it."""
+    """The payload of `attestlog.release_legal_hold`: which hold it ends, by the entry that placed it."""
 
     name: Name
     placed_by: EntryRef
@@ -152,6 +152,9 @@ class Term(NamedTuple):
     """The key that signed its coming in; None: the genesis entry names it."""
 
 
+_NO_ENTRY: Final = EntryRef(0, "")
+
+
 @dataclass(frozen=True)
 class Rules:
     """What entries from `start` on are judged by, until the next governing entry that holds."""
@@ -169,7 +172,7 @@ class Rules:
     """By name: the entry that placed each of them."""
     genesis_hash: str = ""
     """`entry_hash` of entry 0."""
-    policy_by: EntryRef = EntryRef(0, "")
+    policy_by: EntryRef = _NO_ENTRY
     """The entry that made the policy: the last change of it that held, at first the genesis entry."""
 
     @classmethod

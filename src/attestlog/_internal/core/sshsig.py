@@ -2,11 +2,11 @@
 
 A key is one line: `ssh-ed25519 AAAA… comment` or `ecdsa-sha2-nistp256 AAAA…`; one that lives in a FIDO
 authenticator begins with `sk-ssh-ed25519@openssh.com` or `sk-ecdsa-sha2-nistp256@openssh.com`.
-A signature is what `ssh-keygen -Y sign` writes (OpenSSH, PROTOCOL.sshsig, version 1): over a namespace and the
-hash of the message, so that it can be taken for nothing else. An authenticator signs over that (PROTOCOL.u2f)
-the hash of its application, its flags and its counter: it must say that somebody touched it, and be of the
-application that the key's line names. The counter is kept as it came and not judged: keys that are copied or
-synchronised count as they like.
+A signature is what `ssh-keygen -Y sign` writes (OpenSSH, PROTOCOL.sshsig, version 1): over a namespace and
+the hash of the message, so that it can be taken for nothing else. An authenticator signs over that
+(PROTOCOL.u2f) the hash of its application, its flags and its counter: it must say that somebody touched it,
+and be of the application that the key's line names. The counter is kept as it came and not judged: keys that
+are copied or synchronised count as they like.
 
 Ed25519 and P-256 only, as for every key here; other kinds and certificates are refused. Verifying only.
 """
@@ -63,7 +63,7 @@ _INTEGER_SIZE_MAX_BYTES: Final = 33
 
 @dataclass(frozen=True, slots=True)
 class FidoKey:
-    """A key in a FIDO authenticator. It signs for one application, and nothing but what `verify_sshsig` does."""
+    """A key in a FIDO authenticator. It signs for one application, and only what `verify_sshsig` verifies."""
 
     key: PublicKey
     application: str

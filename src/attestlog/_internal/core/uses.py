@@ -99,7 +99,7 @@ def id_bytes(uuid: str) -> bytes:
 def search_start(size: int, timestamp_us: Callable[[int], int], since_us: int) -> int:
     """The first of `size` entries that is not earlier than this time; `size` if all are.
 
-    `timestamp_us`: an entry's, by its number; they never go back. It is asked some 20 times a million entries.
+    `timestamp_us`: an entry's, by its number; they never go back. Of a million it is asked 20 times.
     """
     return bisect_left(range(size), since_us, key=timestamp_us)
 
