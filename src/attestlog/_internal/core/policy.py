@@ -96,14 +96,14 @@ class Demand(NamedTuple):
 
 NO_DEMAND: Final = Demand()
 
-Matcher = tuple[tuple[Glob, ...], tuple[Glob, ...], tuple[Glob, ...] | None, Demand]
+_RuleMatcher = tuple[tuple[Glob, ...], tuple[Glob, ...], tuple[Glob, ...] | None, Demand]
 """Globs over event types, over action types, over folded actor ids (None: any), what is then asked for."""
 
 
 class Demands:
     """Finds the demand on an entry by its types and actor, each combination once."""
 
-    def __init__(self, rules: Iterable[Matcher]) -> None:
+    def __init__(self, rules: Iterable[_RuleMatcher]) -> None:
         self._rules = list(rules)
         self._names_actors = any(actor_globs is not None for _, _, actor_globs, _ in self._rules)
         self._known: dict[str, Demand] = {}

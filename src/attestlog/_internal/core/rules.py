@@ -74,7 +74,7 @@ from attestlog.errors import (
 HOLDS_MAX: Final = 1_000
 """Holds in force at once: every reader of the log keeps them, and every erasure is compared with each."""
 
-Reason = Annotated[str, Meta(min_length=1, max_length=REASON_LENGTH_MAX)]
+ReasonText = Annotated[str, Meta(min_length=1, max_length=REASON_LENGTH_MAX)]
 
 
 class Hold(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -83,7 +83,7 @@ class Hold(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     name: Name
     start: Count
     stop: Count | None
-    reason: Reason
+    reason: ReasonText
 
     def covers(self, sequence_number: int) -> bool:
         """Whether this entry's payload is held."""
@@ -95,7 +95,7 @@ class Release(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     name: Name
     placed_by: EntryRef
-    reason: Reason
+    reason: ReasonText
 
 
 def release_of(rules: Rules, name: str, reason: str) -> Release:

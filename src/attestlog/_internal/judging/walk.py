@@ -15,8 +15,8 @@ is one of five states, `Known`, and these are its rules:
 4. SKIPPED: a segment is missing, which was a finding. The first entry after it is taken for what it says
    (`State.is_synced`). Roots are not known. Keys or policy may have changed in what is missing: what the
    known rules find fault with is then counted, and reported once, as `entry.unjudged`.
-5. LOST: a piece could not be read, which was a finding. As SKIPPED; and nothing is said of what can only be
-   judged whole: where the last segment ends, a stored tree or checkpoint that is longer than the entries,
+5. LOST: a piece could not be read, which was a finding. As SKIPPED; and what only a log read whole can show
+   is not judged: where the last segment ends, whether a stored tree or checkpoint is longer than the entries,
    relations between entries.
 6. ARCHIVED: a segment is elsewhere, and its stored hashes stand for it. As LOST, but roots are known, on the
    word of these hashes: a root that differs shows that something is wrong, not what.
