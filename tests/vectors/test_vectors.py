@@ -13,6 +13,7 @@ from tests.support.shapes import ENVIRONMENT, entry_id, read
 from tests.vectors.make import FOLDER, MAKERS, format_vectors
 from tests.vectors.reading import CASES, NAMES, Case, document, lay_out
 
+from attestlog._internal import verifying
 from attestlog._internal.core import approval, canonical, merkle, tiles
 from attestlog._internal.core import entry as entries
 from attestlog._internal.core.approval import Request, parse_approval
@@ -39,7 +40,6 @@ from attestlog._internal.core.trust import format_trust_policy, open_trusted_che
 from attestlog._internal.core.uses import Uses, use_of
 from attestlog._internal.core.witness import Seen, judge, parse_add_checkpoint
 from attestlog._internal.snapshots import verify_snapshot
-from attestlog._internal.verifying import judge_log
 from attestlog.errors import AttestlogError, ChainBrokenError, HashMismatchError, QuorumError
 
 # Each judge raises an error of ours, or returns what the case says it found, by name.
@@ -290,7 +290,7 @@ def test_a_vector_is_judged_rightly(name: str, case: Case) -> None:
 def test_a_log_is_judged_rightly(case: Case, tmp_path: Path) -> None:
     lay_out(tmp_path / "log", case)
     trust = [CASES["log"][0]["vkey"]]
-    report = judge_log(tmp_path / "log", remember=False, trust=[] if case["error"] else trust)
+    report = verifying.judge_log(tmp_path / "log", remember=False, trust=[] if case["error"] else trust)
     if case["error"]:
         assert report.verdict not in {Verdict.VERIFIED, Verdict.UNKNOWN, Verdict.INCOMPLETE}
         assert case["error"] in {finding.code for finding in report.findings}

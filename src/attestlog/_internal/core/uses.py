@@ -19,20 +19,29 @@ from __future__ import annotations
 import struct
 from bisect import bisect_left
 from collections import ChainMap
-from collections.abc import Callable, Iterable, Iterator, MutableMapping
+from collections.abc import Callable, Container, Iterable, Iterator, MutableMapping
 from typing import Final, NamedTuple
 
-from attestlog._internal.core.approval import AHEAD_MAX_S, JudgedApproval, Request, term_max_s
+from attestlog._internal.core.approval import (
+    AHEAD_MAX_S,
+    JudgedApproval,
+    Request,
+    judge_approvals,
+    term_max_s,
+)
 from attestlog._internal.core.entry import (
     GUARD,
     OUTCOME,
     Entry,
     EntryDraft,
     ExecutionStatus,
+    decode_line,
     is_intent,
     parse_timestamp,
 )
 from attestlog._internal.core.policy import Policy
+from attestlog._internal.core.reserved import PREFIX
+from attestlog._internal.core.rules import Rules
 from attestlog.errors import MalformedEntryError
 
 USES_MAX: Final = 200_000
@@ -89,6 +98,34 @@ def use_of(
         timestamp_us + (AHEAD_MAX_S + term_s) * _US, is_intent(facts),
         tuple(map(id_bytes, facts.dependencies)) if is_outcome else (),
     )  # fmt: skip
+
+
+def uses_in(rules: Rules, lines: Iterable[bytes], wanted: Container[bytes] | None = None) -> Iterator[Use]:
+    """The uses in these lines of a log, in order, each judged by the rules in force there.
+
+    `rules`: those in force at the first line. `wanted`: the requests that are looked for; None: all.
+    Lines that are no entries are passed over, and nothing else in an entry is judged.
+    """
+    for line in lines:
+        if MARK not in line and _MAY_GOVERN not in line:
+            continue
+        try:
+            entry = decode_line(line)
+        except MalformedEntryError:
+            continue
+        if entry.received_approvals:
+            request = Request.of(entry, rules.log, entry.action_hash, entry.timestamp)
+            judged = judge_approvals(rules.policy, entry.received_approvals, request)
+            use = use_of(
+                rules.policy, entry, request, judged,
+                sequence_number=entry.sequence_number, entry_id=entry.entry_id,
+            )  # fmt: skip
+            if use is not None and (wanted is None or use.request_id in wanted):
+                yield use
+        rules, _ = rules.following([line])
+
+
+_MAY_GOVERN: Final = f'"action_type":"{PREFIX}'.encode()
 
 
 def id_bytes(uuid: str) -> bytes:
