@@ -72,6 +72,7 @@ it only narrows what the parent says.
     │   ├── UnauthenticatedError       no token, or none of this server's
     │   ├── ForbiddenError             a token, and not good for this
     │   └── RequestTimeoutError        what was to be sent came too slowly
+    ├── NewerFormatError               made by a newer attestlog: nothing is judged
     └── MissingExtraError              an optional dependency is not installed
 """
 
@@ -628,6 +629,14 @@ class RequestTimeoutError(RequestError):
     """The request did not arrive in the time that it may take."""
 
     code = "request.timeout"
+
+
+class NewerFormatError(AttestlogError):
+    """The log is of a format that only a newer attestlog knows. Nothing of it is judged."""
+
+    code = "newer_format"
+    expected: Any = None
+    found: Any = None
 
 
 class MissingExtraError(AttestlogError):

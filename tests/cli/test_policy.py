@@ -48,6 +48,7 @@ def test_the_policy_is_modified_by_three_approvals(run: Run, log: Path, keys: di
     refused = run(*change, "--json")
     assert (refused.code, refused.error["code"]) == (2, "verification.rule_change")
     assert "has not the quorum of the policy in force" in refused.error["message"]
+    assert "0 of the 3 approvals" in refused.error["hint"]
     request = log.parent / "request.json"
     assert run(*change, "--request-approval", request).code == 0
     approvals = [approved(run, request, key, role) for role, key in keys.items()]

@@ -45,7 +45,8 @@ def test_a_log_is_lost_restored_and_goes_on(run: Run, log: Path, tmp_path: Path)
         add = ("replica", "add", log, url, "--token-file", writer)
         assert run(*add, "--vkey", "nonsense").code == 3
         assert run(*add, "--vkey", replica["vkey"]).code == 0
-        assert run(*add, "--vkey", replica["vkey"]).code == 2
+        twice = run(*add, "--vkey", replica["vkey"], "--json")
+        assert (twice.code, twice.error["hint"].startswith("attestlog replica remove LOG URL")) == (2, True)
         for _ in range(3):
             assert run("append", log, *APPEND).code == 0
         assert run("replica", "sync", log, "--json").object == {

@@ -13,7 +13,7 @@ from tests.support.shapes import ENVIRONMENT, entry_id, read
 from tests.vectors.make import FOLDER, MAKERS, format_vectors
 from tests.vectors.reading import CASES, NAMES, Case, document, lay_out
 
-from attestlog._internal import verifying
+import attestlog
 from attestlog._internal.core import approval, canonical, merkle, tiles
 from attestlog._internal.core import entry as entries
 from attestlog._internal.core.approval import Request, parse_approval
@@ -290,7 +290,7 @@ def test_a_vector_is_judged_rightly(name: str, case: Case) -> None:
 def test_a_log_is_judged_rightly(case: Case, tmp_path: Path) -> None:
     lay_out(tmp_path / "log", case)
     trust = [CASES["log"][0]["vkey"]]
-    report = verifying.judge_log(tmp_path / "log", remember=False, trust=[] if case["error"] else trust)
+    report = attestlog.verify(tmp_path / "log", remember=False, trust=[] if case["error"] else trust)
     if case["error"]:
         assert report.verdict not in {Verdict.VERIFIED, Verdict.UNKNOWN, Verdict.INCOMPLETE}
         assert case["error"] in {finding.code for finding in report.findings}

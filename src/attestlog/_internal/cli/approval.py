@@ -167,7 +167,7 @@ def _check_way(key: str | None, name: str | None, *, message: bool, signature: s
 def _draft(asked: ApprovalRequest, name: str, meaning: Meaning, expires: str) -> tuple[Approval, bytes]:
     """The approval without key and signature, and what is to be signed."""
     from attestlog._internal.approving import draft_approval
-    from attestlog._internal.log.environment import system_clock
+    from attestlog._internal.log.drafts import system_clock
 
     now_us = system_clock()
     expires_us = parse_expiry(expires, now_us)
@@ -199,7 +199,8 @@ def _review(
         if is_stdin or not (sys.stdin.isatty() and sys.stderr.isatty()):
             raise UsageError("nobody to ask: read the request, then give its action hash with --expect")
         expect = typer.prompt("First 8 digits of the action hash, to sign this", err=True)
-    if len(expect) < EXPECTED_MIN or not asked.action_hash.startswith(expect.strip()):
+    expect = expect.strip()
+    if len(expect) < EXPECTED_MIN or not asked.action_hash.startswith(expect):
         raise UsageError(
             f"expected action hash {expect[:64]!r}, the request's is {asked.action_hash}: nothing was signed"
         )

@@ -115,7 +115,7 @@ def hints(report: Report | ProofReport) -> Iterator[str]:
         from attestlog._internal.verifying.memory import default_state_dir, memory_path
 
         path = memory_path(default_state_dir(), report.origin)
-        yield f"what is remembered of {report.origin} is in {path}"
+        yield f"a new log of the same name? what is remembered of {report.origin} is in {path}"
 
 
 def emit_report(out: Output, report: Report | ProofReport, exit_code: int) -> None:

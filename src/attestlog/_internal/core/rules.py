@@ -44,7 +44,7 @@ from attestlog._internal.core.entry import (
     entry_hash,
     payload_hash,
 )
-from attestlog._internal.core.genesis import Genesis
+from attestlog._internal.core.genesis import REASON_LENGTH_MAX, Genesis
 from attestlog._internal.core.policy import Policy
 from attestlog._internal.core.policy_change import changed_policy, check_allowed, check_named
 from attestlog._internal.core.reserved import (
@@ -57,7 +57,6 @@ from attestlog._internal.core.reserved import (
     governs,
 )
 from attestlog._internal.core.rotation import (
-    REASON_LENGTH_MAX,
     parse_revocation,
     parse_rotation,
     rotation_message,

@@ -75,6 +75,7 @@ from attestlog.errors import (
     MalformedEntryError,
     MalformedNoteError,
     MissingExtraError,
+    NewerFormatError,
     NotFoundError,
     QueryError,
     SignatureInvalidError,
@@ -230,6 +231,9 @@ class _Verification:
             entry = decode_line(self._first_line())
             genesis = parse_genesis(entry)
             digest = entry_hash(entry)
+        except NewerFormatError as error:
+            self._find("log.newer", str(error), 0, expected=error.expected, found=error.found)
+            return None
         except (MalformedEntryError, RecursionError) as error:
             self._find("log.no_genesis", f"entry 0 is not a genesis entry: {error}")
             return None
