@@ -18,7 +18,7 @@ rule, an approver, an actor or a pattern away.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 
 from msgspec import to_builtins
 
@@ -31,9 +31,6 @@ from attestlog._internal.core.policy import Policy, format_policy, parse_policy
 from attestlog._internal.core.reserved import MODIFY_POLICY_RULE, SET_POLICY
 from attestlog.errors import MalformedPolicyError, VerificationError
 
-if TYPE_CHECKING:
-    from attestlog._internal.core.rules import Rules
-
 POLICY_ACTION_TYPES: Final = (SET_POLICY, MODIFY_POLICY_RULE)
 
 _REMOVABLE: Final = (("rules",), ("approvers",), ("actors",), ("redaction", "custom_patterns"))
@@ -42,7 +39,19 @@ _REMOVABLE: Final = (("rules",), ("approvers",), ("actors",), ("redaction", "cus
 Members = dict[str, Any]
 
 
-def set_policy_payload(rules: Rules, policy: Policy, **more: Any) -> Members:
+class InForce(Protocol):
+    """The rules in force, as far as a change of the policy is concerned: `log.rules`."""
+
+    @property
+    def policy(self) -> Policy:
+        """The policy."""
+
+    @property
+    def policy_by(self) -> EntryRef:
+        """The entry that made it."""
+
+
+def set_policy_payload(rules: InForce, policy: Policy, **more: Any) -> Members:
     """The payload of an `attestlog.set_policy` entry that puts `policy` in the place of the one in force.
 
     `more`: whatever else is to be known of the proposal.
@@ -51,7 +60,7 @@ def set_policy_payload(rules: Rules, policy: Policy, **more: Any) -> Members:
 
 
 def modify_rule_payload(
-    rules: Rules, scope: str, new_value: Any, *, proposal_id: str, change_description: str
+    rules: InForce, scope: str, new_value: Any, *, proposal_id: str, change_description: str
 ) -> Members:
     """The payload of an `attestlog.modify_policy_rule` entry that changes one member of the policy in force.
 

@@ -42,7 +42,7 @@ from attestlog._internal.core.entry import (
 from attestlog._internal.core.policy import Policy
 from attestlog._internal.core.reserved import PREFIX
 from attestlog._internal.core.rules import Rules
-from attestlog.errors import MalformedEntryError
+from attestlog.errors import MalformedEntryError, StorageError
 
 USES_MAX: Final = 200_000
 """Requests remembered at once: about 35 MB. Only an approval that counts takes a place."""
@@ -136,9 +136,21 @@ def id_bytes(uuid: str) -> bytes:
 def search_start(size: int, timestamp_us: Callable[[int], int], since_us: int) -> int:
     """The first of `size` entries that is not earlier than this time; `size` if all are.
 
-    `timestamp_us`: an entry's, by its number; they never go back. Of a million it is asked 20 times.
+    `timestamp_us`: an entry's, by its number; they never go back. Of a million it is asked 20 times. Entries
+    that cannot be read are the oldest: they were archived. Raises what it raises of the last one before the
+    result, which may be as late.
     """
-    return bisect_left(range(size), since_us, key=timestamp_us)
+
+    def known(number: int) -> int:
+        try:
+            return timestamp_us(number)
+        except StorageError:
+            return since_us - 1
+
+    found = bisect_left(range(size), since_us, key=known)
+    if found:
+        timestamp_us(found - 1)
+    return found
 
 
 class _State(NamedTuple):

@@ -15,7 +15,14 @@ from functools import partial
 from typing import Any, Final, NamedTuple
 
 from attestlog._internal.config import change_config, with_signers
-from attestlog._internal.core.batch import Head, Plan, Prepared, plan_batch
+from attestlog._internal.core.batch import (
+    CLOCK_TOLERANCE_S,
+    Head,
+    Plan,
+    Prepared,
+    monotonic_timestamp,
+    plan_batch,
+)
 from attestlog._internal.core.checkpoint import Checkpoint
 from attestlog._internal.core.entry import Entry, EventType, format_timestamp
 from attestlog._internal.core.erasure import check_erasure, parse_erasure
@@ -31,6 +38,7 @@ from attestlog._internal.log.committer import Group, Turn
 from attestlog._internal.log.drafts import AnyDraft, Clock, Drafts, change_draft, erasure_draft
 from attestlog._internal.log.keys import InForce, KeyHolder, sign_head, sign_plan
 from attestlog._internal.log.replicas import Replicas
+from attestlog._internal.log.uses import PlannedUses, UsedRequests
 from attestlog._internal.signers import Signer
 from attestlog._internal.signers.asking import sign_message
 from attestlog._internal.storage.contract import Store
@@ -74,6 +82,7 @@ class Writer:
         self.store, self.genesis = store, store.genesis
         self.in_force, self.holders = in_force, holders
         self.drafts, self.replicas, self.clock = drafts, replicas, clock
+        self._used = UsedRequests(store.source, in_force)
         self._outage = _Outage()
 
     def prepare(self, draft: AnyDraft, *, redact: bool = True) -> Prepared:
@@ -102,13 +111,17 @@ class Writer:
             told = self._told(room)
             group = turn.take(room - len(told))
             # Renew what was prepared under other rules. A caller whose draft they forbid is told, alone.
-            prepared = told + self._renewed(group)
+            # So is one whose approvals were used for another entry: one request, one act.
+            now_us = self.clock()
+            self._renew(group)
+            uses = self._check_uses(head, now_us, told, group)
             if not group.shares:
                 return
+            prepared = told + group.prepared
             try:
                 # Plan: number, chain, hash, grow the tree. Nothing has changed yet, and nothing has to be
                 # undone: what fails up to the store is planned again by its callers, or never.
-                plan = self._plan(head, prepared)
+                plan = self._plan(head, prepared, now_us)
                 # Sign, and check the signature and the rules that follow.
                 signed = self._sign(plan)
             except SignerError as error:
@@ -116,6 +129,7 @@ class Writer:
                 raise
             # Store: when this returns, the entries survive a loss of power.
             receipts = self._store(signed)
+            self._used.commit(uses, head, signed.plan.head.size)
             if told:
                 self._outage = _Outage()
         # Hand out. Nobody else needs to wait for that: the lock is free.
@@ -132,7 +146,7 @@ class Writer:
             message = rotation_message(self.genesis.origin, key.key_id, new.public_key.key_id, head.size)
             rotation = Rotation(new.public_key, sign_message(new, new.public_key, message))
             prepared = self.prepare(change_draft(ROTATE_SIGNING_KEY, format_rotation(rotation), members))
-            signed = self._sign(self._plan(head, [prepared]))
+            signed = self._sign(self._plan_alone(head, prepared))
             # A crash after this leaves a log.toml that names both signers. Whichever of them holds the key
             # in force when the log is opened is the one, and the other is forgotten.
             change_config(self.store, partial(with_signers, next_entry=new.uri))
@@ -156,7 +170,7 @@ class Writer:
             draft = erasure_draft(target, reason, legal_basis, members)
             prepared = self.drafts.prepare(draft, self.in_force.rules, self.in_force.algorithm)
             self._check_erasure(target, prepared)
-            signed = self._sign(self._plan(head, [prepared]))
+            signed = self._sign(self._plan_alone(head, prepared))
             self.store.begin_erasure(sequence_number, target.entry_hash)
             # A crash here leaves a beginning that no entry speaks of: the store forgets it.
             (receipt,) = self._store(signed)
@@ -230,8 +244,8 @@ class Writer:
         """The entry that tells of an outage, if there was one and the batch has room for more than it."""
         return [self.prepare(self._outage.draft())] if self._outage.has_been and room > 1 else []
 
-    def _renewed(self, group: Group[Receipt]) -> list[Prepared]:
-        """The group's entries, prepared again where another policy or key came in force meanwhile."""
+    def _renew(self, group: Group[Receipt]) -> None:
+        """Prepare the group's entries again where another policy or key came in force meanwhile."""
         rules, algorithm = self.in_force.rules, self.in_force.algorithm
         for share in list(group.shares):
             try:
@@ -243,14 +257,35 @@ class Writer:
                 ]
             except AttestlogError as error:
                 group.refuse(share, error)
-        return group.prepared
 
-    def _plan(self, head: Head, prepared: list[Prepared]) -> Plan:
+    def _check_uses(
+        self, head: Head, now_us: int, told: list[Prepared], group: Group[Receipt]
+    ) -> PlannedUses:
+        """Refuse those of the group whose approvals were used before, in the log or in the batch."""
+        uses = self._used.plan(head, monotonic_timestamp(head, now_us, CLOCK_TOLERANCE_S))
+        number = head.size + len(told)
+        for share in list(group.shares):
+            try:
+                uses.add(share.prepared, number)
+            except AttestlogError as error:
+                group.refuse(share, error)
+            else:
+                number += len(share.prepared)
+        return uses
+
+    def _plan(self, head: Head, prepared: list[Prepared], now_us: int) -> Plan:
         key, _ = self.in_force.signer()
         return plan_batch(
-            head, prepared, self.clock(), algorithm=key.algorithm, key_id=key.key_id,
+            head, prepared, now_us, algorithm=key.algorithm, key_id=key.key_id,
             batched=self.genesis.settings.batch,
         )  # fmt: skip
+
+    def _plan_alone(self, head: Head, prepared: Prepared) -> Plan:
+        """Of an entry of the log's own making. Raises ApprovalUsedError."""
+        now_us = self.clock()
+        uses = self._used.plan(head, monotonic_timestamp(head, now_us, CLOCK_TOLERANCE_S))
+        uses.add([prepared], head.size)
+        return self._plan(head, [prepared], now_us)
 
     def _sign(self, plan: Plan) -> _Signed:
         """Raises SignerError, or RuleChangeError: what would not hold is refused before it is stored."""
