@@ -22,7 +22,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src"
 # Imports point from a later level to an earlier one. Rooms of one level do not know each other.
 LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "verifier", "version"}),
-    frozenset({"core", "disk", "net"}),
+    frozenset({"core", "disk", "net", "places"}),
     frozenset({"proof_types", "schemas", "signers", "storage"}),
     frozenset({"config"}),
     frozenset({"judging", "query", "ids", "proving", "replication", "snapshots", "timestamping"}),

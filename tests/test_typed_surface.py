@@ -7,12 +7,11 @@ guides, must pass.
 import re
 import subprocess
 import sys
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from tests.support.repository import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
@@ -51,6 +50,12 @@ async def main() -> None:
     async with log.guard(action_type="deploy", actor_id="a", event_type="CHANGE", snapshot=Path("x")) as act:
         assert_type(act, Guard)
     assert_type(await later(1), str)
+    async with await attestlog.open_async("audit", ack_replicas=1) as opened:
+        assert_type(opened, Log)
+        async for entry in opened.query_async(since="7d"):
+            assert_type(entry, attestlog.Entry)
+    async for entry in attestlog.query_log_async("audit", actor_id="agent-7"):
+        pass
 
 
 @log.guard(action_type="restart", actor_id="a", action_payload=lambda service, times: {"service": service})

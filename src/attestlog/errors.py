@@ -42,7 +42,8 @@ it only narrows what the parent says.
     │   └── KeyFileError               a key file is missing, unreadable, exposed or locked
     ├── StorageError                   the log's bytes could not be read or written
     │   ├── NotFoundError
-    │   │   └── NoLogError             what the path names is not a log
+    │   │   ├── NoLogError             what the path names is not a log
+    │   │   └── NoHomeError            no home directory for keys, state, configuration, cache
     │   ├── ExistsError                create where something is already
     │   ├── DeniedError                permissions
     │   ├── FullError                  no space, quota or file size left; nothing was written
@@ -399,6 +400,12 @@ class NotFoundError(StorageError):
 
 class NoLogError(NotFoundError):
     """What the path names is not a log."""
+
+
+class NoHomeError(NotFoundError):
+    """There is nowhere to keep this user's own files. `variable`: what names a directory for them."""
+
+    variable: str = ""
 
 
 class ExistsError(StorageError):

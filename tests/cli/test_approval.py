@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from tests.cli.approving import DEPLOY, approved, policy_text, proposed, verdict
 from tests.cli.running import ORIGIN, Run
-from tests.support.ssh import AGENT_NEEDED, agent, make_key
+from tests.support.ssh import agent, make_key
+from tests.support.tools import tool
 
 from attestlog._internal.core.report import Verdict
 from attestlog._internal.signers.file import open_file_signer
@@ -192,7 +193,6 @@ def test_nothing_in_a_request_can_look_like_another_line_of_it(
         assert "\\u202egnp.exe" in text
 
 
-@AGENT_NEEDED
 @pytest.mark.parametrize("kind", ["ed25519", "ecdsa"])
 def test_the_message_is_signed_by_ssh_keygen_and_taken_in(kind: str, run: Run, tmp_path: Path) -> None:
     public = make_key(tmp_path / "id", kind)
@@ -206,7 +206,7 @@ def test_the_message_is_signed_by_ssh_keygen_and_taken_in(kind: str, run: Run, t
     assert run(*sign, "--name", "ana", "--message", "-o", message).code == 0
     assert message.read_bytes().startswith(b'attestlog/approval/v2\n{"action_hash":')
     subprocess.run(
-        ["ssh-keygen", "-q", "-Y", "sign", "-n", "attestlog-approval", "-f", tmp_path / "id", message],
+        [tool("ssh-keygen"), "-q", "-Y", "sign", "-n", "attestlog-approval", "-f", tmp_path / "id", message],
         check=True, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     taken = run(*sign, "--signature", f"{message}.sig", "-o", tmp_path / "ana.json")
@@ -263,7 +263,6 @@ def test_what_is_redacted_and_salted_is_what_is_approved(
     assert verdict(run, log) == Verdict.VERIFIED
 
 
-@AGENT_NEEDED
 @pytest.mark.parametrize("kind", ["ed25519", "ecdsa"])
 def test_approving_with_a_key_of_openssh(
     kind: str, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -15,7 +15,7 @@ def test_doctor_shows_what_there_is(run: Run, tmp_path: Path, home: Path) -> Non
     checks = found["checks"]
     assert set(checks) == {
         "attestlog", "python", "cryptography", "openssl", "cores", "filesystem", "space", "fsync", "clock",
-        "extras", "keys", "state",
+        "extras", "config", "keys", "state", "cache",
     }  # fmt: skip
     assert checks["fsync"]["median_s"] > 0
     assert checks["keys"]["path"] == str(home / "keys")

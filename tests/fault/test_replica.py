@@ -1,7 +1,6 @@
 """What befalls replica and writer: a full disk, a clock that jumps, a kill, a cut network."""
 
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ from tests.support.logs import LogMaker, draft
 from tests.support.replicas import NAME, copy_of, log_to_ship, new_replica, note, ship, soon
 from tests.support.tally import tally
 from tests.support.tls import authority
+from tests.support.tools import root, tool
 
 import attestlog
 from attestlog._internal.core.cosignature import decode_timestamped
@@ -89,29 +89,22 @@ def test_a_disk_that_fills_up_at_any_step_leaves_a_prefix_and_it_goes_on_when_th
     pytest.fail("the faults never ended")
 
 
-def needs_root(tool: str, package: str) -> None:
-    if os.geteuid() == 0 and shutil.which(tool):
-        return
-    assert "CI" not in os.environ, f"root and {tool} are needed"
-    pytest.skip(f"needs root, and {tool}: apt-get install {package}")
-
-
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system with room for about a hundred entries."""
     place = tmp_path / "small"
     place.mkdir()
-    needs_root("mount", "mount")
+    root("mounts a small file system")
     try:
         mount("-t", "tmpfs", "-o", "size=1m", "tmpfs", place)
     except subprocess.CalledProcessError as error:
         pytest.skip(f"this kernel mounts no tmpfs: {error.stderr!r}")
     yield place
-    subprocess.run(["umount", place], check=True)
+    subprocess.run([tool("umount"), place], check=True)
 
 
 def mount(*arguments: str | Path) -> None:
-    subprocess.run(["mount", *arguments], check=True, capture_output=True)
+    subprocess.run([tool("mount"), *arguments], check=True, capture_output=True)
 
 
 def test_a_replica_process_whose_disk_is_full_says_so_and_catches_up_when_it_grows(
@@ -237,18 +230,16 @@ class Namespace:
 
     def disturb(self) -> bool:
         """Delay, loss, repetition and disorder; False where the kernel has no netem."""
-        tc = shutil.which("tc")
-        assert tc is not None
         netem = "delay 20ms 15ms loss 5% duplicate 5% reorder 25%".split()
-        command = [tc, "qdisc", "add", "dev", self.near, "root", "netem", *netem]
+        command = [tool("tc"), "qdisc", "add", "dev", self.near, "root", "netem", *netem]
         return subprocess.run(command, check=False, capture_output=True).returncode == 0
 
     def remove(self) -> None:
-        subprocess.run(["ip", "netns", "del", self.name], check=False, capture_output=True)
+        subprocess.run([tool("ip"), "netns", "del", self.name], check=False, capture_output=True)
 
 
 def ip(*arguments: str) -> None:
-    subprocess.run(["ip", *arguments], check=True, capture_output=True)
+    subprocess.run([tool("ip"), *arguments], check=True, capture_output=True)
 
 
 class ServerThere(Server):
@@ -256,7 +247,7 @@ class ServerThere(Server):
 
     def __init__(self, namespace: Namespace, folder: Path) -> None:
         super().__init__("replica", folder / "copies", "--name", NAME, "--key", f"file:{folder}/copies.pem")
-        self._command = ["ip", "netns", "exec", namespace.name, *self._command]
+        self._command = [tool("ip"), "netns", "exec", namespace.name, *self._command]
         self._listen = f"{namespace.address}:0"
         # The token goes there with every request, and this is not loopback.
         self.ca, certificate, key = authority(folder, namespace.address)
@@ -266,7 +257,7 @@ class ServerThere(Server):
 @pytest.fixture
 def namespace() -> Iterator[Namespace]:
     made = Namespace(f"al{os.getpid() % 100_000}", os.getpid() % 250)
-    needs_root("ip", "iproute2")
+    root("makes a network")
     try:
         made.make()
     except subprocess.CalledProcessError as error:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from tests.support.logs import LogMaker, draft
 from tests.support.replicas import Site, site
+from tests.support.tools import tool
 
 import attestlog
 from attestlog._internal.core.entry import decode_line
@@ -140,7 +141,7 @@ TAKER = """
 
 @pytest.mark.parametrize("call", ["fsync", "fdatasync", "rename", "unlink"])
 def test_killed_within_an_erasure_it_is_done_by_the_next_turn(
-    call: str, log: attestlog.Log, tmp_path: Path, strace: str
+    call: str, log: attestlog.Log, tmp_path: Path
 ) -> None:
     before = lines(log)
     log.erase(2, reason="asked for", actor_id="dpo")
@@ -150,7 +151,7 @@ def test_killed_within_an_erasure_it_is_done_by_the_next_turn(
     for when in range(1, 30, 2):
         root = tmp_path / f"{call}-{when}"
         done = subprocess.run(
-            [strace, "-f", "-qq", "-o", os.devnull, "-e", f"trace={call}",
+            [tool("strace"), "-f", "-qq", "-o", os.devnull, "-e", f"trace={call}",
              "-e", f"inject={call}:signal=SIGKILL:when={when}",
              sys.executable, "-c", textwrap.dedent(TAKER), str(root), log_id(ORIGIN), str(path)],
             capture_output=True, text=True, check=False, timeout=60,
@@ -164,14 +165,3 @@ def test_killed_within_an_erasure_it_is_done_by_the_next_turn(
         if done.returncode == 0:
             return
         assert done.returncode in (-signal.SIGKILL, 128 + signal.SIGKILL), done.stderr
-
-
-@pytest.fixture
-def strace() -> str:
-    import shutil
-
-    path = shutil.which("strace")
-    if path is None:
-        assert "CI" not in os.environ, "strace is not installed"
-        pytest.skip("apt-get install strace installs what this test needs")
-    return path

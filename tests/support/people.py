@@ -81,6 +81,10 @@ def request_id_of(text: str) -> str:
     return str(uuid.UUID(bytes=sha256(text.encode()).digest()[:16], version=4))
 
 
+PEOPLE = tuple(map(Person, ROLES))
+"""Creator, community and auditor, whose keys `governed` policies hold."""
+
+
 def members_of(*people: Person, **roles: str) -> dict[str, Any]:
     """`approvers` of a policy: each has the role of their name, unless told otherwise."""
     found: dict[str, Any] = {}
@@ -93,5 +97,5 @@ def members_of(*people: Person, **roles: str) -> dict[str, Any]:
 
 def governed(**members: Any) -> Policy:
     """Creator, community and auditor approve what the rules say."""
-    approvers = members_of(*map(Person, ROLES))
+    approvers = members_of(*PEOPLE)
     return parse_policy({"approvers": approvers, **members})

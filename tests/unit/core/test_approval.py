@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.support.people import DATED, EXPIRES, ROLES, Person, governed, members_of, request_id_of
+from tests.support.people import DATED, EXPIRES, PEOPLE, ROLES, Person, governed, members_of, request_id_of
 from tests.support.shapes import CHANGE, LOG, TIMESTAMP
 from tests.support.ssh import fido_line, fido_sshsig, sshsig
 
@@ -32,7 +32,7 @@ from attestlog.errors import MalformedApprovalError
 ACTION_HASH = hex_hash(canonical.encode(CHANGE["action_payload"]))
 REQUEST = Request.of(parse_draft(CHANGE), LOG, ACTION_HASH, TIMESTAMP)
 POLICY = governed()
-CREATOR, COMMUNITY, AUDITOR = map(Person, ROLES)
+CREATOR, COMMUNITY, AUDITOR = PEOPLE
 GOOD = CREATOR.approve(CHANGE, LOG)
 TERMS = ("signer", "meaning", "timestamp", "expires", "event_type", "request_id")
 BOUND: dict[str, str] = {

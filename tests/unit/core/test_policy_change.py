@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from msgspec import to_builtins
-from tests.support.people import ROLES, Person, governed, members_of
+from tests.support.people import PEOPLE, ROLES, Person, governed, members_of
 from tests.support.shapes import CHANGE, LOG, SNAPSHOT_HASH, line_of, read
 
 from attestlog._internal.core.entry import Entry, EntryRef
@@ -19,7 +19,6 @@ from attestlog._internal.core.rules import Rules
 from attestlog.errors import MalformedPolicyError, VerificationError
 
 MADE_BY = EntryRef(0, LOG.genesis)
-PEOPLE = [Person(role) for role in ROLES]
 GUARDED = governed(
     rules={
         "policy": {
@@ -64,9 +63,9 @@ def test_a_whole_policy_takes_the_place_of_the_one_before() -> None:
 
 
 @pytest.mark.parametrize(
-    "people", [[], PEOPLE[:2], [PEOPLE[0]] * 3, [*PEOPLE[:2], Person("auditor", number=2)]]
+    "people", [(), PEOPLE[:2], PEOPLE[:1] * 3, [*PEOPLE[:2], Person("auditor", number=2)]]
 )
-def test_without_the_quorum_of_the_policy_before_nothing_changes(people: list[Person]) -> None:
+def test_without_the_quorum_of_the_policy_before_nothing_changes(people: tuple[Person, ...]) -> None:
     """Neither the new policy's quorum counts, nor what the entry says of its own."""
     for payload in (
         set_policy_payload(in_force(GUARDED), Policy()),

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from tests.support.people import Person
 from tests.support.ssh import (
-    AGENT_NEEDED,
     agent,
     armoured,
     blob,
@@ -20,6 +19,7 @@ from tests.support.ssh import (
     sign,
     sshsig,
 )
+from tests.support.tools import tool
 
 from attestlog._internal.core.curves import P256_ORDER
 from attestlog._internal.core.signature import ECDSA_P256, ED25519
@@ -35,7 +35,6 @@ from attestlog._internal.core.sshsig import (
 )
 from attestlog.errors import MalformedSignatureError, SignatureInvalidError
 
-pytestmark = AGENT_NEEDED
 MESSAGE = b"attestlog/approval/v1\n{}"
 NAMESPACE = "attestlog-approval"
 KINDS = {"ed25519": ED25519, "ecdsa": ECDSA_P256}
@@ -87,10 +86,10 @@ def test_no_byte_of_a_signature_can_be_changed(kind: str, tmp_path: Path) -> Non
 
 def test_other_kinds_of_keys_are_refused(tmp_path: Path) -> None:
     subprocess.run(
-        ["ssh-keygen", "-q", "-t", "rsa", "-b", "2048", "-N", "", "-f", tmp_path / "rsa"], check=True
+        [tool("ssh-keygen"), "-q", "-t", "rsa", "-b", "2048", "-N", "", "-f", tmp_path / "rsa"], check=True
     )
     subprocess.run(
-        ["ssh-keygen", "-q", "-t", "ecdsa", "-b", "384", "-N", "", "-f", tmp_path / "p384"], check=True
+        [tool("ssh-keygen"), "-q", "-t", "ecdsa", "-b", "384", "-N", "", "-f", tmp_path / "p384"], check=True
     )
     for name in ("rsa", "p384"):
         with pytest.raises(MalformedSignatureError, match=r"want|not a public key"):
@@ -235,7 +234,7 @@ def test_openssh_takes_the_signature_that_was_made_by_hand_from_its_format(
     for options, is_good in (({}, True), ({"application": "ssh:x"}, True), ({"signed_for": "ssh:x"}, False)):
         (tmp_path / "sig").write_text(armoured(by_fido(person, **options).hex()))
         done = subprocess.run(
-            ["ssh-keygen", "-Y", "check-novalidate", "-n", NAMESPACE, "-s", tmp_path / "sig"],
+            [tool("ssh-keygen"), "-Y", "check-novalidate", "-n", NAMESPACE, "-s", tmp_path / "sig"],
             input=MESSAGE, capture_output=True, check=False,
         )  # fmt: skip
         assert (done.returncode == 0) is is_good, done.stderr

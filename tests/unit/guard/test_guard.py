@@ -3,7 +3,6 @@
 import asyncio
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +32,6 @@ from attestlog.testing import FaultSigner, ManualClock, MemorySigner, check_log
 GOOD = {"an_toan": 9, "duong_dai": 8, "tin_vao_so_lieu": 8, "han_che_rui_ro": 9}
 CLAIM = {"type": "pillars", "valid": True}
 RULES = {"deploys": {"action_types": ["deploy"], "required_approvals": 3, "roles": list(ROLES)}}
-
-
-@pytest.fixture
-def log(tmp_path: Path) -> Iterator[Log]:
-    with create(tmp_path / "log") as log:
-        yield log
-    check_log(tmp_path / "log")
 
 
 def made(tmp_path: Path, policy: Policy | None = None, **settings: Any) -> Log:
@@ -187,10 +179,7 @@ def test_what_the_act_raises_is_recorded_and_raised_again(log: Log) -> None:
     assert "test_guard.py" in details["traceback"]
 
 
-def test_secrets_in_a_traceback_are_redacted(
-    log: Log, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("ATTESTLOG_HOME", str(tmp_path / "home"))
+def test_secrets_in_a_traceback_are_redacted(log: Log, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="ghp_"), guard(log, action_payload={"password": "hunter2"}):
         raise ValueError("token ghp_" + "a1" * 18)
     stored = b"".join(LogReader(log.path).lines())

@@ -74,8 +74,7 @@ def test_a_rotation_at_a_segment_boundary(tmp_path: Path, before: int) -> None:
     check_log(path)
 
 
-def test_a_key_file_is_made_where_none_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ATTESTLOG_HOME", str(tmp_path / "home"))
+def test_a_key_file_is_made_where_none_is_named(tmp_path: Path) -> None:
     path = tmp_path / "log"
     with create(path, signer=f"file:{tmp_path / 'old.pem'}") as log:
         log.rotate_key()
@@ -337,9 +336,7 @@ def test_rules_jsonl_is_no_evidence_for_the_verifier(rotated: Path) -> None:
     assert judge_log(rotated, remember=False).verdict == Verdict.VERIFIED
 
 
-def test_that_rules_jsonl_cannot_be_written_loses_nothing(
-    rotated: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_that_rules_jsonl_cannot_be_written_loses_nothing(rotated: Path) -> None:
     rules_file(rotated).unlink()
     rules_file(rotated).mkdir()
     with Log.open(rotated) as log:

@@ -33,9 +33,9 @@ from attestlog.errors import (
 class Make:
     """Makes and opens one log in a temporary directory, with key files of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, keys: dict[str, str]) -> None:
         self.root = folder / "log"
-        self.keys: Any = {name: f"file:{folder / name}.pem" for name in ("signer", "checkpoint_signer")}
+        self.keys: Any = keys
 
     def log(self, segment_entries: int = 65_536, entries: int = 0) -> Log:
         settings = Settings(segment_entries=segment_entries)
@@ -53,8 +53,8 @@ class Make:
 
 
 @pytest.fixture
-def make(tmp_path: Path) -> Make:
-    return Make(tmp_path)
+def make(tmp_path: Path, keys: dict[str, str]) -> Make:
+    return Make(tmp_path, keys)
 
 
 def test_a_batch_does_not_cross_into_the_next_segment(make: Make) -> None:

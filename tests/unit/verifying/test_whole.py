@@ -25,14 +25,6 @@ from attestlog._internal.storage.files.snapshot import FileSnapshot
 from attestlog._internal.verifier import verify as one_file
 from attestlog._internal.verifying import FINDINGS, VERDICTS, judge_log
 
-
-@pytest.fixture
-def log(tmp_path: Path) -> LogMaker:
-    made = make(tmp_path / "log")
-    made.lay_out()
-    return made
-
-
 # --- a log as it should be ---
 
 

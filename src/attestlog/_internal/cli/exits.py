@@ -221,6 +221,7 @@ _HINTS: Final[dict[type[errors.AttestlogError], str | Callable[[errors.Attestlog
     errors.KeyFileError: _key_file,
     errors.SignerError: _signer,
     errors.NotFoundError: _not_found,
+    errors.NoHomeError: "set ATTESTLOG_HOME to a directory that only this user can write",
     errors.NoLogError: "attestlog init LOG --origin NAME makes a log",
     errors.ExistsError: _exists,
     errors.DeniedError: _denied,

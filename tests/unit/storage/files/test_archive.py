@@ -29,8 +29,7 @@ SIZE = 44  # five full segments and a half: 0, 8, 16, 24, 32, 40
 
 
 @pytest.fixture
-def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("ATTESTLOG_HOME", str(tmp_path / "home"))
+def log(tmp_path: Path) -> Path:
     root = tmp_path / "log"
     settings = Settings(segment_entries=SEGMENT_ENTRIES)
     with attestlog.create(root, origin="example.com/archived", settings=settings) as writer:

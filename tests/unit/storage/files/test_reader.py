@@ -10,7 +10,7 @@ import pytest
 from tests.support.logs import ORIGIN, GrowingLog, draft
 
 from attestlog._internal.core.entry import LINE_SIZE_MAX_BYTES, Entry
-from attestlog._internal.storage.files import reader as reader_module
+from attestlog._internal.storage.files import segments
 from attestlog._internal.storage.files.layout import ENTRIES_DIR
 from attestlog._internal.storage.files.reader import LogReader
 from attestlog.errors import CorruptError, DeniedError, MalformedEntryError, NotFoundError
@@ -28,7 +28,7 @@ def log(tmp_path: Path) -> GrowingLog:
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that bisecting and searching backwards take many steps in a small file."""
-    monkeypatch.setattr(reader_module, "_BLOCK_SIZE_BYTES", 100)
+    monkeypatch.setattr(segments, "SEARCH_BYTES", 100)
 
 
 def numbers(entries: Any) -> list[int]:
@@ -140,11 +140,11 @@ def test_unreadable_log_is_denied(log: GrowingLog) -> None:
 
 
 def test_refusals_of_the_operating_system_are_typed(log: GrowingLog, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(self: Path, *arguments: object, **named: object) -> None:
+    def refuse(*arguments: object, **named: object) -> None:
         raise PermissionError(13, "Permission denied")
 
     reader = LogReader(log.root)
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(DeniedError, match="may not be read"):
         list(reader.lines())
 
