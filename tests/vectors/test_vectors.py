@@ -1,5 +1,6 @@
 """Our code judges our own vectors rightly, and the files are what `python -m tests.vectors.make` writes."""
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Callable
@@ -40,7 +41,7 @@ from attestlog._internal.core.trust import format_trust_policy, open_trusted_che
 from attestlog._internal.core.uses import Uses, use_of
 from attestlog._internal.core.witness import Seen, judge, parse_add_checkpoint
 from attestlog._internal.snapshots import verify_snapshot
-from attestlog.errors import AttestlogError, ChainBrokenError, HashMismatchError, QuorumError
+from attestlog.errors import AttestlogError, ChainBrokenError, HashMismatchError, QuorumError, RuleChangeError
 
 # Each judge raises an error of ours, or returns what the case says it found, by name.
 
@@ -189,10 +190,28 @@ def judge_witness(case: Case) -> Case:
 
 
 def judge_policy(case: Case) -> Case:
+    if "lines" in case:
+        return {"held": changes_that_held(case["lines"])}
     policy = parse_policy(case["policy"])
+    if "demand" in case:
+        demand = policy.demand(**case["facts"])
+        denials = [denial._asdict() for denial in demand.denials]
+        asked = {"required_approvals": demand.required_approvals, "expires_max_s": demand.expires_max_s}
+        return {"demand": {**asked, "denials": denials}}
     draft = {"event_type": "ACTION", "action_type": "x", "actor_id": "a", **case["facts"]}
     place = LogId(**case["log"]), case["action_hash"], case["timestamp"]
     return {"derived": derive(policy, parse_draft(draft), *place)._asdict()}
+
+
+def changes_that_held(lines: list[str]) -> list[int]:
+    """The numbers of the entries that changed the rules."""
+    first, *others = [decode_line(line.encode()) for line in lines]
+    rules, held = Rules.of(parse_genesis(first)), []
+    for entry in others:
+        with contextlib.suppress(RuleChangeError):
+            rules = rules.after(entry)
+            held.append(entry.sequence_number)
+    return held
 
 
 def judge_approval(case: Case) -> Case:
@@ -239,6 +258,8 @@ def judge_redaction(case: Case) -> Case:
 
 
 def judge_erasure(case: Case) -> Case:
+    if "lines" in case:
+        return {"held": changes_that_held(case["lines"])}
     if "line" in case:
         return {"erased": erase_line(case["line"].encode()).decode()}
     holds = {hold["name"]: parse_hold(hold) for hold in case["holds"]}

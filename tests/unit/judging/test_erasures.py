@@ -203,6 +203,13 @@ def test_an_erasure_without_the_approval_it_needs_is_seen(log: LogMaker, tmp_pat
     assert found(log, tmp_path) == [("erasure.refused", 5)]
 
 
+def test_an_erasure_that_a_rule_denies_is_seen(tmp_path: Path) -> None:
+    rule = {"action_types": ["attestlog.erase*"], "actor_ids": ["agent-1"], "deny": True, "reason": "never"}
+    log = made(tmp_path, parse_policy({"rules": {"no": rule}}))
+    erase(log, 2)
+    assert found(log, tmp_path) == [("entry.rule", 5), ("erasure.refused", 5)]
+
+
 def test_quorum_forged_in_is_found(log: LogMaker, tmp_path: Path) -> None:
     erasure = Erasure.of(decode_line(log.lines[2]), "asked for", None)
     log.append(change("attestlog.erase_payload", format_erasure(erasure), required_approvals=1))

@@ -365,6 +365,20 @@ def test_what_was_done_without_the_proofs_a_rule_asks_for(log: LogMaker, tmp_pat
     assert report.findings[1].found == {"proofs": ["k1_state", "pillars"]}
 
 
+def test_what_was_done_although_a_rule_denies_it(tmp_path: Path) -> None:
+    rule = {"action_types": ["deploy"], "actor_ids": ["AGENT-*"], "deny": True, "reason": "people deploy"}
+    log = LogMaker(tmp_path / "log", policy=governed(rules={"robots": rule}))
+    for number, members in enumerate((
+        {}, {"actor_id": "ana"}, {"execution_status": "BLOCKED"}, {"event_type": "DECISION"},
+        {"event_type": "CHANGE"}, {"action_type": "read"},
+    ), 1):  # fmt: skip
+        log.append(draft(number, **{"action_type": "deploy", **members}))
+    report = look(log, tmp_path)
+    assert (report.verdict, codes(report)) == (Verdict.VERIFIED, [("entry.rule", 1), ("entry.rule", 5)])
+    assert report.findings[0].found == "robots"
+    assert "people deploy" in report.findings[0].message
+
+
 # --- rollbacks ---
 
 

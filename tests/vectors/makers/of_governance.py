@@ -1,4 +1,4 @@
-"""Vectors of approvals: each with the policy it is judged by, and why it does not count."""
+"""Vectors of policies and of approvals: each with the policy it is judged by, and why it does not count."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from tests.support.people import DATED, EXPIRES, ROLES, Person, members_of, requ
 from tests.support.shapes import CHANGE, LOG, TIMESTAMP
 from tests.support.ssh import fido_line, fido_sshsig, sshsig
 from tests.vectors.makers.cases import Case, case, sign
-from tests.vectors.makers.of_uses import uses
+from tests.vectors.makers.of_logs import policies
+from tests.vectors.makers.of_uses import policy_changes, uses
 
 from attestlog._internal.core import canonical
 from attestlog._internal.core.approval import SSH_NAMESPACE, Approval, Request, format_approval, message_of
@@ -39,6 +40,10 @@ VERSION_7 = ANOTHER[:14] + "7" + ANOTHER[15:]
 
 def approval() -> list[Case]:
     return [*counting(), *terms(), *requests(), *by_openssh(), *files(), *uses()]
+
+
+def policy() -> list[Case]:
+    return [*policies(), *policy_changes()]
 
 
 def judged(name: str, codes: list[str | None], *approvals: dict[str, str], **facts: Any) -> Case:

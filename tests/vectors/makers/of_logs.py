@@ -8,6 +8,7 @@ from hashlib import sha256
 
 import msgspec
 import rfc8785
+from tests.support.people import Person, members_of
 from tests.support.shapes import (
     BOOT,
     CHANGE,
@@ -24,6 +25,7 @@ from tests.support.shapes import (
     planned,
     prepared,
 )
+from tests.support.ssh import fido_line
 from tests.vectors.makers.cases import Case, case, flipped, replaced, seal
 
 from attestlog._internal.core.batch import Head, prepare
@@ -192,7 +194,7 @@ FACTS: dict[str, Case] = {
 }
 
 
-def policy() -> list[Case]:
+def policies() -> list[Case]:
     cases = []
     for policy_name, members in POLICIES.items():
         for name, facts in FACTS.items():
@@ -201,7 +203,39 @@ def policy() -> list[Case]:
             derived = derive(parse_policy(members), parse_draft(draft), LOG, HASH, TIMESTAMP)._asdict()
             facts_and_place: Case = {"policy": members, "facts": facts, **place}
             cases.append(case(f"{policy_name}: {name}", **facts_and_place, derived=derived))
+    return [*cases, *demands(), *bad_policies()]
+
+
+def demands() -> list[Case]:
+    """What rules ask for, by who acts and what is done."""
+    rules = {
+        "pay": {"action_types": ["pay"], "required_approvals": 1},
+        "large": {"action_types": ["pay*"], "actor_ids": ["Robot-*"], "required_approvals": 2,
+                  "expires_max_s": 3_600},
+        "night": {"action_types": ["pay_all"], "deny": True, "reason": "not at night"},
+        "robots": {"actor_ids": ["robot-9"], "deny": True, "reason": "retired"},
+    }  # fmt: skip
+    people = members_of(Person("ana"), Person("bo"))
+    members = {"rules": rules, "approvers": people}
+    cases = []
+    for action_type, actor_id in (
+        ("pay", "ana"), ("pay", "robot-1"), ("pay", "ROBOT-1"), ("pay", "a robot-1"), ("pay_all", "ana"),
+        ("read", "ana"), ("pay_all", "Robot-9"), ("pay", "\u0280obot-1"),
+    ):  # fmt: skip
+        demand = parse_policy(members).demand("ACTION", action_type, actor_id)
+        asked: Case = {
+            "required_approvals": demand.required_approvals, "expires_max_s": demand.expires_max_s,
+            "denials": [denial._asdict() for denial in demand.denials],
+        }  # fmt: skip
+        facts = {"event_type": "ACTION", "action_type": action_type, "actor_id": actor_id}
+        cases.append(case(f"demand: {action_type} by {actor_id}", policy=members, facts=facts, demand=asked))
+    return cases
+
+
+def bad_policies() -> list[Case]:
     weights = format_policy(parse_policy({}))["weights"]
+    keys = {"keys": [Person("ana").public.pem]}
+    others = {"keys": [Person("bo").public.pem]}
     bad: dict[str, Case] = {
         "weight below 0": {"weights": {**weights, "an_toan": -1}},
         "no weight at all": {"weights": dict.fromkeys(weights, 0)},
@@ -210,8 +244,27 @@ def policy() -> list[Case]:
         "pillar unknown": {"weights": {**weights, "safety": 1}},
         "floor above 10": {"safety_floor": 10.5},
         "member unknown": {"floor": 7},
+        "a rule that denies without a reason": {"rules": {"r": {"deny": True}}},
+        "a reason without a denial": {"rules": {"r": {"reason": "x"}}},
+        "a rule that denies and asks": {"rules": {"r": {"deny": True, "reason": "x", "fail_open": True}}},
+        "approvals for over 30 days": {"rules": {"r": {"expires_max_s": 2_592_001}}},
+        "approvals for no time": {"rules": {"r": {"expires_max_s": 0}}},
+        "actors beyond ASCII": {"rules": {"r": {"actor_ids": ["\u00e4*"]}}},
+        "no actors": {"rules": {"r": {"actor_ids": []}}},
+        "two approvers who differ in case": {"approvers": {"ana": keys, "Ana": others}},
+        "an approver and an actor who differ in case": {
+            "approvers": {"ana": keys},
+            "actors": {"ANA": others},
+        },
+        "an approver with a space": {"approvers": {"ana b": keys}},
+        "an approver beyond ASCII": {"approvers": {"an\u00e1": keys}},
+        "an approver with an invisible character": {"approvers": {"ana\u200b": keys}},
+        "an actor with a FIDO key": {"actors": {"ana": {"keys": [fido_line(Person("ana"))]}}},
+        "one key in two spellings": {
+            "approvers": {"ana": {"keys": [keys["keys"][0], fido_line(Person("ana"))]}}
+        },
     }
-    return [*cases, *(case(name, "malformed.policy", policy=members) for name, members in bad.items())]
+    return [*(case(name, "malformed.policy", policy=members) for name, members in bad.items())]
 
 
 # --- a whole log ---

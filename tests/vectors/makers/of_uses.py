@@ -1,14 +1,23 @@
-"""Vectors of what uses a request up: entries in a row, and which of them uses one that was used before."""
+"""Vectors of what is good for one act only: requests for approval, changes of policy, releases of holds."""
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
+import msgspec
 from tests.support.people import DATED, ROLES, Person, members_of, request_id_of
-from tests.support.shapes import LOG, entry_id
-from tests.vectors.makers.cases import Case, case
+from tests.support.shapes import LOG, NOW_US, entry_id, p256_key, planned, prepared
+from tests.vectors.makers.cases import Case, case, seal
+from tests.vectors.makers.of_logs import tiny_genesis
 
-from attestlog._internal.core.entry import format_timestamp, parse_timestamp
+from attestlog._internal.core.batch import Head, Prepared, prepare
+from attestlog._internal.core.entry import decode_line, format_timestamp, parse_timestamp
+from attestlog._internal.core.genesis import draft_genesis, parse_genesis
+from attestlog._internal.core.policy import parse_policy
+from attestlog._internal.core.policy_change import modify_rule_payload, set_policy_payload
+from attestlog._internal.core.rules import Rules
+from attestlog.errors import RuleChangeError
 
 ACT: Case = {
     "event_type": "ACTION", "action_type": "pay", "actor_id": "robot-1",
@@ -152,4 +161,103 @@ def of_several_people() -> list[Case]:
         judged("approved before, by a clock a minute ahead", Row().add().add(since, at=used + 70), {2: 1}),
         judged("approved before, by one less ahead", Row().add().add(ahead, at=used + 70), {2: 1}),
         judged("one approval used before, and one not", Row().add().add(fresh_too, at=used + 80), {2: 1}),
+    ]
+
+
+# --- changes of the log itself, which a replay does not bring back ---
+
+
+CHANGER = "counsel"
+GOVERNED_BY_ONE = {
+    "approvers": members_of(ANA), "rules": {"log": {"action_types": ["attestlog.*"], "required_approvals": 1}}
+}  # fmt: skip
+
+
+class Changes:
+    """A log of the genesis entry and changes of it, each approved, and signed alone."""
+
+    def __init__(self) -> None:
+        policy = parse_policy(GOVERNED_BY_ONE)
+        self.genesis = msgspec.structs.replace(tiny_genesis(), policy=policy)
+        first = prepare(draft_genesis(self.genesis), policy, entry_id=entry_id(0), environment={})
+        self.head, self.lines = Head(), list[str]()
+        self._store(first)
+        self.rules = Rules.of(parse_genesis(decode_line(self.lines[0].encode())))
+        self.held: list[int] = []
+
+    def add(self, action_type: str, payload: Case) -> Changes:
+        draft = {
+            "event_type": "CHANGE", "action_type": f"attestlog.{action_type}", "actor_id": CHANGER,
+            "action_payload": payload,
+        }  # fmt: skip
+        return self.again({**draft, "received_approvals": [ANA.approve(draft, self.rules.log)]})
+
+    def again(self, draft: Case) -> Changes:
+        """Also what was appended before."""
+        number = len(self.lines)
+        self._store(prepared(draft, number, self.rules.policy, log=self.rules.log, now_us=NOW_US))
+        self.last = draft
+        with contextlib.suppress(RuleChangeError):
+            self.rules = self.rules.after(decode_line(self.lines[-1].encode()))
+            self.held.append(number)
+        return self
+
+    def floor(self, value: float, **replaces: Any) -> Changes:
+        payload = modify_rule_payload(
+            self.rules, "safety_floor", value, proposal_id="P", change_description="why"
+        )
+        return self.add("modify_policy_rule", {**payload, "replaces": {**payload["replaces"], **replaces}})
+
+    def hold(self) -> Changes:
+        payload = {"name": "case-7", "start": 0, "stop": None, "reason": f"hold {len(self.lines)}"}
+        return self.add("place_legal_hold", payload)
+
+    def release(self, **placed_by: Any) -> Changes:
+        named = msgspec.to_builtins(self.rules.placed_by["case-7"]) | placed_by
+        return self.add("release_legal_hold", {"name": "case-7", "placed_by": named, "reason": "settled"})
+
+    def _store(self, item: Prepared) -> None:
+        plan = planned([item], p256_key(), self.head)
+        self.lines += seal(plan, p256_key())
+        self.head = plan.head
+
+
+def made(name: str, log: Changes) -> Case:
+    """`held`: the entries that changed the rules; those not among them do not hold."""
+    return case(f"changes: {name}", lines=log.lines, held=log.held)
+
+
+def policy_changes() -> list[Case]:
+    other = "0" * 64
+    replayed, between = Changes().floor(8), Changes().floor(8)
+    first = replayed.last
+    late = Changes().floor(8).hold()
+    whole = Changes()
+    lax = whole.add("set_policy", set_policy_payload(whole.rules, whole.rules.policy)).last
+    missing = Changes().floor(8)
+    payload = {name: value for name, value in missing.last["action_payload"].items() if name != "replaces"}
+    return [
+        made("one after another", between.floor(9).floor(7)),
+        made("an old one again", replayed.floor(9).floor(8).again(first)),
+        made("an old policy again", whole.floor(9).again(lax)),
+        made("with a hold between", late.floor(9)),
+        made("it names another entry", Changes().floor(8, sequence_number=1)),
+        made("it names an entry of another hash", Changes().floor(8, entry_hash=other)),
+        made("it names the right hash and another number", Changes().floor(8).floor(9, sequence_number=0)),
+        made("it names more", Changes().floor(8, colour="red")),
+        made(
+            "it names nothing", missing.add("modify_policy_rule", {**payload, "old_value": 8, "new_value": 9})
+        ),
+    ]
+
+
+def releases() -> list[Case]:
+    replayed = Changes().hold().release()
+    ended = replayed.last
+    return [
+        made("a hold, and its end", Changes().hold().release()),
+        made("an old release of a new hold", replayed.hold().again(ended)),
+        made("a release that names another number", Changes().hold().release(sequence_number=0)),
+        made("a release that names another hash", Changes().hold().release(entry_hash="0" * 64)),
+        made("a release with a change of the policy between", Changes().hold().floor(8).release()),
     ]

@@ -317,6 +317,13 @@ class Writer:
                 f"entry {number} is not the one described", sequence_number=number, rule="described"
             )
         check_erasure(self.in_force.rules, erasure, format_timestamp(self.clock()))
+        draft = prepared.draft
+        demand = self.in_force.rules.policy.demand(draft.event_type, draft.action_type, draft.actor_id)
+        for denial in demand.denials:
+            raise ErasureRefusedError(
+                f"the payload of entry {number} stays: rule {denial.rule!r} denies it: {denial.reason}",
+                sequence_number=number, rule="deny",
+            )  # fmt: skip
         for member in ("quorum_met", "proofs_valid"):
             if not getattr(prepared, member):
                 raise ErasureRefusedError(
