@@ -149,7 +149,10 @@ def sign(
         members = {
             "path": str(output), "signer": signed.signer, "meaning": signed.meaning, "expires": signed.expires
         }  # fmt: skip
-        out.emit("message" if message else "approval", members)
+        if message:
+            out.emit("message", members)
+        else:
+            out.emit("approval", members)
     else:
         what = "to be signed: " if message else ""
         out.text(what, (signed.meaning, "bold"), f" by {signed.signer}, until {signed.expires}, in {output}")
