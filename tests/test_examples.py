@@ -10,7 +10,7 @@ from examples.replicas import ReplicatedLog
 
 from attestlog._internal.core.entry import Entry
 from attestlog._internal.core.report import Verdict
-from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.storage.resolve import open_source
 from attestlog._internal.verifying import judge_log
 from attestlog.testing import check_log
 
@@ -79,7 +79,14 @@ def test_a_violation_that_was_blocked(entries: list[Entry]) -> None:
 
 def test_a_change_that_three_people_approved(entries: list[Entry]) -> None:
     entry = one(entries, "CHANGE", "attestlog.modify_policy_rule")
-    assert members(entry) == {"proposal_id", "change_description", "old_value", "new_value", "scope", "replaces"}
+    assert members(entry) == {
+        "proposal_id",
+        "change_description",
+        "old_value",
+        "new_value",
+        "scope",
+        "replaces",
+    }
     assert [approval["signer"] for approval in entry.received_approvals] == [
         "auditor",
         "community",
@@ -112,7 +119,7 @@ def test_the_risky_act_was_blocked_approved_done_and_rolled_back(folder: Path, e
 
 
 def test_no_key_and_nothing_secret_is_in_the_log(folder: Path) -> None:
-    stored = b"".join(LogReader(folder / "audit").lines())
+    stored = b"".join(open_source(folder / "audit").lines())
     assert b"PRIVATE KEY" not in stored
 
 

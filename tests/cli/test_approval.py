@@ -12,7 +12,7 @@ from tests.support.tools import tool
 
 from attestlog._internal.core.report import Verdict
 from attestlog._internal.signers.file import open_file_signer
-from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.storage.resolve import open_source
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def test_from_a_request_to_an_approved_entry(run: Run, log: Path, keys: dict[str
     approval = approved(run, request, keys["auditor"], "auditor")
     result = run("append", log, "--request", request, "--approval", approval, "--json")
     assert (result.code, result.object["sequence_number"]) == (0, 1)
-    entry = LogReader(log).entry(1)
+    entry = open_source(log).entry(1)
     assert entry.quorum_met
     assert entry.action_payload == {"commit": "372b274"}
     assert [item["signer"] for item in entry.received_approvals] == ["auditor"]
@@ -41,14 +41,14 @@ def test_options_and_approvals_without_the_request(run: Run, log: Path, keys: di
     options = ["--event-type", "ACTION", "--action-type", "deploy_web", "--actor-id", "agent-7"]
     given = run("append", log, *options, "--payload", '{"commit": "372b274"}', "--approval", approval)
     assert given.code == 0
-    assert LogReader(log).entry(1).quorum_met
+    assert open_source(log).entry(1).quorum_met
     other = run("append", log, *options, "--payload", '{"commit": "0"}', "--approval", approval, "--json")
     assert (other.code, other.error["reason"]) == (2, "approval.action_hash")
 
 
 def test_without_approval_it_is_recorded_as_unapproved(run: Run, log: Path) -> None:
     assert run("append", log, "--request", proposed(run, log)).code == 0
-    assert LogReader(log).entry(1).quorum_met is False
+    assert open_source(log).entry(1).quorum_met is False
     assert verdict(run, log) == Verdict.VERIFIED
 
 
@@ -89,7 +89,7 @@ def test_each_refusal_says_why_and_nothing_is_written(
     good = approved(run, request, auditor, "auditor")
     twice = run("append", log, "--request", request, "--approval", good, "--approval", good, "--json")
     assert twice.error["reason"] == "approval.duplicate"
-    assert LogReader(log).size() == 1
+    assert open_source(log).size() == 1
 
 
 def test_an_expiry_that_is_over_and_a_name_that_is_missing(
@@ -213,7 +213,7 @@ def test_the_message_is_signed_by_ssh_keygen_and_taken_in(kind: str, run: Run, t
     assert taken.code == 0, taken.err
     appended = run("append", log, "--request", request, "--approval", tmp_path / "ana.json")
     assert appended.code == 0, appended.err
-    assert LogReader(log).entry(1).quorum_met
+    assert open_source(log).entry(1).quorum_met
     assert verdict(run, log) == Verdict.VERIFIED
 
     other = proposed(run, log, {**DEPLOY, "action_payload": {"commit": "0"}})
@@ -259,7 +259,7 @@ def test_what_is_redacted_and_salted_is_what_is_approved(
     assert b"_salt" in request.read_bytes()
     approval = approved(run, request, keys["auditor"], "auditor")
     assert run("append", log, "--request", request, "--approval", approval).code == 0
-    assert LogReader(log).entry(1).quorum_met
+    assert open_source(log).entry(1).quorum_met
     assert verdict(run, log) == Verdict.VERIFIED
 
 
@@ -282,8 +282,8 @@ def test_approving_with_a_key_of_openssh(
     request = proposed(run, log).rename(tmp_path / "request.json")
     for number, approval in enumerate((by_file, by_agent), 1):
         assert run("append", log, "--request", request, "--approval", approval).code == 0
-        assert LogReader(log).entry(number).quorum_met
-        assert LogReader(log).entry(number).received_approvals[0]["algorithm"] == "SSHSIG"
+        assert open_source(log).entry(number).quorum_met
+        assert open_source(log).entry(number).received_approvals[0]["algorithm"] == "SSHSIG"
     expected = ["--expect", json.loads(request.read_bytes())["action_hash"]]
     gone = run(
         "approval", "sign", request, "--key", tmp_path / "id.pub", "--name", "ana", *expected, "--json"

@@ -26,7 +26,7 @@ from attestlog._internal.replication import sender as sender_module
 from attestlog._internal.replication.settings import add_replica, replica_at
 from attestlog._internal.replication.status import replica_status
 from attestlog._internal.server.tokens import Scope, TokenFile
-from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.storage.resolve import open_source
 from attestlog._internal.verifying import judge_log
 from attestlog.errors import ReplicationError, StorageError
 from attestlog.testing import MemorySigner
@@ -164,7 +164,7 @@ def log(tmp_path: Path) -> Path:
 
 def follow(log: Path, served: Server, ca: Path | None = None) -> Path:
     """Have the log sent there; where its copy is."""
-    origin = LogReader(log).genesis().origin
+    origin = open_source(log).genesis().origin
     token = log.with_name("token")
     token.write_text(TokenFile(served.folder).mint("writer", [Scope.REPLICATE], origin))
     add_replica(log, replica_at(served.url, served.vkey, token, ca))
@@ -173,14 +173,14 @@ def follow(log: Path, served: Server, ca: Path | None = None) -> Path:
 
 def check_copy(log: Path, copy: Path) -> None:
     """All that is in the log, once, byte for byte."""
-    assert list(LogReader(copy).lines()) == list(LogReader(log).lines())
+    assert list(open_source(copy).lines()) == list(open_source(log).lines())
     assert judge_log(copy, remember=False, workers=1).verdict == Verdict.VERIFIED
 
 
 def wait_for_more(copy: Path) -> None:
     """Until entries come in."""
-    before = LogReader(copy).size() if copy.exists() else 0
-    soon(lambda: copy.exists() and LogReader(copy).size() > before, 60)
+    before = open_source(copy).size() if copy.exists() else 0
+    soon(lambda: copy.exists() and open_source(copy).size() > before, 60)
 
 
 def test_a_writer_killed_while_it_sends_has_everything_arrive_once(log: Path, tmp_path: Path) -> None:
@@ -195,7 +195,7 @@ def test_a_writer_killed_while_it_sends_has_everything_arrive_once(log: Path, tm
             out, _ = writer.communicate(timeout=60)
             promises.read(out)
             tally("writers killed while they sent to a replica")
-            assert LogReader(copy).size() <= LogReader(log).size()
+            assert open_source(copy).size() <= open_source(log).size()
         with attestlog.open(log) as opened:
             assert [error for _, error in opened.sync_replicas()] == [None]
         with attestlog.open(log) as opened:
@@ -282,7 +282,7 @@ def test_a_cut_network_holds_up_nobody_and_what_was_missed_arrives(
             is_disturbed = namespace.disturb()
             opened.append_many([draft(number) for number in range(2, 40)])
             tally("networks with delay, loss, repetition, disorder" if is_disturbed else "no netem here")
-            held = LogReader(copy).size()
+            held = open_source(copy).size()
             assert held == 40
         with attestlog.open(log, ack_replicas=1, ack_timeout_s=0.5) as opened:
             soon(lambda: not replica_status(log)[0].error)
@@ -291,9 +291,9 @@ def test_a_cut_network_holds_up_nobody_and_what_was_missed_arrives(
                 opened.append(draft(40))
             assert caught.value.receipts[0].sequence_number == held
             soon(lambda: replica_status(log)[0].error)
-            assert LogReader(copy).size() == held
+            assert open_source(copy).size() == held
             namespace.join()
-            soon(lambda: LogReader(copy).size() == held + 1)
+            soon(lambda: open_source(copy).size() == held + 1)
             soon(lambda: not replica_status(log)[0].error)
             tally("networks cut and joined")
     check_copy(log, copy)

@@ -16,7 +16,7 @@ from tests.support.tools import tool, tools_in
 
 from attestlog._internal.cli import main
 from attestlog._internal.config import read_config
-from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.storage.resolve import open_source
 from attestlog.testing import check_log
 
 SH = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -57,7 +57,7 @@ def test_the_five_commands_of_the_document(
     assert "VERIFIED" in done.stdout
     entries = check_log(tmp_path / "audit")
     assert [entry.action_type for entry in entries] == ["attestlog.genesis", "deploy"]
-    signers = read_config(LogReader(tmp_path / "audit")).signers
+    signers = read_config(open_source(tmp_path / "audit")).signers
     assert signers.entry == f"pkcs11:token=attest;object=entries?module-path={module}"
     assert signers.checkpoint == f"pkcs11:token=attest;object=checkpoints?module-path={module}"
     assert not (own_home / "keys").exists()
@@ -181,12 +181,12 @@ def test_a_log_goes_over_from_a_file_to_a_device_and_to_another_key_in_it(
 ) -> None:
     log = tmp_path / "audit"
     assert main(["init", str(log), "--origin", "example.com/agents"]) == 0
-    genesis = read_config(LogReader(log)).signers.entry
+    genesis = read_config(open_source(log)).signers.entry
     assert genesis.startswith("file:")
     for label in ("entries", "other"):
         assert main(["append", str(log), *APPEND]) == 0
         assert main(["keys", "rotate", str(log), "--to", keys.uri(label)]) == 0
-        assert read_config(LogReader(log)).signers.entry == keys.uri(label)
+        assert read_config(open_source(log)).signers.entry == keys.uri(label)
     assert main(["append", str(log), *APPEND]) == 0
     capsys.readouterr()
     assert main(["verify", str(log), "--no-remember"]) == 0

@@ -21,7 +21,7 @@ from attestlog._internal.core.replication import Shipment, encode_shipment, log_
 from attestlog._internal.replica import Replica
 from attestlog._internal.replica.erasing import unerased
 from attestlog._internal.replication.client import ReplicaClient
-from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.storage.resolve import open_source
 from attestlog._internal.verifying import judge_log
 from attestlog.errors import FullError, VerificationError
 from attestlog.testing import MemorySigner
@@ -48,7 +48,7 @@ def log(tmp_path: Path) -> Iterator[attestlog.Log]:
 
 
 def lines(log: attestlog.Log, start: int = 0) -> list[bytes]:
-    return list(LogReader(log.path).lines(start))
+    return list(open_source(log.path).lines(start))
 
 
 def payloads(path: Path) -> bytes:
@@ -65,7 +65,7 @@ def test_what_is_erased_is_erased_in_the_copy(log: attestlog.Log, one: Site) -> 
     assert payloads(one.copy) == payloads(log.path)
     report = judge_log(one.copy, remember=False)
     assert (report.verdict, report.erased_payloads) == ("VERIFIED", 2)
-    assert unerased(LogReader(one.copy)) == []
+    assert unerased(open_source(one.copy)) == []
     client = ReplicaClient(one.at, ORIGIN)
     assert client.unerased() == []
     client.close()
@@ -161,7 +161,7 @@ def test_killed_within_an_erasure_it_is_done_by_the_next_turn(
         again.close()
         copy = again.path(log_id(ORIGIN))
         assert payloads(copy) == payloads(log.path), when
-        assert unerased(LogReader(copy)) == []
+        assert unerased(open_source(copy)) == []
         if done.returncode == 0:
             return
         assert done.returncode in (-signal.SIGKILL, 128 + signal.SIGKILL), done.stderr

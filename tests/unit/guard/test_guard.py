@@ -24,7 +24,7 @@ from attestlog._internal.guard.checking import Reason, reasons_against
 from attestlog._internal.guard.recording import KINDS
 from attestlog._internal.log import Log
 from attestlog._internal.snapshots import snapshot_hash
-from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.storage.resolve import open_source
 from attestlog._internal.verifying import judge_log
 from attestlog.errors import ActionBlockedError, MalformedEntryError, SignerError
 from attestlog.testing import FaultSigner, ManualClock, MemorySigner, check_log
@@ -40,7 +40,7 @@ def made(tmp_path: Path, policy: Policy | None = None, **settings: Any) -> Log:
 
 def entries(log: Log) -> list[Entry]:
     """Those after the genesis entry, without what the log says of an outage by itself."""
-    found = LogReader(log.path).entries(1)
+    found = open_source(log.path).entries(1)
     return [entry for entry in found if entry.action_type != SIGNER_OUTAGE]
 
 
@@ -182,7 +182,7 @@ def test_what_the_act_raises_is_recorded_and_raised_again(log: Log) -> None:
 def test_secrets_in_a_traceback_are_redacted(log: Log, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="ghp_"), guard(log, action_payload={"password": "hunter2"}):
         raise ValueError("token ghp_" + "a1" * 18)
-    stored = b"".join(LogReader(log.path).lines())
+    stored = b"".join(open_source(log.path).lines())
     assert b"ghp_" + b"a1" * 18 not in stored
     assert b"hunter2" not in stored
     intent, outcome = entries(log)

@@ -18,7 +18,7 @@ from attestlog._internal.log import Log
 from attestlog._internal.storage.contract import Kept
 from attestlog._internal.storage.files import layout
 from attestlog._internal.storage.files.governing import GoverningLines, format_rules_file, parse_rules_file
-from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.storage.resolve import open_source
 from attestlog._internal.verifying import judge_log
 from attestlog.errors import KeyFileError, RuleChangeError, SignerError
 from attestlog.testing import FaultSigner, ManualClock, MemorySigner, check_log
@@ -30,17 +30,17 @@ def rules_file(path: Path) -> Path:
 
 def _name(path: Path, named: Signers) -> None:
     """As another process would write it."""
-    config = msgspec.structs.replace(read_config(LogReader(path)), signers=named)
+    config = msgspec.structs.replace(read_config(open_source(path)), signers=named)
     (path / "log.toml").write_text(format_config(config))
 
 
 def signers(path: Path) -> Signers:
-    return read_config(LogReader(path)).signers
+    return read_config(open_source(path)).signers
 
 
 def signed_by(path: Path) -> list[str]:
     """The key of each entry."""
-    return [decode_line(line).signing_key_id for line in LogReader(path).lines()]
+    return [decode_line(line).signing_key_id for line in open_source(path).lines()]
 
 
 def test_two_rotations(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_a_key_file_is_made_where_none_is_named(tmp_path: Path) -> None:
         log.rotate_key(f"file:{tmp_path / 'new.pem'}", algorithm="Ed25519")
         log.append(draft(1))
     assert signers(path).entry == f"file:{tmp_path / 'new.pem'}"
-    algorithms = [decode_line(line).signature_algorithm for line in LogReader(path).lines()]
+    algorithms = [decode_line(line).signature_algorithm for line in open_source(path).lines()]
     assert algorithms == ["ECDSA-P256-SHA256"] * 3 + ["Ed25519"]
     (tmp_path / "old.pem").unlink()
     with Log.open(path) as log:
@@ -270,7 +270,7 @@ def rotated(tmp_path: Path) -> Path:
 def test_rules_jsonl_holds_the_changes_and_how_far_it_is_complete(rotated: Path) -> None:
     kept = parse_rules_file(rules_file(rotated).read_bytes())
     assert kept is not None
-    lines = list(LogReader(rotated).lines())
+    lines = list(open_source(rotated).lines())
     assert (kept.size, kept.lines) == (len(lines), [lines[2], lines[6]])
 
 
@@ -348,7 +348,7 @@ def test_that_rules_jsonl_cannot_be_written_loses_nothing(rotated: Path) -> None
 
 
 def test_governing_lines_are_found_wherever_they_stand(rotated: Path) -> None:
-    lines = list(LogReader(rotated).lines())
+    lines = list(open_source(rotated).lines())
     for start in range(len(lines)):
         found = GoverningLines(rotated, lambda *_: []).since(start, len(lines) + 1)
         assert [line for line in (lines[2], lines[6]) if decode_line(line).sequence_number >= start] == [

@@ -67,7 +67,7 @@ class Denial(NamedTuple):
 
 
 class Demand(NamedTuple):
-    """Beside what the entry itself asks for."""
+    """Proofs and approvals the policy requires, in addition to those the entry itself asks for."""
 
     required_proofs: tuple[str, ...] = ()
     required_approvals: int = 0

@@ -47,7 +47,7 @@ CHANGES_SIZE_MAX_BYTES: Final = 1 << 20
 """Of the lines kept that changed the rules: hundreds of keys and policies fit a verifier's memory file."""
 
 _BY_RULES: Final = frozenset({"approval.used", "entry.signing_key", "entry.derived", "entry.change"})
-"""Codes whose finding depends on rules that may not be the known ones."""
+"""Codes whose finding depends on rules that may be unknown."""
 
 
 class Known(Enum):

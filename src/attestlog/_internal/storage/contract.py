@@ -426,6 +426,9 @@ class Snapshot(Protocol):
     def segments(self) -> Sequence[RawSegment]:
         """By their first numbers, which need not follow each other."""
 
+    def segment_name(self, first: int) -> str:
+        """What findings call a segment that begins with this entry, whether it is there or not."""
+
     @property
     def strays(self) -> Sequence[str]:
         """Names of what stands among the segments and is not one."""

@@ -246,6 +246,3 @@ def read_pending(root: Path) -> PendingErasure | None:
         return None
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return None
-
-
-LogReader = FileSource

@@ -99,6 +99,10 @@ class FileSnapshot:
         self.hash_bytes: dict[int, int] = {}
         self._levels: dict[int, int] = {}
 
+    def segment_name(self, first: int) -> str:
+        """See `Snapshot`."""
+        return layout.segment_name(first)
+
     def hashes(self, level: int, start: int, count: int) -> bytes:
         """See `Snapshot`."""
         descriptor = self._levels.get(level)
