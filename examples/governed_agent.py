@@ -148,7 +148,7 @@ def deploy(log: Log, site: Path, keys: Path, folder: Path) -> None:
 def change_the_policy(log: Log, keys: Path, folder: Path) -> None:
     """By the quorum of the policy it replaces: three signatures, and all the proofs there are."""
     payload = modify_rule_payload(
-        log.rules.policy, "safety_floor", 6.5,
+        log.rules, "safety_floor", 6.5,
         proposal_id="PROP-7", change_description="lower the floor for the sandbox",
     )  # fmt: skip
     act = log.guard(

@@ -79,7 +79,14 @@ def test_a_violation_that_was_blocked(entries: list[Entry]) -> None:
 
 def test_a_change_that_three_people_approved(entries: list[Entry]) -> None:
     entry = one(entries, "CHANGE", "attestlog.modify_policy_rule")
-    assert members(entry) == {"proposal_id", "change_description", "old_value", "new_value", "scope"}
+    assert members(entry) == {
+        "proposal_id",
+        "change_description",
+        "old_value",
+        "new_value",
+        "scope",
+        "replaces",
+    }
     assert [approval["signer"] for approval in entry.received_approvals] == [
         "auditor",
         "community",

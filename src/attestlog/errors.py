@@ -62,6 +62,7 @@ it only narrows what the parent says.
     │   └── ClockError                 the clock is behind the log
     ├── GovernanceError                what the log's own rules forbid
     │   ├── ActionBlockedError         a guarded act was not done (`receipt`: the VIOLATION written)
+    │   ├── ApprovalUsedError          the request that was approved was used before (`used_by`)
     │   └── ErasureRefusedError        a legal hold, or a payload that the log cannot do without
     ├── QueryError (ValueError)        a filter that cannot be asked
     ├── ReplicationError               a replica did not take what it was sent; `retryable`
@@ -532,6 +533,17 @@ class ActionBlockedError(GovernanceError):
     receipt: Any = None
     intent: Any = None
     reasons: Sequence[Mapping[str, Any]] = ()
+
+
+class ApprovalUsedError(GovernanceError):
+    """One request, one act: what approves this entry approved an earlier one. Nothing was written.
+
+    `request_id`: the request's; `used_by`: the sequence number of the entry that used it.
+    """
+
+    code = "governance.approval_used"
+    request_id: str = ""
+    used_by: int | None = None
 
 
 class ErasureRefusedError(GovernanceError):

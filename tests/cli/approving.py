@@ -41,10 +41,12 @@ def proposed(run: Run, log: Path, members: dict[str, Any] = DEPLOY) -> Path:
     return request
 
 
-def approved(run: Run, request: Path, key: object, name: str, *more: str) -> Path:
+def approved(run: Run, request: Path, key: object, name: str, *more: object) -> Path:
     path = request.with_name(f"{name}-{len(list(request.parent.iterdir()))}.json")
-    result = run("approval", "sign", request, "--key", key, "--name", name, "-o", path, *more)
-    assert (result.code, result.err) == (0, "")
+    expected = json.loads(request.read_bytes())["action_hash"]
+    sign = ["approval", "sign", request, "--key", key, "--name", name, "--expect", expected, "-o", path]
+    result = run(*sign, *more)
+    assert result.code == 0, result.err
     return path
 
 

@@ -169,6 +169,23 @@ def test_protect_needs_someone_to_ask(tmp_path: Path) -> None:
     assert not (tmp_path / "k.pem").exists()
 
 
+def test_the_approver_types_the_digits_they_have_read(run: Run, log: Path, tmp_path: Path) -> None:
+    (tmp_path / "draft.json").write_bytes(lines_of(draft(1)))
+    request = tmp_path / "request.json"
+    assert run("approval", "request", log, tmp_path / "draft.json", "-o", request).code == 0
+    assert run("keys", "generate", tmp_path / "ana.pem").code == 0
+    action_hash = json.loads(request.read_bytes())["action_hash"]
+    sign = ["approval", "sign", request, "--key", tmp_path / "ana.pem", "--name", "ana"]
+    for typed, code in (("0" * 8, 2), (action_hash[:8], 0)):
+        approval = tmp_path / f"{code}.json"
+        with terminal([*sign, "-o", approval]) as running:
+            running.wait_for("First 8 digits of the action hash")
+            assert action_hash in running.seen
+            running.type(f"{typed}\n")
+            assert running.finish() == code
+        assert approval.exists() is (code == 0)
+
+
 def test_a_terminal_gets_colour_and_a_pipe_does_not(shell: Run, log: Path) -> None:
     with terminal(["verify", log]) as running:
         assert running.finish() == 0

@@ -67,7 +67,9 @@ from attestlog._internal.verifying import judge_proof
 from attestlog.errors import AttestlogError, MalformedProofError, TrustError
 
 APPROVERS: Final = governed()
-REQUEST: Final = Request("example.com/fuzz", "x", "0" * 64, "actor", "2025-10-30T12:00:00.000000Z")
+REQUEST: Final = Request(
+    "0" * 64, "example.com/fuzz", "ACTION", "x", "0" * 64, "actor", {}, "2025-10-30T12:00:00.000000Z"
+)
 
 
 def entry_line(data: bytes) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.property import strategies
 from tests.support.logs import MINIMAL
-from tests.support.shapes import NOW_US, ORIGIN, ed25519_key, entry_id, planned, prepared, sealed, sign
+from tests.support.shapes import LOG, NOW_US, ed25519_key, entry_id, planned, prepared, sealed, sign
 
 from attestlog._internal.core import entry as entries
 from attestlog._internal.core.batch import Head, prepare
@@ -107,7 +107,7 @@ def test_a_draft_comes_back_from_its_line(draft: dict[str, Any], policy: Policy)
     assert {name: stored[name] for name in draft} == draft
     assert entries.canonical_hashes(entry, line) == (entry.entry_hash, entry.action_hash)
     verify_entry_signature(PUBLIC, entry.signature_algorithm, entry.hsm_signature, entry.entry_hash)
-    derived = derive(policy, entry, ORIGIN, entry.action_hash, entry.timestamp)
+    derived = derive(policy, entry, LOG, entry.action_hash, entry.timestamp)
     check_derived(derived, entry)
     composite = derived.composite_score
     assert composite is None or 0 <= composite <= 10

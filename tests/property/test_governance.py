@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.people import EXPIRES, ROLES, Person, members_of
-from tests.support.shapes import NOW_US, ORIGIN, TIMESTAMP, ed25519_key, planned, prepared, read, sign
+from tests.support.shapes import LOG, NOW_US, ORIGIN, TIMESTAMP, ed25519_key, planned, prepared, read, sign
 
 from attestlog._internal.core.deriving import derive, explain
 from attestlog._internal.core.entry import parse_draft
@@ -62,19 +62,19 @@ def test_the_log_the_verifier_and_a_model_agree(
     draft = {"event_type": event, "action_type": action, "actor_id": actor, "required_approvals": required}
     draft |= {"action_payload": {"number": 7}, "provided_proofs": [{"type": "k1_state", "valid": True}]}
     received = [
-        person.approve(draft, origin, meaning=meaning, expires=expires)
+        person.approve(draft, LOG._replace(origin=origin), meaning=meaning, expires=expires)
         for person, meaning, expires, origin in signed
     ]
     asked = {**draft, "received_approvals": received}
-    item = prepared(asked, policy=policy, origin=ORIGIN, now_us=NOW_US)
+    item = prepared(asked, policy=policy, log=LOG, now_us=NOW_US)
     plan = planned([item], ed25519_key())
     entry = read(plan.seal([sign(ed25519_key(), message) for message in plan.messages])[0])
-    derived = derive(policy, entry, ORIGIN, entry.action_hash, entry.timestamp)
+    derived = derive(policy, entry, LOG, entry.action_hash, entry.timestamp)
     assert (derived.quorum_met, derived.proofs_valid) == (entry.quorum_met, entry.proofs_valid)
-    by_draft = derive(policy, parse_draft(asked), ORIGIN, hex_hash(b'{"number":7}'), TIMESTAMP)
+    by_draft = derive(policy, parse_draft(asked), LOG, hex_hash(b'{"number":7}'), TIMESTAMP)
     assert by_draft == derived
     assert derived.quorum_met is model(rules, revoked, signed, draft)
-    basis = explain(policy, entry, ORIGIN, entry.action_hash, entry.timestamp)
+    basis = explain(policy, entry, LOG, entry.action_hash, entry.timestamp)
     assert basis.derived == derived
     assert bool(basis.missing) is not derived.quorum_met
 

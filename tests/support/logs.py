@@ -26,10 +26,10 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from attestlog._internal import places
 from attestlog._internal.core import canonical
 from attestlog._internal.core.batch import Head, plan_batch, prepare
-from attestlog._internal.core.checkpoint import Checkpoint, sign_checkpoint
+from attestlog._internal.core.checkpoint import NO_LOG, Checkpoint, LogId, sign_checkpoint
 from attestlog._internal.core.curves import to_low_s
-from attestlog._internal.core.entry import EntryDraft, parse_draft
-from attestlog._internal.core.genesis import Genesis, Settings, Software, draft_genesis
+from attestlog._internal.core.entry import EntryDraft, decode_line, parse_draft
+from attestlog._internal.core.genesis import Genesis, Settings, Software, draft_genesis, parse_genesis
 from attestlog._internal.core.hashes import hex_hash, leaf_hash
 from attestlog._internal.core.merkle import Grown, Span
 from attestlog._internal.core.note import ED25519, VerifierKey, format_vkey
@@ -125,7 +125,14 @@ class LogMaker:
             self.settings,
             Software("tests", "0"),
         )
+        self.log = NO_LOG
         self._append([draft_genesis(self.genesis)], batched=False)
+        self.log = LogId(origin, self.head.entry_hash)
+
+    @property
+    def genesis_made(self) -> Genesis:
+        """What entry 0 states, its hash too."""
+        return parse_genesis(decode_line(self.lines[0]))
 
     def append(self, *drafts: dict[str, Any], batched: bool = True) -> None:
         """Signed together, or each alone."""
@@ -212,7 +219,7 @@ class LogMaker:
                 self.policy,
                 entry_id=self._entry_id(),
                 environment={"os": "test"},
-                origin=self.origin,
+                log=self.log,
                 now_us=self.now_us,
             )
             for draft in drafts

@@ -6,17 +6,25 @@ policy = governed(rules={...})               # a policy in which creator, commun
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from hashlib import sha256
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, derive_private_key
+from cryptography.hazmat.primitives.asymmetric.ec import (
+    ECDSA,
+    SECP256R1,
+    EllipticCurvePrivateKey,
+    derive_private_key,
+)
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from attestlog._internal.core import canonical
 from attestlog._internal.core.approval import Request, message_of
+from attestlog._internal.core.checkpoint import LogId
 from attestlog._internal.core.curves import to_low_s
+from attestlog._internal.core.entry import parse_draft
 from attestlog._internal.core.hashes import hex_hash
 from attestlog._internal.core.policy import Policy, parse_policy
 from attestlog._internal.core.signature import public_key
@@ -24,7 +32,8 @@ from attestlog._internal.core.sshsig import format_ssh_key
 
 DATED = "2025-10-30T11:00:00.000000Z"
 """An hour before the first entries of the tests' logs."""
-EXPIRES = "2025-11-30T12:00:00.000000Z"
+EXPIRES = "2025-10-31T11:00:00.000000Z"
+"""A day later: as long as a rule allows by default."""
 ROLES = ("creator", "community", "auditor")
 
 
@@ -36,10 +45,11 @@ class Person:
         seed = sha256(f"{name} {number}".encode()).digest()
         if algorithm == "Ed25519":
             edwards = Ed25519PrivateKey.from_private_bytes(seed)
+            self.private: EllipticCurvePrivateKey | Ed25519PrivateKey = edwards
             self.sign: Callable[[bytes], bytes] = edwards.sign
             self.public = public_key(edwards.public_key())
         else:
-            private = derive_private_key(int.from_bytes(seed) >> 1, SECP256R1())
+            self.private = private = derive_private_key(int.from_bytes(seed) >> 1, SECP256R1())
             self.sign = lambda message: to_low_s(private.sign(message, ECDSA(SHA256())))
             self.public = public_key(private.public_key())
 
@@ -51,13 +61,24 @@ class Person:
     def ssh(self) -> str:
         return format_ssh_key(self.public)
 
-    def approve(self, draft: dict[str, Any], origin: str, **said: str) -> dict[str, str]:
-        """An approval of this draft's payload; `said` changes what is signed, e.g. `meaning`."""
-        terms = {"signer": self.name, "meaning": "approve", "timestamp": DATED, "expires": EXPIRES, **said}
+    def approve(self, draft: dict[str, Any], log: LogId, **said: str) -> dict[str, str]:
+        """An approval of this draft; `said` changes what is signed, e.g. `meaning`.
+
+        Without a `request_id`, the same payload is one request, whoever approves it.
+        """
         action_hash = hex_hash(canonical.encode(draft.get("action_payload", {})))
-        request = Request(origin, draft["action_type"], action_hash, draft["actor_id"], DATED)
+        terms = {
+            "signer": self.name, "meaning": "approve", "timestamp": DATED, "expires": EXPIRES,
+            "event_type": draft["event_type"], "request_id": request_id_of(action_hash), **said,
+        }  # fmt: skip
+        request = Request.of(parse_draft({**draft, "received_approvals": []}), log, action_hash, DATED)
         signature = self.sign(message_of(request, **terms)).hex()
         return {**terms, "key_id": self.key_id, "algorithm": self.public.algorithm, "signature": signature}
+
+
+def request_id_of(text: str) -> str:
+    """A UUID v4 that is always the same for the same text."""
+    return str(uuid.UUID(bytes=sha256(text.encode()).digest()[:16], version=4))
 
 
 PEOPLE = tuple(map(Person, ROLES))

@@ -20,12 +20,15 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from tests.support.people import ROLES, Person, governed
 
 from attestlog._internal.core.batch import Head, Plan, Prepared, plan_batch, prepare
+from attestlog._internal.core.checkpoint import LogId
 from attestlog._internal.core.curves import to_low_s
 from attestlog._internal.core.entry import Entry, check_canonical, decode_line, parse_draft
 from attestlog._internal.core.policy import Policy
 from attestlog._internal.core.signature import PublicKey, public_key
 
 ORIGIN = "example.com/agents"
+LOG = LogId(ORIGIN, sha256(b"the genesis entry").hexdigest())
+"""A log of which there are only parts."""
 NOW_US = 1_761_825_600_000_000  # 2025-10-30T12:00:00Z
 TIMESTAMP = "2025-10-30T12:00:00.000000Z"
 SNAPSHOT_HASH = sha256(b"the state before").hexdigest()
@@ -119,6 +122,13 @@ _PROPOSAL: Shape = {
 }
 
 
+def change_for(log: LogId) -> Shape:
+    """The first change of the policy of this log, with the approvals of three people."""
+    replaces = {"sequence_number": 0, "entry_hash": log.genesis}
+    change = {**_CHANGE, "action_payload": {**_PROPOSAL, "replaces": replaces}}
+    return {**change, "received_approvals": [Person(role).approve(change, log) for role in ROLES]}
+
+
 _CHANGE: Shape = {
     "event_type": "CHANGE",
     "event_category": "CRITICAL",
@@ -136,10 +146,7 @@ _CHANGE: Shape = {
     "rollback_available": True,
     "rollback_snapshot_hash": SNAPSHOT_HASH,
 }
-CHANGE: Shape = {
-    **_CHANGE,
-    "received_approvals": [Person(role).approve(_CHANGE, ORIGIN) for role in ROLES],
-}
+CHANGE: Shape = change_for(LOG)
 
 GOVERNED: Final = governed(
     rules={

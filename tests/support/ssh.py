@@ -1,12 +1,14 @@
 """The real `ssh-keygen` and `ssh-agent`, in a folder of the test's own."""
 
+import base64
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from hashlib import sha512
+from hashlib import sha256, sha512
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from tests.support.people import Person
 from tests.support.tools import tool
 
@@ -58,12 +60,89 @@ def agent(*keys: Path) -> Iterator[dict[str, str]]:
 
 def sshsig(person: Person, namespace: str, message: bytes, reserved: bytes = b"") -> str:
     """What `ssh-keygen -Y sign` would write, as hex of its bytes: written out, so that it is shown."""
-    blob = _string(b"ssh-ed25519") + _string(person.public.key.public_bytes_raw())  # type: ignore[union-attr]
+    return _sshsig(
+        _blob(person), namespace, message, reserved, lambda signed: _plain_signature(person, signed)
+    )
+
+
+def fido_line(person: Person, application: str = "ssh:") -> str:
+    """The line of a FIDO key, without comment: as PROTOCOL.u2f of OpenSSH has it, the key in software."""
+    kind, blob = _fido_kind(person), _fido_blob(person, application)
+    return f"{kind.decode()} {base64.b64encode(blob).decode()}"
+
+
+def fido_sshsig(
+    person: Person, namespace: str, message: bytes, *, application: str = "ssh:",
+    signed_for: str | None = None, flags: int = 1, counter: int = 7,
+) -> str:  # fmt: skip
+    """What `ssh-keygen -Y sign` would write with that key: an authenticator signs over the hash of what the
+    signature is of, the hash of its application, its flags and its counter.
+
+    `signed_for`: the application that is signed, if it is another than the key names.
+    """
+    touched = bytes([flags]) + counter.to_bytes(4, "big")
+    hashed = sha256((application if signed_for is None else signed_for).encode()).digest()
+
+    def inner(signed: bytes) -> bytes:
+        kind, signature = _signature(person, hashed + touched + sha256(signed).digest())
+        return _string(b"sk-" + kind + b"@openssh.com") + _string(signature) + touched
+
+    return _sshsig(_fido_blob(person, application), namespace, message, b"", inner)
+
+
+def _sshsig(
+    blob: bytes, namespace: str, message: bytes, reserved: bytes, inner: Callable[[bytes], bytes]
+) -> str:
     head = [namespace.encode(), reserved, b"sha512"]
     signed = b"SSHSIG" + b"".join(map(_string, [*head, sha512(message).digest()]))
-    signature = _string(b"ssh-ed25519") + _string(person.sign(signed))
-    fields = b"".join(map(_string, [blob, *head, signature]))
+    fields = b"".join(map(_string, [blob, *head, inner(signed)]))
     return (b"SSHSIG" + (1).to_bytes(4, "big") + fields).hex()
+
+
+def armoured(hexed: str) -> str:
+    """The text that `ssh-keygen` writes and reads, of the bytes of a signature."""
+    text = base64.b64encode(bytes.fromhex(hexed)).decode()
+    lines = [text[at : at + 70] for at in range(0, len(text), 70)]
+    return "\n".join(["-----BEGIN SSH SIGNATURE-----", *lines, "-----END SSH SIGNATURE-----", ""])
+
+
+def _plain_signature(person: Person, signed: bytes) -> bytes:
+    return b"".join(map(_string, _signature(person, signed)))
+
+
+def _signature(person: Person, signed: bytes) -> tuple[bytes, bytes]:
+    """Type and signature, as SSH spells them."""
+    if person.algorithm == "Ed25519":
+        return b"ssh-ed25519", person.sign(signed)
+    r, s = decode_dss_signature(person.sign(signed))
+    return b"ecdsa-sha2-nistp256", _string(_integer(r)) + _string(_integer(s))
+
+
+def _material(person: Person) -> list[bytes]:
+    if person.algorithm == "Ed25519":
+        return [person.public.spki[-32:]]
+    return [b"nistp256", person.public.spki[-65:]]
+
+
+def _blob(person: Person) -> bytes:
+    kind = b"ssh-ed25519" if person.algorithm == "Ed25519" else b"ecdsa-sha2-nistp256"
+    return b"".join(map(_string, [kind, *_material(person)]))
+
+
+def _fido_kind(person: Person) -> bytes:
+    return (
+        b"sk-ssh-ed25519@openssh.com"
+        if person.algorithm == "Ed25519"
+        else b"sk-ecdsa-sha2-nistp256@openssh.com"
+    )
+
+
+def _fido_blob(person: Person, application: str) -> bytes:
+    return b"".join(map(_string, [_fido_kind(person), *_material(person), application.encode()]))
+
+
+def _integer(value: int) -> bytes:
+    return value.to_bytes((value.bit_length() + 8) // 8, "big")
 
 
 def _string(data: bytes) -> bytes:

@@ -3,9 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from tests.support.logs import create
-from tests.support.people import governed
+from tests.support.people import governed, request_id_of
+from tests.support.shapes import LOG
 from tests.support.ssh import make_key
 
 from attestlog._internal.approving import approved_draft, check_approvals, propose, sign_action, sign_approval
@@ -21,7 +23,7 @@ from attestlog.testing import ManualClock, MemorySigner
 DRAFT: dict[str, Any] = {
     "event_type": "ACTION", "action_type": "deploy", "actor_id": "agent-7", "action_payload": {"commit": "1"},
 }  # fmt: skip
-REQUEST = make_request(DRAFT, "example.com/agents")
+REQUEST = make_request(DRAFT, LOG, request_id_of("a request"))
 
 
 def approvers(**signers: MemorySigner) -> Any:
@@ -32,8 +34,14 @@ def approvers(**signers: MemorySigner) -> Any:
 
 def test_a_log_that_is_open_and_one_that_is_only_read_ask_the_same(tmp_path: Path) -> None:
     with create(tmp_path / "log", policy=governed()) as log:
-        assert log.request(DRAFT) == log.request(**DRAFT) == propose(tmp_path / "log", DRAFT)
-        assert log.request({**DRAFT, "received_approvals": []}) == log.request(DRAFT)
+        asked = [
+            log.request(DRAFT), log.request(**DRAFT), propose(tmp_path / "log", DRAFT),
+            log.request({**DRAFT, "received_approvals": []}),
+        ]  # fmt: skip
+        same = {msgspec.structs.replace(request, request_id="").__repr__() for request in asked}
+        assert len(same) == 1
+        assert len({request.request_id for request in asked}) == len(asked)
+        assert asked[0].log == log.genesis.entry_hash
         assert log.head().size == 1
 
 
@@ -47,8 +55,8 @@ def test_approved_by_a_signer_its_uri_and_a_file(tmp_path: Path) -> None:
         "rules": {"all": {"required_approvals": 2}},
     })  # fmt: skip
     with create(tmp_path / "log", policy=policy, clock=clock) as log:
-        request = log.request(DRAFT)
         for first, second in ((signer, str(path)), (signer.uri, saved.uri)):
+            request = log.request(DRAFT)
             approvals = [
                 sign_approval(request, first, name="ana", now_us=clock()),
                 sign_approval(request, second, name="bob", now_us=clock()),
@@ -68,10 +76,10 @@ def test_the_first_that_does_not_count_is_refused_and_a_review_is_not() -> None:
     with pytest.raises(ApprovalRefusedError, match="'ana' does not count: its key is not one") as caught:
         check_approvals(policy, REQUEST, [good, forged], now_us)
     assert (caught.value.reason, caught.value.signer) == ("approval.unknown_key", "ana")
-    week_us = 7 * 86_400 * 1_000_000
-    check_approvals(policy, REQUEST, [good], now_us + week_us)
+    day_us = 86_400 * 1_000_000
+    check_approvals(policy, REQUEST, [good], now_us + day_us)
     with pytest.raises(ApprovalRefusedError) as caught:
-        check_approvals(policy, REQUEST, [good], now_us + week_us + 1)
+        check_approvals(policy, REQUEST, [good], now_us + day_us + 1)
     assert caught.value.reason == "approval.expired"
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from tests.vectors.makers.cases import Case
 from tests.vectors.makers.of_entries import canonical, entry, hashes, merkle, signature
-from tests.vectors.makers.of_governance import approval
-from tests.vectors.makers.of_logs import checkpoint, genesis, log, note, policy
+from tests.vectors.makers.of_governance import approval, policy
+from tests.vectors.makers.of_logs import checkpoint, genesis, log, note
 from tests.vectors.makers.of_proofs import consistency, cosignature, proof, trust
 from tests.vectors.makers.of_rotation import rotation
 from tests.vectors.makers.of_secrets import erasure, redaction, snapshot

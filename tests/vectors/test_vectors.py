@@ -1,5 +1,6 @@
 """Our code judges our own vectors rightly, and the files are what `python -m tests.vectors.make` writes."""
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Callable
@@ -18,14 +19,14 @@ from attestlog._internal.core import approval, canonical, merkle, tiles
 from attestlog._internal.core import entry as entries
 from attestlog._internal.core.approval import Request, parse_approval
 from attestlog._internal.core.batch import prepare
-from attestlog._internal.core.checkpoint import open_checkpoint
+from attestlog._internal.core.checkpoint import LogId, open_checkpoint
 from attestlog._internal.core.consistency import open_consistency
 from attestlog._internal.core.cosignature import open_signed_checkpoint
 from attestlog._internal.core.deriving import derive
 from attestlog._internal.core.entry import check_canonical, decode_line, parse_draft
 from attestlog._internal.core.erasure import check_erasure, erase_line, parse_erasure
 from attestlog._internal.core.genesis import parse_genesis
-from attestlog._internal.core.hashes import GENESIS_PREV_HASH, leaf_hash
+from attestlog._internal.core.hashes import GENESIS_PREV_HASH, hex_hash, leaf_hash
 from attestlog._internal.core.merkle import Span
 from attestlog._internal.core.note import format_vkey, open_note, parse_vkey
 from attestlog._internal.core.policy import Policy, parse_policy
@@ -37,9 +38,10 @@ from attestlog._internal.core.rules import Rules, parse_hold
 from attestlog._internal.core.signature import load_public_key, verify_entry_signature
 from attestlog._internal.core.snapshot import HEADER, Kind, Node, TreeHasher, format_node
 from attestlog._internal.core.trust import format_trust_policy, open_trusted_checkpoint, parse_trust_policy
+from attestlog._internal.core.uses import Uses, use_of
 from attestlog._internal.core.witness import Seen, judge, parse_add_checkpoint
 from attestlog._internal.snapshots import verify_snapshot
-from attestlog.errors import AttestlogError, ChainBrokenError, HashMismatchError, QuorumError
+from attestlog.errors import AttestlogError, ChainBrokenError, HashMismatchError, QuorumError, RuleChangeError
 
 # Each judge raises an error of ours, or returns what the case says it found, by name.
 
@@ -188,18 +190,55 @@ def judge_witness(case: Case) -> Case:
 
 
 def judge_policy(case: Case) -> Case:
+    if "lines" in case:
+        return {"held": changes_that_held(case["lines"])}
     policy = parse_policy(case["policy"])
+    if "demand" in case:
+        demand = policy.demand(**case["facts"])
+        denials = [denial._asdict() for denial in demand.denials]
+        asked = {"required_approvals": demand.required_approvals, "expires_max_s": demand.expires_max_s}
+        return {"demand": {**asked, "denials": denials}}
     draft = {"event_type": "ACTION", "action_type": "x", "actor_id": "a", **case["facts"]}
-    place = case["origin"], case["action_hash"], case["timestamp"]
+    place = LogId(**case["log"]), case["action_hash"], case["timestamp"]
     return {"derived": derive(policy, parse_draft(draft), *place)._asdict()}
+
+
+def changes_that_held(lines: list[str]) -> list[int]:
+    """The numbers of the entries that changed the rules."""
+    first, *others = [decode_line(line.encode()) for line in lines]
+    rules, held = Rules.of(parse_genesis(first)), []
+    for entry in others:
+        with contextlib.suppress(RuleChangeError):
+            rules = rules.after(entry)
+            held.append(entry.sequence_number)
+    return held
 
 
 def judge_approval(case: Case) -> Case:
     if "file" in case:
         found = msgspec.to_builtins(parse_approval(case["file"].encode()))
         return {"approval": found}
-    policy, request = parse_policy(case["policy"]), Request(**case["request"])
+    policy = parse_policy(case["policy"])
+    if "entries" in case:
+        return {"used_by": find_uses(policy, LogId(**case["log"]), case["entries"])}
+    request = Request(**case["request"])
     return {"codes": [judged.code for judged in approval.judge_approvals(policy, case["approvals"], request)]}
+
+
+def find_uses(policy: Policy, log: LogId, given: list[Case]) -> list[list[int]]:
+    """[entry, entry that used its request before], for each further use."""
+    known, found = Uses(), []
+    for item in given:
+        facts = parse_draft(item["facts"])
+        action_hash = hex_hash(canonical.encode(facts.action_payload))
+        request = Request.of(facts, log, action_hash, item["timestamp"])
+        judged = approval.judge_approvals(policy, facts.received_approvals, request)
+        number, entry_id = item["sequence_number"], item["entry_id"]
+        use = use_of(policy, facts, request, judged, sequence_number=number, entry_id=entry_id)
+        by = None if use is None else known.add(use)
+        if by is not None:
+            found.append([number, by])
+    return found
 
 
 def judge_rotation(case: Case) -> Case:
@@ -219,6 +258,8 @@ def judge_redaction(case: Case) -> Case:
 
 
 def judge_erasure(case: Case) -> Case:
+    if "lines" in case:
+        return {"held": changes_that_held(case["lines"])}
     if "line" in case:
         return {"erased": erase_line(case["line"].encode()).decode()}
     holds = {hold["name"]: parse_hold(hold) for hold in case["holds"]}

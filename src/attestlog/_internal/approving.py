@@ -5,8 +5,9 @@
     check_approvals(log.rules.policy, request, [approval], now)    # or the reason why one does not count
     log.append(approved_draft(request, [approval]))
 
-With an open log, `log.request(draft)` does what `propose` does. Files:
-`core.request` and `core.approval` parse and format them.
+With an open log, `log.request(draft)` does what `propose` does. Files: `core.approval` parses and formats
+them. Where the key is elsewhere, `draft_approval` gives what is to be signed, and `take_signature` takes in
+what `ssh-keygen -Y sign` made of it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
+
+from msgspec import structs
 
 from attestlog._internal.core.approval import (
     APPROVE,
@@ -28,11 +31,19 @@ from attestlog._internal.core.approval import (
     asked_at,
     judge_approvals,
     message_of,
+    parse_message,
 )
 from attestlog._internal.core.deriving import ACTOR_SIGNATURE
 from attestlog._internal.core.entry import EntryDraft, format_timestamp
 from attestlog._internal.core.hashes import actor_message
-from attestlog._internal.core.policy import Policy
+from attestlog._internal.core.policy import APPROVAL_TERM_MAX_S, APPROVAL_TERM_S, Policy
+from attestlog._internal.core.sshsig import (
+    decode_sshsig,
+    low_s_sshsig,
+    parse_sshsig,
+    unarmoured,
+    verify_sshsig,
+)
 from attestlog._internal.log.drafts import Drafts, system_clock
 from attestlog._internal.signers import Passphrase, Signer
 from attestlog._internal.signers.asking import sign_message
@@ -44,8 +55,8 @@ from attestlog.errors import ApprovalRefusedError, NotFoundError, SignerError
 
 __all__ = ["approved_draft", "check_approvals", "propose", "sign_action", "sign_approval"]
 
-LIFETIME_S: Final = 7 * 86_400
-"""How long an approval counts unless told otherwise."""
+LIFETIME_S: Final = APPROVAL_TERM_S
+"""How long an approval counts unless its maker says otherwise: as long as a rule allows by default."""
 
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*:")
 
@@ -73,20 +84,53 @@ def sign_approval(
     """Approve, review or reject what is requested, in the name of an approver.
 
     `key`: a signer, its URI, or the path of a PEM or OpenSSH key (a `.pub` for one that the agent holds).
-    Raises SignerError.
+    `expires_us`: at most 30 days after `now_us`; by default a day. Raises SignerError, ValueError.
+    """
+    draft, message = draft_approval(request, name=name, meaning=meaning, now_us=now_us, expires_us=expires_us)
+    key_id, algorithm, signature = _sign(key, message, passphrase)
+    return structs.replace(draft, key_id=key_id, algorithm=algorithm, signature=signature.hex())
+
+
+def draft_approval(
+    request: ApprovalRequest,
+    *,
+    name: str,
+    meaning: str = APPROVE,
+    now_us: int | None = None,
+    expires_us: int | None = None,
+) -> tuple[Approval, bytes]:
+    """An approval without key and signature, and the bytes that are to be signed.
+
+    Raises ValueError for a term that no log accepts.
     """
     now_us = system_clock() if now_us is None else now_us
     expires_us = now_us + LIFETIME_S * 1_000_000 if expires_us is None else expires_us
+    if not 0 <= expires_us - now_us <= APPROVAL_TERM_MAX_S * 1_000_000:
+        raise ValueError(
+            f"an approval counts for 0 to {APPROVAL_TERM_MAX_S} s, not {(expires_us - now_us) / 1e6:g} s"
+        )
     said = {
-        "signer": name, "meaning": meaning,
+        "signer": name, "meaning": meaning, "event_type": str(request.draft["event_type"]),
+        "request_id": request.request_id,
         "timestamp": format_timestamp(now_us), "expires": format_timestamp(expires_us),
     }  # fmt: skip
     message = message_of(asked_at(request, said["timestamp"]), **said)
-    key_id, algorithm, signature = _sign(key, message, passphrase)
-    return Approval(
-        **said, key_id=key_id, algorithm=algorithm, signature=signature.hex(), origin=request.origin,
-        action_type=request.draft["action_type"], action_hash=request.action_hash,
-    )  # fmt: skip
+    return parse_message(message, request), message
+
+
+def take_signature(request: ApprovalRequest, message: bytes, signature: str) -> Approval:
+    """The approval whose message `ssh-keygen -Y sign -n attestlog-approval` signed.
+
+    `message`: from `draft_approval`; `signature`: what ssh-keygen wrote.
+
+    Raises MalformedApprovalError for another message, MalformedSignatureError, SignatureInvalidError.
+    """
+    draft = parse_message(message, request)
+    parse_sshsig(signature)
+    data = low_s_sshsig(unarmoured(signature))
+    made = decode_sshsig(data)
+    verify_sshsig(made, SSH_NAMESPACE, message)
+    return structs.replace(draft, key_id=made.key.key_id, algorithm=SSHSIG, signature=data.hex())
 
 
 def sign_action(

@@ -1,8 +1,9 @@
 """Requests for approval: what people see is what they sign."""
 
+import msgspec
 import pytest
-from tests.support.people import Person, governed
-from tests.support.shapes import ACTION, CHANGE, ORIGIN, TIMESTAMP
+from tests.support.people import Person, governed, request_id_of
+from tests.support.shapes import ACTION, CHANGE, LOG, TIMESTAMP
 
 from attestlog._internal.core import canonical
 from attestlog._internal.core.approval import (
@@ -20,7 +21,8 @@ from attestlog._internal.core.hashes import hex_hash
 from attestlog.errors import MalformedApprovalError, MalformedEntryError
 
 APPROVED = b'"received_approvals":[{"signature":"","signer":"","timestamp":""}],'
-REQUEST = make_request(CHANGE, ORIGIN)
+ID = request_id_of("a request")
+REQUEST = make_request(CHANGE, LOG, ID)
 DATA = format_request(REQUEST)
 
 
@@ -30,17 +32,17 @@ def test_a_request_comes_back() -> None:
     assert "received_approvals" not in REQUEST.draft
     assert REQUEST.action_hash == hex_hash(canonical.encode(CHANGE["action_payload"]))
     assert (
-        parse_request(format_request(make_request(parse_draft(CHANGE), ORIGIN))).action_hash
+        parse_request(format_request(make_request(parse_draft(CHANGE), LOG, ID))).action_hash
         == REQUEST.action_hash
     )
 
 
 def test_what_is_approved_is_what_is_appended() -> None:
     person = Person("creator")
-    approval = person.approve(REQUEST.draft, ORIGIN)
+    approval = person.approve(REQUEST.draft, LOG, request_id=ID)
     (judged,) = judge_approvals(governed(), [approval], asked_at(REQUEST, TIMESTAMP))
     assert judged.counts
-    draft = approved_draft(REQUEST, [Approval(**approval)])
+    draft = approved_draft(REQUEST, [msgspec.convert(approval, Approval)])
     assert draft.received_approvals == [approval]
     assert draft.action_payload == CHANGE["action_payload"]
 
@@ -59,7 +61,10 @@ def test_a_request_whose_hash_is_not_its_payloads_is_refused() -> None:
     "data",
     [
         b"", b"{}\n", b"[]\n", b"\xff", DATA[:-1], DATA + b"\n", DATA.replace(b'":', b'": ', 1),
-        DATA.replace(b"/v1", b"/v2"), DATA.replace(ORIGIN.encode(), b"a b"),
+        DATA.replace(b"/v2", b"/v1"), DATA.replace(LOG.origin.encode(), b"a b"),
+        DATA.replace(ID.encode(), ID.upper().encode()), DATA.replace(ID.encode(), b""),
+        DATA.replace(LOG.genesis.encode(), b"0"),
+        DATA.replace(b'"log":"' + LOG.genesis.encode() + b'",', b""),
         DATA.replace(b'"CHANGE"', b'"change"'), DATA.replace(b'{"action_hash"', b'{"a":1,"action_hash"'),
         DATA.replace(b'"draft":{', b'"draft":{"entry_id":"x",'),
         DATA.replace(b'"required_approvals"', APPROVED + b'"required_approvals"'),
@@ -72,14 +77,14 @@ def test_what_is_no_request(data: bytes) -> None:
 
 def test_a_request_for_what_is_no_draft() -> None:
     with pytest.raises(MalformedEntryError):
-        make_request({**ACTION, "entry_id": "x"}, ORIGIN)
+        make_request({**ACTION, "entry_id": "x"}, LOG, ID)
 
 
 def test_a_request_at_its_size_limit_and_one_past_it() -> None:
     def sized(size: int) -> bytes:
-        bare = make_request({**ACTION, "action_payload": {"x": ""}}, ORIGIN)
+        bare = make_request({**ACTION, "action_payload": {"x": ""}}, LOG, ID)
         payload = {"x": "y" * (size - len(format_request(bare)))}
-        return format_request(make_request({**ACTION, "action_payload": payload}, ORIGIN))
+        return format_request(make_request({**ACTION, "action_payload": payload}, LOG, ID))
 
     data = sized(LINE_SIZE_MAX_BYTES)
     assert len(data) == LINE_SIZE_MAX_BYTES

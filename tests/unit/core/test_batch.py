@@ -15,8 +15,8 @@ from tests.support.shapes import (
     CHANGE,
     DECISION,
     ENVIRONMENT,
+    LOG,
     NOW_US,
-    ORIGIN,
     SHAPES,
     SNAPSHOT_HASH,
     TIMESTAMP,
@@ -124,12 +124,12 @@ def test_an_approval_that_expires_before_the_entry_is_written_does_not_count(
     rules: dict[str, Any], asked_for: int
 ) -> None:
     policy, creator = governed(rules=rules), Person("creator")
-    expires = creator.approve(MINIMAL, ORIGIN, expires=TIMESTAMP)
-    lasting = creator.approve(MINIMAL, ORIGIN)
+    expires = creator.approve(MINIMAL, LOG, expires=TIMESTAMP)
+    lasting = creator.approve(MINIMAL, LOG)
     late = NOW_US + 1
     for approval, now_us, met in ((lasting, late, True), (expires, NOW_US, True), (expires, late, False)):
         asked = {**MINIMAL, "required_approvals": asked_for, "received_approvals": [approval]}
-        item = prepared(asked, policy=policy, origin=ORIGIN, now_us=NOW_US)
+        item = prepared(asked, policy=policy, log=LOG, now_us=NOW_US)
         assert item.quorum_met is True
         plan = planned([item], p256_key(), now_us=now_us)
         assert read(plan.seal([b"\x01"])[0]).quorum_met is met

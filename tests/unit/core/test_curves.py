@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 from tests.support.people import Person, members_of
-from tests.support.shapes import ORIGIN
+from tests.support.shapes import LOG, ORIGIN
 from tests.support.ssh import blob, make_key, sign, sshsig
 
 from attestlog._internal.core.curves import (
@@ -216,7 +216,7 @@ def test_what_people_hand_in_is_brought_to_low_s() -> None:
         "approvers": members_of(approver), "actors": {"agent-7": {"keys": [actor.public.pem]}}
     })  # fmt: skip
     facts = {"event_type": "ACTION", "action_type": "x", "actor_id": "agent-7", "required_approvals": 1}
-    approval = approver.approve(facts, ORIGIN)
+    approval = approver.approve(facts, LOG)
     digest = sha256(b"{}").digest()
     proof = {
         "type": "actor_signature", "valid": True, "key_id": actor.key_id,
@@ -225,7 +225,7 @@ def test_what_people_hand_in_is_brought_to_low_s() -> None:
 
     def stored(approval: dict[str, str], proof: dict[str, Any]) -> EntryDraft:
         draft = parse_draft({**facts, "received_approvals": [approval], "provided_proofs": [proof]})
-        return with_low_s(policy, draft, ORIGIN, digest.hex())
+        return with_low_s(policy, draft, LOG, digest.hex())
 
     def high(given: dict[str, Any]) -> dict[str, Any]:
         return {**given, "signature": respelled(bytes.fromhex(given["signature"])).hex()}

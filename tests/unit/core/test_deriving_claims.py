@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from tests.support.logs import parsed
 from tests.support.people import Person
-from tests.support.shapes import ORIGIN, TIMESTAMP, line_of, read
+from tests.support.shapes import LOG, ORIGIN, TIMESTAMP, line_of, read
 
 from attestlog._internal.core.deriving import (
     CHECKED_PROOFS,
@@ -42,7 +42,7 @@ def proving(*proofs: dict[str, Any], **members: Any) -> EntryDraft:
 
 
 def valid(facts: EntryDraft, policy: Policy = POLICY, **verifiers: ProofVerifier) -> bool:
-    return derive(policy, facts, ORIGIN, ACTION_HASH, TIMESTAMP, verifiers=verifiers).proofs_valid
+    return derive(policy, facts, LOG, ACTION_HASH, TIMESTAMP, verifiers=verifiers).proofs_valid
 
 
 @pytest.mark.parametrize("person", [AGENT, OTHER], ids=lambda person: str(person.algorithm))
@@ -97,7 +97,7 @@ def test_a_type_that_cannot_be_checked_does_not_count_and_is_said() -> None:
     several: list[dict[str, ProofVerifier]] = [{}, {"ci": broken}]
     for verifiers in several:
         facts = proving(proof, proof, required_proofs=["ci"])
-        basis = explain(POLICY, facts, ORIGIN, ACTION_HASH, TIMESTAMP, verifiers=verifiers)
+        basis = explain(POLICY, facts, LOG, ACTION_HASH, TIMESTAMP, verifiers=verifiers)
         assert not basis.derived.proofs_valid
         assert basis.claims.unchecked == ("ci", "ci")
         assert basis.claims.may_satisfy(basis.required_proofs)
@@ -141,8 +141,8 @@ def test_an_entry_derives_what_its_draft_derived() -> None:
     members = {"required_proofs": ["actor_signature"], "provided_proofs": proofs}
     entry = read(line_of(facts, **members))
     assert entry.proofs_valid is False  # by a policy that registers nobody
-    derived = derive(POLICY, entry, ORIGIN, entry.action_hash, entry.timestamp)
+    derived = derive(POLICY, entry, LOG, entry.action_hash, entry.timestamp)
     assert derived == derive(
-        POLICY, proving(*proofs, required_proofs=["actor_signature"]), ORIGIN, ACTION_HASH, ""
+        POLICY, proving(*proofs, required_proofs=["actor_signature"]), LOG, ACTION_HASH, ""
     )
     assert derived.proofs_valid

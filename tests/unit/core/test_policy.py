@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from tests.support.logs import parsed
-from tests.support.shapes import ORIGIN, SNAPSHOT_HASH, TIMESTAMP, line_of, read
+from tests.support.shapes import LOG, SNAPSHOT_HASH, TIMESTAMP, line_of, read
 
 from attestlog._internal.core import deriving
 from attestlog._internal.core.canonical import encode
@@ -20,11 +20,11 @@ HASH = "0" * 64
 
 
 def derive(policy: Policy, facts: Entry | EntryDraft) -> Derived:
-    return deriving.derive(policy, facts, ORIGIN, HASH, TIMESTAMP)
+    return deriving.derive(policy, facts, LOG, HASH, TIMESTAMP)
 
 
 def unverifiable_proofs(facts: EntryDraft) -> list[str]:
-    return list(explain(DEFAULT, facts, ORIGIN, HASH, TIMESTAMP).claims.unchecked)
+    return list(explain(DEFAULT, facts, LOG, HASH, TIMESTAMP).claims.unchecked)
 
 
 def weighted(*weights: float) -> Policy:

@@ -3,10 +3,11 @@
 from typing import Any
 
 import pytest
+from msgspec import to_builtins
 from tests.support.people import PEOPLE, ROLES, Person, governed, members_of
-from tests.support.shapes import CHANGE, ORIGIN, SNAPSHOT_HASH, line_of, read
+from tests.support.shapes import CHANGE, LOG, SNAPSHOT_HASH, line_of, read
 
-from attestlog._internal.core.entry import Entry
+from attestlog._internal.core.entry import Entry, EntryRef
 from attestlog._internal.core.policy import Policy, format_policy, parse_policy
 from attestlog._internal.core.policy_change import (
     changed_policy,
@@ -14,8 +15,10 @@ from attestlog._internal.core.policy_change import (
     set_policy_payload,
     value_at,
 )
+from attestlog._internal.core.rules import Rules
 from attestlog.errors import MalformedPolicyError, VerificationError
 
+MADE_BY = EntryRef(0, LOG.genesis)
 GUARDED = governed(
     rules={
         "policy": {
@@ -31,29 +34,32 @@ DANA = Person("dana@example.com")
 def entry(action_type: str, payload: dict[str, Any], *people: Person, **members: Any) -> Entry:
     draft: dict[str, Any] = {"event_type": "CHANGE", "action_type": action_type, "actor_id": "maintainer"}
     draft |= {"action_payload": payload, **members}
-    approvals = [person.approve(draft, ORIGIN) for person in people]
+    approvals = [person.approve(draft, LOG) for person in people]
     return read(line_of(draft, received_approvals=approvals))
 
 
+def in_force(policy: Policy) -> Rules:
+    return Rules(LOG.origin, {}, policy, {}, genesis_hash=LOG.genesis, policy_by=MADE_BY)
+
+
 def modify(policy: Policy, scope: str, new: Any) -> Policy:
-    payload = modify_rule_payload(policy, scope, new, proposal_id="P-1", change_description="why")
-    return changed_policy(policy, entry("attestlog.modify_policy_rule", payload, *PEOPLE), ORIGIN)
+    payload = modify_rule_payload(in_force(policy), scope, new, proposal_id="P-1", change_description="why")
+    return changed_policy(policy, entry("attestlog.modify_policy_rule", payload, *PEOPLE), LOG, MADE_BY)
 
 
 def test_the_change_of_the_specification_with_three_approvals() -> None:
-    payload = {**CHANGE["action_payload"], "scope": "safety_floor"}
-    draft = {**CHANGE, "action_payload": payload}
-    approvals = [person.approve(draft, ORIGIN) for person in PEOPLE]
-    stored = read(line_of(draft, received_approvals=approvals))
-    after = changed_policy(GUARDED, stored, ORIGIN)
+    stored = read(line_of(CHANGE))
+    after = changed_policy(GUARDED, stored, LOG, MADE_BY)
     assert (GUARDED.safety_floor, after.safety_floor) == (7, 6.5)
     assert stored.rollback_snapshot_hash == SNAPSHOT_HASH
 
 
 def test_a_whole_policy_takes_the_place_of_the_one_before() -> None:
     new = governed(safety_floor=9)
-    stored = entry("attestlog.set_policy", set_policy_payload(new, proposal_id="P-2"), *PEOPLE)
-    assert changed_policy(GUARDED, stored, ORIGIN) == new
+    stored = entry(
+        "attestlog.set_policy", set_policy_payload(in_force(GUARDED), new, proposal_id="P-2"), *PEOPLE
+    )
+    assert changed_policy(GUARDED, stored, LOG, MADE_BY) == new
 
 
 @pytest.mark.parametrize(
@@ -62,21 +68,25 @@ def test_a_whole_policy_takes_the_place_of_the_one_before() -> None:
 def test_without_the_quorum_of_the_policy_before_nothing_changes(people: tuple[Person, ...]) -> None:
     """Neither the new policy's quorum counts, nor what the entry says of its own."""
     for payload in (
-        set_policy_payload(Policy()),
-        set_policy_payload(governed(approvers=members_of(*dict.fromkeys(people)))),
+        set_policy_payload(in_force(GUARDED), Policy()),
+        set_policy_payload(in_force(GUARDED), governed(approvers=members_of(*dict.fromkeys(people)))),
     ):
         stored = entry("attestlog.set_policy", payload, *people, required_approvals=0)
         with pytest.raises(VerificationError, match="has not the quorum of the policy in force") as caught:
-            changed_policy(GUARDED, stored, ORIGIN)
+            changed_policy(GUARDED, stored, LOG, MADE_BY)
         assert "auditor" in caught.value.expected["roles"]
 
 
 def test_each_refused_approval_is_told() -> None:
     stored = entry(
-        "attestlog.set_policy", set_policy_payload(Policy()), PEOPLE[0], PEOPLE[0], Person("mallory")
+        "attestlog.set_policy",
+        set_policy_payload(in_force(GUARDED), Policy()),
+        PEOPLE[0],
+        PEOPLE[0],
+        Person("mallory"),
     )
     with pytest.raises(VerificationError) as caught:
-        changed_policy(GUARDED, stored, ORIGIN)
+        changed_policy(GUARDED, stored, LOG, MADE_BY)
     assert caught.value.found == {
         "refused": [
             {"signer": "creator", "reason": "approval.duplicate"},
@@ -87,7 +97,12 @@ def test_each_refused_approval_is_told() -> None:
 
 def test_a_policy_that_asks_for_nothing_can_be_changed_by_whoever_appends() -> None:
     assert (
-        changed_policy(Policy(), entry("attestlog.set_policy", set_policy_payload(GUARDED)), ORIGIN)
+        changed_policy(
+            Policy(),
+            entry("attestlog.set_policy", set_policy_payload(in_force(GUARDED), GUARDED)),
+            LOG,
+            MADE_BY,
+        )
         == GUARDED
     )
 
@@ -135,7 +150,9 @@ def test_what_is_no_member(scope: str) -> None:
 
 
 def payload_of(**changes: Any) -> dict[str, Any]:
-    payload = modify_rule_payload(GUARDED, "safety_floor", 6, proposal_id="P", change_description="c")
+    payload = modify_rule_payload(
+        in_force(GUARDED), "safety_floor", 6, proposal_id="P", change_description="c"
+    )
     return {**payload, **changes}
 
 
@@ -143,36 +160,79 @@ def payload_of(**changes: Any) -> dict[str, Any]:
 def test_the_old_value_must_be_the_one_in_force(old: Any) -> None:
     with pytest.raises(VerificationError, match="safety_floor is not what old_value says"):
         changed_policy(
-            GUARDED, entry("attestlog.modify_policy_rule", payload_of(old_value=old), *PEOPLE), ORIGIN
+            GUARDED, entry("attestlog.modify_policy_rule", payload_of(old_value=old), *PEOPLE), LOG, MADE_BY
         )
 
 
 def test_numbers_are_compared_by_value() -> None:
     stored = entry("attestlog.modify_policy_rule", payload_of(old_value=7.0), *PEOPLE)
-    assert changed_policy(GUARDED, stored, ORIGIN).safety_floor == 6
+    assert changed_policy(GUARDED, stored, LOG, MADE_BY).safety_floor == 6
 
 
 @pytest.mark.parametrize(
     "payload",
     [
-        {}, *({name: value for name, value in payload_of().items() if name != left} for left in payload_of()),
+        *(
+            {name: value for name, value in payload_of().items() if name != left}
+            for left in payload_of() if left != "replaces"
+        ),
         payload_of(scope=7), payload_of(proposal_id=None), payload_of(change_description=["x"]),
         payload_of(new_value=11), payload_of(new_value=None), payload_of(scope="sandbox", old_value=None),
     ],
 )  # fmt: skip
 def test_what_is_no_change_of_a_rule(payload: dict[str, Any]) -> None:
     with pytest.raises(MalformedPolicyError):
-        changed_policy(GUARDED, entry("attestlog.modify_policy_rule", payload, *PEOPLE), ORIGIN)
+        changed_policy(GUARDED, entry("attestlog.modify_policy_rule", payload, *PEOPLE), LOG, MADE_BY)
 
 
 @pytest.mark.parametrize(
     "payload",
     [
-        {}, {"policy": None}, {"policy": []}, {"policy": {}}, {"policy": {"safety_floor": 8}},
+        {"policy": None}, {"policy": []}, {"policy": {}}, {"policy": {"safety_floor": 8}},
         {"policy": {**format_policy(GUARDED), "colour": "red"}},
         {"policy": {**format_policy(GUARDED), "actors": {"a": {"keys": [DANA.ssh]}}}},
     ],
 )  # fmt: skip
 def test_what_is_no_whole_policy(payload: dict[str, Any]) -> None:
+    named = {**payload, "replaces": to_builtins(MADE_BY)}
     with pytest.raises(MalformedPolicyError):
-        changed_policy(GUARDED, entry("attestlog.set_policy", payload, *PEOPLE), ORIGIN)
+        changed_policy(GUARDED, entry("attestlog.set_policy", named, *PEOPLE), LOG, MADE_BY)
+
+
+REPLACED = {"sequence_number": 0, "entry_hash": LOG.genesis}
+
+
+@pytest.mark.parametrize(
+    "replaces",
+    [
+        None, {}, "0", [0, LOG.genesis], {**REPLACED, "sequence_number": 1},
+        {**REPLACED, "entry_hash": "0" * 64}, {**REPLACED, "more": 1}, {"sequence_number": 0},
+        {**REPLACED, "sequence_number": False}, {**REPLACED, "entry_hash": LOG.genesis.upper()},
+    ],
+)  # fmt: skip
+def test_a_change_names_the_entry_that_made_the_policy_it_replaces(replaces: Any) -> None:
+    """By number and by hash; else an old change, with its old approvals, could be appended again."""
+    for action_type, payload in (
+        ("attestlog.set_policy", set_policy_payload(in_force(GUARDED), Policy())),
+        ("attestlog.modify_policy_rule", payload_of()),
+    ):  # fmt: skip
+        assert payload["replaces"] == REPLACED
+        changed_policy(GUARDED, entry(action_type, payload, *PEOPLE), LOG, MADE_BY)
+        stored = entry(action_type, {**payload, "replaces": replaces}, *PEOPLE)
+        with pytest.raises(VerificationError, match="the policy in force was made by entry 0"):
+            changed_policy(GUARDED, stored, LOG, MADE_BY)
+
+
+def test_what_a_rule_denies_does_not_change_the_policy_whoever_approves() -> None:
+    frozen = {
+        "action_types": ["attestlog.set_policy"],
+        "actor_ids": ["Main*"],
+        "deny": True,
+        "reason": "for good",
+    }
+    policy = governed(rules={"frozen": frozen})
+    stored = entry("attestlog.set_policy", set_policy_payload(in_force(policy), Policy()), *PEOPLE)
+    with pytest.raises(VerificationError, match="rule 'frozen' denies it: for good") as caught:
+        changed_policy(policy, stored, LOG, MADE_BY)
+    assert caught.value.found == "frozen"
+    assert modify(policy, "safety_floor", 6).safety_floor == 6

@@ -5,13 +5,17 @@ from typing import Any
 
 import pytest
 from tests.support.people import Person, members_of
+from tests.support.ssh import fido_line
 
 from attestlog._internal.core.canonical import encode
 from attestlog._internal.core.policy import (
+    APPROVAL_TERM_S,
     NO_DEMAND,
     POLICY_SIZE_MAX_BYTES,
     TYPES_REMEMBERED,
     Demand,
+    Denial,
+    fold,
     format_policy,
     parse_policy,
 )
@@ -25,17 +29,31 @@ def policy(**members: Any) -> Any:
     return parse_policy({"approvers": APPROVERS, **members})
 
 
+def asked(proofs: tuple[str, ...], approvals: int, roles: tuple[str, ...]) -> Demand:
+    """By rules that leave the term of approvals at its default."""
+    return Demand(proofs, approvals, roles, expires_max_s=APPROVAL_TERM_S)
+
+
+def test_a_fido_key_is_kept_as_its_line() -> None:
+    given = policy(approvers={"ana": {"keys": [fido_line(ANA) + " ana@token"]}})
+    assert given.approvers["ana"].keys == [fido_line(ANA)]
+    assert list(given.approver_keys) == [ANA.key_id]
+    assert parse_policy(format_policy(given)) == given
+
+
 def test_all_rules_that_match_add_up() -> None:
     found = policy(rules={
         "deploys": {"action_types": ["deploy*"], "required_proofs": ["pillars"], "required_approvals": 1},
         "prod": {"action_types": ["*prod"], "required_proofs": ["ci", "pillars"], "roles": ["auditor"]},
         "changes": {"event_types": ["CHANGE"], "required_approvals": 2, "roles": ["creator"]},
     })  # fmt: skip
-    assert found.demand("ACTION", "read") is not None
-    assert found.demand("ACTION", "read") == NO_DEMAND
-    assert found.demand("ACTION", "deploy") == Demand(("pillars",), 1, ())
-    assert found.demand("ACTION", "deploy_prod") == Demand(("pillars", "ci"), 1, ("auditor",))
-    assert found.demand("CHANGE", "deploy_prod") == Demand(("pillars", "ci"), 2, ("auditor", "creator"))
+    assert found.demand("ACTION", "read", "robot-1") is not None
+    assert found.demand("ACTION", "read", "robot-1") == NO_DEMAND
+    assert found.demand("ACTION", "deploy", "robot-1") == asked(("pillars",), 1, ())
+    assert found.demand("ACTION", "deploy_prod", "robot-1") == asked(("pillars", "ci"), 1, ("auditor",))
+    assert found.demand("CHANGE", "deploy_prod", "robot-1") == asked(
+        ("pillars", "ci"), 2, ("auditor", "creator")
+    )
 
 
 @pytest.mark.parametrize(
@@ -45,14 +63,14 @@ def test_all_rules_that_match_add_up() -> None:
 def test_an_act_fails_open_only_if_every_rule_that_matches_says_so(flags: list[bool], open_: bool) -> None:
     rules = {str(number): {"action_types": ["x"], "fail_open": flag} for number, flag in enumerate(flags)}
     found = policy(rules=rules)
-    assert found.demand("ACTION", "x").fails_open is open_
-    assert found.demand("ACTION", "y").fails_open is False
+    assert found.demand("ACTION", "x", "robot-1").fails_open is open_
+    assert found.demand("ACTION", "y", "robot-1").fails_open is False
 
 
 def test_types_that_are_made_up_do_not_fill_memory() -> None:
     found = policy(rules={"all": {"required_proofs": ["pillars"]}})
     for number in range(TYPES_REMEMBERED + 10):
-        assert found.demand("ACTION", f"x{number}") == Demand(("pillars",), 0, ())
+        assert found.demand("ACTION", f"x{number}", "robot-1") == Demand(("pillars",), 0, ())
     assert len(found._demands._known) == 10
 
 
@@ -66,6 +84,46 @@ def test_keys_of_openssh_are_kept_as_pem() -> None:
     assert parse_policy(format_policy(given)) == given
 
 
+def test_a_rule_may_be_for_some_actors_whatever_the_case_of_their_names() -> None:
+    found = policy(rules={"robots": {"actor_ids": ["Robot-*", "?bot"], "required_proofs": ["ci"]}})
+    for actor_id, is_meant in (
+        ("robot-1", True), ("ROBOT-", True), ("xBoT", True), ("robot", False), ("a robot-1", False),
+        ("\u0280obot-1", False), ("", False),
+    ):  # fmt: skip
+        assert bool(found.demand("ACTION", "x", actor_id).required_proofs) is is_meant
+    both = policy(
+        rules={"robots": {"actor_ids": ["robot-*"], "required_proofs": ["ci"]}, "all": {"roles": ["auditor"]}}
+    )
+    assert both.demand("ACTION", "x", "ana") == asked((), 0, ("auditor",))
+    assert both.demand("ACTION", "x", "robot-1") == asked(("ci",), 0, ("auditor",))
+
+
+def test_two_actors_are_not_taken_for_one_where_demands_are_remembered() -> None:
+    found = policy(rules={"robots": {"actor_ids": ["b c"], "required_proofs": ["ci"]}})
+    assert found.demand("ACTION", "x b", "c") == NO_DEMAND
+    assert found.demand("ACTION", "x", "b c").required_proofs == ("ci",)
+    assert found.demand("ACTION", "x b", "c") == NO_DEMAND
+
+
+def test_a_rule_may_deny() -> None:
+    found = policy(rules={
+        "night": {"action_types": ["deploy"], "deny": True, "reason": "not at night"},
+        "ever": {"action_types": ["d*"], "actor_ids": ["agent-7"], "deny": True, "reason": "never"},
+        "all": {"required_approvals": 1, "fail_open": True},
+    })  # fmt: skip
+    assert found.demand("ACTION", "read", "agent-7").denials == ()
+    assert found.demand("ACTION", "deploy", "ana").denials == (Denial("night", "not at night"),)
+    both = found.demand("ACTION", "deploy", "Agent-7")
+    assert both.denials == (Denial("night", "not at night"), Denial("ever", "never"))
+    assert (both.required_approvals, both.fails_open) == (1, False)
+
+
+def test_names_are_compared_without_the_case_of_ascii_letters_only() -> None:
+    assert fold("Ana-7") == fold("aNA-7") == "ana-7"
+    assert fold("\u00c4NA") == "\u00c4na"
+    assert fold("\u212a") == "\u212a"  # the Kelvin sign, of which Unicode makes a k
+
+
 BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"rules": []}, "rules", "expected `object`"),
     ({"rules": {"": {}}}, 'rules.""', "a name of 0 characters"),
@@ -73,6 +131,41 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"rules": {"a": {"event_types": ["change"]}}}, "rules.a.event_types", "'change' matches no event type"),
     ({"rules": {"a": {"event_types": []}}}, "rules.a.event_types", "names no type"),
     ({"rules": {"a": {"action_types": []}}}, "rules.a.action_types", "names no type"),
+    ({"rules": {"a": {"actor_ids": []}}}, "rules.a.actor_ids", "names no actor"),
+    ({"rules": {"a": {"actor_ids": ["\u00e4*"]}}}, "rules.a.actor_ids", "is not a glob of printable ASCII"),
+    ({"rules": {"a": {"actor_ids": ["\n"]}}}, "rules.a.actor_ids", "is not a glob of printable ASCII"),
+    ({"rules": {"a": {"expires_max_s": 0}}}, "rules.a.expires_max_s", "expected `int` >= 1"),
+    ({"rules": {"a": {"expires_max_s": 2_592_001}}}, "rules.a.expires_max_s", "expected `int` <= 2592000"),
+    ({"rules": {"a": {"deny": True}}}, "rules.a.reason", "is missing"),
+    ({"rules": {"a": {"deny": True, "reason": " "}}}, "rules.a.reason", "is missing"),
+    ({"rules": {"a": {"reason": "x"}}}, "rules.a.reason", "denies nothing"),
+    ({"rules": {"a": {"deny": True, "reason": "x" * 1_001}}}, "rules.a.reason", "expected `str` of length"),
+    (
+        {"rules": {"a": {"deny": True, "reason": "x", "required_approvals": 1}}},
+        "rules.a.required_approvals", "by a rule that denies",
+    ),
+    (
+        {"rules": {"a": {"deny": True, "reason": "x", "fail_open": True}}},
+        "rules.a.fail_open", "by a rule that denies",
+    ),
+    ({"approvers": {"ana b": {"keys": [ANA.ssh]}}}, 'approvers."ana b"', "printable ASCII without spaces"),
+    ({"approvers": {"an\u00e1": {"keys": [ANA.ssh]}}}, 'approvers."an\u00e1"', "printable ASCII"),
+    ({"approvers": {"ana\u200b": {"keys": [ANA.ssh]}}}, 'approvers."ana\u200b"', "printable ASCII"),
+    ({"actors": {"agent 7": {"keys": [ANA.ssh]}}}, 'actors."agent 7"', "printable ASCII"),
+    (
+        {"approvers": {"ana": {"keys": [ANA.ssh]}, "Ana": {"keys": [BOB.ssh]}}},
+        "approvers.Ana", "differs from 'ana' in case only",
+    ),
+    (
+        {"approvers": {"ana": {"keys": [ANA.ssh]}}, "actors": {"ANA": {"keys": [BOB.ssh]}}},
+        "actors.ANA", "differs from 'ana' in case only",
+    ),
+    (
+        {"approvers": {"ana": {"keys": [ANA.ssh]}, "bob": {"keys": [BOB.ssh, fido_line(ANA)]}}},
+        "approvers.bob.keys", "has the key of approver 'ana'",
+    ),
+    ({"approvers": {"ana": {"keys": [ANA.ssh, fido_line(ANA)]}}}, "approvers.ana.keys", "key 2 stands twice"),
+    ({"actors": {"ana": {"keys": [fido_line(ANA)]}}}, "actors.ana.keys", "key 1: a FIDO key signs approvals"),
     ({"rules": {"a": {"required_approvals": -1}}}, "rules.a.required_approvals", "expected `int` >= 0"),
     ({"rules": {"a": {"required_approvals": 3}}}, "rules.a.required_approvals", "3 approvals are asked for"),
     ({"rules": {"a": {"roles": ["pilot"]}}}, "rules.a.roles", "no approver has role 'pilot'"),

@@ -82,16 +82,23 @@ def test_what_is_written_is_read_again() -> None:
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
 
 
-@example(name="\x7f", role="\x7f", pattern="\x7f", revoked=True)
-@given(name=texts, role=texts, pattern=texts, revoked=st.booleans())
+persons = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=12)
+
+
+@example(person='~."', name="\x7f", role="\x7f", pattern="\x7f", revoked=True)
+@given(person=persons, name=texts, role=texts, pattern=texts, revoked=st.booleans())
 @settings(max_examples=60)
-def test_names_of_any_kind_are_read_again(name: str, role: str, pattern: str, revoked: bool) -> None:
-    people = {name: {**members_of(ANA)["ana"], "roles": [role]}}
-    people[name]["revoked"] = "2026-01-01T00:00:00.000001Z" if revoked else None
+def test_names_of_any_kind_are_read_again(
+    person: str, name: str, role: str, pattern: str, *, revoked: bool
+) -> None:
+    people = {person: {**members_of(ANA)["ana"], "roles": [role]}}
+    people[person]["revoked"] = "2026-01-01T00:00:00.000001Z" if revoked else None
     policy = parse_policy({
         "approvers": people,
-        "rules": {name: {"action_types": [pattern], "roles": [role], "required_proofs": [name]}},
-        "actors": {name: {"keys": [BOB.ssh]}},
+        "rules": {name: {"action_types": [pattern], "roles": [role], "required_proofs": [name],
+                         "actor_ids": [person, "*?\\\\ a"], "expires_max_s": 60},
+                  "no": {"deny": True, "reason": name + "."}},
+        "actors": {person: {"keys": [BOB.ssh]}},
         "redaction": {"fields": [pattern], "custom_patterns": {name: "x"}},
         "erasure": {"held": [pattern, name], "legal_bases": [role]},
     })  # fmt: skip

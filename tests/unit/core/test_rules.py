@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from tests.support.logs import Key, LogMaker, draft, revocation, rotation, seal
 
-from attestlog._internal.core.entry import EventType, decode_line, parse_draft
+from attestlog._internal.core.entry import EntryRef, EventType, decode_line, parse_draft
+from attestlog._internal.core.policy import format_policy, parse_policy
+from attestlog._internal.core.policy_change import set_policy_payload
 from attestlog._internal.core.reserved import GOVERNING, governs
-from attestlog._internal.core.rules import KEYS_MAX, Rules, Term
+from attestlog._internal.core.rules import KEYS_MAX, Rules, Term, format_hold, release_of
 from attestlog.errors import RuleChangeError
 
 OLD, NEW, NEXT, OTHER = Key(1), Key(2), Key(3, "Ed25519"), Key(4)
@@ -218,6 +220,51 @@ def test_the_number_of_keys_is_limited(log: LogMaker) -> None:
     log.key = NEW
     log.append(rotation(log.origin, NEW, NEXT, 4))
     assert "too many keys" in refused(log, full)
+
+
+def test_what_a_rule_denies_does_not_hold_be_it_a_rotation(tmp_path: Path) -> None:
+    rule = {"event_types": ["CHANGE"], "actor_ids": ["agent-*"], "deny": True, "reason": "people only"}
+    policy = parse_policy({"rules": {"no": rule}})
+    log = LogMaker(tmp_path / "log", key=OLD, policy=policy)
+    log.append(draft(1))
+    hold = {"name": "case-7", "start": 0, "stop": None, "reason": "x"}
+    payloads = {"attestlog.place_legal_hold": hold, "attestlog.set_policy": {"policy": format_policy(policy)}}
+    drafts = [
+        rotation(log.origin, OLD, NEW, 2), revocation(OLD, 1),
+        *(
+            draft(0, event_type="CHANGE", action_type=action_type, action_payload=payload)
+            for action_type, payload in payloads.items()
+        ),
+    ]  # fmt: skip
+    for change in drafts:
+        log.append(change)
+        assert "rule 'no' denies it: people only" in refused(log)
+    log.append({**drafts[2], "actor_id": "ana"})
+    assert Rules.of(log.genesis).after(decode_line(log.lines[-1])).holds.keys() == {"case-7"}
+
+
+def test_the_rules_remember_what_made_the_policy_and_each_hold(log: LogMaker) -> None:
+    before = Rules.of(log.genesis_made)
+    assert before.policy_by == EntryRef(0, log.log.genesis)
+    assert before.log == log.log
+    hold = {"name": "case-7", "start": 0, "stop": None, "reason": "x"}
+    log.append(draft(0, event_type="CHANGE", action_type="attestlog.place_legal_hold", action_payload=hold))
+    placed = decode_line(log.lines[-1])
+    held = before.after(placed)
+    assert (held.placed_by, held.policy_by) == ({"case-7": EntryRef.of(placed)}, before.policy_by)
+    payload = set_policy_payload(held, parse_policy({"safety_floor": 8}))
+    log.append(draft(0, event_type="CHANGE", action_type="attestlog.set_policy", action_payload=payload))
+    changed = held.after(decode_line(log.lines[-1]))
+    assert changed.policy_by == EntryRef.of(decode_line(log.lines[-1]))
+    assert changed.placed_by == held.placed_by
+    log.append(log_release(changed))
+    ended = changed.after(decode_line(log.lines[-1]))
+    assert (ended.holds, ended.placed_by, ended.policy_by) == ({}, {}, changed.policy_by)
+
+
+def log_release(rules: Rules) -> dict[str, Any]:
+    payload = format_hold(release_of(rules, "case-7", "settled"))
+    return draft(0, event_type="CHANGE", action_type="attestlog.release_legal_hold", action_payload=payload)
 
 
 def test_only_a_change_of_those_types_governs() -> None:

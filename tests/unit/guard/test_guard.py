@@ -6,11 +6,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from tests.support.logs import create
 from tests.support.people import ROLES, Person, governed
 
-from attestlog._internal.core.approval import Approval, format_approval
+from attestlog._internal.core.approval import Approval, bindings, format_approval
+from attestlog._internal.core.checkpoint import LogId
 from attestlog._internal.core.entry import Entry
 from attestlog._internal.core.genesis import Settings
 from attestlog._internal.core.policy import Policy
@@ -19,6 +21,7 @@ from attestlog._internal.core.report import Verdict
 from attestlog._internal.core.reserved import SIGNER_OUTAGE
 from attestlog._internal.guard import Guard, NumberedActor
 from attestlog._internal.guard.checking import Reason, reasons_against
+from attestlog._internal.guard.recording import KINDS
 from attestlog._internal.log import Log
 from attestlog._internal.snapshots import snapshot_hash
 from attestlog._internal.storage.resolve import open_source
@@ -149,12 +152,12 @@ def test_an_act_is_judged_once_if_nothing_changes_meanwhile(
 def test_a_policy_that_another_process_changed_meanwhile_counts(tmp_path: Path) -> None:
     path, policy, people = tmp_path / "log", governed(), [Person(role) for role in ROLES]
     with made(tmp_path, policy) as log, Log.open(path, clock=ManualClock()) as other:
-        payload = set_policy_payload(governed(safety_floor=9.5))
+        payload = set_policy_payload(log.rules, governed(safety_floor=9.5))
         change: dict[str, Any] = {
             "event_type": "CHANGE", "action_type": "attestlog.set_policy", "actor_id": "maintainer",
             "action_payload": payload,
         }  # fmt: skip
-        other.append({**change, "received_approvals": [who.approve(change, log.origin) for who in people]})
+        other.append({**change, "received_approvals": [who.approve(change, log.rules.log) for who in people]})
         with pytest.raises(ActionBlockedError), guard(log, pillars_scores=GOOD):
             raise AssertionError("it must not be reached")
         assert shape(log)[1:] == [
@@ -297,9 +300,9 @@ def test_the_rules_for_the_act_count_for_its_intent(tmp_path: Path) -> None:
 def approve(act: Guard, person: str, directory: Path | None = None, **said: str) -> bytes:
     """As a person would: sign what the request asks, and put it beside the request."""
     request = act.request
-    stored = Person(person).approve(request.draft, request.origin, **said)
-    bound = {"origin": request.origin, "action_type": "deploy", "action_hash": request.action_hash}
-    data = format_approval(Approval(**stored, **bound))
+    log = LogId(request.origin, request.log)
+    stored = Person(person).approve(request.draft, log, **{"request_id": request.request_id, **said})
+    data = format_approval(msgspec.convert({**stored, **bindings(request)}, Approval))
     if directory is not None:
         (directory / f"{person}.json").write_bytes(data)
     return data
@@ -397,6 +400,209 @@ def test_a_task_waits_for_people(tmp_path: Path) -> None:
 
     asyncio.run(main())
     assert [row[0] for row in shape(log)] == ["DECISION", "ACTION"]
+
+
+# --- one request, one act ---
+
+
+def sound(log: Log) -> None:
+    """What the guard recorded is nothing that a verifier remarks on."""
+    log.close()
+    check_log(log.path)
+    assert judge_log(log.path, remember=False).findings == []
+
+
+def approvals_of(act: Guard) -> list[bytes]:
+    return [approve(act, person) for person in ROLES]
+
+
+def test_approvals_that_were_used_before_are_not_used_again(tmp_path: Path) -> None:
+    log = made(tmp_path, governed(rules=RULES))
+    first = guard(log)
+    given = approvals_of(first)
+    with guard(log, approvals=given):
+        pass
+    with (
+        pytest.raises(ActionBlockedError, match="approved entry 1 already") as caught,
+        guard(log, approvals=given),
+    ):
+        raise AssertionError("it must not be reached")
+    intent, violation = entries(log)[2:]
+    assert (intent.execution_status, intent.received_approvals, intent.quorum_met) == ("BLOCKED", [], False)
+    request_id = first.request.request_id
+    details = {"kind": "denied", "request_id": request_id, "used_by": 1}
+    assert (intent.error_details or {}).items() >= details.items()
+    assert violation.action_type == "quorum_breach_attempt"
+    assert violation.dependencies == [intent.entry_id]
+    assert violation.received_approvals == []
+    reasons = (violation.action_payload or {})["reasons"]
+    assert (reasons[0]["used_by"], reasons[0]["request_id"]) == (1, request_id)
+    assert (violation.error_details or {})["violated_invariant"] == "INVARIANT_5_QUORUM"
+    assert [reason["violation_type"] for reason in caught.value.reasons] == [
+        "APPROVAL_USED",
+        "QUORUM_MISSING",
+    ]
+    sound(log)
+
+
+def test_so_it_is_where_nobody_asked_for_them(tmp_path: Path) -> None:
+    """An act that comes with approvals rests on them: spent ones are a sign that something is wrong."""
+    log = made(tmp_path, governed())
+    given = approvals_of(guard(log))
+    with guard(log, approvals=given):
+        pass
+    with pytest.raises(ActionBlockedError) as caught, guard(log, approvals=given):
+        raise AssertionError("it must not be reached")
+    assert [reason["violation_type"] for reason in caught.value.reasons] == ["APPROVAL_USED"]
+    assert [str(entry.execution_status) for entry in entries(log)] == ["SUCCESS"] * 2 + ["BLOCKED"] * 2
+    sound(log)
+
+
+@pytest.mark.parametrize("rollback", [None, lambda _: None])
+def test_an_act_that_failed_has_used_its_approvals(tmp_path: Path, rollback: Any) -> None:
+    log = made(tmp_path, governed(rules=RULES))
+    options: dict[str, Any] = {"rollback": rollback, "snapshot": b"x"} if rollback else {}
+    given = approvals_of(guard(log))
+    with pytest.raises(ValueError, match="boom"), guard(log, approvals=given, **options):
+        raise ValueError("boom")
+    assert entries(log)[1].execution_status == ("ROLLED_BACK" if rollback else "FAILED")
+    with pytest.raises(ActionBlockedError), guard(log, approvals=given, **options):
+        raise AssertionError("it must not be reached")
+    again = guard(log, **options)
+    for approval in approvals_of(again):
+        again.add_approval(approval)
+    with again:
+        pass
+    sound(log)
+
+
+def test_an_act_that_was_blocked_has_not(tmp_path: Path) -> None:
+    log = made(tmp_path, governed(rules=RULES))
+    asked = guard(log)
+    given = approvals_of(asked)
+    with pytest.raises(ActionBlockedError), guard(log, approvals=given[:2]):
+        raise AssertionError("it must not be reached")
+    with guard(log, approvals=given):
+        pass
+    sound(log)
+
+
+def test_of_two_acts_with_one_approval_one_happens(tmp_path: Path) -> None:
+    log = made(tmp_path, governed(rules=RULES))
+    given, done = approvals_of(guard(log)), []
+
+    async def act(number: int) -> None:
+        async with guard(log, approvals=given):
+            done.append(number)
+
+    async def main() -> list[Any]:
+        return await asyncio.gather(*(act(number) for number in range(4)), return_exceptions=True)
+
+    outcomes = asyncio.run(main())
+    assert len(done) == 1
+    assert sum(isinstance(outcome, ActionBlockedError) for outcome in outcomes) == 3
+    sound(log)
+
+
+def test_each_call_of_a_decorated_function_is_an_act(tmp_path: Path) -> None:
+    log = made(tmp_path, governed(rules=RULES))
+    calls: list[None] = []
+    decorated = guard(log, approvals=approvals_of(guard(log)))(lambda: calls.append(None))
+    decorated()
+    with pytest.raises(ActionBlockedError):
+        decorated()
+    assert len(calls) == 1
+    sound(log)
+
+
+def test_an_outcome_is_recorded_without_what_another_entry_used_meanwhile(tmp_path: Path) -> None:
+    log = made(tmp_path, governed())
+    with guard(log) as act:
+        given = approvals_of(act)
+        with guard(log, approvals=given):
+            pass
+        for approval in given:
+            act.add_approval(approval)
+    outcome = entries(log)[3]
+    assert (outcome.dependencies, outcome.received_approvals) == ([entries(log)[0].entry_id], [])
+    sound(log)
+
+
+def test_each_act_asks_in_a_file_of_its_own(tmp_path: Path) -> None:
+    log, room = made(tmp_path, governed(rules=RULES)), tmp_path / "room"
+    first, second = guard(log, ask=room), guard(log, ask=room)
+    assert first.propose() != second.propose()
+    for person in ROLES:
+        approve(first, person, room)
+    with pytest.raises(ActionBlockedError):
+        second.wait_approved(0)
+    with first:
+        pass
+    sound(log)
+
+
+# --- rules that deny ---
+
+
+def test_what_a_rule_denies_does_not_happen_whatever_it_comes_with(tmp_path: Path) -> None:
+    rules = {
+        **RULES,
+        "robots": {
+            "action_types": ["dep*"], "actor_ids": ["Agent-*"], "deny": True, "reason": "people deploy",
+        },
+    }  # fmt: skip
+    log = made(tmp_path, governed(rules=rules))
+    low: dict[str, Any] = {"pillars_scores": {"an_toan": 1}}
+    given = approvals_of(guard(log, **low))
+    with (
+        pytest.raises(ActionBlockedError, match="people deploy") as caught,
+        guard(log, approvals=given, **low),
+    ):
+        raise AssertionError("it must not be reached")
+    intent, violation = entries(log)
+    assert intent.execution_status == violation.execution_status == "BLOCKED"
+    assert violation.action_type == "rule_denied_attempt"
+    details = violation.error_details or {}
+    assert (details["violation_type"], details["rule"], details["reason"]) == (
+        "RULE_DENIED", "robots", "people deploy"
+    )  # fmt: skip
+    assert details["kind"] == "denied"
+    assert "violated_invariant" not in details
+    assert (violation.action_payload or {})["reasons"] == [
+        {"reason": "rule 'robots' denies it: people deploy", "rule": "robots", "rule_reason": "people deploy"}
+    ]
+    assert [reason["invariant"] for reason in caught.value.reasons] == [None]
+    people = guard(log, actor_id="ana")
+    for approval in approvals_of(people):
+        people.add_approval(approval)
+    with people:
+        pass
+    sound(log)
+
+
+def test_nobody_is_asked_to_approve_what_a_rule_denies(tmp_path: Path) -> None:
+    rules = {**RULES, "no": {"action_types": ["deploy"], "deny": True, "reason": "never"}}
+    log, room = made(tmp_path, governed(rules=rules)), tmp_path / "room"
+    with pytest.raises(ActionBlockedError, match="never"), guard(log, ask=room):
+        raise AssertionError("it must not be reached")
+    assert not room.exists()
+
+
+# --- how it ended ---
+
+
+@pytest.mark.parametrize(
+    "error, kind",
+    [
+        (ValueError("x"), "error"), (TimeoutError("x"), "timeout"), (asyncio.CancelledError(), "cancelled"),
+        (KeyboardInterrupt(), "cancelled"), (SystemExit(), "error"),
+    ],
+)  # fmt: skip
+def test_the_kind_of_a_failure(log: Log, error: BaseException, kind: str) -> None:
+    with pytest.raises(type(error)), guard(log):
+        raise error
+    assert (entries(log)[1].error_details or {})["kind"] == kind
+    assert kind in KINDS
 
 
 # --- decorator and async ---

@@ -25,8 +25,9 @@ def intent(number: int, **members: Any) -> dict[str, Any]:
 
 
 def outcome(number: int, *of: int, role: str = "outcome", **members: Any) -> dict[str, Any]:
+    """Of the act that the last of these intents is of, unless `members` say otherwise."""
     wanted = [entry_id(item + 1) for item in of]  # entry n has the (n+1)-th id
-    return draft(number, actor_context={"guard": role}, dependencies=wanted, **members)
+    return draft(of[-1], actor_context={"guard": role}, dependencies=wanted, **members)
 
 
 def counted(counter: Any, session: Any = "s", actor_id: str = "agent-1") -> dict[str, Any]:
@@ -93,7 +94,7 @@ def test_approvals_that_expire_during_the_act_accuse_nobody(tmp_path: Path, late
     rule = {"action_types": ["execute_*"], "required_approvals": 1}
     log = LogMaker(tmp_path / "log", policy=governed(rules={"r": rule}))
     payload = draft(1)["action_payload"]
-    given = [Person("auditor").approve(draft(1), log.origin)]
+    given = [Person("auditor").approve(draft(1), log.log)]
     log.append(intent(1, action_payload=payload, received_approvals=given))
     log.now_us += 90 * 86_400_000_000 if late else 0
     log.append(outcome(2, 1, action_payload=payload, received_approvals=given))
@@ -126,7 +127,78 @@ def test_a_forbidden_intent_forged_into_an_allowed_one_is_found(
 def test_an_outcome_forged_into_another_act_s_leaves_one_open(log: LogMaker, tmp_path: Path) -> None:
     log.append(intent(1), intent(2), outcome(3, 1), outcome(4, 2), batched=False)
     log.reseal(3, dependencies=[entry_id(3)])
-    assert found(log, tmp_path) == [("guard.no_outcome", 1)]
+    assert found(log, tmp_path) == [
+        ("guard.outcome_differs", 3), ("guard.outcome_repeated", 4), ("guard.no_outcome", 1)
+    ]  # fmt: skip
+
+
+# --- records of a guard that contradict each other ---
+
+
+def test_a_second_outcome_of_one_intent(log: LogMaker, tmp_path: Path) -> None:
+    log.append(intent(1), outcome(2, 1), draft(3), outcome(4, 1, execution_status="FAILED"), outcome(5, 1))
+    log.lay_out()
+    report = verify(log, tmp_path)
+    assert report.verdict == Verdict.VERIFIED  # the log is as it was written: its writer contradicts itself
+    assert codes(report) == [("guard.outcome_repeated", 4), ("guard.outcome_repeated", 5)]
+    assert [item.found for item in report.findings] == [2, 2]
+
+
+@pytest.mark.parametrize(
+    "changed", [{"action_payload": {"number": 9}}, {"action_type": "another"}, {"actor_id": "agent-2"}]
+)
+def test_an_outcome_of_another_payload_action_or_actor(log: LogMaker, tmp_path: Path, changed: Any) -> None:
+    log.append(intent(1), outcome(2, 1, **changed))
+    assert found(log, tmp_path) == [("guard.outcome_differs", 2)]
+
+
+def test_an_outcome_that_depends_on_another_act_too(log: LogMaker, tmp_path: Path) -> None:
+    """Whatever an act builds on may be named beside its own intent, and may have ended before."""
+    log.append(intent(1), outcome(2, 1), intent(3), outcome(4, 1, 3), intent(5), intent(6), outcome(7, 5, 6))
+    assert found(log, tmp_path) == []
+
+
+def test_acting_on_an_intent_that_was_blocked(log: LogMaker, tmp_path: Path) -> None:
+    log.append(intent(1, execution_status="BLOCKED"), outcome(2, 1))
+    log.append(intent(3), outcome(4, 3, role="violation"), outcome(5, 3))
+    log.append(intent(6, execution_status="BLOCKED"), outcome(7, 6, role="violation"))
+    log.lay_out()
+    report = verify(log, tmp_path)
+    assert (report.verdict, codes(report)) == (
+        Verdict.TAMPERED, [("guard.forbidden", 2), ("guard.forbidden", 5)]
+    )  # fmt: skip
+
+
+def test_blocked_after_it_was_done(log: LogMaker, tmp_path: Path) -> None:
+    log.append(intent(1), outcome(2, 1), outcome(3, 1, role="violation"))
+    assert found(log, tmp_path) == [("guard.outcome_repeated", 3)]
+
+
+def test_an_outcome_before_its_intent_ends_nothing(log: LogMaker, tmp_path: Path) -> None:
+    log.append(outcome(1, 2), intent(2))
+    assert found(log, tmp_path) == [("guard.no_outcome", 2)]
+
+
+@pytest.mark.parametrize("limit, code", [(2, []), (3, [("guard.outcome_repeated", 7)])])
+def test_ended_acts_that_are_remembered_have_a_limit(
+    log: LogMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int, code: Any
+) -> None:
+    monkeypatch.setattr(conduct_module, "ENDED_MAX", limit)
+    log.append(*(entry for number in (1, 3, 5) for entry in (intent(number), outcome(number + 1, number))))
+    log.append(outcome(7, 1))
+    assert found(log, tmp_path) == code
+
+
+@pytest.mark.parametrize("size", [1, 4_000, 9_000])
+def test_pieces_change_nothing_in_that(
+    log: LogMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    log.append(intent(1), intent(2, execution_status="BLOCKED"), intent(3), batched=False)
+    log.append(outcome(4, 1, 3), outcome(5, 1, 2), outcome(6, 3), outcome(7, 3), outcome(8, 1), batched=False)
+    whole = found(log, tmp_path)
+    assert {code for code, _ in whole} == {"guard.forbidden", "guard.outcome_repeated"}
+    monkeypatch.setattr("attestlog._internal.verifying.source.piece_size", lambda *_: size)
+    assert found(log, tmp_path) == whole
 
 
 def test_workers_come_to_the_same(log: LogMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

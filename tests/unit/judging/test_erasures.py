@@ -47,8 +47,13 @@ def hold(log: LogMaker, start: int, stop: int | None, name: str = "case-7") -> N
     log.append(change("attestlog.place_legal_hold", payload))
 
 
-def release(log: LogMaker, name: str = "case-7") -> None:
-    log.append(change("attestlog.release_legal_hold", {"name": name, "reason": "settled"}))
+def release(log: LogMaker, name: str = "case-7", **placed_by: Any) -> None:
+    """Of the last hold of this name; `placed_by`: what to say of it instead."""
+    entries = [log.entry(number) for number in range(len(log.lines))]
+    last = next((e for e in reversed(entries) if (e["action_payload"] or {}).get("name") == name), entries[0])
+    named = {member: last[member] for member in ("sequence_number", "entry_hash")} | placed_by
+    payload = {"name": name, "placed_by": named, "reason": "settled"}
+    log.append(change("attestlog.release_legal_hold", payload))
 
 
 def found(log: LogMaker, tmp_path: Path) -> list[tuple[str, int | None]]:
@@ -196,6 +201,13 @@ def test_an_erasure_without_the_approval_it_needs_is_seen(log: LogMaker, tmp_pat
     log.append(change("attestlog.erase_payload", format_erasure(erasure), required_approvals=1))
     log.lines[2] = erase_line(log.lines[2])
     assert found(log, tmp_path) == [("erasure.refused", 5)]
+
+
+def test_an_erasure_that_a_rule_denies_is_seen(tmp_path: Path) -> None:
+    rule = {"action_types": ["attestlog.erase*"], "actor_ids": ["agent-1"], "deny": True, "reason": "never"}
+    log = made(tmp_path, parse_policy({"rules": {"no": rule}}))
+    erase(log, 2)
+    assert found(log, tmp_path) == [("entry.rule", 5), ("erasure.refused", 5)]
 
 
 def test_quorum_forged_in_is_found(log: LogMaker, tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 from tests.support.audits import codes, verify
-from tests.support.logs import ORIGIN, LogMaker, draft
-from tests.support.people import DATED, EXPIRES, ROLES, Person, governed
-from tests.support.shapes import CHANGE, GOVERNED
+from tests.support.logs import LogMaker, draft
+from tests.support.people import DATED, EXPIRES, ROLES, Person, governed, request_id_of
+from tests.support.shapes import CHANGE, GOVERNED, change_for
 
 from attestlog._internal.core.policy import format_policy, parse_policy
 from attestlog._internal.core.report import Report, Verdict
@@ -28,9 +28,12 @@ RULES = {
     },
     "deploys": {"action_types": ["deploy"], "required_proofs": ["pillars", "k1_state"], "roles": ["auditor"]},
 }  # fmt: skip
+TIMESTAMP_30_DAYS_ON = "2025-11-29T12:00:00.000000Z"
 PEOPLE = {name: Person(name) for name in ROLES}
 AUDITED = draft(2, action_type="deploy", pillars_scores=SCORES, provided_proofs=PROOFS)
-APPROVED = PEOPLE["auditor"].approve(AUDITED, ORIGIN)
+LOG = LogMaker(Path("nowhere"), policy=governed(rules=RULES)).log
+"""Every log with this policy has the same genesis entry."""
+APPROVED = PEOPLE["auditor"].approve(AUDITED, LOG)
 
 
 def proposal(*approvals: dict[str, str]) -> dict[str, Any]:
@@ -38,7 +41,13 @@ def proposal(*approvals: dict[str, str]) -> dict[str, Any]:
     return {**CHANGE, "action_type": "modify_limit", "received_approvals": list(approvals)}
 
 
-APPROVALS = [person.approve(proposal(), ORIGIN) for person in PEOPLE.values()]
+def approvals(request: str = "a request") -> list[dict[str, str]]:
+    """Of all three; each request is good for one entry."""
+    request_id = request_id_of(request)
+    return [person.approve(proposal(), LOG, request_id=request_id) for person in PEOPLE.values()]
+
+
+APPROVALS = approvals()
 
 
 @pytest.fixture
@@ -48,7 +57,7 @@ def log(tmp_path: Path) -> LogMaker:
     made.append(draft(1, pillars_scores={"an_toan": 6.2}, conflicts_detected=["x"]), batched=False)
     made.append({**AUDITED, "received_approvals": [APPROVED]}, batched=False)
     made.append(proposal(*APPROVALS), batched=False)
-    made.append(proposal(*APPROVALS[:2]), batched=False)
+    made.append(proposal(*approvals("another")[:2]), batched=False)
     made.append(draft(5), batched=False)
     return made
 
@@ -138,22 +147,39 @@ def test_an_action_renamed_to_go_under_another_rule(log: LogMaker, tmp_path: Pat
 
 
 def spoilt(**said: str) -> dict[str, str]:
-    return PEOPLE["auditor"].approve(proposal(), ORIGIN, **said)
+    said = {"request_id": APPROVALS[0]["request_id"], **said}
+    return PEOPLE["auditor"].approve(proposal(), LOG, **said)
 
 
 @pytest.mark.parametrize(
     "approval, reason",
     [
-        (PEOPLE["auditor"].approve(proposal(), "example.com/another"), "approval.signature"),
-        (PEOPLE["auditor"].approve({**proposal(), "action_payload": {}}, ORIGIN), "approval.signature"),
+        (PEOPLE["auditor"].approve(proposal(), LOG._replace(origin="another")), "approval.signature"),
+        (PEOPLE["auditor"].approve(proposal(), LOG._replace(genesis="0" * 64)), "approval.signature"),
+        (PEOPLE["auditor"].approve({**proposal(), "action_payload": {}}, LOG), "approval.signature"),
+        (PEOPLE["auditor"].approve({**proposal(), "actor_id": "x"}, LOG), "approval.signature"),
+        (PEOPLE["auditor"].approve({**proposal(), "pillars_scores": {}}, LOG), "approval.signature"),
+        ({**spoilt(), "log": "0" * 64}, "approval.log"),
+        (spoilt(event_type="ACTION"), "approval.event_type"),
+        ({**spoilt(), "actor_id": "x"}, "approval.actor"),
+        (spoilt(expires=TIMESTAMP_30_DAYS_ON), "approval.term"),
         ({**spoilt(), "origin": "example.com/another"}, "approval.origin"),
         ({**spoilt(), "action_type": "x"}, "approval.action_type"),
         ({**spoilt(), "action_hash": "0" * 64}, "approval.action_hash"),
-        (Person("mallory").approve(proposal(), ORIGIN), "approval.unknown_signer"),
-        (Person("auditor", number=2).approve(proposal(), ORIGIN), "approval.unknown_key"),
+        (
+            Person("mallory").approve(proposal(), LOG, request_id=APPROVALS[0]["request_id"]),
+            "approval.unknown_signer",
+        ),
+        (
+            Person("auditor", number=2).approve(proposal(), LOG, request_id=APPROVALS[0]["request_id"]),
+            "approval.unknown_key",
+        ),
         (spoilt(expires=DATED), "approval.expired"),
         (spoilt(timestamp=EXPIRES), "approval.future"),
-        (PEOPLE["creator"].approve(proposal(), ORIGIN), "approval.duplicate"),
+        (
+            PEOPLE["creator"].approve(proposal(), LOG, request_id=APPROVALS[0]["request_id"]),
+            "approval.duplicate",
+        ),
         (spoilt(meaning="reject"), "approval.reject"),
         ({**spoilt(), "meaning": "approved"}, "approval.malformed"),
     ],
@@ -174,7 +200,9 @@ def test_a_review_is_no_approval(log: LogMaker, tmp_path: Path) -> None:
 
 
 def test_an_actor_who_approves_their_own_request(log: LogMaker, tmp_path: Path) -> None:
-    log.reseal(3, actor_id=PEOPLE["auditor"].key_id)
+    own = {**proposal(), "actor_id": PEOPLE["auditor"].key_id}
+    approved = [person.approve(own, LOG) for person in PEOPLE.values()]
+    log.reseal(3, actor_id=own["actor_id"], received_approvals=approved)
     report = judged(log, tmp_path)
     assert codes(report) == [("entry.derived", 3), ("entry.approval", 3)]
     assert report.findings[1].found == "approval.self"
@@ -185,7 +213,7 @@ def test_an_approver_who_was_revoked(tmp_path: Path) -> None:
     members = format_policy(policy)
     members["approvers"]["auditor"]["revoked"] = DATED
     log = LogMaker(tmp_path / "log", policy=parse_policy(members))
-    log.append(proposal(*APPROVALS))
+    log.append(proposal(*(person.approve(proposal(), log.log) for person in PEOPLE.values())))
     assert log.entry(1)["quorum_met"] is False
     log.reseal(1, quorum_met=True)
     report = judged(log, tmp_path)
@@ -195,14 +223,16 @@ def test_an_approver_who_was_revoked(tmp_path: Path) -> None:
 
 
 def test_a_refused_approval_that_was_never_counted_is_a_notice(log: LogMaker, tmp_path: Path) -> None:
-    log.append({**proposal(*APPROVALS, Person("mallory").approve(proposal(), ORIGIN))})
+    log.append(proposal(*approvals("again"), Person("mallory").approve(proposal(), LOG)))
     assert log.entry(6)["quorum_met"] is True
     report = judged(log, tmp_path)
     assert (report.verdict, codes(report)) == (Verdict.VERIFIED, [("entry.approval", 6)])
 
 
 def test_hundreds_of_refused_approvals_are_told_in_short(log: LogMaker, tmp_path: Path) -> None:
-    many = [Person("mallory").approve(proposal(), ORIGIN)] * (APPROVALS_REPORTED_MAX + 1)
+    many = [Person("mallory").approve(proposal(), LOG, request_id=APPROVALS[0]["request_id"])] * (
+        APPROVALS_REPORTED_MAX + 1
+    )
     log.append({**draft(6), "received_approvals": many[:-1]}, batched=False)
     log.append({**draft(7), "received_approvals": many}, batched=False)
     report = judged(log, tmp_path)
@@ -274,15 +304,10 @@ def governed_log(tmp_path: Path) -> LogMaker:
     """1: without scores. 2: the floor is lowered by three. 3: below the old floor, above the new one."""
     made = LogMaker(tmp_path / "log", policy=GOVERNED)
     made.append(draft(1), batched=False)
-    made.append(lowered(), batched=False)
+    made.append(change_for(made.log), batched=False)
     made.policy = parse_policy({**format_policy(GOVERNED), "safety_floor": 6.5})
     made.append(draft(3, pillars_scores={"an_toan": 6.7}), batched=False)
     return made
-
-
-def lowered(*people: Person) -> dict[str, Any]:
-    approvals = [person.approve(CHANGE, ORIGIN) for person in people or PEOPLE.values()]
-    return {**CHANGE, "received_approvals": approvals}
 
 
 def test_each_entry_is_judged_by_the_policy_in_force_there(tmp_path: Path) -> None:
@@ -328,7 +353,8 @@ def test_approvals_moved_to_another_value(tmp_path: Path) -> None:
 
 
 def test_what_was_done_without_the_proofs_a_rule_asks_for(log: LogMaker, tmp_path: Path) -> None:
-    log.append({**AUDITED, "provided_proofs": [], "received_approvals": [APPROVED]}, batched=False)
+    again = PEOPLE["auditor"].approve(AUDITED, LOG, request_id=request_id_of("again"))
+    log.append({**AUDITED, "provided_proofs": [], "received_approvals": [again]}, batched=False)
     log.append({**AUDITED, "provided_proofs": [], "execution_status": "BLOCKED"}, batched=False)
     log.append(proposal(), batched=False)
     log.append({**AUDITED, "event_type": "DECISION"}, batched=False)  # intended, not done
@@ -337,6 +363,20 @@ def test_what_was_done_without_the_proofs_a_rule_asks_for(log: LogMaker, tmp_pat
         Verdict.VERIFIED, [("entry.rule", 4), ("entry.rule", 6), ("entry.rule", 8)]
     )  # fmt: skip
     assert report.findings[1].found == {"proofs": ["k1_state", "pillars"]}
+
+
+def test_what_was_done_although_a_rule_denies_it(tmp_path: Path) -> None:
+    rule = {"action_types": ["deploy"], "actor_ids": ["AGENT-*"], "deny": True, "reason": "people deploy"}
+    log = LogMaker(tmp_path / "log", policy=governed(rules={"robots": rule}))
+    for number, members in enumerate((
+        {}, {"actor_id": "ana"}, {"execution_status": "BLOCKED"}, {"event_type": "DECISION"},
+        {"event_type": "CHANGE"}, {"action_type": "read"},
+    ), 1):  # fmt: skip
+        log.append(draft(number, **{"action_type": "deploy", **members}))
+    report = look(log, tmp_path)
+    assert (report.verdict, codes(report)) == (Verdict.VERIFIED, [("entry.rule", 1), ("entry.rule", 5)])
+    assert report.findings[0].found == "robots"
+    assert "people deploy" in report.findings[0].message
 
 
 # --- rollbacks ---

@@ -147,6 +147,18 @@ def test_without_the_approvals_that_are_asked_for_it_stays(log: Log) -> None:
         log.add_hold("case-7", reason="x", actor_id="officer-1", required_approvals=1)
 
 
+def test_what_a_rule_denies_stays(tmp_path: Path) -> None:
+    rule = {"action_types": ["attestlog.erase*"], "actor_ids": ["Officer-*"], "deny": True, "reason": "never"}
+    log = create(tmp_path / "log", policy=parse_policy({"rules": {"no": rule}}))
+    log.append(draft(1))
+    with pytest.raises(ErasureRefusedError, match="rule 'no' denies it: never") as caught:
+        erase(log, 1)
+    assert caught.value.rule == "deny"
+    log.erase(1, reason="asked for", actor_id="ana")
+    log.close()
+    check_log(log.path)
+
+
 def test_salted_payloads_go_whole(tmp_path: Path) -> None:
     settings = Settings(erasable_payloads=True)
     log = create(tmp_path / "log", settings=settings)

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 from tests.support.logs import create
 from tests.support.people import PEOPLE, ROLES, Person, governed
-from tests.support.shapes import CHANGE, GOVERNED, SHAPES
+from tests.support.shapes import GOVERNED, SHAPES, change_for
 
 from attestlog._internal.core.policy import Policy
 from attestlog._internal.core.policy_change import modify_rule_payload, set_policy_payload
 from attestlog._internal.core.report import Verdict
+from attestlog._internal.core.rules import Rules
 from attestlog._internal.log import Log
 from attestlog._internal.verifying import judge_log
 from attestlog.errors import DerivedMemberError, RuleChangeError
@@ -21,7 +22,7 @@ LOW = {"event_type": "ACTION", "action_type": "x", "actor_id": "a", "pillars_sco
 
 
 def approved(log: Log, draft: dict[str, Any], *people: Person) -> dict[str, Any]:
-    return {**draft, "received_approvals": [person.approve(draft, log.origin) for person in people]}
+    return {**draft, "received_approvals": [person.approve(draft, log.rules.log) for person in people]}
 
 
 def change(action_type: str, payload: dict[str, Any]) -> dict[str, Any]:
@@ -33,8 +34,8 @@ def change(action_type: str, payload: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def floor(policy: Policy, value: float) -> dict[str, Any]:
-    payload = modify_rule_payload(policy, "safety_floor", value, proposal_id="P", change_description="c")
+def floor(rules: Rules, value: float) -> dict[str, Any]:
+    payload = modify_rule_payload(rules, "safety_floor", value, proposal_id="P", change_description="c")
     return change("attestlog.modify_policy_rule", payload)
 
 
@@ -47,9 +48,8 @@ def test_all_six_shapes_as_users_write_them(tmp_path: Path) -> None:
     with open_log(tmp_path / "log") as log:
         stored = {}
         for name in ("BOOT", "ACTION", "DECISION", "VIOLATION", "CHANGE", "SHUTDOWN"):
-            shape = {**SHAPES[name], "received_approvals": []}
-            people = PEOPLE if name == "CHANGE" else ()
-            stored[name] = log.append(approved(log, shape, *people)).entry
+            shape = change_for(log.rules.log) if name == "CHANGE" else SHAPES[name]
+            stored[name] = log.append(shape).entry
     derived = {
         name: (e.composite_score, e.safety_floor_met, e.k_state, e.proofs_valid, e.quorum_met)
         for name, e in stored.items()
@@ -72,7 +72,7 @@ def test_all_six_shapes_as_users_write_them(tmp_path: Path) -> None:
 def test_the_change_of_the_specification(tmp_path: Path) -> None:
     with open_log(tmp_path / "log") as log:
         before = log.append(LOW)
-        change = log.append(approved(log, {**CHANGE, "received_approvals": []}, *PEOPLE))
+        change = log.append(change_for(log.rules.log))
         after = log.append(LOW)
     assert [receipt.entry.safety_floor_met for receipt in (before, after)] == [False, True]
     assert change.entry.quorum_met
@@ -83,11 +83,14 @@ def test_the_change_of_the_specification(tmp_path: Path) -> None:
 @pytest.mark.parametrize("people", [(), PEOPLE[:2], PEOPLE[:1] * 3])
 def test_a_change_without_the_quorum_is_not_written(people: tuple[Person, ...], tmp_path: Path) -> None:
     with open_log(tmp_path / "log") as log:
-        for draft in (floor(GOVERNED, 0), change("attestlog.set_policy", set_policy_payload(Policy()))):
+        for draft in (
+            floor(log.rules, 0),
+            change("attestlog.set_policy", set_policy_payload(log.rules, Policy())),
+        ):
             with pytest.raises(RuleChangeError, match="has not the quorum of the policy in force"):
                 log.append(approved(log, draft, *people))
         assert log.head().size == 1
-        blocked = log.append({**approved(log, floor(GOVERNED, 0), *people), "execution_status": "BLOCKED"})
+        blocked = log.append({**approved(log, floor(log.rules, 0), *people), "execution_status": "BLOCKED"})
         assert log.rules.policy == GOVERNED
         assert blocked.entry.quorum_met is False
     assert judge_log(tmp_path / "log", remember=False).verdict == Verdict.VERIFIED
@@ -99,7 +102,9 @@ def test_the_policy_in_force_survives_reopening_and_reaches_other_processes(tmp_
         other.append(LOW)
         log.append(
             approved(
-                log, change("attestlog.set_policy", set_policy_payload(governed(safety_floor=6))), *PEOPLE
+                log,
+                change("attestlog.set_policy", set_policy_payload(log.rules, governed(safety_floor=6))),
+                *PEOPLE,
             )
         )
         assert other.append(LOW).entry.safety_floor_met is True
@@ -114,7 +119,7 @@ def test_what_was_stated_under_the_old_policy_is_refused_and_nobody_else_is(tmp_
     """Drafts prepared before a change and committed after it are derived again, each by itself."""
     path = tmp_path / "log"
     with open_log(path) as log, Log.open(path, clock=ManualClock()) as other:
-        log.append(approved(log, floor(GOVERNED, 6), *PEOPLE))
+        log.append(approved(log, floor(log.rules, 6), *PEOPLE))
         stated = {**LOW, "safety_floor_met": False}  # as the policy was that `other` still knows
         futures = [other.submit(draft) for draft in (LOW, stated, LOW)]
         with pytest.raises(DerivedMemberError):
@@ -129,10 +134,8 @@ def test_many_threads_while_the_policy_changes(tmp_path: Path) -> None:
         threads = [threading.Thread(target=lambda: [log.append(LOW) for _ in range(20)]) for _ in range(4)]
         for thread in threads:
             thread.start()
-        policy = GOVERNED
         for value in (6, 8, 6.5):
-            log.append(approved(log, floor(policy, value), *PEOPLE))
-            policy = log.rules.policy
+            log.append(approved(log, floor(log.rules, value), *PEOPLE))
         for thread in threads:
             thread.join()
     report = judge_log(path, remember=False)
@@ -144,4 +147,4 @@ def test_an_approval_that_expires_is_judged_when_the_entry_is_written(tmp_path: 
     with create(tmp_path / "log", policy=GOVERNED, clock=clock) as log:
         clock.advance(365 * 86_400)
         with pytest.raises(RuleChangeError):
-            log.append(approved(log, floor(GOVERNED, 6), *PEOPLE))
+            log.append(approved(log, floor(log.rules, 6), *PEOPLE))

@@ -8,24 +8,28 @@ from hashlib import sha256
 
 import msgspec
 import rfc8785
+from tests.support.people import Person, members_of
 from tests.support.shapes import (
     BOOT,
     CHANGE,
     GOVERNED,
+    LOG,
     NOW_US,
     ORIGIN,
     SHAPES,
     TIMESTAMP,
+    change_for,
     ed25519_key,
     entry_id,
     p256_key,
     planned,
     prepared,
 )
+from tests.support.ssh import fido_line
 from tests.vectors.makers.cases import Case, case, flipped, replaced, seal
 
 from attestlog._internal.core.batch import Head, prepare
-from attestlog._internal.core.checkpoint import Checkpoint, format_checkpoint
+from attestlog._internal.core.checkpoint import Checkpoint, LogId, format_checkpoint
 from attestlog._internal.core.deriving import derive
 from attestlog._internal.core.entry import PILLARS, parse_draft
 from attestlog._internal.core.genesis import Genesis, Settings, Software, draft_genesis
@@ -190,16 +194,48 @@ FACTS: dict[str, Case] = {
 }
 
 
-def policy() -> list[Case]:
+def policies() -> list[Case]:
     cases = []
     for policy_name, members in POLICIES.items():
         for name, facts in FACTS.items():
             draft = {"event_type": "ACTION", "action_type": "x", "actor_id": "a", **facts}
-            place: Case = {"origin": ORIGIN, "action_hash": HASH, "timestamp": TIMESTAMP}
-            derived = derive(parse_policy(members), parse_draft(draft), **place)._asdict()
+            place: Case = {"log": LOG._asdict(), "action_hash": HASH, "timestamp": TIMESTAMP}
+            derived = derive(parse_policy(members), parse_draft(draft), LOG, HASH, TIMESTAMP)._asdict()
             facts_and_place: Case = {"policy": members, "facts": facts, **place}
             cases.append(case(f"{policy_name}: {name}", **facts_and_place, derived=derived))
+    return [*cases, *demands(), *bad_policies()]
+
+
+def demands() -> list[Case]:
+    """What rules ask for, by who acts and what is done."""
+    rules = {
+        "pay": {"action_types": ["pay"], "required_approvals": 1},
+        "large": {"action_types": ["pay*"], "actor_ids": ["Robot-*"], "required_approvals": 2,
+                  "expires_max_s": 3_600},
+        "night": {"action_types": ["pay_all"], "deny": True, "reason": "not at night"},
+        "robots": {"actor_ids": ["robot-9"], "deny": True, "reason": "retired"},
+    }  # fmt: skip
+    people = members_of(Person("ana"), Person("bo"))
+    members = {"rules": rules, "approvers": people}
+    cases = []
+    for action_type, actor_id in (
+        ("pay", "ana"), ("pay", "robot-1"), ("pay", "ROBOT-1"), ("pay", "a robot-1"), ("pay_all", "ana"),
+        ("read", "ana"), ("pay_all", "Robot-9"), ("pay", "\u0280obot-1"),
+    ):  # fmt: skip
+        demand = parse_policy(members).demand("ACTION", action_type, actor_id)
+        asked: Case = {
+            "required_approvals": demand.required_approvals, "expires_max_s": demand.expires_max_s,
+            "denials": [denial._asdict() for denial in demand.denials],
+        }  # fmt: skip
+        facts = {"event_type": "ACTION", "action_type": action_type, "actor_id": actor_id}
+        cases.append(case(f"demand: {action_type} by {actor_id}", policy=members, facts=facts, demand=asked))
+    return cases
+
+
+def bad_policies() -> list[Case]:
     weights = format_policy(parse_policy({}))["weights"]
+    keys = {"keys": [Person("ana").public.pem]}
+    others = {"keys": [Person("bo").public.pem]}
     bad: dict[str, Case] = {
         "weight below 0": {"weights": {**weights, "an_toan": -1}},
         "no weight at all": {"weights": dict.fromkeys(weights, 0)},
@@ -208,8 +244,27 @@ def policy() -> list[Case]:
         "pillar unknown": {"weights": {**weights, "safety": 1}},
         "floor above 10": {"safety_floor": 10.5},
         "member unknown": {"floor": 7},
+        "a rule that denies without a reason": {"rules": {"r": {"deny": True}}},
+        "a reason without a denial": {"rules": {"r": {"reason": "x"}}},
+        "a rule that denies and asks": {"rules": {"r": {"deny": True, "reason": "x", "fail_open": True}}},
+        "approvals for over 30 days": {"rules": {"r": {"expires_max_s": 2_592_001}}},
+        "approvals for no time": {"rules": {"r": {"expires_max_s": 0}}},
+        "actors beyond ASCII": {"rules": {"r": {"actor_ids": ["\u00e4*"]}}},
+        "no actors": {"rules": {"r": {"actor_ids": []}}},
+        "two approvers who differ in case": {"approvers": {"ana": keys, "Ana": others}},
+        "an approver and an actor who differ in case": {
+            "approvers": {"ana": keys},
+            "actors": {"ANA": others},
+        },
+        "an approver with a space": {"approvers": {"ana b": keys}},
+        "an approver beyond ASCII": {"approvers": {"an\u00e1": keys}},
+        "an approver with an invisible character": {"approvers": {"ana\u200b": keys}},
+        "an actor with a FIDO key": {"actors": {"ana": {"keys": [fido_line(Person("ana"))]}}},
+        "one key in two spellings": {
+            "approvers": {"ana": {"keys": [keys["keys"][0], fido_line(Person("ana"))]}}
+        },
     }
-    return [*cases, *(case(name, "malformed.policy", policy=members) for name, members in bad.items())]
+    return [*(case(name, "malformed.policy", policy=members) for name, members in bad.items())]
 
 
 # --- a whole log ---
@@ -220,8 +275,10 @@ def log() -> list[Case]:
     key, made = p256_key(), msgspec.structs.replace(tiny_genesis(), policy=GOVERNED)
     first = prepare(draft_genesis(made), made.policy, entry_id=entry_id(0), environment={})
     plans = [planned([first], key, Head())]
-    governed: Case = {"policy": GOVERNED, "origin": ORIGIN, "now_us": NOW_US}
-    six = [prepared(shape, number, **governed) for number, shape in enumerate(SHAPES.values(), 1)]
+    log = LogId(ORIGIN, plans[0].head.entry_hash)
+    governed: Case = {"policy": GOVERNED, "log": log, "now_us": NOW_US}
+    shapes = {**SHAPES, "CHANGE": change_for(log)}
+    six = [prepared(shape, number, **governed) for number, shape in enumerate(shapes.values(), 1)]
     plans.append(planned(six, key, plans[0].head, now_us=NOW_US + 1))
     plans.append(planned([prepared(BOOT, 7)], key, plans[1].head, now_us=NOW_US + 2))
     lines = [line for plan in plans for line in seal(plan, key)]

@@ -7,6 +7,7 @@ from typing import Any
 
 from tests.support.shapes import ACTION
 from tests.vectors.makers.cases import Case, case, lines_of, replaced
+from tests.vectors.makers.of_uses import releases
 
 from attestlog._internal.core import canonical
 from attestlog._internal.core.entry import decode_line
@@ -77,6 +78,7 @@ def erasure() -> list[Case]:
         judged("of what changes rules", refused, erasure={**payload, "action_type": PLACE_LEGAL_HOLD}),
         judged("without a reason", "malformed.entry", erasure={**payload, "reason": ""}),
         judged("with a member too many", "malformed.entry", erasure={**payload, "colour": "red"}),
+        *releases(),
     ]  # fmt: skip
 
 

@@ -6,19 +6,34 @@ import sys
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
 
 from attestlog._internal.cli.files import read_file, write_file
-from attestlog._internal.cli.options import JsonOption, LogArgument, OutputOption, argument, choice, text
-from attestlog._internal.cli.output import Output
+from attestlog._internal.cli.options import (
+    JsonOption,
+    LogArgument,
+    OutputOption,
+    argument,
+    choice,
+    flag,
+    text,
+)
+from attestlog._internal.cli.output import Output, notice
 from attestlog._internal.cli.verbs import UsageError, example, new_group
 
 if TYPE_CHECKING:
-    from attestlog._internal.core.approval import ApprovalRequest
+    from attestlog._internal.core.approval import Approval, ApprovalRequest
     from attestlog._internal.core.entry import EntryDraft
     from attestlog._internal.log import Log
 
 app = new_group("approval")
+
+STDIN: Final = "-"
+
+EXPECTED_MIN: Final = 8
+"""Digits of the action hash that an approver types: enough that no other request has them by chance."""
 
 RequestArgument = Annotated[str, argument("REQUEST|-", "A file that `attestlog approval request` wrote.")]
 
@@ -63,7 +78,7 @@ def request(
 
 @app.command(epilog=example("attestlog approval show request.json"))
 def show(request: RequestArgument, *, as_json: JsonOption = False) -> None:
-    """Show all that an approval of this request would cover.
+    """Show a request: what an approval of it signs, and what it does not.
 
     No log is needed.
     """
@@ -76,46 +91,137 @@ def show(request: RequestArgument, *, as_json: JsonOption = False) -> None:
 
 @app.command(
     epilog=example(
-        "attestlog approval sign request.json --key ~/.ssh/id_ed25519.pub --name ana --expires 2d -o ana.json"
+        "attestlog approval sign request.json --log audit --key ~/.ssh/id_ed25519.pub --name ana -o ana.json",
+        "attestlog approval sign request.json --name ana --message -o ana.msg",
+        "ssh-keygen -Y sign -n attestlog-approval -f ~/.ssh/id_ed25519_sk ana.msg",
+        "attestlog approval sign request.json --signature ana.msg.sig -o ana.json",
     )
 )
 def sign(
     request: RequestArgument,
     *,
-    key: Annotated[str, text("Your key: PEM, OpenSSH, or a signer URI.", metavar="KEY")],
-    name: Annotated[str, text("Your name in the policy.", metavar="NAME")],
+    key: Annotated[str | None, text("Your key: PEM, OpenSSH, or a signer URI.", metavar="KEY")] = None,
+    name: Annotated[str | None, text("Your name in the policy.", metavar="NAME")] = None,
     meaning: Annotated[Meaning, choice(Meaning, "Default: approve.")] = Meaning.APPROVE,
     expires: Annotated[
-        str, text("When it expires: 12h, 7d, or RFC 3339; default: 7d.", metavar="TIME")
-    ] = "7d",
+        str, text("When it expires: 12h, 7d, or RFC 3339, within 30 days; default: 1d.", metavar="TIME")
+    ] = "1d",
+    expect: Annotated[
+        str | None,
+        text("The action hash, or its first 8 digits or more; not asked for then.", metavar="HASH"),
+    ] = None,
+    log: Annotated[str | None, text("The log, to compare the request with.", metavar="LOG")] = None,
+    message: Annotated[bool, flag("Write what is to be signed, for ssh-keygen; sign nothing.")] = False,
+    signature: Annotated[
+        str | None, text("What ssh-keygen wrote: FILE.sig; the message is in FILE.", metavar="FILE.sig")
+    ] = None,
     output: OutputOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Sign an approval of a request.
+    """Show what is to be signed, ask, and sign it.
 
-    Read the request first, with `attestlog approval show`. No log is needed. The approval is valid only for
-    the log, the action and the payload in the request.
+    Everything that is signed is shown on stderr, and apart from it what is not. To go on, type the first
+    8 digits of the action hash. Without a terminal, give them with --expect.
     """
-    from attestlog._internal.approving import sign_approval
-    from attestlog._internal.cli.opening import ask_passphrase
+    from attestlog._internal.approving import take_signature
     from attestlog._internal.core.approval import format_approval
-    from attestlog._internal.log.drafts import system_clock
 
-    asked, now_us = read_request(request), system_clock()
-    signed = sign_approval(
-        asked, key, name=name, meaning=meaning.value, now_us=now_us, expires_us=parse_expiry(expires, now_us),
-        passphrase=ask_passphrase,
-    )  # fmt: skip
+    _check_way(key, name, message=message, signature=signature)
+    asked = read_request(request)
+    if signature is not None:
+        signed = take_signature(
+            asked, read_file(signature.removesuffix(".sig")), read_file(signature).decode()
+        )
+        _review(asked, signed, expect, log, is_stdin=request == STDIN)
+        data = format_approval(signed)
+    else:
+        assert name is not None
+        draft, to_sign = _draft(asked, name, meaning, expires)
+        _review(asked, draft, expect, log, is_stdin=request == STDIN)
+        signed = draft if key is None else _signed(asked, draft, key)
+        data = to_sign if key is None else format_approval(signed)
     if output is None:
-        sys.stdout.buffer.write(format_approval(signed))
+        sys.stdout.buffer.write(data)
         return
-    write_file(output, format_approval(signed))
+    write_file(output, data)
     out = Output(as_json)
     if as_json:
-        members = {"path": str(output), "signer": name, "meaning": meaning, "expires": signed.expires}
-        out.emit("approval", members)
+        members = {
+            "path": str(output), "signer": signed.signer, "meaning": signed.meaning, "expires": signed.expires
+        }  # fmt: skip
+        if message:
+            out.emit("message", members)
+        else:
+            out.emit("approval", members)
     else:
-        out.text((meaning, "bold"), f" by {name}, until {signed.expires}, in {output}")
+        what = "to be signed: " if message else ""
+        out.text(what, (signed.meaning, "bold"), f" by {signed.signer}, until {signed.expires}, in {output}")
+
+
+def _check_way(key: str | None, name: str | None, *, message: bool, signature: str | None) -> None:
+    if sum((key is not None, message, signature is not None)) != 1:
+        raise UsageError("want one of --key, --message and --signature")
+    if (name is None) == (signature is None):
+        raise UsageError("--name goes with --key or --message; a signed message has the name in it")
+    if signature is not None and not signature.endswith(".sig"):
+        raise UsageError(f"--signature {signature!r} does not end in .sig, so the message is not known")
+
+
+def _draft(asked: ApprovalRequest, name: str, meaning: Meaning, expires: str) -> tuple[Approval, bytes]:
+    """The approval without key and signature, and what is to be signed."""
+    from attestlog._internal.approving import draft_approval
+    from attestlog._internal.log.drafts import system_clock
+
+    now_us = system_clock()
+    expires_us = parse_expiry(expires, now_us)
+    return draft_approval(asked, name=name, meaning=meaning.value, now_us=now_us, expires_us=expires_us)
+
+
+def _signed(asked: ApprovalRequest, draft: Approval, key: str) -> Approval:
+    """The approval that was shown, signed: the same terms, to the microsecond."""
+    from attestlog._internal.approving import sign_approval
+    from attestlog._internal.cli.opening import ask_passphrase
+    from attestlog._internal.core.entry import parse_timestamp
+
+    return sign_approval(
+        asked, key, name=draft.signer, meaning=draft.meaning, now_us=parse_timestamp(draft.timestamp),
+        expires_us=parse_timestamp(draft.expires), passphrase=ask_passphrase,
+    )  # fmt: skip
+
+
+def _review(
+    asked: ApprovalRequest, draft: Approval, expect: str | None, log: str | None, *, is_stdin: bool
+) -> None:
+    """Show what is signed, compare it with the log, and have the approver say which payload they looked at.
+
+    Raises UsageError unless they name it.
+    """
+    show_request(Output(as_json=False, stream=sys.stderr), asked, draft)
+    _compare(asked, log)
+    if expect is None:
+        if is_stdin or not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise UsageError("nobody to ask: read the request, then give its action hash with --expect")
+        expect = typer.prompt("First 8 digits of the action hash, to sign this", err=True)
+    expect = expect.strip()
+    if len(expect) < EXPECTED_MIN or not asked.action_hash.startswith(expect):
+        raise UsageError(
+            f"expected action hash {expect[:64]!r}, the request's is {asked.action_hash}: nothing was signed"
+        )
+
+
+def _compare(asked: ApprovalRequest, log: str | None) -> None:
+    """Whether the request is for this log. Raises UsageError; says so where no log was given."""
+    from attestlog._internal.storage.resolve import open_source
+
+    if log is None:
+        notice("log and origin were not compared with the log: it was not named with --log")
+        return
+    genesis = open_source(log).genesis()
+    if (genesis.entry_hash, genesis.origin) != (asked.log, asked.origin):
+        raise UsageError(
+            f"the request is for {asked.origin} ({asked.log}), "
+            f"{log} is {genesis.origin} ({genesis.entry_hash}): nothing was signed"
+        )
 
 
 def parse_expiry(text: str, now_us: int) -> int:
@@ -123,6 +229,7 @@ def parse_expiry(text: str, now_us: int) -> int:
 
     Raises UsageError for another text, and for a time that has passed.
     """
+    from attestlog._internal.core.policy import APPROVAL_TERM_MAX_S
     from attestlog._internal.query.filter import parse_moment
     from attestlog.errors import QueryError
 
@@ -134,6 +241,8 @@ def parse_expiry(text: str, now_us: int) -> int:
         moment_us = 2 * now_us - moment_us
     if moment_us <= now_us:
         raise UsageError(f"--expires {text!r} has passed already")
+    if moment_us > now_us + APPROVAL_TERM_MAX_S * 1_000_000:
+        raise UsageError(f"--expires {text!r} is more than {APPROVAL_TERM_MAX_S // 86_400} days from now")
     return moment_us
 
 
@@ -173,20 +282,44 @@ def with_approvals(
 
 def describe_request(request: ApprovalRequest) -> dict[str, Any]:
     """The members of a request, for JSON."""
-    return {"origin": request.origin, "action_hash": request.action_hash, "draft": request.draft}
+    return {
+        "log": request.log, "origin": request.origin, "request_id": request.request_id,
+        "action_hash": request.action_hash, "draft": request.draft,
+    }  # fmt: skip
 
 
-def show_request(out: Output, request: ApprovalRequest) -> None:
-    """All of it as text: the approver signs the whole payload."""
+def show_request(out: Output, request: ApprovalRequest, approval: Approval | None = None) -> None:
+    """What is signed, by its names, with the payload that the action hash is of; then what is not.
+
+    `approval`: how it will be signed, where that is known.
+    """
+    from attestlog._internal.core.approval import bindings
+
+    draft = dict(request.draft)
+    signed = {"event_type": draft["event_type"], "request_id": request.request_id, **bindings(request)}
+    if approval is not None:
+        signed |= {name: getattr(approval, name) for name in ("signer", "meaning", "timestamp", "expires")}
+    out.text(("signed", "bold"))
+    for name in sorted(signed):
+        _show_member(out, name, signed[name])
+        if name == "action_hash":
+            _show_member(out, "  of action_payload", draft.get("action_payload", {}))
+    left = draft.keys() - signed.keys() - {"action_payload"}
+    out.text()
+    out.text(("not signed", "bold"), "" if left else ": nothing")
+    for name in sorted(left):
+        _show_member(out, name, draft[name])
+
+
+def _show_member(out: Output, name: str, value: Any) -> None:
+    """Names and values may be anybody's: no character of theirs begins a line, or looks as if it did."""
     import json
 
-    draft = request.draft
-    out.text((f"{draft['event_type']} {draft['action_type']}", "bold"), f"  by {draft['actor_id']}")
-    out.text(f"log          {request.origin}")
-    out.text(f"action hash  {request.action_hash}")
-    for name, value in draft.items():
-        if name not in ("event_type", "action_type", "actor_id"):
-            out.text()
-            out.text((name, "bold"))
-            for line in json.dumps(value, indent=2, ensure_ascii=False).splitlines():
-                out.text(f"  {line}")
+    if isinstance(value, str):
+        out.text(f"  {name:<15} {value}")
+        return
+    # A line end within a string is an escape in JSON: those that are left are the layout's own.
+    first, *others = json.dumps(value, indent=2, ensure_ascii=False).split("\n")
+    out.text(f"  {name:<15} {first}")
+    for line in others:
+        out.text(f"  {line}")

@@ -56,9 +56,10 @@ def release(
     as_json: options.JsonOption = False,
 ) -> None:
     """End a hold."""
-    from attestlog._internal.core.rules import Release
+    from attestlog._internal.core.rules import release_of
+    from attestlog._internal.storage.resolve import open_source
 
-    ended = Release(name=name, reason=reason)
+    ended = release_of(open_source(log).rules(), name, reason)
     _change(Output(as_json), log, ended, actor_id=actor_id, approvals=approval or [], request_to=request_to)
 
 

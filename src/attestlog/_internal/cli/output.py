@@ -39,8 +39,9 @@ _encoder: Final = msgspec.json.Encoder(enc_hook=str)
 class Output:
     """The result of one verb, as text for people or as JSON, one object a line."""
 
-    def __init__(self, as_json: bool) -> None:
-        self.as_json = as_json
+    def __init__(self, as_json: bool, stream: TextIO | None = None) -> None:
+        """`stream`: where text goes, if not to stdout."""
+        self.as_json, self._stream = as_json, stream
 
     def emit(self, kind: str, members: Mapping[str, Any]) -> None:
         """One JSON object, with its `type`."""
@@ -52,7 +53,8 @@ class Output:
 
     def text(self, *pieces: Piece) -> None:
         """One line of text."""
-        sys.stdout.write(styled(sys.stdout, *pieces) + "\n")
+        stream = self._stream or sys.stdout
+        stream.write(styled(stream, *pieces) + "\n")
 
     def flush(self) -> None:
         """Let the reader of a pipe have what there is."""

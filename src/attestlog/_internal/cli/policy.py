@@ -77,9 +77,11 @@ def set_policy(
     """
     from attestlog._internal.core.policy_change import set_policy_payload
     from attestlog._internal.core.reserved import SET_POLICY
+    from attestlog._internal.storage.resolve import open_source
 
     more = {"proposal_id": proposal_id, "change_description": description}
-    payload = set_policy_payload(read_policy(file), **{name: value for name, value in more.items() if value})
+    given = {name: value for name, value in more.items() if value}
+    payload = set_policy_payload(open_source(log).rules(), read_policy(file), **given)
     draft = _change_draft(SET_POLICY, payload, actor_id)
     _change(Output(as_json), log, draft, approval or [], request_to)
 
@@ -108,10 +110,10 @@ def modify(
     from attestlog.errors import MalformedPolicyError
 
     new = read_json_option("value", value)
-    policy = open_source(log).rules().policy
+    rules = open_source(log).rules()
     try:
         payload = modify_rule_payload(
-            policy, scope, new, proposal_id=proposal_id, change_description=description
+            rules, scope, new, proposal_id=proposal_id, change_description=description
         )
     except MalformedPolicyError as error:
         raise UsageError(str(error)) from None
@@ -142,7 +144,9 @@ def warn_of(rules: Rules) -> None:
     for key_id in rules.keys.keys() & policy.approver_keys.keys():
         name = policy.approver_keys[key_id][0]
         notice(f"approver {name!r} has the log's signing key: anyone who can append can approve")
-    if not all(policy.demand(EventType.CHANGE, name).needs_approval for name in POLICY_ACTION_TYPES):
+    # The rules for an actor that no glob but those for all actors matches: anyone may take such a name.
+    demands = [policy.demand(EventType.CHANGE, name, "") for name in POLICY_ACTION_TYPES]
+    if not all(demand.needs_approval or demand.denials for demand in demands):
         notice("no rule requires approval of every policy change: anyone who can append can change it")
         hint(
             'add a rule with event_types = ["CHANGE"], action_types = ["attestlog.*"] and required_approvals'

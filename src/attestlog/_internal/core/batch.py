@@ -21,6 +21,7 @@ import msgspec
 from msgspec import UNSET, Raw
 from msgspec.structs import replace
 
+from attestlog._internal.core.checkpoint import NO_LOG, LogId
 from attestlog._internal.core.deriving import (
     NO_VERIFIERS,
     Derived,
@@ -148,14 +149,14 @@ def prepare(
     environment: dict[str, str],
     replicas: Sequence[str] = (),
     salt: str | None = None,
-    origin: str = "",
+    log: LogId = NO_LOG,
     now_us: int = 0,
     verifiers: Verifiers = NO_VERIFIERS,
     algorithm: str = ECDSA_P256,
 ) -> Prepared:
     """`spell`, then `prepare_spelled`."""
     return prepare_spelled(
-        draft, spell(draft, environment, replicas, salt), policy, entry_id=entry_id, origin=origin,
+        draft, spell(draft, environment, replicas, salt), policy, entry_id=entry_id, log=log,
         now_us=now_us, verifiers=verifiers, algorithm=algorithm,
     )  # fmt: skip
 
@@ -166,22 +167,22 @@ def prepare_spelled(
     policy: Policy,
     *,
     entry_id: str,
-    origin: str = "",
+    log: LogId = NO_LOG,
     now_us: int = 0,
     verifiers: Verifiers = NO_VERIFIERS,
     algorithm: str = ECDSA_P256,
 ) -> Prepared:
     """Derive, and check what the caller stated. `spelled`: what `spell` gave for this draft.
 
-    Approvals and actors' signatures are judged by `origin` and `now_us`: without them none counts.
+    Approvals and actors' signatures are judged by `log` and `now_us`: without them none counts.
     Raises DerivedMemberError, TooLargeError or MalformedEntryError; all name the member.
     """
     action_hash = hex_hash(payload := spelled["action_payload"])
     nested = _EMPTY_MEMBERS | spelled
-    draft = _in_low_s(policy, draft, origin, action_hash, nested)
-    derived = derive(policy, draft, origin, action_hash, _asked_at(draft, now_us), verifiers=verifiers)
+    draft = _in_low_s(policy, draft, log, action_hash, nested)
+    derived = derive(policy, draft, log, action_hash, _asked_at(draft, now_us), verifiers=verifiers)
     _check_stated(draft, derived, action_hash)
-    quorum = _quorum(policy, draft, origin, action_hash)
+    quorum = _quorum(policy, draft, log, action_hash)
     entry = _template(draft, derived, action_hash, entry_id, nested)
     template = encode_entry(entry if quorum is None else replace(entry, quorum_met=_HOLE))
     sealed_bytes = len(template) + _FILLED_BYTES + len(algorithm) + 2 * SIGNATURE_SIZE_MAX_BYTES[algorithm]
@@ -247,12 +248,12 @@ def _template(
 
 
 def _in_low_s(
-    policy: Policy, draft: EntryDraft, origin: str, action_hash: str, nested: dict[str, Raw]
+    policy: Policy, draft: EntryDraft, log: LogId, action_hash: str, nested: dict[str, Raw]
 ) -> EntryDraft:
     """See `with_low_s`; what is respelled replaces its bytes in `nested`."""
     if not (draft.received_approvals or draft.provided_proofs):
         return draft
-    low = with_low_s(policy, draft, origin, action_hash)
+    low = with_low_s(policy, draft, log, action_hash)
     for member in ("received_approvals", "provided_proofs"):
         if getattr(low, member) != getattr(draft, member):
             nested |= encode_members({member: getattr(low, member)})
@@ -263,9 +264,9 @@ def _asked_at(draft: EntryDraft, now_us: int) -> str:
     return format_timestamp(now_us) if draft.received_approvals else ""
 
 
-def _quorum(policy: Policy, draft: EntryDraft, origin: str, action_hash: str) -> Callable[[str], bool] | None:
+def _quorum(policy: Policy, draft: EntryDraft, log: LogId, action_hash: str) -> Callable[[str], bool] | None:
     if draft.received_approvals and needs_approval(policy, draft):
-        return partial(is_quorum_met, policy, draft, origin, action_hash)
+        return partial(is_quorum_met, policy, draft, log, action_hash)
     return None
 
 

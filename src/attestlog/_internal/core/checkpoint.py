@@ -14,7 +14,7 @@ import base64
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from attestlog._internal.core.hashes import EMPTY_ROOT, HASH_SIZE_BYTES
 from attestlog._internal.core.note import (
@@ -31,6 +31,18 @@ SIZE_MAX: Final = 2**63 - 1
 """Sizes fit a signed 64-bit integer everywhere they travel."""
 
 _DECIMAL: Final = re.compile(r"0|[1-9][0-9]{0,18}")
+
+
+class LogId(NamedTuple):
+    """Which log: two may share an origin, but not a genesis entry."""
+
+    origin: str
+    genesis: str
+    """`entry_hash` of entry 0; empty while there is none."""
+
+
+NO_LOG: Final = LogId("", "")
+"""For what is made before there is a log, as its genesis entry is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from msgspec import UNSET
 
 from attestlog._internal.core.approval import JudgedApproval, Request, judge_approvals, missing_for_quorum
 from attestlog._internal.core.approval import with_low_s as approval_with_low_s
+from attestlog._internal.core.checkpoint import LogId
 from attestlog._internal.core.curves import to_low_s
 from attestlog._internal.core.entry import ATTRIBUTION, PILLARS, Entry, EntryDraft, EventType, Object, Pillar
 from attestlog._internal.core.hashes import actor_message
@@ -152,18 +153,20 @@ def _is_signed_by_actor(policy: Policy, claim: ProofClaim) -> bool:
     return True
 
 
-def with_low_s(policy: Policy, draft: EntryDraft, origin: str, action_hash: str) -> EntryDraft:
+def with_low_s(policy: Policy, draft: EntryDraft, log: LogId, action_hash: str) -> EntryDraft:
     """The draft with the low s of people's P-256 signatures that verify under this policy.
 
     The one conversion the log makes: else whoever hands a signature on could respell the entry. What does
     not verify stays as it is: it is recorded, and does not count.
     """
     changed: dict[str, Any] = {}
-    request = Request(origin, draft.action_type, action_hash, draft.actor_id, "")
+    request = Request.of(draft, log, action_hash, "")
     approvals = [approval_with_low_s(policy, item, request) for item in draft.received_approvals]
     if approvals != draft.received_approvals:
         changed["received_approvals"] = approvals
-    proofs = [_proof_with_low_s(policy, draft, proof, origin, action_hash) for proof in draft.provided_proofs]
+    proofs = [
+        _proof_with_low_s(policy, draft, proof, log.origin, action_hash) for proof in draft.provided_proofs
+    ]
     if proofs != draft.provided_proofs:
         changed["provided_proofs"] = proofs
     return msgspec.structs.replace(draft, **changed) if changed else draft
@@ -214,7 +217,7 @@ class Basis(NamedTuple):
 def derive(
     policy: Policy,
     facts: Entry | EntryDraft,
-    origin: str,
+    log: LogId,
     action_hash: str,
     timestamp: str,
     *,
@@ -230,53 +233,56 @@ def derive(
     floor_met = None if composite is None else _floor_met(policy, composite, facts.pillars_scores)
     if not (policy.rules or facts.required_proofs or facts.provided_proofs or facts.required_approvals):
         return Derived(composite, floor_met, k_state, True, True)
-    demand = policy.demand(facts.event_type, facts.action_type)
+    demand = policy.demand(facts.event_type, facts.action_type, facts.actor_id)
     proofs_valid = quorum_met = True
     if facts.required_proofs or facts.provided_proofs or demand.required_proofs:
         claims = judge_claims(
-            policy, facts, origin, action_hash, floor_met=floor_met, k_state=k_state, verifiers=verifiers
+            policy, facts, log.origin, action_hash, floor_met=floor_met, k_state=k_state, verifiers=verifiers
         )
         proofs_valid = claims.satisfy(_required(facts, demand))
     if facts.required_approvals or demand.required_approvals or demand.roles:
-        quorum_met = is_quorum_met(policy, facts, origin, action_hash, timestamp)
+        quorum_met = is_quorum_met(policy, facts, log, action_hash, timestamp)
     return Derived(composite, floor_met, k_state, proofs_valid, quorum_met)
 
 
 def needs_approval(policy: Policy, facts: Entry | EntryDraft) -> bool:
     """Whether the entry itself, or a rule, asks for anybody's."""
     return facts.required_approvals > 0 or (
-        bool(policy.rules) and policy.demand(facts.event_type, facts.action_type).needs_approval
+        bool(policy.rules)
+        and policy.demand(facts.event_type, facts.action_type, facts.actor_id).needs_approval
     )
 
 
 def is_quorum_met(
-    policy: Policy, facts: Entry | EntryDraft, origin: str, action_hash: str, timestamp: str
+    policy: Policy, facts: Entry | EntryDraft, log: LogId, action_hash: str, timestamp: str
 ) -> bool:
     """`quorum_met` of an entry that needs approval, at this moment."""
-    request = Request(origin, facts.action_type, action_hash, facts.actor_id, timestamp)
+    request = Request.of(facts, log, action_hash, timestamp)
     judged = judge_approvals(policy, facts.received_approvals, request)
-    return not _missing(policy, facts, policy.demand(facts.event_type, facts.action_type), judged)
+    return not _missing(
+        policy, facts, policy.demand(facts.event_type, facts.action_type, facts.actor_id), judged
+    )
 
 
 def explain(
     policy: Policy,
     facts: Entry | EntryDraft,
-    origin: str,
+    log: LogId,
     action_hash: str,
     timestamp: str,
     *,
     verifiers: Verifiers = NO_VERIFIERS,
 ) -> Basis:
     """What `derive` derives, and why: for those who block, and for those who report."""
-    derived = derive(policy, facts, origin, action_hash, timestamp, verifiers=verifiers)
-    demand = policy.demand(facts.event_type, facts.action_type)
+    derived = derive(policy, facts, log, action_hash, timestamp, verifiers=verifiers)
+    demand = policy.demand(facts.event_type, facts.action_type, facts.actor_id)
     floor_met, k_state = derived.safety_floor_met, derived.k_state
     claims = NO_CLAIMS
     if facts.provided_proofs:
         claims = judge_claims(
-            policy, facts, origin, action_hash, floor_met=floor_met, k_state=k_state, verifiers=verifiers
+            policy, facts, log.origin, action_hash, floor_met=floor_met, k_state=k_state, verifiers=verifiers
         )
-    request = Request(origin, facts.action_type, action_hash, facts.actor_id, timestamp)
+    request = Request.of(facts, log, action_hash, timestamp)
     judged = judge_approvals(policy, facts.received_approvals, request)
     missing = {} if derived.quorum_met else _missing(policy, facts, demand, judged)
     return Basis(derived, demand, claims, _required(facts, demand), judged, missing)

@@ -199,6 +199,18 @@ class EntryDraft(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, 
     schema_version: Literal["1.0.0"] | UnsetType = UNSET
 
 
+class EntryRef(Struct, frozen=True, forbid_unknown_fields=True):
+    """One entry and no other, as a payload names it: by its number and its hash."""
+
+    sequence_number: Count
+    entry_hash: Hex64
+
+    @classmethod
+    def of(cls, entry: Entry) -> EntryRef:
+        """Of an entry as it states itself."""
+        return cls(entry.sequence_number, entry.entry_hash)
+
+
 class MoreMembers(TypedDict, total=False):
     """Members of a draft, as keyword arguments, for a call that itself sets event, action, actor and payload.
 
@@ -277,6 +289,11 @@ _EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - every timestamp is UTC, a
 
 APPROVAL_MEMBERS: Final = ("signer", "signature", "timestamp")
 """What every received approval says at least."""
+
+GUARD: Final = "guard"
+"""Member of `actor_context` that says what the entry is to a guarded act."""
+INTENT, OUTCOME, VIOLATION = "intent", "outcome", "violation"
+"""What it can be: the decision before the act, how the act ended, or why it did not happen."""
 
 _decoder: Final = msgspec.json.Decoder(Entry)
 _encoder: Final = msgspec.json.Encoder(order="deterministic")
@@ -456,6 +473,11 @@ def parse_timestamp(text: str) -> int:
     if format_timestamp(microseconds) != text:
         raise MalformedEntryError(f"{text!r} is not a timestamp in its one spelling", member="timestamp")
     return microseconds
+
+
+def is_intent(facts: Entry | EntryDraft) -> bool:
+    """Whether it is the decision of a guarded act. Another event type that calls itself so is an act."""
+    return facts.event_type is EventType.DECISION and facts.actor_context.get(GUARD) == INTENT
 
 
 def json_schema(kind: type[Entry | EntryDraft]) -> dict[str, Any]:

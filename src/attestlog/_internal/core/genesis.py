@@ -102,6 +102,8 @@ class Genesis(Struct, frozen=True):
     software: Software
     continues: Continues | None = None
     """The log that this one goes on from; None: it begins by itself."""
+    entry_hash: str = ""
+    """Of entry 0, as it states it; empty while the log is being made."""
 
 
 def state_key(key: PublicKey) -> EntryKey:
@@ -180,7 +182,8 @@ def parse_genesis(entry: Entry) -> Genesis:
             member="action_payload",
         )
     return Genesis(
-        payload.origin, keys, vkeys, policy, payload.settings, payload.software, payload.continues
+        payload.origin, keys, vkeys, policy, payload.settings, payload.software, payload.continues,
+        entry.entry_hash,
     )  # fmt: skip
 
 

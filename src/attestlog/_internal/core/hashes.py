@@ -19,7 +19,7 @@ EMPTY_ROOT: Final = sha256(b"").digest()
 """Root of the tree with no leaves."""
 
 _BATCH_PREFIX: Final = b"attestlog/batch/v1\n"
-_APPROVAL_PREFIX: Final = b"attestlog/approval/v1\n"
+_APPROVAL_PREFIX: Final = b"attestlog/approval/v2\n"
 _ACTOR_PREFIX: Final = b"attestlog/actor/v1\n"
 
 

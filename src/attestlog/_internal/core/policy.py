@@ -40,7 +40,7 @@ from attestlog._internal.core.entry import (
 )
 from attestlog._internal.core.glob import Glob
 from attestlog._internal.core.signature import ECDSA_P256, ED25519, PublicKey, load_public_key
-from attestlog._internal.core.sshsig import parse_ssh_key
+from attestlog._internal.core.sshsig import FidoKey, format_ssh_key, parse_ssh_key
 from attestlog.errors import (
     MalformedEntryError,
     MalformedJSONError,
@@ -52,6 +52,20 @@ TYPES_REMEMBERED: Final = 1_024
 """Pairs of event and action type whose demand is kept: a log that makes up types must not fill memory."""
 
 
+APPROVAL_TERM_MAX_S: Final = 30 * 86_400
+"""The longest time for which an approval can count: what a verifier must remember, and a writer search."""
+
+APPROVAL_TERM_S: Final = 86_400
+"""How long an approval may count where a rule does not say otherwise: one working day of an approver."""
+
+
+class Denial(NamedTuple):
+    """A rule that forbids an act."""
+
+    rule: str
+    reason: str
+
+
 class Demand(NamedTuple):
     """Proofs and approvals the policy requires, in addition to those the entry itself asks for."""
 
@@ -60,6 +74,10 @@ class Demand(NamedTuple):
     roles: tuple[str, ...] = ()
     fails_open: bool = False
     """Whether a guarded act goes on when the log cannot write; it does not where no rule says so."""
+    expires_max_s: int = APPROVAL_TERM_MAX_S
+    """How long an approval may count."""
+    denials: tuple[Denial, ...] = ()
+    """Rules that forbid it, whatever it comes with."""
 
     @property
     def needs_approval(self) -> bool:
@@ -67,52 +85,72 @@ class Demand(NamedTuple):
         return bool(self.required_approvals or self.roles)
 
     @classmethod
-    def of(cls, rule: Any) -> Self:
-        """One rule's."""
-        return cls(tuple(rule.required_proofs), rule.required_approvals, tuple(rule.roles), rule.fail_open)
+    def of(cls, name: str, rule: Any) -> Self:
+        """One rule's. How long approvals count is a matter of the rules that ask for some."""
+        demand = cls(tuple(rule.required_proofs), rule.required_approvals, tuple(rule.roles), rule.fail_open)
+        return demand._replace(
+            expires_max_s=rule.expires_max_s if demand.needs_approval else APPROVAL_TERM_MAX_S,
+            denials=(Denial(name, rule.reason),) if rule.deny else (),
+        )
 
 
 NO_DEMAND: Final = Demand()
 
-_RuleMatcher = tuple[tuple[Glob, ...], tuple[Glob, ...], Demand]
-"""Globs over event types, globs over action types, what is then asked for."""
+_RuleMatcher = tuple[tuple[Glob, ...], tuple[Glob, ...], tuple[Glob, ...] | None, Demand]
+"""Globs over event types, over action types, over folded actor ids (None: any), what is then asked for."""
 
 
 class Demands:
-    """Finds the demand on an entry by its types, each pair once."""
+    """Finds the demand on an entry by its types and actor, each combination once."""
 
     def __init__(self, rules: Iterable[_RuleMatcher]) -> None:
         self._rules = list(rules)
+        self._names_actors = any(actor_globs is not None for _, _, actor_globs, _ in self._rules)
         self._known: dict[str, Demand] = {}
 
-    def find(self, event_type: str, action_type: str) -> Demand:
+    def find(self, event_type: str, action_type: str, actor_id: str) -> Demand:
         """What all rules that match ask for: every proof and role of any, the most approvals of any."""
         if not self._rules:
             return NO_DEMAND
-        types = (
-            event_type + " " + action_type
-        )  # an event type has no space; as a pair, it is hashed in Python
-        found = self._known.get(types)
+        # One string: an event type has no space, and a tuple would be hashed in Python.
+        facts = event_type + " " + action_type
+        if self._names_actors:
+            facts = f"{len(facts)} {facts} {fold(actor_id)}"
+        found = self._known.get(facts)
         if found is None:
-            found = self._find(event_type, action_type)
+            found = self._find(event_type, action_type, fold(actor_id))
             if len(self._known) >= TYPES_REMEMBERED:
                 self._known.clear()
-            self._known[types] = found
+            self._known[facts] = found
         return found
 
-    def _find(self, event_type: str, action_type: str) -> Demand:
+    def _find(self, event_type: str, action_type: str, actor: str) -> Demand:
         matching = [
             demand
-            for event_globs, action_globs, demand in self._rules
+            for event_globs, action_globs, actor_globs, demand in self._rules
             if any(glob.matches(event_type) for glob in event_globs)
             and any(glob.matches(action_type) for glob in action_globs)
+            and (actor_globs is None or any(glob.matches(actor) for glob in actor_globs))
         ]
         return Demand(
             tuple(dict.fromkeys(kind for demand in matching for kind in demand.required_proofs)),
             max((demand.required_approvals for demand in matching), default=0),
             tuple(dict.fromkeys(role for demand in matching for role in demand.roles)),
             bool(matching) and all(demand.fails_open for demand in matching),
+            min((demand.expires_max_s for demand in matching), default=APPROVAL_TERM_MAX_S),
+            tuple(denial for demand in matching for denial in demand.denials),
         )
+
+
+_UPPER_TO_LOWER: Final = {ord(upper): upper.lower() for upper in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"}
+
+
+def fold(name: str) -> str:
+    """The name of a person or actor as it is compared: without the case of ASCII letters, else as it is.
+
+    No Unicode case folding nor normal form: their tables differ between verifiers, which then would disagree.
+    """
+    return name.lower() if name.isascii() else name.translate(_UPPER_TO_LOWER)
 
 
 POLICY_SIZE_MAX_BYTES: Final = 1 << 20
@@ -120,6 +158,9 @@ POLICY_SIZE_MAX_BYTES: Final = 1 << 20
 
 WEIGHT_MAX: Final = 1_000_000
 """Weights are ratios; within this, no sum of weighted scores leaves the range of doubles."""
+
+REASON_LENGTH_MAX: Final = 1_000
+"""Characters of a rule's reason: it stands in every VIOLATION of the rule."""
 
 RETAIN_DAYS_MAX: Final = 36_500
 """A century: longer is a `held` action type."""
@@ -147,10 +188,18 @@ class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     action_types: list[str] = field(default_factory=lambda: ["*"])
     required_proofs: list[Name] = []
     required_approvals: Count = 0
+    actor_ids: list[str] = field(default_factory=lambda: ["*"])
+    """Globs of ASCII over who acts, compared without case."""
     roles: list[Name] = []
     """Roles of which each must be among those who approved."""
+    expires_max_s: Annotated[int, Meta(ge=1, le=APPROVAL_TERM_MAX_S)] = APPROVAL_TERM_S
+    """How long an approval may count, from its date on, where this rule asks for approvals."""
     fail_open: bool = False
     """Whether a guarded act goes on when the log cannot write. It does if every rule that matches says so."""
+    deny: bool = False
+    """Whether it must not happen at all, whatever it comes with."""
+    reason: Annotated[str, Meta(max_length=REASON_LENGTH_MAX)] = ""
+    """Why it is denied: for the actor, and for the record."""
 
 
 class Approver(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -158,7 +207,7 @@ class Approver(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     roles: list[Name] = []
     keys: Annotated[list[str], Meta(min_length=1)]
-    """Ed25519 or P-256: SPKI PEM, or a line of OpenSSH; kept as PEM."""
+    """Ed25519 or P-256: SPKI PEM, or a line of OpenSSH; kept as PEM. A FIDO key is kept as its line."""
     revoked: TimestampText | None = None
     """From entries of this time on, nothing they signed counts."""
 
@@ -208,12 +257,17 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict
     @cached_property
     def _demands(self) -> Demands:
         return Demands(
-            (_globs(rule.event_types), _globs(rule.action_types), Demand.of(rule))
-            for rule in self.rules.values()
+            (
+                _globs(rule.event_types),
+                _globs(rule.action_types),
+                None if "*" in rule.actor_ids else _globs(map(fold, rule.actor_ids)),
+                Demand.of(name, rule),
+            )
+            for name, rule in self.rules.items()
         )
 
     @cached_property
-    def approver_keys(self) -> dict[str, tuple[str, PublicKey]]:
+    def approver_keys(self) -> dict[str, tuple[str, PublicKey | FidoKey]]:
         """Key id → (approver's name, key)."""
         return {
             key.key_id: (name, key)
@@ -225,13 +279,18 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict
     def actor_keys(self) -> dict[str, dict[str, PublicKey]]:
         """Actor id → key id → key."""
         return {
-            actor_id: {key.key_id: key for key in map(load_key, actor.keys)}
+            actor_id: {key.key_id: key for key in map(_load_actor_key, actor.keys)}
             for actor_id, actor in self.actors.items()
         }
 
-    def demand(self, event_type: str, action_type: str) -> Demand:
+    @cached_property
+    def actors_key_ids(self) -> dict[str, frozenset[str]]:
+        """Folded actor id → ids of the keys registered for it."""
+        return {fold(actor_id): frozenset(keys) for actor_id, keys in self.actor_keys.items()}
+
+    def demand(self, event_type: str, action_type: str, actor_id: str) -> Demand:
         """What the rules that match such an entry ask for, taken together."""
-        return self._demands.find(event_type, action_type)
+        return self._demands.find(event_type, action_type, actor_id)
 
 
 _TABLES: Final[dict[str, type[Struct]]] = {"rules": Rule, "approvers": Approver, "actors": Actor}
@@ -271,13 +330,27 @@ def format_policy(policy: Policy) -> dict[str, Any]:
     return members
 
 
-def load_key(text: str) -> PublicKey:
+def load_key(text: str) -> PublicKey | FidoKey:
     """A key as a policy may hold it: SPKI PEM or a line of OpenSSH. Raises MalformedSignatureError."""
     if not text.lstrip().startswith("-----"):
         return parse_ssh_key(text.strip())
     key = load_public_key(text.encode())
     if key.algorithm not in (ECDSA_P256, ED25519):
         raise MalformedSignatureError(f"key is {key.algorithm}, want P-256 or Ed25519")
+    return key
+
+
+def spell_key(key: PublicKey | FidoKey) -> str:
+    """How a log stores the key: as PEM, or a FIDO key as its line, which names its application."""
+    return format_ssh_key(key) if isinstance(key, FidoKey) else key.pem
+
+
+def _load_actor_key(text: str) -> PublicKey:
+    key = load_key(text)
+    if isinstance(key, FidoKey):
+        raise MalformedSignatureError(
+            "a FIDO key signs approvals only, want a key that signs what an actor does"
+        )
     return key
 
 
@@ -307,10 +380,14 @@ def _parse_table(name: str, kind: type[Table], table: Any) -> dict[str, Table]:
     for key in table:
         if not 1 <= len(key) <= _NAME_LENGTH_MAX:
             raise malformed(f"a name of {len(key)} characters, want 1 to {_NAME_LENGTH_MAX}", name, key[:80])
+        if kind is not Rule and not _PERSON.fullmatch(key):
+            raise malformed("a name of other characters than printable ASCII without spaces", name, key)
     return {key: _with_keys(_convert(value, kind, name, key), name, key) for key, value in table.items()}
 
 
 _NAME_LENGTH_MAX: Final = 256
+_PERSON: Final = re.compile(r"[!-~]+")
+"""Names of people and actors: what looks the same is the same, in every font and every verifier."""
 
 
 def _kind(value: object) -> str:
@@ -321,16 +398,17 @@ def _with_keys(item: Table, *path: str) -> Table:
     """An approver or actor with each key in its one spelling."""
     if not isinstance(item, Approver | Actor):
         return item
-    found: dict[str, None] = {}
+    load = load_key if isinstance(item, Approver) else _load_actor_key
+    found: dict[str, str] = {}
     for index, text in enumerate(item.keys):
         try:
-            pem = load_key(text).pem
+            key = load(text)
         except (MalformedSignatureError, UnicodeEncodeError) as error:
             raise malformed(f"key {index + 1}: {error}", *path, "keys") from None
-        if pem in found:
+        if key.key_id in found:
             raise malformed(f"key {index + 1} stands twice", *path, "keys")
-        found[pem] = None
-    return msgspec.structs.replace(item, keys=list(found))
+        found[key.key_id] = spell_key(key)
+    return msgspec.structs.replace(item, keys=list(found.values()))
 
 
 def _check_rules(policy: Policy) -> None:
@@ -339,9 +417,13 @@ def _check_rules(policy: Policy) -> None:
         for event_type in rule.event_types:
             if not any(Glob(event_type).matches(kind) for kind in EventType):
                 raise malformed(f"{event_type!r} matches no event type", "rules", name, "event_types")
-        for types in ("event_types", "action_types"):
-            if not getattr(rule, types):
-                raise malformed("names no type, so the rule can apply to nothing", "rules", name, types)
+        for member, what in (("event_types", "type"), ("action_types", "type"), ("actor_ids", "actor")):
+            if not getattr(rule, member):
+                raise malformed(f"names no {what}, so the rule can apply to nothing", "rules", name, member)
+        for actor_id in rule.actor_ids:
+            if not (actor_id.isascii() and actor_id.isprintable()):
+                raise malformed(f"{actor_id!r} is not a glob of printable ASCII", "rules", name, "actor_ids")
+        _check_denial(name, rule)
         needed = max(rule.required_approvals, 1 if rule.roles else 0)
         if needed > len(policy.approvers):
             raise malformed(
@@ -353,12 +435,31 @@ def _check_rules(policy: Policy) -> None:
                 raise malformed(f"no approver has role {role!r}", "rules", name, "roles")
 
 
+def _check_denial(name: str, rule: Rule) -> None:
+    """A rule that denies says why, and asks for nothing: it could not be had."""
+    if not rule.deny:
+        if rule.reason:
+            raise malformed("is given by a rule that denies nothing", "rules", name, "reason")
+        return
+    if not rule.reason.strip():
+        raise malformed("is missing: a rule that denies says why", "rules", name, "reason")
+    for member in ("required_proofs", "required_approvals", "roles", "fail_open"):
+        if getattr(rule, member):
+            raise malformed("is asked for by a rule that denies", "rules", name, member)
+
+
 def _check_people(policy: Policy) -> None:
-    """No key is two people's: whoever holds it would be both. Also real dates."""
+    """No key is two people's: whoever holds it would be both. No two names look alike. Also real dates."""
+    spelled: dict[str, str] = {}
+    for table in ("approvers", "actors"):
+        for name in getattr(policy, table):
+            known = spelled.setdefault(fold(name), name)
+            if known != name:
+                raise malformed(f"differs from {known!r} in case only", table, name)
     owners: dict[str, str] = {}
     for name, approver in policy.approvers.items():
-        for pem in approver.keys:
-            owner = owners.setdefault(pem, name)
+        for key_id in (load_key(text).key_id for text in approver.keys):
+            owner = owners.setdefault(key_id, name)
             if owner != name:
                 raise malformed(f"has the key of approver {owner!r}", "approvers", name, "keys")
         try:
@@ -377,5 +478,5 @@ def _check_redaction(redaction: Redaction) -> None:
             ) from None
 
 
-def _globs(patterns: list[str]) -> tuple[Glob, ...]:
+def _globs(patterns: Iterable[str]) -> tuple[Glob, ...]:
     return tuple(map(Glob, patterns))

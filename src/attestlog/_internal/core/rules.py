@@ -15,7 +15,7 @@ it a handler in `_HANDLERS`.
 Legal holds: payloads that must not be erased, until the hold is released.
 
     add_legal_hold       name, start, stop (or null: without end), reason
-    release_legal_hold   name, reason
+    release_legal_hold   name, placed_by (the entry that placed it), reason
 
 Both are CHANGE entries that govern: which holds are in force at an entry is
 part of the `rules` there, so an erasure is judged by the holds where it stands.
@@ -32,11 +32,12 @@ from typing import Annotated, Any, Final, NamedTuple, NoReturn
 import msgspec
 from msgspec import Meta, Struct
 
-from attestlog._internal.core.checkpoint import SIZE_MAX
+from attestlog._internal.core.checkpoint import SIZE_MAX, LogId
 from attestlog._internal.core.convert import convert_payload, malformed_payload
 from attestlog._internal.core.entry import (
     Count,
     Entry,
+    EntryRef,
     Name,
     Object,
     decode_line,
@@ -45,7 +46,7 @@ from attestlog._internal.core.entry import (
 )
 from attestlog._internal.core.genesis import REASON_LENGTH_MAX, Genesis
 from attestlog._internal.core.policy import Policy
-from attestlog._internal.core.policy_change import changed_policy, check_quorum
+from attestlog._internal.core.policy_change import changed_policy, check_allowed, check_named
 from attestlog._internal.core.reserved import (
     MODIFY_POLICY_RULE,
     PLACE_LEGAL_HOLD,
@@ -89,10 +90,22 @@ class Hold(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Release(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The payload of `attestlog.release_legal_hold`."""
+    """The payload of `attestlog.release_legal_hold`: which hold it ends, by the entry that placed it."""
 
     name: Name
+    placed_by: EntryRef
     reason: ReasonText
+
+
+def release_of(rules: Rules, name: str, reason: str) -> Release:
+    """The end of the hold of this name that is in force. Raises RuleChangeError if there is none."""
+    placed_by = rules.placed_by.get(name)
+    if placed_by is None:
+        raise RuleChangeError(
+            f"no legal hold {name!r} is in force",
+            action_type=RELEASE_LEGAL_HOLD, expected=sorted(rules.holds), found=name,
+        )  # fmt: skip
+    return Release(name=name, placed_by=placed_by, reason=reason)
 
 
 def format_hold(hold: Hold | Release) -> Object:
@@ -138,6 +151,9 @@ class Term(NamedTuple):
     """The key that signed its coming in; None: the genesis entry names it."""
 
 
+_NO_ENTRY: Final = EntryRef(0, "")
+
+
 @dataclass(frozen=True)
 class Rules:
     """What entries from `start` on are judged by, until the next governing entry that holds."""
@@ -151,12 +167,27 @@ class Rules:
     start: int = 0
     holds: dict[str, Hold] = field(default_factory=dict)
     """By name: legal holds in force."""
+    placed_by: dict[str, EntryRef] = field(default_factory=dict)
+    """By name: the entry that placed each of them."""
+    genesis_hash: str = ""
+    """`entry_hash` of entry 0."""
+    policy_by: EntryRef = _NO_ENTRY
+    """The entry that made the policy: the last change of it that held, at first the genesis entry."""
 
     @classmethod
     def of(cls, genesis: Genesis) -> Rules:
         """Those from entry 0 on."""
         keys = genesis.entry_keys
-        return cls(genesis.origin, keys, genesis.policy, dict.fromkeys(keys, Term(0)))
+        first = genesis.entry_hash
+        return cls(
+            genesis.origin, keys, genesis.policy, dict.fromkeys(keys, Term(0)),
+            genesis_hash=first, policy_by=EntryRef(0, first),
+        )  # fmt: skip
+
+    @property
+    def log(self) -> LogId:
+        """Which log's."""
+        return LogId(self.origin, self.genesis_hash)
 
     @property
     def key_ids(self) -> list[str]:
@@ -235,6 +266,7 @@ def _rotate(rules: Rules, entry: Entry) -> Rules:
 
     No approval is asked for: what the new key signs holds the entry's number, which nobody knows before.
     """
+    _check_not_denied(rules, entry)
     number, old = entry.sequence_number, entry.signing_key_id
     rotation = parse_rotation(entry.action_payload)
     new = rotation.key.key_id
@@ -281,26 +313,38 @@ def _hold(rules: Rules, entry: Entry) -> Rules:
         _refuse(f"a legal hold {hold.name!r} is in force already", found=hold.name)
     if len(rules.holds) >= HOLDS_MAX:
         _refuse("there are too many legal holds", HOLDS_MAX, len(rules.holds) + 1)
-    return replace(rules, holds={**rules.holds, hold.name: hold})
+    placed_by = {**rules.placed_by, hold.name: EntryRef.of(entry)}
+    return replace(rules, holds={**rules.holds, hold.name: hold}, placed_by=placed_by)
 
 
 def _release(rules: Rules, entry: Entry) -> Rules:
     _check_approved(rules, entry)
-    name = parse_release(entry.action_payload).name
+    release = parse_release(entry.action_payload)
+    name = release.name
     if name not in rules.holds:
         _refuse(f"no legal hold {name!r} is in force", sorted(rules.holds), name)
-    return replace(rules, holds={known: hold for known, hold in rules.holds.items() if known != name})
+    stated = msgspec.to_builtins(release.placed_by)
+    check_named("placed_by", stated, rules.placed_by[name], f"legal hold {name!r} was placed by entry")
+    holds, placed_by = dict(rules.holds), dict(rules.placed_by)
+    del holds[name], placed_by[name]
+    return replace(rules, holds=holds, placed_by=placed_by)
 
 
 def _check_approved(rules: Rules, entry: Entry) -> None:
     """By whom the policy asks for. Whether `proofs_valid` is what the policy derives is judged by itself."""
-    check_quorum(rules.policy, entry, rules.origin)
+    check_allowed(rules.policy, entry, rules.log)
     if not entry.proofs_valid:
         _refuse("proofs_valid is false", expected=True, found=False)
 
 
+def _check_not_denied(rules: Rules, entry: Entry) -> None:
+    for denial in rules.policy.demand(entry.event_type, entry.action_type, entry.actor_id).denials:
+        _refuse(f"rule {denial.rule!r} denies it: {denial.reason}", found=denial.rule)
+
+
 def _change_policy(rules: Rules, entry: Entry) -> Rules:
-    return replace(rules, policy=changed_policy(rules.policy, entry, rules.origin))
+    policy = changed_policy(rules.policy, entry, rules.log, rules.policy_by)
+    return replace(rules, policy=policy, policy_by=EntryRef.of(entry))
 
 
 def _refuse(reason: str, expected: Any = None, found: Any = None) -> NoReturn:

@@ -25,17 +25,34 @@ from attestlog._internal.core.approval import (
     parse_approval,
     stored_form,
 )
-from attestlog._internal.core.entry import EventType, MoreMembers, format_timestamp, parse_draft
+from attestlog._internal.core.entry import (
+    GUARD,
+    INTENT,
+    OUTCOME,
+    VIOLATION,
+    EventType,
+    MoreMembers,
+    format_timestamp,
+    parse_draft,
+)
 from attestlog._internal.core.hashes import hex_hash
 from attestlog._internal.core.policy import Policy
 from attestlog._internal.core.receipt import Receipt
 from attestlog._internal.guard.asking import POLL_S, find_approvals, write_request
-from attestlog._internal.guard.checking import Reason, reasons_against, violation_members
+from attestlog._internal.guard.checking import (
+    QUORUM,
+    Reason,
+    reason_of_use,
+    reasons_against,
+    violation_members,
+)
 from attestlog._internal.guard.contract import GuardedLog
-from attestlog._internal.guard.recording import error_members, result_members
+from attestlog._internal.guard.recording import DENIED, error_members, kind_of, result_members
+from attestlog._internal.ids import new_entry_id
 from attestlog._internal.snapshots import snapshot_hash, verify_snapshot
 from attestlog.errors import (
     ActionBlockedError,
+    ApprovalUsedError,
     AttestlogError,
     LogError,
     SignerError,
@@ -51,9 +68,6 @@ Steps = Generator[dict[str, Any], Receipt, None]
 Rollback = Callable[["Guard"], Any]
 AnyApproval = Approval | Mapping[str, str] | bytes
 """An approval: parsed, as an entry stores it, or the bytes of its file."""
-
-GUARD: Final = "guard"
-"""Member of `actor_context` that says what the entry is to its act: `intent`, `outcome` or `violation`."""
 
 _UNWRITABLE: Final = (StorageError, SignerError, LogError)
 """The log cannot write. What a caller can mend, such as a malformed draft, is not among these."""
@@ -114,9 +128,10 @@ class Guard:
         }  # fmt: skip
         self._approvals: list[dict[str, str]] = [_stored(item) for item in approvals]
         self._is_fixed = self._is_entered = False
-        self._judged: tuple[Policy, int, str, list[Reason]] | None = None
-        """Under which policy, with how many approvals and when the act was judged, and the reasons found."""
+        self._judged: tuple[Policy, list[dict[str, str]], str, list[Reason]] | None = None
+        """Under which policy, with which approvals and when the act was judged, and the reasons found."""
         self._action_hash = ""
+        self._request_id = new_entry_id()
         self._failed_open: BaseException | None = None
         self.result: Any = None
         self.intent: Receipt | None = None
@@ -194,7 +209,7 @@ class Guard:
     def request(self) -> ApprovalRequest:
         """What people are asked to approve: the act with its payload as it will be stored."""
         self._fix()
-        return make_request(self._members, self._log.origin)
+        return make_request(self._members, self._log.rules.log, self._request_id)
 
     def propose(self, directory: str | os.PathLike[str] | None = None) -> Path:
         """Write the request into a directory, by default that of `ask`; its path. Raises StorageError."""
@@ -244,31 +259,47 @@ class Guard:
 
     def _has_quorum(self) -> bool:
         timestamp = format_timestamp(self._log.now_us())
-        return not any(reason.invariant == "INVARIANT_5_QUORUM" for reason in self._reasons(timestamp))
+        return not any(reason.invariant == QUORUM for reason in self._reasons(timestamp))
 
     # --- what is appended ---
 
     def _begin(self) -> Steps:
         """The intent; instead of the act, where the policy forbids it, a VIOLATION."""
         reasons = self._reasons(format_timestamp(self._log.now_us()))
-        draft = self._draft(EventType.DECISION, "intent")
-        if reasons:
-            draft["execution_status"] = "BLOCKED"
-        try:
-            self.intent = yield draft
-        except _UNWRITABLE as error:
-            if isinstance(error, TooLargeError) or not self._fails_open():
-                raise
-            self._failed_open = error
+        spent: list[Reason] = []
+        while True:
+            draft = self._draft(EventType.DECISION, INTENT)
+            if reasons or spent:
+                draft["execution_status"] = "BLOCKED"
+            if spent:
+                draft["error_details"] = {"kind": DENIED, "message": spent[0].message, **spent[0].evidence}
+            try:
+                self.intent = yield draft
+            except ApprovalUsedError as error:
+                spent.append(reason_of_use(error))
+                self._drop_approvals(error)
+                continue
+            except _UNWRITABLE as error:
+                if isinstance(error, TooLargeError) or not self._fails_open():
+                    raise
+                self._failed_open = error
+            break
         if self.intent is not None:
             # By the rules where it stands, which another process may have changed meanwhile.
             reasons = self._reasons(self.intent.timestamp) or reasons
-        if reasons:
-            yield from self._block(reasons)
+        if reasons or spent:
+            yield from self._block([*spent, *reasons])
+
+    def _drop_approvals(self, error: ApprovalUsedError) -> None:
+        """Those that were used before are not recorded again: the log would refuse each entry with them."""
+        kept = [item for item in self._approvals if item.get("request_id") != error.request_id]
+        if len(kept) == len(self._approvals):
+            raise error
+        self._approvals = kept
 
     def _block(self, reasons: list[Reason]) -> Steps:
         members = violation_members(self._members, self._action_hash, reasons)
-        members["actor_context"] = {**self._context, GUARD: "violation"}
+        members["actor_context"] = {**self._context, GUARD: VIOLATION}
         if self.intent is not None:
             members["dependencies"] = [self.intent.entry_id]
         what = "; ".join(reason.message for reason in reasons)
@@ -286,23 +317,37 @@ class Guard:
     def _end(self, error: BaseException | None, undone: BaseException | bool | None) -> Steps:
         """The outcome; before it, of an act that went on without a log, the intent after all."""
         if self.intent is None:
-            late = self._draft(EventType.DECISION, "intent")
             assert self._failed_open is not None, "the act was entered"
             reason = {"failed_open": True, **error_members(self._failed_open)}
-            self.intent = yield {**late, "execution_status": "FAILED", "error_details": reason}
-        draft = self._draft(self._members["event_type"], "outcome")
-        draft["dependencies"] = [*draft.get("dependencies", []), self.intent.entry_id]
-        draft["result_data"] = result_members(self.result)
-        if error is not None:
-            draft |= self._failure(error, undone)
+            late = {"execution_status": "FAILED", "error_details": reason}
+            self.intent = yield from self._recorded(
+                lambda: {**self._draft(EventType.DECISION, INTENT), **late}
+            )
+        intent, failure = self.intent, {} if error is None else self._failure(error, undone)
+
+        def outcome() -> dict[str, Any]:
+            draft = self._draft(self._members["event_type"], OUTCOME)
+            draft["dependencies"] = [*draft.get("dependencies", []), intent.entry_id]
+            return {**draft, "result_data": result_members(self.result), **failure}
+
         try:
-            self.outcome = yield draft
+            self.outcome = yield from self._recorded(outcome)
         except TooLargeError as problem:
             # The act has happened: of two things too large together, that it did is the one to keep.
-            draft["result_data"] = {"not_recorded": str(problem)}
+            less: dict[str, Any] = {"result_data": {"not_recorded": str(problem)}}
             if error is not None:
-                draft["error_details"] = {"type": type(error).__qualname__, "not_recorded": str(problem)}
-            self.outcome = yield draft
+                less["error_details"] = {
+                    "kind": kind_of(error), "type": type(error).__qualname__, "not_recorded": str(problem)
+                }  # fmt: skip
+            self.outcome = yield from self._recorded(lambda: {**outcome(), **less})
+
+    def _recorded(self, make: Callable[[], dict[str, Any]]) -> Generator[dict[str, Any], Receipt, Receipt]:
+        """Record what has happened, without the approvals that another entry used meanwhile."""
+        while True:
+            try:
+                return (yield make())
+            except ApprovalUsedError as error:
+                self._drop_approvals(error)
 
     def _failure(self, error: BaseException, undone: BaseException | bool | None) -> dict[str, Any]:
         details = error_members(error)
@@ -344,7 +389,7 @@ class Guard:
         given = dict(given) if isinstance(given, Mapping) else given
         parse_draft({**members, "event_type": EventType.DECISION, "action_payload": given})
         payload = self._log.storable_payload(given, action_type)
-        demand = self._log.rules.policy.demand(event_type, action_type)
+        demand = self._log.rules.policy.demand(event_type, action_type, members["actor_id"])
         proofs = (*members.get("required_proofs", ()), *demand.required_proofs)
         members["required_proofs"] = list(dict.fromkeys(proofs))
         members["required_approvals"] = max(members.get("required_approvals", 0), demand.required_approvals)
@@ -358,17 +403,21 @@ class Guard:
 
     def _reasons(self, timestamp: str) -> list[Reason]:
         """Why the act must not happen at this time, by the policy in force now."""
-        policy, count = self._log.rules.policy, len(self._approvals)
-        when = timestamp if count else ""  # approvals expire; nothing else depends on the time
-        if self._judged is None or self._judged[0] is not policy or self._judged[1:3] != (count, when):
-            members = {**self._members, "received_approvals": self._approvals}
-            found = reasons_against(policy, members, self._log.origin, self._action_hash, timestamp)
-            self._judged = (policy, count, when, found)
+        rules, approvals = self._log.rules, list(self._approvals)
+        when = timestamp if approvals else ""  # approvals expire; nothing else depends on the time
+        if (
+            self._judged is None
+            or self._judged[0] is not rules.policy
+            or self._judged[1:3] != (approvals, when)
+        ):
+            members = {**self._members, "received_approvals": approvals}
+            found = reasons_against(rules, members, self._action_hash, timestamp)
+            self._judged = (rules.policy, approvals, when, found)
         return self._judged[3]
 
     def _fails_open(self) -> bool:
-        members = self._members
-        return self._log.rules.policy.demand(members["event_type"], members["action_type"]).fails_open
+        facts = (self._members[name] for name in ("event_type", "action_type", "actor_id"))
+        return self._log.rules.policy.demand(*facts).fails_open
 
     def _again(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Guard:
         """The same for one call."""

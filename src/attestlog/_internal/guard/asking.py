@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from attestlog._internal import disk
 from attestlog._internal.core.approval import (
@@ -31,7 +30,7 @@ FILES_MAX: Final = 10_000
 
 def write_request(directory: Path, request: ApprovalRequest) -> Path:
     """Put the request into the directory, made if it is not there; the file. Raises StorageError."""
-    path = directory / f"{request.action_hash[:16]}.request.json"
+    path = directory / f"{request.request_id}.request.json"
     try:
         directory.mkdir(parents=True, exist_ok=True)
         # Whole or not at all: somebody may be looking.
@@ -60,7 +59,7 @@ def find_approvals(directory: Path, request: ApprovalRequest) -> list[Approval]:
 
 
 def _is_for(approval: Approval, request: ApprovalRequest) -> bool:
-    asked: Mapping[str, Any] = request.draft
-    return (approval.origin, approval.action_type, approval.action_hash) == (
-        request.origin, asked["action_type"], request.action_hash,
+    # The rest is judged where the entry is; one made for another act would be recorded for nothing.
+    return (approval.request_id, approval.log, approval.action_hash) == (
+        request.request_id, request.log, request.action_hash,
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import traceback
 from typing import Any, Final
 
@@ -16,14 +17,28 @@ RESULT_SIZE_MAX_BYTES: Final = 32 << 10
 """A larger result would not fit the entry, and the act would have no outcome."""
 
 
+ERROR, TIMEOUT, CANCELLED, DENIED, SUSPENDED, NOT_BEGUN = KINDS = (
+    "error", "timeout", "cancelled", "denied", "suspended", "not_begun",
+)  # fmt: skip
+"""What `error_details.kind` can be, where the guard writes it: how an act ended that did not succeed."""
+
+
 def error_members(error: BaseException) -> dict[str, Any]:
     """`error_details` of an exception. Secrets in it are redacted when the entry is made."""
     lines = "".join(traceback.format_exception(type(error), error, error.__traceback__))
     return {
+        "kind": kind_of(error),
         "type": type(error).__qualname__,
         "message": _plain(str(error))[:MESSAGE_LENGTH_MAX],
         "traceback": _plain(lines)[-TRACEBACK_LENGTH_MAX:],
     }
+
+
+def kind_of(error: BaseException) -> str:
+    """One of `KINDS`."""
+    if isinstance(error, TimeoutError):
+        return TIMEOUT
+    return CANCELLED if isinstance(error, asyncio.CancelledError | KeyboardInterrupt) else ERROR
 
 
 def result_members(result: Any) -> dict[str, Any] | None:

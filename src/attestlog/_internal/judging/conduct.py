@@ -1,7 +1,8 @@
 """What actors say of themselves: guarded acts and their outcomes, counters without gaps, heads they saw.
 
 An intent (a DECISION that a guard wrote) is open until an outcome or a
-VIOLATION depends on it. A counter goes on by one within an actor's session.
+VIOLATION depends on it. It has one outcome, of the act that it names, and none
+if it was blocked. A counter goes on by one within an actor's session.
 BOOT and SHUTDOWN entries state the head they saw: for most the entry right
 before them; of one further back the stored tree has the hash, which was
 compared with the entries by then.
@@ -18,7 +19,7 @@ from typing import Final, NamedTuple
 
 from msgspec import Struct, field
 
-from attestlog._internal.core.entry import Entry
+from attestlog._internal.core.entry import GUARD, INTENT, OUTCOME, VIOLATION, Entry, ExecutionStatus
 from attestlog._internal.core.hashes import leaf_hash
 from attestlog._internal.core.report import Finding
 from attestlog._internal.core.seen_head import HeadClaim, read_head
@@ -81,27 +82,32 @@ def _another(seen: HeadClaim, expected: str | None) -> Finding:
 INTENTS_MAX: Final = 100_000
 """Intents open at once: about 20 MB. More acts at one time are no longer told apart."""
 
+ENDED_MAX: Final = 50_000
+"""Guarded acts that have ended and are remembered, to find a second outcome: about 15 MB."""
+
 COUNTERS_MAX: Final = 100_000
 """Sessions that are counted: about 15 MB."""
-
-INTENT, OUTCOME, VIOLATION = "intent", "outcome", "violation"
-"""What `actor_context.guard` can say."""
 
 
 class Intent(NamedTuple):
     """A guarded act that was decided."""
 
     number: int
+    entry_id: str
     is_forbidden: bool
-    """Whether the intent by itself says that the policy forbids it."""
+    """Whether it says by itself that it must not be acted on: the policy forbids it, or it is BLOCKED."""
+    act: bytes
+    """What act, by whom: see `_act`."""
 
 
-class Closing(NamedTuple):
-    """An entry that ends a guarded act."""
+class ActEnd(NamedTuple):
+    """An entry that ends a guarded act: its outcome, or the VIOLATION in its place."""
 
-    intent_id: str
     number: int
+    depends_on: tuple[str, ...]
+    """Entry ids; that of the intent is among them."""
     has_acted: bool
+    act: bytes
 
 
 class Counted(Struct):
@@ -115,39 +121,37 @@ class Counted(Struct):
 class Conduct(Struct):
     """Of some lines in a row, or of all so far."""
 
+    acts: list[Intent | ActEnd] = field(default_factory=list)
+    """In the order of the entries, until they are joined: an act may have begun before these lines."""
     intents: dict[str, Intent] = field(default_factory=dict)
     """By entry id: those that are open."""
-    closings: list[Closing] = field(default_factory=list)
-    """Ends of acts that began before these lines."""
+    ended: dict[str, tuple[Intent, ActEnd]] = field(default_factory=dict)
+    """By entry id of the intent: the last acts that ended."""
     counters: dict[bytes, Counted] = field(default_factory=dict)
     untracked_intents: int = 0
     untracked_counters: int = 0
 
     def add(self, entry: Entry) -> Iterator[Finding]:
         """Gather an entry that has a context; gives what is wrong with it."""
-        role = entry.actor_context.get("guard")
+        role, number = entry.actor_context.get(GUARD), entry.sequence_number
         if role == INTENT:
-            if len(self.intents) < INTENTS_MAX:
-                self.intents[entry.entry_id] = Intent(entry.sequence_number, _is_forbidden(entry))
-            else:
-                self.untracked_intents += 1
+            self.acts.append(Intent(number, entry.entry_id, _is_forbidden(entry), _act(entry)))
         elif role in (OUTCOME, VIOLATION):
             if role == OUTCOME and _was_forbidden(entry):
                 message = "acted although the entry itself says that the policy forbids it"
-                yield finding("guard.forbidden", message, entry.sequence_number)
-            for wanted in entry.dependencies:
-                yield from self._close(Closing(wanted, entry.sequence_number, role == OUTCOME), is_first=True)
+                yield finding("guard.forbidden", message, number)
+            self.acts.append(ActEnd(number, tuple(entry.dependencies), role == OUTCOME, _act(entry)))
         counter = entry.actor_context.get("counter")
         if type(counter) is int and counter >= 0:
-            yield from self._count(_session(entry), entry.sequence_number, counter)
+            yield from self._count(_session(entry), number, counter)
 
     def join(self, later: Conduct, *, is_whole: bool) -> Iterator[Finding]:
         """Add that of the lines that follow. `is_whole`: the log is read from its first entry on."""
-        for closing in later.closings:
-            yield from self._close(closing, is_first=False)
-        for entry_id, intent in later.intents.items():
-            if len(self.intents) < INTENTS_MAX:
-                self.intents[entry_id] = intent
+        for item in later.acts:
+            if isinstance(item, ActEnd):
+                yield from self._end(item)
+            elif len(self.intents) < INTENTS_MAX:
+                self.intents[item.entry_id] = item
             else:
                 self.untracked_intents += 1
         for session, counted in later.counters.items():
@@ -161,7 +165,6 @@ class Conduct(Struct):
                 self.counters[session] = counted
             else:
                 self.untracked_counters += 1
-        self.untracked_intents += later.untracked_intents
         self.untracked_counters += later.untracked_counters
 
     def settle(self) -> Iterator[Finding]:
@@ -177,14 +180,39 @@ class Conduct(Struct):
                 "actor.counters_unread", message, expected=COUNTERS_MAX, found=self.untracked_counters
             )
 
-    def _close(self, closing: Closing, *, is_first: bool) -> Iterator[Finding]:
-        intent = self.intents.pop(closing.intent_id, None)
-        if intent is None:
-            if is_first:
-                self.closings.append(closing)
-        elif intent.is_forbidden and closing.has_acted:
-            message = f"acted on the intent of entry {intent.number}, which the policy forbade"
-            yield finding("guard.forbidden", message, closing.number, found=intent.number)
+    def _end(self, end: ActEnd) -> Iterator[Finding]:
+        """The acts whose intents it depends on have ended. Those that are the same act are its own."""
+        intents = [intent for wanted in end.depends_on if (intent := self._intent(wanted)) is not None]
+        own = [intent for intent in intents if intent.act == end.act]
+        for intent in intents:
+            if end.has_acted and intent.is_forbidden:
+                message = f"acted on the intent of entry {intent.number}, which the policy forbade"
+                yield finding("guard.forbidden", message, end.number, found=intent.number)
+            elif intent.entry_id in self.ended and (intent in own or not end.has_acted):
+                yield self._again(intent, end)
+            if self.intents.pop(intent.entry_id, None) is not None:
+                if len(self.ended) >= ENDED_MAX:
+                    del self.ended[next(iter(self.ended))]
+                self.ended[intent.entry_id] = (intent, end)
+        if end.has_acted and intents and not own:
+            message = (
+                f"not of the payload, action or actor that the intent of entry {intents[-1].number} says"
+            )
+            yield finding("guard.outcome_differs", message, end.number, found=intents[-1].number)
+
+    def _intent(self, entry_id: str) -> Intent | None:
+        """The intent of this id, if there is one and it is remembered."""
+        ended = self.ended.get(entry_id)
+        return self.intents.get(entry_id) if ended is None else ended[0]
+
+    def _again(self, intent: Intent, end: ActEnd) -> Finding:
+        """What is wrong with it as a further end of one act."""
+        _, first = self.ended[intent.entry_id]
+        if end.has_acted and not first.has_acted:
+            message = f"acted on the intent of entry {intent.number}, which entry {first.number} blocked"
+            return finding("guard.forbidden", message, end.number, found=first.number)
+        message = f"the act decided by entry {intent.number} has ended by entry {first.number} already"
+        return finding("guard.outcome_repeated", message, end.number, found=first.number)
 
     def _count(self, session: bytes, number: int, counter: int) -> Iterator[Finding]:
         known = self.counters.get(session)
@@ -213,6 +241,7 @@ def _is_forbidden(entry: Entry) -> bool:
         or entry.k_state != 1
         or not entry.proofs_valid
         or not entry.quorum_met
+        or entry.execution_status is ExecutionStatus.BLOCKED
     )  # fmt: skip
 
 
@@ -222,6 +251,12 @@ def _was_forbidden(entry: Entry) -> bool:
     return (
         entry.safety_floor_met is False or entry.k_state != 1 or not entry.proofs_valid or lacks_quorum
     )  # fmt: skip
+
+
+def _act(entry: Entry) -> bytes:
+    """What was to be done or was done, and by whom, in 16 bytes."""
+    text = f"{entry.action_hash}\n{entry.action_type}\n{entry.actor_id}"
+    return sha256(text.encode("utf-8", "surrogatepass")).digest()[:16]
 
 
 def _session(entry: Entry) -> bytes:

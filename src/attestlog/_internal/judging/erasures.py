@@ -56,6 +56,9 @@ def _judge_by_rules(rules: Rules, entry: Entry, erasure: Erasure) -> Finding | N
     except ErasureRefusedError as error:
         code = "erasure.held" if error.rule == "hold" else "erasure.refused"
         return finding(code, str(error), number, found=erasure.sequence_number)
+    for denial in rules.policy.demand(entry.event_type, entry.action_type, entry.actor_id).denials:
+        what = f"erased the payload of entry {erasure.sequence_number}, which rule {denial.rule!r} denies"
+        return finding("erasure.refused", what, number, found=denial.rule)
     for member in ("quorum_met", "proofs_valid"):
         if not getattr(entry, member):
             what = f"erased the payload of entry {erasure.sequence_number} although {member} is false"

@@ -11,6 +11,8 @@ from itertools import chain
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
+from attestlog._internal.core.approval import Request
+from attestlog._internal.core.checkpoint import LogId
 from attestlog._internal.core.deriving import (
     CHECKED_PROOFS,
     Basis,
@@ -21,6 +23,7 @@ from attestlog._internal.core.deriving import (
 )
 from attestlog._internal.core.entry import Entry, EventType, ExecutionStatus
 from attestlog._internal.core.policy import Policy
+from attestlog._internal.core.uses import Use, use_of
 from attestlog._internal.proof_types import registered_proofs
 
 APPROVALS_REPORTED_MAX: Final = 20
@@ -42,21 +45,45 @@ _BOTH_MET: Final = (True, True)
 _DONE: Final = (EventType.ACTION, EventType.CHANGE)
 """Entries that say something was done. A DECISION does not: it may have been blocked afterwards."""
 _CHECKED: Final = frozenset(CHECKED_PROOFS)
-_NOTHING: Final[tuple[Sequence[Remark], Sequence[str]]] = ((), ())
 
 
-def judge_entry(policy: Policy, origin: str, entry: Entry) -> tuple[Sequence[Remark], Sequence[str]]:
-    """What is wrong with the entry, and the type of each of its proofs that cannot be checked here."""
-    derived = derive(policy, entry, origin, entry.action_hash, entry.timestamp)
+class JudgedEntry(NamedTuple):
+    """What an entry comes to."""
+
+    remarks: Sequence[Remark] = ()
+    """What is wrong with it."""
+    unchecked: Sequence[str] = ()
+    """The type of each of its proofs that cannot be checked here."""
+    use: Use | None = None
+    """The request for approval that it uses."""
+
+
+_NOTHING: Final = JudgedEntry()
+
+
+def judge_entry(policy: Policy, log: LogId, entry: Entry) -> JudgedEntry:
+    """The entry by itself, under the policy in force."""
+    derived = derive(policy, entry, log, entry.action_hash, entry.timestamp)
     # Nearly every entry needs no more than this.
-    if derived == _stated_members(entry) and derived[3:] == _BOTH_MET and not entry.received_approvals:
+    if (
+        derived == _stated_members(entry)
+        and derived[3:] == _BOTH_MET
+        and not entry.received_approvals
+        and not (policy.rules and policy.demand(entry.event_type, entry.action_type, entry.actor_id).denials)
+    ):
         if not (entry.provided_proofs or entry.rollback_executed or entry.error_details):
             return _NOTHING
         if all(proof["type"] in _CHECKED for proof in entry.provided_proofs):
-            return list(_invariants(entry)), ()
-    basis = explain(policy, entry, origin, entry.action_hash, entry.timestamp, verifiers=registered_proofs())
+            return JudgedEntry(list(_invariants(entry)))
+    basis = explain(policy, entry, log, entry.action_hash, entry.timestamp, verifiers=registered_proofs())
     parts = _disagreements(basis, entry), _approvals(basis), _broken_rules(basis, entry), _invariants(entry)
-    return list(chain.from_iterable(parts)), basis.claims.unchecked
+    use = None
+    if basis.judged:
+        use = use_of(
+            policy, entry, Request.of(entry, log, entry.action_hash, entry.timestamp), basis.judged,
+            sequence_number=entry.sequence_number, entry_id=entry.entry_id,
+        )  # fmt: skip
+    return JudgedEntry(list(chain.from_iterable(parts)), basis.claims.unchecked, use)
 
 
 def _invariants(entry: Entry) -> Iterator[Remark]:
@@ -92,7 +119,12 @@ def _broken_rules(basis: Basis, entry: Entry) -> Iterator[Remark]:
         lacks["quorum"] = basis.missing
     if demand.required_proofs and not (basis.derived.proofs_valid or entry.proofs_valid):
         lacks["proofs"] = sorted(basis.required_proofs - basis.claims.proven)
-    if lacks and entry.event_type in _DONE and entry.execution_status is ExecutionStatus.SUCCESS:
+    if entry.event_type not in _DONE or entry.execution_status is not ExecutionStatus.SUCCESS:
+        return
+    for denial in demand.denials:
+        what = f"done although rule {denial.rule!r} denies it: {denial.reason}"
+        yield Remark("entry.rule", what, found=denial.rule)
+    if lacks:
         what = " and ".join(lacks)
         yield Remark("entry.rule", f"done without the {what} that a rule of the policy asks for", found=lacks)
 

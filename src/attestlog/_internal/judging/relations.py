@@ -12,13 +12,15 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from attestlog._internal.core.entry import parse_timestamp
 from attestlog._internal.core.lines import Piece
 from attestlog._internal.core.report import Finding
 from attestlog._internal.judging.conduct import Conduct, Heads
 from attestlog._internal.judging.erasures import Erasures
 from attestlog._internal.judging.findings import finding
 from attestlog._internal.judging.scan import Scanned, count_proof
-from attestlog.errors import StorageError
+from attestlog._internal.judging.uses import UsedRequests
+from attestlog.errors import MalformedEntryError, StorageError
 
 WANTED_MAX: Final = 100_000
 """Entry ids looked for in one more pass over the log: about 20 MB."""
@@ -45,6 +47,7 @@ class Relations:
         self.erasures = Erasures()
         self.heads = Heads()
         self.conduct = Conduct()
+        self.uses = UsedRequests(is_whole=is_whole)
         self._wanted: dict[str, int] = {}
         self._unread = 0
         self._neighbours: set[str] = set()
@@ -68,6 +71,7 @@ class Relations:
         for algorithm, (first, count) in scanned.unverified.items():
             count_proof(self._unverified, algorithm, first, count)
         yield from self.conduct.join(scanned.conduct, is_whole=self._is_whole)
+        yield from self.uses.add(scanned.uses, _microseconds(scanned.first_timestamp))
 
     def settle_dependencies(
         self, search: Callable[[frozenset[str]], Iterable[set[str]]]
@@ -99,6 +103,14 @@ class Relations:
         for algorithm, (first, count) in self._unverified.items():
             message = f"{count} signatures are {algorithm}, which the installed cryptography does not have"
             yield finding("entry.unverified", message, first, found=algorithm)
+
+
+def _microseconds(timestamp: str | None) -> int | None:
+    """None also for what is no date, which was a finding."""
+    try:
+        return None if timestamp is None else parse_timestamp(timestamp)
+    except MalformedEntryError:
+        return None
 
 
 def find_ids(wanted: frozenset[str], piece: Piece) -> set[str]:

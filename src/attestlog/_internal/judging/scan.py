@@ -61,6 +61,7 @@ from attestlog._internal.core.signature import (
     signed_message,
     verify_entry_signature,
 )
+from attestlog._internal.core.uses import Use
 from attestlog._internal.judging.conduct import Conduct, judge_head
 from attestlog._internal.judging.erasures import Erased, ErasureClaim, judge_erasure
 from attestlog._internal.judging.findings import TEXT_LENGTH_MAX, finding
@@ -228,6 +229,10 @@ class Scanned(Struct):
     erased: list[Erased] = field(default_factory=list)
     erasures: list[ErasureClaim] = field(default_factory=list)
     conduct: Conduct = field(default_factory=Conduct)
+    uses: list[Use] = field(default_factory=list)
+    """Requests for approval that entries use."""
+    first_timestamp: str | None = None
+    """Of the first entry; None if there is none."""
     heads: list[HeadClaim] = field(default_factory=list)
     """What BOOT and SHUTDOWN entries saw, further back than the entry before."""
     unchecked_proofs: dict[str, tuple[int, int]] = field(default_factory=dict)
@@ -326,6 +331,8 @@ class _Scanner:
         if self._state is None and not self._assume(entry):
             return False
         self._ordinal += 1
+        if self._result.first_timestamp is None:
+            self._result.first_timestamp = entry.timestamp
         is_next = self._check_link(entry)
         if entry.timestamp != self._timestamp:
             self._check_timestamp(entry)
@@ -477,10 +484,12 @@ class _Scanner:
         return bytes.fromhex(stated)
 
     def _check_derived(self, entry: Entry) -> None:
-        remarks, unchecked = judge_entry(self._rules.policy, self._rules.origin, entry)
-        for code, message, expected, found in remarks:
+        judged = judge_entry(self._rules.policy, self._rules.log, entry)
+        for code, message, expected, found in judged.remarks:
             self._find(code, message, entry, expected=expected, found=found)
-        for kind in unchecked:
+        if judged.use is not None:
+            self._result.uses.append(judged.use)
+        for kind in judged.unchecked:
             count_proof(self._result.unchecked_proofs, kind[:TEXT_LENGTH_MAX], entry.sequence_number, 1)
 
     def _remember_relations(self, entry: Entry) -> None:

@@ -46,7 +46,7 @@ from attestlog._internal.judging.stored import StoredTree
 CHANGES_SIZE_MAX_BYTES: Final = 1 << 20
 """Of the lines kept that changed the rules: hundreds of keys and policies fit a verifier's memory file."""
 
-_BY_RULES: Final = frozenset({"entry.signing_key", "entry.derived", "entry.change"})
+_BY_RULES: Final = frozenset({"approval.used", "entry.signing_key", "entry.derived", "entry.change"})
 """Codes whose finding depends on rules that may be unknown."""
 
 
@@ -171,7 +171,7 @@ class Walk:
         if ahead is None or ahead.assumed is None or not follows(self._state, ahead.assumed):
             ahead = scan_piece(self.rules, piece, self._state)
         self._findings += filter(self._is_certain, ahead.findings)
-        self._findings += self.relations.add(ahead)
+        self._findings += filter(self._is_certain, self.relations.add(ahead))
         self._entries += ahead.entries
         self._key_ids |= ahead.key_ids
         if ahead.rules is not None:
@@ -324,5 +324,6 @@ class Walk:
             self._state.position = stop
 
     def _desynchronize(self) -> None:
-        """The next entry is taken for what it says it is."""
+        """The next entry is taken for what it says it is, and what was used before it is not known."""
+        self.relations.uses.lose()
         self._state.is_synced, self._state.previous, self._state.batch = False, None, None

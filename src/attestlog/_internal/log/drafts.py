@@ -111,7 +111,7 @@ class Drafts:
         prepared = self.prepare(draft, rules, algorithm)
         payload = canonical.decode(bytes(prepared.payload))
         written = msgspec.structs.replace(prepared.draft, action_payload=payload, received_approvals=[])
-        return make_request(written, self._genesis.origin)
+        return make_request(written, rules.log, new_entry_id())
 
     def storable_payload(self, payload: Mapping[str, Any], rules: Rules, action_type: str) -> dict[str, Any]:
         """The payload as it would be written: redacted, and with its salt. `prepare` leaves it as it is.
@@ -131,7 +131,7 @@ class Drafts:
     def _derive(self, draft: EntryDraft, spelled: dict[str, Raw], rules: Rules, algorithm: str) -> Prepared:
         now_us = self._clock() if draft.received_approvals else 0
         return prepare_spelled(
-            draft, spelled, rules.policy, entry_id=new_entry_id(), origin=self._genesis.origin,
+            draft, spelled, rules.policy, entry_id=new_entry_id(), log=rules.log,
             now_us=now_us, verifiers=registered_proofs(), algorithm=algorithm,
         )  # fmt: skip
 

@@ -79,6 +79,12 @@ class InForce:
         if self._applied != head.size:
             self._apply_new(head)
 
+    def rules_at(self, sequence_number: int) -> Rules:
+        """Those that entry `sequence_number`, which is there, stands under."""
+        if self.rules.start <= sequence_number:
+            return self.rules
+        return Rules.of(self._store.genesis).following(self._lines, stop=sequence_number)[0]
+
     def rules_after(self, plan: Plan, lines: Sequence[bytes]) -> Rules:
         """The rules once this batch is stored; raises RuleChangeError for a change that does not hold."""
         return self.rules.after(decode_line(lines[-1])) if plan.prepared[-1].stands_alone else self.rules

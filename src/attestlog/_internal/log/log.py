@@ -35,7 +35,7 @@ from attestlog._internal.core.policy import Policy
 from attestlog._internal.core.receipt import Receipt
 from attestlog._internal.core.reserved import PLACE_LEGAL_HOLD, RELEASE_LEGAL_HOLD, REVOKE_SIGNING_KEY
 from attestlog._internal.core.rotation import Revocation, format_revocation
-from attestlog._internal.core.rules import Hold, Release, Rules, format_hold
+from attestlog._internal.core.rules import Hold, Rules, format_hold, release_of
 from attestlog._internal.core.seen_head import seen_head
 from attestlog._internal.core.signature import BATCH_ENTRIES_MAX, ECDSA_P256
 from attestlog._internal.log import opening
@@ -357,7 +357,7 @@ class Log:
         self, name: str, *, reason: str, actor_id: str, **members: Unpack[MoreMembers]
     ) -> Receipt:
         """End a legal hold. Raises as `append`, and RuleChangeError if no hold has this name."""
-        payload = format_hold(Release(name=name, reason=reason))
+        payload = format_hold(release_of(self.rules, name, reason))
         return self.append(change_draft(RELEASE_LEGAL_HOLD, payload, {"actor_id": actor_id, **members}))
 
     def erase(

@@ -15,7 +15,14 @@ from functools import partial
 from typing import Any, Final, NamedTuple
 
 from attestlog._internal.config import change_config, find_config, with_signers
-from attestlog._internal.core.batch import Head, Plan, Prepared, plan_batch
+from attestlog._internal.core.batch import (
+    CLOCK_TOLERANCE_S,
+    Head,
+    Plan,
+    Prepared,
+    monotonic_timestamp,
+    plan_batch,
+)
 from attestlog._internal.core.checkpoint import Checkpoint
 from attestlog._internal.core.entry import Entry, EventType, format_timestamp
 from attestlog._internal.core.erasure import check_erasure, parse_erasure
@@ -31,6 +38,7 @@ from attestlog._internal.log.committer import Group, Turn
 from attestlog._internal.log.drafts import AnyDraft, Clock, Drafts, change_draft, erasure_draft
 from attestlog._internal.log.keys import InForce, KeyHolder, sign_head, sign_plan
 from attestlog._internal.log.replicas import Replicas
+from attestlog._internal.log.uses import PlannedUses, UsedRequests
 from attestlog._internal.signers import Signer
 from attestlog._internal.signers.asking import sign_message
 from attestlog._internal.storage.contract import Store
@@ -74,6 +82,7 @@ class Writer:
         self.store, self.genesis = store, store.genesis
         self.in_force, self.holders = in_force, holders
         self.drafts, self.replicas, self.clock = drafts, replicas, clock
+        self._used = UsedRequests(store.source, in_force)
         self._outage = _Outage()
 
     def prepare(self, draft: AnyDraft, *, redact: bool = True) -> Prepared:
@@ -104,13 +113,17 @@ class Writer:
             own = self._outage_entry(room)
             group = turn.take(room - len(own))
             # Renew what was prepared under other rules. A caller whose draft they forbid is told, alone.
-            prepared = own + self._renewed(group)
+            # So is one whose approvals were used for another entry: one request, one act.
+            now_us = self.clock()
+            self._renew(group)
+            uses = self._check_uses(head, now_us, own, group)
             if not group.shares:
                 return
+            prepared = own + group.prepared
             try:
                 key, signer = self.in_force.signer()
                 # Plan: number, chain, hash, grow the tree.
-                plan = self._plan(head, prepared, key)
+                plan = self._plan(head, prepared, key, now_us)
                 # Sign; check the signatures, and that a change of the rules holds. Up to here a failure
                 # leaves nothing that has to be undone.
                 signed = self._sign(plan, key, signer)
@@ -119,6 +132,7 @@ class Writer:
                 raise
             # Commit: when this returns, the entries survive a loss of power.
             receipts = self._commit(signed)
+            self._used.commit(uses, head, signed.plan.head.size)
             if own:
                 self._outage = _Outage()
         # Hand out. The lock is free by now: no other process waits for that.
@@ -135,7 +149,7 @@ class Writer:
             message = rotation_message(self.genesis.origin, key.key_id, new.public_key.key_id, head.size)
             rotation = Rotation(new.public_key, sign_message(new, new.public_key, message))
             prepared = self.prepare(change_draft(ROTATE_SIGNING_KEY, format_rotation(rotation), members))
-            signed = self._sign(self._plan(head, [prepared], key), key, signer)
+            signed = self._sign(self._plan_alone(head, prepared, key), key, signer)
             log, config = self.store.source, find_config(self.store.source)
             # A crash after this leaves a configuration that names both signers: the one that holds the key
             # in force when the log is opened signs. One that names the new signer already may be read-only.
@@ -163,7 +177,7 @@ class Writer:
             prepared = self.drafts.prepare(draft, self.in_force.rules, self.in_force.algorithm)
             self._check_erasure(target, prepared)
             key, signer = self.in_force.signer()
-            signed = self._sign(self._plan(head, [prepared], key), key, signer)
+            signed = self._sign(self._plan_alone(head, prepared, key), key, signer)
             self.store.begin_erasure(sequence_number, target.entry_hash)
             # A crash here leaves a beginning that no entry speaks of: the store forgets it.
             (receipt,) = self._commit(signed)
@@ -237,8 +251,8 @@ class Writer:
         """The entry that tells of an outage, if there was one and the batch has room for more than it."""
         return [self.prepare(self._outage.draft())] if self._outage.has_been and room > 1 else []
 
-    def _renewed(self, group: Group[Receipt]) -> list[Prepared]:
-        """The group's entries, prepared again where another policy or key came in force meanwhile."""
+    def _renew(self, group: Group[Receipt]) -> None:
+        """Prepare the group's entries again where another policy or key came in force meanwhile."""
         rules, algorithm = self.in_force.rules, self.in_force.algorithm
         for share in list(group.shares):
             try:
@@ -250,13 +264,32 @@ class Writer:
                 ]
             except AttestlogError as error:
                 group.refuse(share, error)
-        return group.prepared
 
-    def _plan(self, head: Head, prepared: list[Prepared], key: PublicKey) -> Plan:
+    def _check_uses(self, head: Head, now_us: int, own: list[Prepared], group: Group[Receipt]) -> PlannedUses:
+        """Refuse those of the group whose approvals were used before, in the log or in the batch."""
+        uses = self._used.plan(head, monotonic_timestamp(head, now_us, CLOCK_TOLERANCE_S))
+        number = head.size + len(own)
+        for share in list(group.shares):
+            try:
+                uses.add(share.prepared, number)
+            except AttestlogError as error:
+                group.refuse(share, error)
+            else:
+                number += len(share.prepared)
+        return uses
+
+    def _plan(self, head: Head, prepared: list[Prepared], key: PublicKey, now_us: int) -> Plan:
         return plan_batch(
-            head, prepared, self.clock(), algorithm=key.algorithm, key_id=key.key_id,
+            head, prepared, now_us, algorithm=key.algorithm, key_id=key.key_id,
             batched=self.genesis.settings.batch,
         )  # fmt: skip
+
+    def _plan_alone(self, head: Head, prepared: Prepared, key: PublicKey) -> Plan:
+        """Of an entry that has a batch of its own. Raises ApprovalUsedError."""
+        now_us = self.clock()
+        uses = self._used.plan(head, monotonic_timestamp(head, now_us, CLOCK_TOLERANCE_S))
+        uses.add([prepared], head.size)
+        return self._plan(head, [prepared], key, now_us)
 
     def _sign(self, plan: Plan, key: PublicKey, signer: Signer) -> _Signed:
         """Raises SignerError, or RuleChangeError: what would not hold is refused before it is stored."""
@@ -287,6 +320,13 @@ class Writer:
                 f"entry {number} is not the one described", sequence_number=number, rule="described"
             )
         check_erasure(self.in_force.rules, erasure, format_timestamp(self.clock()))
+        draft = prepared.draft
+        demand = self.in_force.rules.policy.demand(draft.event_type, draft.action_type, draft.actor_id)
+        for denial in demand.denials:
+            raise ErasureRefusedError(
+                f"the payload of entry {number} stays: rule {denial.rule!r} denies it: {denial.reason}",
+                sequence_number=number, rule="deny",
+            )  # fmt: skip
         for member in ("quorum_met", "proofs_valid"):
             if not getattr(prepared, member):
                 raise ErasureRefusedError(

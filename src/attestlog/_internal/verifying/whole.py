@@ -22,7 +22,14 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from attestlog._internal.core.batch import CLOCK_TOLERANCE_S
 from attestlog._internal.core.checkpoint import Checkpoint
 from attestlog._internal.core.cosignature import check_every_type, open_signed_checkpoint
-from attestlog._internal.core.entry import Entry, canonical_hashes, decode_line, entry_hash, format_timestamp
+from attestlog._internal.core.entry import (
+    Entry,
+    canonical_hashes,
+    decode_line,
+    entry_hash,
+    format_timestamp,
+    parse_timestamp,
+)
 from attestlog._internal.core.genesis import Genesis, parse_genesis
 from attestlog._internal.core.hashes import EMPTY_ROOT
 from attestlog._internal.core.lines import Piece
@@ -31,6 +38,7 @@ from attestlog._internal.core.note import format_vkey
 from attestlog._internal.core.report import Finding, Progress, Report, Verdict
 from attestlog._internal.core.rules import Rules
 from attestlog._internal.core.signature import BATCH_SUFFIX
+from attestlog._internal.core.uses import Use, search_start, uses_in
 from attestlog._internal.judging.findings import finding
 from attestlog._internal.judging.keys import find_doubtful, tell_terms, vouching_keys
 from attestlog._internal.judging.relations import find_ids
@@ -189,6 +197,9 @@ class _Verification:
         self._report, self._session, self._options = report, session, options
         self._find, self._add_all = session.find, session.add_all
         self._stamps: list[Stamp] = []
+        self._begun_at = 0
+        self._changes: tuple[bytes, ...] = ()
+        """The lines that made the rules at the first entry read."""
 
     def run(self) -> None:
         """All of it."""
@@ -204,7 +215,7 @@ class _Verification:
         walk = self._begin(log, checkpoint, memory) if is_reliable or not self._options.start else None
         if walk is None:
             return
-        start = walk.position
+        self._begun_at = start = walk.position
         self._read_entries(log, walk)
         ending = self._finish(log, walk, checkpoint, memory)
         self._conclude(log, ending, checkpoint, memory)
@@ -299,6 +310,7 @@ class _Verification:
                 self._find("resume.tree", f"the stored tree does not reach to entry {start}", start)
                 return None
             state, edge = State(position=start, previous=None), stored_edge
+        self._changes = tuple(changes)
         return Walk(
             rules, state, edge,
             stored=log.stored,
@@ -359,8 +371,19 @@ class _Verification:
             # What stands before the start, or could not be read, may be what is depended on.
             if not self._options.start:
                 self._add_all(relations.settle_dependencies(search))
+        self._add_all(relations.uses.settle(partial(self._search_uses, log)))
         self._add_all(relations.unchecked_proofs())
         self._add_all(relations.unverified())
+
+    def _search_uses(self, log: _Log, since_us: int, wanted: frozenset[bytes]) -> Iterator[Use]:
+        """The uses of these requests before the first entry read, from this time on.
+
+        Raises StorageError, MalformedEntryError where the entries cannot be read.
+        """
+        source, start = self._source, self._begun_at
+        first = search_start(start, lambda number: parse_timestamp(source.entry(number).timestamp), since_us)
+        rules, _ = Rules.of(log.genesis).following(self._changes, stop=first)
+        return uses_in(rules, source.lines(first, start), wanted)
 
     def _finish(
         self, log: _Log, walk: Walk, checkpoint: LogCheckpoint | None, memory: Memory | None
