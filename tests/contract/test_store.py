@@ -18,6 +18,7 @@ from attestlog._internal.core.entry import decode_line, parse_draft
 from attestlog._internal.core.genesis import Genesis
 from attestlog._internal.core.hashes import leaf_hash
 from attestlog._internal.core.merkle import edge_from_stored, stored_ranges
+from attestlog._internal.core.rules import Rules
 from attestlog._internal.ids import new_entry_id
 from attestlog._internal.signers import open_signer
 from attestlog._internal.storage.contract import Store
@@ -74,7 +75,8 @@ def planned(store: Store, head: Head, count: int) -> tuple[Plan, list[bytes]]:
         for n in range(count)
     ]
     plan = plan_batch(
-        head, prepared, head.timestamp_us + 1, algorithm=key.algorithm, key_id=key.key_id, batched=True
+        head, prepared, head.timestamp_us + 1, algorithm=key.algorithm, key_id=key.key_id, batched=True,
+        pointers=Rules.of(genesis).pointers,
     )
     signer = open_signer(read_config(store.source).signers.entry)
     return plan, plan.seal([signer.sign(message) for message in plan.messages])

@@ -36,6 +36,10 @@ SEGMENT_ENTRIES_MAX: Final = 1 << 20
 """More would make opening slow, and a file awkward to handle."""
 
 
+KEYS_IN_FORCE_MAX: Final = 64
+"""Keys that may sign at once: one a host that appends. Bounds what a revocation has to follow."""
+
+
 class EntryKey(Struct, frozen=True, forbid_unknown_fields=True):
     """A key that may sign entries, as a payload states it."""
 
@@ -62,7 +66,7 @@ class Software(Struct, frozen=True, forbid_unknown_fields=True):
 
 class _Payload(Struct, frozen=True, forbid_unknown_fields=True):
     origin: str
-    entry_keys: list[EntryKey]
+    entry_keys: Annotated[list[EntryKey], Meta(max_length=KEYS_IN_FORCE_MAX)]
     checkpoint_keys: list[str]
     policy: dict[str, Any]
     settings: Settings
@@ -79,6 +83,8 @@ class Genesis(Struct, frozen=True):
     policy: Policy
     settings: Settings
     software: Software
+    entry_hash: str = ""
+    """Of entry 0, as it states it; empty while the log is being made."""
 
 
 def state_key(key: PublicKey) -> EntryKey:
@@ -148,7 +154,7 @@ def parse_genesis(entry: Entry) -> Genesis:
             "genesis needs an entry key, and Ed25519 (perhaps ML-DSA-44) checkpoint keys named as the origin",
             member="action_payload",
         )
-    return Genesis(payload.origin, keys, vkeys, policy, payload.settings, payload.software)
+    return Genesis(payload.origin, keys, vkeys, policy, payload.settings, payload.software, entry.entry_hash)
 
 
 def open_log_checkpoint(note: bytes, genesis: Genesis) -> Checkpoint:

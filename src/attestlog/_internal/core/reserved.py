@@ -50,7 +50,8 @@ KNOWN: Final = GOVERNING | OF_THE_LOG
 """Names that a CHANGE may have. The genesis entry's is for entry 0 alone."""
 
 KEPT: Final = GOVERNING | {GENESIS, ERASE_PAYLOAD, ERASE_PAYLOADS}
-"""Verifiers act upon these payloads: a log without them would not verify. Never erased nor redacted."""
+"""Verifiers act upon these payloads where the entry acts: see `is_kept`. Never salted nor redacted, records
+with these names included: an intent has the payload of its act."""
 
 ENVIRONMENT_MEMBER: Final = "attestlog"
 ENVIRONMENT_PREFIX: Final = "attestlog_"
@@ -80,6 +81,11 @@ def governs(facts: Entry | EntryDraft) -> bool:
 def erases(facts: Entry | EntryDraft) -> bool:
     """Whether the entry says that a payload is erased."""
     return facts.action_type == ERASE_PAYLOAD and acts(facts)
+
+
+def is_kept(entry: Entry) -> bool:
+    """Whether the log cannot do without this payload: it made or changed the rules, or says what is erased."""
+    return entry.sequence_number == 0 or (entry.action_type in KEPT and acts(entry))
 
 
 def is_newer(entry: Entry) -> bool:

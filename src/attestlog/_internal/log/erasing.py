@@ -7,7 +7,7 @@ from typing import Any
 
 from attestlog._internal.core.batch import Prepared
 from attestlog._internal.core.entry import Entry, EventType, Object, format_timestamp
-from attestlog._internal.core.erasure import Erasure, check_erasure, format_erasure, parse_erasure
+from attestlog._internal.core.erasure import Erasure, check_erasable, check_erasure, format_erasure, parse_erasure
 from attestlog._internal.core.receipt import Receipt
 from attestlog._internal.core.reserved import ERASE_PAYLOAD
 from attestlog._internal.core.rules import Rules
@@ -49,6 +49,7 @@ def check_prepared(rules: Rules, target: Entry, prepared: Prepared, now_us: int)
         raise ErasureRefusedError(
             f"entry {number} is not the one described", sequence_number=number, rule="described"
         )
+    check_erasable(target)
     check_erasure(rules, erasure, format_timestamp(now_us))
     for member in ("quorum_met", "proofs_valid"):
         if not getattr(prepared, member):

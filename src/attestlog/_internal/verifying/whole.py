@@ -293,6 +293,7 @@ class _Verification:
             gaps=log.segments.gaps,
             changes=changes,
             segment_entries=log.genesis.settings.segment_entries,
+            fetch=self._source.line,
         )  # fmt: skip
 
     def _read_entries(self, log: _Log, walk: Walk) -> None:
@@ -400,7 +401,7 @@ class _Verification:
         if not self._session.credit(report, vouching):
             trusted = self._session.trusted
             # A key may have come in by a rotation that was not read.
-            is_certain = ending.known.has_rules or all("+" in item for item in trusted)
+            is_certain = ending.knows_rules or all("+" in item for item in trusted)
             code, what = ("trust.mismatch", "this log") if is_certain else ("entry.unjudged", "what was read")
             self._find(
                 code, f"none of the keys or hashes asked for vouches for {what}",
