@@ -49,7 +49,7 @@ def measure(place: Place, size: int, scale: float) -> dict[str, float]:
     figures["append_many"] = loads.many(place, int(COUNTS["many"] * scale))
     figures["append, 64 threads"] = loads.threads(place, int(COUNTS["threads"] * scale))
     start = time.perf_counter()
-    rate, peak_mb, cost_us = reads.verify_log(place.path)
+    rate, peak_mb, cost_us = reads.judge_log(place.path)
     figures["verify"], figures["verify: memory, MB"] = rate, peak_mb
     figures["verify: computing, µs an entry"] = cost_us
     figures["verify, seconds"] = time.perf_counter() - start

@@ -32,7 +32,7 @@ class Verified(NamedTuple):
     """Microseconds of processor an entry, of all its processes."""
 
 
-def verify_log(path: Path) -> Verified:
+def judge_log(path: Path) -> Verified:
     """`attestlog verify` of a whole log, strictly, on all cores, in processes of its own."""
     command = [COMMAND, "verify", str(path), "--no-remember", "--json"]
     start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -68,12 +68,12 @@ def verify(place: Place, count: int, *, batch: bool = True) -> Verified:
         with place.open(batch=batch) as log:
             log.append_many([DRAFT] * count)
             return verify_closed(log)
-    return verify_log(place.grown)
+    return judge_log(place.grown)
 
 
 def verify_closed(log: attestlog.Log) -> Verified:
     log.close()
-    return verify_log(log.path)
+    return judge_log(log.path)
 
 
 def open_ms(place: Place, count: int) -> float:

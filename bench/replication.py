@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import httpx
+from examples.replicas import Server
 
 import attestlog
-from attestlog._internal.cli.demo_servers import Server
 from attestlog._internal.core.replication import encode_shipment
 from attestlog._internal.replication.batches import shipments
 from attestlog._internal.replication.settings import add_replica, replica_at

@@ -238,6 +238,15 @@ def test_core_is_pure(modules: Modules) -> None:
     assert [bad for source in core for bad in impurities(source)] == []
 
 
+def test_the_judge_knows_no_file(modules: Modules) -> None:
+    """Lines come to it from a directory, a list, a cursor or a socket: it must not care which."""
+    judging = [source for source in modules.values() if source.room == "judging"]
+    assert len(judging) > 1
+    assert [bad for source in judging for bad in impurities(source)] == []
+    known = {room_of(name) for source in judging for _, name in internal_imports(source, modules)}
+    assert known <= {"judging", "core", "errors", "proof_types"}
+
+
 def test_modules_are_short(modules: Modules) -> None:
     lines = {name: len(source.text.splitlines()) for name, source in modules.items()}
     limits = dict.fromkeys(lines, MODULE_LINES_MAX) | LONG_BY_DESIGN

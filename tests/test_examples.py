@@ -6,11 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from examples.replicas import ReplicatedLog
 
 from attestlog._internal.core.entry import Entry
 from attestlog._internal.core.report import Verdict
 from attestlog._internal.storage.files.reader import LogReader
-from attestlog._internal.verifying import verify_log
+from attestlog._internal.verifying import judge_log
 from attestlog.testing import check_log
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
@@ -49,7 +50,7 @@ def members(entry: Entry) -> set[str]:
 
 
 def test_it_is_verified_with_nothing_to_remark(folder: Path) -> None:
-    report = verify_log(folder / "audit", remember=False)
+    report = judge_log(folder / "audit", remember=False)
     assert (report.verdict, report.findings) == (Verdict.VERIFIED, [])
 
 
@@ -113,3 +114,48 @@ def test_the_risky_act_was_blocked_approved_done_and_rolled_back(folder: Path, e
 def test_no_key_and_nothing_secret_is_in_the_log(folder: Path) -> None:
     stored = b"".join(LogReader(folder / "audit").lines())
     assert b"PRIVATE KEY" not in stored
+
+
+# --- replicas.py ---
+
+REPLICAS = ["replica-1", "replica-2", "replica-3"]
+
+
+def test_one_replica_is_killed_one_cut_off_one_lies_and_the_log_survives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("litestar", reason="needs the extra 'server'")
+    monkeypatch.setenv("ATTESTLOG_HOME", str(tmp_path / "home of the user"))
+    shown = ReplicatedLog(tmp_path)
+    shown.run()
+    facts = shown.facts
+    assert [item["size"] for item in facts["record"]["replicas"][0]] == [4, 4, 4]
+    killed, back = facts["kill"]["replicas"]
+    assert (killed[0]["state"], killed[0]["lag"], killed[1]["lag"]) == ("failing", 3, 0)
+    assert [(item["state"], item["size"]) for item in back] == [("good", 7)] * 3
+    assert (facts["cut_off"]["have"], facts["cut_off"]["need"]) == (2, 3)
+    assert [item["size"] for item in facts["cut_off"]["replicas"][-1]] == [8, 8, 8]
+    assert facts["lie"]["verdicts"] == ["TAMPERED"]
+    assert "TAMPERED" in facts["lie"]["refused"]
+    assert facts["rewrite"]["verdicts"] == ["VERIFIED"]  # by itself: this is why others hold copies
+    assert set(facts["rewrite"]["refused_by"]) == {*REPLICAS, "witness-1", "witness-2"}
+    assert all(facts["rewrite"]["refused_by"].values())
+    assert facts["rewrite"]["evidence"] == REPLICAS
+    assert facts["verify"]["verdicts"] == ["VERIFIED"]
+    assert sorted(facts["verify"]["cosigned_by"]) == [*REPLICAS, "witness-1", "witness-2"]
+    assert (facts["restore"]["size"], facts["restore"]["is_same"]) == (8, True)
+    assert facts["restore"]["verdicts"] == ["VERIFIED"]
+    assert not (tmp_path / "home of the user").exists()
+    assert left_running(str(tmp_path)) == []
+
+
+def left_running(folder: str) -> list[int]:
+    """Processes whose command names the example's folder."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if folder.encode() in path.read_bytes() and int(path.parent.name) != os.getpid():
+                found.append(int(path.parent.name))
+        except OSError:
+            continue
+    return found

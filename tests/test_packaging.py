@@ -1,7 +1,10 @@
 """The lock files pin, with hashes, what pyproject.toml asks for, and say nothing else."""
 
 import re
+import subprocess
+import sys
 import tomllib
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +45,19 @@ def test_base_lock_pins_what_is_asked_for(project: dict[str, Any]) -> None:
     pinned = pins("requirements.lock")
     assert_pinned(project["project"]["dependencies"], pinned)
     assert_pinned(project["dependency-groups"]["build"], pinned)
+
+
+def test_the_wheel_is_typed_and_whole(tmp_path: Path) -> None:
+    """What a type checker needs of an installed package is in it, and all that git keeps of the source."""
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as opened:
+        packed = {name for name in opened.namelist() if name.startswith("attestlog/")}
+    source = ROOT / "src"
+    there = {path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file()}
+    assert packed == {name for name in there if "__pycache__" not in name}
+    assert "attestlog/py.typed" in packed
 
 
 def test_what_builds_the_wheel_is_in_the_lock(project: dict[str, Any]) -> None:

@@ -96,8 +96,8 @@ if TYPE_CHECKING:
     from attestlog._internal.storage.publishing import Published
     from attestlog._internal.storage.publishing import publish_log as publish
     from attestlog._internal.timestamping import timestamp_checkpoint
+    from attestlog._internal.verifying import judge_log as verify
     from attestlog._internal.verifying import judge_proof, judge_published, verify_proof
-    from attestlog._internal.verifying import verify_log as verify
     from attestlog._internal.witness.collecting import cosign_checkpoint
 
     create = Log.create
@@ -161,7 +161,7 @@ _HOMES: Final = {
     "sign_approval": "approving",
     "snapshot_hash": "snapshots",
     "timestamp_checkpoint": "timestamping",
-    "verify": "verifying:verify_log",
+    "verify": "verifying:judge_log",
     "verify_proof": "verifying",
     "verify_snapshot": "snapshots",
 }

@@ -1,5 +1,6 @@
 """The demo: every claim it makes is what the verifier found, and what it advises works."""
 
+import re
 import shlex
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import attestlog
 from attestlog._internal.core.entry import EventType
 from attestlog._internal.core.report import Verdict
 from attestlog._internal.storage.files.reader import LogReader
-from attestlog._internal.verifying import verify_log
+from attestlog._internal.verifying import judge_log
 
 
 @pytest.fixture
@@ -66,7 +67,7 @@ def test_demo_shows_what_remembering_is_for(told: dict[str, Any]) -> None:
 
 def test_demo_leaves_the_log_as_it_was_and_the_check_script(told: dict[str, Any]) -> None:
     vkey = step(told, "record")["vkey"]
-    report = verify_log(told["log"], trust=[vkey], state_dir=Path(told["home"]) / "state")
+    report = judge_log(told["log"], trust=[vkey], state_dir=Path(told["home"]) / "state")
     assert (report.verdict, report.remembered_size) == (Verdict.VERIFIED, 10)
     assert step(told, "alone")["holds"] is True
     script = Path(told["check"]).read_text()
@@ -117,3 +118,10 @@ def test_demo_uses_a_passphrase_where_one_is_set(shell: Run, tmp_path: Path) -> 
     result = shell("demo", "--json", TMPDIR=str(tmp_path), ATTESTLOG_PASSPHRASE="secret")
     assert result.code == 0
     assert b"ENCRYPTED" in (Path(result.object["home"]) / "keys" / "signer.pem").read_bytes()
+
+
+def test_the_readme_shows_what_the_demo_prints(shell: Run, tmp_path: Path) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    (excerpt,) = re.findall(r"^\$ make demo\n…\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
+    assert len(excerpt.splitlines()) > 5
+    assert excerpt in shell("demo", TMPDIR=str(tmp_path)).out

@@ -110,7 +110,7 @@ def test_a_defect_is_not_taken_for_a_verdict(run: Run, log: Path, monkeypatch: p
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("attestlog._internal.verifying.verify_log", broken)
+    monkeypatch.setattr("attestlog._internal.verifying.judge_log", broken)
     result = run("verify", log)
     assert (result.code, result.out) == (70, "")
     assert "ZeroDivisionError" in result.err
@@ -122,7 +122,7 @@ def test_an_interrupted_command_ends_as_shells_expect(
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("attestlog._internal.verifying.verify_log", interrupted)
+    monkeypatch.setattr("attestlog._internal.verifying.judge_log", interrupted)
     result = run("verify", log)
     assert (result.code, result.out) == (130, "")
     assert "Traceback" not in result.err

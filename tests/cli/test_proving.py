@@ -351,7 +351,7 @@ def test_from_python(log: Path, vkey: str, entry_pem: str, tmp_path: Path) -> No
     path = tmp_path / "x"
     path.write_bytes(data)
     attestlog.verify_proof(path, trust=[vkey])
-    attestlog.verify_proof(str(path), policy=f"log {vkey}\nquorum none\n".encode())
+    attestlog.verify_proof(str(path), trust_policy=f"log {vkey}\nquorum none\n".encode())
     for trust in ([], [entry_pem], [format_vkey(WITNESS)]):
         with pytest.raises(TrustError):
             attestlog.verify_proof(data, trust=trust)

@@ -19,7 +19,7 @@ from attestlog._internal.core.reserved import erases
 from attestlog._internal.log import Log
 from attestlog._internal.storage.files.layout import ERASING_FILE
 from attestlog._internal.storage.files.reader import LogReader
-from attestlog._internal.verifying import verify_log
+from attestlog._internal.verifying import judge_log
 from attestlog.errors import NotFoundError
 from attestlog.testing import ManualClock, check_log
 
@@ -42,7 +42,7 @@ def is_whole(path: Path, number: int) -> bool:
     said = {(entry.action_payload or {}).get("sequence_number") for entry in entries if erases(entry)}
     gone = {entry.sequence_number for entry in entries if entry.action_payload is None}
     assert gone == said
-    report = verify_log(path, remember=False)
+    report = judge_log(path, remember=False)
     assert (report.verdict, report.findings, report.erased_payloads) == (Verdict.VERIFIED, [], len(gone))
     assert not (path / ERASING_FILE).exists()
     for erased in gone:

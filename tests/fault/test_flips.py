@@ -12,7 +12,7 @@ from tests.support.logs import LogMaker, draft, drafts
 from tests.support.tally import tally
 
 from attestlog._internal.core.report import Verdict
-from attestlog._internal.verifying import verify_log
+from attestlog._internal.verifying import judge_log
 
 ENTRIES = "entries/000000000000.jsonl"
 FAULTS = {
@@ -62,7 +62,7 @@ def test_every_byte_counts(log: LogMaker, name: str, masks: tuple[int, ...]) -> 
         if not mask:
             continue
         path.write_bytes(data[:place] + bytes([data[place] ^ mask]) + data[place + 1 :])
-        report = verify_log(log.root, remember=False)
+        report = judge_log(log.root, remember=False)
         tried += 1
         tally("bytes changed, then verified")
         where = f"byte {place} of {name} xor {mask:#x}: {report.verdict} {report.findings[:2]}"
@@ -77,6 +77,6 @@ def test_every_byte_counts(log: LogMaker, name: str, masks: tuple[int, ...]) -> 
 @pytest.mark.parametrize("name", FAULTS)
 def test_every_file_counts(log: LogMaker, name: str) -> None:
     (log.root / name).unlink()
-    report = verify_log(log.root, remember=False)
+    report = judge_log(log.root, remember=False)
     assert report.findings
     assert (report.verdict == Verdict.VERIFIED) == (name == "tree/0")

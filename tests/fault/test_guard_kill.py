@@ -12,7 +12,7 @@ from tests.support.tally import tally
 from attestlog._internal.core.report import Verdict
 from attestlog._internal.log import Log
 from attestlog._internal.storage.files.reader import LogReader
-from attestlog._internal.verifying import verify_log
+from attestlog._internal.verifying import judge_log
 from attestlog.testing import check_log
 
 ACTING = Path(__file__).with_name("acting.py")
@@ -37,7 +37,7 @@ def test_killed_at_each_step_of_an_act(tmp_path: Path) -> None:
         written = [str(entry.event_type) for entry in LogReader(path).entries(1)]
         assert written in ([], ["DECISION"], ["DECISION", "ACTION"])
         assert written or not marker.exists(), "nothing happens before its intent is durable"
-        report = verify_log(path, remember=False)
+        report = judge_log(path, remember=False)
         assert report.verdict == Verdict.VERIFIED
         found = [(item.code, item.sequence_number) for item in report.findings]
         assert found == ([("guard.no_outcome", 1)] if written == ["DECISION"] else [])

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from examples.replicas import Server
 from tests.fault.processes import Promises, create_shared, start_writer
 from tests.support.faults import FAULTS, Faults, injected
 from tests.support.logs import LogMaker, draft
@@ -15,7 +16,6 @@ from tests.support.tally import tally
 from tests.support.tls import authority
 
 import attestlog
-from attestlog._internal.cli.demo_servers import Server
 from attestlog._internal.core.cosignature import decode_timestamped
 from attestlog._internal.core.note import COSIGNATURE_ED25519
 from attestlog._internal.core.replication import Shipment, log_id
@@ -27,7 +27,7 @@ from attestlog._internal.replication.settings import add_replica, replica_at
 from attestlog._internal.replication.status import replica_status
 from attestlog._internal.server.tokens import Scope, TokenFile
 from attestlog._internal.storage.files.reader import LogReader
-from attestlog._internal.verifying import verify_log
+from attestlog._internal.verifying import judge_log
 from attestlog.errors import ReplicationError, StorageError
 from attestlog.testing import MemorySigner
 
@@ -85,7 +85,7 @@ def test_a_disk_that_fills_up_at_any_step_leaves_a_prefix_and_it_goes_on_when_th
         answer = one.take(log, Shipment(0, made.lines, note(made)))
         assert (answer.size, len(answer.cosignatures)) == (41, 1)
         one.close()
-        assert verify_log(one.path(log), remember=False, workers=1).verdict == Verdict.VERIFIED
+        assert judge_log(one.path(log), remember=False, workers=1).verdict == Verdict.VERIFIED
     pytest.fail("the faults never ended")
 
 
@@ -156,7 +156,7 @@ def test_a_cosignature_is_never_of_an_earlier_time_than_the_last(
         if stop == 17:  # what it signed is remembered by the next process
             replica = Replica(replica.directory, NAME, replica._signer)
     assert times == [0, 0, 86_400, 86_400, 86_400 * 365, 86_400 * 365]
-    assert verify_log(copy_of(replica, made), remember=False, workers=1).verdict == Verdict.VERIFIED
+    assert judge_log(copy_of(replica, made), remember=False, workers=1).verdict == Verdict.VERIFIED
     replica.close()
 
 
@@ -181,7 +181,7 @@ def follow(log: Path, served: Server, ca: Path | None = None) -> Path:
 def check_copy(log: Path, copy: Path) -> None:
     """All that is in the log, once, byte for byte."""
     assert list(LogReader(copy).lines()) == list(LogReader(log).lines())
-    assert verify_log(copy, remember=False, workers=1).verdict == Verdict.VERIFIED
+    assert judge_log(copy, remember=False, workers=1).verdict == Verdict.VERIFIED
 
 
 def wait_for_more(copy: Path) -> None:

@@ -17,7 +17,7 @@ from tests.support.tally import tally
 
 from attestlog._internal.core.report import Verdict
 from attestlog._internal.log import Log
-from attestlog._internal.verifying import verify_log
+from attestlog._internal.verifying import judge_log
 
 WRITER = Path(__file__).with_name("system_calls_writer.py")
 CALLS = {
@@ -55,7 +55,7 @@ def counts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, int]:
     create_shared(path, segment_entries=4).close()
     said, account = run(path, "-e", f"trace={','.join(CALLS)}")
     assert said.count("ack") == 9, said
-    assert verify_log(path, remember=False).verdict == Verdict.VERIFIED
+    assert judge_log(path, remember=False).verdict == Verdict.VERIFIED
     return {call: occurrences(account, call) for call in CALLS}
 
 
@@ -89,7 +89,7 @@ def check(path: Path, said: str, where: str) -> None:
     promises.tried.update(
         f"w.{number}" for number in range(9)
     )  # that it could not be said takes nothing back
-    report = verify_log(path, remember=False)
+    report = judge_log(path, remember=False)
     assert report.verdict in {Verdict.VERIFIED, Verdict.INCOMPLETE}, f"{where} {report.findings[:3]}"
     with Log.open(path) as log:
         promises.tried.add("last.0")
@@ -98,4 +98,4 @@ def check(path: Path, said: str, where: str) -> None:
     names = {str((entry.action_payload or {}).get("name")) for entry in entries}
     refused = set(re.findall(r"^refused (\S+)$", said, re.MULTILINE))
     assert not refused & names, f"{where}: something is left of what was refused"
-    assert verify_log(path, remember=False).verdict == Verdict.VERIFIED, where
+    assert judge_log(path, remember=False).verdict == Verdict.VERIFIED, where

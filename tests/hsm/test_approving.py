@@ -11,7 +11,7 @@ from attestlog._internal.core.policy import parse_policy
 from attestlog._internal.core.report import Verdict
 from attestlog._internal.log.environment import system_clock
 from attestlog._internal.signers.opening import open_signer
-from attestlog._internal.verifying import verify_log
+from attestlog._internal.verifying import judge_log
 
 
 @pytest.mark.parametrize("label", ["other", "checkpoints"])
@@ -27,4 +27,4 @@ def test_an_approval_by_a_key_in_a_device(keys: SoftToken, tmp_path: Path, label
         approval = sign_approval(request, keys.uri(label), name="ana")
         check_approvals(policy, request, [approval])
         assert log.append(approved_draft(request, [approval])).entry.quorum_met
-    assert verify_log(tmp_path / "log", remember=False).verdict == Verdict.VERIFIED
+    assert judge_log(tmp_path / "log", remember=False).verdict == Verdict.VERIFIED

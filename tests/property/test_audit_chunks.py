@@ -15,8 +15,8 @@ from tests.support.logs import Key, LogMaker, draft, drafts, entry_id
 
 from attestlog._internal.core import lines as lines_module
 from attestlog._internal.core.report import Report, Verdict
+from attestlog._internal.verifying import judge_log, workers
 from attestlog._internal.verifying import source as source_module
-from attestlog._internal.verifying import verify_log, workers
 from attestlog._internal.verifying import whole as verify_module
 
 
@@ -48,7 +48,7 @@ def report_of(
         patch.setattr(verify_module, "map_ordered", scan_here)
         patch.setattr(lines_module, "BATCH_ENTRIES_MAX", patience)
         patch.setattr(verify_module, "PARALLEL_MIN_BYTES", 0 if is_ahead else 1 << 60)
-        report = verify_log(log.root, remember=False, workers=2)
+        report = judge_log(log.root, remember=False, workers=2)
     report.duration_s = 0.0
     return report
 
@@ -92,7 +92,7 @@ def test_worker_processes_find_the_same(
     for least in (1 << 60, 0):
         monkeypatch.setattr(verify_module, "PARALLEL_MIN_BYTES", least)
         monkeypatch.setattr(source_module, "piece_size", lambda *_: 50_000)
-        reports.append(verify_log(made.root, remember=False, workers=2))
+        reports.append(judge_log(made.root, remember=False, workers=2))
         reports[-1].duration_s = 0.0
     assert reports[0] == reports[1]
     assert {"entry.signing_key", "entry.dependency"} <= set(reports[0].finding_counts)

@@ -20,7 +20,7 @@ from attestlog._internal.core.erasure import Erasure, erase_line, format_erasure
 from attestlog._internal.core.report import Verdict
 from attestlog._internal.core.trust import parse_trust_policy
 from attestlog._internal.verifier import verify as one_file
-from attestlog._internal.verifying import judge_proof, verify_log
+from attestlog._internal.verifying import judge_log, judge_proof
 
 SCRIPT = Path(one_file.__file__)
 NOT_JUDGED = {"entry.derived", "entry.invariant", "entry.proofs_unknown", "erasure.held", "erasure.refused"}
@@ -35,7 +35,7 @@ def verdict(subject: Path, *trust: str, checkpoint: Path | None = None) -> str:
 
 def full_verdict(root: Path, *trust: str) -> str | None:
     """None where a finding is of what the one file does not judge."""
-    report = verify_log(root, remember=False, trust=trust, workers=1)
+    report = judge_log(root, remember=False, trust=trust, workers=1)
     is_policy = any("genesis payload: policy" in finding.message for finding in report.findings)
     return None if is_policy or NOT_JUDGED & report.finding_counts.keys() else report.verdict
 

@@ -25,14 +25,14 @@ from attestlog._internal.core.checkpoint import Checkpoint, format_checkpoint
 from attestlog._internal.core.cosignature import cosign
 from attestlog._internal.core.note import COSIGNATURE_ED25519, VerifierKey, format_vkey, parse_note
 from attestlog._internal.core.replication import ANSWER_SIZE_MAX_BYTES, encode_answer, log_id
-from attestlog._internal.core.replication import Answer as SignedAnswer
+from attestlog._internal.core.replication import ReplicaAnswer as SignedAnswer
 from attestlog._internal.replication import client as client_module
 from attestlog._internal.replication.client import CLAIM_MAX_CHARACTERS, REASON_MAX_CHARACTERS, ReplicaClient
 from attestlog._internal.replication.cursor import load_cursor
 from attestlog._internal.restoring import Restored, RestoreDemands, restore_log
 from attestlog._internal.storage.files import layout
 from attestlog._internal.storage.files.reader import LogReader
-from attestlog._internal.verifying import verify_log
+from attestlog._internal.verifying import judge_log
 from attestlog.errors import (
     AttestlogError,
     ConflictError,
@@ -432,7 +432,7 @@ def test_a_shorter_log_does_not_take_the_place_of_a_longer(
     state, note = tmp_path / "state", (made.root / layout.CHECKPOINT_FILE).read_bytes()
     demands = RestoreDemands(known=[note], state_dir=state)
     refused_restoring(root, liar, ConflictError, "a known checkpoint covers 10 entries", demands)
-    verify_log(made.root, state_dir=state)
+    judge_log(made.root, state_dir=state)
     refused_restoring(root, liar, ConflictError, "copy is behind", RestoreDemands(state_dir=state))
     made.root.rename(root)
     demands = RestoreDemands(state_dir=tmp_path / "other")

@@ -21,7 +21,7 @@ from attestlog._internal.replica import Replica
 from attestlog._internal.replica.erasing import unerased
 from attestlog._internal.replication.client import ReplicaClient
 from attestlog._internal.storage.files.reader import LogReader
-from attestlog._internal.verifying import verify_log
+from attestlog._internal.verifying import judge_log
 from attestlog.errors import FullError, VerificationError
 from attestlog.testing import MemorySigner
 
@@ -62,7 +62,7 @@ def test_what_is_erased_is_erased_in_the_copy(log: attestlog.Log, one: Site) -> 
     one.replica.take(log_id(ORIGIN), Shipment(5, lines(log, 5), log.checkpoint()))
     assert payloads(one.copy).count(SECRET.encode()) == 2
     assert payloads(one.copy) == payloads(log.path)
-    report = verify_log(one.copy, remember=False)
+    report = judge_log(one.copy, remember=False)
     assert (report.verdict, report.erased_payloads) == ("VERIFIED", 2)
     assert unerased(LogReader(one.copy)) == []
     client = ReplicaClient(one.at, ORIGIN)
@@ -103,7 +103,7 @@ def test_an_erasure_in_the_middle_of_a_batch_is_done_too(one: Site, tmp_path: Pa
     one.replica.take(log_id(ORIGIN), Shipment(0, made.lines))
     assert one.held() == 6
     assert SECRET.encode() not in payloads(one.copy)
-    assert verify_log(one.copy, remember=False).erased_payloads == 1
+    assert judge_log(one.copy, remember=False).erased_payloads == 1
 
 
 def test_an_erasure_that_could_not_be_done_is_reported_until_it_is(

@@ -23,7 +23,7 @@ from attestlog._internal.replication.cursor import load_cursor
 from attestlog._internal.replication.settings import replica_at
 from attestlog._internal.storage.files import layout
 from attestlog._internal.storage.files.reader import LogReader
-from attestlog._internal.verifying import verify_log
+from attestlog._internal.verifying import judge_log
 from attestlog.errors import MalformedConfigError, ReplicationError, SplitViewError
 from attestlog.testing import MemorySigner
 
@@ -100,7 +100,7 @@ def test_a_round_sends_all_and_has_it_cosigned(writer: Writer, one: Site) -> Non
     sender.run_once()
     assert one.held() == 210
     assert load_cursor(LogReader(writer.log.root).cursors(), one.at.url).cosigned_size == 210
-    assert verify_log(one.copy, remember=False).verdict == Verdict.VERIFIED
+    assert judge_log(one.copy, remember=False).verdict == Verdict.VERIFIED
 
 
 def test_a_lost_cursor_costs_a_question(writer: Writer, one: Site) -> None:
@@ -140,7 +140,7 @@ def test_what_the_network_loses_is_sent_again_and_nothing_twice(
     finally:
         sender.stop(10)
     assert one.held() == 30
-    assert verify_log(one.copy, remember=False).verdict == Verdict.VERIFIED
+    assert judge_log(one.copy, remember=False).verdict == Verdict.VERIFIED
 
 
 def test_a_long_outage_and_its_end_are_entries(writer: Writer, one: Site) -> None:

@@ -14,7 +14,7 @@ from tests.sim.world import World
 
 from attestlog._internal.core.replication import log_id
 from attestlog._internal.replication import sender
-from attestlog._internal.verifying import verify_log
+from attestlog._internal.verifying import judge_log
 
 RUNS = int(os.environ.get("ATTESTLOG_SIM_RUNS", "60"))
 FIRST_SEED = int(os.environ.get("ATTESTLOG_SIM_SEED", "1"))
@@ -70,7 +70,7 @@ def test_an_honest_log_reaches_every_replica_whatever_fails_on_the_way(folder: P
         if seed % 20 == 0:
             for site in world.sites:
                 if not site.is_lost:
-                    report = verify_log(site.replica.path(log_id(world.honest.origin)), remember=False)
+                    report = judge_log(site.replica.path(log_id(world.honest.origin)), remember=False)
                     assert report.verdict == "VERIFIED", report.findings
         end(world)
 

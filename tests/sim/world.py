@@ -23,7 +23,7 @@ from attestlog._internal.core.entry import decode_line
 from attestlog._internal.core.hashes import leaf_hash
 from attestlog._internal.core.merkle import Span
 from attestlog._internal.core.note import VerifierKey, format_vkey, parse_note, verified_signatures
-from attestlog._internal.core.replication import Answer, Shipment, log_id
+from attestlog._internal.core.replication import ReplicaAnswer, Shipment, log_id
 from attestlog._internal.core.witness import format_add_checkpoint, parse_cosignatures
 from attestlog._internal.replica import Replica
 from attestlog._internal.replication.client import Held
@@ -166,7 +166,7 @@ class Client:
         self._maybe_lost()
         return held
 
-    def send(self, shipment: Shipment) -> Answer:
+    def send(self, shipment: Shipment) -> ReplicaAnswer:
         chance = self.site.world.chance
         self._maybe_lost()
         if not self.site.world.is_healed and chance.random() < 0.1:
@@ -226,10 +226,10 @@ class Site:
         held: Held = self._working(self._describe)
         return held
 
-    def take(self, shipment: Shipment, *, told: bool = False) -> Answer | None:
+    def take(self, shipment: Shipment, *, told: bool = False) -> ReplicaAnswer | None:
         """What the replica makes of it. A power cut on the way is a lost answer, and a restart."""
         try:
-            answer: Answer = self._working(lambda: self.replica.take(log_id(ORIGIN), shipment))
+            answer: ReplicaAnswer = self._working(lambda: self.replica.take(log_id(ORIGIN), shipment))
         except AttestlogError:
             if told:
                 raise

@@ -6,7 +6,7 @@ from typing import Any
 from tests.support.logs import LogMaker, draft, drafts
 
 from attestlog._internal.core.report import Report
-from attestlog._internal.verifying import verify_log
+from attestlog._internal.verifying import judge_log
 
 
 def make(root: Path, **options: Any) -> LogMaker:
@@ -30,7 +30,7 @@ def segmented(tmp_path: Path) -> LogMaker:
 
 def verify(log: LogMaker, tmp_path: Path, **options: Any) -> Report:
     """With a memory of the test's own."""
-    return verify_log(log.root, **{"state_dir": tmp_path / "state", **options})
+    return judge_log(log.root, **{"state_dir": tmp_path / "state", **options})
 
 
 def codes(report: Report) -> list[tuple[str, int | None]]:

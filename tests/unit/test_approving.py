@@ -14,7 +14,7 @@ from attestlog._internal.core.policy import format_policy, parse_policy
 from attestlog._internal.core.report import Verdict
 from attestlog._internal.signers.file import save_key
 from attestlog._internal.signers.private_keys import make_key as make_pem
-from attestlog._internal.verifying import verify_log
+from attestlog._internal.verifying import judge_log
 from attestlog.errors import ApprovalRefusedError, KeyFileError, NotFoundError, SignerError
 from attestlog.testing import ManualClock, MemorySigner
 
@@ -55,7 +55,7 @@ def test_approved_by_a_signer_its_uri_and_a_file(tmp_path: Path) -> None:
             ]
             check_approvals(policy, request, approvals, clock())
             assert log.append(approved_draft(request, approvals)).entry.quorum_met
-    assert verify_log(tmp_path / "log", remember=False).verdict == Verdict.VERIFIED
+    assert judge_log(tmp_path / "log", remember=False).verdict == Verdict.VERIFIED
 
 
 def test_the_first_that_does_not_count_is_refused_and_a_review_is_not() -> None:
@@ -98,7 +98,7 @@ def test_an_actor_signs_the_action_with_the_registered_key(tmp_path: Path) -> No
         asked = {**DRAFT, "required_proofs": ["actor_signature"], "provided_proofs": [proof]}
         assert log.append(asked).entry.proofs_valid
         assert not log.append({**asked, "action_payload": {"commit": "2"}}).entry.proofs_valid
-    assert verify_log(tmp_path / "log", remember=False).verdict == Verdict.VERIFIED
+    assert judge_log(tmp_path / "log", remember=False).verdict == Verdict.VERIFIED
 
 
 def test_keys_that_are_not_there_or_do_not_sign(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from tests.support.legacy import joined, legacy_lines, sealed
 
 import attestlog
 from attestlog._internal import disk
-from attestlog._internal.legacy import export_legacy_lines, import_legacy, verify_legacy
+from attestlog._internal.legacy import export_legacy_lines, import_legacy, judge_legacy
 from attestlog._internal.storage.files.reader import LogReader
 from attestlog.errors import (
     BusyError,
@@ -60,7 +60,7 @@ def entries_of(path: Path) -> list[dict[str, Any]]:
 
 def check(path: Path, size: int) -> list[dict[str, Any]]:
     """The file verifies: by the product, and by the rule as the schema has it, written out once more."""
-    assert verify_legacy(path).verdict == "VERIFIED"
+    assert judge_legacy(path).verdict == "VERIFIED"
     previous = "0" * 64
     entries = entries_of(path)
     for number, entry in enumerate(entries):
@@ -132,7 +132,7 @@ def test_any_values_of_json(log: MinimalAttestationLog, path: Path) -> None:
     written = [
         log.append("ACTION", "note", payload, more=[number]) for number, payload in enumerate(payloads)
     ]
-    assert verify_legacy(path).verdict == "VERIFIED"
+    assert judge_legacy(path).verdict == "VERIFIED"
     assert list(map(repr, entries_of(path))) == list(map(repr, written))
     assert written[1]["action_payload"] == {"2": "two", "10": "ten", "true": "yes"}
     check(path, len(payloads))

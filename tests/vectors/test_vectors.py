@@ -38,7 +38,7 @@ from attestlog._internal.core.snapshot import HEADER, Kind, Node, TreeHasher, fo
 from attestlog._internal.core.trust import format_trust_policy, open_trusted_checkpoint, parse_trust_policy
 from attestlog._internal.core.witness import Seen, judge, parse_add_checkpoint
 from attestlog._internal.snapshots import verify_snapshot
-from attestlog._internal.verifying import verify_log
+from attestlog._internal.verifying import judge_log
 from attestlog.errors import AttestlogError, ChainBrokenError, HashMismatchError, QuorumError
 
 # Each judge raises an error of ours, or returns what the case says it found, by name.
@@ -270,7 +270,7 @@ def test_a_vector_is_judged_rightly(name: str, case: Case) -> None:
 def test_a_log_is_judged_rightly(case: Case, tmp_path: Path) -> None:
     lay_out(tmp_path / "log", case)
     trust = [CASES["log"][0]["vkey"]]
-    report = verify_log(tmp_path / "log", remember=False, trust=[] if case["error"] else trust)
+    report = judge_log(tmp_path / "log", remember=False, trust=[] if case["error"] else trust)
     if case["error"]:
         assert report.verdict not in {Verdict.VERIFIED, Verdict.UNKNOWN, Verdict.INCOMPLETE}
         assert case["error"] in {finding.code for finding in report.findings}

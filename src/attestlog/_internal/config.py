@@ -23,7 +23,6 @@ from attestlog._internal.core.toml import format_toml, parse_toml
 from attestlog._internal.storage.contract import LogSource, Store
 from attestlog._internal.storage.files.layout import CONFIG_FILE
 from attestlog._internal.storage.files.reader import FileSource
-from attestlog._internal.storage.files.snapshot import open_plain
 from attestlog._internal.storage.resolve import LogName, is_url
 from attestlog.errors import MalformedConfigError, NotFoundError
 
@@ -90,7 +89,7 @@ def read_config_text(log: LogSource) -> bytes | None:
         return _of_this_process.get(log.where)
     path = log.root / CONFIG_FILE
     try:
-        with open_plain(path) as file:
+        with disk.open_plain(path) as file:
             return file.read(CONFIG_SIZE_MAX_BYTES + 1)
     except FileNotFoundError:
         return None

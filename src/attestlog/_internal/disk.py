@@ -12,11 +12,12 @@ import contextlib
 import errno
 import fcntl
 import os
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from attestlog.errors import (
     CorruptError,
@@ -35,6 +36,9 @@ NETWORK_FILESYSTEMS: Final = frozenset(
     "virtiofs".split()
 )
 """flock or fsync on these promises less than the log does: refused unless forced."""
+
+BLOCK_BYTES: Final = 256 << 10
+"""Read at a time."""
 
 _WAIT_MIN_S: Final = 0.000_05
 _WAIT_MAX_S: Final = 0.000_2
@@ -67,6 +71,15 @@ def read_error(error: OSError, path: Path | str) -> StorageError:
         is_link = Path(path).is_symlink()
         what = "is missing: it was archived, and is not where it was put" if is_link else "is missing"
     return kind(f"{path} {what}", path=str(path), errno=error.errno)
+
+
+def open_plain(path: Path | str, buffering: int = BLOCK_BYTES) -> BinaryIO:
+    """Opens a regular file for reading; a pipe or device would hang or never end. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, f"{path} is not a regular file")
+    return open(descriptor, "rb", buffering=buffering)  # noqa: PTH123 - a descriptor, not a path
 
 
 def write_all(descriptor: int, data: bytes) -> None:

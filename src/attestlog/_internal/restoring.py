@@ -23,7 +23,7 @@ from attestlog._internal.core.merkle import edge_at
 from attestlog._internal.core.report import Progress, Report, Verdict
 from attestlog._internal.replication.client import ReplicaClient
 from attestlog._internal.storage.resolve import LogName, build_log, open_source, open_store
-from attestlog._internal.verifying import verify_log
+from attestlog._internal.verifying import judge_log
 from attestlog.errors import ConflictError, ExistsError, NotFoundError, StorageError, VerificationError
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def _lines(client: ReplicaClient, size: int) -> Iterator[bytes]:
 
 def _check(made: str, genesis: Genesis, demands: RestoreDemands) -> bool:
     """Whether the copy is behind what is remembered or known. Raises unless it may take the log's place."""
-    report = verify_log(made, trust=demands.trust, state_dir=demands.state_dir)
+    report = judge_log(made, trust=demands.trust, state_dir=demands.state_dir)
     if any(finding.verdict not in {Verdict.VERIFIED, *BEHIND} for finding in report.findings):
         raise VerificationError(
             f"the replica's copy is {report.verdict}: {report.findings[0].message}", report=report

@@ -6,7 +6,7 @@ A stamp says when, at the latest, a log had this size and root, by the word of
 an authority that knows neither the log nor its keys. Only a hash of the
 checkpoint's text is sent. What comes back is held against the question before
 it is stored; whether the authority is to be trusted is the verifier's to say,
-see `audit.timestamps`.
+see `verifying.timestamps`.
 """
 
 from __future__ import annotations

@@ -166,10 +166,9 @@ class ImmutableAttestationLog:
         try:
             receipt = self._log.append(draft) if self._redact else self._append_as_given(draft)
         except DerivedMemberError as error:
-            if error.evidence().get("member") == "action_hash" and self._is_altered(draft):
-                raise DerivedMemberError(
-                    "action_hash is stated for the payload as given, but the log redacts or salts it first",
-                    **error.evidence(),
+            if error.member == "action_hash" and self._is_altered(draft):
+                raise error.with_evidence(
+                    "action_hash is stated for the payload as given, but the log redacts or salts it first"
                 ) from None
             raise
         return AttestationEntry.from_entry(receipt.entry)

@@ -26,7 +26,7 @@ from attestlog._internal.core.hashes import GENESIS_PREV_HASH
 from attestlog._internal.core.report import Report, Verdict
 from attestlog._internal.ids import new_entry_id
 from attestlog._internal.legacy.judge import MEMBERS, SIGNED_MEMBER, LineError, legacy_hash, parse_line
-from attestlog._internal.legacy.verify import LEGACY_LINE_SIZE_MAX_BYTES, file_size, open_legacy, verify_file
+from attestlog._internal.legacy.verify import LEGACY_LINE_SIZE_MAX_BYTES, file_size, judge_file, open_legacy
 from attestlog.errors import (
     BusyError,
     ClosedError,
@@ -131,7 +131,7 @@ class MinimalAttestationLog:
             size_bytes = file_size(file)
             if is_locked:
                 disk.unlock(file.fileno())
-            return verify_file(file, str(self.log_file), size_bytes)
+            return judge_file(file, str(self.log_file), size_bytes)
 
     # --- within ---
 

@@ -23,7 +23,7 @@ from attestlog._internal.guard.checking import Reason, reasons_against
 from attestlog._internal.log import Log
 from attestlog._internal.snapshots import snapshot_hash
 from attestlog._internal.storage.files.reader import LogReader
-from attestlog._internal.verifying import verify_log
+from attestlog._internal.verifying import judge_log
 from attestlog.errors import ActionBlockedError, MalformedEntryError, SignerError
 from attestlog.testing import FaultSigner, ManualClock, MemorySigner, check_log
 
@@ -351,7 +351,7 @@ def test_a_blocked_attempt_leaves_nothing_to_remark(tmp_path: Path) -> None:
     with pytest.raises(ActionBlockedError), guard(log):
         pass
     log.close()
-    assert verify_log(log.path, remember=False).findings == []
+    assert judge_log(log.path, remember=False).findings == []
 
 
 def test_an_approval_of_another_payload_does_not_count(tmp_path: Path) -> None:
@@ -573,4 +573,4 @@ def test_a_numbered_actor(log: Log) -> None:
     assert [context["counter"] for context in contexts] == list(range(1, 23))
     assert {context["session"] for context in contexts} == {actor.session}
     assert contexts[0]["role"] == "r"
-    assert verify_log(log.path, remember=False).verdict == Verdict.VERIFIED
+    assert judge_log(log.path, remember=False).verdict == Verdict.VERIFIED

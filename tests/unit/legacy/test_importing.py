@@ -15,7 +15,7 @@ from tests.support.logs import GrowingLog, draft
 
 from attestlog._internal.core.entry import ActorType, Entry, EventCategory, EventType, ExecutionStatus
 from attestlog._internal.core.report import Verdict
-from attestlog._internal.legacy import ImportReceipt, export_legacy_lines, import_legacy, verify_legacy
+from attestlog._internal.legacy import ImportReceipt, export_legacy_lines, import_legacy, judge_legacy
 from attestlog._internal.legacy import importing as importing_module
 from attestlog._internal.storage.files.reader import LogReader
 from attestlog.errors import BusyError, ConflictError, ExistsError, TooLargeError, VerificationError
@@ -85,7 +85,7 @@ def test_every_line_comes_back_byte_for_byte(log: ImportingLog, file: Path, tmp_
     again = tmp_path / "again.jsonl"
     again.write_bytes(joined(exported(log, receipt)))
     assert again.read_bytes() == file.read_bytes()
-    assert verify_legacy(again).verdict is Verdict.VERIFIED
+    assert judge_legacy(again).verdict is Verdict.VERIFIED
 
 
 @pytest.mark.skipif(not VECTORS, reason="ATTESTLOG_VECTORS names no folder of vectors")

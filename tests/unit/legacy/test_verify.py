@@ -13,7 +13,7 @@ from tests.support.legacy import hash_of, joined, legacy_lines, legacy_members, 
 from tests.support.logs import LogMaker
 
 from attestlog._internal.core.report import Finding, Report, Verdict
-from attestlog._internal.legacy import is_legacy, verify_legacy
+from attestlog._internal.legacy import is_legacy, judge_legacy
 from attestlog._internal.legacy import verify as verify_module
 from attestlog._internal.legacy.judge import LineError, legacy_hash, parse_line
 from attestlog.errors import DeniedError, NotFoundError, StorageError
@@ -29,7 +29,7 @@ def faults(report: Report) -> list[tuple[str, int | None]]:
 def judged(tmp_path: Path, data: bytes) -> Report:
     path = tmp_path / "audit.jsonl"
     path.write_bytes(data)
-    return verify_legacy(path)
+    return judge_legacy(path)
 
 
 # The vectors
@@ -57,7 +57,7 @@ def test_vectors() -> None:
     folder = Path(VECTORS or "") / "legacy"
     judgements = {}
     for path in sorted(folder.glob("*.jsonl")):
-        report = verify_legacy(path)
+        report = judge_legacy(path)
         judgements[path.name] = (report.verdict, report.size, faults(report))
         assert is_legacy(path)
         assert report.format == "legacy"
@@ -86,7 +86,7 @@ def test_progress_counts_bytes_and_findings_are_heard(
     path.write_bytes(joined([*legacy_lines(10), b"{}"]))
     steps: list[tuple[int, int]] = []
     heard: list[Finding] = []
-    report = verify_legacy(path, lambda done, total: steps.append((done, total)), heard.append)
+    report = judge_legacy(path, lambda done, total: steps.append((done, total)), heard.append)
     size = path.stat().st_size
     assert [done for done, _ in steps] == sorted(done for done, _ in steps)
     assert len(steps) == 3
@@ -286,7 +286,7 @@ def test_only_what_was_there_at_the_start_is_judged(tmp_path: Path) -> None:
         with path.open("ab") as writer:
             writer.write(joined(lines[5:]) + b"half a li")
         sha256 = hashlib.sha256()
-        report = verify_module.verify_file(file, "x", size, sha256=sha256)
+        report = verify_module.judge_file(file, "x", size, sha256=sha256)
     assert (report.verdict, report.size) == (Verdict.VERIFIED, 5)
     assert sha256.hexdigest() == hashlib.sha256(joined(lines[:5])).hexdigest()
 
@@ -330,15 +330,15 @@ def test_a_segment_of_the_full_format_is_not_legacy(tmp_path: Path) -> None:
     path = tmp_path / "segment.jsonl"
     path.write_bytes(joined(log.lines))
     assert not is_legacy(path)
-    assert verify_legacy(path).verdict is Verdict.MALFORMED
+    assert judge_legacy(path).verdict is Verdict.MALFORMED
 
 
 def test_files_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for ask in (is_legacy, verify_legacy):
+    for ask in (is_legacy, judge_legacy):
         with pytest.raises(NotFoundError):
             ask(tmp_path / "none.jsonl")
     with pytest.raises(StorageError):
-        verify_legacy(tmp_path)
+        judge_legacy(tmp_path)
     path = tmp_path / "audit.jsonl"
     path.write_bytes(b"x")
 
@@ -347,7 +347,7 @@ def test_files_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(DeniedError):
-        verify_legacy(path)
+        judge_legacy(path)
 
 
 def test_nesting_is_a_typed_failure() -> None:

@@ -17,7 +17,7 @@ from attestlog._internal.storage.contract import PendingErasure
 from attestlog._internal.storage.files import erasing
 from attestlog._internal.storage.files.layout import ERASING_FILE, INDEX_FILE
 from attestlog._internal.storage.files.reader import LogReader
-from attestlog._internal.verifying import judge_proof, verify_log
+from attestlog._internal.verifying import judge_log, judge_proof
 from attestlog.errors import CorruptError, ErasureRefusedError, NotFoundError, RuleChangeError, StorageError
 from attestlog.testing import ManualClock, check_log
 
@@ -59,7 +59,7 @@ def test_one_payload_goes_and_everything_else_stays(log: Log, number: int) -> No
     log.append(draft(9))
     log.close()
     check_log(log.path, [receipt])
-    report = verify_log(log.path, remember=False)
+    report = judge_log(log.path, remember=False)
     assert (report.verdict, report.erased_payloads) == (Verdict.VERIFIED, 1)
     assert checkpoint
     assert not (log.path / ERASING_FILE).exists()
@@ -229,7 +229,7 @@ def test_a_disk_that_is_full_leaves_it_to_the_next_opening(log: Log, monkeypatch
             erase(log, 2)
         assert caught.value.erased_by == 7
         log.append(draft(9))
-        assert [item.code for item in verify_log(log.path, remember=False).findings] == ["erasure.unfinished"]
+        assert [item.code for item in judge_log(log.path, remember=False).findings] == ["erasure.unfinished"]
     log.close()
     with Log.open(log.path, clock=ManualClock()) as again:
         assert entry(again, 2).action_payload is None

@@ -19,7 +19,7 @@ from attestlog._internal.storage.contract import Kept
 from attestlog._internal.storage.files import layout
 from attestlog._internal.storage.files.governing import GoverningLines, format_rules_file, parse_rules_file
 from attestlog._internal.storage.files.reader import LogReader
-from attestlog._internal.verifying import verify_log
+from attestlog._internal.verifying import judge_log
 from attestlog.errors import KeyFileError, RuleChangeError, SignerError
 from attestlog.testing import FaultSigner, ManualClock, MemorySigner, check_log
 
@@ -334,7 +334,7 @@ def test_rules_jsonl_missing_or_wrong_is_made_again(rotated: Path, damage: Calla
 
 def test_rules_jsonl_is_no_evidence_for_the_verifier(rotated: Path) -> None:
     rules_file(rotated).write_bytes(b"nonsense")
-    assert verify_log(rotated, remember=False).verdict == Verdict.VERIFIED
+    assert judge_log(rotated, remember=False).verdict == Verdict.VERIFIED
 
 
 def test_that_rules_jsonl_cannot_be_written_loses_nothing(

@@ -19,7 +19,16 @@ from tests.support.logs import START_US, GrowingLog, LogMaker, draft
 
 from attestlog._internal.core import canonical
 from attestlog._internal.core.entry import Entry, decode_line
-from attestlog._internal.query import Filter, Index, Place, Search, parse_filter, query_log, query_page, stats
+from attestlog._internal.query import (
+    Filter,
+    Index,
+    IndexPlace,
+    Search,
+    parse_filter,
+    query_log,
+    query_page,
+    stats,
+)
 from attestlog._internal.query import database as database_module
 from attestlog._internal.query import filter as filter_module
 from attestlog._internal.query import index as index_module
@@ -570,7 +579,7 @@ def ask_reading(log: LogMaker, **members: Any) -> list[int]:
 def test_file_that_is_no_database_is_replaced(log: GrowingLog, content: bytes) -> None:
     index_path(log).write_bytes(content)
     assert ask(log, limit=1) == [119]
-    assert Index.open(log.root).place is Place.LOG
+    assert Index.open(log.root).place is IndexPlace.LOG
 
 
 @pytest.mark.parametrize("cut", [1, 4_096, 30_000])
@@ -636,7 +645,7 @@ def test_index_lives_beside_the_log_and_is_no_more_readable(log: GrowingLog) -> 
         path.chmod(0o600)
     with Index.open(log.root) as index:
         index.catch_up()
-        assert index.place is Place.LOG
+        assert index.place is IndexPlace.LOG
         assert {path.stat().st_mode & 0o777 for path in log.root.glob("index.db*")} == {0o600}
     assert ask(log, limit=1) == [119]
 
@@ -646,7 +655,7 @@ def test_read_only_log_is_indexed_in_the_users_cache(
 ) -> None:
     forbid(monkeypatch, log.root)
     with Index.open(log.root) as index:
-        assert index.place is Place.CACHE
+        assert index.place is IndexPlace.CACHE
         assert index.catch_up() == 120
     with Index.open(log.root) as index:
         assert index.catch_up() == 0
@@ -661,7 +670,7 @@ def test_without_a_cache_the_index_is_in_memory(
 ) -> None:
     forbid(monkeypatch, log.root, cache)
     with Index.open(log.root) as index:
-        assert index.place is Place.MEMORY
+        assert index.place is IndexPlace.MEMORY
     assert ask(log, limit=2) == [119, 118]
     assert list(log.root.glob("index*")) == []
 
@@ -674,7 +683,7 @@ def test_without_a_home_the_index_is_in_memory(log: GrowingLog, monkeypatch: pyt
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setattr(Path, "expanduser", nobody)
     with Index.open(log.root) as index:
-        assert index.place is Place.MEMORY
+        assert index.place is IndexPlace.MEMORY
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
@@ -682,7 +691,7 @@ def test_read_only_directory(log: GrowingLog) -> None:
     log.root.chmod(0o500)
     try:
         with Index.open(log.root) as index:
-            assert index.place is Place.CACHE
+            assert index.place is IndexPlace.CACHE
     finally:
         log.root.chmod(0o700)
 

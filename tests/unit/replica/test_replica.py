@@ -19,7 +19,7 @@ from attestlog._internal.core.note import parse_note
 from attestlog._internal.core.replication import (
     SHIPMENT_ENTRIES_MAX,
     SHIPMENT_SIZE_MAX_BYTES,
-    Answer,
+    ReplicaAnswer,
     Shipment,
     decode_answer,
     decode_shipment,
@@ -30,7 +30,7 @@ from attestlog._internal.core.replication import (
 from attestlog._internal.core.report import Verdict
 from attestlog._internal.replica import Replica
 from attestlog._internal.replica.evidence import evidence
-from attestlog._internal.verifying import verify_log
+from attestlog._internal.verifying import judge_log
 from attestlog.errors import (
     ConflictError,
     MalformedConfigError,
@@ -100,9 +100,9 @@ def test_a_shipment_has_as_many_entries_and_bytes_as_its_limits_and_no_more() ->
 
 def test_an_answer_has_one_spelling(made: LogMaker) -> None:
     line = parse_note(note(made)).signatures[0]
-    for answer in (Answer(0), Answer(41, (line,)), Answer(5, (line, line))):
+    for answer in (ReplicaAnswer(0), ReplicaAnswer(41, (line,)), ReplicaAnswer(5, (line, line))):
         assert decode_answer(encode_answer(answer)) == answer
-    good = encode_answer(Answer(41, (line,)))
+    good = encode_answer(ReplicaAnswer(41, (line,)))
     for bad in (
         b"",
         b"41",
@@ -122,8 +122,8 @@ def test_an_answer_has_one_spelling(made: LogMaker) -> None:
 
 def test_what_was_taken_is_a_log_that_verifies_byte_for_byte(made: LogMaker, replica: Replica) -> None:
     log = log_id(made.origin)
-    assert replica.take(log, ship(made, 0, 9)) == Answer(9)
-    assert replica.take(log, ship(made, 9, 17)) == Answer(17)
+    assert replica.take(log, ship(made, 0, 9)) == ReplicaAnswer(9)
+    assert replica.take(log, ship(made, 9, 17)) == ReplicaAnswer(17)
     answer = replica.take(log, ship(made, 17, 41, signed=True))
     assert answer.size == 41
     copied = copy_of(replica, made)
@@ -134,7 +134,7 @@ def test_what_was_taken_is_a_log_that_verifies_byte_for_byte(made: LogMaker, rep
     assert (signed.checkpoint.size, len(signed.signatures), signed.unknown) == (41, 2, 0)
     assert parse_note(stored).signatures[1:] == answer.cosignatures
     replica.close()
-    report = verify_log(copied, remember=False)
+    report = judge_log(copied, remember=False)
     assert (report.verdict, report.size, report.findings) == (Verdict.VERIFIED, 41, [])
     made.lay_out()
     for path in sorted((made.root / "entries").iterdir()):
@@ -149,7 +149,7 @@ def test_it_goes_on_where_it_was_after_a_restart(made: LogMaker, replica: Replic
     assert again.logs() == [log]
     assert again.take(log, ship(made, 20, 41, signed=True)).size == 41
     again.close()
-    assert verify_log(copy_of(again, made), remember=False).verdict == Verdict.VERIFIED
+    assert judge_log(copy_of(again, made), remember=False).verdict == Verdict.VERIFIED
 
 
 def test_what_is_sent_twice_is_held_once(made: LogMaker, replica: Replica) -> None:
@@ -159,7 +159,7 @@ def test_what_is_sent_twice_is_held_once(made: LogMaker, replica: Replica) -> No
         assert len(replica.take(log, ship(made, 3, 25, signed=True)).cosignatures) == 1
     assert replica.take(log, ship(made, 9, 17)).size == 25
     # Consistent and older: nothing is to be said about it that was not said.
-    assert replica.take(log, Shipment(25, [], note(made, 9))) == Answer(25)
+    assert replica.take(log, Shipment(25, [], note(made, 9))) == ReplicaAnswer(25)
 
 
 def test_a_gap_is_answered_with_what_is_held(made: LogMaker, replica: Replica) -> None:
@@ -366,7 +366,7 @@ def test_killed_at_any_step_it_holds_what_it_answered_for(
             assert again.take(log, Shipment(0, made.lines, note(made))).size == 41
         finally:
             again.close()
-        assert verify_log(again.path(log), remember=False).verdict == Verdict.VERIFIED
+        assert judge_log(again.path(log), remember=False).verdict == Verdict.VERIFIED
         if done.returncode != -signal.SIGKILL and done.returncode != 128 + signal.SIGKILL:
             return  # the call is not made that often
 
@@ -393,7 +393,7 @@ def test_proofs_that_only_the_writer_can_check_are_copied_and_forged_ones_are_no
     made.append({**draft(1), "required_proofs": ["ci"], "provided_proofs": [proof]}, batched=False)
     made.reseal(1, proofs_valid=True)  # as a writer derives it that has the type registered
     log = log_id(made.origin)
-    assert replica.take(log, ship(made, 0, 2)) == Answer(2)
+    assert replica.take(log, ship(made, 0, 2)) == ReplicaAnswer(2)
     made.append(draft(2), batched=False)
     made.reseal(2, quorum_met=False)
     with pytest.raises(VerificationError, match="quorum_met is not what the policy derives"):

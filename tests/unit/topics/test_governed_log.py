@@ -13,7 +13,7 @@ from attestlog._internal.core.policy import Policy
 from attestlog._internal.core.policy_change import modify_rule_payload, set_policy_payload
 from attestlog._internal.core.report import Verdict
 from attestlog._internal.log import Log
-from attestlog._internal.verifying import verify_log
+from attestlog._internal.verifying import judge_log
 from attestlog.errors import DerivedMemberError, RuleChangeError
 from attestlog.testing import ManualClock, check_log
 
@@ -66,7 +66,7 @@ def test_all_six_shapes_as_users_write_them(tmp_path: Path) -> None:
     assert stored["VIOLATION"].error_details == SHAPES["VIOLATION"]["error_details"]
     assert stored["CHANGE"].severity == 10
     assert [item["signer"] for item in stored["CHANGE"].received_approvals] == list(ROLES)
-    report = verify_log(tmp_path / "log", remember=False)
+    report = judge_log(tmp_path / "log", remember=False)
     assert (report.verdict, report.findings) == (Verdict.VERIFIED, [])
 
 
@@ -78,7 +78,7 @@ def test_the_change_of_the_specification(tmp_path: Path) -> None:
     assert [receipt.entry.safety_floor_met for receipt in (before, after)] == [False, True]
     assert change.entry.quorum_met
     check_log(tmp_path / "log", [before, change, after])
-    assert verify_log(tmp_path / "log", remember=False).verdict == Verdict.VERIFIED
+    assert judge_log(tmp_path / "log", remember=False).verdict == Verdict.VERIFIED
 
 
 @pytest.mark.parametrize("people", [[], PEOPLE[:2], [PEOPLE[0]] * 3])
@@ -91,7 +91,7 @@ def test_a_change_without_the_quorum_is_not_written(people: list[Person], tmp_pa
         blocked = log.append({**approved(log, floor(GOVERNED, 0), *people), "execution_status": "BLOCKED"})
         assert log.rules.policy == GOVERNED
         assert blocked.entry.quorum_met is False
-    assert verify_log(tmp_path / "log", remember=False).verdict == Verdict.VERIFIED
+    assert judge_log(tmp_path / "log", remember=False).verdict == Verdict.VERIFIED
 
 
 def test_the_policy_in_force_survives_reopening_and_reaches_other_processes(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_the_policy_in_force_survives_reopening_and_reaches_other_processes(tmp_
     with Log.open(path, clock=ManualClock()) as log:
         assert log.rules.policy.safety_floor == 6
         assert log.append(LOW).entry.safety_floor_met is True
-    assert verify_log(path, remember=False).verdict == Verdict.VERIFIED
+    assert judge_log(path, remember=False).verdict == Verdict.VERIFIED
 
 
 def test_what_was_stated_under_the_old_policy_is_refused_and_nobody_else_is(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_what_was_stated_under_the_old_policy_is_refused_and_nobody_else_is(tmp_
         with pytest.raises(DerivedMemberError):
             futures[1].result()
         assert [futures[number].result().entry.safety_floor_met for number in (0, 2)] == [True, True]
-    assert verify_log(path, remember=False).verdict == Verdict.VERIFIED
+    assert judge_log(path, remember=False).verdict == Verdict.VERIFIED
 
 
 def test_many_threads_while_the_policy_changes(tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def test_many_threads_while_the_policy_changes(tmp_path: Path) -> None:
             policy = log.rules.policy
         for thread in threads:
             thread.join()
-    report = verify_log(path, remember=False)
+    report = judge_log(path, remember=False)
     assert (report.verdict, report.size) == (Verdict.VERIFIED, 84)
 
 

@@ -11,7 +11,7 @@ from attestlog._internal.core.checkpoint import Checkpoint, sign_checkpoint
 from attestlog._internal.core.merkle import Span
 from attestlog._internal.core.report import Report, Verdict
 from attestlog._internal.storage.publishing import publish_log
-from attestlog._internal.verifying import judge_published, verify_log
+from attestlog._internal.verifying import judge_log, judge_published
 from attestlog.errors import MalformedError, NotFoundError
 
 KEY = CheckpointKey()
@@ -33,7 +33,7 @@ def log(tmp_path: Path) -> LogMaker:
 
 
 def judge_directory(log: LogMaker, held: bytes) -> Report:
-    return verify_log(log.root, held=held, remember=False, workers=1)
+    return judge_log(log.root, held=held, remember=False, workers=1)
 
 
 def judge_folder(log: LogMaker, held: bytes) -> Report:
@@ -107,4 +107,4 @@ def test_what_cannot_be_read_as_a_checkpoint(log: LogMaker, tmp_path: Path) -> N
     with pytest.raises(MalformedError):
         judge_directory(log, b"no note")
     with pytest.raises(NotFoundError):
-        verify_log(log.root, held=tmp_path / "none", remember=False)
+        judge_log(log.root, held=tmp_path / "none", remember=False)

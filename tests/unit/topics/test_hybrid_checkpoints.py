@@ -26,7 +26,7 @@ from attestlog._internal.signers.private_keys import make_key
 from attestlog._internal.storage.files.reader import LogReader
 from attestlog._internal.storage.publishing import publish_log
 from attestlog._internal.verifier import verify as one_file
-from attestlog._internal.verifying import judge_published, verify_log
+from attestlog._internal.verifying import judge_log, judge_published
 from attestlog.errors import (
     CorruptError,
     MalformedConfigError,
@@ -53,7 +53,7 @@ def test_a_log_signed_with_ml_dsa(tmp_path: Path, algorithm: str, batch: bool) -
     assert len(entry.hsm_signature.partition(":")[0]) == 2 * SIGNATURE_SIZE_BYTES[algorithm]
     assert (key.algorithm, load_public_key(key.spki)) == (algorithm, key)
     assert load_public_key(key.pem.encode()) == key
-    report = verify_log(tmp_path / "log", trust=[key.key_id], state_dir=tmp_path / "state")
+    report = judge_log(tmp_path / "log", trust=[key.key_id], state_dir=tmp_path / "state")
     assert (report.verdict, report.size, report.trusted_by) == (Verdict.VERIFIED, 6, [key.key_id])
 
 
@@ -109,21 +109,21 @@ def test_a_log_with_hybrid_checkpoints(hybrid: Path, tmp_path: Path) -> None:
     ]  # fmt: skip
     assert open_log_checkpoint(note, genesis) == opened.checkpoint
     vkeys = [format_vkey(key) for key in genesis.checkpoint_keys]
-    report = verify_log(hybrid, trust=vkeys, state_dir=tmp_path / "state")
+    report = judge_log(hybrid, trust=vkeys, state_dir=tmp_path / "state")
     assert (report.verdict, report.trusted_by) == (Verdict.VERIFIED, vkeys)
     assert read_config(LogReader(hybrid)).signers.checkpoint_pq == pq_uri(tmp_path)
     with Log.open(hybrid) as log:
         log.append(MINIMAL)
-    report = verify_log(hybrid, state_dir=tmp_path / "state")
+    report = judge_log(hybrid, state_dir=tmp_path / "state")
     assert (report.verdict, report.checkpoint_size, report.remembered_size) == (Verdict.VERIFIED, 5, 4)
 
 
 @pytest.mark.parametrize("kept", [0, 1])
 def test_a_checkpoint_that_lacks_a_line_is_none(hybrid: Path, tmp_path: Path, kept: int) -> None:
-    verify_log(hybrid, state_dir=tmp_path / "state")
+    judge_log(hybrid, state_dir=tmp_path / "state")
     note = parse_note((hybrid / "checkpoint").read_bytes())
     (hybrid / "checkpoint").write_bytes(format_note(note.text, [note.signatures[kept]]))
-    report = verify_log(hybrid, remember=False)
+    report = judge_log(hybrid, remember=False)
     assert (report.verdict, codes(report)) == (Verdict.TAMPERED, {"checkpoint.signature"})
     with pytest.raises(TrustError, match="no signature by the log's key of type"):
         publish_log(hybrid, tmp_path / "public")
@@ -138,14 +138,14 @@ def test_a_line_that_does_not_verify_is_found(hybrid: Path, place: int) -> None:
     bad = lines[place].signature[:-1] + bytes([lines[place].signature[-1] ^ 1])
     lines[place] = NoteSignature(lines[place].name, lines[place].key_id, bad)
     (hybrid / "checkpoint").write_bytes(format_note(note.text, lines))
-    report = verify_log(hybrid, remember=False)
+    report = judge_log(hybrid, remember=False)
     assert (report.verdict, codes(report)) == (Verdict.TAMPERED, {"checkpoint.signature"})
 
 
 def test_a_published_checkpoint_needs_both_lines_too(hybrid: Path, tmp_path: Path) -> None:
     public, state = tmp_path / "public", tmp_path / "state"
     publish_log(hybrid, public)
-    verify_log(hybrid, state_dir=state)
+    judge_log(hybrid, state_dir=state)
     report = judge_published(public, state_dir=state, full=True)
     assert (report.verdict, codes(report)) == (Verdict.VERIFIED, set())
     note = parse_note((public / "checkpoint").read_bytes())
@@ -185,7 +185,7 @@ def test_without_its_signer_a_hybrid_log_is_not_opened(hybrid: Path, tmp_path: P
         Log.open(hybrid, checkpoint_pq_signer=MemorySigner(ML_DSA_44))
     with Log.open(hybrid, checkpoint_pq_signer=pq_uri(tmp_path)) as log:
         log.append(MINIMAL)
-    assert verify_log(hybrid, remember=False).checkpoint_size == 5
+    assert judge_log(hybrid, remember=False).checkpoint_size == 5
 
 
 @pytest.mark.parametrize("algorithm", ["Ed25519", ML_DSA_65])
@@ -206,4 +206,4 @@ def test_a_signer_that_returns_anything_else_signs_no_checkpoint(hybrid: Path, t
     assert (hybrid / "checkpoint").read_bytes() == before
     signer.answer = None
     log.close()
-    assert verify_log(hybrid, remember=False).checkpoint_size == 5
+    assert judge_log(hybrid, remember=False).checkpoint_size == 5

@@ -23,7 +23,7 @@ from attestlog._internal.signers import private_keys
 from attestlog._internal.signers.file import open_file_signer, save_key
 from attestlog._internal.signers.private_keys import make_key, sign_with
 from attestlog._internal.storage.files.reader import LogReader
-from attestlog._internal.verifying import verify_log
+from attestlog._internal.verifying import judge_log
 from attestlog.errors import MalformedSignatureError, MissingExtraError, SignatureInvalidError, TooLargeError
 from attestlog.testing import MemorySigner, check_log
 
@@ -131,7 +131,7 @@ def test_without_it_the_verdict_is_unknown_not_tampered(tmp_path: Path, without:
     key_id = LogReader(path).rules().key_ids[0]
     without()
     for trust in ([], [key_id]):
-        report = verify_log(path, remember=False, trust=trust)
+        report = judge_log(path, remember=False, trust=trust)
         assert report.verdict == Verdict.UNKNOWN
         assert [(found.code, found.sequence_number) for found in report.findings] == [("entry.unverified", 0)]
         assert "6 signatures are ML-DSA" in report.findings[0].message
@@ -145,7 +145,7 @@ def test_without_it_rotations_are_followed_all_the_same(tmp_path: Path, without:
         log.rotate_key(MemorySigner("Ed25519"))
         log.append(draft(2))
     without()
-    report = verify_log(path, remember=False)
+    report = judge_log(path, remember=False)
     # The consent, an entry, and the rotation away.
     assert [found.message[:12] for found in report.findings] == ["3 signatures"]
     assert report.verdict == Verdict.UNKNOWN

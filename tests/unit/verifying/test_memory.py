@@ -11,8 +11,8 @@ from tests.support.logs import CheckpointKey, Key, LogMaker, draft, entry_id
 from attestlog._internal.core import canonical
 from attestlog._internal.core.hashes import hex_hash
 from attestlog._internal.core.report import Verdict
+from attestlog._internal.verifying import judge_log
 from attestlog._internal.verifying import memory as remember_module
-from attestlog._internal.verifying import verify_log
 from attestlog.errors import MalformedConfigError, NotFoundError, QueryError, StorageError
 
 
@@ -145,13 +145,13 @@ def test_where_state_is_kept(log: LogMaker, tmp_path: Path, monkeypatch: pytest.
     monkeypatch.delenv("ATTESTLOG_HOME", raising=False)
     monkeypatch.delenv("XDG_STATE_HOME", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    verify_log(log.root)
+    judge_log(log.root)
     assert (tmp_path / "home" / ".local" / "state" / "attestlog" / name).is_file()
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "xdg"))
-    verify_log(log.root)
+    judge_log(log.root)
     assert (tmp_path / "xdg" / "attestlog" / name).is_file()
     monkeypatch.setenv("ATTESTLOG_HOME", str(tmp_path / "own"))
-    verify_log(log.root)
+    judge_log(log.root)
     assert (tmp_path / "own" / "state" / name).is_file()
 
 
@@ -160,7 +160,7 @@ def test_nowhere_to_remember_is_said(log: LogMaker, monkeypatch: pytest.MonkeyPa
         raise RuntimeError("Could not determine home directory.")
 
     monkeypatch.setattr(remember_module, "default_state_dir", homeless)
-    assert codes(verify_log(log.root)) == [("memory.not_saved", None)]
+    assert codes(judge_log(log.root)) == [("memory.not_saved", None)]
 
 
 def test_memory_keeps_the_signed_checkpoint(log: LogMaker, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from attestlog._internal.core.proof import Proof, format_proof, parse_proof
 from attestlog._internal.core.report import ProofReport, Verdict
 from attestlog._internal.proving import prove, prove_prefix
 from attestlog._internal.verifier import verify as one_file
-from attestlog._internal.verifying import judge_proof, proof, verify_log, verify_proof
+from attestlog._internal.verifying import judge_log, judge_proof, proof, verify_proof
 from attestlog.errors import AttestlogError, TrustError
 
 KEY = CheckpointKey()
@@ -205,10 +205,10 @@ def test_a_fork_by_the_keys_holder_is_seen_by_who_asks_for_witnesses(log: LogMak
                            [*parse_note(parse_proof(lying).checkpoint).signatures, line]),
     )  # fmt: skip
     assert judge_proof(lying, trust=[KEY.vkey]).verdict == Verdict.VERIFIED
-    assert judge_proof(honest, policy=POLICY).verdict == Verdict.VERIFIED
-    report = judge_proof(lying, policy=POLICY)
+    assert judge_proof(honest, trust_policy=POLICY).verdict == Verdict.VERIFIED
+    report = judge_proof(lying, trust_policy=POLICY)
     assert (report.verdict, report.findings[0].code) == (Verdict.FORKED, "trust.quorum")
-    report = judge_proof(moved, policy=POLICY)
+    report = judge_proof(moved, trust_policy=POLICY)
     assert (report.verdict, report.findings[0].code) == (Verdict.TAMPERED, "proof.checkpoint")
 
 
@@ -258,7 +258,7 @@ def test_what_is_not_shown_is_said(log: LogMaker) -> None:
     line = cosign(note.text, WITNESS, 0, ed25519_key("w1").sign)
     cosigned = with_checkpoint(data, format_note(note.text, [*note.signatures, line]))
     assert "proof.signatures_unknown" in found(judge_proof(cosigned, trust=[KEY.vkey]))
-    assert found(judge_proof(cosigned, policy=POLICY)) == {"proof.payload", "proof.entry_key"}
+    assert found(judge_proof(cosigned, trust_policy=POLICY)) == {"proof.payload", "proof.entry_key"}
 
 
 def test_an_entry_whose_payload_is_erased_proves_itself(log: LogMaker, tmp_path: Path) -> None:
@@ -290,7 +290,7 @@ def test_a_log_is_known_by_its_key_to_who_verified_it_before(log: LogMaker, tmp_
     state = tmp_path / "state"
     data = prove(log.root, 5)
     assert found(judge_proof(data, state_dir=state)) == {"trust.none", "proof.entry_key"}
-    assert verify_log(log.root, state_dir=state, workers=1).verdict == Verdict.VERIFIED
+    assert judge_log(log.root, state_dir=state, workers=1).verdict == Verdict.VERIFIED
     report = judge_proof(data, state_dir=state)
     assert (report.verdict, report.signed_by) == (Verdict.VERIFIED, [KEY.vkey])
     assert "proof.key_remembered" in found(report)
@@ -301,7 +301,7 @@ def test_a_log_is_known_by_its_key_to_who_verified_it_before(log: LogMaker, tmp_
 
 def test_a_fork_is_seen_by_who_remembers(log: LogMaker, forked: LogMaker, tmp_path: Path) -> None:
     state = tmp_path / "state"
-    verify_log(log.root, state_dir=state, workers=1)
+    judge_log(log.root, state_dir=state, workers=1)
     for data in (prove(forked.root, 5), prove_prefix(forked.root, 8)):
         report = judge_proof(data, state_dir=state, trust=[KEY.vkey])
         assert (report.verdict, "memory.root" in found(report)) == (Verdict.FORKED, True)

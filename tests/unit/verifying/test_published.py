@@ -15,7 +15,7 @@ from attestlog._internal.core.report import Report, Verdict
 from attestlog._internal.core.tiles import Tile, format_path
 from attestlog._internal.storage import http
 from attestlog._internal.storage.publishing import publish_log
-from attestlog._internal.verifying import judge_published, published, verify_log
+from attestlog._internal.verifying import judge_log, judge_published, published
 from attestlog._internal.verifying.memory import memory_path, recall
 from attestlog.errors import MalformedConfigError, QueryError
 
@@ -153,7 +153,7 @@ def test_a_log_verified_before_is_known_by_its_remembered_key(
 
 
 def test_a_log_verified_in_its_own_directory_is_known_too(made: LogMaker, public: Path, state: Path) -> None:
-    assert verify_log(made.root, state_dir=state).verdict == Verdict.VERIFIED
+    assert judge_log(made.root, state_dir=state).verdict == Verdict.VERIFIED
     report = check(made, public, state, trusted=False)
     assert (report.verdict, report.remembered_size) == (Verdict.VERIFIED, SIZE)
 
@@ -331,7 +331,7 @@ def test_what_is_remembered_beyond_the_checkpoint_needs_not_be_published_yet(
     log = LogMaker(tmp_path / "log")
     log.append(*drafts(range(1, 40)))
     log.lay_out(size=30)
-    assert verify_log(log.root, state_dir=state).size == 40
+    assert judge_log(log.root, state_dir=state).size == 40
     publish_log(log.root, tmp_path / "public")
     report = check(log, tmp_path / "public", state)
     assert (report.verdict, report.remembered_size) == (Verdict.VERIFIED, 30)
@@ -342,13 +342,13 @@ def test_what_was_only_seen_published_is_not_skipped_in_the_log_itself(
 ) -> None:
     check(made, public, state)
     with pytest.raises(QueryError, match="0 entries are remembered"):
-        verify_log(made.root, state_dir=state, start=100)
-    assert verify_log(made.root, state_dir=state).remembered_size == SIZE
-    assert verify_log(made.root, state_dir=state, start=100).verdict == Verdict.VERIFIED
+        judge_log(made.root, state_dir=state, start=100)
+    assert judge_log(made.root, state_dir=state).remembered_size == SIZE
+    assert judge_log(made.root, state_dir=state, start=100).verdict == Verdict.VERIFIED
 
 
 def test_what_was_read_of_the_log_itself_stays_known(made: LogMaker, state: Path, tmp_path: Path) -> None:
-    assert verify_log(made.root, state_dir=state).verdict == Verdict.VERIFIED
+    assert judge_log(made.root, state_dir=state).verdict == Verdict.VERIFIED
     log = grown(made, tmp_path / "log", 900)
     publish_log(log.root, tmp_path / "public")
     assert check(made, tmp_path / "public", state).remembered_size == SIZE
@@ -356,8 +356,8 @@ def test_what_was_read_of_the_log_itself_stays_known(made: LogMaker, state: Path
     assert memory is not None
     assert (memory.size, memory.resumable) == (900, SIZE)
     with pytest.raises(QueryError, match=f"{SIZE} entries are remembered"):
-        verify_log(log.root, state_dir=state, start=SIZE + 1)
-    report = verify_log(log.root, state_dir=state, start=SIZE - 10)
+        judge_log(log.root, state_dir=state, start=SIZE + 1)
+    report = judge_log(log.root, state_dir=state, start=SIZE - 10)
     assert (report.verdict, report.remembered_size) == (Verdict.VERIFIED, 900)
 
 
@@ -366,7 +366,7 @@ def test_a_log_that_contradicts_what_was_published_is_a_fork(
 ) -> None:
     check(made, public, state)
     log = grown(made, tmp_path / "log", 700, spoil=True)
-    assert verify_log(log.root, state_dir=state).verdict == Verdict.FORKED
+    assert judge_log(log.root, state_dir=state).verdict == Verdict.FORKED
 
 
 def test_a_memory_that_cannot_be_read_is_not_taken_for_none(

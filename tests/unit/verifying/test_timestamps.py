@@ -19,7 +19,7 @@ from attestlog._internal.log import Log
 from attestlog._internal.storage.contract import TIMESTAMP_SIZE_MAX_BYTES
 from attestlog._internal.storage.files.beside import add_timestamp, list_timestamps
 from attestlog._internal.timestamping import timestamp_checkpoint
-from attestlog._internal.verifying import timestamps, verify_log
+from attestlog._internal.verifying import judge_log, timestamps
 from attestlog._internal.verifying.timestamps import Stamp, vouched_size
 from attestlog.errors import (
     MalformedConfigError,
@@ -51,7 +51,7 @@ def log(tmp_path: Path) -> LogMaker:
 
 
 def check(log: Path, *roots: Path) -> Report:
-    return verify_log(log, tsa_roots=roots, remember=False)
+    return judge_log(log, tsa_roots=roots, remember=False)
 
 
 def codes(report: Report) -> set[str]:

@@ -191,7 +191,7 @@ def test_a_cosigned_checkpoint_answers_for_what_it_covers(
     line = cosign(note.text, witness, 1_761_825_600, private.sign)
     path.write_bytes(format_note(note.text, [*note.signatures, line]))
     policy = TrustPolicy((), (TrustedWitness("w", witness),), (), "w")
-    assert codes(verify(log, tmp_path, policy=policy)) == found
+    assert codes(verify(log, tmp_path, trust_policy=policy)) == found
 
 
 def test_what_is_doubtful_is_not_remembered(log: LogMaker, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from attestlog._internal.judging import relations as relations_module
 from attestlog._internal.storage.files import snapshot as snapshot_module
 from attestlog._internal.storage.files.reader import FileSource
 from attestlog._internal.storage.files.snapshot import FileSnapshot
-from attestlog._internal.verifying import FINDINGS, VERDICTS, verify_log
+from attestlog._internal.verifying import FINDINGS, VERDICTS, judge_log
 
 
 @pytest.fixture
@@ -257,7 +257,7 @@ def test_a_batch_cut_that_was_acknowledged(tmp_path: Path, acknowledged: int) ->
 
 
 def test_nothing_there(tmp_path: Path) -> None:
-    report = verify_log(tmp_path / "none")
+    report = judge_log(tmp_path / "none")
     assert (report.verdict, codes(report)) == (Verdict.UNKNOWN, [("log.missing", None)])
 
 
@@ -265,7 +265,7 @@ def test_not_a_log(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "folder").mkdir()
     for path in (tmp_path / "file", tmp_path / "folder"):
-        report = verify_log(path)
+        report = judge_log(path)
         assert (report.verdict, codes(report)) == (Verdict.MALFORMED, [("log.not_a_log", None)])
 
 

@@ -14,7 +14,7 @@ from attestlog._internal.core.note import NoteSignature, VerifierKey, format_not
 from attestlog._internal.core.report import Cosigner, Finding, Report, Verdict
 from attestlog._internal.core.trust import Group, TrustedLog, TrustedWitness, TrustPolicy
 from attestlog._internal.storage.publishing import publish_log
-from attestlog._internal.verifying import judge_published, verify_log
+from attestlog._internal.verifying import judge_log, judge_published
 from attestlog._internal.verifying.session import judge_witnesses
 from attestlog._internal.verifying.whole import check_checkpoint
 from attestlog.errors import MalformedTrustError, NotFoundError
@@ -53,8 +53,8 @@ def judge(log: LogMaker, policy: TrustPolicy, *trust: str, published: bool = Fal
     if published:
         public = log.root.parent / "public"
         publish_log(log.root, public)
-        return judge_published(public, policy=policy, trust=trust, remember=False, full=True)
-    return verify_log(log.root, policy=policy, trust=trust, remember=False, workers=1)
+        return judge_published(public, trust_policy=policy, trust=trust, remember=False, full=True)
+    return judge_log(log.root, trust_policy=policy, trust=trust, remember=False, workers=1)
 
 
 @pytest.mark.parametrize("published", [False, True])
@@ -111,12 +111,12 @@ def test_the_policys_logs_are_trusted(log: LogMaker) -> None:
 
 def test_without_a_policy_cosignatures_say_nothing(log: LogMaker) -> None:
     cosigned(log, "w1")
-    report = verify_log(log.root, remember=False, workers=1)
+    report = judge_log(log.root, remember=False, workers=1)
     assert (report.verdict, report.cosigned_by) == (Verdict.VERIFIED, [])
 
 
 def test_a_policy_that_cannot_be_read(log: LogMaker, tmp_path: Path) -> None:
     with pytest.raises(NotFoundError):
-        verify_log(log.root, policy=tmp_path / "none", remember=False)
+        judge_log(log.root, trust_policy=tmp_path / "none", remember=False)
     with pytest.raises(MalformedTrustError):
-        verify_log(log.root, policy=b"quorum\n", remember=False)
+        judge_log(log.root, trust_policy=b"quorum\n", remember=False)

@@ -26,15 +26,15 @@ def kept_checkpoint(folder: str) -> bytes | None:
         return None  # what is wrong with it is reported when it is opened
 
 
-def cosign(log: str, policy: Path, *, previous: bytes | None, fail_open: bool) -> Cosigned:
+def cosign(log: str, file: Path, *, previous: bytes | None, fail_open: bool) -> Cosigned:
     """Have the stored checkpoint cosigned; say on stderr which witnesses did not. Raises QuorumError."""
     from attestlog._internal.core.trust import parse_trust_policy
     from attestlog._internal.witness.collecting import cosign_checkpoint
     from attestlog.errors import QuorumError
 
-    rules = parse_trust_policy(policy.read_bytes())
+    trust_policy = parse_trust_policy(file.read_bytes())
     try:
-        done = cosign_checkpoint(log, rules, previous=previous, fail_open=fail_open)
+        done = cosign_checkpoint(log, trust_policy, previous=previous, fail_open=fail_open)
     except QuorumError as error:
         for name, why in error.failures.items():
             notice(f"witness {name}: {why}")

@@ -59,10 +59,10 @@ def close_log(log: Log) -> None:
 
 def catch_up(log: str) -> None:
     """Bring the query index up to the log. An index that cannot be stored is made by the query itself."""
-    from attestlog._internal.query import Index, Place
+    from attestlog._internal.query import Index, IndexPlace
 
     with Index.open(log) as index, Bar("indexing") as bar:
-        if index.place != Place.MEMORY:
+        if index.place != IndexPlace.MEMORY:
             index.catch_up(bar)
 
 

@@ -34,10 +34,10 @@ def repair(
     code 6 means that --yes would repair it.
     """
     from attestlog._internal.repairing import beyond_repair, plan_fixes, repair_log
-    from attestlog._internal.verifying import verify_log
+    from attestlog._internal.verifying import judge_log
 
     with Bar("verifying") as bar:
-        report = verify_log(log, progress=bar)
+        report = judge_log(log, progress=bar)
     fixes, beyond = plan_fixes(report), beyond_repair(report)
     if fixes and yes and not beyond:
         for what in repair_log(
@@ -45,7 +45,7 @@ def repair(
         ):
             notice(what)
         with Bar("verifying again") as bar:
-            report = verify_log(log, progress=bar)
+            report = judge_log(log, progress=bar)
         beyond = beyond_repair(report)
     done = yes and not beyond
     out, code = Output(as_json), _exit_code(beyond, is_waiting=bool(fixes) and not done)

@@ -31,7 +31,7 @@ def verify(
         list[str] | None,
         text("A key or genesis hash from elsewhere that must vouch for it; repeatable.", metavar="KEY"),
     ] = None,
-    policy: Annotated[
+    trust_policy: Annotated[
         Path | None,
         text("C2SP tlog-policy: logs and witnesses that must have signed.", "--trust-policy", metavar="FILE"),
     ] = None,
@@ -62,7 +62,7 @@ def verify(
     from attestlog._internal.cli.exits import BY_VERDICT
     from attestlog._internal.cli.reports import emit_report, hints, show_report
 
-    options = {"trust": trust or [], "policy": policy, "held": since, "remember": remember}
+    options = {"trust": trust or [], "trust_policy": trust_policy, "held": since, "remember": remember}
     report = _judge(subject, start, tsa_root or [], full=full, workers=workers, **options)
     out, code = Output(as_json), BY_VERDICT[report.verdict]
     if out.as_json:
@@ -79,9 +79,9 @@ def _judge(
     subject: str, start: int, tsa_roots: list[str], *, full: bool, workers: int | None, **options: Any
 ) -> Report | ProofReport:
     """Which verifier judges the subject depends on what it is."""
-    from attestlog._internal.legacy import is_legacy, verify_legacy
+    from attestlog._internal.legacy import is_legacy, judge_legacy
     from attestlog._internal.storage.resolve import is_published
-    from attestlog._internal.verifying import is_proof, judge_proof, judge_published, verify_log
+    from attestlog._internal.verifying import is_proof, judge_log, judge_proof, judge_published
 
     if is_proof(subject):
         return judge_proof(subject, **options)
@@ -93,7 +93,7 @@ def _judge(
         if full:
             raise UsageError("--full is for a published log; any other log is always read whole")
         if Path(subject).is_file() and is_legacy(subject):
-            if options["policy"] or options["held"]:
+            if options["trust_policy"] or options["held"]:
                 raise UsageError("--trust-policy and --since need a checkpoint, and a legacy file has none")
-            return verify_legacy(subject, progress=bar)
-        return verify_log(subject, start=start, workers=workers, tsa_roots=tsa_roots, progress=bar, **options)
+            return judge_legacy(subject, progress=bar)
+        return judge_log(subject, start=start, workers=workers, tsa_roots=tsa_roots, progress=bar, **options)

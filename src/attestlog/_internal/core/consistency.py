@@ -73,13 +73,15 @@ def format_consistency(prefix: Prefix) -> bytes:
     return "\n".join([*lines, *format_hashes(prefix.path), "", ""]).encode() + prefix.checkpoint
 
 
-def open_consistency(data: bytes, policy: TrustPolicy, log_keys: Iterable[VerifierKey] = ()) -> ProvenPrefix:
+def open_consistency(
+    data: bytes, trust_policy: TrustPolicy, log_keys: Iterable[VerifierKey] = ()
+) -> ProvenPrefix:
     """Parse and verify: the old tree is a prefix of that of a checkpoint that the policy accepts.
 
     Raises a MalformedError, or TrustError, SignatureInvalidError, ConsistencyError.
     """
     prefix = parse_consistency(data)
-    trusted = open_trusted_checkpoint(prefix.checkpoint, policy, log_keys)
+    trusted = open_trusted_checkpoint(prefix.checkpoint, trust_policy, log_keys)
     verify_prefix(prefix, trusted.signed.checkpoint)
     return ProvenPrefix(prefix.old_size, prefix.old_root, trusted)
 

@@ -32,8 +32,8 @@ from attestlog._internal.core.entry import (
 )
 from attestlog._internal.core.glob import Glob
 from attestlog._internal.core.hashes import hex_hash
-from attestlog._internal.core.reserved import is_kept
-from attestlog._internal.core.rules import Reason, Rules, held_by
+from attestlog._internal.core.reserved import erases, is_kept
+from attestlog._internal.core.rules import ReasonText, Rules, held_by
 from attestlog.errors import ErasureRefusedError, HashMismatchError, MalformedEntryError
 
 _DAY_US: Final = 86_400_000_000
@@ -46,7 +46,7 @@ class Erasure(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     entry_hash: Hex64
     action_type: Name
     timestamp: TimestampText
-    reason: Reason
+    reason: ReasonText
     legal_basis: Name | None
 
     @classmethod
@@ -126,6 +126,16 @@ def check_erasable(target: Entry) -> None:
             f"the payload of entry {number} is of a {what}, which the log cannot do without",
             sequence_number=number, rule="kept",
         )  # fmt: skip
+
+
+def says_erased(line: bytes, sequence_number: int, entry_hash: str) -> bool:
+    """Whether this line is of an entry that says that the payload of that entry is erased."""
+    try:
+        entry = decode_line(line)
+        erasure = parse_erasure(entry.action_payload)
+    except MalformedEntryError:
+        return False
+    return erases(entry) and (erasure.sequence_number, erasure.entry_hash) == (sequence_number, entry_hash)
 
 
 def erase_line(line: bytes) -> bytes:

@@ -74,14 +74,14 @@ class Demand(NamedTuple):
 
 NO_DEMAND: Final = Demand()
 
-Matcher = tuple[tuple[Glob, ...], tuple[Glob, ...], Demand]
+_RuleMatcher = tuple[tuple[Glob, ...], tuple[Glob, ...], Demand]
 """Globs over event types, globs over action types, what is then asked for."""
 
 
 class Demands:
     """Finds the demand on an entry by its types, each pair once."""
 
-    def __init__(self, rules: Iterable[Matcher]) -> None:
+    def __init__(self, rules: Iterable[_RuleMatcher]) -> None:
         self._rules = list(rules)
         self._known: dict[str, Demand] = {}
 

@@ -91,7 +91,7 @@ def format_proof(proof: Proof) -> bytes:
 
 def open_proof(
     data: bytes,
-    policy: TrustPolicy,
+    trust_policy: TrustPolicy,
     log_keys: Iterable[VerifierKey] = (),
     entry_keys: Iterable[PublicKey] = (),
 ) -> ProvenEntry:
@@ -102,7 +102,7 @@ def open_proof(
     Raises a MalformedError, or TrustError, SignatureInvalidError, HashMismatchError, InclusionError.
     """
     proof = parse_proof(data)
-    trusted = open_trusted_checkpoint(proof.checkpoint, policy, log_keys)
+    trusted = open_trusted_checkpoint(proof.checkpoint, trust_policy, log_keys)
     entry = read_proven_entry(proof)
     verify_entry_inclusion(proof, entry, trusted.signed.checkpoint)
     return ProvenEntry(entry, trusted, verify_by_known_key(entry, entry_keys))

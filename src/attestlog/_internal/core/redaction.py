@@ -70,7 +70,7 @@ _members: Final = attrgetter(*REDACTED_MEMBERS)
 _NAMES_KNOWN_MAX: Final = 4_096
 """Names whose answer is kept: a log that makes up names must not fill memory."""
 
-Commit = Callable[[str, bytes], str]
+MakeCommitment = Callable[[str, bytes], str]
 """What is to stand in a value's place, given what it is and its canonical bytes."""
 
 
@@ -104,7 +104,7 @@ class Redactor:
             or self._has_field([member for member in _members(draft) if member])
         )
 
-    def redact(self, draft: EntryDraft, commit: Commit) -> EntryDraft:
+    def redact(self, draft: EntryDraft, commit: MakeCommitment) -> EntryDraft:
         """The draft with every secret replaced; what is redacted already stays.
 
         Its members must have been encoded before: that refuses what is not JSON, or contains itself.
@@ -116,7 +116,7 @@ class Redactor:
                 changes[name] = self.redact_value(value, commit)
         return msgspec.structs.replace(draft, **changes)
 
-    def redact_value(self, value: Any, commit: Commit) -> Any:
+    def redact_value(self, value: Any, commit: MakeCommitment) -> Any:
         """A copy of a JSON value with every secret in it replaced. One that contains itself never ends."""
         top = [value]
         todo: list[Any] = [top]
@@ -135,13 +135,13 @@ class Redactor:
                     todo.append(inner)
         return top[0]
 
-    def _renamed(self, members: dict[Any, Any], commit: Commit) -> dict[Any, Any]:
+    def _renamed(self, members: dict[Any, Any], commit: MakeCommitment) -> dict[Any, Any]:
         return {
             self._redact_text(name, commit) if type(name) is str else name: item
             for name, item in members.items()
         }
 
-    def _redact_text(self, text: str, commit: Commit) -> str:
+    def _redact_text(self, text: str, commit: MakeCommitment) -> str:
         if _COMMITMENT.fullmatch(text):
             return text
         for kind, pattern in self._patterns:
@@ -212,7 +212,7 @@ def verify_commitment(text: str, value: Any, shown: bytes) -> None:
         raise HashMismatchError("the value is not the one redacted", expected=match[3], found=found)
 
 
-def _replaced(kind: str, commit: Commit, match: re.Match[str]) -> str:
+def _replaced(kind: str, commit: MakeCommitment, match: re.Match[str]) -> str:
     text = match[0]
     return commit(kind, canonical.encode(text)) if text else text
 

@@ -64,7 +64,7 @@ class Shipment:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ReplicaAnswer:
     """What the replica holds, and its signature lines over the checkpoint that came last."""
 
     size: int
@@ -124,12 +124,12 @@ class _Signed(Struct):
 _decoder: Final = msgspec.json.Decoder(_Signed)
 
 
-def encode_answer(answer: Answer) -> bytes:
+def encode_answer(answer: ReplicaAnswer) -> bytes:
     """A size, and the cosignature lines."""
     return format_note(f"{answer.size}\n", answer.cosignatures).replace(b"\n\n", b"\n", 1)
 
 
-def decode_answer(data: bytes) -> Answer:
+def decode_answer(data: bytes) -> ReplicaAnswer:
     """Raises MalformedShipmentError. The signatures are only told apart, not verified."""
     if len(data) > ANSWER_SIZE_MAX_BYTES:
         raise MalformedShipmentError(
@@ -143,7 +143,7 @@ def decode_answer(data: bytes) -> Answer:
         signatures = parse_note(size + b"\n\n" + lines).signatures if lines else ()
     except MalformedNoteError as error:
         raise MalformedShipmentError(f"answer: {error}") from None
-    answer = Answer(int(text), signatures)
+    answer = ReplicaAnswer(int(text), signatures)
     if encode_answer(answer) != data:
         raise MalformedShipmentError("answer is not in its one spelling")
     return answer

@@ -57,6 +57,10 @@ ENVIRONMENT_MEMBER: Final = "attestlog"
 ENVIRONMENT_PREFIX: Final = "attestlog_"
 """Members of `environment` that the log fills in, after redaction."""
 
+_CHANGE: Final = b'"event_type":"CHANGE"'
+_MARKS: Final = tuple(f'"action_type":"{name}"'.encode() for name in sorted(GOVERNING))
+"""A canonical entry that governs holds the first and one of the others."""
+
 _RECORDS: Final = frozenset({EventType.DECISION, EventType.VIOLATION})
 """Event types under which a reserved name is only a record: what somebody meant to do, or tried."""
 
@@ -86,6 +90,12 @@ def erases(facts: Entry | EntryDraft) -> bool:
 def is_kept(entry: Entry) -> bool:
     """Whether the log cannot do without this payload: it made or changed the rules, or says what is erased."""
     return entry.sequence_number == 0 or (entry.action_type in KEPT and acts(entry))
+
+
+def may_govern(line: bytes) -> bool:
+    """Whether a canonical line perhaps is of a governing entry: its bytes say so, be it in its payload."""
+    # Most entries are no CHANGE: one look at their bytes is enough.
+    return _CHANGE in line and any(mark in line for mark in _MARKS)
 
 
 def is_newer(entry: Entry) -> bool:

@@ -79,7 +79,7 @@ from attestlog.errors import (
 HOLDS_MAX: Final = 1_000
 """Holds in force at once: every reader of the log keeps them, and every erasure is compared with each."""
 
-Reason = Annotated[str, Meta(min_length=1, max_length=REASON_LENGTH_MAX)]
+ReasonText = Annotated[str, Meta(min_length=1, max_length=REASON_LENGTH_MAX)]
 
 
 class Hold(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -88,7 +88,7 @@ class Hold(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     name: Name
     start: Count
     stop: Count | None
-    reason: Reason
+    reason: ReasonText
 
     def covers(self, sequence_number: int) -> bool:
         """Whether this entry's payload is held."""
@@ -99,7 +99,7 @@ class Release(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The payload of `attestlog.release_legal_hold`."""
 
     name: Name
-    reason: Reason
+    reason: ReasonText
 
 
 def format_hold(hold: Hold | Release) -> Object:

@@ -26,7 +26,7 @@ class SeenHead(Struct, frozen=True, forbid_unknown_fields=True):
     entry_hash: Hex64
 
 
-class Claim(NamedTuple):
+class HeadClaim(NamedTuple):
     """That entry `size - 1` has this hash, says entry `by`."""
 
     by: int
@@ -39,7 +39,7 @@ def seen_head(size: int, entry_hash: str) -> dict[str, Any]:
     return {MEMBER: {"size": size, "entry_hash": entry_hash}}
 
 
-def read_head(entry: Entry) -> Claim | None:
+def read_head(entry: Entry) -> HeadClaim | None:
     """What the entry says it saw; None if it says nothing.
 
     Raises MalformedEntryError for what is no head, or none that could be seen from there.
@@ -60,4 +60,4 @@ def read_head(entry: Entry) -> Claim | None:
         raise MalformedEntryError(
             f"{path}: a log of {head.size} entries, seen by entry {number}", member=path
         )
-    return Claim(number, head.size, head.entry_hash)
+    return HeadClaim(number, head.size, head.entry_hash)

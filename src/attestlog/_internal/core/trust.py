@@ -108,7 +108,7 @@ def parse_trust_policy(data: bytes) -> TrustPolicy:
             reader.add(items)
         except (MalformedTrustError, MalformedNoteError) as error:
             raise MalformedTrustError(f"line {number}: {error}", line=number) from None
-    return reader.policy()
+    return reader.parsed()
 
 
 class _Reader:
@@ -146,7 +146,7 @@ class _Reader:
             case _:
                 raise MalformedTrustError(f"{keyword[:40]!r} is not log, witness, group or quorum")
 
-    def policy(self) -> TrustPolicy:
+    def parsed(self) -> TrustPolicy:
         if self._quorum is None:
             raise MalformedTrustError("there is no quorum")
         return TrustPolicy(tuple(self._logs), tuple(self._witnesses), tuple(self._groups), self._quorum)
@@ -185,14 +185,17 @@ class _Reader:
         self._is_free[name] = True
 
 
-def format_trust_policy(policy: TrustPolicy) -> bytes:
+def format_trust_policy(trust_policy: TrustPolicy) -> bytes:
     """The policy in one spelling: logs, witnesses, groups, quorum; thresholds in numbers."""
-    lines = [_line("log", format_vkey(log.key), log.url) for log in policy.logs]
+    lines = [_line("log", format_vkey(log.key), log.url) for log in trust_policy.logs]
     lines += [
-        _line("witness", witness.name, format_vkey(witness.key), witness.url) for witness in policy.witnesses
+        _line("witness", witness.name, format_vkey(witness.key), witness.url)
+        for witness in trust_policy.witnesses
     ]
-    lines += [_line("group", group.name, str(group.threshold), *group.members) for group in policy.groups]
-    lines.append(_line("quorum", policy.quorum))
+    lines += [
+        _line("group", group.name, str(group.threshold), *group.members) for group in trust_policy.groups
+    ]
+    lines.append(_line("quorum", trust_policy.quorum))
     return "".join(lines).encode("utf-8", "surrogateescape")
 
 
@@ -204,7 +207,7 @@ def _line(*items: str | None) -> str:
 
 
 def open_trusted_checkpoint(
-    data: bytes, policy: TrustPolicy, log_keys: Iterable[VerifierKey] = ()
+    data: bytes, trust_policy: TrustPolicy, log_keys: Iterable[VerifierKey] = ()
 ) -> TrustedCheckpoint:
     """Parse and verify: a log of the policy signed, and its quorum cosigned.
 
@@ -214,8 +217,8 @@ def open_trusted_checkpoint(
     with `have` (who signed: names of witnesses, or keys) and `need` (what is lacking); QuorumError
     where only the quorum is not met.
     """
-    logs = [*(log.key for log in policy.logs), *log_keys]
-    names = {witness.key: witness.name for witness in policy.witnesses}
+    logs = [*(log.key for log in trust_policy.logs), *log_keys]
+    names = {witness.key: witness.name for witness in trust_policy.witnesses}
     need = [f"log {format_vkey(key)}" for key in logs]
     try:
         signed = open_signed_checkpoint(data, [*logs, *names])
@@ -230,33 +233,33 @@ def open_trusted_checkpoint(
             have=[format_vkey(item.key) for item in signed.signatures], need=need,
         )  # fmt: skip
     cosigned = tuple((names[item.key], item) for item in signed.signatures if item.key in names)
-    verify_quorum(policy, [name for name, _ in cosigned])
+    verify_quorum(trust_policy, [name for name, _ in cosigned])
     return TrustedCheckpoint(signed, by_log, cosigned)
 
 
-def verify_quorum(policy: TrustPolicy, have: Collection[str]) -> None:
+def verify_quorum(trust_policy: TrustPolicy, have: Collection[str]) -> None:
     """Raises QuorumError unless witnesses of these names make the policy's quorum.
 
     `have`: their names; `need`: one line for each witness or group that is lacking; `quorum`: its name.
     """
-    if policy.quorum == NO_QUORUM:
+    if trust_policy.quorum == NO_QUORUM:
         return
-    met = set(have) & {witness.name for witness in policy.witnesses}
-    for group in policy.groups:
+    met = set(have) & {witness.name for witness in trust_policy.witnesses}
+    for group in trust_policy.groups:
         if len(met.intersection(group.members)) >= group.threshold:
             met.add(group.name)
-    if policy.quorum not in met:
-        need = list(_lacking(policy, met))
+    if trust_policy.quorum not in met:
+        need = list(_lacking(trust_policy, met))
         raise QuorumError(
-            f"the quorum {policy.quorum!r} has not cosigned: {need[0]}",
-            have=sorted(set(have)), need=need, quorum=policy.quorum,
+            f"the quorum {trust_policy.quorum!r} has not cosigned: {need[0]}",
+            have=sorted(set(have)), need=need, quorum=trust_policy.quorum,
         )  # fmt: skip
 
 
-def _lacking(policy: TrustPolicy, met: set[str]) -> Iterator[str]:
+def _lacking(trust_policy: TrustPolicy, met: set[str]) -> Iterator[str]:
     """From the quorum down, what would have to cosign and did not."""
-    groups = {group.name: group for group in policy.groups}
-    waiting = [policy.quorum]
+    groups = {group.name: group for group in trust_policy.groups}
+    waiting = [trust_policy.quorum]
     while waiting:
         name = waiting.pop(0)
         if name in met:

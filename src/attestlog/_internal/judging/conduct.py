@@ -21,7 +21,7 @@ from msgspec import Struct, field
 from attestlog._internal.core.entry import Entry
 from attestlog._internal.core.hashes import leaf_hash
 from attestlog._internal.core.report import Finding
-from attestlog._internal.core.seen_head import Claim, read_head
+from attestlog._internal.core.seen_head import HeadClaim, read_head
 from attestlog._internal.judging.findings import finding
 from attestlog.errors import MalformedEntryError
 
@@ -29,7 +29,7 @@ HEADS_MAX: Final = 100_000
 """Heads that are compared with entries further back: about 20 MB."""
 
 
-def judge_head(entry: Entry, further_back: list[Claim]) -> Iterator[Finding]:
+def judge_head(entry: Entry, further_back: list[HeadClaim]) -> Iterator[Finding]:
     """What is wrong with the head the entry saw; `further_back` receives what can only be told later."""
     try:
         seen = read_head(entry)
@@ -46,10 +46,10 @@ class Heads:
     """Gathers the heads that entries saw; answers at the end."""
 
     def __init__(self) -> None:
-        self._seen: list[Claim] = []
+        self._seen: list[HeadClaim] = []
         self._more = 0
 
-    def add(self, seen: Iterable[Claim]) -> None:
+    def add(self, seen: Iterable[HeadClaim]) -> None:
         """Gather."""
         for item in seen:
             if len(self._seen) < HEADS_MAX:
@@ -73,7 +73,7 @@ class Heads:
             yield finding("entry.heads_unread", message, found=unread)
 
 
-def _another(seen: Claim, expected: str | None) -> Finding:
+def _another(seen: HeadClaim, expected: str | None) -> Finding:
     what = f"saw another entry {seen.size - 1} than there is"
     return finding("entry.head", what, seen.by, expected=expected, found=seen.entry_hash)
 
@@ -217,7 +217,7 @@ def _is_forbidden(entry: Entry) -> bool:
 
 
 def _was_forbidden(entry: Entry) -> bool:
-    """The same of an outcome. Approvals may have expired during the act; where there are none, none have."""
+    """The same of an outcome. Approvals may have expired during the act, if there were any."""
     lacks_quorum = not entry.quorum_met and not entry.received_approvals
     return (
         entry.safety_floor_met is False or entry.k_state != 1 or not entry.proofs_valid or lacks_quorum

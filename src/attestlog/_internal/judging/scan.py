@@ -33,8 +33,8 @@ hands in a list. This module keeps these rules:
 11. What an entry says about others (dependencies, erasures, guarded acts, counters, heads it saw) is
     gathered, and judged when the log was read to its end (`relations`).
 12. Without a state, the first entry says what the state before it must have been (`assumed`). Who knows the
-    state compares (`follows`), or scans again. Nothing is said of lines that begin with no entry, or that
-    may change the rules: for these the state must be known.
+    state compares (`follows`), or scans again. Lines that do not begin with an entry, and lines that may change
+    the rules, have no result before the state is known.
 
 Lines are read once, and memory stays flat.
 """
@@ -64,7 +64,7 @@ from attestlog._internal.core.pointer import (
 from attestlog._internal.core.report import Finding
 from attestlog._internal.core.reserved import erases, governs, is_kept, is_newer
 from attestlog._internal.core.rules import Rules
-from attestlog._internal.core.seen_head import Claim
+from attestlog._internal.core.seen_head import HeadClaim
 from attestlog._internal.core.signature import (
     BATCH_SUFFIX,
     PublicKey,
@@ -250,7 +250,7 @@ class Scanned(Struct):
     erased: list[Erased] = field(default_factory=list)
     erasures: list[ErasureClaim] = field(default_factory=list)
     conduct: Conduct = field(default_factory=Conduct)
-    heads: list[Claim] = field(default_factory=list)
+    heads: list[HeadClaim] = field(default_factory=list)
     """What BOOT and SHUTDOWN entries saw, further back than the entry before."""
     unchecked_proofs: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Type → first sequence number, how many."""

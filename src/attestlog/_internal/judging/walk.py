@@ -14,9 +14,9 @@ is one of four states, `Known`, and these are its rules:
    Links, signatures, rules and the end are judged as before.
 4. A segment that is missing, which was a finding, is also disorder. The first entry after it is taken for what
    it says (`State.is_synced`). Keys or policy may have changed in what is missing (`State.knows_rules`).
-5. LOST: a piece could not be read, which was a finding. As after a missing segment; and nothing is said of
-   what can only be judged whole: where the last segment ends, a stored tree or checkpoint that is longer than
-   the entries, relations between entries.
+5. LOST: a piece could not be read, which was a finding. As after a missing segment; and what only a log read
+   whole can show is not judged: where the last segment ends, whether a stored tree or checkpoint is longer
+   than the entries, relations between entries.
 6. ARCHIVED: a segment is elsewhere, and its stored hashes stand for it. As LOST, but roots are known, on the
    word of these hashes: a root that differs shows that something is wrong, not what.
 7. Bytes after the last entry, and a batch that is not all there, were torn off by a power cut, unless

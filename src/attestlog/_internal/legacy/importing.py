@@ -35,8 +35,8 @@ from attestlog._internal.legacy.verify import (
     FileLine,
     file_lines,
     file_size,
+    judge_file,
     open_legacy,
-    verify_file,
 )
 from attestlog._internal.storage.contract import LogSource
 from attestlog._internal.storage.resolve import open_source
@@ -159,7 +159,7 @@ def import_legacy(
         _lock(file, path)
         sha256, size_bytes = hashlib.sha256(), file_size(file)
         verifying = None if progress is None else lambda done, total: progress(done, 2 * total)
-        report = verify_file(file, str(path), size_bytes, sha256=sha256, progress=verifying)
+        report = judge_file(file, str(path), size_bytes, sha256=sha256, progress=verifying)
         _check_verdict(report, allow_damaged)
         source = _Source(file, Path(path), size_bytes, sha256.hexdigest())
         identity, lines = _identity(report), _count_lines(source)

@@ -54,7 +54,7 @@ def is_legacy(path: Path | str) -> bool:
     return False
 
 
-def verify_legacy(
+def judge_legacy(
     path: Path | str,
     progress: Progress | None = None,
     on_finding: Callable[[Finding], None] | None = None,
@@ -64,10 +64,10 @@ def verify_legacy(
     `on_finding` hears each finding as it is made.
     """
     with open_legacy(path) as file:
-        return verify_file(file, str(path), file_size(file), progress=progress, on_finding=on_finding)
+        return judge_file(file, str(path), file_size(file), progress=progress, on_finding=on_finding)
 
 
-def verify_file(
+def judge_file(
     file: BinaryIO,
     subject: str,
     size_bytes: int,
@@ -76,7 +76,7 @@ def verify_file(
     progress: Progress | None = None,
     on_finding: Callable[[Finding], None] | None = None,
 ) -> Report:
-    """`verify_legacy` of the first `size_bytes` of an open file; `sha256` takes in those bytes."""
+    """`judge_legacy` of the first `size_bytes` of an open file; `sha256` takes in those bytes."""
     started = time.monotonic()
     report, judge = Report(subject=subject, format="legacy"), Judge()
     count = 0

@@ -153,7 +153,12 @@ class Log(Events):
         self.close()
 
     def __repr__(self) -> str:
-        return f"Log({str(self.path)!r}, origin={self.origin!r})"
+        return f"Log({self.where!r}, origin={self.origin!r})"
+
+    @property
+    def where(self) -> str:
+        """What the log is called: a path, or the name that it was opened by. For reading it, too."""
+        return self._store.source.where
 
     @property
     def path(self) -> Path:

@@ -11,7 +11,7 @@
 Loads sqlite3, so `import attestlog` does not load this.
 """
 
-from attestlog._internal.query.database import Place
+from attestlog._internal.query.database import IndexPlace
 from attestlog._internal.query.filter import (
     Filter,
     FilterMembers,
@@ -27,8 +27,8 @@ __all__ = [
     "Filter",
     "FilterMembers",
     "Index",
+    "IndexPlace",
     "Page",
-    "Place",
     "Search",
     "Stats",
     "parse_condition",

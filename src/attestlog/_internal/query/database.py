@@ -67,7 +67,7 @@ _UNUSABLE_CODES: Final = frozenset({
 _BUSY_CODES: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 
 
-class Place(StrEnum):
+class IndexPlace(StrEnum):
     """Where an index lives."""
 
     LOG = "log"
@@ -86,19 +86,22 @@ class UnusablePlaceError(Exception):
     """Internal: no index can be kept there. Never leaves `attestlog._internal.query`."""
 
 
-def places(log: LogSource, genesis_hash: str) -> Iterator[tuple[Place, str, int]]:
+def places(log: LogSource, genesis_hash: str) -> Iterator[tuple[IndexPlace, str, int]]:
     """Where the index of this log could be, best first, and with which permissions."""
+    if log.is_transient:
+        yield IndexPlace.MEMORY, ":memory:", 0o600
+        return
     beside = log.index_file()
     if beside is not None and os.access(beside[0].parent, os.W_OK | os.X_OK):
-        yield Place.LOG, str(beside[0]), beside[1]
+        yield IndexPlace.LOG, str(beside[0]), beside[1]
     with contextlib.suppress(OSError, RuntimeError):  # not writable; nobody's home
         base = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
         folder = base / "attestlog" / "index"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         # By place as well as by log: two copies of one log need not be equally long.
         name = hashlib.sha256(f"{genesis_hash}\n".encode() + os.fsencode(log.absolute())).hexdigest()[:32]
-        yield Place.CACHE, str(folder / f"{name}.db"), 0o600
-    yield Place.MEMORY, ":memory:", 0o600
+        yield IndexPlace.CACHE, str(folder / f"{name}.db"), 0o600
+    yield IndexPlace.MEMORY, ":memory:", 0o600
 
 
 def connect(path: str, mode: int) -> sqlite3.Connection:

@@ -37,7 +37,7 @@ from attestlog._internal.core.entry import (
 )
 from attestlog._internal.query.database import (
     BrokenIndexError,
-    Place,
+    IndexPlace,
     UnusablePlaceError,
     connect,
     create_tables,
@@ -104,7 +104,7 @@ decode_indexed: Final = msgspec.json.Decoder(IndexedLine).decode
 class Index:
     """An open index of one log. For one thread at a time: those that ask at once open one each."""
 
-    def __init__(self, log: LogSource, genesis_hash: str, place: Place, path: str, mode: int) -> None:
+    def __init__(self, log: LogSource, genesis_hash: str, place: IndexPlace, path: str, mode: int) -> None:
         """Use `open`."""
         self.log, self.genesis_hash, self.place, self.path = log, genesis_hash, place, path
         self.size = 0
@@ -217,7 +217,7 @@ class Index:
         emptied = False
         with transaction(self._connection, "IMMEDIATE"):
             if not self._fits():
-                create_tables(self._connection, self.genesis_hash)
+                create_tables(self._connection, self._identity)
                 emptied = True
             start = self._indexed_size()
             chunk = _Chunk(self._connection, start)
@@ -242,7 +242,7 @@ class Index:
         """Whether what is indexed is this log as it is now."""
         if not is_ours(self._connection):
             return False
-        if self.read("SELECT genesis_hash FROM log").fetchall() != [(self.genesis_hash,)]:
+        if self.read("SELECT genesis_hash FROM log").fetchall() != [(self._identity,)]:
             return False
         indexed = self.read("SELECT first, size_bytes FROM segments ORDER BY first").fetchall()
         sizes = self.log.extents()
@@ -259,6 +259,11 @@ class Index:
             return last is None or bool(self._reread(*last))
         except _StaleError:
             return False
+
+    @property
+    def _identity(self) -> str:
+        """Of what is indexed: this log, with lines as they stand now."""
+        return self.genesis_hash + self.log.epoch()
 
     def _indexed_size(self) -> int:
         size = self.read("SELECT size FROM log").fetchone()[0]
@@ -322,7 +327,7 @@ class _Chunk:
             self._check_continues(line)
         self.size += 1
         self._size_bytes += len(line.data)
-        self._segments[line.segment] = line.offset + len(line.data) + 1
+        self._segments[line.segment] = line.stop
         try:
             indexed = decode_indexed(line.data)
             if (

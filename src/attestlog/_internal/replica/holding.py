@@ -27,7 +27,7 @@ from attestlog._internal.core.note import (
     parse_note,
     verified_signatures,
 )
-from attestlog._internal.core.replication import Answer, Shipment, ends_batch, log_id
+from attestlog._internal.core.replication import ReplicaAnswer, Shipment, ends_batch, log_id
 from attestlog._internal.core.rules import Rules
 from attestlog._internal.replica import erasing, evidence
 from attestlog._internal.replica.checking import plans, verify_lines
@@ -108,7 +108,7 @@ class Holding:
         """The last checkpoint taken, with this replica's cosignature."""
         return self._store.checkpoint()
 
-    def take(self, shipment: Shipment) -> Answer:
+    def take(self, shipment: Shipment) -> ReplicaAnswer:
         """Verify, store durably, cosign; in that order.
 
         Raises StaleSizeError where entries are missing in between, SplitViewError (the evidence is then
@@ -128,7 +128,7 @@ class Holding:
             self._commit(new)
         with self._store.exclusive() as head:
             cosignatures = self._cosign(head, shipment.checkpoint, signed) if signed is not None else ()
-            return Answer(head.size, cosignatures)
+            return ReplicaAnswer(head.size, cosignatures)
 
     def close(self) -> None:
         """Let go of the files."""

@@ -13,7 +13,7 @@ from typing import Final
 from attestlog._internal import disk
 from attestlog._internal.core.cosignature import cosign
 from attestlog._internal.core.note import COSIGNATURE_ED25519, NoteSignature, check_key_name
-from attestlog._internal.core.replication import Answer, Shipment
+from attestlog._internal.core.replication import ReplicaAnswer, Shipment
 from attestlog._internal.core.signature import ED25519
 from attestlog._internal.replica.holding import LOG_DIR, Holding, ReplicaKey
 from attestlog._internal.signers import Signer
@@ -64,7 +64,7 @@ class Replica:
         folder = self.directory / LOGS_DIR
         return sorted(path.name for path in folder.iterdir() if self._is_held(path.name))
 
-    def take(self, log: str, shipment: Shipment) -> Answer:
+    def take(self, log: str, shipment: Shipment) -> ReplicaAnswer:
         """See `Holding.take`. The first shipment of a log, from its genesis entry on, begins its copy."""
         check_log_id(log)
         with self._turn(log):

@@ -18,7 +18,7 @@ from attestlog._internal.core.note import NOTE_SIZE_MAX_BYTES
 from attestlog._internal.core.replication import (
     ANSWER_SIZE_MAX_BYTES,
     SHIPMENT_SIZE_MAX_BYTES,
-    Answer,
+    ReplicaAnswer,
     Shipment,
     decode_answer,
     encode_shipment,
@@ -110,7 +110,7 @@ class ReplicaClient:
         except msgspec.DecodeError as error:
             raise ReplicationError(f"{self.url} describes its copy as nobody can read: {error}") from None
 
-    def send(self, shipment: Shipment) -> Answer:
+    def send(self, shipment: Shipment) -> ReplicaAnswer:
         """What it answers. Raises StaleSizeError, SplitViewError or another ReplicationError."""
         body, headers = encode_shipment(shipment), {}
         if len(body) >= GZIP_MIN_BYTES:

@@ -26,7 +26,7 @@ from attestlog._internal.core.entry import Count, Entry, Hex64, decode_line
 from attestlog._internal.core.genesis import Genesis, parse_genesis
 from attestlog._internal.core.lines import Line
 from attestlog._internal.core.rules import Rules
-from attestlog.errors import CorruptError, MalformedEntryError, NotFoundError
+from attestlog.errors import ConflictError, CorruptError, MalformedEntryError, NotFoundError
 
 TIMESTAMP_SIZE_MAX_BYTES: Final = 256 << 10
 """A response with its certificates has a few thousand bytes."""
@@ -47,6 +47,8 @@ class LocatedLine(NamedTuple):
     """Which extent of the log it is in: see `LogSource.extents`."""
     offset: int
     """Where it starts in that extent."""
+    stop: int
+    """Where the next one starts."""
     data: bytes
 
 
@@ -94,6 +96,9 @@ class LogSource(ABC):
     Every method raises StorageError where the bytes cannot be had: NotFoundError, DeniedError, CorruptError.
     """
 
+    is_transient = False
+    """Whether it is gone with this process: nothing is kept of it elsewhere."""
+
     where: str
     """What messages and evidence call the log: a path, a URL. MUST NOT hold a secret."""
 
@@ -124,7 +129,10 @@ class LogSource(ABC):
 
     @abstractmethod
     def line(self, sequence_number: int) -> bytes:
-        """One line, found without reading those before it. Raises NotFoundError past the end."""
+        """One line, found without reading those before it.
+
+        Raises NotFoundError past the end, ValueError for a negative number.
+        """
 
     @abstractmethod
     def hashes(self, level: int, start: int, stop: int) -> list[bytes]:
@@ -169,7 +177,7 @@ class LogSource(ABC):
     def located_lines(self, start: int = 0, stop: int | None = None) -> Iterator[LocatedLine]:
         """`lines`, each with its place."""
         for number, line in enumerate(self.lines(start, stop), start):
-            yield LocatedLine(number, 0, number, line)
+            yield LocatedLine(number, 0, number, number + 1, line)
 
     def read_at(self, segment: int, offset: int, size_bytes: int) -> bytes:  # noqa: ARG002  a driver may need it
         """The bytes of a line at the place where `located_lines` found it; others, or fewer, if it moved."""
@@ -179,12 +187,16 @@ class LogSource(ABC):
             return b""
 
     def extents(self) -> Mapping[int, int]:
-        """Each extent of the log, in order, and how long it is.
+        """Each extent of the log, by the sequence number of its first entry, and where it ends.
 
-        MUST change when a line that was there changes or goes. Otherwise only the last may become longer,
-        and others be added after it.
+        Lines stand where `located_lines` found them while `epoch` and the extents stay the same, except that
+        the last may become longer, and others be added after it.
         """
         return {0: self.size()}
+
+    def epoch(self) -> str:
+        """MUST change when lines change or go without a change of `extents`."""
+        return ""
 
     def index_file(self) -> tuple[Path, int] | None:
         """Where an index of this log may stand beside it, and with which permissions; None: nowhere."""
@@ -437,3 +449,20 @@ class Snapshot(Protocol):
 
     def hashes(self, level: int, start: int, count: int) -> bytes:
         """Stored hashes from `start` on, joined; fewer, and perhaps one in part, where they end. OSError."""
+
+
+def room_in_segment(size: int, segment_entries: int) -> int:
+    """See `Store.room`."""
+    return segment_entries - size % segment_entries
+
+
+def check_plan(plan: Plan, lines: Sequence[bytes], head: Head, segment_entries: int) -> None:
+    """Raises ConflictError unless the batch follows this head, within its segment: see `Store.commit`."""
+    before = plan.head.size - len(lines)
+    if before != head.size:
+        raise ConflictError(
+            f"batch starts at {before}, the log is at {head.size}", expected=before, found=head.size
+        )
+    room = room_in_segment(before, segment_entries)
+    if len(lines) > room:
+        raise ConflictError(f"a batch of {len(lines)} entries does not fit, {room} do")

@@ -25,9 +25,6 @@ from attestlog._internal.verifying.proof import is_proof, judge_proof, verify_pr
 from attestlog._internal.verifying.published import judge_published
 from attestlog._internal.verifying.whole import judge_log
 
-verify_log = judge_log
-"""Its public name."""
-
 __all__ = [
     "FINDINGS",
     "VERDICTS",
@@ -35,6 +32,5 @@ __all__ = [
     "judge_log",
     "judge_proof",
     "judge_published",
-    "verify_log",
     "verify_proof",
 ]

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from attestlog._internal.storage.files.snapshot import open_plain
+from attestlog._internal.disk import open_plain
 from attestlog.errors import NotFoundError, StorageError
 
 GIVEN_SIZE_MAX_BYTES: Final = 2 << 20

@@ -43,7 +43,7 @@ from attestlog._internal.core.report import ProofReport
 from attestlog._internal.core.trust import TrustedCheckpoint, open_trusted_checkpoint
 from attestlog._internal.verifying.given import Given, read_given, read_small_file
 from attestlog._internal.verifying.memory import Memory
-from attestlog._internal.verifying.session import Session, TrustSource, cosigners
+from attestlog._internal.verifying.session import AnyTrustPolicy, Session, cosigners
 from attestlog.errors import (
     AttestlogError,
     ConsistencyError,
@@ -75,42 +75,44 @@ def is_proof(path: str | os.PathLike[str]) -> bool:
         return False
 
 
-def verify_proof(proof: Given, *, trust: Iterable[str | Path] = (), policy: TrustSource = None) -> None:
+def verify_proof(
+    proof: Given, *, trust: Iterable[str | Path] = (), trust_policy: AnyTrustPolicy = None
+) -> None:
     """Returns if the proof, of an entry or of consistency, holds under what the caller trusts; else raises.
 
     `trust`: checkpoint keys (vkeys) of logs, and entry keys in PEM, which must then have signed the
-    entry if it names them. `policy`: a C2SP tlog-policy, whose quorum must have cosigned.
+    entry if it names them. `trust_policy`: a C2SP tlog-policy, whose quorum must have cosigned.
     Raises StorageError if a file cannot be read, MalformedError if it is not a proof, TrustError (also
     where nothing was given to trust), SignatureInvalidError, HashMismatchError, InclusionError or
     ConsistencyError if it shows nothing.
     """
     data = read_given(proof, PROOF_SIZE_MAX_BYTES)
-    session = Session(lambda _: None, trust=trust, policy=policy)
+    session = Session(lambda _: None, trust=trust, trust_policy=trust_policy)
     if data.startswith(_HEADERS[1]):
-        open_consistency(data, session.policy, session.log_keys)
+        open_consistency(data, session.trust_policy, session.log_keys)
     else:
-        open_proof(data, session.policy, session.log_keys, session.entry_keys)
+        open_proof(data, session.trust_policy, session.log_keys, session.entry_keys)
 
 
 def judge_proof(
     proof: Given,
     *,
     trust: Iterable[str | Path] = (),
-    policy: TrustSource = None,
+    trust_policy: AnyTrustPolicy = None,
     held: Given | None = None,
     remember: bool = True,
     state_dir: str | Path | None = None,
 ) -> ProofReport:
-    """What the proof shows; none of what is found is raised.
+    """What the proof shows. What is found is in the report, and is not raised.
 
     `held`: an earlier checkpoint, whose tree a consistency file must start from.
     `remember`: compare with what verifications of this log remembered in `state_dir` (by default the
-    user's), and know the log by its keys remembered there where none is given. Nothing is added to it.
-    Raises what `Session` raises of `trust`, `policy` and `held`.
+    user's). Without a key given, the log is known by its keys remembered there. Nothing is added to it.
+    Raises what `Session` raises of `trust`, `trust_policy` and `held`.
     """
     begun = time.monotonic()
     report = ProofReport(subject="" if isinstance(proof, bytes) else str(proof))
-    session = Session(report.add, trust=trust, policy=policy, held=held)
+    session = Session(report.add, trust=trust, trust_policy=trust_policy, held=held)
     if remember:
         session.use_memory(state_dir)
     try:
@@ -160,14 +162,14 @@ def _open_checkpoint(report: ProofReport, note: bytes, session: Session) -> tupl
     """
     checkpoint = parse_checkpoint(parse_note(note).text)
     memory, _ = session.recall(checkpoint.origin)
-    keys, policy = session.log_keys, session.policy
-    if not keys and not policy.logs and memory is not None:
+    keys, trust_policy = session.log_keys, session.trust_policy
+    if not keys and not trust_policy.logs and memory is not None:
         keys = [parse_vkey(vkey) for vkey in memory.checkpoint_keys]
         what = "no key was given: the log is known by its key from an earlier verification"
         session.find("proof.key_remembered", what, found=memory.checkpoint_keys)
     try:
-        if keys or policy.logs:
-            _report_signatures(report, session, open_trusted_checkpoint(note, policy, keys))
+        if keys or trust_policy.logs:
+            _report_signatures(report, session, open_trusted_checkpoint(note, trust_policy, keys))
         else:
             session.find("trust.none", "no checkpoint key of the log was given")
     except TrustError as error:

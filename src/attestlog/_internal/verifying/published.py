@@ -24,7 +24,7 @@ from attestlog._internal.core.checkpoint import Checkpoint, parse_checkpoint
 from attestlog._internal.core.cosignature import check_every_type, open_signed_checkpoint
 from attestlog._internal.core.merkle import TILE_WIDTH, prove_root
 from attestlog._internal.core.note import format_vkey, parse_note, parse_vkey
-from attestlog._internal.core.report import Finding, Report, Verdict
+from attestlog._internal.core.report import Finding, Progress, Report, Verdict
 from attestlog._internal.core.tiles import (
     Bundle,
     Tile,
@@ -38,9 +38,8 @@ from attestlog._internal.storage.published import Place, PublishedReader, open_p
 from attestlog._internal.verifying.given import Given
 from attestlog._internal.verifying.memory import Memory
 from attestlog._internal.verifying.session import (
-    Progress,
+    AnyTrustPolicy,
     Session,
-    TrustSource,
     another_log,
     compare_age,
     held_of_another,
@@ -64,7 +63,7 @@ def judge_published(
     subject: str | Path,
     *,
     trust: Iterable[str | Path] = (),
-    policy: TrustSource = None,
+    trust_policy: AnyTrustPolicy = None,
     held: Given | None = None,
     remember: bool = True,
     state_dir: str | Path | None = None,
@@ -72,21 +71,23 @@ def judge_published(
     progress: Progress | None = None,
     on_finding: Callable[[Finding], None] | None = None,
 ) -> Report:
-    """Judge the published log in a folder or at a URL. What is found is in the report; none of it is raised.
+    """Judge the published log in a folder or at a URL. What is found is in the report, and is not raised.
 
     `trust`: verifier keys of the log, or its genesis hash. A log that was verified before is known by the
     keys that were remembered then. Without either, who signed it is not known, and the verdict is UNKNOWN.
     `held`: a checkpoint of the log that the caller kept: what is published must begin with what it covers.
-    `policy`: a C2SP tlog-policy: its logs are trusted as well, its quorum must have cosigned the checkpoint.
+    `trust_policy`: a C2SP tlog-policy: its logs are trusted too, and its quorum must have cosigned.
     `full`: read every tile and entry bundle, not only what the checkpoint and the memory need.
     `remember`, `state_dir`, `on_finding`: as for `judge_log`. `progress`: (entries done, entries in all).
 
     Raises MalformedConfigError for a URL that is neither https: nor on this machine, and for `trust`,
-    `policy` and `held` what `Session` raises.
+    `trust_policy` and `held` what `Session` raises.
     """
     begun = time.monotonic()
     report = Report(subject=str(subject), format="published")
-    session = Session(partial(report.add, on_finding=on_finding), trust=trust, policy=policy, held=held)
+    session = Session(
+        partial(report.add, on_finding=on_finding), trust=trust, trust_policy=trust_policy, held=held
+    )
     with open_published(subject) as reader:
         if remember:
             session.use_memory(state_dir)

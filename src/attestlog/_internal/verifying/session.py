@@ -3,7 +3,7 @@
 Any one key or hash that vouches suffices. An entry key vouches when it is in
 the genesis entry and signed it; a checkpoint key when it is in the genesis
 entry and signed the checkpoint; a hash when it is the genesis entry's. A log
-for which none vouches is FORKED: sound perhaps, and not the one that was asked
+for which not one vouches is FORKED: sound perhaps, and not the one that was asked
 for.
 """
 
@@ -34,11 +34,9 @@ from attestlog.errors import (
     TrustError,
 )
 
-TrustSource = Given | TrustPolicy | None
+AnyTrustPolicy = Given | TrustPolicy | None
 """A trust policy, the bytes or the path of one, or nothing."""
 
-Progress = Callable[[int, int], None]
-"""Called with how much is done, and how much there is in all."""
 
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
 
@@ -59,17 +57,17 @@ class Session:
         add: Callable[[Finding], None],
         *,
         trust: Iterable[str | Path] = (),
-        policy: TrustSource = None,
+        trust_policy: AnyTrustPolicy = None,
         held: Given | None = None,
     ) -> None:
-        """`add` receives each finding. Raises what `load_policy`, `load_trust` and `load_held` raise."""
+        """`add` receives each finding. Raises as `load_trust_policy`, `load_trust` and `load_held`."""
         self.add = add
-        self.policy = load_policy(policy)
+        self.trust_policy = load_trust_policy(trust_policy)
         keys = load_trust(trust)
         self.log_keys = [key for key in keys if isinstance(key, VerifierKey)]
         """Checkpoint keys that the caller trusts, without those of the policy."""
         self.entry_keys = [key for key in keys if isinstance(key, PublicKey)]
-        self.trusted = [*map(_id, keys), *(format_vkey(log.key) for log in self.policy.logs)]
+        self.trusted = [*map(_id, keys), *(format_vkey(log.key) for log in self.trust_policy.logs)]
         """All that the caller trusts, the policy's logs included: vkeys, and 64 hex digits."""
         self.held = load_held(held)
         self._state_dir: Path | None = None
@@ -119,12 +117,12 @@ class Session:
 
     def judge_witnesses(self, note: bytes, keys: Sequence[VerifierKey], report: Report) -> None:
         """See the function of this name; by the session's trust policy."""
-        self.add_all(judge_witnesses(note, keys, self.policy, report))
+        self.add_all(judge_witnesses(note, keys, self.trust_policy, report))
 
     def credit(self, report: Report, vouching: Iterable[str]) -> bool:
         """Report which of the caller's keys and hashes are among those that vouch for the log.
 
-        False if there are some, and none of them vouches. A checkpoint held counts beside these.
+        False if the caller gave some, and not one of them vouches. A checkpoint held counts beside these.
         """
         known = frozenset(vouching)
         report.trusted_by = [item for item in self.trusted if item in known]
@@ -144,33 +142,33 @@ def load_trust(items: Iterable[str | Path]) -> list[VerifierKey | PublicKey | st
 
 
 def load_held(held: Given | None) -> Checkpoint | None:
-    """A checkpoint that the caller kept: its text, whoever signed it; None if there is none.
+    """A checkpoint that the caller kept: its text; who signed it is not looked at.
 
     Raises MalformedNoteError, MalformedCheckpointError, or StorageError if its file cannot be read.
     """
     return None if held is None else parse_checkpoint(parse_note(read_given(held)).text)
 
 
-def load_policy(policy: TrustSource) -> TrustPolicy:
+def load_trust_policy(trust_policy: AnyTrustPolicy) -> TrustPolicy:
     """Raises MalformedTrustError, or StorageError if the file cannot be read."""
-    if isinstance(policy, TrustPolicy):
-        return policy
-    return TrustPolicy() if policy is None else parse_trust_policy(read_given(policy))
+    if isinstance(trust_policy, TrustPolicy):
+        return trust_policy
+    return TrustPolicy() if trust_policy is None else parse_trust_policy(read_given(trust_policy))
 
 
 def judge_witnesses(
-    note: bytes, keys: Sequence[VerifierKey], policy: TrustPolicy, report: Report
+    note: bytes, keys: Sequence[VerifierKey], trust_policy: TrustPolicy, report: Report
 ) -> Iterator[Finding]:
     """Findings where the quorum is not met; `report` receives who cosigned.
 
     `note`: a checkpoint that one of `keys`, the log's, is known to have signed.
     """
-    names = {witness.key: witness.name for witness in policy.witnesses}
+    names = {witness.key: witness.name for witness in trust_policy.witnesses}
     try:
         signed = open_signed_checkpoint(note, [*keys, *names])
         found = [(names[item.key], item) for item in signed.signatures if item.key in names]
         report.cosigned_by = [_cosigner(name, item.key, item.timestamp) for name, item in found]
-        verify_quorum(policy, [name for name, _ in found])
+        verify_quorum(trust_policy, [name for name, _ in found])
     except SignatureInvalidError as error:
         yield finding("checkpoint.cosignature", str(error), found=error.key_name)
     except MissingExtraError as error:

@@ -30,7 +30,7 @@ from attestlog._internal.core.hashes import EMPTY_ROOT
 from attestlog._internal.core.lines import Piece
 from attestlog._internal.core.merkle import Span
 from attestlog._internal.core.note import format_vkey
-from attestlog._internal.core.report import Finding, Report, Verdict
+from attestlog._internal.core.report import Finding, Progress, Report, Verdict
 from attestlog._internal.core.rules import Rules
 from attestlog._internal.core.signature import BATCH_SUFFIX
 from attestlog._internal.judging.findings import finding
@@ -46,9 +46,8 @@ from attestlog._internal.storage.resolve import LogName, anything_at, open_sourc
 from attestlog._internal.verifying.given import Given, reason
 from attestlog._internal.verifying.memory import Memory
 from attestlog._internal.verifying.session import (
-    Progress,
+    AnyTrustPolicy,
     Session,
-    TrustSource,
     another_log,
     compare_age,
     held_of_another,
@@ -89,7 +88,7 @@ def judge_log(
     log: LogName | LogSource,
     *,
     trust: Iterable[str | Path] = (),
-    policy: TrustSource = None,
+    trust_policy: AnyTrustPolicy = None,
     held: Given | None = None,
     remember: bool = True,
     state_dir: str | Path | None = None,
@@ -99,26 +98,28 @@ def judge_log(
     progress: Progress | None = None,
     on_finding: Callable[[Finding], None] | None = None,
 ) -> Report:
-    """Judge a log: its directory, or a source of it. What is found is in the report; none of it is raised.
+    """Judge a log, by its name or a source of it. What is found is in the report, and is not raised.
 
     `trust`: keys or hashes of which one must vouch for the log (see `session`).
-    `policy`: a C2SP tlog-policy: its logs are trusted as well, its quorum must have cosigned the checkpoint.
+    `trust_policy`: a C2SP tlog-policy: its logs are trusted too, and its quorum must have cosigned.
     `held`: a checkpoint of the log that the caller kept: the log must begin with what it covers.
     `remember`: compare with what earlier verifications remembered in `state_dir`
     (by default the user's), and remember this one; False leaves both alone.
     `tsa_roots`: files of PEM certificates: time stamps by authorities under these count.
     `start`: read entries from this one on only; those before must be remembered.
-    `workers`: processes to use; by default one a processor, and none for a small log.
+    `workers`: processes to use; by default one for each processor, and no further one for a small log.
     `progress` is called with (bytes done, bytes in all).
 
     Raises QueryError if `start` cannot be asked for, MalformedConfigError for a URL that no log can be read
-    from, and for `trust`, `policy`, `held` and `tsa_roots` what `Session` and `load_authorities` raise.
+    from, and for `trust`, `trust_policy`, `held` and `tsa_roots` what `Session` and `load_authorities` raise.
     """
     begun = time.monotonic()
     if start < 0 or (start and not remember):
         raise QueryError(f"cannot start at entry {start} without what is remembered of those before")
     report = Report(subject=log.where if isinstance(log, LogSource) else str(log))
-    session = Session(partial(report.add, on_finding=on_finding), trust=trust, policy=policy, held=held)
+    session = Session(
+        partial(report.add, on_finding=on_finding), trust=trust, trust_policy=trust_policy, held=held
+    )
     options = Options(
         start,
         available() if workers is None else workers,

@@ -143,7 +143,7 @@ def serve() -> None:
     """What a child does: take items from standard input until it ends."""
     # The parent decides what an interrupt from the keyboard means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # What is made here is let go at once and has no cycles: looking for some often costs a twentieth.
+    # Objects made here are freed at once and have no cycles: looking for cycles often costs a twentieth.
     gc.freeze()
     gc.set_threshold(GARBAGE_MAX)
     source, sink = sys.stdin.buffer, sys.stdout.buffer

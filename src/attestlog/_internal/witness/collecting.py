@@ -1,6 +1,6 @@
 """Collecting cosignatures of a log's checkpoint, as a trust policy asks, before others see it.
 
-    done = cosign_checkpoint("audit", parse_trust_policy(policy))
+    done = cosign_checkpoint("audit", parse_trust_policy(data))
 
 All witnesses are asked at once. If the quorum is not met nothing is stored: the checkpoint stays as it was
 (fail closed), unless it is asked to keep what came all the same (`fail_open`); either way it is said who did
@@ -60,7 +60,7 @@ class Cosigned:
 
 def cosign_checkpoint(
     log: LogName | Store,
-    policy: TrustPolicy,
+    trust_policy: TrustPolicy,
     *,
     previous: bytes | None = None,
     fail_open: bool = False,
@@ -78,7 +78,7 @@ def cosign_checkpoint(
     checkpoint = open_log_checkpoint(note, source.genesis())
     prove = partial(_prove, source, checkpoint.size)
     done = collect_cosignatures(
-        note, policy, prove, previous=previous, fail_open=fail_open, ask=ask, timeout_s=timeout_s
+        note, trust_policy, prove, previous=previous, fail_open=fail_open, ask=ask, timeout_s=timeout_s
     )
     if done.note != note:
         store = open_store(log)
@@ -92,7 +92,7 @@ def cosign_checkpoint(
 
 def collect_cosignatures(
     note: bytes,
-    policy: TrustPolicy,
+    trust_policy: TrustPolicy,
     prove: Prove,
     *,
     previous: bytes | None = None,
@@ -104,7 +104,7 @@ def collect_cosignatures(
 
     Raises TrustError if the quorum is not met, unless `fail_open`.
     """
-    parsed, keys = parse_note(note), {witness.key: witness for witness in policy.witnesses}
+    parsed, keys = parse_note(note), {witness.key: witness for witness in trust_policy.witnesses}
     held = _lines(note, list(keys))
     sizes = dict.fromkeys(keys, 0) | _cosigned_sizes(previous, list(keys))
     # One request brings the lines of all keys of a witness.
@@ -126,7 +126,7 @@ def collect_cosignatures(
             outcome = WitnessError(f"witness {url} did not cosign with this key", url=url)
         failures |= {keys[key].name: outcome for key in wanted if key not in held}
     cosigned = [key for key in keys if key in held]
-    lacking = _lacking(policy, [keys[key].name for key in cosigned], failures)
+    lacking = _lacking(trust_policy, [keys[key].name for key in cosigned], failures)
     if lacking is not None and not fail_open:
         raise lacking
     others = [line for line in parsed.signatures if line not in held.values()]
@@ -153,11 +153,11 @@ def _prove(source: LogSource, size: int, old: int) -> bytes:
 
 
 def _lacking(
-    policy: TrustPolicy, names: Sequence[str], failures: dict[str, AttestlogError]
+    trust_policy: TrustPolicy, names: Sequence[str], failures: dict[str, AttestlogError]
 ) -> QuorumError | None:
     """What to raise if these witnesses are no quorum: with why the others did not cosign."""
     try:
-        verify_quorum(policy, names)
+        verify_quorum(trust_policy, names)
     except QuorumError as error:
         return error.with_evidence(failures={name: failure.message for name, failure in failures.items()})
     return None

@@ -56,14 +56,16 @@ CLOCK_TOLERANCE_S: Final = 60
 
 _KINDS: Final = {ED25519: COSIGNATURE_ED25519, "ML-DSA-44": COSIGNATURE_ML_DSA_44}
 
-Clock = Callable[[], float]
+SecondsClock = Callable[[], float]
 """POSIX seconds."""
 
 
 class Witness:
     """A witness at work. Threads may share it; so may processes share its state."""
 
-    def __init__(self, state: WitnessState, signers: Sequence[Signer], clock: Clock = time.time) -> None:
+    def __init__(
+        self, state: WitnessState, signers: Sequence[Signer], clock: SecondsClock = time.time
+    ) -> None:
         """Raises SignerError unless these are the keys it was begun with."""
         self.state, self._signers, self._clock = state, signers, clock
         self._signing = Lock()
@@ -82,7 +84,7 @@ class Witness:
         name: str,
         signers: Sequence[Signer],
         logs: Sequence[VerifierKey] = (),
-        clock: Clock = time.time,
+        clock: SecondsClock = time.time,
     ) -> Self:
         """A new witness, in an empty folder, with these keys for good.
 

@@ -26,8 +26,8 @@ from attestlog._internal.core.checkpoint import parse_checkpoint
 from attestlog._internal.core.entry import LINE_SIZE_MAX_BYTES
 from attestlog._internal.core.hashes import leaf_hash
 from attestlog._internal.core.note import parse_note
+from attestlog._internal.core.reserved import may_govern
 from attestlog._internal.storage.files import layout
-from attestlog._internal.storage.files.governing import may_govern
 from attestlog._internal.storage.files.lock import Lock
 from attestlog._internal.storage.files.reader import LogReader
 from attestlog._internal.storage.files.recovery import read_entry

@@ -20,7 +20,6 @@ from typing import Final
 from attestlog._internal import disk
 from attestlog._internal.storage.contract import TIMESTAMP_SIZE_MAX_BYTES, StoredTimestamp
 from attestlog._internal.storage.files import layout
-from attestlog._internal.storage.files.snapshot import open_plain
 
 _TIMESTAMP: Final = re.compile(r"([0-9]{12,19})-[0-9a-f]{8}\.tsr")
 
@@ -57,7 +56,7 @@ def read_timestamp(root: Path, name: str) -> bytes:
     """See `LogSource.timestamp`."""
     path = root / layout.TIMESTAMPS_DIR / name
     try:
-        with open_plain(path) as file:
+        with disk.open_plain(path) as file:
             return file.read(TIMESTAMP_SIZE_MAX_BYTES + 1)
     except OSError as error:
         raise disk.read_error(error, path) from None

@@ -22,8 +22,7 @@ import msgspec
 
 from attestlog._internal import disk
 from attestlog._internal.core.entry import decode_line
-from attestlog._internal.core.erasure import erase_line, parse_erasure
-from attestlog._internal.core.reserved import erases
+from attestlog._internal.core.erasure import erase_line, says_erased
 from attestlog._internal.storage.contract import LocatedLine, PendingErasure
 from attestlog._internal.storage.files import layout
 from attestlog._internal.storage.files.reader import FileSource
@@ -82,16 +81,7 @@ def stored_line(root: Path, sequence_number: int) -> LocatedLine | None:
 def _is_said(root: Path, pending: PendingErasure, size: int) -> bool:
     """Whether the erasing entry is there, where it was meant to be."""
     line = stored_line(root, pending.erased_by) if pending.erased_by < size else None
-    if line is None:
-        return False
-    try:
-        entry = decode_line(line.data)
-        erasure = parse_erasure(entry.action_payload)
-    except MalformedEntryError:
-        return False
-    return erases(entry) and (erasure.sequence_number, erasure.entry_hash) == (
-        pending.sequence_number, pending.entry_hash,
-    )  # fmt: skip
+    return line is not None and says_erased(line.data, pending.sequence_number, pending.entry_hash)
 
 
 def _erase(root: Path, pending: PendingErasure) -> Path | None:

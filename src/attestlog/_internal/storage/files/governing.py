@@ -13,7 +13,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta, Struct
@@ -23,16 +23,12 @@ from attestlog._internal.core.canonical import INTEGER_MAX
 from attestlog._internal.core.checkpoint import SIZE_MAX
 from attestlog._internal.core.entry import LINE_SIZE_MAX_BYTES, Hex64, decode_line
 from attestlog._internal.core.hashes import hex_hash, leaf_hash
-from attestlog._internal.core.reserved import GOVERNING
+from attestlog._internal.core.reserved import may_govern
 from attestlog._internal.storage.contract import Kept
 from attestlog._internal.storage.files import layout
 from attestlog._internal.storage.files.segments import BLOCK_BYTES
 from attestlog._internal.storage.files.tree import TreeFiles
 from attestlog.errors import AttestlogError
-
-_CHANGE: Final = b'"event_type":"CHANGE"'
-_MARKS: Final = tuple(f'"action_type":"{name}"'.encode() for name in sorted(GOVERNING))
-"""A canonical entry that governs holds the first and one of the others; so may another, in its payload."""
 
 
 class _Header(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -52,12 +48,6 @@ def read_governing(root: Path) -> Iterator[bytes]:
         yield from governing.since(kept.size, SIZE_MAX)
     finally:
         tree.close()
-
-
-def may_govern(line: bytes) -> bool:
-    """Whether a canonical line perhaps is a governing entry."""
-    # Most entries are no CHANGE: one look at their bytes is enough.
-    return _CHANGE in line and any(mark in line for mark in _MARKS)
 
 
 def format_rules_file(kept: Kept) -> bytes:

@@ -224,7 +224,7 @@ class FileSource(LogSource):
                     raise CorruptError(
                         f"{path.name} ends within entry {number}", path=str(path), sequence_number=number
                     )
-                yield LocatedLine(number, first, offset, line[:-1])
+                yield LocatedLine(number, first, offset, offset + len(line), line[:-1])
                 offset += len(line)
                 number += 1
 

@@ -23,8 +23,8 @@ from attestlog._internal.core import entry as entries
 from attestlog._internal.core.batch import Head
 from attestlog._internal.core.hashes import leaf_hash
 from attestlog._internal.core.merkle import Grown
+from attestlog._internal.core.reserved import may_govern
 from attestlog._internal.core.signature import EntrySignature, parse_signature
-from attestlog._internal.storage.files.governing import may_govern
 from attestlog._internal.storage.files.segments import Line
 from attestlog.errors import (
     AttestlogError,

@@ -8,7 +8,6 @@ which reports it.
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import stat
@@ -50,7 +49,7 @@ class FileSegment(Struct, frozen=True):
 
     def lines(self, start: int, stop: int) -> Iterator[Line]:
         """See `RawSegment`. Offsets are bytes."""
-        with open_plain(self.path) as file:
+        with disk.open_plain(self.path) as file:
             if self.inode not in (0, os.fstat(file.fileno()).st_ino):
                 # The file was replaced by an erasure: these offsets are stale.
                 raise OSError(f"{self.path} was written anew while it was verified: verify again")
@@ -78,7 +77,7 @@ class FileSegment(Struct, frozen=True):
     def offset_after(self, lines: int) -> int:
         """See `RawSegment`."""
         offset = 0
-        with open_plain(self.path) as file:
+        with disk.open_plain(self.path) as file:
             while lines and offset < self.size:
                 block = _read(file, offset, self.size)
                 if block.count(b"\n") < lines:
@@ -128,7 +127,7 @@ class FileSnapshot:
 
     def _read_checkpoint(self, root: Path) -> None:
         try:
-            with open_plain(root / layout.CHECKPOINT_FILE) as file:
+            with disk.open_plain(root / layout.CHECKPOINT_FILE) as file:
                 self.checkpoint = file.read(NOTE_SIZE_MAX_BYTES + 1)
         except FileNotFoundError:
             pass
@@ -146,7 +145,7 @@ class FileSnapshot:
             self.unreadable.append((layout.TREE_DIR, _reason(error)))
         for level in self.hash_bytes:
             try:
-                file = stack.enter_context(open_plain(layout.tree_path(root, level), buffering=0))
+                file = stack.enter_context(disk.open_plain(layout.tree_path(root, level), buffering=0))
                 self._levels[level] = file.fileno()
             except OSError as error:
                 self.unreadable.append((f"{layout.TREE_DIR}/{level}", _reason(error)))
@@ -179,15 +178,6 @@ def take_snapshot(root: Path) -> Iterator[FileSnapshot]:
             snapshot.is_between_commits = agreed
             snapshot.look(root, stack)
         yield snapshot
-
-
-def open_plain(path: Path | str, buffering: int = _BLOCK_BYTES) -> BinaryIO:
-    """Opens a regular file for reading; a pipe or device would hang or never end. Raises OSError."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError(errno.EINVAL, f"{path} is not a regular file")
-    return open(descriptor, "rb", buffering=buffering)  # noqa: PTH123 - a descriptor, not a path
 
 
 def _after_line_end(file: BinaryIO, offset: int, limit: int) -> int:

@@ -19,7 +19,7 @@ from attestlog._internal.core.checkpoint import Checkpoint
 from attestlog._internal.core.genesis import Genesis, parse_genesis
 from attestlog._internal.core.hashes import leaf_hash
 from attestlog._internal.core.merkle import Grown
-from attestlog._internal.storage.contract import LOCK_TIMEOUT_S, PendingErasure
+from attestlog._internal.storage.contract import LOCK_TIMEOUT_S, PendingErasure, check_plan, room_in_segment
 from attestlog._internal.storage.files import erasing, layout, opening, small
 from attestlog._internal.storage.files.beside import add_timestamp
 from attestlog._internal.storage.files.governing import GoverningLines
@@ -89,19 +89,13 @@ class FileStore:
             self._lock.release()
 
     def room(self, size: int) -> int:
-        """Entries left in the segment that entry `size` goes into."""
-        return self._segment_entries - size % self._segment_entries
+        """See `Store.room`."""
+        return room_in_segment(size, self._segment_entries)
 
     def commit(self, plan: Plan, lines: Sequence[bytes]) -> None:
         """See `Store.commit`."""
-        before = plan.head.size - len(lines)
-        if before != self._head.size:
-            raise ConflictError(
-                f"batch starts at {before}, the log is at {self._head.size}",
-                expected=before, found=self._head.size,
-            )  # fmt: skip
-        if len(lines) > self.room(before):
-            raise ConflictError(f"a batch of {len(lines)} entries does not fit, {self.room(before)} do")
+        check_plan(plan, lines, self._head, self._segment_entries)
+        before = self._head.size
         if before == self._first + self._segment_entries:
             self._next_segment()
         data = b"\n".join([*lines, b""])

@@ -1,23 +1,14 @@
-"""A kit for testing what writes logs: a clock you turn, keys without files, signers that fail, one oracle.
-
-    signer, check_signer = MemorySigner(), MemorySigner("Ed25519")
-    log = attestlog.create(path, origin="example.com/test", signer=signer, checkpoint_signer=check_signer)
-    receipt = log.append(...)
-    check_log(path, acknowledged=[receipt])
-
-Not for production: a MemorySigner's key is gone with its process.
-"""
+"""Clock, signers and oracle of the test kit."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Final
 
 from attestlog._internal.core.entry import Entry, check_canonical, decode_line, entry_hash, payload_hash
 from attestlog._internal.core.genesis import Genesis, open_log_checkpoint, parse_genesis
-from attestlog._internal.core.hashes import GENESIS_PREV_HASH, leaf_hash
+from attestlog._internal.core.hashes import GENESIS_PREV_HASH, HASH_SIZE_BYTES, leaf_hash
 from attestlog._internal.core.merkle import TILE_HEIGHT, Grown, Span
 from attestlog._internal.core.report import Verdict
 from attestlog._internal.core.reserved import governs
@@ -26,9 +17,9 @@ from attestlog._internal.core.signature import ECDSA_P256, PublicKey, public_key
 from attestlog._internal.log import Receipt
 from attestlog._internal.signers import Passphrase, Signer, register_scheme
 from attestlog._internal.signers.private_keys import PrivateKey, make_key, sign_with
-from attestlog._internal.storage.files.layout import CHECKPOINT_FILE, TREE_DIR, tree_path
-from attestlog._internal.storage.files.reader import LogReader
-from attestlog._internal.verifying import verify_log
+from attestlog._internal.storage.contract import LogSource
+from attestlog._internal.storage.resolve import LogName, open_source
+from attestlog._internal.verifying import judge_log
 from attestlog.errors import SignerError
 
 START_US: Final = 1_761_825_600_000_000
@@ -121,17 +112,19 @@ class FaultSigner:
         self.inner.close()
 
 
-def check_log(path: Path | str, acknowledged: Iterable[Receipt | tuple[int, str]] = ()) -> list[Entry]:
+def check_log(
+    log: LogName | LogSource, acknowledged: Iterable[Receipt | tuple[int, str]] = ()
+) -> list[Entry]:
     """The oracle: re-read the log through public paths and assert that everything in it holds.
 
     That is: the verifier's verdict; once more and independently, spelling, hashes, chain, signatures,
     the stored tree and the checkpoint; and that every acknowledged entry (a receipt, or its sequence
     number and entry hash) is there. Returns the entries.
     """
-    root = Path(path)
-    report = verify_log(root, remember=False)
+    source = open_source(log)
+    report = judge_log(source, remember=False)
     assert report.verdict == Verdict.VERIFIED, f"{report.verdict}: {report.findings}"
-    lines = list(LogReader(root).lines())
+    lines = list(source.lines())
     entries = [decode_line(line) for line in lines]
     genesis = parse_genesis(entries[0])
     previous, rules = GENESIS_PREV_HASH, Rules.of(genesis)
@@ -150,7 +143,7 @@ def check_log(path: Path | str, acknowledged: Iterable[Receipt | tuple[int, str]
         rules = rules.after(entry) if governs(entry) else rules
         previous = entry.entry_hash
     assert len({entry.entry_id for entry in entries}) == len(entries), "an entry_id appears twice"
-    _check_tree(root, genesis, [leaf_hash(bytes.fromhex(entry.entry_hash)) for entry in entries])
+    _check_tree(source, genesis, [leaf_hash(bytes.fromhex(entry.entry_hash)) for entry in entries])
     for item in acknowledged:
         number, digest = (item.sequence_number, item.entry_hash) if isinstance(item, Receipt) else item
         assert number < len(entries), f"acknowledged entry {number} is not among the {len(entries)}"
@@ -158,21 +151,21 @@ def check_log(path: Path | str, acknowledged: Iterable[Receipt | tuple[int, str]
     return entries
 
 
-def _check_tree(root: Path, genesis: Genesis, leaves: list[bytes]) -> None:
+def _check_tree(source: LogSource, genesis: Genesis, leaves: list[bytes]) -> None:
     """The stored hashes are those of a prefix of the entries; the checkpoint covers no more than they do."""
     grown: list[Grown] = []
     Span().extended(leaves, grown)
     hashes = {(0, index): leaf for index, leaf in enumerate(leaves)} | {(at[0], at[1]): at[2] for at in grown}
-    stored = tree_path(root, 0).stat().st_size // 32
-    for level in sorted(int(file.name) for file in (root / TREE_DIR).iterdir() if file.name.isdigit()):
-        data = tree_path(root, level).read_bytes()
-        held = [data[at : at + 32] for at in range(0, len(data) - 31, 32)]
-        assert len(held) == stored >> TILE_HEIGHT * level, (
-            f"tree level {level} has {len(held)} hashes of {stored}"
-        )
-        for index, node in enumerate(held):
-            assert hashes[level, index] == node, f"hash {index} of tree level {level} is wrong"
-    checkpoint = open_log_checkpoint((root / CHECKPOINT_FILE).read_bytes(), genesis)
+    with source.snapshot() as snapshot:
+        stored, note = snapshot.hash_bytes[0] // HASH_SIZE_BYTES, snapshot.checkpoint
+        for level, size_bytes in sorted(snapshot.hash_bytes.items()):
+            held = size_bytes // HASH_SIZE_BYTES
+            assert held == stored >> TILE_HEIGHT * level, f"tree level {level} has {held} hashes of {stored}"
+            data = snapshot.hashes(level, 0, held)
+            wanted = b"".join(hashes[level, index] for index in range(held))
+            assert data == wanted, f"tree level {level} is wrong"
+    assert note is not None, "there is no checkpoint"
+    checkpoint = open_log_checkpoint(note, genesis)
     assert checkpoint.size <= stored <= len(leaves), (
         f"{checkpoint.size} checkpointed, {stored} stored, {len(leaves)}"
     )

@@ -1,0 +1,399 @@
+"""A log in the memory of this process: a driver of the port for tests, and gone with the process.
+
+    memory://NAME
+
+It keeps every promise of the port but that entries survive anything. Nothing of
+it is shared between processes: a forked child goes on with a copy.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from hashlib import sha256
+from typing import Final
+
+from msgspec import Struct
+
+from attestlog._internal.core.batch import Head, Plan
+from attestlog._internal.core.entry import decode_line, parse_timestamp
+from attestlog._internal.core.erasure import erase_line, says_erased
+from attestlog._internal.core.genesis import parse_genesis
+from attestlog._internal.core.hashes import leaf_hash
+from attestlog._internal.core.lines import Line
+from attestlog._internal.core.merkle import Grown, Span
+from attestlog._internal.core.reserved import may_govern
+from attestlog._internal.storage.contract import (
+    Kept,
+    LogSource,
+    NewLog,
+    PendingErasure,
+    StoredTimestamp,
+    check_plan,
+    room_in_segment,
+)
+from attestlog.errors import (
+    BusyError,
+    ClosedError,
+    ConflictError,
+    CorruptError,
+    ExistsError,
+    MalformedEntryError,
+    NoLogError,
+    NotFoundError,
+    VerificationError,
+)
+
+SCHEME: Final = "memory"
+
+
+class MemoryLog:
+    """What all stores and sources of one log share."""
+
+    def __init__(self, where: str, new: NewLog) -> None:
+        entry = decode_line(new.line)
+        self.where = where
+        self.genesis = parse_genesis(entry)
+        self.lock = threading.Lock()
+        self.lines = [new.line]
+        self.hashes: dict[int, list[bytes]] = {0: [new.leaf]}
+        edge = Span().extended([new.leaf])
+        self.head = Head(1, entry.entry_hash, parse_timestamp(entry.timestamp), edge)
+        self.checkpoint = new.checkpoint
+        self.timestamps: dict[str, tuple[int, bytes]] = {}
+        self.pending: PendingErasure | None = None
+        self.erasures = 0
+        self.kept: Kept | None = None
+        self.cursors = MemoryCursors()
+
+    def add(
+        self, lines: Sequence[bytes], leaves: Sequence[bytes], grown: Sequence[Grown], head: Head
+    ) -> None:
+        """The lines after those there are, and their hashes. Under the lock."""
+        self.lines += lines
+        self.hashes[0] += leaves
+        for level, index, node in grown:
+            hashes = self.hashes.setdefault(level, [])
+            hashes[index:] = [node]
+        self.head = head
+
+
+class MemorySource(LogSource):
+    """A log in memory, for readers."""
+
+    is_transient = True
+
+    def __init__(self, log: MemoryLog) -> None:
+        self.log, self.where = log, log.where
+
+    def size(self) -> int:
+        """See `LogSource`."""
+        return len(self.log.lines)
+
+    def durable_size(self) -> int:
+        """See `LogSource`."""
+        return len(self.log.hashes[0])
+
+    def lines(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        """See `LogSource`."""
+        if start < 0:
+            raise ValueError(f"start is {start}, the first entry is 0")
+        return self._lines(start, stop)
+
+    def _lines(self, start: int, stop: int | None) -> Iterator[bytes]:
+        for number in itertools.count(start) if stop is None else range(start, stop):
+            if number >= len(self.log.lines):
+                return
+            yield self.log.lines[number]
+
+    def line(self, sequence_number: int) -> bytes:
+        """See `LogSource`."""
+        if sequence_number < 0:
+            raise ValueError(f"start is {sequence_number}, the first entry is 0")
+        try:
+            return self.log.lines[sequence_number]
+        except IndexError:
+            raise NotFoundError(
+                f"no entry {sequence_number}: the log has {self.size()}",
+                path=self.where, sequence_number=sequence_number,
+            ) from None  # fmt: skip
+
+    def hashes(self, level: int, start: int, stop: int) -> list[bytes]:
+        """See `LogSource`."""
+        found = self.log.hashes.get(level, [])[start:stop]
+        if len(found) != stop - start:
+            raise CorruptError(
+                f"tree level {level} of {self.where} ends before hash {stop}", path=self.where, repair="tree"
+            )
+        return found
+
+    def checkpoint(self) -> bytes | None:
+        """See `LogSource`."""
+        return self.log.checkpoint
+
+    def governing(self) -> Iterator[bytes]:
+        """See `LogSource`."""
+        return filter(may_govern, self.lines())
+
+    def timestamps(self) -> list[StoredTimestamp]:
+        """See `LogSource`."""
+        return sorted(StoredTimestamp(size, name) for name, (size, _) in self.log.timestamps.items())
+
+    def timestamp(self, name: str) -> bytes:
+        """See `LogSource`."""
+        try:
+            return self.log.timestamps[name][1]
+        except KeyError:
+            raise NotFoundError(f"{self.where} has no time stamp {name}", path=self.where) from None
+
+    def pending_erasure(self) -> PendingErasure | None:
+        """See `LogSource`."""
+        return self.log.pending
+
+    @contextmanager
+    def snapshot(self) -> Iterator[MemorySnapshot]:
+        """See `LogSource`."""
+        with self.log.lock:
+            snapshot = MemorySnapshot(self.log)
+        yield snapshot
+
+    def epoch(self) -> str:
+        """See `LogSource`."""
+        return str(self.log.erasures)
+
+    def cursors(self) -> MemoryCursors:
+        """See `LogSource`."""
+        return self.log.cursors
+
+
+class MemoryStore:
+    """A log in memory, open for writing: keeps the `Store` contract."""
+
+    def __init__(self, log: MemoryLog, lock_timeout_s: float) -> None:
+        self.log, self.source, self.genesis = log, MemorySource(log), log.genesis
+        self.governing = MemoryGoverning(log)
+        self.recovered: list[str] = []
+        self.is_released = False
+        self._lock_timeout_s, self._is_closed = lock_timeout_s, False
+
+    @contextmanager
+    def exclusive(self) -> Iterator[Head]:
+        """See `Store`."""
+        if self._is_closed:
+            raise ClosedError(f"log {self.log.where} is closed")
+        lock = self.log.lock
+        if not lock.acquire(timeout=self._lock_timeout_s):
+            raise BusyError(
+                f"another has held the lock of {self.log.where} for {self._lock_timeout_s:g} s",
+                path=self.log.where,
+            )
+        try:
+            self.is_released = False
+            self.finish_erasure()
+            yield self.log.head
+        finally:
+            lock.release()
+
+    def commit(self, plan: Plan, lines: Sequence[bytes]) -> None:
+        """See `Store`."""
+        check_plan(plan, lines, self.log.head, self.genesis.settings.segment_entries)
+        self.log.add(lines, plan.leaves, plan.grown, plan.head)
+
+    def room(self, size: int) -> int:
+        """See `Store`."""
+        return room_in_segment(size, self.genesis.settings.segment_entries)
+
+    def hashes(self, level: int, start: int, stop: int) -> list[bytes]:
+        """See `Store`."""
+        return self.source.hashes(level, start, stop)
+
+    def checkpoint(self) -> bytes | None:
+        """See `Store`."""
+        return self.log.checkpoint
+
+    def replace_checkpoint(self, old: bytes | None, new: bytes) -> None:
+        """See `Store`."""
+        if self.log.checkpoint != old:
+            raise ConflictError(
+                f"the checkpoint of {self.log.where} is not the one it was", path=self.log.where
+            )
+        self.log.checkpoint = new
+
+    def add_timestamp(self, size: int, response: bytes) -> str:
+        """See `Store`."""
+        name = f"{size}-{sha256(response).hexdigest()[:8]}"
+        self.log.timestamps[name] = size, response
+        return f"{self.log.where} {name}"
+
+    def begin_erasure(self, sequence_number: int, entry_hash: str, erased_by: int | None = None) -> None:
+        """See `Store`."""
+        self.log.pending = PendingErasure(
+            sequence_number=sequence_number, entry_hash=entry_hash,
+            erased_by=self.log.head.size if erased_by is None else erased_by,
+        )  # fmt: skip
+
+    def finish_erasure(self) -> None:
+        """See `Store`."""
+        pending, lines = self.log.pending, self.log.lines
+        if pending is None:
+            return
+        number, by = pending.sequence_number, pending.erased_by
+        if by < len(lines) and says_erased(lines[by], number, pending.entry_hash):
+            try:
+                if number >= len(lines) or decode_line(lines[number]).entry_hash != pending.entry_hash:
+                    raise MalformedEntryError("it is not there")
+                lines[number] = erase_line(lines[number])
+            except (MalformedEntryError, VerificationError) as error:
+                raise CorruptError(
+                    f"entry {number} cannot be erased: {error}",
+                    path=self.log.where, sequence_number=number, repair="entries",
+                ) from None  # fmt: skip
+            self.log.erasures += 1
+        self.log.pending = None
+
+    def rebuild_tree(self) -> None:
+        """See `Store`."""
+        grown: list[Grown] = []
+        leaves = [leaf_hash(bytes.fromhex(decode_line(line).entry_hash)) for line in self.log.lines]
+        if Span().extended(leaves, grown).root() != self.log.head.edge.root():
+            raise CorruptError(f"{self.log.where}: the entries are not those committed", repair="entries")
+        self.log.hashes = {0: leaves}
+        self.log.add([], [], grown, self.log.head)
+
+    def release(self) -> None:
+        """See `Store`: a thread that held the lock is not in the child to release it."""
+        self.log.lock, self.is_released = threading.Lock(), True
+
+    def close(self) -> None:
+        """See `Store`."""
+        self._is_closed = True
+
+
+class MemoryGoverning:
+    """Keeps the `Governing` contract."""
+
+    def __init__(self, log: MemoryLog) -> None:
+        self._log = log
+
+    def kept(self, size: int) -> Kept | None:
+        """See `Governing`."""
+        return self._log.kept if self._log.kept is not None and self._log.kept.size <= size else None
+
+    def since(self, start: int, stop: int) -> list[bytes]:
+        """See `Governing`."""
+        return [line for line in self._log.lines[start:stop] if may_govern(line)]
+
+    def keep(self, kept: Kept) -> None:
+        """See `Governing`."""
+        self._log.kept = Kept(kept.size, list(kept.lines))
+
+
+class MemoryCursors:
+    """Keeps the `Cursors` contract, among the threads of this process."""
+
+    def __init__(self) -> None:
+        self._data: dict[str, bytes] = {}
+        self._locks: dict[str, threading.Lock] = {}
+
+    def load(self, url: str) -> bytes | None:
+        """See `Cursors`."""
+        return self._data.get(url)
+
+    def save(self, url: str, data: bytes) -> None:
+        """See `Cursors`."""
+        self._data[url] = data
+
+    @contextmanager
+    def alone(self, url: str) -> Iterator[bool]:
+        """See `Cursors`."""
+        lock = self._locks.setdefault(url, threading.Lock())
+        is_alone = lock.acquire(blocking=False)
+        try:
+            yield is_alone
+        finally:
+            if is_alone:
+                lock.release()
+
+
+class MemorySegment(Struct, frozen=True):
+    """Lines as they stood: keeps the `RawSegment` contract. Offsets count lines."""
+
+    first: int
+    name: str
+    data: tuple[bytes, ...]
+
+    @property
+    def size(self) -> int:
+        """See `RawSegment`."""
+        return len(self.data)
+
+    def lines(self, start: int, stop: int) -> Iterator[Line]:
+        """See `RawSegment`."""
+        for offset in range(start, min(stop, len(self.data))):
+            yield Line(offset, self.data[offset], offset + 1)
+
+    def offset_after(self, lines: int) -> int:
+        """See `RawSegment`."""
+        return min(lines, len(self.data))
+
+    def away(self) -> str | None:
+        """See `RawSegment`."""
+        return None
+
+
+class MemorySnapshot:
+    """Keeps the `Snapshot` contract."""
+
+    def __init__(self, log: MemoryLog) -> None:
+        width = log.genesis.settings.segment_entries
+        self.segments = [
+            MemorySegment(first, f"{log.where} {first}", tuple(log.lines[first : first + width]))
+            for first in range(0, len(log.lines), width)
+        ]
+        self.strays: list[str] = []
+        self.checkpoint = log.checkpoint
+        self.unreadable: list[tuple[str, str]] = []
+        self.is_between_commits = True
+        self._hashes = {level: b"".join(hashes) for level, hashes in log.hashes.items()}
+        self.hash_bytes = {level: len(data) for level, data in self._hashes.items()}
+
+    def hashes(self, level: int, start: int, count: int) -> bytes:
+        """See `Snapshot`."""
+        return self._hashes.get(level, b"")[32 * start : 32 * (start + count)]
+
+
+class MemoryDriver:
+    """See `storage.resolve.Driver`. Names are `memory://NAME`."""
+
+    def __init__(self) -> None:
+        self._logs: dict[str, MemoryLog] = {}
+
+    def check_free(self, name: str, *, any_filesystem: bool) -> None:  # noqa: ARG002 - there is no file system
+        """See `Driver`."""
+        if name in self._logs:
+            raise ExistsError(f"{name} exists already", path=name)
+
+    def create(self, name: str, new: NewLog) -> None:
+        """See `Driver`."""
+        self.check_free(name, any_filesystem=True)
+        self._logs[name] = MemoryLog(name, new)
+
+    def open_source(self, name: str) -> MemorySource:
+        """See `Driver`."""
+        return MemorySource(self._find(name))
+
+    def open_store(self, name: str, *, lock_timeout_s: float, any_filesystem: bool) -> MemoryStore:  # noqa: ARG002
+        """See `Driver`."""
+        return MemoryStore(self._find(name), lock_timeout_s)
+
+    def forget(self, name: str) -> None:
+        """Let its memory be used for something else."""
+        self._logs.pop(name, None)
+
+    def _find(self, name: str) -> MemoryLog:
+        try:
+            return self._logs[name]
+        except KeyError:
+            raise NoLogError(f"{name} is not a log of this process", path=name) from None
