@@ -38,7 +38,7 @@ from attestlog._internal.core.merkle import (
     verify_inclusion,
 )
 from attestlog._internal.core.tiles import Tile, TrustedTiles
-from attestlog._internal.log.signing import key_holders, sign_head
+from attestlog._internal.log.keys import key_holders, sign_head
 from attestlog._internal.storage.files.layout import CHECKPOINT_FILE, ENTRIES_DIR, segment_name, tree_path
 from attestlog._internal.storage.files.reader import LogReader
 from attestlog._internal.storage.resolve import open_source

@@ -6,12 +6,7 @@ from pathlib import Path
 import pytest
 from tests.support.repository import ELSEWHERE, PRIVATE, ROOT, TESTS, TOPICS, UNIT, module_of, modules, parsed
 
-NAMED_OTHERWISE = {UNIT / "log" / "test_keys.py"}
-UNIT_TESTS = [
-    path
-    for path in sorted(UNIT.rglob("test_*.py"))
-    if TOPICS not in path.parents and path not in NAMED_OTHERWISE
-]
+UNIT_TESTS = [path for path in sorted(UNIT.rglob("test_*.py")) if TOPICS not in path.parents]
 FILES = sorted(TESTS.rglob("*.py"))
 SHARED = ("support", "vectors")
 """Folders whose helpers tests of every folder may use."""

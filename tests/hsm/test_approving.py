@@ -9,7 +9,7 @@ from tests.support.tokens import SoftToken
 from attestlog._internal.approving import approved_draft, check_approvals, sign_approval
 from attestlog._internal.core.policy import parse_policy
 from attestlog._internal.core.report import Verdict
-from attestlog._internal.log.environment import system_clock
+from attestlog._internal.log.drafts import system_clock
 from attestlog._internal.signers.opening import open_signer
 from attestlog._internal.verifying import judge_log
 

@@ -256,18 +256,18 @@ def test_promises_of_copies_are_kept_by_as_many_as_were_asked_for(writer: Writer
         c.proxy.is_refusing = True
         replicator = Replicator([a.at, b.at, c.at], writer.work())
         try:
-            replicator.wait(10, 2, 20)
+            replicator.promise(10, 2, 20).result()
             assert (a.held(), b.held(), c.held()) == (10, 10, 0)
             with pytest.raises(ReplicationError, match="2 of 3 copies") as caught:
-                replicator.wait(10, 3, 0.3)
+                replicator.promise(10, 3, 0.3).result()
             assert (caught.value.have, caught.value.need) == (2, 3)
-            promise = replicator.promise(10, 3)
+            promise = replicator.promise(10, 3, 20)
             assert not promise.done()
             c.proxy.is_refusing = False
             assert promise.result(20) == 3
             with pytest.raises(ValueError, match="4 copies"):
-                replicator.promise(10, 4)
-            open_promise = replicator.promise(11, 1)
+                replicator.promise(10, 4, 20)
+            open_promise = replicator.promise(11, 1, 20)
         finally:
             replicator.close()
         with pytest.raises(ReplicationError):

@@ -33,8 +33,7 @@ from attestlog._internal.core.deriving import ACTOR_SIGNATURE
 from attestlog._internal.core.entry import EntryDraft, format_timestamp
 from attestlog._internal.core.hashes import actor_message
 from attestlog._internal.core.policy import Policy
-from attestlog._internal.log.environment import system_clock
-from attestlog._internal.log.preparing import Preparing
+from attestlog._internal.log.drafts import Drafts, system_clock
 from attestlog._internal.signers import Passphrase, Signer
 from attestlog._internal.signers.asking import sign_message
 from attestlog._internal.signers.opening import open_signer
@@ -58,7 +57,7 @@ def propose(log: LogName | LogSource, draft: EntryDraft | Mapping[str, Any]) -> 
     StorageError, KeyFileError.
     """
     source = open_source(log)
-    return Preparing(source.genesis(), system_clock).request(draft, source.rules())
+    return Drafts(source.genesis(), system_clock).request(draft, source.rules())
 
 
 def sign_approval(

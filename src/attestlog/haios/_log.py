@@ -252,7 +252,7 @@ class ImmutableAttestationLog:
         return draft
 
     def _append_as_given(self, draft: dict[str, Any]) -> attestlog.Receipt:
-        (receipt,) = self._log.append_many([draft], as_given=True)
+        (receipt,) = self._log.append_unredacted([draft])
         return receipt
 
     def _is_altered(self, draft: dict[str, Any]) -> bool:

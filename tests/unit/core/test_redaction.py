@@ -202,9 +202,9 @@ def test_a_secret_never_reaches_the_disk(tmp_path: Path, home: Path) -> None:
     verify_commitment(text, "hunter2", subkey(key, *find_nonces(text)))
 
 
-def test_as_given_is_as_given(tmp_path: Path, home: Path) -> None:
+def test_unredacted_is_as_given(tmp_path: Path, home: Path) -> None:
     with attestlog.create(tmp_path / "log", origin="example.com/r") as log:
-        (receipt,) = log.append_many([parsed(action_payload={"password": "x"})], as_given=True)
+        (receipt,) = log.append_unredacted([parsed(action_payload={"password": "x"})])
     assert receipt.entry.action_payload == {"password": "x"}
 
 

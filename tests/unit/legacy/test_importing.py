@@ -36,8 +36,7 @@ class ImportingLog:
         self.writes_left: int | None = None
         """Entries until the crash."""
 
-    def append_many(self, drafts: Sequence[Mapping[str, Any]], /, *, as_given: bool = False) -> list[Any]:
-        assert as_given, "a legacy line stays as it is"
+    def append_unredacted(self, drafts: Sequence[Mapping[str, Any]], /) -> list[Any]:
         return [self.append(draft) for draft in drafts]
 
     def append(self, draft: Mapping[str, Any], /) -> Any:

@@ -14,7 +14,7 @@ from typing import Any, cast
 import pytest
 
 from attestlog._internal.core.batch import Prepared
-from attestlog._internal.log.committer import Committer, Take
+from attestlog._internal.log.committer import Committer, Turn
 from attestlog.errors import (
     BusyError,
     ClockError,
@@ -55,27 +55,27 @@ class Book:
         self.in_turn = False
         self.forbidden: set[str] = set()
         """Names that the rules in force refuse."""
-        self.committer: Committer[str] = Committer(
-            self.commit, batch_entries_max, batch_size_bytes, self.renew
-        )
+        self.wrap: Callable[[list[str]], Sequence[str]] = lambda receipts: receipts
+        """What is handed out in place of the receipts."""
+        self.committer: Committer[str] = Committer(self.commit, batch_entries_max, batch_size_bytes)
 
-    def renew(self, prepared: Sequence[Prepared]) -> list[Prepared]:
-        for item in prepared:
-            if cast("Item", item).name in self.forbidden:
-                raise ClockError(f"{cast('Item', item).name} is forbidden")
-        return list(prepared)
-
-    def commit(self, take: Take) -> Sequence[str]:
+    def commit(self, turn: Turn[str]) -> None:
         assert not self.in_turn, "two turns at once"
         self.in_turn = True
         try:
             self.before()
-            names = [cast("Item", item).name for item in take(self.room)]
+            group = turn.take(self.room)
+            for share in list(group.shares):
+                for item in share.prepared:
+                    if cast("Item", item).name in self.forbidden:
+                        group.refuse(share, ClockError(f"{cast('Item', item).name} is forbidden"))
+                        break
+            names = [cast("Item", item).name for item in group.prepared]
             self.within(names)
             self.batches.append(names)
             self.names += names
             self.after(names)
-            return [f"receipt {name}" for name in names]
+            group.hand_out(self.wrap([f"receipt {name}" for name in names]))
         finally:
             self.in_turn = False
 
@@ -392,7 +392,7 @@ def test_an_interruption_before_the_batch_was_taken_concerns_nobody_else(book: B
 
 
 def test_an_interruption_while_results_are_handed_out_leaves_nobody_waiting(
-    book: Book, runner: Runner, monkeypatch: pytest.MonkeyPatch
+    book: Book, runner: Runner
 ) -> None:
     reached, go_on = hold(book)
     runner.start("first", lambda: book.append("first"))
@@ -413,8 +413,7 @@ def test_an_interruption_while_results_are_handed_out_leaves_nobody_waiting(
                 raise KeyboardInterrupt
             return super().__getitem__(index)
 
-    commit = book.commit
-    monkeypatch.setattr(book.committer, "_commit", lambda take: Interrupting(commit(take)))
+    book.wrap = Interrupting
     go_on.set()
     outcomes = runner.join()
     wait_for(futures, PATIENCE_S)

@@ -96,7 +96,7 @@ def test_an_entry_at_its_limit_is_stored_and_one_past_it_is_not(tmp_path: Path, 
         while high - low > 1:
             middle = (low + high) // 2
             try:
-                log._prepare(sized(middle))
+                log._writer.prepare(sized(middle))
                 low = middle
             except TooLargeError:
                 high = middle
@@ -112,10 +112,10 @@ def test_an_entry_at_its_limit_is_stored_and_one_past_it_is_not(tmp_path: Path, 
 def test_a_rotation_to_longer_signatures_leaves_what_waits_within_the_limits(tmp_path: Path) -> None:
     path = tmp_path / "log"
     with create(path) as log:
-        prepared = log._prepare(draft(1, actor_context={"padding": "x" * 60_000}))
+        prepared = log._writer.prepare(draft(1, actor_context={"padding": "x" * 60_000}))
         log.rotate_key(MemorySigner(ML_DSA_65))
         with pytest.raises(TooLargeError):
-            log._committer.append([prepared])
+            log._queue.append([prepared])
         log.append(draft(2))
     check_log(path)
 

@@ -230,7 +230,7 @@ def test_opening_never_creates(make: Make) -> None:
 def test_a_checkpoint_that_is_no_prefix_stops_the_next_one(make: Make) -> None:
     with make.log(entries=2) as log:
         good = log.checkpoint()
-        vkey, signer = log.genesis.checkpoint_keys[0], log._turns.checkpoint_signer
+        vkey, signer = log.genesis.checkpoint_keys[0], log._writer.holders[0][0]
         root = Span().extended([bytes(32)] * 3).root()
         other = sign_checkpoint(Checkpoint("example.com/agents", 3, root), [(vkey, signer.sign)])
         (make.root / "checkpoint").write_bytes(other)

@@ -99,7 +99,7 @@ def sign(
     from attestlog._internal.approving import sign_approval
     from attestlog._internal.cli.opening import ask_passphrase
     from attestlog._internal.core.approval import format_approval
-    from attestlog._internal.log.environment import system_clock
+    from attestlog._internal.log.drafts import system_clock
 
     asked, now_us = read_request(request), system_clock()
     signed = sign_approval(

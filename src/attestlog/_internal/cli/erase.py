@@ -37,7 +37,7 @@ def erase(
     may forbid it too. Copies in backups and in proofs that were handed out are not erased.
     """
     from attestlog._internal.cli.approval import request_approval, with_approvals
-    from attestlog._internal.log.erasing import erasure_draft
+    from attestlog._internal.log.drafts import erasure_draft
     from attestlog._internal.storage.resolve import open_source
 
     out = Output(as_json)

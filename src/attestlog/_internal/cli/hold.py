@@ -98,7 +98,7 @@ def _change(
         parse_hold,
         parse_release,
     )
-    from attestlog._internal.log.erasing import change_draft
+    from attestlog._internal.log.drafts import change_draft
 
     releases, payload = isinstance(change, Release), format_hold(change)
     (parse_release if releases else parse_hold)(payload)  # structs built from options bypass validation

@@ -88,10 +88,8 @@ class ReceivingLog(Protocol):
     def path(self) -> Path:
         """The log's directory."""
 
-    def append_many(
-        self, drafts: Sequence[Mapping[str, Any]], /, *, as_given: bool = False
-    ) -> Sequence[Receipt]:
-        """Append in order; `as_given`: with nothing redacted."""
+    def append_unredacted(self, drafts: Sequence[Mapping[str, Any]], /) -> Sequence[Receipt]:
+        """Append in order, with nothing redacted."""
 
     def append(self, draft: Mapping[str, Any], /) -> Receipt:
         """Append one."""
@@ -322,14 +320,14 @@ def _append_lines(
         drafts.append(_line_draft(identity, position, data))
         size_bytes += len(data)
         if len(drafts) >= BATCH_LINES or size_bytes >= BATCH_SIZE_BYTES:
-            log.append_many(drafts, as_given=True)
+            log.append_unredacted(drafts)
             drafts, size_bytes = [], 0
             if progress is not None:
                 progress(source.size_bytes + line.stop, 2 * source.size_bytes)
     if sha256.hexdigest() != source.sha256:
         raise ConflictError(f"{source.path} changed while it was imported", path=str(source.path))
     if drafts:
-        log.append_many(drafts, as_given=True)
+        log.append_unredacted(drafts)
     if progress is not None:
         progress(2 * source.size_bytes, 2 * source.size_bytes)
 

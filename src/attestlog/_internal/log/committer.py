@@ -1,16 +1,19 @@
-"""Group commit: everyone who waits is committed together, and nobody waits for a timer.
+"""Group commit: the queue in which callers wait, and the turns in which all of them are committed together.
 
-Callers from any thread join one queue. Whoever finds nobody working takes the
+Callers from any thread join one queue. Who finds nobody working takes the
 turn: one lock, one plan, one signature, one write and one sync for all who are
-in the queue by then. Whoever arrives meanwhile waits, and the first of those
-takes the next turn. Futures have no thread waiting for them: a background
-thread hands them their results, and takes the turn when nobody else is there.
+in the queue by then. Who arrives meanwhile waits, and the first of those takes
+the next turn. Nobody waits for a timer. Futures have no thread waiting for
+them: a background thread hands them their results, and takes the turn when
+nobody else is there.
 
-A signal handler may raise anywhere in a thread that waits or leads. So turns
-change hands in steps between which none can run (it runs when a call returns,
-or a loop goes round), and everything before them can be done twice.
-
-It knows nothing of entries or files: `commit` is given by the log.
+What is done in a turn is one function, given when the queue is made: it takes
+a group from the queue, commits it, and hands out the results (`Writer.commit`).
+The queue calls it, and not the other way round, for one reason: a signal
+handler may raise anywhere in a thread that waits or leads. So turns change
+hands in steps between which none can run (it runs when a call returns, or a
+loop goes round), everything before them can be done twice, and all of these
+steps stand in this module. It knows nothing of logs, keys or files.
 """
 
 from __future__ import annotations
@@ -33,13 +36,6 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
 Result = TypeVar("Result")
-Take = Callable[[int], list[Prepared]]
-Commit = Callable[[Take], Sequence[Result]]
-"""Commits what `take(room)` gives it (at most `room` entries), one result each, in order."""
-
-
-Renew = Callable[[Sequence[Prepared]], list[Prepared]]
-"""What to commit in place of these, by the rules in force now. Raises for those that these forbid."""
 
 
 class _Waiting(Generic[Result]):
@@ -90,6 +86,75 @@ class _Waiting(Generic[Result]):
         return own
 
 
+class Share(Generic[Result]):
+    """What one caller has in a group: all of its entries, or a piece of a long list."""
+
+    __slots__ = ("_waiting", "prepared")
+
+    def __init__(self, waiting: _Waiting[Result], prepared: list[Prepared]) -> None:
+        self._waiting, self.prepared = waiting, prepared
+
+
+class Group(Generic[Result]):
+    """Those who are committed together. Used by the thread that has the turn."""
+
+    __slots__ = ("_committer", "is_open", "shares")
+
+    def __init__(self, committer: Committer[Result]) -> None:
+        self._committer = committer
+        self.shares: list[Share[Result]] = []
+        """In the order in which their entries are committed."""
+        self.is_open = True
+        """False once the results are handed out: what fails afterwards is not their failure."""
+
+    @property
+    def prepared(self) -> list[Prepared]:
+        """The entries to commit, in order."""
+        return [item for share in self.shares for item in share.prepared]
+
+    def refuse(self, share: Share[Result], error: AttestlogError) -> None:
+        """Its caller alone is told of this error. The group goes on without its entries."""
+        self._committer._settle(share._waiting, error)
+        self.shares.remove(share)
+
+    def hand_out(self, results: Sequence[Result]) -> None:
+        """Give each caller its results, one an entry, in order. What is left of a long list waits again."""
+        at = 0
+        unfinished = []
+        for share in self.shares:
+            waiting, count = share._waiting, len(share.prepared)
+            waiting.results += results[at : at + count]
+            at += count
+            if len(waiting.results) < len(waiting.prepared):
+                unfinished.append(waiting)
+            else:
+                self._committer._settle(waiting)
+        self._committer._wait_again(unfinished)
+        self.is_open = False
+
+
+class Turn(Generic[Result]):
+    """One turn of the queue: those who are taken in it are told what became of their entries."""
+
+    __slots__ = ("_committer", "groups", "task")
+
+    def __init__(self, committer: Committer[Result]) -> None:
+        self._committer = committer
+        self.groups: list[Group[Result]] = []
+        self.task: _Waiting[Any] | None = None
+
+    def take(self, room: int) -> Group[Result]:
+        """The callers who wait by now, with at most `room` entries; it may be empty.
+
+        Each is a whole caller while it fits; a longer list goes in pieces. A group is handed out, or fails
+        with what the turn raises.
+        """
+        group = Group(self._committer)
+        self.groups.append(group)
+        self._committer._fill(group, room)
+        return group
+
+
 def _fit(
     prepared: Sequence[Prepared], start: int, room: int, size_left: int, is_first: bool
 ) -> tuple[int, int]:
@@ -117,14 +182,10 @@ class Committer(Generic[Result]):
     """The queue of one log in one process."""
 
     def __init__(
-        self,
-        commit: Commit[Result],
-        batch_entries_max: int,
-        batch_size_bytes: int,
-        renew: Renew = list,
+        self, commit: Callable[[Turn[Result]], None], batch_entries_max: int, batch_size_bytes: int
     ) -> None:
+        """`commit`: called in each turn that is not a task's; commits the groups that it takes."""
         self._commit = commit
-        self._renew = renew
         self._batch_entries_max = batch_entries_max
         self._batch_size_bytes = batch_size_bytes
         self._mutex = threading.Lock()
@@ -180,6 +241,10 @@ class Committer(Generic[Result]):
         self._enter_for_future(waiting)
         return await future
 
+    def call_soon(self, function: Callable[[], None]) -> None:
+        """Run this in the background thread, where callbacks of futures run. After `submit` only."""
+        self._background_jobs.put(function)
+
     def close(self, last: Callable[[], Any]) -> None:
         """Refuse everything from now on, let the queue empty, run `last`. Raises what `last` raises.
 
@@ -196,7 +261,7 @@ class Committer(Generic[Result]):
 
     def renewed(self) -> Committer[Result]:
         """The same, empty and idle: for a forked child, where the threads that wait and lead are not."""
-        fresh = Committer(self._commit, self._batch_entries_max, self._batch_size_bytes, self._renew)
+        fresh = Committer(self._commit, self._batch_entries_max, self._batch_size_bytes)
         fresh._closed = self._closed
         return fresh
 
@@ -256,11 +321,11 @@ class Committer(Generic[Result]):
             self._pass_turn(waiting)
 
     def _take_turn(self, holder: _Waiting[Any] | None) -> None:
-        served: list[tuple[_Waiting[Any], int]] = []
+        turn: Turn[Result] = Turn(self)
         try:
-            self._serve(served)
+            self._serve(turn)
         except BaseException as error:
-            self._fail(served, error)
+            self._fail(turn, error)
             if holder is not None and not isinstance(error, Exception):
                 raise
         finally:
@@ -269,69 +334,64 @@ class Committer(Generic[Result]):
             finally:
                 self._pass_turn(holder)
 
-    def _serve(self, served: list[tuple[_Waiting[Any], int]]) -> None:
+    def _serve(self, turn: Turn[Result]) -> None:
         with self._mutex:
+            while self._queue and self._queue[0].done:
+                self._queue.popleft()  # told already: a turn was interrupted before it had left the queue
             if self._queue and self._queue[0] is self._closing:
                 # Nothing enters any more, but pieces of long lists come back: closing is last.
                 self._queue.rotate(-1)
             first = self._queue[0] if self._queue else None
             if first is not None and first.task is not None:
-                served.append((first, 0))
+                turn.task = first
                 self._queue.popleft()
         if first is None:
             return
         if first.task is not None:
             first.results.append(first.task())
             self._settle(first)
-        else:
-            self._hand_out(served, self._commit(lambda room: self._take(room, served)))
+            return
+        self._commit(turn)
+        if any(group.is_open and group.shares for group in turn.groups):
+            raise RuntimeError("a group was taken from the queue, and its results were not handed out")
 
-    def _take(self, room: int, served: list[tuple[_Waiting[Any], int]]) -> list[Prepared]:
-        """Fill a batch from the queue: whole callers while they fit, a longer list in pieces."""
+    def _fill(self, group: Group[Any], room: int) -> None:
         room = min(room, self._batch_entries_max)
         size_left = self._batch_size_bytes
-        batch: list[Prepared] = []
+        taken = 0
         with self._mutex:
-            while self._queue and self._queue[0].task is None and len(batch) < room and size_left > 0:
+            while self._queue and self._queue[0].task is None and taken < room and size_left > 0:
                 waiting = self._queue[0]
+                if waiting.done:
+                    self._queue.popleft()  # as above
+                    continue
                 start = len(waiting.results)
-                if batch and len(waiting.prepared) - start > room - len(batch):
+                if taken and len(waiting.prepared) - start > room - taken:
                     break
-                stop, size_left = _fit(waiting.prepared, start, room - len(batch), size_left, not batch)
+                stop, size_left = _fit(waiting.prepared, start, room - taken, size_left, not taken)
                 if stop == start:
                     break
-                try:
-                    fresh = self._renew(waiting.prepared[start:stop])
-                except AttestlogError as error:
-                    self._settle(waiting, error)
-                else:
-                    batch += fresh
-                    served.append((waiting, stop - start))
+                # It may stand in the group and in the queue, but never in neither: then nobody would wake it.
+                group.shares.append(Share(waiting, list(waiting.prepared[start:stop])))
                 self._queue.popleft()
-        return batch
+                taken += stop - start
 
-    def _hand_out(self, served: list[tuple[_Waiting[Any], int]], results: Sequence[Any]) -> None:
-        at = 0
-        unfinished = []
-        for waiting, count in served:
-            waiting.results += results[at : at + count]
-            at += count
-            if len(waiting.results) < len(waiting.prepared):
-                unfinished.append(waiting)
-            else:
-                self._settle(waiting)
+    def _wait_again(self, unfinished: Sequence[_Waiting[Any]]) -> None:
         if unfinished:
             with self._mutex:
                 # To the back: others get their turn between the pieces of a long list.
                 self._queue.extend([waiting for waiting in unfinished if not waiting.abandoned])
 
-    def _fail(self, served: list[tuple[_Waiting[Any], int]], error: BaseException) -> None:
+    def _fail(self, turn: Turn[Result], error: BaseException) -> None:
         """Everyone in the batch learns of it; if there was no batch yet, everyone who waits for one."""
+        served = [share._waiting for group in turn.groups if group.is_open for share in group.shares]
+        if turn.task is not None:
+            served.append(turn.task)
         if isinstance(error, Exception):
             with self._mutex:
-                no_batch = not served
+                no_batch = not served and all(group.is_open for group in turn.groups)
                 while no_batch and self._queue and self._queue[0].task is None:
-                    served.append((self._queue[0], 0))
+                    served.append(self._queue[0])
                     self._queue.popleft()
         else:
             # Interrupted after the batch was taken. The store finds out what became of it in the next
@@ -339,7 +399,7 @@ class Committer(Generic[Result]):
             error = UncertainCommitError(
                 f"outcome unknown: the commit was interrupted by {type(error).__name__}"
             )
-        for waiting, _ in served:
+        for waiting in served:
             self._settle(waiting, error)
 
     def _settle(self, waiting: _Waiting[Any], error: BaseException | None = None) -> None:

@@ -13,31 +13,36 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, Unpack, overload
 from weakref import WeakSet
 
-from attestlog._internal.config import read_config
 from attestlog._internal.core.approval import ApprovalRequest
 from attestlog._internal.core.batch import Head, Prepared
-from attestlog._internal.core.entry import ChangeMembers, DraftMembers, Entry, EntryDraft, MoreMembers, Object
+from attestlog._internal.core.entry import (
+    ChangeMembers,
+    DraftMembers,
+    Entry,
+    EventType,
+    MoreMembers,
+    OptionalMembers,
+)
 from attestlog._internal.core.genesis import Genesis, Settings
 from attestlog._internal.core.note import format_vkey
 from attestlog._internal.core.policy import Policy
 from attestlog._internal.core.receipt import Receipt
-from attestlog._internal.core.reserved import REVOKE_SIGNING_KEY, ROTATE_SIGNING_KEY
+from attestlog._internal.core.reserved import PLACE_LEGAL_HOLD, RELEASE_LEGAL_HOLD, REVOKE_SIGNING_KEY
 from attestlog._internal.core.rotation import Revocation, format_revocation
-from attestlog._internal.core.rules import Rules
+from attestlog._internal.core.rules import Hold, Release, Rules, format_hold
+from attestlog._internal.core.seen_head import seen_head
 from attestlog._internal.core.signature import BATCH_ENTRIES_MAX, ECDSA_P256
-from attestlog._internal.log import committer, opening
-from attestlog._internal.log.copies import ACK_TIMEOUT_S, Copies
-from attestlog._internal.log.environment import Clock, system_clock
-from attestlog._internal.log.erasing import change_draft, erasure_draft, refuse_bare_erasure
-from attestlog._internal.log.events import Events
-from attestlog._internal.log.preparing import Preparing
-from attestlog._internal.log.turns import Turns
+from attestlog._internal.log import opening
+from attestlog._internal.log.committer import Committer
+from attestlog._internal.log.drafts import AnyDraft, Clock, change_draft, system_clock
+from attestlog._internal.log.replicas import ACK_TIMEOUT_S
+from attestlog._internal.log.writer import Writer
 from attestlog._internal.signers import Passphrase, Signer
 from attestlog._internal.signers.making import given_or_made, given_or_opened
 from attestlog._internal.storage.contract import Store
@@ -56,25 +61,14 @@ BATCH_SIZE_BYTES: Final = 8 << 20
 """Bytes a batch gathers before it is closed to others: bounds the memory and the time of one commit."""
 
 
-class Log(Events):
+class Log:
     """A log open for writing. Threads and tasks may share it, a forked child may go on with it."""
 
-    def __init__(
-        self,
-        turns: Turns,
-        passphrase: Passphrase | None = None,
-        *,
-        ack_replicas: int = 0,
-        ack_timeout_s: float = ACK_TIMEOUT_S,
-    ) -> None:
-        self._passphrase = passphrase
-        self._turns, self._store, self._genesis = turns, turns.store, turns.genesis
-        self._committer: committer.Committer[Receipt] = committer.Committer(
-            self._commit, BATCH_ENTRIES_MAX, BATCH_SIZE_BYTES, self._renew
-        )
-        replicas = read_config(self._store.source).replicas
-        self._copies = Copies(replicas, self._work if replicas else None, ack_replicas, ack_timeout_s)
-        self._preparing = Preparing(turns.genesis, turns.clock, self._copies.urls)
+    def __init__(self, writer: Writer, passphrase: Passphrase | None = None) -> None:
+        self._writer, self._passphrase = writer, passphrase
+        self._store, self._genesis, self._replicas = writer.store, writer.genesis, writer.replicas
+        self._queue: Committer[Receipt] = Committer(writer.commit, BATCH_ENTRIES_MAX, BATCH_SIZE_BYTES)
+        self._replicas.work = self._work
         _open_logs.add(self)
 
     # --- opening ---
@@ -138,12 +132,13 @@ class Log(Events):
         Raises NotFoundError or another StorageError, MalformedConfigError, SignerError.
         """
         return cls(
-            opening.open_turns(
+            opening.open_writer(
                 path, signer=signer, checkpoint_signer=checkpoint_signer,
                 checkpoint_pq_signer=checkpoint_pq_signer, passphrase=passphrase,
-                any_filesystem=any_filesystem, clock=clock or system_clock,
+                any_filesystem=any_filesystem, clock=clock or system_clock, ack_replicas=ack_replicas,
+                ack_timeout_s=ack_timeout_s,
             ),
-            passphrase, ack_replicas=ack_replicas, ack_timeout_s=ack_timeout_s,
+            passphrase,
         )  # fmt: skip
 
     def __enter__(self) -> Self:
@@ -183,7 +178,7 @@ class Log(Events):
     @property
     def rules(self) -> Rules:
         """Signing keys and policy in force, as of the last turn."""
-        return self._turns.in_force.rules
+        return self._writer.in_force.rules
 
     @property
     def recovered(self) -> list[str]:
@@ -193,73 +188,87 @@ class Log(Events):
     # --- writing ---
 
     @overload
-    def append(self, draft: EntryDraft | Mapping[str, Any], /) -> Receipt: ...
+    def append(self, draft: AnyDraft, /) -> Receipt: ...
     @overload
     def append(self, draft: None = None, /, **members: Unpack[DraftMembers]) -> Receipt: ...
-    def append(self, draft: EntryDraft | Mapping[str, Any] | None = None, /, **members: Any) -> Receipt:
+    def append(self, draft: AnyDraft | None = None, /, **members: Any) -> Receipt:
         """Append one entry; when this returns it is durable. Give a draft, or its members.
 
-        Raises MalformedEntryError, DerivedMemberError, TooLargeError, ClockError, SignerError,
+        Raises MalformedEntryError, DerivedMemberError, TooLargeError, KeyFileError, ClockError, SignerError,
         StorageError, ClosedError: nothing was written. UncertainCommitError: nobody can know.
         ReplicationError: it is written here, and not confirmed by as many replicas as were asked for.
         """
-        receipts = self._committer.append((self._prepare(_one_draft(draft, members)),))
-        self._copies.wait(receipts)
-        return receipts[0]
+        (receipt,) = self._append([self._writer.prepare(_one_draft(draft, members))])
+        return receipt
 
-    def check(self, draft: EntryDraft | Mapping[str, Any]) -> None:
-        """Raises what `append` would raise for this draft before anything is written; writes nothing."""
-        self._prepare(draft)
-
-    @overload
-    def request(self, draft: EntryDraft | Mapping[str, Any], /) -> ApprovalRequest: ...
-    @overload
-    def request(self, draft: None = None, /, **members: Unpack[DraftMembers]) -> ApprovalRequest: ...
-    def request(
-        self, draft: EntryDraft | Mapping[str, Any] | None = None, /, **members: Any
-    ) -> ApprovalRequest:
-        """What to give to those who must approve this draft: redacted, and salted, as it will be written.
-
-        `core.request.approved_draft(request, approvals)` is then what to append. Raises as `check`.
-        """
-        return self._preparing.request(_one_draft(draft, members), self.rules, self._turns.in_force.algorithm)
-
-    def append_many(
-        self, drafts: Iterable[EntryDraft | Mapping[str, Any]], *, as_given: bool = False
-    ) -> list[Receipt]:
-        """Append these in order; all are validated before the first is written.
-
-        `as_given`: nothing is redacted. For evidence that must stay as it is, such as an older log's lines.
+    def append_many(self, drafts: Iterable[AnyDraft]) -> list[Receipt]:
+        """Append these in order; all are validated before the first is written. Raises as `append`.
 
         Committed in batches of up to 1,024 that do not cross a segment: each batch is there whole or
-        not at all. If a later batch fails, the earlier ones stay (the error says so).
+        not at all. If a later batch fails, the earlier ones stay: `committed` of the error counts them.
         """
-        prepared = [self._prepare(draft, as_given=as_given) for draft in drafts]
-        receipts = self._committer.append(prepared) if prepared else []
-        self._copies.wait(receipts)
-        return receipts
+        return self._append([self._writer.prepare(draft) for draft in drafts])
+
+    def append_unredacted(self, drafts: Iterable[AnyDraft]) -> list[Receipt]:
+        """`append_many` with nothing redacted: for evidence that must stay as it is, such as an older log."""
+        return self._append([self._writer.prepare(draft, redact=False) for draft in drafts])
 
     @overload
-    def submit(self, draft: EntryDraft | Mapping[str, Any], /) -> Future[Receipt]: ...
+    def submit(self, draft: AnyDraft, /) -> Future[Receipt]: ...
     @overload
     def submit(self, draft: None = None, /, **members: Unpack[DraftMembers]) -> Future[Receipt]: ...
-    def submit(
-        self, draft: EntryDraft | Mapping[str, Any] | None = None, /, **members: Any
-    ) -> Future[Receipt]:
-        """Append without waiting: the future's result is the receipt. Bad drafts raise here, at once."""
-        return self._copies.then(self._committer.submit(self._prepare(_one_draft(draft, members))))
+    def submit(self, draft: AnyDraft | None = None, /, **members: Any) -> Future[Receipt]:
+        """Append without waiting: the future has the outcome of `append`. It cannot be cancelled.
+
+        Raises at once what is wrong with the draft, and ClosedError. Callbacks of the future run in a
+        background thread, one after the other; they may append.
+        """
+        future = self._queue.submit(self._writer.prepare(_one_draft(draft, members)))
+        return self._replicas.confirmed(future, self._queue.call_soon)
 
     @overload
-    async def append_async(self, draft: EntryDraft | Mapping[str, Any], /) -> Receipt: ...
+    async def append_async(self, draft: AnyDraft, /) -> Receipt: ...
     @overload
     async def append_async(self, draft: None = None, /, **members: Unpack[DraftMembers]) -> Receipt: ...
-    async def append_async(
-        self, draft: EntryDraft | Mapping[str, Any] | None = None, /, **members: Any
-    ) -> Receipt:
-        """`append` for asyncio: the task waits, the event loop does not."""
-        receipt = await self._committer.append_async(self._prepare(_one_draft(draft, members)))
-        await self._copies.wait_async(receipt)
+    async def append_async(self, draft: AnyDraft | None = None, /, **members: Any) -> Receipt:
+        """`append` for asyncio: only the task waits. Cancelled, the entry may be appended all the same."""
+        receipt = await self._queue.append_async(self._writer.prepare(_one_draft(draft, members)))
+        confirmation = self._replicas.confirmation([receipt])
+        if confirmation is not None:
+            import asyncio
+
+            await asyncio.wrap_future(confirmation)
         return receipt
+
+    def check(self, draft: AnyDraft) -> None:
+        """Raises what `append` would raise for this draft before anything is written; writes nothing."""
+        self._writer.prepare(draft)
+
+    def action(self, action_type: str, *, actor_id: str, **members: Unpack[OptionalMembers]) -> Receipt:
+        """Append an ACTION: something was executed. This and the next five raise as `append`."""
+        return self._append_event(EventType.ACTION, action_type, actor_id, members)
+
+    def decision(self, action_type: str, *, actor_id: str, **members: Unpack[OptionalMembers]) -> Receipt:
+        """Append a DECISION: something was decided, or left undone."""
+        return self._append_event(EventType.DECISION, action_type, actor_id, members)
+
+    def violation(self, action_type: str, *, actor_id: str, **members: Unpack[OptionalMembers]) -> Receipt:
+        """Append a VIOLATION: an invariant was broken, or an attempt blocked."""
+        return self._append_event(EventType.VIOLATION, action_type, actor_id, members)
+
+    def change(self, action_type: str, *, actor_id: str, **members: Unpack[OptionalMembers]) -> Receipt:
+        """Append a CHANGE: rules, keys or configuration were modified."""
+        return self._append_event(EventType.CHANGE, action_type, actor_id, members)
+
+    def boot(self, action_type: str, *, actor_id: str, **members: Unpack[OptionalMembers]) -> Receipt:
+        """Append a BOOT: a system started. The entry says which head of the log it saw."""
+        return self._append_event(EventType.BOOT, action_type, actor_id, self._with_head(members))
+
+    def shutdown(self, action_type: str, *, actor_id: str, **members: Unpack[OptionalMembers]) -> Receipt:
+        """Append a SHUTDOWN: a system stopped in order. The entry says which head of the log it saw."""
+        return self._append_event(EventType.SHUTDOWN, action_type, actor_id, self._with_head(members))
+
+    # --- keys, holds, erasures ---
 
     def rotate_key(
         self,
@@ -280,11 +289,7 @@ class Log(Events):
             made = given_or_made(new_signer, origin=self.origin, role="entry", algorithm=algorithm)
             new = given_or_opened(made, self._passphrase, undo)
             given = {"actor_id": new.public_key.key_id, **members}
-
-            def make(payload: Object) -> Prepared:
-                return self._prepare(change_draft(ROTATE_SIGNING_KEY, payload, given))
-
-            receipt: Receipt = self._committer.run(partial(self._turns.rotate, new, make))
+            receipt: Receipt = self._queue.run(partial(self._writer.rotate, new, given))
             undo.pop_all()
             return receipt
 
@@ -299,6 +304,30 @@ class Log(Events):
         revocation = Revocation(key_id=key_id, last_trusted_sequence_number=last_trusted, reason=reason)
         given = {"actor_id": self.rules.key_ids[0], "event_category": "CRITICAL", **members}
         return self.append(change_draft(REVOKE_SIGNING_KEY, format_revocation(revocation), given))
+
+    def add_hold(
+        self,
+        name: str,
+        *,
+        reason: str,
+        actor_id: str,
+        start: int = 0,
+        stop: int | None = None,
+        **members: Unpack[MoreMembers],
+    ) -> Receipt:
+        """Forbid erasing the payloads of entries `start` up to `stop` (None: without end) until released.
+
+        Raises as `append`, and RuleChangeError for a name that is taken or an approval that is missing.
+        """
+        payload = format_hold(Hold(name=name, start=start, stop=stop, reason=reason))
+        return self.append(change_draft(PLACE_LEGAL_HOLD, payload, {"actor_id": actor_id, **members}))
+
+    def release_hold(
+        self, name: str, *, reason: str, actor_id: str, **members: Unpack[MoreMembers]
+    ) -> Receipt:
+        """End a legal hold. Raises as `append`, and RuleChangeError if no hold has this name."""
+        payload = format_hold(Release(name=name, reason=reason))
+        return self.append(change_draft(RELEASE_LEGAL_HOLD, payload, {"actor_id": actor_id, **members}))
 
     def erase(
         self,
@@ -318,13 +347,13 @@ class Log(Events):
         and as `append`. A StorageError with `erased_by` says that the entry is there and the payload not
         gone yet: the next opening finishes it.
         """
-
-        def make(target: Entry) -> Prepared:
-            draft = erasure_draft(target, reason, legal_basis, {"actor_id": actor_id, **members})
-            return self._preparing.prepare(draft, self.rules, self._turns.in_force.algorithm)
-
-        receipt: Receipt = self._committer.run(partial(self._turns.erase, sequence_number, make))
+        given = {"actor_id": actor_id, **members}
+        receipt: Receipt = self._queue.run(
+            partial(self._writer.erase, sequence_number, reason, legal_basis, given)
+        )
         return receipt
+
+    # --- acts and approvals ---
 
     def guard(self, *, action_type: str, actor_id: str, **members: Unpack[GuardMembers]) -> Guard:
         """Decide, act, record: `with log.guard(...) as act:`, `async with`, or a decorator.
@@ -344,23 +373,37 @@ class Log(Events):
 
         return Guard(self, action_type=action_type, actor_id=actor_id, **members)
 
+    @overload
+    def request(self, draft: AnyDraft, /) -> ApprovalRequest: ...
+    @overload
+    def request(self, draft: None = None, /, **members: Unpack[DraftMembers]) -> ApprovalRequest: ...
+    def request(self, draft: AnyDraft | None = None, /, **members: Any) -> ApprovalRequest:
+        """What to give to those who must approve this draft: redacted, and salted, as it will be written.
+
+        `attestlog.approved_draft(request, approvals)` is then what to append. Raises as `check`.
+        """
+        writer = self._writer
+        return writer.drafts.request(_one_draft(draft, members), self.rules, writer.in_force.algorithm)
+
     def storable_payload(self, payload: Mapping[str, Any], action_type: str) -> dict[str, Any]:
         """The payload as it will stand in an entry of this type: what is to be approved, and hashed.
 
         Secrets are redacted; where payloads are salted, it has its salt. `append` leaves it as it is.
         """
-        return self._preparing.storable_payload(payload, self.rules, action_type)
+        return self._writer.drafts.storable_payload(payload, self.rules, action_type)
 
     def now_us(self) -> int:
         """The log's clock: microseconds since 1970."""
-        return self._turns.clock()
+        return self._writer.clock()
+
+    # --- the head, proofs, readers ---
 
     def checkpoint(self) -> bytes:
         """Sign and store the current head as a C2SP checkpoint; returns the note.
 
         Raises ConsistencyError, and signs nothing, if the head is not consistent with the last checkpoint.
         """
-        note: bytes = self._committer.run(self._turns.checkpoint)
+        note: bytes = self._queue.run(self._writer.checkpoint)
         return note
 
     def prove(self, sequence_number: int, *, payload: bool = True) -> bytes:
@@ -377,12 +420,12 @@ class Log(Events):
 
     def head(self) -> Head:
         """Size, last hash and right edge, with everything other processes made durable taken in."""
-        head: Head = self._committer.run(self._turns.head)
+        head: Head = self._queue.run(self._writer.head)
         return head
 
     def sync_replicas(self) -> Iterator[tuple[str, AttestlogError | None]]:
         """Send each replica all there is, now: its URL, and why it lacks something, if it does."""
-        return self._copies.sync()
+        return self._replicas.sync()
 
     def query(self, **members: Unpack[FilterMembers]) -> Iterator[Entry]:
         """The entries a filter asks for: `log.query(event_type="VIOLATION", since="7d")`.
@@ -394,57 +437,57 @@ class Log(Events):
         return query_log(self._store.source, **members)
 
     def close(self) -> None:
-        """Commit what is waiting, sign a checkpoint over all of it, let go. May be called twice."""
-        self._copies.close()
+        """Commit what is waiting, sign a checkpoint over all of it, close store and keys.
+
+        May be called twice. Raises SignerError or StorageError if there is no checkpoint; it is closed then.
+        """
+        self._replicas.close()
         with contextlib.suppress(ClosedError):
-            self._committer.close(self._turns.close)
+            self._queue.close(self._writer.close)
 
     # --- within ---
 
-    def _prepare(self, draft: EntryDraft | Mapping[str, Any], *, as_given: bool = False) -> Prepared:
-        prepared = self._preparing.prepare(
-            draft, self.rules, self._turns.in_force.algorithm, as_given=as_given
-        )
-        refuse_bare_erasure(prepared)
-        return prepared
-
-    def _renew(self, prepared: Sequence[Prepared]) -> list[Prepared]:
-        """The same, prepared again where another policy or key came in force while they waited."""
-        rules, algorithm = self.rules, self._turns.in_force.algorithm
-        return [
-            item
-            if item.policy is rules.policy and item.algorithm == algorithm
-            else self._preparing.derive(item.draft, rules, algorithm)
-            for item in prepared
-        ]
-
-    def _commit(self, take: committer.Take) -> list[Receipt]:
-        receipts = self._turns.commit(take, self._prepare)
-        self._copies.notify()
+    def _append(self, prepared: list[Prepared]) -> list[Receipt]:
+        receipts = self._queue.append(prepared) if prepared else []
+        confirmation = self._replicas.confirmation(receipts)
+        if confirmation is not None:
+            confirmation.result()
         return receipts
+
+    def _append_event(
+        self, event_type: EventType, action_type: str, actor_id: str, members: OptionalMembers
+    ) -> Receipt:
+        return self.append(
+            {"event_type": event_type, "action_type": action_type, "actor_id": actor_id, **members}
+        )
+
+    def _with_head(self, members: OptionalMembers) -> OptionalMembers:
+        head = self.head()
+        snapshot: Any = members.get("system_state_snapshot", {})
+        if not isinstance(snapshot, Mapping):
+            return members  # `append` says what is wrong with it
+        return {**members, "system_state_snapshot": {**seen_head(head.size, head.entry_hash), **snapshot}}
 
     def _work(self) -> Work:
         """What senders of this log's replicas need of it."""
         from attestlog._internal.replication import Work
 
         def keep(text: str, lines: tuple[NoteSignature, ...]) -> None:
-            self._committer.run(partial(self._turns.add_cosignatures, text, lines))
+            self._queue.run(partial(self._writer.add_cosignatures, text, lines))
 
         def record(members: dict[str, Any]) -> None:
-            self._committer.submit(self._prepare(members))
+            self._queue.submit(self._writer.prepare(members))
 
         return Work(self._store.source, self.origin, self.checkpoint, keep, record)
 
     def _follow_fork(self) -> None:
         """In a forked child: a queue of its own, and descriptors that do not share its parent's lock."""
-        self._committer = self._committer.renewed()
-        self._copies.follow_fork()
+        self._queue = self._queue.renewed()
+        self._replicas.follow_fork()
         self._store.release()
 
 
-def _one_draft(
-    draft: EntryDraft | Mapping[str, Any] | None, members: dict[str, Any]
-) -> EntryDraft | Mapping[str, Any]:
+def _one_draft(draft: AnyDraft | None, members: dict[str, Any]) -> AnyDraft:
     if draft is None:
         return members
     if members:

@@ -1,6 +1,6 @@
 """Making a log, and opening one for writing: what `Log.create` and `Log.open` do before there is a `Log`.
 
-`create` writes and `open_turns` never does; both give the `Turns` that a `Log` is made of.
+`create` writes and `open_writer` never does; both give the `Writer` that a `Log` is made of.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from attestlog._internal.core.genesis import Genesis, Settings, Software, check_
 from attestlog._internal.core.policy import Policy, format_policy, parse_policy
 from attestlog._internal.core.signature import ED25519, ML_DSA_44
 from attestlog._internal.ids import new_entry_id
-from attestlog._internal.log.environment import Clock, environment
-from attestlog._internal.log.in_force import InForce
-from attestlog._internal.log.signing import key_holders, sign_head, sign_plan, signer_vkey
-from attestlog._internal.log.turns import Turns
+from attestlog._internal.log.drafts import Clock, Drafts, environment
+from attestlog._internal.log.keys import InForce, key_holders, sign_head, sign_plan, signer_vkey
+from attestlog._internal.log.replicas import Replicas
+from attestlog._internal.log.writer import Writer
 from attestlog._internal.signers import Passphrase, Signer
 from attestlog._internal.signers.making import given_or_made, given_or_opened
 from attestlog._internal.storage.contract import NewLog, Store
@@ -40,11 +40,11 @@ def create(
     passphrase: Passphrase | None,
     any_filesystem: bool,
     clock: Clock,
-) -> Turns:
+) -> Writer:
     """See `Log.create`."""
     check_origin(origin)
     check_free(name, any_filesystem=any_filesystem)
-    # Objects made by hand have been checked by nobody.
+    # Structs built directly bypass validation: check them here.
     policy = parse_policy(format_policy(policy) if isinstance(policy, Policy) else dict(policy or {}))
     check_settings(settings)
     with contextlib.ExitStack() as undo:
@@ -77,12 +77,20 @@ def create(
         create_log(name, NewLog(line, plan.leaves[0], note, beside))
         store = open_store(name, any_filesystem=any_filesystem)
         undo.callback(store.close)
-        turns = Turns(store, _begin(store, entry_signer, passphrase), check_signer, clock, pq_signer)
+        in_force = _load(store, entry_signer, passphrase)
+        writer = Writer(
+            store,
+            in_force,
+            holders=holders,
+            drafts=Drafts(genesis, clock),
+            replicas=Replicas([]),
+            clock=clock,
+        )
         undo.pop_all()
-        return turns
+        return writer
 
 
-def open_turns(
+def open_writer(
     name: LogName | Store,
     *,
     signer: str | Signer | None,
@@ -91,12 +99,16 @@ def open_turns(
     passphrase: Passphrase | None,
     any_filesystem: bool,
     clock: Clock,
-) -> Turns:
+    ack_replicas: int,
+    ack_timeout_s: float,
+) -> Writer:
     """See `Log.open`."""
     store = open_store(name, any_filesystem=any_filesystem)
     with contextlib.ExitStack() as undo:
         undo.callback(store.close)
-        named = read_config(store.source).signers
+        config = read_config(store.source)
+        replicas = Replicas(config.replicas, ack_replicas, ack_timeout_s)
+        named = config.signers
         is_chosen = signer is not None
         # Where a rotation stopped halfway, which of two signers it is to be is found out within the lock;
         # else it is opened before, because a person may be asked for its passphrase.
@@ -106,17 +118,19 @@ def open_turns(
         check_signer = given_or_opened(checkpoint_signer or named.checkpoint, passphrase, undo)
         pq_uri = checkpoint_pq_signer or named.checkpoint_pq
         pq_signer = given_or_opened(pq_uri, passphrase, undo) if pq_uri is not None else None
-        in_force = _begin(store, entry_signer, passphrase, is_chosen=is_chosen)
+        in_force = _load(store, entry_signer, passphrase, is_chosen=is_chosen)
         undo.callback(in_force.close)
-        turns = Turns(store, in_force, check_signer, clock, pq_signer)
+        holders = key_holders(store.genesis, check_signer, pq_signer)
+        drafts = Drafts(store.genesis, clock, replicas.urls)
+        writer = Writer(store, in_force, holders=holders, drafts=drafts, replicas=replicas, clock=clock)
         undo.pop_all()
-        return turns
+        return writer
 
 
-def _begin(
+def _load(
     store: Store, signer: Signer | None, passphrase: Passphrase | None, *, is_chosen: bool = True
 ) -> InForce:
     in_force = InForce(store, passphrase)
     with store.exclusive() as head:
-        in_force.begin(head, signer, is_chosen=is_chosen)
+        in_force.load(head, signer, is_chosen=is_chosen)
     return in_force

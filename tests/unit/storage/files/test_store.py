@@ -140,7 +140,7 @@ def rewritten(path: Path) -> None:
     """Another history of the same length, well made and under the log's own key."""
     other = path.with_name("other")
     log = Log.open(path)
-    signer, check_signer = log._turns.in_force.signer()[1], log._turns.checkpoint_signer
+    signer, check_signer = log._writer.in_force.signer()[1], log._writer.holders[0][0]
     genesis = last_segment(path).read_bytes().splitlines(keepends=True)[0]
     log._store.close()
     shutil.copytree(path, other)
@@ -176,7 +176,7 @@ def other_checkpoint(path: Path, harm: str) -> bytes:
     log = Log.open(path)
     with log._store.exclusive() as head:
         checkpoint = Checkpoint(log.origin, head.size, head.edge.root())
-    vkey, sign = log.genesis.checkpoint_keys[0], log._turns.checkpoint_signer.sign
+    vkey, sign = log.genesis.checkpoint_keys[0], log._writer.holders[0][0].sign
     log._store.close()
     stranger = MemorySigner("Ed25519")
     raw: Any = stranger.public_key.key
@@ -501,7 +501,7 @@ def test_opening_while_a_writer_goes_on(tmp_path: Path) -> None:
     receipts = []
     for number in range(1, 40):
         receipts.append(log.append(draft(2 * number)))
-        with Log.open(path, clock=log._turns.clock) as other:
+        with Log.open(path, clock=log._writer.clock) as other:
             receipts.append(other.append(draft(2 * number + 1)))
     log.close()
     assert torn_files(path) == []
@@ -602,7 +602,7 @@ def test_a_checkpoint_put_back_or_swapped_between(tmp_path: Path) -> None:
 
 def other_checkpoint_in(log: Log) -> bytes:
     """One of the log's own key over another tree."""
-    turns = log._turns
+    holder = log._writer.holders[0][0]
     return sign_checkpoint(
-        Checkpoint(log.origin, 2, bytes(32)), [(log.genesis.checkpoint_keys[0], turns.checkpoint_signer.sign)]
+        Checkpoint(log.origin, 2, bytes(32)), [(log.genesis.checkpoint_keys[0], holder.sign)]
     )

@@ -12,7 +12,7 @@ from attestlog._internal.core.entry import Entry
 from attestlog._internal.core.reserved import SIGNER_OUTAGE
 from attestlog._internal.core.signature import BATCH_ENTRIES_MAX
 from attestlog._internal.log import Log
-from attestlog._internal.log.outage import MESSAGE_LENGTH_MAX
+from attestlog._internal.log.writer import MESSAGE_LENGTH_MAX
 from attestlog.errors import FullError, SignerError
 from attestlog.testing import FaultSigner, ManualClock, MemorySigner, check_log
 

@@ -1,0 +1,352 @@
+"""The writer: everything that is done while holding the log's lock.
+
+`commit` is the page to read: how the entries of all who wait become durable.
+One thread of one process at a time is in here, because the queue (`committer`)
+lets only one in and each turn takes the log's lock. What callers want enters
+as `Prepared`, made by `drafts` in their own threads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, Final, NamedTuple
+
+from attestlog._internal.config import change_config, with_signers
+from attestlog._internal.core.batch import Head, Plan, Prepared, plan_batch
+from attestlog._internal.core.checkpoint import Checkpoint
+from attestlog._internal.core.entry import Entry, EventType, format_timestamp
+from attestlog._internal.core.erasure import check_erasure, parse_erasure
+from attestlog._internal.core.genesis import open_log_checkpoint
+from attestlog._internal.core.merkle import edge_at
+from attestlog._internal.core.note import NoteSignature, format_note, parse_note
+from attestlog._internal.core.receipt import Receipt
+from attestlog._internal.core.reserved import ERASE_PAYLOAD, ROTATE_SIGNING_KEY, SIGNER_OUTAGE
+from attestlog._internal.core.rotation import Rotation, format_rotation, rotation_message
+from attestlog._internal.core.rules import Rules
+from attestlog._internal.core.signature import BATCH_ENTRIES_MAX
+from attestlog._internal.log.committer import Group, Turn
+from attestlog._internal.log.drafts import AnyDraft, Clock, Drafts, change_draft, erasure_draft
+from attestlog._internal.log.keys import InForce, KeyHolder, sign_head, sign_plan
+from attestlog._internal.log.replicas import Replicas
+from attestlog._internal.signers import Signer
+from attestlog._internal.signers.asking import sign_message
+from attestlog._internal.storage.contract import Store
+from attestlog.errors import (
+    AttestlogError,
+    ConsistencyError,
+    ErasureRefusedError,
+    SignerError,
+    StorageError,
+)
+
+MESSAGE_LENGTH_MAX: Final = 400
+"""Characters of an error's message that an outage's entry keeps: it may come from a device's library."""
+
+
+class _Signed(NamedTuple):
+    """A batch that only has to be stored."""
+
+    plan: Plan
+    lines: list[bytes]
+    rules: Rules
+    """Those in force after it."""
+
+
+class Writer:
+    """The store, the keys and the clock of one open log.
+
+    `prepare` and the attributes may be used by any thread, all else by the one that has the turn.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        in_force: InForce,
+        *,
+        holders: Sequence[KeyHolder],
+        drafts: Drafts,
+        replicas: Replicas,
+        clock: Clock,
+    ) -> None:
+        self.store, self.genesis = store, store.genesis
+        self.in_force, self.holders = in_force, holders
+        self.drafts, self.replicas, self.clock = drafts, replicas, clock
+        self._outage = _Outage()
+
+    def prepare(self, draft: AnyDraft, *, redact: bool = True) -> Prepared:
+        """A caller's draft, by the rules in force as of the last turn. Raises as `Drafts.prepare`.
+
+        ErasureRefusedError for the entry of an erasure: appended by itself it would say that a payload is
+        gone which is there, past holds and policy.
+        """
+        prepared = self.drafts.prepare(draft, self.in_force.rules, self.in_force.algorithm, redact=redact)
+        event_type, action_type = prepared.draft.event_type, prepared.draft.action_type
+        if event_type is EventType.CHANGE and action_type == ERASE_PAYLOAD:
+            raise ErasureRefusedError(f"{ERASE_PAYLOAD} is appended by erasing alone", rule="append")
+        return prepared
+
+    # --- a turn of the queue ---
+
+    def commit(self, turn: Turn[Receipt]) -> None:
+        """Commit those who wait: in each turn of the queue, one group, one signature, one flush.
+
+        Raises ClockError, SignerError, StorageError: nothing is written, and the group is told so.
+        UncertainCommitError: nobody can know.
+        """
+        # Take the log's lock, and what other processes wrote.
+        with self._locked() as head:
+            room = min(self.store.room(head.size), BATCH_ENTRIES_MAX)
+            told = self._told(room)
+            group = turn.take(room - len(told))
+            # Renew what was prepared under other rules. A caller whose draft they forbid is told, alone.
+            prepared = told + self._renewed(group)
+            if not group.shares:
+                return
+            try:
+                # Plan: number, chain, hash, grow the tree. Nothing has changed yet, and nothing has to be
+                # undone: what fails up to the store is planned again by its callers, or never.
+                plan = self._plan(head, prepared)
+                # Sign, and check the signature and the rules that follow.
+                signed = self._sign(plan)
+            except SignerError as error:
+                self._outage.add(error, len(prepared) - len(told), self.clock())
+                raise
+            # Store: when this returns, the entries survive a loss of power.
+            receipts = self._store(signed)
+            if told:
+                self._outage = _Outage()
+        # Hand out. Nobody else needs to wait for that: the lock is free.
+        group.hand_out(receipts[len(told) :])
+        self.replicas.notify()
+
+    def rotate(self, new: Signer, members: Mapping[str, Any]) -> Receipt:
+        """Commit the rotation to the key of `new`, and sign with it from then on.
+
+        `members`: of the draft, beside its payload.
+        """
+        with self._locked() as head:
+            key, _ = self.in_force.signer()
+            message = rotation_message(self.genesis.origin, key.key_id, new.public_key.key_id, head.size)
+            rotation = Rotation(new.public_key, sign_message(new, new.public_key, message))
+            prepared = self.prepare(change_draft(ROTATE_SIGNING_KEY, format_rotation(rotation), members))
+            signed = self._sign(self._plan(head, [prepared]))
+            # A crash after this leaves a log.toml that names both signers. Whichever of them holds the key
+            # in force when the log is opened is the one, and the other is forgotten.
+            change_config(self.store, partial(with_signers, next_entry=new.uri))
+            (receipt,) = self._store(signed)
+            self.in_force.adopt(new)
+            # The entry is durable: a log.toml that cannot be written now takes nothing back.
+            with contextlib.suppress(AttestlogError):
+                change_config(self.store, partial(with_signers, entry=new.uri, next_entry=None))
+            return receipt
+
+    def erase(
+        self, sequence_number: int, reason: str, legal_basis: str | None, members: Mapping[str, Any]
+    ) -> Receipt:
+        """Commit the entry that says that this payload is erased, and erase it.
+
+        `members`: of the draft, beside its payload. Raises ErasureRefusedError, NotFoundError.
+        """
+        with self._locked() as head:
+            self.store.finish_erasure()  # one that was begun before comes first
+            target = self.store.source.entry(sequence_number)
+            draft = erasure_draft(target, reason, legal_basis, members)
+            prepared = self.drafts.prepare(draft, self.in_force.rules, self.in_force.algorithm)
+            self._check_erasure(target, prepared)
+            signed = self._sign(self._plan(head, [prepared]))
+            self.store.begin_erasure(sequence_number, target.entry_hash)
+            # A crash here leaves a beginning that no entry speaks of: the store forgets it.
+            (receipt,) = self._store(signed)
+            # A crash here, or a disk that is full, leaves the payload where it is until the next opening.
+            try:
+                self.store.finish_erasure()
+            except StorageError as error:
+                raise StorageError(
+                    f"entry {receipt.sequence_number} says that the payload of entry {sequence_number} is"
+                    f" erased, and it is not yet: {error.message}",
+                    sequence_number=sequence_number, erased_by=receipt.sequence_number,
+                ) from error  # fmt: skip
+            return receipt
+
+    def checkpoint(self) -> bytes:
+        """Sign and store the head as a checkpoint, unless the last one covers it; the note."""
+        with self.store.exclusive() as head:
+            return self._checkpoint_at(head)
+
+    def add_cosignatures(self, text: str, lines: Sequence[NoteSignature]) -> None:
+        """Keep verified cosignature lines with the stored checkpoint, if it still is the one of this text.
+
+        A cosigner's newer line takes its older one's place.
+        """
+        with self.store.exclusive():
+            old = self.store.checkpoint()
+            if old is None:
+                return
+            note = parse_note(old)
+            if note.text == text:
+                kept = {(line.name, line.key_id): line for line in (*note.signatures, *lines)}
+                self.store.replace_checkpoint(old, format_note(text, list(kept.values())))
+
+    def head(self) -> Head:
+        """The head, with what other processes made durable taken in."""
+        with self.store.exclusive() as head:
+            self.in_force.catch_up(head)
+            return head
+
+    def close(self) -> None:
+        """Sign a last checkpoint, and close store and keys."""
+        try:
+            # A forked child that never used the log has nothing to say about it.
+            if not self.store.is_released:
+                with self.store.exclusive() as head:
+                    self._checkpoint_at(head)
+                    self.in_force.catch_up(head)
+                    self.in_force.save()
+        finally:
+            self.store.close()
+            self.in_force.close()
+            for signer, _ in self.holders:
+                signer.close()
+
+    # --- the steps ---
+
+    @contextmanager
+    def _locked(self) -> Iterator[Head]:
+        """The log's lock, with what other processes wrote taken in, and a full segment closed."""
+        with self.store.exclusive() as head:
+            self.in_force.catch_up(head)
+            if self.store.room(head.size) == self.genesis.settings.segment_entries:
+                # A full segment is closed by a checkpoint, so that opening never reads more than one. If it
+                # cannot be signed, nobody waits for it: the next checkpoint, or close, says what is wrong.
+                with contextlib.suppress(AttestlogError):
+                    self._checkpoint_at(head)
+                self.in_force.save()
+            yield head
+
+    def _told(self, room: int) -> list[Prepared]:
+        """The entry that tells of an outage, if there was one and the batch has room for more than it."""
+        return [self.prepare(self._outage.draft())] if self._outage.has_been and room > 1 else []
+
+    def _renewed(self, group: Group[Receipt]) -> list[Prepared]:
+        """The group's entries, prepared again where another policy or key came in force meanwhile."""
+        rules, algorithm = self.in_force.rules, self.in_force.algorithm
+        for share in list(group.shares):
+            try:
+                share.prepared = [
+                    item
+                    if item.policy is rules.policy and item.algorithm == algorithm
+                    else self.drafts.renew(item, rules, algorithm)
+                    for item in share.prepared
+                ]
+            except AttestlogError as error:
+                group.refuse(share, error)
+        return group.prepared
+
+    def _plan(self, head: Head, prepared: list[Prepared]) -> Plan:
+        key, _ = self.in_force.signer()
+        return plan_batch(
+            head, prepared, self.clock(), algorithm=key.algorithm, key_id=key.key_id,
+            batched=self.genesis.settings.batch,
+        )  # fmt: skip
+
+    def _sign(self, plan: Plan) -> _Signed:
+        """Raises SignerError, or RuleChangeError: what would not hold is refused before it is stored."""
+        key, signer = self.in_force.signer()
+        lines = plan.seal(sign_plan(signer, key, plan))
+        return _Signed(plan, lines, self.in_force.rules_after(plan, lines))
+
+    def _store(self, signed: _Signed) -> list[Receipt]:
+        plan, lines, rules = signed
+        self.store.commit(plan, lines)
+        # A crash here loses nothing: the rules are found out from the entries.
+        self.in_force.advance(plan.head.size, lines[-1], rules)
+        facts = zip(plan.prepared, plan.entry_hashes, lines, strict=True)
+        return [
+            Receipt(number, item.entry_id, entry_hash, plan.timestamp, line)
+            for number, (item, entry_hash, line) in enumerate(facts, plan.head.size - len(lines))
+        ]
+
+    def _check_erasure(self, target: Entry, prepared: Prepared) -> None:
+        """Raises ErasureRefusedError unless the payload of `target` may go, by this entry, now."""
+        number = target.sequence_number
+        erasure = parse_erasure(prepared.draft.action_payload)
+        if target.action_payload is None:
+            raise ErasureRefusedError(
+                f"the payload of entry {number} is erased already", sequence_number=number, rule="erased"
+            )
+        if not erasure.describes(target):
+            raise ErasureRefusedError(
+                f"entry {number} is not the one described", sequence_number=number, rule="described"
+            )
+        check_erasure(self.in_force.rules, erasure, format_timestamp(self.clock()))
+        for member in ("quorum_met", "proofs_valid"):
+            if not getattr(prepared, member):
+                raise ErasureRefusedError(
+                    f"the payload of entry {number} stays: {member} is false, and the policy asks for it",
+                    sequence_number=number, rule="approval",
+                )  # fmt: skip
+
+    def _checkpoint_at(self, head: Head) -> bytes:
+        old = self.store.checkpoint()
+        if old is not None and self._covers(old, head):
+            return old
+        now = Checkpoint(self.genesis.origin, head.size, head.edge.root())
+        note = sign_head(self.holders, now, self.clock())
+        self.store.replace_checkpoint(old, note)
+        return note
+
+    def _covers(self, old: bytes, head: Head) -> bool:
+        """Whether the last checkpoint covers the head already. Raises ConsistencyError if it is no prefix."""
+        last = open_log_checkpoint(old, self.genesis)
+        root = b""
+        if last.size <= head.size:
+            root = edge_at(last.size, self.store.hashes).root()
+        if root != last.root:
+            raise ConsistencyError(
+                f"the last checkpoint covers {last.size} entries that are not a prefix of these {head.size}",
+                expected=last.root.hex(), found=root.hex(),
+            )  # fmt: skip
+        return last.size == head.size
+
+
+class _Outage:
+    """A time in which nothing could be signed, told by the log itself once it can sign again.
+
+    What cannot be signed cannot be written, so the failure becomes an entry after the fact: first in the
+    first batch that is signed again, durable with it or not at all. It is remembered in this process only.
+    """
+
+    def __init__(self) -> None:
+        self._first_us = self._last_us = self._refused = 0
+        self._error: SignerError | None = None
+
+    @property
+    def has_been(self) -> bool:
+        """Whether there is something to tell."""
+        return self._error is not None
+
+    def add(self, error: SignerError, refused_entries: int, now_us: int) -> None:
+        """Another batch of so many entries could not be signed."""
+        if self._error is None:
+            self._first_us = now_us
+        self._last_us, self._error = now_us, error
+        self._refused += refused_entries
+
+    def draft(self) -> dict[str, Any]:
+        """The members of the entry that tells of it."""
+        assert self._error is not None
+        message = self._error.message
+        if len(message) > MESSAGE_LENGTH_MAX:
+            message = f"{message[:MESSAGE_LENGTH_MAX]}…"
+        payload = {
+            "error": self._error.code,
+            "message": message,
+            "first_failure": format_timestamp(self._first_us),
+            "last_failure": format_timestamp(self._last_us),
+            "refused_entries": self._refused,
+        }
+        members = {"event_category": "ERROR", "actor_id": "attestlog", "actor_type": "SYSTEM"}
+        return change_draft(SIGNER_OUTAGE, payload, members)
