@@ -9,7 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.property import strategies
 from tests.support.logs import MINIMAL
-from tests.support.shapes import LONGEST_POINTERS, NOW_US, ORIGIN, ed25519_key, entry_id, planned, prepared, sealed, sign
+from tests.support.shapes import (
+    LONGEST_POINTERS,
+    NOW_US,
+    ORIGIN,
+    ed25519_key,
+    entry_id,
+    planned,
+    prepared,
+    sealed,
+    sign,
+)
 
 from attestlog._internal.core import entry as entries
 from attestlog._internal.core.batch import Head, prepare

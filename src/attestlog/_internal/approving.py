@@ -40,6 +40,7 @@ from attestlog._internal.signers.opening import open_signer
 from attestlog._internal.signers.sshsig import is_ssh_key, ssh_sign
 from attestlog._internal.storage.contract import LogSource
 from attestlog._internal.storage.resolve import LogName, open_source
+from attestlog._internal.verifying.in_force import read_rules
 from attestlog.errors import ApprovalRefusedError, NotFoundError, SignerError
 
 __all__ = ["approved_draft", "check_approvals", "propose", "sign_action", "sign_approval"]
@@ -57,7 +58,7 @@ def propose(log: LogName | LogSource, draft: EntryDraft | Mapping[str, Any]) -> 
     StorageError, KeyFileError.
     """
     source = open_source(log)
-    return Drafts(source.genesis(), system_clock).request(draft, source.rules())
+    return Drafts(source.genesis(), system_clock).request(draft, read_rules(source, with_holds=False))
 
 
 def sign_approval(

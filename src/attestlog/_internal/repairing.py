@@ -19,6 +19,7 @@ from attestlog._internal.core.signature import public_key
 from attestlog._internal.signers.file import key_files
 from attestlog._internal.storage.contract import Store
 from attestlog._internal.storage.resolve import LogName, open_store
+from attestlog._internal.verifying.in_force import read_rules
 from attestlog.errors import KeyFileError, MalformedConfigError, StorageError
 
 TORN, TREE, CONFIG = "torn", "tree", "config"
@@ -92,7 +93,7 @@ def _make_config(
     except (MalformedConfigError, StorageError):
         there = None
     old = there.signers if there else None
-    entry_ids = log.rules().key_ids
+    entry_ids = read_rules(log, with_holds=False).key_ids
     checkpoint_ids, pq_ids = _checkpoint_key_ids(genesis)
     signers = Signers(
         entry=signer or (old.entry if old else _find_key(entry_ids, "--signer")),

@@ -67,8 +67,9 @@ def list_holds(log: options.LogArgument, *, as_json: options.JsonOption = False)
     """List the holds in force."""
     from attestlog._internal.core.rules import format_hold
     from attestlog._internal.storage.resolve import open_source
+    from attestlog._internal.verifying.in_force import read_rules
 
-    out, holds = Output(as_json), open_source(log).rules().holds
+    out, holds = Output(as_json), read_rules(open_source(log)).holds
     for name in sorted(holds):
         if out.as_json:
             out.emit("hold", format_hold(holds[name]))

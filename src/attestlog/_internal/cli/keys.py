@@ -108,11 +108,19 @@ def rotate(
     accepted, and log.toml names it. Without --to, a key file is made in the keys directory. Afterwards,
     destroy the old key.
     """
+    from attestlog._internal.core.entry import decode_line
+    from attestlog._internal.core.rotation import parse_rotation
+
     with open_log(log, signer=signer, any_filesystem=any_filesystem) as opened:
-        (old, *_) = opened.rules.key_ids
         receipt = opened.rotate_key(to, algorithm=algorithm, **_actor(actor_id))
-        (key,) = opened.rules.keys.values()
-    facts = {"old_key_id": old, "key_id": key.key_id, "algorithm": key.algorithm, "public_key": key.pem}
+    entry = decode_line(receipt.line)
+    key = parse_rotation(entry.action_payload).key
+    facts = {
+        "old_key_id": entry.signing_key_id,
+        "key_id": key.key_id,
+        "algorithm": key.algorithm,
+        "public_key": key.pem,
+    }
     out, members = Output(as_json), {"sequence_number": receipt.sequence_number, **facts}
     out.emit("rotation", members) if out.as_json else _show_change(out, receipt, facts)
 
@@ -155,19 +163,20 @@ def _list_key_files() -> Iterator[dict[str, Any]]:
 
 def _list_log_keys(log: str) -> Iterator[dict[str, Any]]:
     """The public keys of a log: each entry key with the entries it signs, then the checkpoint keys."""
-    from attestlog._internal.core.entry import decode_line
     from attestlog._internal.core.note import COSIGNATURE_ML_DSA_44, ED25519, format_vkey
-    from attestlog._internal.core.reserved import ROTATE_SIGNING_KEY
-    from attestlog._internal.core.rotation import parse_rotation
+    from attestlog._internal.core.reserved import ADMIT_SIGNING_KEY, ROTATE_SIGNING_KEY
+    from attestlog._internal.core.rotation import parse_admission, parse_rotation
     from attestlog._internal.storage.resolve import open_source
+    from attestlog._internal.verifying.in_force import changes_of_rules, read_rules
 
+    parsers = {ROTATE_SIGNING_KEY: parse_rotation, ADMIT_SIGNING_KEY: parse_admission}
     source = open_source(log)
     genesis = source.genesis()
-    rules, lines = source.governance()
+    rules = read_rules(source, with_holds=False)
     keys = dict(genesis.entry_keys)
-    for entry in map(decode_line, lines):
-        if entry.action_type == ROTATE_SIGNING_KEY:
-            key = parse_rotation(entry.action_payload).key
+    for entry in changes_of_rules(rules, source):
+        if (parse := parsers.get(entry.action_type)) is not None:
+            key = parse(entry.action_payload).key
             keys[key.key_id] = key
     for key_id, term in rules.terms.items():
         key = keys[key_id]

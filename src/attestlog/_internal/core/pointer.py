@@ -81,8 +81,7 @@ def is_later(stated: Pointers, last: Pointers) -> bool:
     pairs = zip(stated, last, strict=True)
     try:
         return all(
-            one == two
-            or (one is not None and (two is None or parse_pointer(one)[0] > parse_pointer(two)[0]))
+            one == two or (one is not None and (two is None or parse_pointer(one)[0] > parse_pointer(two)[0]))
             for one, two in pairs
         )
     except MalformedEntryError:

@@ -103,6 +103,11 @@ def is_newer(entry: Entry) -> bool:
     return entry.action_type not in KNOWN and acts(entry)
 
 
+def is_reserved(name: object) -> bool:
+    """Whether an action type belongs to the log, however it is spelled."""
+    return isinstance(name, str) and _folded(name).startswith(PREFIX)
+
+
 def check_reserved(draft: EntryDraft, *, by_log: bool = False) -> None:
     """Raises MalformedEntryError for a draft that takes a name of the log's, or a member that it fills in.
 
@@ -115,7 +120,7 @@ def check_reserved(draft: EntryDraft, *, by_log: bool = False) -> None:
             _refuse(name, f"is a change of the log itself, not {_article(draft.event_type)}")
         if name in OF_THE_LOG and not by_log and draft.event_type is EventType.CHANGE:
             _refuse(name, "is appended by the log alone")
-    elif _folded(name).startswith(PREFIX):
+    elif is_reserved(name):
         _refuse(name, f"begins with {PREFIX!r}, which belongs to the log")
     check_environment(draft)
 

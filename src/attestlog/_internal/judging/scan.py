@@ -61,7 +61,7 @@ from attestlog._internal.core.pointer import (
     Pointers,
     is_later,
 )
-from attestlog._internal.core.report import Finding
+from attestlog._internal.core.report import Finding, Verdict
 from attestlog._internal.core.reserved import erases, governs, is_kept, is_newer
 from attestlog._internal.core.rules import Rules
 from attestlog._internal.core.seen_head import HeadClaim
@@ -78,12 +78,13 @@ from attestlog._internal.judging.findings import TEXT_LENGTH_MAX, finding
 from attestlog._internal.judging.governance import judge_entry
 from attestlog.errors import (
     MalformedEntryError,
+    MalformedError,
     MalformedSignatureError,
     RuleChangeError,
-    MalformedError,
     SignatureInvalidError,
     StorageError,
     TooLargeError,
+    UnverifiedError,
     VerificationError,
 )
 
@@ -716,3 +717,23 @@ def tell_wrong_pointers(counts: WrongPointers) -> Iterator[Finding]:
         what = f"{member} {stated}" if member else "many more pointers are wrong"
         what += f" in {count} entries from this one on" if count > 1 else ""
         yield finding("entry.rules", what, first, expected=expected, found=found)
+
+
+UNKNOWN_PROOFS: Final = "entry.proofs_unknown"
+"""Proofs of types that only the writer's application checks: no reason to refuse what it says."""
+
+
+def check_sound(scanned: Scanned) -> None:
+    """Raises VerificationError with the first finding, if there is one that is not a notice.
+
+    UnverifiedError where all are of what is not known here, such as an entry of a newer version.
+    """
+    found = [*scanned.findings, *tell_wrong_pointers(scanned.wrong_pointers)]
+    faults = [item for item in found if item.verdict != Verdict.VERIFIED and item.code != UNKNOWN_PROOFS]
+    if faults:
+        first = min(faults, key=lambda item: item.sequence_number or 0)
+        is_known = any(item.verdict != Verdict.UNKNOWN for item in faults)
+        raise (VerificationError if is_known else UnverifiedError)(
+            f"entry {first.sequence_number}: {first.message}",
+            sequence_number=first.sequence_number, finding=first.code, findings=len(faults),
+        )  # fmt: skip

@@ -181,6 +181,12 @@ class Log:
         return self._writer.in_force.rules
 
     @property
+    def holds(self) -> dict[str, Hold]:
+        """The legal holds in force, by name. Reading them takes a turn. Raises as `head`."""
+        holds: dict[str, Hold] = self._queue.run(self._writer.holds)
+        return holds
+
+    @property
     def recovered(self) -> list[str]:
         """What opening or committing had to set aside after a crash, in words."""
         return list(self._store.recovered)
@@ -238,6 +244,11 @@ class Log:
             import asyncio
 
             await asyncio.wrap_future(confirmation)
+        return receipt
+
+    def _append_own(self, draft: AnyDraft) -> Receipt:
+        """Append an entry of the log itself, with a name that callers cannot append. Raises as `append`."""
+        (receipt,) = self._append([self._writer.prepare(draft, by_log=True)])
         return receipt
 
     def check(self, draft: AnyDraft) -> None:

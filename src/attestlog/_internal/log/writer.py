@@ -17,15 +17,15 @@ from typing import Any, Final, NamedTuple
 from attestlog._internal.config import change_config, with_signers
 from attestlog._internal.core.batch import Head, Plan, Prepared, plan_batch
 from attestlog._internal.core.checkpoint import Checkpoint
-from attestlog._internal.core.entry import Entry, EventType, format_timestamp
-from attestlog._internal.core.erasure import check_erasure, parse_erasure
+from attestlog._internal.core.entry import Entry, format_timestamp
+from attestlog._internal.core.erasure import check_erasable, check_erasure, parse_erasure
 from attestlog._internal.core.genesis import open_log_checkpoint
 from attestlog._internal.core.merkle import edge_at
 from attestlog._internal.core.note import NoteSignature, format_note, parse_note
 from attestlog._internal.core.receipt import Receipt
-from attestlog._internal.core.reserved import ERASE_PAYLOAD, ROTATE_SIGNING_KEY, SIGNER_OUTAGE
+from attestlog._internal.core.reserved import ROTATE_SIGNING_KEY, SIGNER_OUTAGE
 from attestlog._internal.core.rotation import Rotation, format_rotation, rotation_message
-from attestlog._internal.core.rules import Rules
+from attestlog._internal.core.rules import Hold, Rules
 from attestlog._internal.core.signature import BATCH_ENTRIES_MAX
 from attestlog._internal.log.committer import Group, Turn
 from attestlog._internal.log.drafts import AnyDraft, Clock, Drafts, change_draft, erasure_draft
@@ -76,17 +76,10 @@ class Writer:
         self.drafts, self.replicas, self.clock = drafts, replicas, clock
         self._outage = _Outage()
 
-    def prepare(self, draft: AnyDraft, *, redact: bool = True) -> Prepared:
-        """A caller's draft, by the rules in force as of the last turn. Raises as `Drafts.prepare`.
-
-        ErasureRefusedError for the entry of an erasure: appended by itself it would say that a payload is
-        gone which is there, past holds and policy.
-        """
-        prepared = self.drafts.prepare(draft, self.in_force.rules, self.in_force.algorithm, redact=redact)
-        event_type, action_type = prepared.draft.event_type, prepared.draft.action_type
-        if event_type is EventType.CHANGE and action_type == ERASE_PAYLOAD:
-            raise ErasureRefusedError(f"{ERASE_PAYLOAD} is appended by erasing alone", rule="append")
-        return prepared
+    def prepare(self, draft: AnyDraft, *, redact: bool = True, by_log: bool = False) -> Prepared:
+        """A draft, by the rules in force as of the last turn. Raises as `Drafts.prepare`."""
+        rules, algorithm = self.in_force.rules, self.in_force.algorithm
+        return self.drafts.prepare(draft, rules, algorithm, redact=redact, by_log=by_log)
 
     # --- a turn of the queue ---
 
@@ -154,7 +147,8 @@ class Writer:
             self.store.finish_erasure()  # one that was begun before comes first
             target = self.store.source.entry(sequence_number)
             draft = erasure_draft(target, reason, legal_basis, members)
-            prepared = self.drafts.prepare(draft, self.in_force.rules, self.in_force.algorithm)
+            self.in_force.read_holds()
+            prepared = self.prepare(draft, by_log=True)
             self._check_erasure(target, prepared)
             signed = self._sign(self._plan(head, [prepared]))
             self.store.begin_erasure(sequence_number, target.entry_hash)
@@ -190,6 +184,12 @@ class Writer:
                 kept = {(line.name, line.key_id): line for line in (*note.signatures, *lines)}
                 self.store.replace_checkpoint(old, format_note(text, list(kept.values())))
 
+    def holds(self) -> dict[str, Hold]:
+        """The legal holds in force, with what other processes made durable taken in."""
+        with self.store.exclusive() as head:
+            self.in_force.catch_up(head)
+            return dict(self.in_force.read_holds().holds)
+
     def head(self) -> Head:
         """The head, with what other processes made durable taken in."""
         with self.store.exclusive() as head:
@@ -203,8 +203,6 @@ class Writer:
             if not self.store.is_released:
                 with self.store.exclusive() as head:
                     self._checkpoint_at(head)
-                    self.in_force.catch_up(head)
-                    self.in_force.save()
         finally:
             self.store.close()
             self.in_force.close()
@@ -223,12 +221,11 @@ class Writer:
                 # cannot be signed, nobody waits for it: the next checkpoint, or close, says what is wrong.
                 with contextlib.suppress(AttestlogError):
                     self._checkpoint_at(head)
-                self.in_force.save()
             yield head
 
     def _told(self, room: int) -> list[Prepared]:
         """The entry that tells of an outage, if there was one and the batch has room for more than it."""
-        return [self.prepare(self._outage.draft())] if self._outage.has_been and room > 1 else []
+        return [self.prepare(self._outage.draft(), by_log=True)] if self._outage.has_been and room > 1 else []
 
     def _renewed(self, group: Group[Receipt]) -> list[Prepared]:
         """The group's entries, prepared again where another policy or key came in force meanwhile."""
@@ -249,7 +246,7 @@ class Writer:
         key, _ = self.in_force.signer()
         return plan_batch(
             head, prepared, self.clock(), algorithm=key.algorithm, key_id=key.key_id,
-            batched=self.genesis.settings.batch,
+            batched=self.genesis.settings.batch, pointers=self.in_force.rules.pointers,
         )  # fmt: skip
 
     def _sign(self, plan: Plan) -> _Signed:
@@ -261,8 +258,8 @@ class Writer:
     def _store(self, signed: _Signed) -> list[Receipt]:
         plan, lines, rules = signed
         self.store.commit(plan, lines)
-        # A crash here loses nothing: the rules are found out from the entries.
-        self.in_force.advance(plan.head.size, lines[-1], rules)
+        # A crash here loses nothing: the next entry's pointers lead to the rules.
+        self.in_force.advance(plan.head, rules)
         facts = zip(plan.prepared, plan.entry_hashes, lines, strict=True)
         return [
             Receipt(number, item.entry_id, entry_hash, plan.timestamp, line)
@@ -281,6 +278,7 @@ class Writer:
             raise ErasureRefusedError(
                 f"entry {number} is not the one described", sequence_number=number, rule="described"
             )
+        check_erasable(target)
         check_erasure(self.in_force.rules, erasure, format_timestamp(self.clock()))
         for member in ("quorum_met", "proofs_valid"):
             if not getattr(prepared, member):
