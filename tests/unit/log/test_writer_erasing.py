@@ -18,7 +18,14 @@ from attestlog._internal.storage.files import erasing
 from attestlog._internal.storage.files.layout import ERASING_FILE, INDEX_FILE
 from attestlog._internal.storage.files.reader import LogReader
 from attestlog._internal.verifying import judge_log, judge_proof
-from attestlog.errors import CorruptError, ErasureRefusedError, NotFoundError, RuleChangeError, StorageError
+from attestlog.errors import (
+    CorruptError,
+    ErasureRefusedError,
+    MalformedEntryError,
+    NotFoundError,
+    RuleChangeError,
+    StorageError,
+)
 from attestlog.testing import ManualClock, check_log
 
 
