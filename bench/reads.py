@@ -15,7 +15,9 @@ from typing import Any, NamedTuple
 import psutil
 
 import attestlog
+from attestlog._internal.places import index_dir
 from attestlog._internal.query import Index
+from attestlog._internal.storage.resolve import open_source
 from bench.loads import ACTORS, DRAFT, Place
 
 COMMAND = str(Path(sys.executable).with_name("attestlog"))
@@ -125,5 +127,8 @@ def sizes_mb(path: Path) -> dict[str, float]:
     sizes = {
         name: sum(file.stat().st_size for file in folder.iterdir()) / 1e6 for name, folder in parts.items()
     }
-    sizes["query index"] = sum(file.stat().st_size for file in path.glob("index.db*")) / 1e6
+    sizes["query index"] = (
+        sum(file.stat().st_size for file in index_dir(open_source(path).entry(0).entry_hash).glob("*.db*"))
+        / 1e6
+    )
     return sizes

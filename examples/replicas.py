@@ -22,23 +22,9 @@ from shutil import copytree, rmtree
 from types import TracebackType
 from typing import Any, Final, Self
 
-from attestlog._internal.config import ReplicaAt, read_config
-from attestlog._internal.core.replication import Shipment, log_id
-from attestlog._internal.core.report import Report, Verdict
-from attestlog._internal.core.trust import parse_trust_policy
-from attestlog._internal.log import Log
-from attestlog._internal.replica.evidence import evidence
-from attestlog._internal.replication.client import ReplicaClient
-from attestlog._internal.replication.settings import add_replica, remove_replica, replica_at
-from attestlog._internal.replication.status import ReplicaStatus, replica_status
-from attestlog._internal.restoring import RestoreDemands, restore_log
-from attestlog._internal.server import check_extra
-from attestlog._internal.server.tokens import Scope, TokenFile
-from attestlog._internal.storage.files.layout import CHECKPOINT_FILE, ENTRIES_DIR, segment_name
-from attestlog._internal.storage.resolve import open_source
-from attestlog._internal.verifying import judge_log
-from attestlog._internal.witness.collecting import cosign_checkpoint
-from attestlog.errors import AttestlogError, QuorumError, ReplicationError, StorageError
+import attestlog
+from attestlog import Log, Report, Verdict
+from attestlog.errors import QuorumError, ReplicationError, StorageError
 
 ORIGIN: Final = "example.com/demo"
 REPLICAS: Final = ("replica-1", "replica-2", "replica-3")
@@ -49,6 +35,9 @@ WAIT_MAX_S: Final = 30.0
 ACK_TIMEOUT_S: Final = 1.5
 STOP_TIME_MAX_S: Final = 10.0
 """After that a server is killed: no process is left behind."""
+
+SEGMENT: Final = Path("entries", "000000000000.jsonl")
+"""Where a log keeps its first entries."""
 
 
 class ReplicatedLog:
@@ -84,7 +73,8 @@ class ReplicatedLog:
         for name in REPLICAS:
             server = stack.enter_context(Server("replica", self.folder / name, *self._named(name)))
             self._replicas[name] = server
-            add_replica(self.log, self._address(server))
+            self._mint(server)
+            self._add(name)
             policy.append(f"witness {name} {server.vkey}")
             say(f"{name}  {server.url}")
         for name in WITNESSES:
@@ -110,8 +100,8 @@ class ReplicatedLog:
         with Log.open(self.log) as log:
             for _ in range(3):
                 self._append(log)
-            self._wait(lambda: self._status("replica-2").size == self._count + 1)
-            self._wait(lambda: bool(self._status("replica-1").error))
+            self._wait(lambda: self._status()["replica-2"]["size"] == self._count + 1)
+            self._wait(lambda: bool(self._status()["replica-1"]["error"]))
         self._show_replicas(facts)
         self._replicas["replica-1"].start()
         say("started again")
@@ -133,30 +123,31 @@ class ReplicatedLog:
     def _lie(self) -> None:
         facts = self._begin("lie", "replica-3 lies: its operator changes a byte, and offers it for restoring")
         copy = self._copy("replica-3")
-        segment = copy / ENTRIES_DIR / segment_name(0)
+        segment = copy / SEGMENT
         before = segment.read_bytes()
         segment.write_bytes(before.replace(b'"number":2', b'"number":7', 1))
-        self._show_verdict(facts, "its copy  ", judge_log(copy, remember=False, workers=1))
-        try:
-            self._restore_from("replica-3", self.folder / "restored-from-3")
-        except AttestlogError as error:
-            facts["refused"] = str(error)
-            say(f"restoring from it: {error}")
+        self._show_verdict(facts, "its copy  ", attestlog.verify(copy, remember=False, workers=1))
+        done = self._restored_from("replica-3", self.folder / "restored-from-3")
+        facts["refused"] = done.get("message", "")
+        say(f"restoring from it: {facts['refused']}")
         segment.write_bytes(before)
 
     def _rewrite(self) -> None:
         facts = self._begin("rewrite", "The log's own key holder rewrites it, with valid signatures")
         self._cosign()
         rewritten = self._make_rewritten()
-        self._show_verdict(facts, "by itself  ", judge_log(rewritten, remember=False, workers=1))
-        note = (rewritten / CHECKPOINT_FILE).read_bytes()
-        shipment = Shipment(0, list(open_source(rewritten).lines()), note)
-        refused = facts["refused_by"] = {name: self._answer(name, shipment) for name in REPLICAS}
-        facts["evidence"] = [name for name in REPLICAS if any(evidence(self._copy(name).parent))]
+        self._show_verdict(facts, "by itself  ", attestlog.verify(rewritten, remember=False, workers=1))
+        refused = facts["refused_by"] = dict[str, str]()
         try:
-            cosign_checkpoint(rewritten, parse_trust_policy(self.policy.read_bytes()))
+            attestlog.cosign_checkpoint(rewritten, self._trust_policy())
         except QuorumError as error:
             refused |= {name: error.failures[name] for name in WITNESSES}
+        facts["evidence"] = [name for name in WITNESSES if self._ask("evidence", self.folder / name)]
+        for name in REPLICAS:
+            self._add(name, rewritten)
+        names = {server.url: name for name, server in self._replicas.items()}
+        with Log.open(rewritten) as log:
+            refused |= {names[url]: str(error or "") for url, error in log.sync_replicas()}
         for name, refusal in refused.items():
             say(f"{name}  refuses: {refusal.partition(': ')[2] or refusal or 'no, it accepts'}")
         say(f"both checkpoints are kept as evidence by {', '.join(facts['evidence'])}")
@@ -172,14 +163,13 @@ class ReplicatedLog:
 
     def _restore(self) -> None:
         facts = self._begin("restore", "The log is lost, and comes back from replica-1, byte for byte")
-        segment = self.log / ENTRIES_DIR / segment_name(0)
-        before = segment.read_bytes()
+        before = (self.log / SEGMENT).read_bytes()
         rmtree(self.log)
-        size = self._restore_from("replica-1", self.log)
-        facts |= {"size": size, "is_same": segment.read_bytes() == before}
+        size = self._restored_from("replica-1", self.log)["size"]
+        facts |= {"size": size, "is_same": (self.log / SEGMENT).read_bytes().startswith(before)}
         say(f"{size} entries, {'the same' if facts['is_same'] else 'other'} bytes")
         for name in REPLICAS:
-            add_replica(self.log, self._reader(name))
+            self._add(name)
         with Log.open(self.log) as log:
             say(f"it goes on with entry {self._append(log)}")
         self._cosign()
@@ -197,84 +187,94 @@ class ReplicatedLog:
     def _named(self, name: str) -> list[str]:
         return ["--name", f"{name}.example.com", "--key", f"file:{self.home}/keys/{name}.pem"]
 
-    def _address(self, server: Server) -> ReplicaAt:
-        """How the log reaches this replica, with a token made for it."""
-        path = self.folder / f"{server.name}.token"
-        scopes = [Scope.REPLICATE, Scope.READ]
-        path.write_text(TokenFile(server.folder).mint("demo", scopes, ORIGIN))
-        return replica_at(server.url, server.vkey, path, None)
+    def _mint(self, server: Server) -> None:
+        """A token with which the log reaches this replica."""
+        scopes = ["--scope", "replicate", "--scope", "read"]
+        (made,) = self._ask("tokens", "add", server.folder, "demo", "--origin", ORIGIN, *scopes)
+        self._token(server.name).write_text(made["token"])
 
-    def _reader(self, name: str) -> ReplicaAt:
+    def _add(self, name: str, log: Path | None = None) -> None:
         server = self._replicas[name]
-        return ReplicaAt(url=server.url, vkey=server.vkey, token_file=str(self.folder / f"{name}.token"))
+        options = ["--vkey", server.vkey, "--token-file", str(self._token(name))]
+        self._ask("replica", "add", log or self.log, server.url, *options)
+
+    def _token(self, name: str) -> Path:
+        return self.folder / f"{name}.token"
 
     def _copy(self, name: str) -> Path:
-        return self._replicas[name].folder / "logs" / log_id(ORIGIN) / "log"
+        """The log's copy at a replica; a replica holds one for each log."""
+        (held,) = (self._replicas[name].folder / "logs").iterdir()
+        return held / "log"
+
+    def _ask(self, *arguments: str | Path) -> list[dict[str, Any]]:
+        """What `attestlog …` answers as JSON, an error included; with this example's keys and memory."""
+        done = subprocess.run(  # noqa: S603 - this interpreter and this package
+            [sys.executable, "-m", "attestlog", *map(str, arguments), "--json"],
+            env={**os.environ, "ATTESTLOG_HOME": str(self.home)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return [json.loads(line) for line in (done.stdout + done.stderr).splitlines()]
 
     def _make_rewritten(self) -> Path:
-        """The first entries of the log, and then others: by the same keys, as if for the same replicas."""
+        """The first entries of the log, and then others: by the same keys."""
         rewritten = self.folder / "rewritten"
         copytree(self.log, rewritten)
-        segment = rewritten / ENTRIES_DIR / segment_name(0)
+        segment = rewritten / SEGMENT
         segment.write_bytes(b"".join(segment.read_bytes().splitlines(keepends=True)[:3]))
         for name in ("tree", "replicas"):
             rmtree(rewritten / name)
-        for name in (CHECKPOINT_FILE, "rules.jsonl"):
+        for name in ("checkpoint", "rules.jsonl"):
             (rewritten / name).unlink(missing_ok=True)
         for server in self._replicas.values():
-            remove_replica(rewritten, server.url)
+            self._ask("replica", "remove", rewritten, server.url)
         with Log.open(rewritten) as log:
-            for number in range(open_source(self.log).size() - 3):
+            for number in range(self._size() - 3):
                 log.action("other_work", actor_id="agent-7", action_payload={"number": -number})
         return rewritten
 
-    def _answer(self, name: str, shipment: Shipment) -> str:
-        """How a replica refuses what no honest writer sends; empty if it accepts it."""
-        client = ReplicaClient(self._reader(name), ORIGIN)
-        try:
-            client.send(shipment)
-        except AttestlogError as error:
-            return str(error)
-        finally:
-            client.close()
-        return ""
+    def _size(self) -> int:
+        with Log.open(self.log) as log:
+            return log.head().size
 
     def _cosign(self) -> None:
         with Log.open(self.log) as log:
             log.checkpoint()
             list(log.sync_replicas())
-        cosign_checkpoint(self.log, parse_trust_policy(self.policy.read_bytes()))
+        attestlog.cosign_checkpoint(self.log, self._trust_policy())
+
+    def _trust_policy(self) -> attestlog.TrustPolicy:
+        return attestlog.parse_trust_policy(self.policy.read_bytes())
 
     def _sync(self, facts: dict[str, Any]) -> None:
         with Log.open(self.log) as log:
             list(log.sync_replicas())
         self._show_replicas(facts)
 
-    def _restore_from(self, name: str, root: Path) -> int:
-        client = ReplicaClient(self._reader(name), ORIGIN)
-        # Its log.toml names the signers; of a log that is lost, a copy does.
-        there = self.log if self.log.exists() else self.folder / "rewritten"
-        try:
-            demands = RestoreDemands(trust=[self.vkey], state_dir=self.home / "state")
-            return restore_log(root, client, read_config(open_source(there)).signers, demands).size
-        finally:
-            client.close()
+    def _restored_from(self, name: str, root: Path) -> dict[str, Any]:
+        """What the command says of the restored log, or why it refused the copy."""
+        server = self._replicas[name]
+        options = ["--from", server.url, "--origin", ORIGIN, "--token-file", str(self._token(name))]
+        options += ["--trust", self.vkey, "--signer", self.keys["signer"]]
+        options += ["--checkpoint-signer", self.keys["checkpoint_signer"]]
+        return self._ask("restore", root, *options)[-1]
 
-    def _status(self, name: str) -> ReplicaStatus:
-        url = self._replicas[name].url
-        return next(item for item in replica_status(self.log) if item.url == url)
+    def _status(self) -> dict[str, dict[str, Any]]:
+        """How far each replica is, by its own answers."""
+        found = {item["url"]: item for item in self._ask("replica", "status", self.log)}
+        return {name: found[server.url] for name, server in self._replicas.items()}
 
     def _show_replicas(self, facts: dict[str, Any]) -> None:
-        """How far each replica is, by its own answers."""
         shown = []
-        for name in REPLICAS:
-            item = self._status(name)
-            shown.append({"replica": name, "state": item.state, "size": item.size, "lag": item.lag})
-            say(f"{name}  {item.state}  holds {item.size}" + (f", {item.lag} behind" if item.lag else ""))
+        for name, item in self._status().items():
+            state, size, lag = item["state"], item["size"], item["lag"]
+            shown.append({"replica": name, "state": state, "size": size, "lag": lag})
+            say(f"{name}  {state}  holds {size}" + (f", {lag} behind" if lag else ""))
         facts.setdefault("replicas", []).append(shown)
 
     def _verified(self) -> Report:
-        return judge_log(self.log, trust_policy=self.policy, state_dir=self.home / "state", workers=1)
+        return attestlog.verify(self.log, trust_policy=self.policy, state_dir=self.home / "state", workers=1)
 
     def _show_verdict(self, facts: dict[str, Any], when: str, report: Report) -> None:
         faults = [item.message for item in report.findings if item.verdict != Verdict.VERIFIED]
@@ -379,7 +379,6 @@ class Server:
 
 
 if __name__ == "__main__":
-    check_extra()
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else tempfile.mkdtemp(prefix="attestlog-replicas-"))
     ReplicatedLog(folder).run()
     print(f"\nEverything is in {folder}.")

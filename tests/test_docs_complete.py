@@ -86,7 +86,7 @@ def test_types_of_json_output() -> None:
 
 def test_environment_variables() -> None:
     text = "".join(path.read_text(encoding="utf-8") for path in SOURCE.rglob("*.py"))
-    read = set(re.findall(r'"(ATTESTLOG_[A-Z_]+|XDG_[A-Z_]+|NO_COLOR)"', text)) | {"TERM"}
+    read = set(re.findall(r'"(ATTESTLOG_[A-Z_]+|XDG_[A-Z_]+|[A-Z]+_DIRECTORY|NO_COLOR)"', text)) | {"TERM"}
     documented = chain.from_iterable(
         re.findall(r"`([A-Z_]+)`", cells[0]) for cells in rows(section(page("cli.md"), "Environment"))
     )

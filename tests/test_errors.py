@@ -80,7 +80,12 @@ def test_codes_are_dotted_unique_and_below_their_parents() -> None:
     own = [cls for cls in CLASSES if "code" in vars(cls)]
     codes = {cls.code: cls for cls in own}
     assert len(codes) == len(own)
-    assert set(CLASSES) - set(own) == {errors.QuorumError, errors.WrongKeyError, errors.NoLogError}
+    assert set(CLASSES) - set(own) == {
+        errors.QuorumError,
+        errors.WrongKeyError,
+        errors.NoLogError,
+        errors.NoHomeError,
+    }
     for code, cls in codes.items():
         assert re.fullmatch(r"[a-z_]+(\.[a-z_]+)*", code), code
         for parent in set(cls.__bases__) & set(CLASSES) - {AttestlogError}:

@@ -51,6 +51,12 @@ async def main() -> None:
     async with log.guard(action_type="deploy", actor_id="a", event_type="CHANGE", snapshot=Path("x")) as act:
         assert_type(act, Guard)
     assert_type(await later(1), str)
+    async with await attestlog.open_async("audit", ack_replicas=1) as opened:
+        assert_type(opened, Log)
+        async for entry in opened.query_async(since="7d"):
+            assert_type(entry, attestlog.Entry)
+    async for entry in attestlog.query_log_async("audit", actor_id="agent-7"):
+        pass
 
 
 @log.guard(action_type="restart", actor_id="a", action_payload=lambda service, times: {"service": service})

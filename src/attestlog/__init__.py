@@ -5,6 +5,9 @@ Write:
     log = attestlog.create("audit", origin="example.com/agents")   # once; attestlog.open("audit") afterwards
     receipt = log.append(event_type="ACTION", action_type="deploy", actor_id="agent-7")
 
+    async with await attestlog.open_async("audit") as log:         # the same in asyncio
+        receipt = await log.append_async(event_type="ACTION", action_type="deploy", actor_id="agent-7")
+
 `Entry` is what a `Log` stores, `EntryDraft` what a caller gives (`DraftMembers` are its members, for type
 checkers), `Receipt` what `append` returns. A log is created with a `Policy` and `Settings`.
 
@@ -24,6 +27,7 @@ the policy, `sign_action` proves who acts, `register_proof` adds a type of proof
 Read, without a key:
 
     for entry in attestlog.query_log("audit", event_type="VIOLATION", since="7d"): ...
+    async for entry in attestlog.query_log_async("audit", actor_id="agent-7"): ...
 
 `query_page` returns a `Page`. A `Filter`, or its members (`FilterMembers`), says which entries.
 
@@ -90,7 +94,14 @@ if TYPE_CHECKING:
     from attestlog._internal.log import Log
     from attestlog._internal.proof_types import register_proof
     from attestlog._internal.proving import prove, prove_prefix
-    from attestlog._internal.query import Filter, FilterMembers, Page, query_log, query_page
+    from attestlog._internal.query import (
+        Filter,
+        FilterMembers,
+        Page,
+        query_log,
+        query_log_async,
+        query_page,
+    )
     from attestlog._internal.signers import Signer, open_signer, register_scheme
     from attestlog._internal.snapshots import snapshot_hash, verify_snapshot
     from attestlog._internal.storage.publishing import Published
@@ -101,6 +112,7 @@ if TYPE_CHECKING:
     from attestlog._internal.witness.collecting import cosign_checkpoint
 
     create = Log.create
+    open_async = Log.open_async
     open = Log.open  # noqa: A001 - attestlog.open is the name people look for
 
 __version__ = VERSION
@@ -145,6 +157,7 @@ _HOMES: Final = {
     "judge_published": "verifying",
     "modify_rule_payload": "core.policy_change",
     "open": "log:Log.open",
+    "open_async": "log:Log.open_async",
     "open_signer": "signers",
     "parse_approval": "core.approval",
     "parse_request": "core.approval",
@@ -154,6 +167,7 @@ _HOMES: Final = {
     "public_key": "core.signature",
     "publish": "storage.publishing:publish_log",
     "query_log": "query",
+    "query_log_async": "query",
     "query_page": "query",
     "register_proof": "proof_types",
     "register_scheme": "signers",
@@ -213,6 +227,7 @@ __all__ = [
     "judge_published",
     "modify_rule_payload",
     "open",
+    "open_async",
     "open_signer",
     "parse_approval",
     "parse_request",
@@ -222,6 +237,7 @@ __all__ = [
     "public_key",
     "publish",
     "query_log",
+    "query_log_async",
     "query_page",
     "register_proof",
     "register_scheme",

@@ -42,7 +42,8 @@ it only narrows what the parent says.
     │   └── KeyFileError               a key file is missing, unreadable, exposed or locked
     ├── StorageError                   the log's bytes could not be read or written
     │   ├── NotFoundError
-    │   │   └── NoLogError             what the path names is not a log
+    │   │   ├── NoLogError             what the path names is not a log
+    │   │   └── NoHomeError            no home directory for keys, state, configuration, cache
     │   ├── ExistsError                create where something is already
     │   ├── DeniedError                permissions
     │   ├── FullError                  no space, quota or file size left; nothing was written
@@ -71,6 +72,7 @@ it only narrows what the parent says.
     │   ├── UnauthenticatedError       no token, or none of this server's
     │   ├── ForbiddenError             a token, and not good for this
     │   └── RequestTimeoutError        what was to be sent came too slowly
+    ├── NewerFormatError               made by a newer attestlog: nothing is judged
     └── MissingExtraError              an optional dependency is not installed
 """
 
@@ -399,6 +401,12 @@ class NoLogError(NotFoundError):
     """What the path names is not a log."""
 
 
+class NoHomeError(NotFoundError):
+    """There is nowhere to keep this user's own files. `variable`: what names a directory for them."""
+
+    variable: str = ""
+
+
 class ExistsError(StorageError):
     """Something is already where a new log or key was to be made.
 
@@ -616,6 +624,14 @@ class RequestTimeoutError(RequestError):
     """The request did not arrive in the time that it may take."""
 
     code = "request.timeout"
+
+
+class NewerFormatError(AttestlogError):
+    """The log is of a format that only a newer attestlog knows. Nothing of it is judged."""
+
+    code = "newer_format"
+    expected: Any = None
+    found: Any = None
 
 
 class MissingExtraError(AttestlogError):

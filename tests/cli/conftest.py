@@ -5,17 +5,21 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from tests.cli.approving import ROLES, policy_text
 from tests.cli.running import ATTESTLOG, ORIGIN, Result, Run
-from tests.support.logs import draft
+from tests.support.logs import LogMaker, draft, drafts
 
 from attestlog._internal.cli import main
+from attestlog._internal.core.note import format_vkey
 from attestlog._internal.log import Log
+from attestlog._internal.signers.file import open_file_signer
+from attestlog._internal.storage.files.reader import LogReader
 
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home for keys and state; nothing of the person who runs the tests is read or written."""
-    for name in ("ATTESTLOG_PASSPHRASE", "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME", "NO_COLOR"):
+    for name in ("ATTESTLOG_PASSPHRASE", "NO_COLOR"):
         monkeypatch.delenv(name, raising=False)
     path = tmp_path / "home"
     monkeypatch.setenv("ATTESTLOG_HOME", str(path))
@@ -61,3 +65,39 @@ def log(tmp_path: Path) -> Path:
         )
         made.append(draft(3, event_type="DECISION", action_payload={"number": 3, "reason": "a quiet night"}))
     return path
+
+
+@pytest.fixture
+def vkey(log: Path) -> str:
+    """The checkpoint key of the log."""
+    return format_vkey(LogReader(log).genesis().checkpoint_keys[0])
+
+
+@pytest.fixture
+def keys(run: Run, tmp_path: Path) -> dict[str, Path]:
+    """A PEM key for each approver's role."""
+    found = {}
+    for role in ROLES:
+        found[role] = tmp_path / f"{role}.pem"
+        algorithm = "Ed25519" if role == "creator" else "ECDSA-P256-SHA256"
+        assert run("keys", "generate", found[role], "--algorithm", algorithm).code == 0
+    return found
+
+
+@pytest.fixture
+def governed_log(run: Run, tmp_path: Path, keys: dict[str, Path]) -> Path:
+    """A log under the rules of `approving`, with these approvers."""
+    public = {role: open_file_signer(f"file:{path}").public_key.pem for role, path in keys.items()}
+    (tmp_path / "policy.toml").write_text(policy_text(public))
+    made = run("init", tmp_path / "audit", "--origin", ORIGIN, "--policy", tmp_path / "policy.toml")
+    assert made.code == 0, made.err
+    return tmp_path / "audit"
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> LogMaker:
+    """A log to send to a replica, made without a writer."""
+    log = LogMaker(tmp_path / "made")
+    log.append(*drafts(range(4)))
+    log.lay_out()
+    return log

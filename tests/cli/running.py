@@ -1,6 +1,7 @@
 """The command line as tests see it: what a command left behind, and what to feed it."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 ORIGIN = "example.com/agents"
+VECTORS = os.environ.get("ATTESTLOG_VECTORS")
 ATTESTLOG = [sys.executable, "-c", "import sys; from attestlog._internal.cli import main; sys.exit(main())"]
 
 
@@ -56,11 +58,27 @@ def segment(log: Path) -> Path:
     return log / "entries" / "000000000000.jsonl"
 
 
+def stored(log: Path) -> list[dict[str, object]]:
+    """The entries of a small log, as its lines say."""
+    return [json.loads(line) for line in segment(log).read_bytes().splitlines()]
+
+
+def as_objects(entries: list[dict[str, object]]) -> list[dict[str, object]]:
+    """What --json prints of entries."""
+    return [{"type": "entry", **entry} for entry in entries]
+
+
+def key_file(run: Run, path: Path, *arguments: str) -> dict[str, str]:
+    """A key made at a path, as `keys generate --json` describes it."""
+    made: dict[str, str] = run("keys", "generate", path, *arguments, "--json").object
+    return made
+
+
 @contextmanager
-def serving_replica(*arguments: str) -> Iterator[dict[str, str]]:
-    """The replica in a process of its own, and what it says when it serves."""
+def serving(kind: str, *arguments: str, listen: str = "127.0.0.1:0") -> Iterator[dict[str, Any]]:
+    """`serve replica` or `serve witness` in a process of its own, and what it prints once it serves."""
     process = subprocess.Popen(
-        [*ATTESTLOG, "serve", "replica", *arguments, "--json", "--listen", "127.0.0.1:0"],
+        [*ATTESTLOG, "serve", kind, *arguments, "--json", "--listen", listen],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.stdout is not None

@@ -1,98 +1,141 @@
-"""`attestlog replica` and `attestlog tokens`, as an operator runs them."""
+"""replica and restore, against a replica in a process of its own."""
 
-import json
-import stat
-import sys
+import shutil
 from pathlib import Path
 
-import httpx
 import pytest
-from tests.cli.running import Run, serving_replica
-from tests.support.logs import LogMaker, drafts
+from tests.cli.running import Run, serving
 
-from attestlog._internal.core.note import parse_vkey
-from attestlog._internal.core.replication import Shipment, decode_answer, encode_shipment, log_id
+from attestlog._internal.replication import sender as sender_module
+from attestlog.testing import check_log
+
+ORIGIN = "example.com/agents"
+
+
+APPEND = ("--event-type", "ACTION", "--action-type", "deploy", "--actor-id", "agent-7")
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sender_module, "COSIGN_EVERY_S", 0.0)
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> LogMaker:
-    log = LogMaker(tmp_path / "made")
-    log.append(*drafts(range(4)))
-    log.lay_out()
-    return log
+def log(tmp_path: Path, run: Run) -> Path:
+    path = tmp_path / "audit"
+    keys = ("--signer", f"file:{tmp_path}/entry.pem", "--checkpoint-signer", f"file:{tmp_path}/check.pem")
+    assert run("init", path, "--origin", ORIGIN, *keys).code == 0
+    return path
 
 
-def test_a_replica_is_begun_once_and_serves_under_its_name_ever_after(
-    run: Run, made: LogMaker, tmp_path: Path
-) -> None:
-    copies = str(tmp_path / "copies")
-    assert run("serve", "replica", copies).code == 2
-    with serving_replica(copies, "--name", "replica.example.com/one") as first:
-        assert parse_vkey(first["vkey"]).name == "replica.example.com/one"
-        token = run(
-            "tokens", "add", copies, "writer", "--scope", "replicate", "--origin", made.origin
-        ).out.strip()
-        note = (made.root / "checkpoint").read_bytes()
-        answer = httpx.post(
-            f"{first['url']}/logs/{log_id(made.origin)}/entries",
-            content=encode_shipment(Shipment(0, made.lines, note)),
-            headers={"Authorization": f"Bearer {token}"},
+def tokens(run: Run, tmp_path: Path) -> tuple[Path, Path]:
+    """Files with a writer's and a reader's token."""
+    found = []
+    for name, scope in (("writer", "replicate"), ("reader", "read")):
+        path = tmp_path / f"{name}.token"
+        path.write_text(run("tokens", "add", tmp_path / "copies", name, "--scope", scope).out)
+        found.append(path)
+    return found[0], found[1]
+
+
+def test_a_log_is_lost_restored_and_goes_on(run: Run, log: Path, tmp_path: Path) -> None:
+    writer, reader = tokens(run, tmp_path)
+    with serving("replica", str(tmp_path / "copies"), "--name", "replica.example.com/one") as replica:
+        url = replica["url"]
+        add = ("replica", "add", log, url, "--token-file", writer)
+        assert run(*add, "--vkey", "nonsense").code == 3
+        assert run(*add, "--vkey", replica["vkey"]).code == 0
+        twice = run(*add, "--vkey", replica["vkey"], "--json")
+        assert (twice.code, twice.error["hint"].startswith("attestlog replica remove LOG URL")) == (2, True)
+        for _ in range(3):
+            assert run("append", log, *APPEND).code == 0
+        assert run("replica", "sync", log, "--json").object == {
+            "type": "replica_synced", "url": url, "error": None,
+        }  # fmt: skip
+        status = run("replica", "status", log, "--json").object
+        assert (status["state"], status["size"], status["lag"], status["cosigned_size"]) == ("good", 4, 0, 4)
+        assert (
+            f'attestlog_replica_held_entries{{replica="{url}"}} 4'
+            in run("replica", "status", log, "--metrics").out
         )
-        assert decode_answer(answer.content).size == 5
-    with serving_replica(copies) as second:
-        assert second["vkey"] == first["vkey"]
-    assert run("serve", "replica", copies, "--name", "another").code == 2
-    assert run("serve", "replica", str(tmp_path / "none"), "--listen", "nowhere").code == 3
-    copy = str(Path(copies) / "logs" / log_id(made.origin) / "log")
-    assert run("verify", copy).code == 0
-    assert "no split view" in run("evidence", copies).out
+        before = (log / "entries" / "000000000000.jsonl").read_bytes()
+        shutil.rmtree(log)
+        restore = ("restore", log, "--from", url, "--origin", ORIGIN, "--token-file", reader)
+        assert run(*restore).code == 2  # nothing says whose keys go on
+        keys = ("--signer", f"file:{tmp_path}/entry.pem", "--checkpoint-signer", f"file:{tmp_path}/check.pem")
+        restored = run(*restore, *keys, "--json").object
+        assert (restored["size"], restored["forced"], restored["sequence_number"]) == (4, False, 4)
+        after = (log / "entries" / "000000000000.jsonl").read_bytes()
+        assert after.startswith(before)
+        entries = check_log(log)
+        assert entries[-1].action_type == "attestlog.restored"
+        assert run("verify", log).code == 0
+        assert run("replica", "add", log, url, "--token-file", writer, "--vkey", replica["vkey"]).code == 0
+        assert run("replica", "sync", log).code == 0
+        assert run("replica", "remove", log, url).code == 0
+        assert run("replica", "remove", log, url).code == 4
+        assert run("replica", "status", log).out.count("\n") == 1
 
 
-def test_evidence_is_printed_for_people_and_machines(run: Run, made: LogMaker, tmp_path: Path) -> None:
-    from attestlog._internal.replica import Replica
-    from attestlog.testing import MemorySigner
-
-    copies = tmp_path / "copies"
-    replica = Replica(copies, "replica.example.com/one", MemorySigner("Ed25519"))
-    note = (made.root / "checkpoint").read_bytes()
-    replica.take(log_id(made.origin), Shipment(0, made.lines, note))
-    made.reseal(2, action_type="rewritten")
-    made.write_checkpoint()
-    with pytest.raises(Exception, match="another root"):
-        replica.take(log_id(made.origin), Shipment(5, [], (made.root / "checkpoint").read_bytes()))
-    replica.close()
-    shown = run("evidence", copies)
-    assert shown.code == 0
-    assert note.decode().splitlines()[2] in shown.out
-    (found,) = [json.loads(line) for line in run("evidence", copies, "--json").out.splitlines()]
-    assert found["type"] == "split_view"
-    assert found["theirs"] == (made.root / "checkpoint").read_text()
-
-
-def test_tokens_are_made_listed_and_revoked(run: Run, tmp_path: Path) -> None:
-    place = str(tmp_path / "server")
-    text = run("tokens", "add", place, "a", "--scope", "read", "--scope", "replicate").out.strip()
-    assert len(text) == 43
-    assert stat.S_IMODE((tmp_path / "server" / "tokens.toml").stat().st_mode) == 0o600
-    assert run("tokens", "add", place, "a", "--scope", "read").code == 2
-    assert run("tokens", "add", place, "b", "--scope", "all").code == 2
-    listed = json.loads(run("tokens", "list", place, "--json").out)
-    assert (listed["name"], listed["scopes"], listed["origin"]) == ("a", ["read", "replicate"], None)
-    assert text not in run("tokens", "list", place).out
-    assert run("tokens", "revoke", place, "a").code == 0
-    assert run("tokens", "revoke", place, "a").code == 4
-    assert run("tokens", "list", place, "--json").out == ""
-
-
-@pytest.mark.parametrize("arguments", [("serve", "replica", "DIR"), ("serve", "witness", "DIR")])
-def test_without_the_extra_one_line_says_what_to_install(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+def test_a_shorter_copy_takes_no_longer_logs_place_unless_forced_and_that_is_recorded(
+    run: Run, log: Path, tmp_path: Path
 ) -> None:
-    monkeypatch.setitem(sys.modules, "litestar", None)
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    result = run(*[str(tmp_path / "new") if item == "DIR" else item for item in arguments])
-    assert (result.code, result.out) == (4, "")
-    assert result.err.splitlines() == [
-        "attestlog: error: a server needs the extra 'server', which is not installed",
-        "attestlog: hint: pip install 'attestlog[server]'",
-    ]
+    writer, reader = tokens(run, tmp_path)
+    with serving("replica", str(tmp_path / "copies"), "--name", "replica.example.com/one") as replica:
+        url = replica["url"]
+        run("replica", "add", log, url, "--token-file", writer, "--vkey", replica["vkey"])
+        run("append", log, *APPEND)
+        assert run("replica", "sync", log).code == 0
+        run("replica", "remove", log, url)
+        run("append", log, *APPEND)
+        run("append", log, *APPEND)
+        held = tmp_path / "held.checkpoint"
+        held.write_text(run("checkpoint", log).out)
+        restore = ("restore", log, "--from", url, "--origin", ORIGIN, "--token-file", reader)
+        refused = run(*restore)
+        assert refused.code == 2
+        assert "has 4 entries, the replica holds 2" in refused.err
+        assert run("verify", log).code == 0  # remembered: 4 entries
+        aside = tmp_path / "aside"
+        log.rename(aside)
+        keys = ("--signer", f"file:{tmp_path}/entry.pem", "--checkpoint-signer", f"file:{tmp_path}/check.pem")
+        assert "is behind" in run(*restore, *keys).err
+        assert "is behind" in run(*restore, *keys, "--checkpoint", held).err
+        assert not log.exists()
+        forced = run(*restore, *keys, "--force", "--json").object
+        assert (forced["size"], forced["forced"]) == (2, True)
+        last = check_log(log)[-1]
+        assert (last.action_type, last.event_category) == ("attestlog.restored", "CRITICAL")
+        assert run("verify", log).code == 5  # and whoever has seen more still says so
+    assert [path.name for path in tmp_path.glob("*.restored")] == []
+
+
+def test_a_replica_that_cannot_be_reached_is_said_and_shown(run: Run, log: Path, tmp_path: Path) -> None:
+    writer, _ = tokens(run, tmp_path)
+    with serving("replica", str(tmp_path / "copies"), "--name", "replica.example.com/one") as replica:
+        url, vkey = replica["url"], replica["vkey"]
+    assert run("replica", "add", log, url, "--token-file", writer, "--vkey", vkey).code == 0
+    assert run("append", log, *APPEND).code == 0
+    synced = run("replica", "sync", log)
+    assert synced.code == 4
+    assert "cannot be reached" in synced.out
+    status = run("replica", "status", log, "--json").object
+    assert status["lag"] == 2
+    assert (
+        run("restore", tmp_path / "new", "--from", url, "--origin", ORIGIN, "--token-file", writer).code == 2
+    )
+
+
+def test_a_token_is_not_sent_in_the_clear_to_another_machine(run: Run, log: Path, tmp_path: Path) -> None:
+    writer, _ = tokens(run, tmp_path)
+    before, url = (log / "log.toml").read_bytes(), "http://192.0.2.1:8470"
+    with serving("replica", str(tmp_path / "copies"), "--name", "replica.example.com/one") as replica:
+        vkey = replica["vkey"]
+    added = run("replica", "add", log, url, "--token-file", writer, "--vkey", vkey)
+    assert added.code == 3
+    assert "want https:" in added.err
+    assert (log / "log.toml").read_bytes() == before
+    restored = run("restore", log, "--from", url, "--origin", ORIGIN, "--token-file", writer)
+    assert restored.code == 3
+    assert "want https:" in restored.err
+    assert run("verify", log).code == 0

@@ -131,7 +131,7 @@ def test_doctor_sees_a_device_that_signs_with_another_key_and_one_without_tokens
     (tmp_path / "none.conf").write_text(f"directories.tokendir = {tmp_path}/none\n")
     monkeypatch.setenv("SOFTHSM2_CONF", str(tmp_path / "none.conf"))
     assert main(["doctor", "--pkcs11-module", keys.module]) == 0
-    assert re.search(r"^token +note +there is none", capsys.readouterr().out, re.MULTILINE)
+    assert re.search(r"^token +note +no token is initialised", capsys.readouterr().out, re.MULTILINE)
 
 
 def test_a_device_that_is_gone_is_unknown_not_tampered(
@@ -142,7 +142,7 @@ def test_a_device_that_is_gone_is_unknown_not_tampered(
     remote.kill()
     assert main(["append", log, *APPEND]) == 4
     said = capsys.readouterr().err
-    assert "nothing was written; do it again once the device is back" in said
+    assert "retry when the device answers" in said
     assert main(["verify", log, "--no-remember"]) == 0  # who verifies needs no device
     remote.start()
     assert main(["append", log, *APPEND]) == 0

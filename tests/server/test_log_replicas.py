@@ -4,6 +4,7 @@ import asyncio
 import os
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from pathlib import Path
 
 import msgspec
@@ -15,6 +16,7 @@ import attestlog
 from attestlog._internal.config import format_config, read_config
 from attestlog._internal.core.cosignature import open_signed_checkpoint
 from attestlog._internal.core.note import parse_vkey
+from attestlog._internal.core.receipt import Receipt
 from attestlog._internal.replication import sender as sender_module
 from attestlog._internal.storage.files import layout
 from attestlog._internal.storage.files.reader import LogReader
@@ -22,6 +24,7 @@ from attestlog.errors import MalformedConfigError, ReplicationError
 from attestlog.testing import MemorySigner, check_log
 
 ORIGIN = "example.com/made"
+PATIENCE_S = 20
 
 
 @pytest.fixture(autouse=True)
@@ -107,12 +110,68 @@ def test_copies_that_do_not_come_are_said_and_the_entry_is_there(path: Path, sit
             log.append(MINIMAL)
         (receipt,) = caught.value.receipts
         assert (caught.value.have, caught.value.need) == (1, 2)
-        with pytest.raises(ReplicationError, match="1 of 2 copies"):
-            asyncio.run(log.append_async(MINIMAL))
+        errors = [caught.value]
+        for append in (
+            lambda: asyncio.run(log.append_async(MINIMAL)),
+            lambda: log.submit(MINIMAL).result(PATIENCE_S),
+            lambda: log.append_many([MINIMAL, MINIMAL]),
+        ):
+            with pytest.raises(ReplicationError, match=r"1 of 2 copies were confirmed in 0\.5 s") as caught:
+                append()
+            errors.append(caught.value)
         sites[1].proxy.is_refusing = False
         last = log.append(MINIMAL)
-    assert [item.held() for item in sites] == [4, 4]
+    numbers = [[receipt.sequence_number for receipt in error.receipts] for error in errors]
+    assert numbers == [[1], [2], [3], [4, 5]]
+    assert [item.held() for item in sites] == [7, 7]
     check_log(path, [receipt, last])
+
+
+def test_what_waits_for_copies_when_the_log_is_closed_learns_that_they_did_not_come(
+    path: Path, sites: list[Site]
+) -> None:
+    sites[1].proxy.is_refusing = True
+    log = attestlog.open(path, ack_replicas=2, ack_timeout_s=600)
+    future = log.submit(MINIMAL)
+    soon(lambda: sites[0].held() == 2)
+    assert not future.done()
+    log.close()
+    error = future.exception(PATIENCE_S)
+    assert isinstance(error, ReplicationError)
+    assert (error.have, error.need) == (1, 2)
+    assert error.message == "the entry is in the log; 1 of 2 copies were confirmed before it was closed"
+    check_log(path, error.receipts)
+
+
+def test_a_callback_may_append_and_wait_for_copies(path: Path, sites: list[Site]) -> None:
+    seen: list[object] = []
+
+    def callback(future: Future[Receipt]) -> None:
+        seen.append((future.result().sequence_number, log.append(MINIMAL).sequence_number))
+
+    with attestlog.open(path, ack_replicas=2) as log:
+        log.submit(MINIMAL).add_done_callback(callback)
+        soon(lambda: seen == [(1, 2)])
+        assert [item.held() for item in sites] == [3, 3]
+
+
+def test_a_task_that_is_cancelled_while_it_waits_for_copies_keeps_nobody(
+    path: Path, sites: list[Site]
+) -> None:
+    sites[1].proxy.is_refusing = True
+
+    async def main() -> Receipt:
+        task = asyncio.create_task(log.append_async(MINIMAL))
+        await asyncio.to_thread(soon, lambda: sites[0].held() == 2)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        sites[1].proxy.is_refusing = False
+        return await log.append_async(MINIMAL)
+
+    with attestlog.open(path, ack_replicas=2, ack_timeout_s=600) as log:
+        last = asyncio.run(main())
+    assert len(check_log(path, [last])) == 3
 
 
 def test_an_unreachable_replica_never_holds_up_an_append(path: Path, sites: list[Site]) -> None:

@@ -270,8 +270,32 @@ def test_promises_of_copies_are_kept_by_as_many_as_were_asked_for(writer: Writer
             open_promise = replicator.promise(11, 1, 20)
         finally:
             replicator.close()
-        with pytest.raises(ReplicationError):
+        with pytest.raises(ReplicationError, match="before it was closed"):
             open_promise.result(1)
+        assert replicator.promise(10, 3, 20).result(1) == 3, "what is there is there"
+        with pytest.raises(ReplicationError, match="before it was closed"):
+            replicator.promise(11, 1, 20).result(1)
+
+
+def test_each_promise_ends_in_its_own_time(writer: Writer, one: Site) -> None:
+    one.proxy.is_refusing = True
+    replicator = Replicator([one.at], writer.work())
+    ended: list[float] = []
+    try:
+        promises = []
+        for timeout_s in (600, 0.3, 0.1, 0.2):
+            promises.append(replicator.promise(10, 1, timeout_s, receipts=[timeout_s]))
+            promises[-1].add_done_callback(lambda done, timeout_s=timeout_s: ended.append(timeout_s))  # type: ignore[misc]
+        for promise in promises[1:]:
+            with pytest.raises(ReplicationError, match="0 of 1 copies were confirmed in 0"):
+                promise.result(20)
+        soon(lambda: ended == [0.1, 0.2, 0.3])
+        assert not promises[0].done()
+    finally:
+        replicator.close()
+    with pytest.raises(ReplicationError) as caught:
+        promises[0].result(1)
+    assert caught.value.receipts == [600]
 
 
 def test_two_processes_of_one_log_send_once_and_both_know(writer: Writer, one: Site) -> None:

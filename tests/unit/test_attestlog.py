@@ -56,6 +56,18 @@ def test_public_modules_are_attributes(name: str) -> None:
     assert getattr(attestlog, name) is importlib.import_module(f"attestlog.{name}")
 
 
+@pytest.mark.parametrize("name", ["haios", "schemas", "testing"])
+def test_public_modules_say_what_is_theirs(name: str) -> None:
+    module = importlib.import_module(f"attestlog.{name}")
+    own = {
+        key
+        for key, item in vars(module).items()
+        if not key.startswith("_") and getattr(item, "__module__", "").startswith(f"attestlog.{name}")
+    }
+    assert own <= set(module.__all__)
+    assert all(hasattr(module, key) for key in module.__all__)
+
+
 def test_there_is_no_other_public_module() -> None:
     there = {path.stem for path in Path(attestlog.__file__).parent.iterdir() if path.suffix != ".typed"}
     assert {name for name in there if not name.startswith("_")} == set(MODULES)

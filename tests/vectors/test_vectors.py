@@ -14,6 +14,7 @@ from tests.support.shapes import ENVIRONMENT, entry_id, read
 from tests.vectors.make import FOLDER, MAKERS, format_vectors
 from tests.vectors.reading import CASES, NAMES, Case, document, lay_out
 
+import attestlog
 from attestlog._internal.core import approval, canonical, merkle, tiles
 from attestlog._internal.core import entry as entries
 from attestlog._internal.core.approval import Request, parse_approval
@@ -48,7 +49,6 @@ from attestlog._internal.core.witness import Seen, judge, parse_add_checkpoint
 from attestlog._internal.judging.relations import Relations
 from attestlog._internal.judging.scan import State, count_pointer, scan, tell_wrong_pointers
 from attestlog._internal.snapshots import verify_snapshot
-from attestlog._internal.verifying import judge_log as verify_log
 from attestlog.errors import (
     AttestlogError,
     ChainBrokenError,
@@ -354,7 +354,7 @@ def test_a_vector_is_judged_rightly(name: str, case: Case) -> None:
 def test_a_log_is_judged_rightly(case: Case, tmp_path: Path) -> None:
     lay_out(tmp_path / "log", case)
     trust = [CASES["log"][0]["vkey"]]
-    report = verify_log(tmp_path / "log", remember=False, trust=[] if case["error"] else trust)
+    report = attestlog.verify(tmp_path / "log", remember=False, trust=[] if case["error"] else trust)
     if case["error"]:
         assert report.verdict not in {Verdict.VERIFIED, Verdict.UNKNOWN, Verdict.INCOMPLETE}
         assert case["error"] in {finding.code for finding in report.findings}

@@ -20,6 +20,8 @@ from attestlog._internal.core.entry import (
     json_schema,
 )
 
+__all__ = ["KINDS", "format_schema", "make_schema", "schema_path"]
+
 KINDS: Final[dict[str, type[Entry | EntryDraft]]] = {"entry": Entry, "draft": EntryDraft}
 
 _DESCRIPTIONS: Final = {

@@ -22,6 +22,8 @@ from attestlog._internal.storage.resolve import LogName, open_source
 from attestlog._internal.verifying import judge_log
 from attestlog.errors import SignerError
 
+__all__ = ["START_US", "FaultSigner", "ManualClock", "MemorySigner", "check_log"]
+
 START_US: Final = 1_761_825_600_000_000
 """Where a ManualClock starts: 2025-10-30T12:00:00Z."""
 

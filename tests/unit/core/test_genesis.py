@@ -13,6 +13,7 @@ from attestlog._internal.core.entry import Entry
 from attestlog._internal.core.genesis import (
     SEGMENT_ENTRIES,
     SEGMENT_ENTRIES_MAX,
+    Continues,
     Genesis,
     Settings,
     Software,
@@ -22,7 +23,7 @@ from attestlog._internal.core.genesis import (
 from attestlog._internal.core.note import VerifierKey, format_vkey
 from attestlog._internal.core.policy import Policy, parse_policy
 from attestlog._internal.core.signature import public_key
-from attestlog.errors import MalformedEntryError
+from attestlog.errors import MalformedEntryError, NewerFormatError
 
 ORIGIN = "example.com/agents"
 KEYS = [public_key(p256_key().public_key()), public_key(ed25519_key().public_key())]
@@ -63,7 +64,10 @@ def test_a_genesis_comes_back_from_its_entry() -> None:
 def test_the_payload_has_exactly_the_members_of_the_specification() -> None:
     assert ENTRY.action_payload is not None
     payload = json.loads(msgspec.json.encode(ENTRY.action_payload))
-    assert set(payload) == {"origin", "entry_keys", "checkpoint_keys", "policy", "settings", "software"}
+    assert set(payload) == {
+        *("format", "origin", "continues", "entry_keys", "checkpoint_keys", "policy", "settings", "software"),
+    }
+    assert (payload["format"], payload["continues"]) == (1, None)
     assert [set(key) for key in payload["entry_keys"]] == [{"key_id", "algorithm", "public_key"}] * 2
     assert payload["checkpoint_keys"] == [format_vkey(VKEY)]
     assert set(payload["software"]) == {"name", "version"}
@@ -119,6 +123,8 @@ PEM = [key.pem for key in KEYS]
         ("settings.segment_entries", [0, -1, SEGMENT_ENTRIES_MAX + 1, 256.0, "256", None, True]),
         ("settings.batch", [0, None, "true"]),
         ("software", [None, {}, {"name": "x"}, {"name": "x", "version": 1}]),
+        ("format", [0, -1, None, "1", 1.5, True]),
+        ("continues", [1, [], {}, "x"]),
         ("unknown", [1]),
     ],
 )
@@ -136,7 +142,8 @@ def test_each_member_is_checked(path: str, wrong: list[Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "member", ["origin", "entry_keys", "checkpoint_keys", "policy", "settings", "software"]
+    "member",
+    ["format", "origin", "continues", "entry_keys", "checkpoint_keys", "policy", "settings", "software"],
 )
 def test_each_member_is_needed(member: str) -> None:
     payload = {name: value for name, value in (ENTRY.action_payload or {}).items() if name != member}
@@ -159,3 +166,39 @@ def test_entries_a_segment_at_the_limits(count: int) -> None:
     settings = Settings(segment_entries=count)
     entry = entry_0(Genesis(ORIGIN, GENESIS.entry_keys, [VKEY], POLICY, settings, GENESIS.software))
     assert parse_genesis(entry).settings.segment_entries == count
+
+
+CONTINUES = Continues(origin="example.com/2025", genesis="a" * 64, size=7, root="b" * 64, reason="a new year")
+
+
+def test_a_log_that_continues_another_says_so() -> None:
+    made = msgspec.structs.replace(GENESIS, continues=CONTINUES)
+    entry = entry_0(made)
+    assert parse_genesis(entry).continues == CONTINUES
+    assert (entry.action_payload or {})["continues"] == msgspec.to_builtins(CONTINUES)
+    assert parse_genesis(ENTRY).continues is None
+
+
+@pytest.mark.parametrize(
+    "member, wrong",
+    [
+        ("origin", ["", "a b", None]), ("genesis", ["a" * 63, "A" * 64, None]),
+        ("size", [0, -1, 1.5, 2**63, None]), ("root", ["", "g" * 64]),
+        ("reason", ["", "x" * 4_097, None]), ("more", [1]),
+    ],
+)  # fmt: skip
+def test_what_it_continues_is_checked(member: str, wrong: list[Any]) -> None:
+    for value in wrong:
+        payload = {
+            **(ENTRY.action_payload or {}),
+            "continues": {**msgspec.to_builtins(CONTINUES), member: value},
+        }
+        with pytest.raises(MalformedEntryError):
+            parse_genesis(with_payload(payload))
+
+
+def test_a_later_format_is_not_judged_whatever_else_it_has() -> None:
+    for payload in ({"format": 2}, {**(ENTRY.action_payload or {}), "format": 99, "colour": "red"}):
+        with pytest.raises(NewerFormatError, match="this software reads format 1") as caught:
+            parse_genesis(with_payload(payload))
+        assert (caught.value.expected, caught.value.found) == (1, payload["format"])

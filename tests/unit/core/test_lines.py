@@ -30,7 +30,7 @@ class PartOfList:
     begins_segment = is_first
 
     @property
-    def size(self) -> int:
+    def size_bytes(self) -> int:
         return self.stop - self.start
 
     def lines(self) -> Iterator[Line]:

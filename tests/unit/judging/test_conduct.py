@@ -130,7 +130,7 @@ def test_an_outcome_forged_into_another_act_s_leaves_one_open(log: LogMaker, tmp
 
 
 def test_workers_come_to_the_same(log: LogMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("attestlog._internal.verifying.source.PIECE_SIZE_MIN", 2_000)
+    monkeypatch.setattr("attestlog._internal.verifying.source.PIECE_SIZE_MIN_BYTES", 2_000)
     monkeypatch.setattr("attestlog._internal.verifying.whole.PARALLEL_MIN_BYTES", 1)
     log.append(intent(1), intent(2, conflicts_detected=["x"]), counted(1), batched=False)
     log.append(*drafts(range(4, 14)))
@@ -141,7 +141,7 @@ def test_workers_come_to_the_same(log: LogMaker, tmp_path: Path, monkeypatch: py
 
 
 def test_acts_across_chunks(log: LogMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("attestlog._internal.verifying.source.PIECE_SIZE_MIN", 2_000)
+    monkeypatch.setattr("attestlog._internal.verifying.source.PIECE_SIZE_MIN_BYTES", 2_000)
     log.append(intent(1), intent(2, conflicts_detected=["x"]), intent(3), batched=False)
     for number in range(4, 14):
         log.append(draft(number))
@@ -183,7 +183,7 @@ def test_counters(log: LogMaker, tmp_path: Path, counters: Any, expected: Any) -
 
 
 def test_counters_across_chunks(log: LogMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("attestlog._internal.verifying.source.PIECE_SIZE_MIN", 1_500)
+    monkeypatch.setattr("attestlog._internal.verifying.source.PIECE_SIZE_MIN_BYTES", 1_500)
     for counter in (1, 5, 2, 6):
         log.append(counted(counter))
     assert found(log, tmp_path) == [("actor.counter_gap", 2), ("actor.counter_repeated", 3)]

@@ -254,7 +254,7 @@ def test_what_was_erased_before_the_start_is_not_asked_for_again(log: LogMaker, 
 def test_a_segment_written_anew_while_it_is_verified_is_no_tampering(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(source, "PIECE_SIZE_MIN", 4_096)
+    monkeypatch.setattr(source, "PIECE_SIZE_MIN_BYTES", 4_096)
     log = LogMaker(tmp_path / "log")
     for number in range(1, 30):
         log.append(draft(number))

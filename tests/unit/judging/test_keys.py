@@ -215,7 +215,7 @@ def keys_of(count: int) -> list[Key]:
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
-@pytest.mark.parametrize("size_bytes", [1_000, 3_000, 10_000, source.PIECE_SIZE_MAX])
+@pytest.mark.parametrize("size_bytes", [1_000, 3_000, 10_000, source.PIECE_SIZE_MAX_BYTES])
 def test_chunks_and_workers_change_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size_bytes: int, workers: int
 ) -> None:

@@ -30,7 +30,7 @@ class ListPiece:
     away: str | None = None
     begins_segment: bool = True
     is_first: bool = True
-    size: int = 1
+    size_bytes: int = 1
 
     @property
     def source(self) -> str:

@@ -5,6 +5,7 @@ import itertools
 import signal
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
@@ -52,6 +53,8 @@ class Book:
         """Called inside the commit, after it took and before it writes."""
         self.after: Callable[[list[str]], None] = lambda names: None
         """Called inside the commit, after it wrote."""
+        self.finally_: Callable[[], object] = lambda: None
+        """Called inside the commit, after it handed out."""
         self.in_turn = False
         self.forbidden: set[str] = set()
         """Names that the rules in force refuse."""
@@ -76,6 +79,7 @@ class Book:
             self.names += names
             self.after(names)
             group.hand_out(self.wrap([f"receipt {name}" for name in names]))
+            self.finally_()
         finally:
             self.in_turn = False
 
@@ -330,6 +334,54 @@ def test_a_list_that_failed_halfway_says_how_much_is_committed() -> None:
     assert str(caught.value) == "the device is gone; the first 20 of 25 entries are committed"
 
 
+def test_what_fails_after_results_were_handed_out_is_nobodys_failure(book: Book, runner: Runner) -> None:
+    reached, go_on = hold(book)
+    runner.start("first", lambda: book.append("first"))
+    assert reached.wait(PATIENCE_S)
+    runner.start("a", lambda: book.append("a"))
+    queued(book, 1)
+    futures = [book.submit("b"), book.submit("c")]
+    book.finally_ = lambda: 1 // 0
+    go_on.set()
+    assert runner.join() == {"first": ["receipt first"], "a": ["receipt a"]}
+    assert [future.result(PATIENCE_S) for future in futures] == ["receipt b", "receipt c"]
+
+
+def test_a_group_that_nobody_handed_out_is_an_error_and_no_hang(book: Book) -> None:
+    commit = book.committer._commit
+    book.committer._commit = lambda turn: setattr(turn, "groups", [turn.take(10)])
+    with pytest.raises(RuntimeError, match="not handed out"):
+        book.append("a")
+    assert isinstance(book.submit("b").exception(PATIENCE_S), RuntimeError)
+    book.committer._commit = commit
+    assert book.append("c") == ["receipt c"]
+
+
+def test_two_groups_of_one_turn(book: Book, runner: Runner) -> None:
+    """As a writer would do that plans the next batch while it flushes the last."""
+    reached, go_on = hold(book)
+    runner.start("first", lambda: book.append("first"))
+    assert reached.wait(PATIENCE_S)
+    futures = [book.submit(name) for name in "abcdef"]
+
+    def commit(turn: Turn[str]) -> None:
+        groups = [turn.take(2), turn.take(3)]
+        for group in groups:
+            names = [cast("Item", item).name for item in group.prepared]
+            if "e" in names:
+                raise SignerError("no")
+            book.batches += [names] if names else []
+            group.hand_out(names)
+
+    book.committer._commit = commit
+    go_on.set()
+    runner.join()
+    outcomes = [future.exception(PATIENCE_S) or future.result() for future in futures]
+    assert outcomes[:2] == ["a", "b"]
+    assert [type(outcome) for outcome in outcomes[2:]] == [SignerError] * 3 + [str]
+    assert book.batches[1:] == [["a", "b"], ["f"]]
+
+
 def test_a_task_fails_alone(book: Book) -> None:
     def task() -> None:
         raise SignerError("no")
@@ -422,6 +474,27 @@ def test_an_interruption_while_results_are_handed_out_leaves_nobody_waiting(
     assert kinds.count(list) + kinds.count(type(None)) <= 2
     assert UncertainCommitError in kinds
     assert len(book.names) == 7
+
+
+def test_an_interruption_between_taking_and_leaving_the_queue_commits_nothing_later(book: Book) -> None:
+    """Who was told that the outcome is unknown is not committed by the next turn as if it still waited."""
+
+    class Interrupted(deque[Any]):
+        """A queue whose next entry is interrupted just before it leaves."""
+
+        left = 1
+
+        def popleft(self) -> Any:
+            if self.left and self[0].task is None:
+                self.left = 0
+                raise KeyboardInterrupt
+            return super().popleft()
+
+    book.committer._queue = Interrupted()
+    future = book.submit("a")
+    assert isinstance(future.exception(PATIENCE_S), UncertainCommitError)
+    assert book.append("b") == ["receipt b"]
+    assert book.names == ["b"]
 
 
 @pytest.fixture

@@ -1,10 +1,12 @@
 """The log as its callers use it: threads, tasks and futures at once, signers and clocks at fault, closing."""
 
 import asyncio
+import inspect
 import itertools
 import signal
 import threading
 import time
+import typing
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +19,7 @@ from attestlog._internal.core.checkpoint import Checkpoint, open_checkpoint
 from attestlog._internal.core.entry import Entry, EntryDraft
 from attestlog._internal.core.signature import BATCH_ENTRIES_MAX
 from attestlog._internal.log import Log, Receipt
+from attestlog._internal.log.log import OpenOptions
 from attestlog._internal.storage.files.layout import list_segments
 from attestlog._internal.storage.files.reader import LogReader
 from attestlog.errors import (
@@ -214,6 +217,51 @@ def test_signals_while_threads_append(tmp_path: Path) -> None:
     log.close()
     found = names(check_log(path, kept))
     assert len(found) == len(set(found)), "nothing is written twice"
+
+
+# --- asyncio ---
+
+
+def test_a_service_opens_appends_asks_and_closes(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    create(path).close()
+
+    async def main() -> tuple[Log, Receipt, list[Entry]]:
+        async with await Log.open_async(path, clock=ManualClock()) as log:
+            receipt = await log.append_async(named("asked for"))
+            return log, receipt, [entry async for entry in log.query_async(actor_id="agent-1")]
+
+    log, receipt, found = asyncio.run(main())
+    assert [entry.sequence_number for entry in found] == [1]
+    assert checkpointed(path, log).size == 2, "closed"
+    with pytest.raises(ClosedError):
+        log.append(named("too late"))
+    check_log(path, [receipt])
+
+
+def test_the_loop_goes_on_while_a_log_is_closed(tmp_path: Path) -> None:
+    signer = FaultSigner(MemorySigner("Ed25519"))
+    log = create(tmp_path / "log", checkpoint_signer=signer)
+    log.append(named("to be covered"))
+    signer.reached.clear()
+    signer.gate.clear()
+
+    async def main() -> None:
+        closing = asyncio.create_task(log.close_async())
+        assert await asyncio.to_thread(signer.reached.wait, PATIENCE_S)
+        assert not closing.done()
+        signer.gate.set()
+        await closing
+
+    asyncio.run(main())
+    assert len(check_log(tmp_path / "log")) == 2
+
+
+def test_options_that_are_passed_on_are_those_of_open() -> None:
+    parameters = inspect.signature(Log.open).parameters
+    hints = typing.get_type_hints(Log.open)
+    names = [name for name, parameter in parameters.items() if parameter.kind is parameter.KEYWORD_ONLY]
+    assert typing.get_type_hints(OpenOptions) == {name: hints[name] for name in names}
 
 
 # --- drafts ---

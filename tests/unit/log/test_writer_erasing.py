@@ -12,10 +12,11 @@ from attestlog._internal.core.note import format_vkey
 from attestlog._internal.core.policy import parse_policy
 from attestlog._internal.core.report import Verdict
 from attestlog._internal.log import Log
+from attestlog._internal.places import index_dir
 from attestlog._internal.query import query_log
 from attestlog._internal.storage.contract import PendingErasure
 from attestlog._internal.storage.files import erasing
-from attestlog._internal.storage.files.layout import ERASING_FILE, INDEX_FILE
+from attestlog._internal.storage.files.layout import ERASING_FILE
 from attestlog._internal.storage.files.reader import LogReader
 from attestlog._internal.verifying import judge_log, judge_proof
 from attestlog.errors import (
@@ -192,8 +193,10 @@ def test_a_file_put_in_its_place_is_not_taken_for_an_erasure(log: Log) -> None:
 
 def test_the_index_forgets_the_words(log: Log) -> None:
     assert len(list(query_log(log.path, text="secret5"))) == 1
-    assert (log.path / INDEX_FILE).exists()
+    words = index_dir(LogReader(log.path).entry(0).entry_hash)
+    assert any(words.iterdir())
     erase(log, 5)
+    assert not words.exists()
     assert b"secret5" not in everywhere(log)
     assert list(query_log(log.path, text="secret5")) == []
     assert [found.sequence_number for found in query_log(log.path, text="secret6")] == [6]

@@ -1,5 +1,6 @@
 """The index and what is asked through it, against a reading of the whole log."""
 
+import asyncio
 import copy
 import json
 import os
@@ -8,8 +9,10 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,7 @@ from attestlog._internal.query import (
     Search,
     parse_filter,
     query_log,
+    query_log_async,
     query_page,
     stats,
 )
@@ -35,7 +39,6 @@ from attestlog._internal.query import index as index_module
 from attestlog._internal.query import search as search_module
 from attestlog._internal.query.filter import Matcher
 from attestlog._internal.query.index import decode_indexed
-from attestlog._internal.storage.files.layout import INDEX_FILE
 from attestlog._internal.storage.files.reader import LogReader
 from attestlog.errors import CorruptError, NotFoundError, QueryError, StorageError
 
@@ -95,7 +98,7 @@ def log(made: GrowingLog, tmp_path: Path) -> GrowingLog:
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache folder of the test's own."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("ATTESTLOG_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
 
@@ -223,10 +226,10 @@ def test_members_may_be_given_instead_of_a_filter(log: GrowingLog) -> None:
         query_log(log.root, Filter(), event_type="VIOLATION")
 
 
-def test_a_bad_filter_is_refused_before_the_first_entry_is_asked_for(log: GrowingLog) -> None:
+def test_a_bad_filter_is_refused_before_the_first_entry_is_asked_for(log: GrowingLog, cache: Path) -> None:
     with pytest.raises(QueryError):
         query_log(log.root, Filter(since="soon"), now_us=NOW_US)
-    assert not (log.root / INDEX_FILE).exists()
+    assert not cache.exists()
 
 
 def test_many_keys_are_walked_by_entry(log: GrowingLog, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -327,7 +330,7 @@ def test_pages_are_bounded_in_entries_and_bytes(log: GrowingLog, monkeypatch: py
 
 def test_cursor_outlives_a_new_index(log: GrowingLog) -> None:
     first = query_page(log.root, Filter(limit=50), now_us=NOW_US)
-    (log.root / INDEX_FILE).unlink()
+    index_path(log).unlink()
     second = query_page(log.root, Filter(limit=50, cursor=first.next_cursor), now_us=NOW_US)
     assert numbers(second.entries) == list(range(69, 19, -1))
 
@@ -399,7 +402,8 @@ def test_no_log_and_no_entry(tmp_path: Path) -> None:
 
 
 def index_path(log: LogMaker) -> Path:
-    return log.root / INDEX_FILE
+    with Index.open(log.root) as index:
+        return Path(index.path)
 
 
 def use_index(log: LogMaker, *statements: str) -> None:
@@ -443,13 +447,13 @@ def test_erased_payload_leaves_the_index(log: GrowingLog, number: int) -> None:
     log.write_entries()
     assert ask(log, text=secret) == [number]
     assert secret.encode() in index_path(log).read_bytes() or any(
-        secret.encode() in path.read_bytes() for path in log.root.glob("index.db*")
+        secret.encode() in path.read_bytes() for path in index_path(log).parent.iterdir()
     )
     path = log.path_of(number)
     path.write_bytes(path.read_bytes().replace(b'{"note":"' + secret.encode() + b'"}', b"null"))
     assert ask(log, text=secret) == []
     assert ask(log) == list(range(119, -1, -1))
-    assert not any(secret.encode() in path.read_bytes() for path in log.root.glob("index.db*"))
+    assert not any(secret.encode() in path.read_bytes() for path in index_path(log).parent.iterdir())
 
 
 def test_erased_words_are_not_left_in_free_pages(log: GrowingLog) -> None:
@@ -464,7 +468,7 @@ def test_erased_words_are_not_left_in_free_pages(log: GrowingLog) -> None:
         erased = [{**members, "action_payload": None} for members in lines]
         path.write_bytes(b"".join(canonical.encode(members) + b"\n" for members in erased))
     assert ask(log, text=secrets.split()[0]) == []
-    assert not any(b"zweiundvierzig" in path.read_bytes() for path in log.root.glob("index.db*"))
+    assert not any(b"zweiundvierzig" in path.read_bytes() for path in index_path(log).parent.iterdir())
 
 
 def test_segment_replaced_just_after_it_was_compared(
@@ -579,7 +583,7 @@ def ask_reading(log: LogMaker, **members: Any) -> list[int]:
 def test_file_that_is_no_database_is_replaced(log: GrowingLog, content: bytes) -> None:
     index_path(log).write_bytes(content)
     assert ask(log, limit=1) == [119]
-    assert Index.open(log.root).place is IndexPlace.LOG
+    assert Index.open(log.root).place is IndexPlace.CACHE
 
 
 @pytest.mark.parametrize("cut", [1, 4_096, 30_000])
@@ -596,11 +600,13 @@ def test_somebody_elses_database_is_not_altered(log: GrowingLog, tmp_path: Path)
     connection.commit()
     connection.close()
     before = precious.read_bytes()
-    index_path(log).symlink_to(precious)
+    path = index_path(log)
+    path.unlink()
+    path.symlink_to(precious)
     assert ask(log, limit=1) == [119]
-    assert not index_path(log).is_symlink()
-    index_path(log).unlink()
-    os.link(precious, index_path(log))
+    assert not path.is_symlink()
+    path.unlink()
+    os.link(precious, path)
     assert ask(log, limit=1) == [119]
     assert precious.read_bytes() == before
 
@@ -640,60 +646,63 @@ def forbid(monkeypatch: pytest.MonkeyPatch, *folders: Path) -> None:
     monkeypatch.setattr(os, "open", refuse)
 
 
-def test_index_lives_beside_the_log_and_is_no_more_readable(log: GrowingLog) -> None:
-    for path in (log.root / "entries").iterdir():
-        path.chmod(0o600)
-    with Index.open(log.root) as index:
-        index.catch_up()
-        assert index.place is IndexPlace.LOG
-        assert {path.stat().st_mode & 0o777 for path in log.root.glob("index.db*")} == {0o600}
-    assert ask(log, limit=1) == [119]
+def files(folder: Path) -> dict[Path, tuple[bytes, int]]:
+    return {
+        path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.rglob("*") if path.is_file()
+    }
 
 
-def test_read_only_log_is_indexed_in_the_users_cache(
-    log: GrowingLog, cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    forbid(monkeypatch, log.root)
+def test_reading_never_writes_into_the_log(log: GrowingLog, cache: Path) -> None:
+    before = files(log.root)
     with Index.open(log.root) as index:
         assert index.place is IndexPlace.CACHE
         assert index.catch_up() == 120
+        assert {path.stat().st_mode & 0o777 for path in Path(index.path).parent.iterdir()} == {0o600}
     with Index.open(log.root) as index:
         assert index.catch_up() == 0
-    assert not index_path(log).exists()
-    (kept,) = (cache / "attestlog" / "index").glob("*.db")
-    assert kept.stat().st_mode & 0o777 == 0o600
+    assert Path(index.path).is_relative_to(cache)
     assert ask(log, limit=2) == [119, 118]
+    assert stats(log.root, now_us=NOW_US).entries == 120
+    assert files(log.root) == before
+
+
+def test_an_index_that_came_with_a_log_is_ignored(log: GrowingLog) -> None:
+    ask(log)
+    planted = log.root / "index.db"
+    planted.write_bytes(index_path(log).read_bytes())
+    connection = sqlite3.connect(planted)
+    connection.execute("DELETE FROM entries")
+    connection.commit()
+    connection.close()
+    before = files(log.root)
+    assert ask(log) == list(range(119, -1, -1))
+    assert files(log.root) == before
 
 
 def test_without_a_cache_the_index_is_in_memory(
     log: GrowingLog, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    forbid(monkeypatch, log.root, cache)
+    forbid(monkeypatch, cache)
     with Index.open(log.root) as index:
         assert index.place is IndexPlace.MEMORY
     assert ask(log, limit=2) == [119, 118]
-    assert list(log.root.glob("index*")) == []
 
 
 def test_without_a_home_the_index_is_in_memory(log: GrowingLog, monkeypatch: pytest.MonkeyPatch) -> None:
-    def nobody(path: Path) -> Path:
+    def nobody() -> Path:
         raise RuntimeError("could not determine home directory")
 
-    forbid(monkeypatch, log.root)
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setattr(Path, "expanduser", nobody)
+    for name in ("ATTESTLOG_CACHE", "ATTESTLOG_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", nobody)
     with Index.open(log.root) as index:
         assert index.place is IndexPlace.MEMORY
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_read_only_directory(log: GrowingLog) -> None:
-    log.root.chmod(0o500)
-    try:
-        with Index.open(log.root) as index:
-            assert index.place is IndexPlace.CACHE
-    finally:
-        log.root.chmod(0o700)
+def test_a_cache_that_is_a_file_is_none(log: GrowingLog, cache: Path) -> None:
+    cache.write_text("not a directory")
+    with Index.open(log.root) as index:
+        assert index.place is IndexPlace.MEMORY
 
 
 def test_index_that_cannot_be_replaced_says_so(log: GrowingLog, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -844,3 +853,76 @@ def test_importing_the_package_does_not_load_the_index() -> None:
         capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": str(SOURCE)},
     )  # fmt: skip
     assert done.stdout == "False False\n"
+
+
+# --- asyncio ---
+
+
+def in_async(*arguments: Any, stop: int | None = None, **members: Any) -> list[Entry]:
+    """What `query_log_async` gives, up to `stop` entries."""
+
+    async def ask() -> list[Entry]:
+        found: list[Entry] = []
+        async with aclosing(query_log_async(*arguments, **members)) as entries:  # type: ignore[type-var]
+            async for entry in entries:
+                found.append(entry)
+                if len(found) == stop:
+                    break
+        return found
+
+    return asyncio.run(ask())
+
+
+@pytest.mark.parametrize(
+    "members",
+    [{}, {"actor_id": "agent-3"}, {"event_type": "VIOLATION", "limit": 3}, {"text": "no such words"}],
+)
+def test_asked_in_asyncio_the_answer_is_the_same(tmp_path: Path, members: dict[str, Any]) -> None:
+    log = make_log(tmp_path / "log", size=300)
+    assert in_async(log.root, **members) == list(query_log(log.root, **members))
+
+
+def test_what_cannot_be_asked_is_refused_at_once_in_asyncio_too(tmp_path: Path) -> None:
+    with pytest.raises(QueryError):
+        query_log_async(tmp_path, since="yesterday or so")
+    with pytest.raises(NotFoundError):
+        in_async(tmp_path / "none")
+
+
+def test_a_task_that_stops_reading_leaves_nothing_open(tmp_path: Path) -> None:
+    log = make_log(tmp_path / "log", size=200)
+    in_async(log.root)  # the index is made
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    assert len(in_async(log.root, stop=5)) == 5
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_a_task_that_is_cancelled_while_a_page_is_read_leaves_nothing_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = make_log(tmp_path / "log", size=200)
+    in_async(log.root)
+    reading, go_on = threading.Event(), threading.Event()
+    catch_up = Index.catch_up
+
+    def held(index: Index) -> None:
+        reading.set()
+        assert go_on.wait(20)
+        catch_up(index)
+
+    async def main() -> None:
+        task = asyncio.create_task(read())
+        await asyncio.to_thread(reading.wait, 20)
+        task.cancel()
+        asyncio.get_running_loop().call_later(0.05, go_on.set)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    async def read() -> None:
+        async for _ in query_log_async(log.root):
+            raise AssertionError("it was cancelled before")
+
+    monkeypatch.setattr(Index, "catch_up", held)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    asyncio.run(main())
+    assert len(list(Path("/proc/self/fd").iterdir())) == before

@@ -8,12 +8,13 @@ import pytest
 from tests.support.audits import codes, make, segmented, verify
 from tests.support.logs import CheckpointKey, Key, LogMaker, draft, entry_id
 
+from attestlog._internal import places
 from attestlog._internal.core import canonical
 from attestlog._internal.core.hashes import hex_hash
 from attestlog._internal.core.report import Verdict
 from attestlog._internal.verifying import judge_log
 from attestlog._internal.verifying import memory as remember_module
-from attestlog.errors import MalformedConfigError, NotFoundError, QueryError, StorageError
+from attestlog.errors import MalformedConfigError, NoHomeError, NotFoundError, QueryError, StorageError
 
 
 @pytest.fixture
@@ -142,24 +143,19 @@ def test_a_state_directory_that_cannot_be_looked_into_is_said(
 
 def test_where_state_is_kept(log: LogMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     name = f"{hex_hash(log.origin.encode())}.json"
-    monkeypatch.delenv("ATTESTLOG_HOME", raising=False)
-    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    judge_log(log.root)
-    assert (tmp_path / "home" / ".local" / "state" / "attestlog" / name).is_file()
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "xdg"))
-    judge_log(log.root)
-    assert (tmp_path / "xdg" / "attestlog" / name).is_file()
     monkeypatch.setenv("ATTESTLOG_HOME", str(tmp_path / "own"))
     judge_log(log.root)
     assert (tmp_path / "own" / "state" / name).is_file()
+    monkeypatch.setenv("ATTESTLOG_STATE", str(tmp_path / "alone"))
+    judge_log(log.root)
+    assert (tmp_path / "alone" / name).is_file()
 
 
 def test_nowhere_to_remember_is_said(log: LogMaker, monkeypatch: pytest.MonkeyPatch) -> None:
     def homeless() -> Path:
-        raise RuntimeError("Could not determine home directory.")
+        raise NoHomeError("this user has no home directory")
 
-    monkeypatch.setattr(remember_module, "default_state_dir", homeless)
+    monkeypatch.setattr(places, "state_dir", homeless)
     assert codes(judge_log(log.root)) == [("memory.not_saved", None)]
 
 

@@ -22,6 +22,7 @@ from attestlog._internal.judging import relations as relations_module
 from attestlog._internal.storage.files import snapshot as snapshot_module
 from attestlog._internal.storage.files.reader import FileSource
 from attestlog._internal.storage.files.snapshot import FileSnapshot
+from attestlog._internal.verifier import verify as one_file
 from attestlog._internal.verifying import FINDINGS, VERDICTS, judge_log
 
 
@@ -274,6 +275,17 @@ def test_no_genesis(log: LogMaker, tmp_path: Path, data: bytes) -> None:
     log.segment().write_bytes(data)
     report = verify(log, tmp_path)
     assert (report.verdict, codes(report)) == (Verdict.MALFORMED, [("log.no_genesis", None)])
+
+
+def test_a_later_format_is_unknown(log: LogMaker, tmp_path: Path) -> None:
+    """Both verifiers: what they cannot judge is neither right nor wrong."""
+    log.lines[0] = log.lines[0].replace(b'"format":1,', b'"format":2,')
+    log.write_entries()
+    report = verify(log, tmp_path)
+    assert (report.verdict, codes(report)) == (Verdict.UNKNOWN, [("log.newer", 0)])
+    found = one_file.Report()
+    one_file.verify(found, log.root, None, one_file.parse_trust([]))
+    assert found.verdict == "UNKNOWN"
 
 
 def test_first_entry_gone(log: LogMaker, tmp_path: Path) -> None:

@@ -137,6 +137,10 @@ def tiny_genesis() -> Genesis:
 def genesis() -> list[Case]:
     payload = json.loads(rfc8785.dumps(draft_genesis(tiny_genesis()).action_payload))
     (key,) = payload["entry_keys"]
+    continued = {
+        "origin": "example.com/2025", "genesis": "a" * 64, "size": 7, "root": "b" * 64,
+        "reason": "a new year",
+    }  # fmt: skip
     changes: dict[str, Case] = {
         "origin with a space": {"origin": "example.com/a b"},
         "origin that is not the checkpoint key's name": {"origin": "example.com/other"},
@@ -151,10 +155,19 @@ def genesis() -> list[Case]:
         "unknown setting": {"settings": {"colour": "red"}},
         "segments of nothing": {"settings": {**payload["settings"], "segment_entries": 0}},
         "unknown member": {"colour": "red"},
+        "no format": {"format": 0},
+        "continues nothing": {"continues": {}},
+        "continues no entries": {"continues": {**continued, "size": 0}},
     }
     good = case("a genesis", payload=payload, origin=ORIGIN, key_ids=[key["key_id"]])
     payloads = {name: {**payload, **change} for name, change in changes.items()}
-    return [good, *(case(name, "malformed.entry", payload=mutant) for name, mutant in payloads.items())]
+    more = [
+        case("goes on from another log", payload={**payload, "continues": continued}, origin=ORIGIN,
+             key_ids=[key["key_id"]]),
+        case("of a later format", "newer_format", payload={**payload, "format": 2}),
+    ]  # fmt: skip
+    mutants = [case(name, "malformed.entry", payload=mutant) for name, mutant in payloads.items()]
+    return [good, *more, *mutants]
 
 
 HASH = sha256(b"what is approved").hexdigest()

@@ -249,18 +249,27 @@ def _is_installed(name: str) -> bool:
 
 
 def _homes() -> Iterator[Check]:
-    """The directories of keys, and of what `verify` remembers."""
-    from attestlog._internal.signers.file import keys_dir
-    from attestlog._internal.verifying.memory import default_state_dir
+    """This user's directories: configuration, keys, state and cache."""
+    from attestlog._internal import places
 
-    for name, place in (("keys", keys_dir), ("state", default_state_dir)):
+    for name in ("config", "keys", "state", "cache"):
         try:
-            path = place()
+            path: Path = getattr(places, f"{name}_dir")()
             files = sum(1 for child in path.iterdir() if child.is_file()) if path.is_dir() else 0
-        except (OSError, RuntimeError, AttestlogError) as error:
+        except (OSError, AttestlogError) as error:
             yield Check(name, str(error), "note")
+            continue
+        facts = {"path": str(path), "files": files}
+        if _can_write(path):
+            yield Check(name, f"{path} ({files} files)", facts=facts)
         else:
-            yield Check(name, f"{path} ({files} files)", facts={"path": str(path), "files": files})
+            yield Check(name, f"{path} ({files} files) cannot be written", "note", facts)
+
+
+def _can_write(path: Path) -> bool:
+    """Whether files can be made in this directory, or it can be made itself."""
+    there = next(folder for folder in (path, *path.parents) if folder.exists())
+    return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
 
 
 def _devices(path: str) -> Iterator[Check]:

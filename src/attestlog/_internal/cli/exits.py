@@ -60,6 +60,7 @@ BY_ERROR: Final[dict[type[errors.AttestlogError], int]] = {
     errors.TimestampError: UNKNOWN,
     errors.WitnessError: UNKNOWN,
     errors.RequestError: UNKNOWN,
+    errors.NewerFormatError: UNKNOWN,
     errors.MissingExtraError: UNKNOWN,
 }
 """By class; a class that is not here has its nearest ancestor's."""
@@ -116,6 +117,17 @@ def _verification(error: errors.AttestlogError) -> str | None:
     if report.format == "legacy":
         return f"attestlog verify {report.subject} shows what; --allow-damaged imports it as it is"
     return "nothing was changed; restore from another replica"
+
+
+def _rule_change(error: errors.AttestlogError) -> str | None:
+    match error.evidence().get("expected"):
+        case {"approvals": {"have": int(have), "need": int(need)}}:
+            lacking = f"it has {have} of the {need} approvals that the policy requires"
+        case {"roles": [str(role), *_]}:
+            lacking = f"it has no approval of role {role}"
+        case _:
+            return None
+    return f"{lacking}: --request-approval FILE asks for them, --approval FILE adds them"
 
 
 def _key_file(error: errors.AttestlogError) -> str | None:
@@ -204,10 +216,12 @@ _HINTS: Final[dict[type[errors.AttestlogError], str | Callable[[errors.Attestlog
     errors.VerificationError: _verification,
     errors.ConsistencyError: "the two histories differ: keep both as they are, they are evidence",
     errors.ApprovalRefusedError: "nothing was written; attestlog policy show LOG says who may approve what",
+    errors.RuleChangeError: _rule_change,
     errors.DerivedMemberError: "leave the member out, and the log derives it",
     errors.KeyFileError: _key_file,
     errors.SignerError: _signer,
     errors.NotFoundError: _not_found,
+    errors.NoHomeError: "set ATTESTLOG_HOME to a directory that only this user can write",
     errors.NoLogError: "attestlog init LOG --origin NAME makes a log",
     errors.ExistsError: _exists,
     errors.DeniedError: _denied,
@@ -220,6 +234,7 @@ _HINTS: Final[dict[type[errors.AttestlogError], str | Callable[[errors.Attestlog
     errors.ErasureRefusedError: _erasure_refused,
     errors.QueryError: _query,
     errors.TimestampError: "the checkpoint is signed and stored without it: try again, or elsewhere",
+    errors.NewerFormatError: "pip install --upgrade attestlog",
     errors.MissingExtraError: _missing_extra,
 }
 """By class; a class that is not here has its nearest ancestor's."""

@@ -208,6 +208,7 @@ def _signs(row: dict[str, Any]) -> str:
 def _make_in_file(where: str | None, algorithm: str, protect: bool) -> Signer:
     """A new key file at a path or `file:` URI, else in the keys directory."""
     from attestlog._internal.core.signature import public_key
+    from attestlog._internal.places import keys_dir
     from attestlog._internal.signers import file as key_files
     from attestlog._internal.signers.private_keys import make_key
 
@@ -215,7 +216,7 @@ def _make_in_file(where: str | None, algorithm: str, protect: bool) -> Signer:
         raise UsageError(f"{where.partition(':')[0]}:… is not a file; --signer URI makes a key in a device")
     key = make_key(algorithm)
     public = public_key(key.public_key())
-    path = key_files.keys_dir() / f"{public.algorithm.lower()}-{public.key_id[:16]}.pem"
+    path = keys_dir() / f"{public.algorithm.lower()}-{public.key_id[:16]}.pem"
     path = key_files.file_uri_path(where) if where else path
     return key_files.save_key(key, path, key_files.ask_passphrase(path, _new_passphrase if protect else None))
 

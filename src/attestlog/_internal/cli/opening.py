@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from attestlog._internal.cli.output import Bar, notice
-from attestlog.errors import AttestlogError, SignerError
+from attestlog.errors import AttestlogError, SignerError, WrongKeyError
 
 if TYPE_CHECKING:
     from attestlog._internal.log import Log
@@ -24,7 +24,7 @@ def open_log(
 ) -> Iterator[Log]:
     """The log, open for writing. What opening or committing set aside is printed on stderr.
 
-    A SignerError knows the log that it kept from opening.
+    A SignerError knows the log, unless the key that cannot be opened was given here.
     """
     from attestlog._internal.log import Log
 
@@ -34,7 +34,9 @@ def open_log(
             any_filesystem=any_filesystem,
         )  # fmt: skip
     except SignerError as error:
-        raise error.with_evidence(log=path) from error
+        if isinstance(error, WrongKeyError) or (signer is None and checkpoint_signer is None):
+            raise error.with_evidence(log=path) from error
+        raise
     try:
         yield log
     except BaseException:

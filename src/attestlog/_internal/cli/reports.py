@@ -112,10 +112,11 @@ def hints(report: Report | ProofReport) -> Iterator[str]:
     if "segment.absent" in report.finding_counts:
         yield "attestlog archive restore LOG brings archived segments back"
     if report.verdict in {Verdict.TRUNCATED, Verdict.FORKED} and report.origin:
-        from attestlog._internal.verifying.memory import default_state_dir, memory_path
+        from attestlog._internal.places import state_dir
+        from attestlog._internal.verifying.memory import memory_path
 
-        path = memory_path(default_state_dir(), report.origin)
-        yield f"what is remembered of {report.origin} is in {path}"
+        path = memory_path(state_dir(), report.origin)
+        yield f"a new log of the same name? what is remembered of {report.origin} is in {path}"
 
 
 def emit_report(out: Output, report: Report | ProofReport, exit_code: int) -> None:

@@ -1,7 +1,7 @@
 """Entry 0, the log's birth certificate: whose log it is, under which keys, policy and settings.
 
-Everything a verifier needs to judge the rest of the log comes from here, so
-that `log.toml` is a convenience and nothing more.
+Everything a verifier needs to judge the rest of the log comes from here, the
+version of the formats among it. Specified in docs/spec/genesis.md.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta, Struct
 
-from attestlog._internal.core.checkpoint import Checkpoint, check_origin
+from attestlog._internal.core.checkpoint import SIZE_MAX, Checkpoint, check_origin
 from attestlog._internal.core.cosignature import check_every_type, open_signed_checkpoint
-from attestlog._internal.core.entry import Entry, EntryDraft, EventType, Hex64
+from attestlog._internal.core.entry import Entry, EntryDraft, EventType, Hex64, Object
 from attestlog._internal.core.note import COSIGNATURE_ML_DSA_44, ED25519, VerifierKey, format_vkey, parse_vkey
 from attestlog._internal.core.policy import Policy, format_policy, parse_policy
 from attestlog._internal.core.reserved import GENESIS
@@ -24,10 +24,17 @@ from attestlog.errors import (
     MalformedConfigError,
     MalformedEntryError,
     MalformedSignatureError,
+    NewerFormatError,
 )
+
+REASON_LENGTH_MAX: Final = 4_096
+"""Characters of a reason: a paragraph or two; every reader of the log keeps it."""
 
 CHECKPOINT_KINDS: Final = frozenset({ED25519, COSIGNATURE_ML_DSA_44})
 """Types a checkpoint key can have. Every type that the genesis names signs every checkpoint."""
+
+FORMAT: Final = 1
+"""The version of the formats that this software reads and writes; entry 0 states it, so that it is signed."""
 
 SEGMENT_ENTRIES: Final = 65_536
 """Entries a segment file: 256 full tiles of 256 leaves, about 100 MB, and the most that opening may read."""
@@ -64,8 +71,22 @@ class Software(Struct, frozen=True, forbid_unknown_fields=True):
     version: str
 
 
-class _Payload(Struct, frozen=True, forbid_unknown_fields=True):
+class Continues(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The log that this one goes on from: a tail was lost, a checkpoint key too, or a year has ended."""
+
     origin: str
+    genesis: Hex64
+    """entry_hash of its entry 0."""
+    size: Annotated[int, Meta(ge=1, le=SIZE_MAX)]
+    """How many of its entries are carried over, by this root."""
+    root: Hex64
+    reason: Annotated[str, Meta(min_length=1, max_length=REASON_LENGTH_MAX)]
+
+
+class _Payload(Struct, frozen=True, forbid_unknown_fields=True):
+    format: Annotated[int, Meta(ge=1)]
+    origin: str
+    continues: Continues | None
     entry_keys: Annotated[list[EntryKey], Meta(max_length=KEYS_IN_FORCE_MAX)]
     checkpoint_keys: list[str]
     policy: dict[str, Any]
@@ -83,6 +104,8 @@ class Genesis(Struct, frozen=True):
     policy: Policy
     settings: Settings
     software: Software
+    continues: Continues | None = None
+    """The log that this one goes on from; None: it begins by itself."""
     entry_hash: str = ""
     """Of entry 0, as it states it; empty while the log is being made."""
 
@@ -115,7 +138,9 @@ def draft_genesis(genesis: Genesis) -> EntryDraft:
     """The draft of entry 0. The actor is the first entry key."""
     keys = [state_key(key) for key in genesis.entry_keys.values()]
     payload = _Payload(
+        format=FORMAT,
         origin=genesis.origin,
+        continues=genesis.continues,
         entry_keys=keys,
         checkpoint_keys=[format_vkey(key) for key in genesis.checkpoint_keys],
         policy=format_policy(genesis.policy),
@@ -131,15 +156,21 @@ def draft_genesis(genesis: Genesis) -> EntryDraft:
 
 
 def parse_genesis(entry: Entry) -> Genesis:
-    """The genesis that entry 0 states. Raises MalformedEntryError; signatures are not looked at."""
+    """The genesis that entry 0 states; signatures are not looked at.
+
+    Raises NewerFormatError for a log of a later format, else MalformedEntryError.
+    """
     if entry.event_type != EventType.BOOT or entry.action_type != GENESIS:
         raise MalformedEntryError(
             f"entry 0 is {entry.event_type} {entry.action_type!r}, want BOOT {GENESIS!r}",
             member="",
         )
+    _check_format(entry.action_payload)
     try:
         payload = msgspec.convert(entry.action_payload, _Payload)
         check_origin(payload.origin)
+        if payload.continues is not None:
+            check_origin(payload.continues.origin)
         keys = {stated.key_id: load_stated_key(stated) for stated in payload.entry_keys}
         vkeys = [parse_vkey(vkey) for vkey in payload.checkpoint_keys]
         policy = parse_policy(payload.policy)
@@ -154,7 +185,21 @@ def parse_genesis(entry: Entry) -> Genesis:
             "genesis needs an entry key, and Ed25519 (perhaps ML-DSA-44) checkpoint keys named as the origin",
             member="action_payload",
         )
-    return Genesis(payload.origin, keys, vkeys, policy, payload.settings, payload.software, entry.entry_hash)
+    return Genesis(
+        payload.origin, keys, vkeys, policy, payload.settings, payload.software, payload.continues,
+        entry.entry_hash,
+    )  # fmt: skip
+
+
+def _check_format(payload: Object | None) -> None:
+    """First of all: nothing else of a later format is known here, so nothing else of it is judged."""
+    stated = (payload or {}).get("format")
+    if isinstance(stated, int) and not isinstance(stated, bool) and stated > FORMAT:
+        raise NewerFormatError(
+            f"the log is of format {stated}, this software reads format {FORMAT}",
+            found=stated,
+            expected=FORMAT,
+        )
 
 
 def open_log_checkpoint(note: bytes, genesis: Genesis) -> Checkpoint:

@@ -51,8 +51,8 @@ class Piece(Protocol):
         """Whether nothing of the segment is read before it: the first line is then its own in any case."""
 
     @property
-    def size(self) -> int:
-        """How much it is, in the units of offsets; for progress."""
+    def size_bytes(self) -> int:
+        """How much it is, about; for progress."""
 
     @property
     def source(self) -> str:

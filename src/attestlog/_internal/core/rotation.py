@@ -19,12 +19,9 @@ from msgspec import Meta, Struct
 
 from attestlog._internal.core.convert import convert_payload, malformed_payload
 from attestlog._internal.core.entry import Count, Hex64, Object
-from attestlog._internal.core.genesis import EntryKey, load_stated_key, state_key
+from attestlog._internal.core.genesis import REASON_LENGTH_MAX, EntryKey, load_stated_key, state_key
 from attestlog._internal.core.signature import PublicKey
 from attestlog.errors import MalformedSignatureError
-
-REASON_LENGTH_MAX: Final = 4_096
-"""Characters of a reason: a paragraph or two; every reader of the log keeps it."""
 
 LABEL_LENGTH_MAX: Final = 64
 """Characters of a label: the name of a host; every reader of the log keeps it."""

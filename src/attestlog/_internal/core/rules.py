@@ -44,7 +44,7 @@ from attestlog._internal.core.entry import (
     entry_hash,
     payload_hash,
 )
-from attestlog._internal.core.genesis import KEYS_IN_FORCE_MAX, Genesis
+from attestlog._internal.core.genesis import KEYS_IN_FORCE_MAX, REASON_LENGTH_MAX, Genesis
 from attestlog._internal.core.pointer import Fetch, Pointers, point_to, read_changes
 from attestlog._internal.core.policy import Policy
 from attestlog._internal.core.policy_change import changed_policy, check_quorum
@@ -59,7 +59,6 @@ from attestlog._internal.core.reserved import (
     governs,
 )
 from attestlog._internal.core.rotation import (
-    REASON_LENGTH_MAX,
     Rotation,
     admission_message,
     parse_admission,

@@ -85,6 +85,7 @@ _BY_VERDICT: Final[dict[Verdict, dict[str, str]]] = {
     },
     Verdict.UNKNOWN: {
         "log.missing": "there is nothing at the path",
+        "log.newer": "the log is of a format that only a newer attestlog knows: nothing of it was judged",
         "log.unreadable": "a file of the log could not be read",
         "segment.absent": "an archived segment is not where it was put: its entries were not read",
         "memory.unreadable": "the verifier's memory of this log could not be read",

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self, Unpack, overload
+from typing import TYPE_CHECKING, Any, Final, Self, TypedDict, Unpack, overload
 from weakref import WeakSet
 
 from attestlog._internal.core.approval import ApprovalRequest
@@ -61,8 +61,26 @@ BATCH_SIZE_BYTES: Final = 8 << 20
 """Bytes a batch gathers before it is closed to others: bounds the memory and the time of one commit."""
 
 
+class OpenOptions(TypedDict, total=False):
+    """Keyword arguments of `Log.open`, for those that pass them on; a test holds them equal."""
+
+    signer: str | Signer | None
+    checkpoint_signer: str | Signer | None
+    checkpoint_pq_signer: str | Signer | None
+    passphrase: Passphrase | None
+    any_filesystem: bool
+    clock: Clock | None
+    ack_replicas: int
+    ack_timeout_s: float
+
+
 class Log:
-    """A log open for writing. Threads and tasks may share it, a forked child may go on with it."""
+    """A log open for writing. Threads and tasks may share it, a forked child may go on with it.
+
+    In asyncio: `append_async`, `query_async`, `async with` and guards wait without holding up the loop;
+    `submit` does not wait at all. Every other method may wait for the lock, the disk, a signer or a replica,
+    and belongs in a thread: `await asyncio.to_thread(log.checkpoint)`.
+    """
 
     def __init__(self, writer: Writer, passphrase: Passphrase | None = None) -> None:
         self._writer, self._passphrase = writer, passphrase
@@ -94,7 +112,7 @@ class Log:
         """Make a new log, with its genesis entry and first checkpoint, and open it.
 
         `signer` and `checkpoint_signer` are signer URIs or signers; without one a key file is made
-        where keys are kept (see `attestlog._internal.signers.file.keys_dir`), and so it is for a `file:` URI
+        where keys are kept (see `attestlog._internal.places.keys_dir`), and so it is for a `file:` URI
         naming no file yet. The checkpoint key must be Ed25519. With `checkpoint_pq_signer` every
         checkpoint is signed with ML-DSA-44 as well, and is none without it.
         Raises ExistsError, MalformedConfigError, MalformedPolicyError, SignerError or StorageError;
@@ -141,11 +159,24 @@ class Log:
             passphrase,
         )  # fmt: skip
 
+    @classmethod
+    async def open_async(cls, path: LogName | Store, **options: Unpack[OpenOptions]) -> Self:
+        """`open` in a thread: `async with await Log.open_async("audit") as log`."""
+        import asyncio
+
+        return await asyncio.to_thread(cls.open, path, **options)
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close_async()
 
     def __repr__(self) -> str:
         return f"Log({self.where!r}, origin={self.origin!r})"
@@ -447,6 +478,12 @@ class Log:
 
         return query_log(self._store.source, **members)
 
+    def query_async(self, **members: Unpack[FilterMembers]) -> AsyncIterator[Entry]:
+        """`query` for asyncio: `async for entry in log.query_async(since="7d")`."""
+        from attestlog._internal.query import query_log_async
+
+        return query_log_async(self._store.source, **members)
+
     def close(self) -> None:
         """Commit what is waiting, sign a checkpoint over all of it, close store and keys.
 
@@ -455,6 +492,12 @@ class Log:
         self._replicas.close()
         with contextlib.suppress(ClosedError):
             self._queue.close(self._writer.close)
+
+    async def close_async(self) -> None:
+        """`close` in a thread, which ends even if the task is cancelled."""
+        import asyncio
+
+        await asyncio.to_thread(self.close)
 
     # --- within ---
 

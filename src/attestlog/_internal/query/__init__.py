@@ -20,7 +20,7 @@ from attestlog._internal.query.filter import (
     parse_moment,
 )
 from attestlog._internal.query.index import Index
-from attestlog._internal.query.search import Page, Search, query_log, query_page
+from attestlog._internal.query.search import Page, Search, query_log, query_log_async, query_page
 from attestlog._internal.query.stats import Stats, stats
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "parse_filter",
     "parse_moment",
     "query_log",
+    "query_log_async",
     "query_page",
     "stats",
 ]

@@ -15,8 +15,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
+from attestlog._internal.places import index_dir
 from attestlog._internal.storage.contract import LogSource
-from attestlog.errors import BusyError, FullError, StorageError
+from attestlog.errors import BusyError, FullError, NoHomeError, StorageError
 
 APPLICATION_ID: Final = 0x61746C67
 """`atlg`: SQLite's mark of whose file it is. A file without it is never altered, only put aside."""
@@ -70,12 +71,10 @@ _BUSY_CODES: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 class IndexPlace(StrEnum):
     """Where an index lives."""
 
-    LOG = "log"
-    """Beside the log, for all who read it."""
     CACHE = "cache"
-    """In this user's cache folder, because the log's directory is not writable."""
+    """In this user's cache: a log's directory is never written by reading it."""
     MEMORY = "memory"
-    """Nowhere: made anew each time, because neither of the others is writable."""
+    """Nowhere: made again each time, because there is no cache that can be written."""
 
 
 class BrokenIndexError(Exception):
@@ -86,31 +85,25 @@ class UnusablePlaceError(Exception):
     """Internal: no index can be kept there. Never leaves `attestlog._internal.query`."""
 
 
-def places(log: LogSource, genesis_hash: str) -> Iterator[tuple[IndexPlace, str, int]]:
-    """Where the index of this log could be, best first, and with which permissions."""
-    if log.is_transient:
-        yield IndexPlace.MEMORY, ":memory:", 0o600
-        return
-    beside = log.index_file()
-    if beside is not None and os.access(beside[0].parent, os.W_OK | os.X_OK):
-        yield IndexPlace.LOG, str(beside[0]), beside[1]
-    with contextlib.suppress(OSError, RuntimeError):  # not writable; nobody's home
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
-        folder = base / "attestlog" / "index"
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # By place as well as by log: two copies of one log need not be equally long.
-        name = hashlib.sha256(f"{genesis_hash}\n".encode() + os.fsencode(log.absolute())).hexdigest()[:32]
-        yield IndexPlace.CACHE, str(folder / f"{name}.db"), 0o600
-    yield IndexPlace.MEMORY, ":memory:", 0o600
+def index_places(log: LogSource, genesis_hash: str) -> Iterator[tuple[IndexPlace, str]]:
+    """Where this reader's index of the log could be, best first."""
+    with contextlib.suppress(OSError, NoHomeError):  # nothing can be written there
+        if not log.is_transient:
+            folder = index_dir(genesis_hash)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # By place as well as by log: two copies of one log need not be equally long.
+            name = hashlib.sha256(os.fsencode(log.absolute())).hexdigest()[:16]
+            yield IndexPlace.CACHE, str(folder / f"{name}.db")
+    yield IndexPlace.MEMORY, ":memory:"
 
 
-def connect(path: str, mode: int) -> sqlite3.Connection:
-    """Open the file, made first if it is not there or not ours. `mode`: its permissions if made.
+def connect(path: str) -> sqlite3.Connection:
+    """Open the file, made first if it is not there or not ours.
 
     Raises UnusablePlaceError or StorageError.
     """
     if path != ":memory:":
-        _make_file(Path(path), mode)
+        _make_file(Path(path))
     with translated(path):
         try:
             return _opened(path)
@@ -118,7 +111,7 @@ def connect(path: str, mode: int) -> sqlite3.Connection:
             remove(path)
     with translated(path):
         if path != ":memory:":
-            _make_file(Path(path), mode)
+            _make_file(Path(path))
         return _opened(path)
 
 
@@ -192,7 +185,7 @@ def _opened(path: str) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
     try:
         with translated(path):
-            # The file may come with somebody else's log: nothing in its schema may call functions.
+            # Whatever came to stand there: nothing in its schema may call functions.
             connection.execute("PRAGMA trusted_schema = OFF")
             # Words that must go are vacuumed away; zeroing every page that a merge frees is not needed.
             connection.execute("PRAGMA secure_delete = OFF")
@@ -216,11 +209,11 @@ def _pragma(connection: sqlite3.Connection, name: str) -> int:
     return int(value)
 
 
-def _make_file(path: Path, mode: int) -> None:
-    """An empty file if there is none, no more readable than the log; a symbolic link is not followed."""
+def _make_file(path: Path) -> None:
+    """An empty file if there is none, for this user alone; a symbolic link is not followed."""
     try:
         if path.is_symlink():
             path.unlink()
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, mode))
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
     except OSError as error:
         raise UnusablePlaceError(str(error)) from None

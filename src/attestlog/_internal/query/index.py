@@ -42,8 +42,8 @@ from attestlog._internal.query.database import (
     connect,
     create_tables,
     disown,
+    index_places,
     is_ours,
-    places,
     remove,
     transaction,
     translated,
@@ -104,13 +104,12 @@ decode_indexed: Final = msgspec.json.Decoder(IndexedLine).decode
 class Index:
     """An open index of one log. For one thread at a time: those that ask at once open one each."""
 
-    def __init__(self, log: LogSource, genesis_hash: str, place: IndexPlace, path: str, mode: int) -> None:
+    def __init__(self, log: LogSource, genesis_hash: str, place: IndexPlace, path: str) -> None:
         """Use `open`."""
         self.log, self.genesis_hash, self.place, self.path = log, genesis_hash, place, path
         self.size = 0
         """Lines known to be indexed."""
-        self._mode = mode
-        self._connection = connect(path, mode)
+        self._connection = connect(path)
 
     @classmethod
     def open(cls, name: LogName | LogSource) -> Index:
@@ -120,9 +119,9 @@ class Index:
         """
         log = open_source(name)
         genesis_hash = log.entry(0).entry_hash
-        for place, file, mode in places(log, genesis_hash):
+        for place, file in index_places(log, genesis_hash):
             with contextlib.suppress(UnusablePlaceError):
-                return cls(log, genesis_hash, place, file, mode)
+                return cls(log, genesis_hash, place, file)
         raise StorageError("SQLite cannot even open a database in memory", path=log.where)
 
     def close(self) -> None:
@@ -286,7 +285,7 @@ class Index:
         try:
             if broken and self.path != ":memory:":
                 remove(self.path)
-            self._connection = connect(self.path, self._mode)
+            self._connection = connect(self.path)
             with translated(self.path):
                 return work()
         except (BrokenIndexError, UnusablePlaceError) as error:

@@ -9,8 +9,10 @@ small members, how many entries have it.
 from __future__ import annotations
 
 import heapq
+import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Generator, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Final, Unpack
 
@@ -58,12 +60,12 @@ class Search:
         """Up to `limit` entries after `cursor`."""
         return self._index.snapshot(lambda: self._page(min(limit, PAGE_ENTRIES_MAX), cursor))
 
-    def stream(self) -> Iterator[Entry]:
+    def pages(self) -> Iterator[list[Entry]]:
         """Page after page, up to the filter's limit."""
         left, cursor, size = self._filter.limit, self._filter.cursor, _FIRST_PAGE_ENTRIES
         while left is None or left > 0:
             page = self.page(size if left is None else left, cursor)
-            yield from page.entries
+            yield page.entries
             size = min(2 * size, PAGE_ENTRIES_MAX)
             if page.next_cursor is None:
                 return
@@ -116,14 +118,55 @@ def query_log(
     """
     filter_, now_us = _asked(filter_, members), _now_us(now_us)
     Matcher(filter_, now_us)
-    return _opened_stream(log, filter_, now_us)
+    return _stream(log, filter_, now_us)
 
 
-def _opened_stream(log: LogName | LogSource, filter_: Filter, now_us: int) -> Iterator[Entry]:
+def query_log_async(
+    log: LogName | LogSource,
+    filter_: Filter | None = None,
+    /,
+    *,
+    now_us: int | None = None,
+    **members: Unpack[FilterMembers],
+) -> AsyncIterator[Entry]:
+    """`query_log` for asyncio, with `async for`: each page is read in a thread, while only the task waits."""
+    filter_, now_us = _asked(filter_, members), _now_us(now_us)
+    Matcher(filter_, now_us)
+    return _stream_async(log, filter_, now_us)
+
+
+def _stream(log: LogName | LogSource, filter_: Filter, now_us: int) -> Iterator[Entry]:
+    with closing(_pages(log, filter_, now_us)) as pages:
+        for page in pages:
+            yield from page
+
+
+async def _stream_async(log: LogName | LogSource, filter_: Filter, now_us: int) -> AsyncIterator[Entry]:
+    import asyncio
+
+    pages, lock = _pages(log, filter_, now_us), threading.Lock()
+
+    def following() -> list[Entry] | None:
+        with lock:
+            return next(pages, None)
+
+    def end() -> None:
+        with lock:  # the thread of a task that was cancelled may still be reading
+            pages.close()
+
+    try:
+        while (page := await asyncio.to_thread(following)) is not None:
+            for entry in page:
+                yield entry
+    finally:
+        await asyncio.shield(asyncio.to_thread(end))
+
+
+def _pages(log: LogName | LogSource, filter_: Filter, now_us: int) -> Generator[list[Entry], None, None]:
     with Index.open(log) as index:
         search = Search(index, filter_, now_us)
         index.catch_up()
-        yield from search.stream()
+        yield from search.pages()
 
 
 def _asked(filter_: Filter | None, members: Mapping[str, Any]) -> Filter:

@@ -1,6 +1,6 @@
 """What a replica last answered, kept with the log.
 
-A cursor saves asking, and shows other processes and `replicas status` how far
+A cursor saves asking, and shows other processes and `replica status` how far
 a replica is. It is no evidence: losing it costs one question, and what it says
 is never believed over what the replica answers. So it is replaced whole, and
 not flushed.

@@ -26,12 +26,12 @@ from cryptography.hazmat.primitives.serialization import (
 
 from attestlog._internal import disk
 from attestlog._internal.core.signature import PublicKey, public_key
+from attestlog._internal.places import keys_dir
 from attestlog._internal.signers.contract import Passphrase
 from attestlog._internal.signers.private_keys import ALGORITHMS, PrivateKey, is_known, sign_with
 from attestlog.errors import ExistsError, KeyFileError, MalformedConfigError, SignerError
 
 PASSPHRASE_VARIABLE: Final = "ATTESTLOG_PASSPHRASE"  # noqa: S105 - its name, not its value
-HOME_VARIABLE: Final = "ATTESTLOG_HOME"
 SCHEME: Final = "file:"
 KEY_FILE_SIZE_MAX_BYTES: Final = 64 << 10
 """No PKCS#8 key of ours is near this; keeps a wrong path from being read whole."""
@@ -68,15 +68,6 @@ class FileSigner:
     def close(self) -> None:
         """Forget the key."""
         self._key = None
-
-
-def keys_dir() -> Path:
-    """Where keys are kept that the user did not place: $ATTESTLOG_HOME/keys, else below XDG_DATA_HOME."""
-    home = os.environ.get(HOME_VARIABLE)
-    if home:
-        return Path(home).absolute() / "keys"
-    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(data).absolute() / "attestlog" / "keys"
 
 
 class KeyFile(NamedTuple):

@@ -14,7 +14,8 @@ from hashlib import sha256
 from pathlib import Path
 
 from attestlog._internal.core.redaction import KEY_SIZE_BYTES
-from attestlog._internal.signers.file import keys_dir, read_private, write_private
+from attestlog._internal.places import keys_dir
+from attestlog._internal.signers.file import read_private, write_private
 from attestlog.errors import KeyFileError
 
 

@@ -15,9 +15,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from pathlib import Path
 from threading import Event
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Literal, NamedTuple, Protocol
 
 from msgspec import Struct
 
@@ -182,10 +181,6 @@ class LogSource(ABC):
         """MUST change when lines change or go without a change of `extents`."""
         return ""
 
-    def index_file(self) -> tuple[Path, int] | None:
-        """Where an index of this log may stand beside it, and with which permissions; None: nowhere."""
-        return None
-
     @abstractmethod
     def cursors(self) -> Cursors:
         """What those who send the log to its replicas keep with it."""
@@ -346,7 +341,7 @@ class Cursors(Protocol):
 class RawSegment(Protocol):
     """A piece of a log as it stood at the moment of a snapshot: whole lines, torn ones, or anything else.
 
-    MUST be picklable: worker processes read it. Offsets are the driver's own: bytes, or lines. Nothing is
+    MUST be picklable: worker processes read it. Offsets are the driver's own. Nothing is
     read that was added after the snapshot. Methods raise OSError where the bytes cannot be had, and where
     they are not those of the snapshot any more.
     """
@@ -358,6 +353,10 @@ class RawSegment(Protocol):
     @property
     def name(self) -> str:
         """What findings call it."""
+
+    @property
+    def unit(self) -> Literal["byte", "line"]:
+        """What offsets count."""
 
     @property
     def size(self) -> int:

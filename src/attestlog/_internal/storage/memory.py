@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
-from typing import Final
+from typing import Final, Literal
 
 from msgspec import Struct
 
@@ -291,11 +291,16 @@ class MemoryCursors:
 
 
 class MemorySegment(Struct, frozen=True):
-    """Lines as they stood: keeps the `RawSegment` contract. Offsets count lines."""
+    """Lines as they stood: keeps the `RawSegment` contract."""
 
     first: int
     name: str
     data: tuple[bytes, ...]
+
+    @property
+    def unit(self) -> Literal["line"]:
+        """See `RawSegment`."""
+        return "line"
 
     @property
     def size(self) -> int:

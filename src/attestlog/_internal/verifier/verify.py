@@ -49,6 +49,8 @@ REST_SIZE_MAX, PAYLOAD_SIZE_MAX = 65_535, 16 << 20
 LINE_SIZE_MAX = REST_SIZE_MAX + PAYLOAD_SIZE_MAX + 64
 BATCH_MAX = 1_024
 KEYS_MAX, KEYS_IN_FORCE_MAX = 10_000, 64
+FORMAT = 1
+"""The version of the formats that this verifier knows; the first entry states the log's."""
 
 
 class Malformed(Exception):  # noqa: N818 - what it says, not that it was raised
@@ -787,18 +789,45 @@ def read_settings(stated: Any) -> dict[str, Any]:
     return settings
 
 
+def _is_continued(stated: Any) -> bool:
+    """What the log goes on from: null, or another log up to a size."""
+    kinds = {"origin": "text", "genesis": HASH, "size": "count", "root": HASH, "reason": "/(?s).{1,4096}/"}
+    if stated is None:
+        return True
+    is_whole = fits(stated, "object") and stated.keys() == kinds.keys()
+    return (
+        is_whole
+        and all(fits(stated[name], kind) for name, kind in kinds.items())
+        and stated["size"] > 0
+        and _is_key_name(stated["origin"])
+    )
+
+
 def read_genesis(line: bytes) -> tuple[Rules, Entry]:
     """The rules that the first entry states. Raises Malformed."""
     entry = decode_entry(line)
     payload = entry["action_payload"]
-    names = {"origin", "entry_keys", "checkpoint_keys", "policy", "settings", "software"}
+    names = {
+        "format",
+        "origin",
+        "continues",
+        "entry_keys",
+        "checkpoint_keys",
+        "policy",
+        "settings",
+        "software",
+    }
     if (entry["event_type"], entry["action_type"]) != ("BOOT", "attestlog.genesis"):
         raise Malformed("the first entry is no genesis entry")
+    if payload is not None and fits(payload.get("format"), "count") and payload["format"] > FORMAT:
+        raise OSError(f"the log is of format {payload['format']}: a newer attestlog made it")
     if payload is None or payload.keys() != names or not fits(payload["checkpoint_keys"], "[text]"):
         raise Malformed("the genesis payload has other members")
     origin, settings = payload["origin"], read_settings(payload["settings"])
     if not fits(origin, "text") or not _is_key_name(origin) or not fits(payload["entry_keys"], "[object]"):
         raise Malformed("the genesis payload has no proper origin or keys")
+    if payload["format"] is not FORMAT or not _is_continued(payload["continues"]):
+        raise Malformed("the genesis payload has no format, or does not say what it continues")
     if not fits(payload["policy"], "object") or not fits(payload["software"], "{text}"):
         raise Malformed("the genesis payload has no policy or software")
     keys = [read_stated_key(stated) for stated in payload["entry_keys"]]

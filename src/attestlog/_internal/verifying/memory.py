@@ -2,8 +2,7 @@
 
 Nothing else shows that a tail was cut off, or that the holder of the log's keys rewrote its history.
 
-    $ATTESTLOG_HOME/state, else $XDG_STATE_HOME/attestlog, else ~/.local/state/attestlog
-        <hex SHA-256 of the origin>.json
+    <state directory>/<hex SHA-256 of the origin>.json
 
 Kept are the log's own checkpoint as it was, and the size and root that were
 verified, which may lie beyond it. It is written only after a good verdict,
@@ -28,8 +27,6 @@ from attestlog._internal.core.hashes import hex_hash
 from attestlog._internal.core.note import parse_vkey
 from attestlog._internal.verifying.given import read_small_file
 from attestlog.errors import MalformedError
-
-HOME_VARIABLE: Final = "ATTESTLOG_HOME"
 
 LOCK_WAIT_S: Final = 5.0
 """Two verifications of one log may end at once; each holds the lock for a file's writing."""
@@ -66,15 +63,6 @@ class Memory(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 class UnreadableMemoryError(Exception):
     """Something is remembered and cannot be read. That is never taken for nothing being remembered."""
-
-
-def default_state_dir() -> Path:
-    """Where verifiers of this user remember. Raises RuntimeError if the user has no home directory."""
-    if home := os.environ.get(HOME_VARIABLE):
-        return Path(home) / "state"
-    if state := os.environ.get("XDG_STATE_HOME"):
-        return Path(state) / "attestlog"
-    return Path.home() / ".local" / "state" / "attestlog"
 
 
 def memory_path(state_dir: Path, origin: str) -> Path:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from attestlog._internal import places
 from attestlog._internal.core.checkpoint import Checkpoint, parse_checkpoint
 from attestlog._internal.core.cosignature import open_signed_checkpoint
 from attestlog._internal.core.note import VerifierKey, format_vkey, parse_note, parse_vkey
@@ -28,6 +29,7 @@ from attestlog.errors import (
     MalformedConfigError,
     MalformedError,
     MissingExtraError,
+    NoHomeError,
     NotFoundError,
     SignatureInvalidError,
     StorageError,
@@ -86,8 +88,8 @@ class Session:
     def use_memory(self, state_dir: str | Path | None) -> None:
         """Remember in this directory, or the user's own. Without this call nothing is remembered."""
         try:
-            self._state_dir = Path(state_dir) if state_dir is not None else memories.default_state_dir()
-        except RuntimeError as error:
+            self._state_dir = Path(state_dir) if state_dir is not None else places.state_dir()
+        except NoHomeError as error:
             self.find("memory.not_saved", f"nowhere to remember: {error}")
 
     def recall(self, origin: str) -> Recalled:

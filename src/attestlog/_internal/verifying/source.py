@@ -15,19 +15,21 @@ from msgspec import Struct
 from attestlog._internal.core.lines import Line
 from attestlog._internal.storage.contract import RawSegment
 
-PIECE_SIZE_MAX: Final = 8 << 20
-"""In the units of the driver, which are bytes where lines are long: thousands of entries, so that edges cost
-little, and memory stays flat."""
+PIECE_SIZE_MAX_BYTES: Final = 8 << 20
+"""Handed to a worker at once: thousands of entries, so that edges cost little; memory stays flat."""
 
-PIECE_SIZE_MIN: Final = 256 << 10
+PIECE_SIZE_MIN_BYTES: Final = 256 << 10
 """Below it, handing a piece over takes longer than reading it."""
+
+LINE_SIZE_BYTES: Final = 1_024
+"""What a line is taken for where a driver counts lines: it only decides how many a piece has."""
 
 
 class SegmentPiece(Struct, frozen=True):
     """A `core.lines.Piece`: the lines of a segment that begin at offsets [start, stop)."""
 
     raw: Any
-    """The RawSegment, whatever its driver made."""
+    """The RawSegment, of whatever class its driver gives it."""
     start: int
     stop: int
     is_first: bool
@@ -44,9 +46,9 @@ class SegmentPiece(Struct, frozen=True):
         return self.start == 0
 
     @property
-    def size(self) -> int:
+    def size_bytes(self) -> int:
         """See `Piece`."""
-        return self.stop - self.start
+        return (self.stop - self.start) * _bytes_each(self.raw)
 
     @property
     def source(self) -> str:
@@ -66,7 +68,7 @@ class SegmentPiece(Struct, frozen=True):
 
     def place(self, offset: int) -> str:
         """See `Piece`."""
-        return f"{self.source} byte {offset}"
+        return f"{self.source} {self.raw.unit} {offset}"
 
     def archived(self) -> str | None:
         """See `Piece`."""
@@ -80,9 +82,11 @@ def cut_pieces(segments: Sequence[RawSegment], skip: int, workers: int) -> list[
     Of the first segment, without its first `skip` lines. Raises OSError or StorageError.
     """
     offset = segments[0].offset_after(skip) if segments and skip else 0
-    size = piece_size(sum(segment.size for segment in segments) - offset, max(1, workers))
+    total = sum(segment.size * _bytes_each(segment) for segment in segments)
+    size_bytes = piece_size(total - offset, max(1, workers))
     pieces = []
     for segment in segments:
+        size = max(1, size_bytes // _bytes_each(segment))
         for start in range(offset, segment.size, size):
             stop = min(start + size, segment.size)
             pieces.append(SegmentPiece(segment, start, stop, start == offset))
@@ -90,6 +94,11 @@ def cut_pieces(segments: Sequence[RawSegment], skip: int, workers: int) -> list[
     return pieces
 
 
-def piece_size(total: int, workers: int) -> int:
+def piece_size(total_bytes: int, workers: int) -> int:
     """Small enough that no worker is left waiting at the end."""
-    return max(PIECE_SIZE_MIN, min(PIECE_SIZE_MAX, total // (workers * 8)))
+    return max(PIECE_SIZE_MIN_BYTES, min(PIECE_SIZE_MAX_BYTES, total_bytes // (workers * 8)))
+
+
+def _bytes_each(segment: RawSegment) -> int:
+    """How many bytes one step of an offset is, about."""
+    return 1 if segment.unit == "byte" else LINE_SIZE_BYTES

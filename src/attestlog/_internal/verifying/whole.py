@@ -68,6 +68,7 @@ from attestlog.errors import (
     MalformedEntryError,
     MalformedNoteError,
     MissingExtraError,
+    NewerFormatError,
     NotFoundError,
     QueryError,
     SignatureInvalidError,
@@ -220,6 +221,9 @@ class _Verification:
             entry = decode_line(self._first_line())
             genesis = parse_genesis(entry)
             digest = entry_hash(entry)
+        except NewerFormatError as error:
+            self._find("log.newer", str(error), 0, expected=error.expected, found=error.found)
+            return None
         except (MalformedEntryError, RecursionError) as error:
             self._find("log.no_genesis", f"entry 0 is not a genesis entry: {error}")
             return None
@@ -306,19 +310,19 @@ class _Verification:
         except (OSError, StorageError) as error:
             self._find("log.unreadable", f"entries cannot be read: {reason(error)}", begin)
             return
-        total = sum(piece.size for piece in pieces)
+        total = sum(piece.size_bytes for piece in pieces)
         done = 0
         with closing(self._scan_ahead(walk, pieces, total)) as results:
             for piece, ahead in zip(pieces, results, strict=True):
                 self._add_all(walk.join(piece, ahead))
-                done += piece.size
+                done += piece.size_bytes
                 self._options.progress(done, total)
         self._relate(log, walk, pieces, total)
 
     def _scan_ahead(self, walk: Walk, pieces: Sequence[Piece], total: int) -> Generator[Scanned | None]:
         """What workers make of the pieces, in order; None for each that is to be scanned as it comes."""
         # What an application registered is known in this process only.
-        if self._options.workers <= 1 or total < PARALLEL_MIN_BYTES or registered_proofs():
+        if not self._is_shared(total) or registered_proofs():
             yield from (None for _ in pieces)
             return
 
@@ -329,9 +333,13 @@ class _Verification:
         items = ((walk.rules, piece) for piece in pieces)
         yield from map_ordered(scan_ahead, None, items, self._options.workers, renew)
 
+    def _is_shared(self, total: int) -> bool:
+        """Whether to start other processes for so many bytes. They cannot read what is in this one."""
+        return self._options.workers > 1 and total >= PARALLEL_MIN_BYTES and not self._source.is_transient
+
     def _relate(self, log: _Log, walk: Walk, pieces: Sequence[Piece], total: int) -> None:
         def search(wanted: frozenset[str]) -> Iterator[set[str]]:
-            if self._options.workers > 1 and total >= PARALLEL_MIN_BYTES:
+            if self._is_shared(total):
                 return map_ordered(find_ids, wanted, pieces, self._options.workers)
             return (find_ids(wanted, piece) for piece in pieces)
 

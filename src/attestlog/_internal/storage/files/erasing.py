@@ -3,7 +3,7 @@
 1. `erasing` names the entry, and the place of the entry that will say so.
 2. That entry (erase_payload) is committed, as any other.
 3. The segment is written anew without the payload, and renamed over the old one.
-4. The query index is removed: it may hold the payload's words.
+4. This user's query indexes of the log are removed: they may hold the payload's words.
 5. `erasing` is removed.
 
 A crash before 2 leaves a note that means nothing, and is removed. After 2 the
@@ -14,15 +14,17 @@ may be erased. All of it is done under the log's lock.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 from pathlib import Path
-from typing import Final
 
 import msgspec
 
 from attestlog._internal import disk
 from attestlog._internal.core.entry import decode_line
 from attestlog._internal.core.erasure import erase_line, says_erased
+from attestlog._internal.places import index_dir
 from attestlog._internal.storage.contract import LocatedLine, PendingErasure
 from attestlog._internal.storage.files import layout
 from attestlog._internal.storage.files.reader import FileSource
@@ -31,11 +33,10 @@ from attestlog.errors import (
     CorruptError,
     ErasureRefusedError,
     MalformedEntryError,
+    NoHomeError,
     StorageError,
     VerificationError,
 )
-
-_INDEX_SUFFIXES: Final = ("", "-wal", "-shm", "-journal")
 
 
 def write_pending(root: Path, pending: PendingErasure) -> None:
@@ -63,14 +64,19 @@ def finish(root: Path, pending: PendingErasure, size: int) -> Path | None:
     try:
         if _is_said(root, pending, size):
             path = _erase(root, pending)
-            for suffix in _INDEX_SUFFIXES:
-                (root / (layout.INDEX_FILE + suffix)).unlink(missing_ok=True)
+            _forget_words(root)
         (root / layout.ERASING_FILE).unlink(missing_ok=True)
         # A crash here may bring `erasing` back: all it asks for is found done.
         disk.fsync_directory(root)
     except OSError as error:
         raise disk.storage_error(error, root, "erasing in") from None
     return path
+
+
+def _forget_words(root: Path) -> None:
+    """What cannot be removed stops no erasure: an index that does not fit the log is made again when used."""
+    with contextlib.suppress(NoHomeError):
+        shutil.rmtree(index_dir(FileSource(root).entry(0).entry_hash), ignore_errors=True)
 
 
 def stored_line(root: Path, sequence_number: int) -> LocatedLine | None:

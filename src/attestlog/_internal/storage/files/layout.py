@@ -9,7 +9,6 @@ timestamps/<size>-<tag>.tsr    RFC 3161 responses over checkpoints
 replicas/<id>.json, .lock      how far each replica is; derived
 rules.jsonl                    the entries that changed keys or policy; derived
 erasing                        an erasure under way, while there is one
-index.db                       query index; derived
 lock                           flock: one committer at a time
 """
 
@@ -29,7 +28,6 @@ TIMESTAMPS_DIR: Final = "timestamps"
 REPLICAS_DIR: Final = "replicas"
 RULES_FILE: Final = "rules.jsonl"
 ERASING_FILE: Final = "erasing"
-INDEX_FILE: Final = "index.db"
 LOCK_FILE: Final = "lock"
 TORN_PREFIX: Final = "torn-"
 

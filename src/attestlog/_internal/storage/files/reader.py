@@ -31,7 +31,6 @@ from attestlog._internal.storage.files.layout import (
     CHECKPOINT_FILE,
     ENTRIES_DIR,
     ERASING_FILE,
-    INDEX_FILE,
     list_segments,
     segment_name,
     tree_path,
@@ -122,12 +121,6 @@ class FileSource(LogSource):
     def cursors(self) -> FileCursors:
         """See `LogSource.cursors`."""
         return FileCursors(self.root)
-
-    def index_file(self) -> tuple[Path, int]:
-        """See `LogSource.index_file`: no more readable than the log."""
-        (_, path), *_ = self.segments()
-        with _reading(path):
-            return self.root / INDEX_FILE, path.stat().st_mode & 0o666
 
     def extents(self) -> dict[int, int]:
         """See `LogSource.extents`: the segment files. Erasing a payload makes one shorter."""

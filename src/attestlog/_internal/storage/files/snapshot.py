@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, Literal
 
 from msgspec import Struct
 
@@ -41,6 +41,11 @@ class FileSegment(Struct, frozen=True):
     size: int
     inode: int = 0
     """When the snapshot was taken; 0: not known."""
+
+    @property
+    def unit(self) -> Literal["byte"]:
+        """See `RawSegment`."""
+        return "byte"
 
     @property
     def name(self) -> str:

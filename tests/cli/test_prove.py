@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from tests.cli.running import ORIGIN, Result, Run
-from tests.support.legacy import legacy_lines
 from tests.support.logs import draft
 from tests.support.shapes import ed25519_key
 
@@ -21,16 +20,12 @@ from attestlog._internal.log import Log
 from attestlog._internal.proving import prove, prove_prefix
 from attestlog._internal.storage.files import layout
 from attestlog._internal.storage.files.reader import LogReader
-from attestlog._internal.verifier import source
 from attestlog.errors import CorruptError, InclusionError, MalformedProofError, NotFoundError, TrustError
 
 WITNESS_KEY = ed25519_key("w1")
+
+
 WITNESS = VerifierKey("w1.example", 4, WITNESS_KEY.public_key().public_bytes_raw())
-
-
-@pytest.fixture
-def vkey(log: Path) -> str:
-    return format_vkey(LogReader(log).genesis().checkpoint_keys[0])
 
 
 @pytest.fixture
@@ -288,15 +283,6 @@ def test_an_entry_that_no_checkpoint_covers_yet(run: Run, log: Path, tmp_path: P
     assert run("prove", log, 4).code == 0
 
 
-def test_a_legacy_file_has_nothing_for_a_policy_to_judge(run: Run, tmp_path: Path, vkey: str) -> None:
-    path, policy = tmp_path / "old.jsonl", tmp_path / "policy"
-    path.write_bytes(b"".join(line + b"\n" for line in legacy_lines(3)))
-    policy.write_text(f"log {vkey}\nquorum none\n")
-    assert run("verify", path).code == 0
-    assert run("verify", path, "--trust-policy", policy).code == 2
-    assert run("verify", path, "--since", policy).code == 2
-
-
 def test_proving_only_reads(run: Run, log: Path, tmp_path: Path) -> None:
     def state() -> dict[str, tuple[int, int]]:
         return {str(path): (path.stat().st_mtime_ns, path.stat().st_size) for path in log.rglob("*")}
@@ -361,14 +347,3 @@ def test_from_python(log: Path, vkey: str, entry_pem: str, tmp_path: Path) -> No
         attestlog.verify_proof(b"", trust=[vkey])
     with pytest.raises(NotFoundError):
         attestlog.verify_proof(tmp_path / "none", trust=[vkey])
-
-
-def test_the_one_file_verifier_is_handed_out(run: Run, log: Path, tmp_path: Path, vkey: str) -> None:
-    shown = run("print-verifier")
-    assert (shown.code, shown.out) == (0, source())
-    assert run("print-verifier", "--json").object == {"type": "verifier", "source": source()}
-    script = tmp_path / "verify.py"
-    script.write_text(shown.out, encoding="utf-8")
-    command = [sys.executable, "-I", str(script), str(log), "--trust", vkey]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    assert (done.returncode, done.stdout.splitlines()[0]) == (0, "VERIFIED")

@@ -1,80 +1,20 @@
-"""Asking for approval, approving by PEM and SSH keys, and what is refused."""
+"""Requesting approval, showing a request, signing by PEM and SSH keys, and what is refused."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
+from tests.cli.approving import DEPLOY, approved, policy_text, proposed, verdict
 from tests.cli.running import ORIGIN, Run
-from tests.support.logs import draft
 from tests.support.ssh import AGENT_NEEDED, agent, make_key
 
 from attestlog._internal.core.report import Verdict
 from attestlog._internal.signers.file import open_file_signer
 from attestlog._internal.storage.files.reader import LogReader
 
-ROLES = ("creator", "community", "auditor")
-RULES = """
-[rules.changes]
-event_types = ["CHANGE"]
-required_approvals = 3
-roles = ["creator", "community", "auditor"]
-
-[rules.deploys]
-action_types = ["deploy*"]
-required_approvals = 1
-roles = ["auditor"]
-"""
-
-
-def policy_text(keys: dict[str, str], rules: str = RULES) -> str:
-    people = [
-        f"[approvers.{name}]\nroles = [{name!r}]\nkeys = [{json.dumps(key)}]\n" for name, key in keys.items()
-    ]
-    return rules + "\n" + "\n".join(people)
-
 
 @pytest.fixture
-def keys(run: Run, tmp_path: Path) -> dict[str, Path]:
-    """A PEM key for each role."""
-    found = {}
-    for role in ROLES:
-        found[role] = tmp_path / f"{role}.pem"
-        algorithm = "Ed25519" if role == "creator" else "ECDSA-P256-SHA256"
-        assert run("keys", "generate", found[role], "--algorithm", algorithm).code == 0
-    return found
-
-
-@pytest.fixture
-def log(run: Run, tmp_path: Path, keys: dict[str, Path]) -> Path:
-    """A log under the rules above."""
-    public = {role: open_file_signer(f"file:{path}").public_key.pem for role, path in keys.items()}
-    (tmp_path / "policy.toml").write_text(policy_text(public))
-    made = run("init", tmp_path / "audit", "--origin", ORIGIN, "--policy", tmp_path / "policy.toml")
-    assert made.code == 0, made.err
-    return tmp_path / "audit"
-
-
-DEPLOY = draft(1, action_type="deploy_web", actor_id="agent-7", action_payload={"commit": "372b274"})
-
-
-def proposed(run: Run, log: Path, members: dict[str, Any] = DEPLOY) -> Path:
-    source, request = log.parent / "draft.json", log.parent / "request.json"
-    source.write_text(json.dumps(members))
-    result = run("approval", "request", log, source, "-o", request)
-    assert (result.code, result.err) == (0, "")
-    return request
-
-
-def approved(run: Run, request: Path, key: object, name: str, *more: str) -> Path:
-    path = request.with_name(f"{name}-{len(list(request.parent.iterdir()))}.json")
-    result = run("approval", "sign", request, "--key", key, "--name", name, "-o", path, *more)
-    assert (result.code, result.err) == (0, "")
-    return path
-
-
-def verdict(run: Run, log: Path) -> str:
-    return str(run("verify", log, "--json", "--no-remember").objects[-1]["verdict"])
+def log(governed_log: Path) -> Path:
+    return governed_log
 
 
 def test_from_a_request_to_an_approved_entry(run: Run, log: Path, keys: dict[str, Path]) -> None:
@@ -164,7 +104,6 @@ def test_a_request_that_was_changed_is_no_request(run: Run, log: Path, keys: dic
 def test_what_is_redacted_and_salted_is_what_is_approved(
     run: Run, tmp_path: Path, keys: dict[str, Path]
 ) -> None:
-    from attestlog._internal.signers.file import open_file_signer
 
     public = {role: open_file_signer(f"file:{path}").public_key.pem for role, path in keys.items()}
     (tmp_path / "policy.toml").write_text(policy_text(public))
@@ -203,94 +142,3 @@ def test_approving_with_a_key_of_openssh(
     gone = run("approval", "sign", request, "--key", tmp_path / "id.pub", "--name", "ana", "--json")
     assert (gone.code, gone.error["code"]) == (4, "signer")
     assert verdict(run, log) == Verdict.VERIFIED
-
-
-# --- the policy ---
-
-
-def test_what_is_shown_is_read_again(run: Run, log: Path, tmp_path: Path) -> None:
-    shown = run("policy", "show", log)
-    assert (shown.code, shown.err) == (0, "")
-    (tmp_path / "shown.toml").write_text(shown.out)
-    checked = run("policy", "check", tmp_path / "shown.toml", "--json").object
-    in_force = run("policy", "show", log, "--json").object
-    assert checked["policy"] == {name: value for name, value in in_force.items() if name != "type"}
-    assert (checked["rules"], checked["approvers"], checked["actors"]) == (2, 3, 0)
-    assert run("policy", "check", tmp_path / "shown.toml").out == "a policy: 2 rules, 3 approvers, 0 actors\n"
-
-
-def test_a_bad_policy_is_said_with_its_line(run: Run, tmp_path: Path) -> None:
-    file = tmp_path / "policy.toml"
-    file.write_text("safety_floor = 7\n\n[rules.deploy]\nrequired_approvals = 2\n")
-    for arguments in (
-        ["policy", "check", file],
-        ["init", tmp_path / "audit", "--origin", ORIGIN, "--policy", file],
-    ):
-        result = run(*arguments)
-        assert result.code == 3
-        assert (
-            f"{file}: policy, line 4: rules.deploy.required_approvals: 2 approvals are asked for"
-            in result.err
-        )
-    assert not (tmp_path / "audit").exists()
-    assert run("policy", "check", tmp_path / "none.toml").code == 4
-
-
-def test_the_policy_is_modified_by_three_approvals(run: Run, log: Path, keys: dict[str, Path]) -> None:
-    change = ["policy", "modify", log, "safety_floor", "6.5", "--actor-id", "ana", "--proposal-id", "P-7"]
-    refused = run(*change, "--json")
-    assert (refused.code, refused.error["code"]) == (2, "verification.rule_change")
-    assert "has not the quorum of the policy in force" in refused.error["message"]
-    request = log.parent / "request.json"
-    assert run(*change, "--request-approval", request).code == 0
-    approvals = [approved(run, request, key, role) for role, key in keys.items()]
-    files = [word for approval in approvals for word in ("--approval", str(approval))]
-    assert run(*change, *files).code == 0
-    assert run("policy", "show", log, "--json").object["safety_floor"] == 6.5
-    assert verdict(run, log) == Verdict.VERIFIED
-    stale = run(*change, *files, "--json")  # what was approved was a change from 7
-    assert (stale.code, stale.error["reason"]) == (2, "approval.action_hash")
-
-
-def test_a_whole_policy_is_set_by_three_approvals(run: Run, log: Path, keys: dict[str, Path]) -> None:
-    file, request = log.parent / "policy.toml", log.parent / "request.json"
-    file.write_text(file.read_text().replace("required_approvals = 3", "required_approvals = 2"))
-    change = ["policy", "set", log, file, "--actor-id", "ana"]
-    assert run(*change, "--request-approval", request).code == 0
-    approvals = [approved(run, request, key, role) for role, key in keys.items()]
-    appended = run("append", log, "--request", request, *[w for a in approvals for w in ("--approval", a)])
-    assert appended.code == 0, appended.err
-    assert run("policy", "show", log, "--json").object["rules"]["changes"]["required_approvals"] == 2
-    assert verdict(run, log) == Verdict.VERIFIED
-
-
-def test_a_policy_anybody_can_change_is_said_to_be_one(run: Run, tmp_path: Path) -> None:
-    log = tmp_path / "audit"
-    assert run("init", log, "--origin", ORIGIN).code == 0
-    result = run("policy", "show", log)
-    assert result.code == 0
-    assert "anyone who can append can change it" in result.err
-    assert (
-        run("policy", "modify", log, "safety_floor", "8", "--actor-id", "a", "--proposal-id", "P").code == 0
-    )
-    assert run("policy", "show", log, "--json").object["safety_floor"] == 8
-
-
-def test_an_approver_with_the_key_of_the_log_is_told(run: Run, tmp_path: Path, keys: dict[str, Path]) -> None:
-    public = {role: open_file_signer(f"file:{path}").public_key.pem for role, path in keys.items()}
-    (tmp_path / "policy.toml").write_text(policy_text(public))
-    log = tmp_path / "own"
-    signer = f"file:{keys['auditor']}"
-    made = run("init", log, "--origin", ORIGIN, "--policy", tmp_path / "policy.toml", "--signer", signer)
-    assert made.code == 0
-    assert "approver 'auditor' has the log's signing key" in run("policy", "show", log).err
-
-
-def test_what_cannot_be_modified(run: Run, log: Path) -> None:
-    for scope, value, said in (
-        ("sandbox", "1", "is not a member of a policy"),
-        ("safety_floor", "11", "expected `int` <= 10"),
-        ("safety_floor", "x", "value: "),
-    ):
-        result = run("policy", "modify", log, scope, value, "--actor-id", "a", "--proposal-id", "P")
-        assert (result.code, said in result.err) == (2, True), result.err

@@ -1,0 +1,100 @@
+"""export: exact lines, and CSV from which every entry can be read back."""
+
+import csv
+import io
+import json
+import stat
+from pathlib import Path
+
+import pytest
+from tests.cli.running import ORIGIN, Run, lines_of, segment, stored
+from tests.support.logs import draft
+
+from attestlog._internal.cli.entries import COLUMNS
+from attestlog._internal.core.entry import Entry
+from attestlog._internal.log import Log
+
+
+def test_csv_has_every_member_as_a_column_and_nothing_is_lost(run: Run, log: Path) -> None:
+    assert sorted(COLUMNS) == sorted(Entry.__struct_fields__)
+    result = run("query", log, "--oldest-first", "--format", "csv")
+    rows = list(csv.DictReader(io.StringIO(result.out, newline="")))
+    for row, entry in zip(rows, stored(log), strict=True):
+        read = {name: text_of(value) for name, value in row.items()}
+        assert read == {name: plain(value) for name, value in entry.items()}
+    assert result.out == run("export", log, "--format", "csv").out
+
+
+def plain(value: object) -> object:
+    return "" if value is None else value
+
+
+def text_of(cell: str) -> object:
+    cell = cell.removeprefix("'")
+    try:
+        return json.loads(cell)
+    except ValueError:
+        return cell
+
+
+FORMULAS = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "＝1", "'=1", "'"]
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_a_cell_is_never_a_formula_and_can_be_read_back(run: Run, log: Path, name: str) -> None:
+    with Log.open(log) as opened:
+        opened.append(draft(1, actor_id=name))
+    output = run("query", log, "--limit", 1, "--format", "csv").out
+    (row,) = csv.DictReader(io.StringIO(output, newline=""))
+    assert row["actor_id"] == f"'{name}"
+
+
+def test_an_ordinary_cell_is_left_as_it_is(run: Run, log: Path) -> None:
+    with Log.open(log) as opened:
+        opened.append(draft(1, actor_id='a "b", c\nd=e'))
+    output = run("query", log, "--limit", 1, "--format", "csv").out
+    (row,) = csv.DictReader(io.StringIO(output, newline=""))
+    assert row["actor_id"] == 'a "b", c\nd=e'
+
+
+def test_export_gives_the_exact_lines(run: Run, log: Path, tmp_path: Path) -> None:
+    assert run("export", log).out.encode() == segment(log).read_bytes()
+    result = run("export", log, "-o", tmp_path / "copy.jsonl", "--json")
+    assert result.object == {
+        "type": "export",
+        "path": str(tmp_path / "copy.jsonl"),
+        "format": "jsonl",
+        "size": 4,
+    }
+    assert (tmp_path / "copy.jsonl").read_bytes() == segment(log).read_bytes()
+    assert run("export", log, "-o", tmp_path / "copy.csv", "--format", "csv").out.startswith("4 entries")
+
+
+def test_export_replaces_a_file_whole_or_not_at_all(run: Run, log: Path, tmp_path: Path) -> None:
+    target = tmp_path / "copy.csv"
+    target.write_text("before")
+    segment(log).write_bytes(segment(log).read_bytes() + b"{}\n")
+    assert run("export", log, "--format", "csv", "-o", target).code == 1
+    assert target.read_text() == "before"
+    assert [path.name for path in tmp_path.iterdir() if path.name.endswith(".new")] == []
+
+
+def test_export_to_a_device_leaves_the_device(run: Run, log: Path) -> None:
+    assert run("export", log, "-o", "/dev/null").code == 0
+    assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
+
+
+@pytest.mark.parametrize("arguments", [["--format", "xml"], ["--json"]])
+def test_export_refuses(run: Run, log: Path, arguments: list[str]) -> None:
+    result = run("export", log, *arguments)
+    assert (result.code, result.out) == (2, "")
+
+
+def test_names_in_any_script_come_through(shell: Run, log: Path) -> None:
+    name = "Trí tuệ nhân tạo 数字 🤖"
+    assert shell("append", log, "-", stdin=lines_of(draft(1, actor_id=name))).code == 0
+    assert name in shell("tail", log, PYTHONIOENCODING="utf-8").out
+    ascii_only = shell("tail", log, PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    assert (ascii_only.code, ascii_only.err) == (0, "")
+    assert "\\u6570" in ascii_only.out
+    assert ORIGIN in shell("show", log, 0, PYTHONIOENCODING="ascii").out
