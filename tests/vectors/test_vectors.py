@@ -268,7 +268,7 @@ def scanned(case: Case) -> tuple[list[list[Any]], Rules]:
     elsewhere = {int(number): line.encode() for number, line in case.get("elsewhere", {}).items()}
 
     def fetch(number: int) -> bytes:
-        line = case["lines"][number]
+        line: str | None = case["lines"][number]
         if line is None and number not in elsewhere:
             raise NotFoundError(f"entry {number} cannot be read")
         return line.encode() if line is not None else elsewhere[number]

@@ -33,6 +33,7 @@ from attestlog._internal.core.deriving import ACTOR_SIGNATURE
 from attestlog._internal.core.entry import EntryDraft, format_timestamp
 from attestlog._internal.core.hashes import actor_message
 from attestlog._internal.core.policy import Policy
+from attestlog._internal.in_force import read_rules
 from attestlog._internal.log.drafts import Drafts, system_clock
 from attestlog._internal.signers import Passphrase, Signer
 from attestlog._internal.signers.asking import sign_message
@@ -40,7 +41,6 @@ from attestlog._internal.signers.opening import open_signer
 from attestlog._internal.signers.sshsig import is_ssh_key, ssh_sign
 from attestlog._internal.storage.contract import LogSource
 from attestlog._internal.storage.resolve import LogName, open_source
-from attestlog._internal.verifying.in_force import read_rules
 from attestlog.errors import ApprovalRefusedError, NotFoundError, SignerError
 
 __all__ = ["approved_draft", "check_approvals", "propose", "sign_action", "sign_approval"]

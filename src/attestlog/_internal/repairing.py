@@ -16,10 +16,10 @@ from attestlog._internal.core.genesis import CHECKPOINT_KINDS, Genesis
 from attestlog._internal.core.note import COSIGNATURE_ML_DSA_44, ED25519, VerifierKey
 from attestlog._internal.core.report import Finding, Report, Verdict
 from attestlog._internal.core.signature import public_key
+from attestlog._internal.in_force import read_rules
 from attestlog._internal.signers.file import key_files
 from attestlog._internal.storage.contract import Store
 from attestlog._internal.storage.resolve import LogName, open_store
-from attestlog._internal.verifying.in_force import read_rules
 from attestlog.errors import KeyFileError, MalformedConfigError, StorageError
 
 TORN, TREE, CONFIG = "torn", "tree", "config"

@@ -77,7 +77,7 @@ def log_of(*changes: Change) -> list[str]:
     for number, (signer, action_type, payload) in enumerate(changes, 2):
         shape = {"event_type": "CHANGE", "action_type": action_type, "actor_id": "operator"}
         items.append((signer, prepared({**shape, "action_payload": payload}, number)))
-    head, lines, rules = Head(), [], Rules.of(made)
+    head, lines, rules = Head(), list[str](), Rules.of(made)
     for key, item in items:
         plan = planned([item], key, head, pointers=rules.pointers)
         (line,) = seal(plan, key)

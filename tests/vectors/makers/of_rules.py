@@ -31,7 +31,8 @@ class Chain:
     """The lines of a log, whose entries name the rules they stand under, or what they are told to."""
 
     def __init__(self) -> None:
-        self.head, self.lines, self.key = Head(), list[str](), OLD
+        self.head, self.lines = Head(), list[str]()
+        self.key: PrivateKey = OLD
         self.rules = Rules.of(tiny_genesis())
         made = tiny_genesis()
         first = prepare(draft_genesis(made), made.policy, entry_id=entry_id(0), environment={})

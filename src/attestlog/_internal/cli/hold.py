@@ -66,8 +66,8 @@ def release(
 def list_holds(log: options.LogArgument, *, as_json: options.JsonOption = False) -> None:
     """List the holds in force."""
     from attestlog._internal.core.rules import format_hold
+    from attestlog._internal.in_force import read_rules
     from attestlog._internal.storage.resolve import open_source
-    from attestlog._internal.verifying.in_force import read_rules
 
     out, holds = Output(as_json), read_rules(open_source(log)).holds
     for name in sorted(holds):

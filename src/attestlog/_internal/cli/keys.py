@@ -166,8 +166,8 @@ def _list_log_keys(log: str) -> Iterator[dict[str, Any]]:
     from attestlog._internal.core.note import COSIGNATURE_ML_DSA_44, ED25519, format_vkey
     from attestlog._internal.core.reserved import ADMIT_SIGNING_KEY, ROTATE_SIGNING_KEY
     from attestlog._internal.core.rotation import parse_admission, parse_rotation
+    from attestlog._internal.in_force import changes_of_rules, read_rules
     from attestlog._internal.storage.resolve import open_source
-    from attestlog._internal.verifying.in_force import changes_of_rules, read_rules
 
     parsers = {ROTATE_SIGNING_KEY: parse_rotation, ADMIT_SIGNING_KEY: parse_admission}
     source = open_source(log)

@@ -34,8 +34,8 @@ def show(log: LogArgument, *, as_json: options.JsonOption = False) -> None:
     """
     from attestlog._internal.core.policy import format_policy
     from attestlog._internal.core.policy_text import format_policy_text
+    from attestlog._internal.in_force import read_rules
     from attestlog._internal.storage.resolve import open_source
-    from attestlog._internal.verifying.in_force import read_rules
 
     out, rules = Output(as_json), read_rules(open_source(log), with_holds=False)
     if as_json:
@@ -105,8 +105,8 @@ def modify(
     from attestlog._internal.cli.drafts import read_json_option
     from attestlog._internal.core.policy_change import modify_rule_payload
     from attestlog._internal.core.reserved import MODIFY_POLICY_RULE
+    from attestlog._internal.in_force import read_rules
     from attestlog._internal.storage.resolve import open_source
-    from attestlog._internal.verifying.in_force import read_rules
     from attestlog.errors import MalformedPolicyError
 
     new = read_json_option("value", value)

@@ -199,10 +199,10 @@ def _template(
 ) -> Entry:
     """The entry with marks for what `plan_batch` and `Plan.seal` fill in.
 
-    In this order: the places of the entry's hash, of the two pointers (see `_encode_environment`) and of the signature;
-    the previous hash; the quorum, if it may change; the sequence number; the algorithm, with the key id
-    behind it; the timestamp. Hash and signature are not hashed and so not there yet, and the place of the
-    payload needs no mark.
+    In this order: the places of the entry's hash, of the two pointers (see `_encode_environment`) and of the
+    signature; the previous hash; the quorum, if it may change; the sequence number; the algorithm, with the
+    key id behind it; the timestamp. Hash and signature are not hashed and so not there yet, and the place of
+    the payload needs no mark.
     """
     # In the order of its fields: by their names it takes twice as long.
     return _Entry(  # type: ignore[no-any-return]

@@ -88,7 +88,7 @@ def erases(facts: Entry | EntryDraft) -> bool:
 
 
 def is_kept(entry: Entry) -> bool:
-    """Whether the log cannot do without this payload: it made or changed the rules, or says what is erased."""
+    """Whether the log cannot do without this payload: it made rules, or says what is erased."""
     return entry.sequence_number == 0 or (entry.action_type in KEPT and acts(entry))
 
 

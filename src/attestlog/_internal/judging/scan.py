@@ -27,14 +27,14 @@ hands in a list. This module keeps these rules:
    `entry.change` and the rules stay as they were. One that acts on the log by a name not known here may
    change rules of a newer version, `entry.newer`.
 10. An entry must name these rules (`core.pointer`), else `entry.rules`: told once a wrong value. After lines
-   that could not be read, and after an `entry.newer`, the rules are not known (`knows_rules`). They are
-   known again at an entry whose pointers lead back to those known before. Until then only what does not rest
-   on rules is judged, and the entries are counted, `entry.unjudged`.
+    that could not be read, and after an `entry.newer`, the rules are not known (`knows_rules`). They are
+    known again at an entry whose pointers lead back to those known before. Until then only what does not rest
+    on rules is judged, and the entries are counted, `entry.unjudged`.
 11. What an entry says about others (dependencies, erasures, guarded acts, counters, heads it saw) is
     gathered, and judged when the log was read to its end (`relations`).
 12. Without a state, the first entry says what the state before it must have been (`assumed`). Who knows the
-    state compares (`follows`), or scans again. Lines that do not begin with an entry, and lines that may change
-    the rules, have no result before the state is known.
+    state compares (`follows`), or scans again. Lines that do not begin with an entry, and lines that may
+    change the rules, have no result before the state is known.
 
 Lines are read once, and memory stays flat.
 """

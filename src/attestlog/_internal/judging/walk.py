@@ -12,8 +12,9 @@ is one of four states, `Known`, and these are its rules:
 2. ALL: every entry so far was read, and each has the number of its place. Everything is judged.
 3. DISORDERED: a number is not that of its place, which was a finding. Roots are not known from here on.
    Links, signatures, rules and the end are judged as before.
-4. A segment that is missing, which was a finding, is also disorder. The first entry after it is taken for what
-   it says (`State.is_synced`). Keys or policy may have changed in what is missing (`State.knows_rules`).
+4. A segment that is missing, which was a finding, is also disorder. The first entry after it is taken for
+   what it says (`State.is_synced`). Keys or policy may have changed in what is missing
+   (`State.knows_rules`).
 5. LOST: a piece could not be read, which was a finding. As after a missing segment; and what only a log read
    whole can show is not judged: where the last segment ends, whether a stored tree or checkpoint is longer
    than the entries, relations between entries.
@@ -212,7 +213,8 @@ class Walk:
         edge, head_hash = self._head_at(size)
         return Ending(
             size, accounted, self._entries, edge, head_hash, state.timestamp, self.known,
-            state.knows_rules, self._roots, self.rules, self._changes, frozenset(self._key_ids), self._take_findings(),
+            state.knows_rules, self._roots, self.rules, self._changes, frozenset(self._key_ids),
+            self._take_findings(),
         )  # fmt: skip
 
     def _take_findings(self) -> list[Finding]:

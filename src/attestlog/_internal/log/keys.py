@@ -21,10 +21,10 @@ from attestlog._internal.core.note import COSIGNATURE_ML_DSA_44, VerifierKey, fo
 from attestlog._internal.core.note import ED25519 as NOTE_ED25519
 from attestlog._internal.core.rules import HoldsUnreadError, Rules
 from attestlog._internal.core.signature import ED25519, ML_DSA_44, PublicKey
+from attestlog._internal.in_force import follow_rules, read_holds, read_rules
 from attestlog._internal.signers import Passphrase, Signer, open_signer
 from attestlog._internal.signers.asking import note_key, sign_message, sign_verified
 from attestlog._internal.storage.contract import Store
-from attestlog._internal.verifying.in_force import follow_rules, read_holds, read_rules
 from attestlog.errors import AttestlogError, SignerError, TrustError, WrongKeyError
 
 _KINDS: Final = {ED25519: NOTE_ED25519, ML_DSA_44: COSIGNATURE_ML_DSA_44}

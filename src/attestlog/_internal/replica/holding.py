@@ -29,11 +29,11 @@ from attestlog._internal.core.note import (
 )
 from attestlog._internal.core.replication import ReplicaAnswer, Shipment, ends_batch, log_id
 from attestlog._internal.core.rules import Rules
+from attestlog._internal.in_force import read_rules
 from attestlog._internal.replica import erasing, evidence
 from attestlog._internal.replica.checking import plans, verify_lines
 from attestlog._internal.storage.contract import LogSource, NewLog
 from attestlog._internal.storage.resolve import create_log, open_store
-from attestlog._internal.verifying.in_force import read_rules
 from attestlog.errors import (
     MalformedEntryError,
     MalformedShipmentError,

@@ -7,7 +7,6 @@ tree/0, tree/1 …               32-byte hashes of complete subtrees of 256^leve
 checkpoint                     the latest signed checkpoint
 timestamps/<size>-<tag>.tsr    RFC 3161 responses over checkpoints
 replicas/<id>.json, .lock      how far each replica is; derived
-rules.jsonl                    the entries that changed keys or policy; derived
 erasing                        an erasure under way, while there is one
 lock                           flock: one committer at a time
 """
@@ -26,7 +25,6 @@ TREE_DIR: Final = "tree"
 CHECKPOINT_FILE: Final = "checkpoint"
 TIMESTAMPS_DIR: Final = "timestamps"
 REPLICAS_DIR: Final = "replicas"
-RULES_FILE: Final = "rules.jsonl"
 ERASING_FILE: Final = "erasing"
 LOCK_FILE: Final = "lock"
 TORN_PREFIX: Final = "torn-"
