@@ -5,60 +5,78 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
-# An interpreter to build .venv with; `make PYTHON=/path/to/python test` chooses one.
+# An interpreter to build .venv with; `make PYTHON=/path/to/python test` chooses one, and
+# `make VENV=.venv-3.13 PYTHON=/path/to/python3.13 test` has its own environment beside the usual one.
 PYTHON ?=
+VENV ?= .venv
 PYTHONS = python3 python3.14 python3.13 python3.12 python3.11 python
 PYTEST_ARGS ?=
 # The fuzzer: used by nothing else, so it is in no lock file.
 ATHERIS = atheris==3.0.0
 
-BIN = .venv/bin
+BIN = $(VENV)/bin
+# Tests are handed out to one worker a core; who has none left takes from another.
+PYTEST = $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 CODE = src tests $(wildcard bench examples)
 
 # The resolver behind `make lock`; it stays out of .venv.
 UV_VERSION = 0.13.9
 
-.PHONY: help demo test services interop lint types format faults simulate fuzz bench bench-proofs bench-signers bench-replication growth soak lock clean
+.PHONY: help demo test test-all services interop lint types format faults repeat simulate fuzz mutants bench bench-proofs \
+	bench-signers bench-replication growth soak nightly lock clean
 
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 23
 
-demo: .venv/.installed ## two minutes: write a log, verify it, tamper with it, see it caught
+demo: $(VENV)/.installed ## two minutes: write a log, verify it, tamper with it, see it caught
 	@$(BIN)/attestlog demo
 
-test: .venv/.installed-dev ## run the tests (PYTEST_ARGS="-k name -x" to choose)
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+test: $(VENV)/.installed-dev ## run the tests but the slow ones, on every core (PYTEST_ARGS="-k name -x" to choose)
+	@$(PYTEST) -m "not slow" $(PYTEST_ARGS)
+
+test-all: $(VENV)/.installed-dev ## run all tests, as CI does
+	@$(PYTEST) $(PYTEST_ARGS)
 
 services: .venv-services/.installed ## servers that hold keys, for tests that ask one: an emulator of AWS, OpenBao (90 MB)
 
-interop: .venv/.installed-dev ## other people's verifiers, for tests that ask them: Go's x/mod, Tessera, torchwood, and two of PyPI's
+interop: $(VENV)/.installed-dev ## other people's verifiers, for tests that ask them: Go's x/mod, Tessera, torchwood, and two of PyPI's
 	@$(BIN)/python -m tests.interop.install
 
-lint: .venv/.installed-dev ## ruff: rules and formatting
+lint: $(VENV)/.installed-dev ## ruff: rules and formatting
 	$(BIN)/python -m ruff check $(CODE)
 	$(BIN)/python -m ruff format --check $(CODE)
 
-types: .venv/.installed-dev ## mypy, strict
+types: $(VENV)/.installed-dev ## mypy, strict
 	$(BIN)/python -m mypy $(CODE)
 
-format: .venv/.installed-dev ## let ruff format and fix what it can
+format: $(VENV)/.installed-dev ## let ruff format and fix what it can
 	$(BIN)/python -m ruff check --fix $(CODE)
 	$(BIN)/python -m ruff format $(CODE)
 
-faults: .venv/.installed-dev ## the long fault campaign: power cuts, kills, failing calls, changed bytes (a quarter of an hour)
-	@ATTESTLOG_FAULT_SEEDS=20 ATTESTLOG_FAULT_ROUNDS=40 $(BIN)/python -m pytest tests/fault $(PYTEST_ARGS)
+faults: $(VENV)/.installed-dev ## the long fault campaign: power cuts, kills, failing calls, changed bytes (a quarter of an hour)
+	@ATTESTLOG_FAULT_SEEDS=20 ATTESTLOG_FAULT_ROUNDS=40 $(PYTEST) tests/fault $(PYTEST_ARGS)
+
+# Tests of servers, devices, kills and power cuts, again and again in another order each time: whatever fails
+# once in fifty is a finding.
+REPEATS ?= 20
+
+repeat: $(VENV)/.installed-dev ## look for tests that fail now and then (REPEATS=20 rounds, PYTEST_ARGS="tests/server" to choose)
+	@for seed in $$(seq $(REPEATS)); do \
+	  $(PYTEST) -q -p no:cacheprovider --randomly-seed=$$seed \
+	    $(or $(PYTEST_ARGS),tests/server tests/hsm tests/fault tests/contract tests/cli) || exit 1; \
+	done
 
 SIM_RUNS ?= 2000
 SIM_SEED ?= 1
 
-simulate: .venv/.installed-dev ## a writer, replicas and witnesses under seeded faults (SIM_RUNS=2000 lives, from SIM_SEED=1)
+simulate: $(VENV)/.installed-dev ## a writer, replicas and witnesses under seeded faults (SIM_RUNS=2000 lives, from SIM_SEED=1)
 	@ATTESTLOG_SIM_RUNS=$(SIM_RUNS) ATTESTLOG_SIM_SEED=$(SIM_SEED) $(BIN)/python -m pytest tests/sim $(PYTEST_ARGS)
 
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?= entry canonical note checkpoint vkey signature config policy draft legacy query tiles key proof trust entry_in_both rotation witness
 
-fuzz: .venv/.installed-dev ## atheris on every parser (FUZZ_SECONDS=60 each, FUZZ_TARGETS="entry note" to choose)
+fuzz: $(VENV)/.installed-dev ## atheris on every parser (FUZZ_SECONDS=60 each, FUZZ_TARGETS="entry note" to choose)
 	@test -e .venv-fuzz/.installed || { $(BIN)/python -m venv --clear .venv-fuzz \
 	  && .venv-fuzz/bin/python -m pip install --quiet --require-hashes -r requirements-dev.lock \
 	  && .venv-fuzz/bin/python -m pip install --quiet $(ATHERIS) && touch .venv-fuzz/.installed; }
@@ -72,37 +90,45 @@ fuzz: .venv/.installed-dev ## atheris on every parser (FUZZ_SECONDS=60 each, FUZ
 PEER = noirebox==0.24.0
 BENCH_ARGS ?=
 
-bench: .venv/.installed-dev ## measure this machine, and a peer (BENCH_ARGS="--size 1000000 --rounds 1" to choose)
+bench: $(VENV)/.installed-dev ## measure this machine, and a peer (BENCH_ARGS="--size 1000000 --rounds 1" to choose)
 	@test -e .venv-bench/.installed || { $(BIN)/python -m venv --clear .venv-bench \
 	  && .venv-bench/bin/python -m pip install --quiet --disable-pip-version-check cryptography \
 	  && .venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --no-deps $(PEER) \
 	  && touch .venv-bench/.installed; } || echo "the peer cannot be installed; measuring without it" >&2
 	@$(BIN)/python -m bench $(BENCH_ARGS)
 
-growth: .venv/.installed-dev ## one log at 0, 1 and 10 million entries, side by side (30 GB, an hour)
+growth: $(VENV)/.installed-dev ## one log at 0, 1 and 10 million entries, side by side (30 GB, an hour)
 	@$(BIN)/python -m bench.growth $(GROWTH_ARGS)
 
 MUTANTS ?= 10
 
-mutants: .venv/.installed-dev ## change a line, see whether a test notices (MUTANTS=10 of each module, half an hour)
+mutants: $(VENV)/.installed-dev ## change a line, see whether a test notices (MUTANTS=10 of each module, half an hour)
 	@$(BIN)/python -m tests.mutation.run --each $(MUTANTS)
 
 SOAK_SECONDS ?= 3600
 
-soak: .venv/.installed-dev ## writers, readers, tail -f, queries and verify at once for an hour: nothing may grow
+soak: $(VENV)/.installed-dev ## writers, readers, tail -f, queries and verify at once for an hour: nothing may grow
 	@$(BIN)/python -m bench.soak --seconds $(SOAK_SECONDS)
 
-bench-proofs: .venv/.installed-dev ## measure proofs and checkpoints at 10 million entries, publishing, tiles (3 GB)
+bench-proofs: $(VENV)/.installed-dev ## measure proofs and checkpoints at 10 million entries, publishing, tiles (3 GB)
 	@$(BIN)/python -m bench.proofs $(BENCH_ARGS)
 
-bench-signers: .venv/.installed-dev ## measure each signer: file, SoftHSM, a slow device
+bench-signers: $(VENV)/.installed-dev ## measure each signer: file, SoftHSM, a slow device
 	@$(BIN)/python -m bench.signers
 
-bench-replication: .venv/.installed-dev ## measure replicas: following, waiting for copies, catching up; and a witness
+bench-replication: $(VENV)/.installed-dev ## measure replicas: following, waiting for copies, catching up; and a witness
 	@$(BIN)/python -m bench.replication $(BENCH_ARGS)
 	@$(BIN)/python -m bench.witness
 
-lock: .venv/.created ## bring the lock files up to the newest versions that pyproject.toml allows
+NIGHTLY = test-all repeat faults simulate fuzz soak mutants
+
+nightly: ## what takes longer than a change can wait: each in turn, and at the end what failed (a night)
+	@failed=; for job in $(NIGHTLY); do \
+	  $(MAKE) SIM_RUNS=20000 FUZZ_SECONDS=600 MUTANTS=20 $$job || failed="$$failed $$job"; \
+	done; \
+	test -z "$$failed" || { echo "failed:$$failed" >&2; exit 1; }
+
+lock: $(VENV)/.created ## bring the lock files up to the newest versions that pyproject.toml allows
 	$(BIN)/python -m venv --clear .venv-lock
 	.venv-lock/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	.venv-lock/bin/uv $(LOCK) --upgrade --group build -o requirements.lock pyproject.toml
@@ -120,30 +146,30 @@ clean: ## remove .venv and everything the tools leave behind
 
 # Set-up. Each stamp is written last, so what was interrupted is done again.
 
-.venv/.created:
+$(VENV)/.created:
 	@for python in $(PYTHON) $(if $(PYTHON),,$(PYTHONS)); do \
 	  if "$$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
-	    echo "making .venv with $$python ($$("$$python" -V))"; \
-	    "$$python" -m venv --clear .venv && touch $@ && exit 0; exit 1; \
+	    echo "making $(VENV) with $$python ($$("$$python" -V))"; \
+	    "$$python" -m venv --clear $(VENV) && touch $@ && exit 0; exit 1; \
 	  fi; \
 	done; \
 	echo "attestlog needs Python 3.11 or later with venv; tried: $(or $(PYTHON),$(PYTHONS))" >&2; \
 	echo "hint: on Debian and Ubuntu, apt-get install python3 python3-venv; or make PYTHON=/path/to/python" >&2; \
 	exit 1
 
-.venv/.installed: .venv/.created requirements.lock pyproject.toml
-	@echo "installing attestlog and what it needs into .venv"
+$(VENV)/.installed: $(VENV)/.created requirements.lock pyproject.toml
+	@echo "installing attestlog and what it needs into $(VENV)"
 	@$(PIP_INSTALL) --require-hashes -r requirements.lock
 	@$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.venv/.installed-dev: .venv/.installed requirements-dev.lock
-	@echo "installing the tools for testing into .venv"
+$(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.lock
+	@echo "installing the tools for testing into $(VENV)"
 	@$(PIP_INSTALL) --require-hashes -r requirements-dev.lock
 	@touch $@
 
-.venv-services/.installed: .venv/.created requirements-services.lock
+.venv-services/.installed: $(VENV)/.created requirements-services.lock
 	@echo "installing the servers that tests of signers ask into .venv-services"
-	@.venv/bin/python -m venv --clear .venv-services
+	@$(BIN)/python -m venv --clear .venv-services
 	@.venv-services/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-services.lock
 	@touch $@

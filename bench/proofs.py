@@ -40,7 +40,6 @@ from attestlog._internal.core.merkle import (
 from attestlog._internal.core.tiles import Tile, TrustedTiles
 from attestlog._internal.log.keys import key_holders, sign_head
 from attestlog._internal.storage.files.layout import CHECKPOINT_FILE, ENTRIES_DIR, segment_name, tree_path
-from attestlog._internal.storage.files.reader import LogReader
 from attestlog._internal.storage.resolve import open_source
 
 CHUNK = 65_536
@@ -74,7 +73,7 @@ def lines(start: int, stop: int) -> Iterator[bytes]:
 
 def grow(root: Path, size: int, *, entries: bool) -> Span:
     """Write the tree's files, and the entries', up to `size`; entry 0 is there. Returns the right edge."""
-    edge = Span().extended(LogReader(root).hashes(0, 0, 1))
+    edge = Span().extended(open_source(root).hashes(0, 0, 1))
     files = {0: tree_path(root, 0).open("ab")}
     for start in range(0, size, CHUNK):
         stop = min(size, start + CHUNK)
@@ -106,7 +105,7 @@ def made(root: Path, size: int, *, entries: bool) -> Checkpoint:
 
 
 def sign(root: Path, checkpoint: Checkpoint) -> None:
-    reader = LogReader(root)
+    reader = open_source(root)
     signer = open_signer(read_config(reader).signers.checkpoint)
     holders = key_holders(reader.genesis(), signer, None)
     disk.replace_file(root / CHECKPOINT_FILE, sign_head(holders, checkpoint, time.time_ns() // 1_000))
@@ -128,7 +127,7 @@ def measure_proofs(show: Show, folder: Path, size: int, count: int) -> None:
     chance = random.Random(1)
     took = timed(lambda: made(folder / "large", size, entries=False))
     show(f"tree of {size:,} leaves, generated", size / took, "leaves/s")
-    reader = LogReader(folder / "large")
+    reader = open_source(folder / "large")
     root = prove_root(size, reader.hashes)
 
     def inclusion(_: int) -> None:
@@ -198,7 +197,7 @@ def measure_publishing(show: Show, folder: Path, size: int) -> None:
 
 
 def _edge(root: Path, size: int) -> Span:
-    reader = LogReader(root)
+    reader = open_source(root)
     return edge_from_stored(size, [reader.hashes(*run) for run in stored_ranges(size)])
 
 

@@ -32,7 +32,7 @@ from attestlog._internal.replication.batches import shipments
 from attestlog._internal.replication.settings import add_replica, replica_at
 from attestlog._internal.replication.status import replica_status
 from attestlog._internal.server.tokens import Scope, TokenFile
-from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.storage.resolve import open_source
 from bench.__main__ import load, machine
 from bench.loads import DRAFT, Place
 from bench.reads import COMMAND, resident_bytes
@@ -199,7 +199,7 @@ def posting(path: Path) -> tuple[float, float]:
     ours, theirs = multiprocessing.get_context("spawn").Pipe()
     sink = multiprocessing.get_context("spawn").Process(target=_throw_away, args=(theirs,), daemon=True)
     sink.start()
-    log = LogReader(path)
+    log = open_source(path)
     url, size, sent = ours.recv(), log.durable_size(), 0
     with httpx.Client(trust_env=False) as client:
         start = time.perf_counter()

@@ -28,7 +28,7 @@ from typing import Any, Final, NamedTuple
 import psutil
 
 import attestlog
-from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.storage.resolve import open_source
 from bench.loads import DRAFT
 
 GROWTH_MAX_BYTES: Final = 3 << 20
@@ -85,7 +85,7 @@ def write_with_tasks(path: Path, rate: float, stop: Any, done: Any) -> None:
 
 def read(path: Path, _rate: float, stop: Any, done: Any) -> None:
     """Single entries, stretches, the head: by one reader."""
-    reader, chance = LogReader(path), random.Random(1)
+    reader, chance = open_source(path), random.Random(1)
     while not stop.wait(0.5):
         size = reader.size()
         number = chance.randrange(size)

@@ -247,6 +247,24 @@ def test_the_judge_knows_no_file(modules: Modules) -> None:
     assert known <= {"judging", "core", "errors", "proof_types"}
 
 
+KNOWS_DIRECTORIES = {
+    "attestlog._internal.config": "log.toml stands in the log's directory, and no driver knows it",
+    "attestlog._internal.cli.archive": "only a directory's segments can be moved away",
+    "attestlog._internal.restoring": "only a directory is put in the place of another",
+}
+
+
+def test_above_the_storage_nobody_knows_a_directory(modules: Modules) -> None:
+    """All others are given a source or a store, whatever it is kept in."""
+    knowing = {
+        source.name
+        for source in modules.values()
+        for _, target in internal_imports(source, modules)
+        if target.startswith("attestlog._internal.storage.files") and source.room != "storage"
+    }
+    assert knowing == set(KNOWS_DIRECTORIES)
+
+
 def test_modules_are_short(modules: Modules) -> None:
     lines = {name: len(source.text.splitlines()) for name, source in modules.items()}
     limits = dict.fromkeys(lines, MODULE_LINES_MAX) | LONG_BY_DESIGN

@@ -1,14 +1,14 @@
 """docs/spec: every Python block runs, and every MUST names tests that exist."""
 
 import ast
-import contextlib
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
+from tests.support.repository import ROOT, parsed
 
-ROOT = Path(__file__).resolve().parents[1]
 SPEC = ROOT / "docs" / "spec"
 PAGES = sorted(path.stem for path in SPEC.glob("*.md"))
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -83,11 +83,11 @@ def test_the_tests_that_show_it_exist(page: str) -> None:
             assert name in functions(ROOT / "tests" / file), f"{page}: {mark}: {file}::{name}"
 
 
+@cache
 def functions(path: Path) -> set[str]:
-    with contextlib.suppress(FileNotFoundError):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
-    return set()
+    if not path.is_file():
+        return set()
+    return {node.name for node in ast.walk(parsed(path)) if isinstance(node, ast.FunctionDef)}
 
 
 def test_links_lead_somewhere() -> None:

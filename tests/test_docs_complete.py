@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.commands import commands
+from tests.support.repository import ROOT, parsed
 
 from attestlog import errors
 from attestlog._internal.cli import exits, main
@@ -16,7 +17,6 @@ from attestlog._internal.core.report import Verdict
 from attestlog._internal.verifying import FINDINGS, VERDICTS
 from attestlog.errors import AttestlogError
 
-ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "attestlog"
 ROOMS = SOURCE / "_internal"
 DOCS = ROOT / "docs"
@@ -76,7 +76,7 @@ def test_exit_codes() -> None:
 def test_types_of_json_output() -> None:
     emitted = {"error"}
     for path in (ROOMS / "cli").glob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(parsed(path)):
             match node:
                 case ast.Call(func=ast.Attribute(attr="emit"), args=[ast.Constant(value=str(kind)), _]):
                     emitted.add(kind)
@@ -104,7 +104,7 @@ def test_findings_of_a_whole_log(verdict: Verdict) -> None:
 def test_findings_of_a_legacy_file() -> None:
     made: dict[str, str] = {}
     for path in (ROOMS / "legacy").glob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(parsed(path)):
             match node:
                 case ast.Call(
                     func=ast.Name(id="Finding" | "_finding"), args=[ast.Constant(value=str(code)), *_]

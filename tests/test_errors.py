@@ -9,10 +9,12 @@ import pickle
 import pkgutil
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.repository import parsed
 
 from attestlog import errors
 from attestlog.errors import (
@@ -163,17 +165,20 @@ def test_callers_mistakes_are_value_errors_and_tampering_is_none() -> None:
 NAMES = {cls.__name__ for cls in CLASSES}
 
 
-def raised() -> Iterator[tuple[str, ast.Call]]:
+@cache
+def raised() -> list[tuple[str, ast.Call]]:
+    found = []
     for path in sorted(SOURCE.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(parsed(path)):
             match node:
                 case ast.Call(func=ast.Name(id=name), args=[_, *_]) if name in NAMES:
-                    yield f"{path.relative_to(SOURCE)}:{node.lineno}", node
+                    found.append((f"{path.relative_to(SOURCE)}:{node.lineno}", node))
+    return found
 
 
 def test_no_evidence_hides_behind_what_every_exception_has() -> None:
     taken = set(dir(Exception("x"))) | {"code", "message", "evidence", "with_evidence"}
-    calls = list(raised())
+    calls = raised()
     assert len(calls) > 50
     assert [
         f"{place} {keyword.arg}" for place, call in calls for keyword in call.keywords if keyword.arg in taken
@@ -188,7 +193,7 @@ def test_all_evidence_is_declared() -> None:
 
 
 def test_all_evidence_that_is_declared_is_given_somewhere() -> None:
-    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in SOURCE.rglob("*.py")]
+    trees = [parsed(path) for path in SOURCE.rglob("*.py")]
     given = {node.arg for tree in trees for node in ast.walk(tree) if isinstance(node, ast.keyword)}
     assert {name for kind in CLASSES for name in declared(kind)} <= given
 

@@ -10,7 +10,7 @@ from examples.replicas import ReplicatedLog
 
 from attestlog._internal.core.entry import Entry
 from attestlog._internal.core.report import Verdict
-from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.storage.resolve import open_source
 from attestlog._internal.verifying import judge_log
 from attestlog.testing import check_log
 
@@ -112,7 +112,7 @@ def test_the_risky_act_was_blocked_approved_done_and_rolled_back(folder: Path, e
 
 
 def test_no_key_and_nothing_secret_is_in_the_log(folder: Path) -> None:
-    stored = b"".join(LogReader(folder / "audit").lines())
+    stored = b"".join(open_source(folder / "audit").lines())
     assert b"PRIVATE KEY" not in stored
 
 

@@ -6,10 +6,10 @@ import re
 from pathlib import Path
 
 import pytest
+from tests.support.repository import ROOT
 
 from attestlog._internal.proof_types import registered_proofs, unregister_proof
 
-ROOT = Path(__file__).resolve().parents[1]
 PAGES = [
     "README.md", "docs/governance.md", "docs/guard.md", "docs/haios.md", "docs/keys.md",
     "docs/proofs.md", "docs/publishing.md", "docs/quickstart.md", "docs/timestamps.md", "docs/witnesses.md",
@@ -28,7 +28,6 @@ def test_python_blocks_run_and_print_what_the_page_says(
     page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("ATTESTLOG_HOME", str(tmp_path / "home"))
     namespace: dict[str, object] = {}
     printed = ""
     ran = 0

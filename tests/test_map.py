@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.repository import ELSEWHERE, PRIVATE, ROOT, TESTS, TOPICS, UNIT, module_of, modules, parsed
+from tests.support.tools import PACKAGES
 
 UNIT_TESTS = [path for path in sorted(UNIT.rglob("test_*.py")) if TOPICS not in path.parents]
 FILES = sorted(TESTS.rglob("*.py"))
@@ -59,6 +60,15 @@ def test_helpers_have_one_home(path: Path) -> None:
         assert parts[0] in {*SHARED, folder}, (
             f"{name(path)} imports {module} of another folder: tests/support"
         )
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_a_program_is_asked_for_where_it_is_run(path: Path) -> None:
+    """By `tool("strace")`: on a machine that has some of the programs the other tests still run."""
+    for node in ast.walk(parsed(path)):
+        match node:
+            case ast.List(elts=[ast.Constant(value=str(first)), *_]):
+                assert first not in PACKAGES, f'{name(path)}:{node.lineno}: write [tool("{first}"), …]'
 
 
 def test_a_module_is_found_by_its_longest_name() -> None:

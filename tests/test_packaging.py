@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from tests.support.repository import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 PIN = re.compile(
     r"^([a-z0-9-]+)==([^ ;\\]+)(?: ; [^\\\n]+)? \\\n"  # name==version ; marker \
     r"(?:    --hash=sha256:[0-9a-f]{64} \\\n)*    --hash=sha256:[0-9a-f]{64}$",
@@ -68,3 +68,13 @@ def test_dev_lock_extends_the_base_lock(project: dict[str, Any]) -> None:
     base, dev = pins("requirements.lock"), pins("requirements-dev.lock")
     assert {name: dev.get(name) for name in base} == base
     assert_pinned([line for line in project["dependency-groups"]["dev"] if isinstance(line, str)], dev)
+
+
+def test_no_python_is_claimed_that_is_not_tested(project: dict[str, Any]) -> None:
+    """README's table says which Pythons are tested; .ci/run holds it to what it ran."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (3\.\d+) \| (.+) \|$", readme, re.MULTILINE)
+    prefix = "Programming Language :: Python :: 3."
+    claimed = [name for name in project["project"]["classifiers"] if name.startswith(prefix)]
+    assert rows
+    assert [f"{prefix}{version[2:]}" for version, tested in rows if tested != "untested"] == claimed

@@ -6,8 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).resolve().parents[1]
+from tests.support.repository import ROOT
 
 FORBIDDEN = {
     "a path of one machine": re.compile(
@@ -28,9 +27,10 @@ ALLOWED = {
 def tracked_files() -> list[Path]:
     """What git tracks; outside a checkout (an unpacked sdist), every file but hidden and built ones."""
     paths = []
-    if shutil.which("git"):
+    git = shutil.which("git")
+    if git:
         listed = subprocess.run(
-            ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False
+            [git, "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False
         )
         paths = [ROOT / name for name in listed.stdout.split("\0") if name]
     if not paths:

@@ -13,7 +13,7 @@ from attestlog._internal.cli import main
 from attestlog._internal.core.note import format_vkey
 from attestlog._internal.log import Log
 from attestlog._internal.signers.file import open_file_signer
-from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.storage.resolve import open_source
 
 
 @pytest.fixture(autouse=True)
@@ -70,7 +70,7 @@ def log(tmp_path: Path) -> Path:
 @pytest.fixture
 def vkey(log: Path) -> str:
     """The checkpoint key of the log."""
-    return format_vkey(LogReader(log).genesis().checkpoint_keys[0])
+    return format_vkey(open_source(log).genesis().checkpoint_keys[0])
 
 
 @pytest.fixture

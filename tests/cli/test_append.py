@@ -10,7 +10,7 @@ from tests.support.logs import draft
 
 from attestlog._internal.cli import drafts
 from attestlog._internal.core.entry import LINE_SIZE_MAX_BYTES, EntryDraft
-from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.storage.resolve import open_source
 from attestlog.errors import FullError
 
 LEAST = ["--event-type", "ACTION", "--action-type", "deploy", "--actor-id", "agent-7"]
@@ -22,7 +22,7 @@ def last_entry(log: Path) -> dict[str, Any]:
 
 
 def size(log: Path) -> int:
-    return LogReader(log).size()
+    return open_source(log).size()
 
 
 def test_a_receipt_line_names_number_id_and_hash(run: Run, log: Path) -> None:
@@ -43,7 +43,7 @@ def test_a_receipt_in_json(run: Run, log: Path) -> None:
 
 def test_every_simple_member_has_its_option(run: Run, log: Path, tmp_path: Path) -> None:
     (tmp_path / "payload.json").write_text('{"proposal_id": "PROP-7", "new_value": 6.5}')
-    first = LogReader(log).entry(1).entry_id
+    first = open_source(log).entry(1).entry_id
     result = run(
         "append", log, "--event-type", "change", "--action-type", "attestlog.modify_policy_rule",
         "--actor-id", "council",
@@ -138,7 +138,7 @@ def test_lines_from_a_pipe_become_entries_in_order(shell: Run, log: Path) -> Non
     assert (result.code, result.err) == (0, "")
     receipts = result.objects
     assert [receipt["sequence_number"] for receipt in receipts] == list(range(4, 5_004))
-    entries = list(LogReader(log).entries(4))
+    entries = list(open_source(log).entries(4))
     assert [entry.action_payload for entry in entries] == [item["action_payload"] for item in drafts_given]
     assert [entry.entry_hash for entry in entries] == [receipt["entry_hash"] for receipt in receipts]
     assert shell("verify", log).code == 0

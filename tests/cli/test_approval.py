@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 from tests.cli.approving import DEPLOY, approved, policy_text, proposed, verdict
 from tests.cli.running import ORIGIN, Run
-from tests.support.ssh import AGENT_NEEDED, agent, make_key
+from tests.support.ssh import agent, make_key
 
 from attestlog._internal.core.report import Verdict
 from attestlog._internal.signers.file import open_file_signer
-from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.storage.resolve import open_source
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def test_from_a_request_to_an_approved_entry(run: Run, log: Path, keys: dict[str
     approval = approved(run, request, keys["auditor"], "auditor")
     result = run("append", log, "--request", request, "--approval", approval, "--json")
     assert (result.code, result.object["sequence_number"]) == (0, 1)
-    entry = LogReader(log).entry(1)
+    entry = open_source(log).entry(1)
     assert entry.quorum_met
     assert entry.action_payload == {"commit": "372b274"}
     assert [item["signer"] for item in entry.received_approvals] == ["auditor"]
@@ -38,14 +38,14 @@ def test_options_and_approvals_without_the_request(run: Run, log: Path, keys: di
     options = ["--event-type", "ACTION", "--action-type", "deploy_web", "--actor-id", "agent-7"]
     given = run("append", log, *options, "--payload", '{"commit": "372b274"}', "--approval", approval)
     assert given.code == 0
-    assert LogReader(log).entry(1).quorum_met
+    assert open_source(log).entry(1).quorum_met
     other = run("append", log, *options, "--payload", '{"commit": "0"}', "--approval", approval, "--json")
     assert (other.code, other.error["reason"]) == (2, "approval.action_hash")
 
 
 def test_without_approval_it_is_recorded_as_unapproved(run: Run, log: Path) -> None:
     assert run("append", log, "--request", proposed(run, log)).code == 0
-    assert LogReader(log).entry(1).quorum_met is False
+    assert open_source(log).entry(1).quorum_met is False
     assert verdict(run, log) == Verdict.VERIFIED
 
 
@@ -77,7 +77,7 @@ def test_each_refusal_says_why_and_nothing_is_written(
     good = approved(run, request, auditor, "auditor")
     twice = run("append", log, "--request", request, "--approval", good, "--approval", good, "--json")
     assert twice.error["reason"] == "approval.duplicate"
-    assert LogReader(log).size() == 1
+    assert open_source(log).size() == 1
 
 
 def test_an_expiry_that_is_over_and_a_name_that_is_missing(
@@ -115,11 +115,10 @@ def test_what_is_redacted_and_salted_is_what_is_approved(
     assert b"_salt" in request.read_bytes()
     approval = approved(run, request, keys["auditor"], "auditor")
     assert run("append", log, "--request", request, "--approval", approval).code == 0
-    assert LogReader(log).entry(1).quorum_met
+    assert open_source(log).entry(1).quorum_met
     assert verdict(run, log) == Verdict.VERIFIED
 
 
-@AGENT_NEEDED
 @pytest.mark.parametrize("kind", ["ed25519", "ecdsa"])
 def test_approving_with_a_key_of_openssh(
     kind: str, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -137,8 +136,8 @@ def test_approving_with_a_key_of_openssh(
         by_agent = approved(run, request, tmp_path / "id.pub", "ana")
     for number, approval in enumerate((by_file, by_agent), 1):
         assert run("append", log, "--request", request, "--approval", approval).code == 0
-        assert LogReader(log).entry(number).quorum_met
-        assert LogReader(log).entry(number).received_approvals[0]["algorithm"] == "SSHSIG"
+        assert open_source(log).entry(number).quorum_met
+        assert open_source(log).entry(number).received_approvals[0]["algorithm"] == "SSHSIG"
     gone = run("approval", "sign", request, "--key", tmp_path / "id.pub", "--name", "ana", "--json")
     assert (gone.code, gone.error["code"]) == (4, "signer")
     assert verdict(run, log) == Verdict.VERIFIED

@@ -8,7 +8,7 @@ from tests.support.tsa import Authority
 
 from attestlog._internal.config import read_config
 from attestlog._internal.log import Log
-from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.storage.resolve import open_source
 
 
 def test_checkpoint_prints_the_note_that_is_stored(run: Run, log: Path) -> None:
@@ -24,7 +24,7 @@ def test_checkpoint_of_a_log_that_does_not_continue_the_last_one_is_refused(
     run: Run, log: Path, tmp_path: Path
 ) -> None:
     with Log.open(log) as opened:
-        signer = read_config(LogReader(log)).signers.checkpoint
+        signer = read_config(open_source(log)).signers.checkpoint
         assert opened.head().size == 4
     with Log.create(tmp_path / "other", origin=ORIGIN, checkpoint_signer=signer) as other:
         other.append(event_type="ACTION", action_type="a", actor_id="b")

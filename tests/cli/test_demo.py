@@ -14,7 +14,7 @@ from tests.cli.running import Run
 import attestlog
 from attestlog._internal.core.entry import EventType
 from attestlog._internal.core.report import Verdict
-from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.storage.resolve import open_source
 from attestlog._internal.verifying import judge_log
 
 
@@ -34,7 +34,7 @@ def step(told: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def test_demo_records_every_type_of_event(told: dict[str, Any]) -> None:
-    entries = list(LogReader(told["log"]).entries())
+    entries = list(open_source(told["log"]).entries())
     assert {entry.event_type for entry in entries} == set(EventType)
     recorded = step(told, "record")["entries"]
     assert [item["entry_hash"] for item in recorded] == [entry.entry_hash for entry in entries[1:]]

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 from tests.cli.running import Run, segment
 
-from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.storage.resolve import open_source
 
 
 def test_erase_says_which_entry_says_so(run: Run, log: Path) -> None:
     result = run("erase", log, 1, "--reason", "asked for", "--actor-id", "officer-1")
     assert (result.code, result.out) == (0, "the payload of entry 1 is erased; entry 4 records it\n")
-    assert LogReader(log).entry(1).action_payload is None
+    assert open_source(log).entry(1).action_payload is None
     report = run("verify", log, "--json").objects[0]
     assert (report["verdict"], report["erased_payloads"]) == ("VERIFIED", 1)
     assert run("show", log, 1).code == 0
@@ -32,8 +32,8 @@ def test_erase_refuses(run: Run, log: Path, number: object, code: int) -> None:
 
 
 def test_a_request_is_only_written(run: Run, log: Path, tmp_path: Path) -> None:
-    path, size = tmp_path / "request.json", LogReader(log).size()
+    path, size = tmp_path / "request.json", open_source(log).size()
     erase = ("erase", log, 1, "--reason", "x", "--actor-id", "y")
     assert run(*erase, "--request-approval", path).code == 0
     assert json.loads(path.read_bytes())["draft"]["actor_id"] == "y"
-    assert LogReader(log).size() == size
+    assert open_source(log).size() == size

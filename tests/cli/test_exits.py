@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.support.repository import parsed
 
 from attestlog import errors
 from attestlog._internal.cli import exits
@@ -118,7 +119,7 @@ def stated(kind: str, member: str) -> set[str]:
     """The constants that the source gives for a member of the evidence of this class."""
     found: set[str] = set()
     for path in Path(errors.__file__).parent.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(parsed(path)):
             match node:
                 case ast.Call(func=ast.Name(id=name), keywords=keywords) if name == kind:
                     found |= {

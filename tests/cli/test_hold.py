@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from tests.cli.running import Run
 
-from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.storage.resolve import open_source
 
 
 def test_a_hold_is_added_listed_and_released(run: Run, log: Path) -> None:
@@ -31,12 +31,12 @@ def test_a_hold_is_added_listed_and_released(run: Run, log: Path) -> None:
 def test_a_hold_of_nothing_is_refused(run: Run, log: Path, bounds: tuple[str, ...]) -> None:
     result = run("hold", "add", log, "case-7", "--reason", "x", "--actor-id", "counsel", *bounds)
     assert result.code == 3
-    assert LogReader(log).size() == 4
+    assert open_source(log).size() == 4
 
 
 def test_a_request_is_only_written(run: Run, log: Path, tmp_path: Path) -> None:
-    path, size = tmp_path / "request.json", LogReader(log).size()
+    path, size = tmp_path / "request.json", open_source(log).size()
     hold = ("hold", "add", log, "case-7", "--reason", "x", "--actor-id", "y")
     assert run(*hold, "--request-approval", path, "--json").object["path"] == str(path)
     assert json.loads(path.read_bytes())["draft"]["actor_id"] == "y"
-    assert LogReader(log).size() == size
+    assert open_source(log).size() == size

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from tests.cli.running import VECTORS, Run
 
-from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.storage.resolve import open_source
 
 
 @pytest.mark.skipif(not VECTORS, reason="ATTESTLOG_VECTORS does not name the folder of vectors")
@@ -15,7 +15,7 @@ def test_importing_a_legacy_log(run: Run, log: Path) -> None:
     imported = run("import", log, good, "--actor-id", "me", "--json").object
     assert (imported["type"], imported["lines"], imported["appended"]) == ("import", 25, 25)
     assert imported["sequence_number"] == 29
-    assert LogReader(log).entry(29).actor_id == "me"
+    assert open_source(log).entry(29).actor_id == "me"
     again = run("import", log, good)
     assert (again.code, again.out) == (2, "")
     refused = run("import", log, folder / "bad-swapped-3-4.jsonl")

@@ -19,7 +19,7 @@ from attestlog._internal.core.proof import Proof, format_proof, parse_proof
 from attestlog._internal.log import Log
 from attestlog._internal.proving import prove, prove_prefix
 from attestlog._internal.storage.files import layout
-from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.storage.resolve import open_source
 from attestlog.errors import CorruptError, InclusionError, MalformedProofError, NotFoundError, TrustError
 
 WITNESS_KEY = ed25519_key("w1")
@@ -30,7 +30,7 @@ WITNESS = VerifierKey("w1.example", 4, WITNESS_KEY.public_key().public_bytes_raw
 
 @pytest.fixture
 def entry_pem(log: Path) -> str:
-    (key,) = LogReader(log).genesis().entry_keys.values()
+    (key,) = open_source(log).genesis().entry_keys.values()
     return key.pem
 
 
@@ -56,7 +56,7 @@ def cosigned(log: Path) -> None:
 
 
 def test_a_proof_is_good_with_the_log_gone(run: Run, log: Path, tmp_path: Path, vkey: str) -> None:
-    entry = LogReader(log).entry(2)
+    entry = open_source(log).entry(2)
     path = tmp_path / "two.tlog-proof"
     assert run("prove", log, 2, "-o", path) == Result(0, "", "")
     shutil.rmtree(log)

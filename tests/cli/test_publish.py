@@ -7,7 +7,7 @@ from tests.support.logs import draft
 from tests.support.published import check_published
 
 from attestlog._internal.log import Log
-from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.storage.resolve import open_source
 
 
 def test_publish_says_what_is_new(run: Run, log: Path, tmp_path: Path) -> None:
@@ -16,7 +16,7 @@ def test_publish_says_what_is_new(run: Run, log: Path, tmp_path: Path) -> None:
     assert (done.code, done.err) == (0, "")
     assert done.out.startswith("example.com/agents at 4 entries, 4 more than before\nroot   ")
     assert f"files  2 new, 0 were there, in {public}\n" in done.out
-    (key,) = LogReader(log).genesis().checkpoint_keys
+    (key,) = open_source(log).genesis().checkpoint_keys
     assert len(check_published(public, key) or ()) == 4
     with Log.open(log) as opened:
         opened.append(draft(9))

@@ -6,7 +6,7 @@ import pytest
 from tests.cli.running import Run, as_objects, stored
 
 from attestlog._internal.core.entry import Entry
-from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.storage.resolve import open_source
 
 
 def test_show_by_number_and_by_id_gives_the_entry(run: Run, log: Path) -> None:
@@ -18,7 +18,7 @@ def test_show_by_number_and_by_id_gives_the_entry(run: Run, log: Path) -> None:
 def test_show_shows_every_member_once(run: Run, log: Path) -> None:
     result = run("show", log, 1)
     assert (result.code, result.err) == (0, "")
-    entry = LogReader(log).entry(1)
+    entry = open_source(log).entry(1)
     in_place = {"sequence_number", "timestamp", "entry_id", "event_type", "event_category", "severity"}
     for name in Entry.__struct_fields__:
         assert result.out.count(f"\n  {name} ") == (name not in in_place)

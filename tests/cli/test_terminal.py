@@ -20,7 +20,7 @@ from tests.cli.running import ATTESTLOG, ORIGIN, Run, lines_of
 from tests.support.logs import draft
 
 from attestlog._internal.log import Log
-from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.storage.resolve import open_source
 
 PATIENCE_S = 60
 APPEND = ["--event-type", "ACTION", "--action-type", "a", "--actor-id", "b"]
@@ -106,7 +106,7 @@ def test_passphrase_is_asked_on_the_terminal_and_not_echoed(locked_log: Path) ->
             running.type("correct horse\n")
         assert running.finish() == 0
         assert "horse" not in running.seen
-    assert LogReader(locked_log).size() == 2
+    assert open_source(locked_log).size() == 2
 
 
 def test_passphrase_is_asked_on_the_terminal_even_when_drafts_come_from_a_pipe(
@@ -258,7 +258,7 @@ def test_a_slow_pipes_lines_are_appended_as_they_come(log: Path) -> None:
     _, errors = running.communicate(timeout=PATIENCE_S)
     assert running.returncode == 130
     assert errors.decode().splitlines() == ["attestlog: note: 3 entries were appended before this"]
-    assert LogReader(log).size() == 7
+    assert open_source(log).size() == 7
 
 
 def test_progress_is_drawn_on_a_terminal_only_and_only_once_it_takes_long(

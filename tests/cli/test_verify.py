@@ -23,7 +23,7 @@ from tests.support.serving import served
 
 from attestlog._internal.core.note import format_vkey
 from attestlog._internal.log import Log
-from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.storage.resolve import open_source
 
 
 def test_a_legacy_file_has_nothing_for_a_policy_to_judge(run: Run, tmp_path: Path, vkey: str) -> None:
@@ -38,7 +38,7 @@ def test_a_legacy_file_has_nothing_for_a_policy_to_judge(run: Run, tmp_path: Pat
 def test_a_published_log_is_verified(run: Run, log: Path, tmp_path: Path) -> None:
     public = tmp_path / "public"
     run("publish", log, public)
-    (key,) = LogReader(log).genesis().checkpoint_keys
+    (key,) = open_source(log).genesis().checkpoint_keys
     unknown = run("verify", public)
     assert (unknown.code, unknown.out.split("\n")[0]) == (4, "UNKNOWN")
     assert "published.key_unknown" in unknown.out
@@ -104,7 +104,7 @@ def test_self_attested_is_said_plainly_and_nobody_is_called_trusted(run: Run, lo
 def test_every_kind_of_trust_confirms(run: Run, log: Path, tmp_path: Path) -> None:
     entry_key, checkpoint_key = run("keys", "list", log, "--json").objects
     (tmp_path / "key.pem").write_text(entry_key["public_key"])
-    genesis_hash = LogReader(log).entry(0).entry_hash
+    genesis_hash = open_source(log).entry(0).entry_hash
     for trust in (checkpoint_key["vkey"], entry_key["key_id"], tmp_path / "key.pem", genesis_hash):
         report = run("verify", log, "--trust", trust, "--json").object
         assert (report["verdict"], report["self_attested"]) == ("VERIFIED", False)

@@ -528,7 +528,7 @@ def test_how_azure_refuses(azure: FakeAzure, status: int, retryable: bool) -> No
 
 @pytest.mark.parametrize("scheme", ["awskms", "openbao"])
 def test_from_the_command_line_to_a_log_that_a_service_signs(
-    scheme: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: Environment
+    scheme: str, request: pytest.FixtureRequest, tmp_path: Path, own_home: Path, monkeypatch: Environment
 ) -> None:
     """Two keys in the service; in log.toml stand their full names, and no secret."""
     if scheme == "awskms":
@@ -539,7 +539,6 @@ def test_from_the_command_line_to_a_log_that_a_service_signs(
         bao: OpenBao = request.getfixturevalue("bao")
         uris = [f"openbao:{bao.make_key('cli-entries')}", f"openbao:{bao.make_key('cli-check', 'ed25519')}"]
         pinned = [f"{uri}?version=1" for uri in uris]
-    monkeypatch.setenv("ATTESTLOG_HOME", str(tmp_path / "home"))
     log = str(tmp_path / "log")
     keys = ["--signer", uris[0], "--checkpoint-signer", uris[1]]
     assert main(["init", log, "--origin", "example.com/service", *keys]) == 0
@@ -551,7 +550,7 @@ def test_from_the_command_line_to_a_log_that_a_service_signs(
     kept = b"".join(path.read_bytes() for path in (tmp_path / "log").rglob("*") if path.is_file())
     assert AWS_ENVIRONMENT["AWS_SECRET_ACCESS_KEY"].encode() not in kept
     assert os.environ.get("BAO_TOKEN", "none given").encode() not in kept
-    assert not list((tmp_path / "home").rglob("*.pem"))  # no key file was made
+    assert not list(own_home.rglob("*.pem"))  # no key file was made
     # Its service gone, appending fails in time; nothing is half-written.
     if scheme == "awskms":
         monkeypatch.setenv("AWS_ENDPOINT_URL_KMS", "http://127.0.0.1:1")

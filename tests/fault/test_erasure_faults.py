@@ -18,7 +18,7 @@ from attestlog._internal.core.report import Verdict
 from attestlog._internal.core.reserved import erases
 from attestlog._internal.log import Log
 from attestlog._internal.storage.files.layout import ERASING_FILE
-from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.storage.resolve import open_source
 from attestlog._internal.verifying import judge_log
 from attestlog.errors import NotFoundError
 from attestlog.testing import ManualClock, check_log
@@ -70,8 +70,8 @@ def test_killed_at_each_step_of_an_erasure(tmp_path: Path) -> None:
         )  # fmt: skip
         tally("erasures killed with SIGKILL")
         assert done.stderr == b""
-        was_said = LogReader(path).size() == 8
-        was_gone = LogReader(path).entry(number).action_payload is None
+        was_said = open_source(path).size() == 8
+        was_gone = open_source(path).entry(number).action_payload is None
         assert was_said or not was_gone, "nothing goes before it is said"
         with Log.open(path) as log:
             log.append(draft(9))

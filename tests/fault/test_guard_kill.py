@@ -11,7 +11,7 @@ from tests.support.tally import tally
 
 from attestlog._internal.core.report import Verdict
 from attestlog._internal.log import Log
-from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.storage.resolve import open_source
 from attestlog._internal.verifying import judge_log
 from attestlog.testing import check_log
 
@@ -34,7 +34,7 @@ def test_killed_at_each_step_of_an_act(tmp_path: Path) -> None:
         tally("guarded acts killed with SIGKILL")
         assert done.stderr == b""
         Log.open(path)._store.close()
-        written = [str(entry.event_type) for entry in LogReader(path).entries(1)]
+        written = [str(entry.event_type) for entry in open_source(path).entries(1)]
         assert written in ([], ["DECISION"], ["DECISION", "ACTION"])
         assert written or not marker.exists(), "nothing happens before its intent is durable"
         report = judge_log(path, remember=False)

@@ -1,7 +1,6 @@
 """What befalls replica and writer: a full disk, a clock that jumps, a kill, a cut network."""
 
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ from tests.support.logs import LogMaker, draft
 from tests.support.replicas import NAME, copy_of, log_to_ship, new_replica, note, ship, soon
 from tests.support.tally import tally
 from tests.support.tls import authority
+from tests.support.tools import root, tool
 
 import attestlog
 from attestlog._internal.core.cosignature import decode_timestamped
@@ -26,7 +26,7 @@ from attestlog._internal.replication import sender as sender_module
 from attestlog._internal.replication.settings import add_replica, replica_at
 from attestlog._internal.replication.status import replica_status
 from attestlog._internal.server.tokens import Scope, TokenFile
-from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.storage.resolve import open_source
 from attestlog._internal.verifying import judge_log
 from attestlog.errors import ReplicationError, StorageError
 from attestlog.testing import MemorySigner
@@ -89,29 +89,22 @@ def test_a_disk_that_fills_up_at_any_step_leaves_a_prefix_and_it_goes_on_when_th
     pytest.fail("the faults never ended")
 
 
-def needs_root(tool: str, package: str) -> None:
-    if os.geteuid() == 0 and shutil.which(tool):
-        return
-    assert "CI" not in os.environ, f"root and {tool} are needed"
-    pytest.skip(f"needs root, and {tool}: apt-get install {package}")
-
-
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system with room for about a hundred entries."""
     place = tmp_path / "small"
     place.mkdir()
-    needs_root("mount", "mount")
+    root("mounts a small file system")
     try:
         mount("-t", "tmpfs", "-o", "size=1m", "tmpfs", place)
     except subprocess.CalledProcessError as error:
         pytest.skip(f"this kernel mounts no tmpfs: {error.stderr!r}")
     yield place
-    subprocess.run(["umount", place], check=True)
+    subprocess.run([tool("umount"), place], check=True)
 
 
 def mount(*arguments: str | Path) -> None:
-    subprocess.run(["mount", *arguments], check=True, capture_output=True)
+    subprocess.run([tool("mount"), *arguments], check=True, capture_output=True)
 
 
 def test_a_replica_process_whose_disk_is_full_says_so_and_catches_up_when_it_grows(
@@ -171,7 +164,7 @@ def log(tmp_path: Path) -> Path:
 
 def follow(log: Path, served: Server, ca: Path | None = None) -> Path:
     """Have the log sent there; where its copy is."""
-    origin = LogReader(log).genesis().origin
+    origin = open_source(log).genesis().origin
     token = log.with_name("token")
     token.write_text(TokenFile(served.folder).mint("writer", [Scope.REPLICATE], origin))
     add_replica(log, replica_at(served.url, served.vkey, token, ca))
@@ -180,14 +173,14 @@ def follow(log: Path, served: Server, ca: Path | None = None) -> Path:
 
 def check_copy(log: Path, copy: Path) -> None:
     """All that is in the log, once, byte for byte."""
-    assert list(LogReader(copy).lines()) == list(LogReader(log).lines())
+    assert list(open_source(copy).lines()) == list(open_source(log).lines())
     assert judge_log(copy, remember=False, workers=1).verdict == Verdict.VERIFIED
 
 
 def wait_for_more(copy: Path) -> None:
     """Until entries come in."""
-    before = LogReader(copy).size() if copy.exists() else 0
-    soon(lambda: copy.exists() and LogReader(copy).size() > before, 60)
+    before = open_source(copy).size() if copy.exists() else 0
+    soon(lambda: copy.exists() and open_source(copy).size() > before, 60)
 
 
 def test_a_writer_killed_while_it_sends_has_everything_arrive_once(log: Path, tmp_path: Path) -> None:
@@ -202,7 +195,7 @@ def test_a_writer_killed_while_it_sends_has_everything_arrive_once(log: Path, tm
             out, _ = writer.communicate(timeout=60)
             promises.read(out)
             tally("writers killed while they sent to a replica")
-            assert LogReader(copy).size() <= LogReader(log).size()
+            assert open_source(copy).size() <= open_source(log).size()
         with attestlog.open(log) as opened:
             assert [error for _, error in opened.sync_replicas()] == [None]
         with attestlog.open(log) as opened:
@@ -237,18 +230,16 @@ class Namespace:
 
     def disturb(self) -> bool:
         """Delay, loss, repetition and disorder; False where the kernel has no netem."""
-        tc = shutil.which("tc")
-        assert tc is not None
         netem = "delay 20ms 15ms loss 5% duplicate 5% reorder 25%".split()
-        command = [tc, "qdisc", "add", "dev", self.near, "root", "netem", *netem]
+        command = [tool("tc"), "qdisc", "add", "dev", self.near, "root", "netem", *netem]
         return subprocess.run(command, check=False, capture_output=True).returncode == 0
 
     def remove(self) -> None:
-        subprocess.run(["ip", "netns", "del", self.name], check=False, capture_output=True)
+        subprocess.run([tool("ip"), "netns", "del", self.name], check=False, capture_output=True)
 
 
 def ip(*arguments: str) -> None:
-    subprocess.run(["ip", *arguments], check=True, capture_output=True)
+    subprocess.run([tool("ip"), *arguments], check=True, capture_output=True)
 
 
 class ServerThere(Server):
@@ -256,7 +247,7 @@ class ServerThere(Server):
 
     def __init__(self, namespace: Namespace, folder: Path) -> None:
         super().__init__("replica", folder / "copies", "--name", NAME, "--key", f"file:{folder}/copies.pem")
-        self._command = ["ip", "netns", "exec", namespace.name, *self._command]
+        self._command = [tool("ip"), "netns", "exec", namespace.name, *self._command]
         self._listen = f"{namespace.address}:0"
         # The token goes there with every request, and this is not loopback.
         self.ca, certificate, key = authority(folder, namespace.address)
@@ -266,7 +257,7 @@ class ServerThere(Server):
 @pytest.fixture
 def namespace() -> Iterator[Namespace]:
     made = Namespace(f"al{os.getpid() % 100_000}", os.getpid() % 250)
-    needs_root("ip", "iproute2")
+    root("makes a network")
     try:
         made.make()
     except subprocess.CalledProcessError as error:
@@ -291,7 +282,7 @@ def test_a_cut_network_holds_up_nobody_and_what_was_missed_arrives(
             is_disturbed = namespace.disturb()
             opened.append_many([draft(number) for number in range(2, 40)])
             tally("networks with delay, loss, repetition, disorder" if is_disturbed else "no netem here")
-            held = LogReader(copy).size()
+            held = open_source(copy).size()
             assert held == 40
         with attestlog.open(log, ack_replicas=1, ack_timeout_s=0.5) as opened:
             soon(lambda: not replica_status(log)[0].error)
@@ -300,9 +291,9 @@ def test_a_cut_network_holds_up_nobody_and_what_was_missed_arrives(
                 opened.append(draft(40))
             assert caught.value.receipts[0].sequence_number == held
             soon(lambda: replica_status(log)[0].error)
-            assert LogReader(copy).size() == held
+            assert open_source(copy).size() == held
             namespace.join()
-            soon(lambda: LogReader(copy).size() == held + 1)
+            soon(lambda: open_source(copy).size() == held + 1)
             soon(lambda: not replica_status(log)[0].error)
             tally("networks cut and joined")
     check_copy(log, copy)

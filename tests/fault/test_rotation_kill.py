@@ -16,7 +16,7 @@ from tests.support.tally import tally
 
 from attestlog._internal.config import read_config
 from attestlog._internal.log import Log
-from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.storage.resolve import open_source
 from attestlog.testing import check_log
 
 ROTATING = Path(__file__).with_name("rotating.py")
@@ -40,13 +40,13 @@ def test_killed_at_each_step_of_a_rotation(tmp_path: Path, before: int) -> None:
         )  # fmt: skip
         tally("rotations killed with SIGKILL")
         assert said.stderr == b""
-        was_rotated = LogReader(path).size() == 1 + before + 1
-        seen.add((was_rotated, read_config(LogReader(path)).signers.next_entry is not None))
+        was_rotated = open_source(path).size() == 1 + before + 1
+        seen.add((was_rotated, read_config(open_source(path)).signers.next_entry is not None))
         with Log.open(path) as log:
             assert log.rules.start == (before + 2 if was_rotated else 0)
             receipt = log.append(draft(9))
-        assert read_config(LogReader(path)).signers.entry == (f"file:{new}" if was_rotated else old)
-        assert read_config(LogReader(path)).signers.next_entry is None
+        assert read_config(open_source(path)).signers.entry == (f"file:{new}" if was_rotated else old)
+        assert read_config(open_source(path)).signers.next_entry is None
         check_log(path, [receipt])
         if said.stdout:
             assert was_rotated

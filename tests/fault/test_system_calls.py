@@ -6,7 +6,6 @@ write, sync, rename and cut of the process, whoever makes it.
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 from tests.fault.processes import Promises, create_shared
 from tests.support.tally import tally
+from tests.support.tools import tool
 
 from attestlog._internal.core.report import Verdict
 from attestlog._internal.log import Log
@@ -27,15 +27,21 @@ CALLS = {
 EVERY = 1 if int(os.environ.get("ATTESTLOG_FAULT_ROUNDS", "4")) > 4 else 5
 """Each occurrence in the long campaign; each fifth, and the first, in the short one."""
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("strace") is None and not os.environ.get("CI"), reason="needs strace: apt-get install strace"
-)
-
 
 def run(path: Path, *options: str) -> tuple[str, str]:
     """A writer under strace: what it said, and strace's account of it."""
     trace = path.with_name("trace")
-    command = ["strace", "-f", "-qq", "-o", str(trace), *options, sys.executable, str(WRITER), str(path)]
+    command = [
+        tool("strace"),
+        "-f",
+        "-qq",
+        "-o",
+        str(trace),
+        *options,
+        sys.executable,
+        str(WRITER),
+        str(path),
+    ]
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment, check=False)
     account = trace.read_text(errors="replace")

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from tests.support.tokens import PIN
+from tests.support.tools import tool
 
 from attestlog._internal.core.signature import ECDSA_P256
 from attestlog._internal.log import Log
@@ -24,7 +25,7 @@ def main(folder: Path, module: str) -> None:
     listen = "type=tcp,bindaddr=127.0.0.1,port="
     started = [
         subprocess.Popen([
-            "swtpm", "socket", "--tpm2", "--tpmstate", f"dir={folder}", "--server", f"{listen}{port}",
+            tool("swtpm"), "socket", "--tpm2", "--tpmstate", f"dir={folder}", "--server", f"{listen}{port}",
             "--ctrl", f"{listen}{port + 1}", "--flags", "not-need-init,startup-clear",
         ])
     ]  # fmt: skip
@@ -32,7 +33,7 @@ def main(folder: Path, module: str) -> None:
         wait_for_port(port + 1)
         started.append(
             subprocess.Popen(
-                ["tpm2-abrmd", "--session", "--allow-root", f"--tcti=swtpm:host=127.0.0.1,port={port}"],
+                [tool("tpm2-abrmd"), "--session", "--allow-root", f"--tcti=swtpm:host=127.0.0.1,port={port}"],
                 stderr=subprocess.DEVNULL,
             )
         )
@@ -63,7 +64,7 @@ def ptool(*arguments: str) -> int:
     # It is a script for the system's Python, whatever Python runs the tests.
     environment = {**os.environ, "PATH": "/usr/bin:/bin:/usr/sbin"}
     return subprocess.run(
-        ["tpm2_ptool", *arguments], env=environment, capture_output=True, check=False
+        [tool("tpm2_ptool"), *arguments], env=environment, capture_output=True, check=False
     ).returncode
 
 

@@ -10,14 +10,15 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.support.tokens import PIN, RemoteToken, SoftToken, need, softhsm
+from tests.support.repository import ROOT
+from tests.support.tokens import PIN, RemoteToken, SoftToken, softhsm
+from tests.support.tools import tool, tools_in
 
 from attestlog._internal.cli import main
 from attestlog._internal.config import read_config
-from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.storage.resolve import open_source
 from attestlog.testing import check_log
 
-ROOT = Path(__file__).resolve().parents[2]
 SH = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 ATTESTLOG = [sys.executable, "-c", "import sys; from attestlog._internal.cli import main; sys.exit(main())"]
 
@@ -33,34 +34,33 @@ def on_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_five_commands_of_the_document(
-    on_path: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    on_path: None, tmp_path: Path, own_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From nothing to a log signed by a device, as docs/keys.md says it; the shell is asked for the PIN."""
-    need("bash", "bash")
     module = softhsm()
     page = (ROOT / "docs" / "keys.md").read_text()
     once, five, verify = SH.findall(
         page.split("\n## A log signed by a device, in five commands\n")[1].split("\n## ")[0]
     )
     assert len(five.splitlines()) == 5
+    tools_in(once + five + verify)
     once = once.replace("/usr/lib/softhsm/libsofthsm2.so", module)  # where this machine has it
     (tmp_path / "tokens").mkdir()
     (tmp_path / "softhsm2.conf").write_text(f"directories.tokendir = {tmp_path}/tokens\n")
     monkeypatch.setenv("SOFTHSM2_CONF", str(tmp_path / "softhsm2.conf"))
-    monkeypatch.setenv("ATTESTLOG_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("ATTESTLOG_PIN", raising=False)
     done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", once + five + verify],
+        [tool("bash"), "-euo", "pipefail", "-c", once + five + verify],
         input=f"{PIN}\n", cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "VERIFIED" in done.stdout
     entries = check_log(tmp_path / "audit")
     assert [entry.action_type for entry in entries] == ["attestlog.genesis", "deploy"]
-    signers = read_config(LogReader(tmp_path / "audit")).signers
+    signers = read_config(open_source(tmp_path / "audit")).signers
     assert signers.entry == f"pkcs11:token=attest;object=entries?module-path={module}"
     assert signers.checkpoint == f"pkcs11:token=attest;object=checkpoints?module-path={module}"
-    assert not (tmp_path / "home" / "keys").exists()
+    assert not (own_home / "keys").exists()
     assert PIN not in done.stdout + done.stderr
 
 
@@ -181,12 +181,12 @@ def test_a_log_goes_over_from_a_file_to_a_device_and_to_another_key_in_it(
 ) -> None:
     log = tmp_path / "audit"
     assert main(["init", str(log), "--origin", "example.com/agents"]) == 0
-    genesis = read_config(LogReader(log)).signers.entry
+    genesis = read_config(open_source(log)).signers.entry
     assert genesis.startswith("file:")
     for label in ("entries", "other"):
         assert main(["append", str(log), *APPEND]) == 0
         assert main(["keys", "rotate", str(log), "--to", keys.uri(label)]) == 0
-        assert read_config(LogReader(log)).signers.entry == keys.uri(label)
+        assert read_config(open_source(log)).signers.entry == keys.uri(label)
     assert main(["append", str(log), *APPEND]) == 0
     capsys.readouterr()
     assert main(["verify", str(log), "--no-remember"]) == 0
@@ -248,7 +248,7 @@ def test_no_core_file_can_hold_a_pin_nor_do_arguments(log: Path) -> None:
     assert process.returncode == 0
 
 
-def test_a_pin_asked_for_on_the_terminal(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pin_asked_for_on_the_terminal(log: Path) -> None:
     """Asked once for two keys of one token, and not echoed."""
     import pty
 

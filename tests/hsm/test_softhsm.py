@@ -16,6 +16,7 @@ import pkcs11
 import pytest
 from pkcs11 import Attribute, Mechanism, ObjectClass, TokenFlag
 from tests.support.tokens import LABEL, PIN, SO_PIN, SoftToken
+from tests.support.tools import tool
 
 from attestlog._internal.core.signature import ECDSA_P256, ED25519, load_public_key
 from attestlog._internal.log import Log
@@ -71,7 +72,7 @@ def test_another_tool_verifies_the_signature(keys: SoftToken, tmp_path: Path) ->
         (tmp_path / name).write_bytes(data)
     signer.close()
     said = subprocess.run(
-        ["openssl", "dgst", "-sha256", "-verify", "k", "-signature", "s", "m"],
+        [tool("openssl"), "dgst", "-sha256", "-verify", "k", "-signature", "s", "m"],
         cwd=tmp_path, capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
     assert said == "Verified OK\n"

@@ -5,25 +5,20 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.support.tokens import missing, need
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.repository import ROOT
+from tests.support.tools import library, tool
 
 
 def test_a_log_signed_by_a_tpm(tmp_path: Path) -> None:
     """Its library crashes under threads too, its ids are text, its keys are made with its own tool."""
-    for command, package in (
-        ("swtpm", "swtpm"), ("tpm2-abrmd", "tpm2-abrmd"), ("dbus-run-session", "dbus"),
-        ("tpm2_ptool", "libtpm2-pkcs11-tools tpm2-tools"),
-    ):  # fmt: skip
-        need(command, package)
-    found = sorted(Path("/usr").glob("lib*/**/libtpm2_pkcs11.so*"))
-    if not found:
-        missing("libtpm2_pkcs11.so is not installed: apt-get install libtpm2-pkcs11-1")
+    for name in ("swtpm", "tpm2-abrmd", "tpm2_ptool"):
+        tool(name)
+    module = library("libtpm2_pkcs11.so*", "libtpm2-pkcs11-1")
     (tmp_path / "tpm").mkdir()
     environment = {**os.environ, "ATTESTLOG_HOME": str(tmp_path / "home")}
     done = subprocess.run(
-        ["dbus-run-session", "--", sys.executable, "-m", "tests.hsm.in_a_tpm", tmp_path / "tpm", found[0]],
+        [tool("dbus-run-session"), "--", sys.executable, "-m", "tests.hsm.in_a_tpm", tmp_path / "tpm",
+         module],
         cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

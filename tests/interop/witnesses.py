@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from tests.interop.verifiers import RefusedError, installed
 from tests.support.proxy import free_port
-from tests.support.tokens import need
+from tests.support.tools import tool
 
 from attestlog._internal.core.hashes import EMPTY_ROOT
 from attestlog._internal.core.note import COSIGNATURE_ED25519, ED25519, VerifierKey, format_vkey, parse_vkey
@@ -48,7 +48,6 @@ def running(command: list[str], port: int, folder: Path) -> Iterator[None]:
 def litewitness(folder: Path, log: VerifierKey) -> Iterator[tuple[str, VerifierKey]]:
     """torchwood's, with its key in an ssh-agent; its URL and key."""
     program = installed("litewitness")
-    need("ssh-agent", "openssh-client")
     key = Ed25519PrivateKey.generate()
     vkey = VerifierKey("lite.example.com/w", COSIGNATURE_ED25519, key.public_key().public_bytes_raw())
     with ssh_agent(folder, key) as agent:
@@ -71,14 +70,14 @@ def ssh_agent(folder: Path, key: Ed25519PrivateKey) -> Iterator[str]:
     path, file = str(folder / "agent"), folder / "key"
     file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
     file.chmod(0o600)
-    process = subprocess.Popen(["ssh-agent", "-a", path, "-D"], stdout=subprocess.DEVNULL)
+    process = subprocess.Popen([tool("ssh-agent"), "-a", path, "-D"], stdout=subprocess.DEVNULL)
     try:
         for _ in range(200):
             if Path(path).exists():
                 break
             time.sleep(0.02)
         environment = {**os.environ, "SSH_AUTH_SOCK": path}
-        subprocess.run(["ssh-add", "-q", str(file)], env=environment, check=True, capture_output=True)
+        subprocess.run([tool("ssh-add"), "-q", str(file)], env=environment, check=True, capture_output=True)
         yield path
     finally:
         process.terminate()

@@ -1,10 +1,12 @@
 """`python -m tests.mutation.run [--each N] [MODULE …]`: would a test notice if this line were wrong?
 
 Each mutant is one module with one small change (a comparison turned, a constant
-one more, a statement left out), in a copy of the source. The tests of that module
-run against it, and one of them should fail. Which changes are tried is drawn by
-the seed: a bounded sample, the same wherever it is run. What survives is printed,
-to be judged: a missing test, or a change that changes nothing.
+one more, a statement left out), in a copy of the source. The tests of that module,
+found by its name, run against it, and one of them should fail. The seed draws which
+changes are tried: a bounded sample, the same wherever it is run. What survives is
+printed, to be judged: a missing test, or a change that changes nothing.
+
+Without MODULE every module is mutated that has unit tests of its own.
 """
 
 from __future__ import annotations
@@ -23,43 +25,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-ROOT: Final = Path(__file__).resolve().parents[2]
-PACKAGE: Final = Path("src/attestlog")
+from tests.support.repository import ROOT, SOURCE, modules, own_tests, tests_of
 
-AUDIT: Final = (
-    "test_audit.py test_audit_entries.py test_audit_beside.py test_audit_memory.py test_audit_keys.py"
-)
-STORE: Final = "test_recovery.py test_files.py test_storage_spec.py test_segments.py test_tree.py"
-TESTS: Final = {
-    "core/batch": "test_batch.py test_log.py",
-    "core/canonical": "test_canonical.py ../property/test_canonical_fast.py",
-    "core/checkpoint": "test_checkpoint.py",
-    "core/deriving": "test_policy.py test_deriving_claims.py test_approval.py",
-    "core/entry": "test_entry.py",
-    "core/genesis": "test_genesis.py test_creation.py",
-    "core/merkle": "test_merkle.py test_merkle_proofs.py",
-    "core/note": "test_note.py",
-    "core/rules": "test_rules.py test_audit_keys.py test_audit_erasures.py",
-    "core/signature": "test_signature.py test_hybrid_checkpoints.py",
-    "core/tiles": "test_tiles.py",
-    **dict.fromkeys(("storage/publishing",), "test_publishing.py"),
-    "storage/published": "test_publishing.py ../fault/test_publishing.py",
-    **dict.fromkeys(("storage/http", "storage/sources"), "test_http.py test_published.py"),
-    "audit/published": "test_published.py",
-    **dict.fromkeys(("audit/timestamps", "storage/timestamps", "timestamping"), "test_timestamps.py"),
-    "net": "test_net.py",
-    "signers/pkcs11_uri": "test_pkcs11_uri.py",
-    "signers/secret": "test_secret.py",
-    "signers/worker": "test_worker.py",
-    **dict.fromkeys(("signers/pkcs11", "signers/pkcs11_keys"), "../hsm/test_softhsm.py"),
-    "signers/pkcs11_module": "../hsm/test_softhsm.py ../hsm/test_outage.py",
-    **dict.fromkeys(("audit/batches", "audit/scan", "audit/source"), AUDIT),
-    **dict.fromkeys(("audit/beside", "audit/conclude", "audit/relations"), AUDIT),
-    **dict.fromkeys(("audit/remember", "audit/stored", "audit/walk"), f"{AUDIT} test_audit_archive.py"),
-    **dict.fromkeys(("storage/opening", "storage/recovery", "storage/segments", "storage/tree"), STORE),
-    "storage/archive": "test_audit_archive.py",
+ALSO: Final = {
+    "signers/pkcs11": ["tests/hsm/test_softhsm.py"],
+    "signers/pkcs11_keys": ["tests/hsm/test_softhsm.py"],
+    "signers/pkcs11_module": ["tests/hsm/test_softhsm.py", "tests/hsm/test_outage.py"],
 }
-"""Modules that are mutated, and the unit tests that should notice."""
+"""Tests of a module that are not found by its name."""
 
 TURNED: Final[dict[type[ast.AST], type[ast.AST]]] = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
@@ -81,7 +54,7 @@ class Mutant(NamedTuple):
 
 def mutants(module: str) -> Iterator[Mutant]:
     """Every mutant of a module, in the order of its lines."""
-    tree = ast.parse((ROOT / PACKAGE / f"{module}.py").read_text(encoding="utf-8"))
+    tree = ast.parse(modules()[module].read_text(encoding="utf-8"))
     places = list(code(tree))
     for index, node in enumerate(places):
         for variant in range(len(changes(node))):
@@ -138,12 +111,6 @@ def apply(tree: ast.Module, target: ast.AST, change: tuple[str, object]) -> None
                     body[body.index(target)] = ast.Pass()
 
 
-def tests_of(module: str) -> list[str]:
-    """The test files there are for a module."""
-    names = [f"tests/unit/{name}" for name in TESTS[module].split()]
-    return [name for name in names if (ROOT / name).exists()]
-
-
 def run_tests(source: Path, module: str, timeout_s: float) -> bool:
     """Whether every test passes with the package in `source`."""
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:randomly", "-p", "no:cacheprovider"]
@@ -165,16 +132,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="tests.mutation.run", description=__doc__)
     parser.add_argument("--each", type=int, default=10, help="mutants of each module")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument(
-        "modules", nargs="*", default=list(TESTS), metavar="MODULE", help="such as core/merkle"
-    )
+    parser.add_argument("modules", nargs="*", metavar="MODULE", help="such as core/merkle")
     options = parser.parse_args()
+    chosen = options.modules or [module for module in modules() if own_tests(module)]
     tried = survived = 0
     with tempfile.TemporaryDirectory() as name:
         source = Path(name) / "src"
-        shutil.copytree(ROOT / "src", source, ignore=shutil.ignore_patterns("__pycache__"))
-        for module in options.modules:
-            path = source / PACKAGE.name / f"{module}.py"
+        shutil.copytree(SOURCE, source, ignore=shutil.ignore_patterns("__pycache__"))
+        for module in chosen:
+            path = source / modules()[module].relative_to(SOURCE)
             original = path.read_text(encoding="utf-8")
             start = time.monotonic()
             if not run_tests(source, module, 600):

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from tests.property.strategies import DAMAGE, damaged
 from tests.support.logs import CheckpointKey, Key, LogMaker, draft, drafts, revocation
+from tests.support.repository import parsed
 from tests.vectors.reading import CASES, lay_out
 
 from attestlog._internal.cli.exits import BY_VERDICT
@@ -42,7 +43,7 @@ def full_verdict(root: Path, *trust: str) -> str | None:
 
 
 def test_it_is_one_file_that_needs_python_and_cryptography() -> None:
-    tree = ast.parse(SCRIPT.read_text(encoding="utf-8"))
+    tree = parsed(SCRIPT)
     roots = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

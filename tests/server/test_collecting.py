@@ -23,8 +23,8 @@ from attestlog._internal.core.trust import TrustPolicy, open_trusted_checkpoint,
 from attestlog._internal.core.witness import format_cosignatures
 from attestlog._internal.server.witness import witness_app
 from attestlog._internal.signers import Signer
-from attestlog._internal.storage.files.reader import LogReader
 from attestlog._internal.storage.publishing import publish_log
+from attestlog._internal.storage.resolve import open_source
 from attestlog._internal.witness import Witness, asking
 from attestlog._internal.witness.asking import AHEAD_MAX_S, ANSWER_SIZE_MAX_BYTES, ask_witness
 from attestlog._internal.witness.collecting import Cosigned, collect_cosignatures, cosign_checkpoint
@@ -332,4 +332,4 @@ def test_a_defect_in_one_call_is_said_and_stops_no_other(kit: Kit) -> None:
     done = kit.cosign(ask=ask)
     assert done.witnesses == ("b", "c", "c-1")
     assert "boom" in done.failures["a"].message
-    assert LogReader(kit.log.root).checkpoint() == done.note
+    assert open_source(kit.log.root).checkpoint() == done.note

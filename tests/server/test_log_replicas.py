@@ -19,7 +19,7 @@ from attestlog._internal.core.note import parse_vkey
 from attestlog._internal.core.receipt import Receipt
 from attestlog._internal.replication import sender as sender_module
 from attestlog._internal.storage.files import layout
-from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.storage.resolve import open_source
 from attestlog.errors import MalformedConfigError, ReplicationError
 from attestlog.testing import MemorySigner, check_log
 
@@ -47,10 +47,10 @@ def path(tmp_path: Path, sites: list[Site]) -> Path:
     attestlog.create(
         path, origin=ORIGIN, signer=MemorySigner(), checkpoint_signer=MemorySigner("Ed25519")
     ).close()
-    config = read_config(LogReader(path))
+    config = read_config(open_source(path))
     config = msgspec.structs.replace(config, replicas=[item.at for item in sites])
     (path / layout.CONFIG_FILE).write_text(format_config(config))
-    assert read_config(LogReader(path)) == config
+    assert read_config(open_source(path)) == config
     return path
 
 
@@ -223,7 +223,7 @@ def test_a_lost_replica_is_an_entry_of_the_log(
         log.append(MINIMAL)
 
         def actions() -> list[str]:
-            return [entry.action_type for entry in LogReader(path).entries()]
+            return [entry.action_type for entry in open_source(path).entries()]
 
         soon(lambda: "replica_lost" in actions())
         sites[0].proxy.is_refusing = False

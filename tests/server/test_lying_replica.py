@@ -31,7 +31,7 @@ from attestlog._internal.replication.client import CLAIM_MAX_CHARACTERS, REASON_
 from attestlog._internal.replication.cursor import load_cursor
 from attestlog._internal.restoring import Restored, RestoreDemands, restore_log
 from attestlog._internal.storage.files import layout
-from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.storage.resolve import open_source
 from attestlog._internal.verifying import judge_log
 from attestlog.errors import (
     AttestlogError,
@@ -135,7 +135,7 @@ def refused(writer: Writer, liar: Liar, kind: type[AttestlogError], match: str) 
         writer.sender(liar.at).run_once()
     assert type(caught.value) is kind
     assert (writer.kept, writer.recorded) == ([], [])
-    assert load_cursor(LogReader(writer.log.root).cursors(), liar.at.url).cosigned_size == 0
+    assert load_cursor(open_source(writer.log.root).cursors(), liar.at.url).cosigned_size == 0
     return caught.value
 
 
@@ -159,7 +159,7 @@ def test_a_size_that_is_not_so_is_seen_before_anything_is_sent(
 ) -> None:
     liar.says("", described)
     refused(writer, liar, kind, match)
-    assert load_cursor(LogReader(writer.log.root).cursors(), liar.at.url).size == 0
+    assert load_cursor(open_source(writer.log.root).cursors(), liar.at.url).size == 0
     assert len(liar.web.asked) == 1
 
 
@@ -170,7 +170,7 @@ def test_who_takes_entries_and_says_to_hold_fewer_is_not_sent_them_for_ever(
     liar.says("/entries", b"%d\n" % size)
     error = refused(writer, liar, ReplicationError, f"up to 10 and says that it holds {size}")
     assert not error.evidence()["retryable"]
-    assert load_cursor(LogReader(writer.log.root).cursors(), liar.at.url).size == 0
+    assert load_cursor(open_source(writer.log.root).cursors(), liar.at.url).size == 0
 
 
 def test_more_than_was_sent_is_not_believed(writer: Writer, liar: Liar) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from tests.support.logs import LogMaker, draft
 from tests.support.replicas import Site, site
+from tests.support.tools import tool
 
 import attestlog
 from attestlog._internal.core.entry import decode_line
@@ -20,7 +21,7 @@ from attestlog._internal.core.replication import Shipment, encode_shipment, log_
 from attestlog._internal.replica import Replica
 from attestlog._internal.replica.erasing import unerased
 from attestlog._internal.replication.client import ReplicaClient
-from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.storage.resolve import open_source
 from attestlog._internal.verifying import judge_log
 from attestlog.errors import FullError, VerificationError
 from attestlog.testing import MemorySigner
@@ -47,7 +48,7 @@ def log(tmp_path: Path) -> Iterator[attestlog.Log]:
 
 
 def lines(log: attestlog.Log, start: int = 0) -> list[bytes]:
-    return list(LogReader(log.path).lines(start))
+    return list(open_source(log.path).lines(start))
 
 
 def payloads(path: Path) -> bytes:
@@ -64,7 +65,7 @@ def test_what_is_erased_is_erased_in_the_copy(log: attestlog.Log, one: Site) -> 
     assert payloads(one.copy) == payloads(log.path)
     report = judge_log(one.copy, remember=False)
     assert (report.verdict, report.erased_payloads) == ("VERIFIED", 2)
-    assert unerased(LogReader(one.copy)) == []
+    assert unerased(open_source(one.copy)) == []
     client = ReplicaClient(one.at, ORIGIN)
     assert client.unerased() == []
     client.close()
@@ -140,7 +141,7 @@ TAKER = """
 
 @pytest.mark.parametrize("call", ["fsync", "fdatasync", "rename", "unlink"])
 def test_killed_within_an_erasure_it_is_done_by_the_next_turn(
-    call: str, log: attestlog.Log, tmp_path: Path, strace: str
+    call: str, log: attestlog.Log, tmp_path: Path
 ) -> None:
     before = lines(log)
     log.erase(2, reason="asked for", actor_id="dpo")
@@ -150,7 +151,7 @@ def test_killed_within_an_erasure_it_is_done_by_the_next_turn(
     for when in range(1, 30, 2):
         root = tmp_path / f"{call}-{when}"
         done = subprocess.run(
-            [strace, "-f", "-qq", "-o", os.devnull, "-e", f"trace={call}",
+            [tool("strace"), "-f", "-qq", "-o", os.devnull, "-e", f"trace={call}",
              "-e", f"inject={call}:signal=SIGKILL:when={when}",
              sys.executable, "-c", textwrap.dedent(TAKER), str(root), log_id(ORIGIN), str(path)],
             capture_output=True, text=True, check=False, timeout=60,
@@ -160,18 +161,7 @@ def test_killed_within_an_erasure_it_is_done_by_the_next_turn(
         again.close()
         copy = again.path(log_id(ORIGIN))
         assert payloads(copy) == payloads(log.path), when
-        assert unerased(LogReader(copy)) == []
+        assert unerased(open_source(copy)) == []
         if done.returncode == 0:
             return
         assert done.returncode in (-signal.SIGKILL, 128 + signal.SIGKILL), done.stderr
-
-
-@pytest.fixture
-def strace() -> str:
-    import shutil
-
-    path = shutil.which("strace")
-    if path is None:
-        assert "CI" not in os.environ, "strace is not installed"
-        pytest.skip("apt-get install strace installs what this test needs")
-    return path

@@ -22,7 +22,7 @@ from attestlog._internal.replication.batches import shipments
 from attestlog._internal.replication.cursor import load_cursor
 from attestlog._internal.replication.settings import replica_at
 from attestlog._internal.storage.files import layout
-from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.storage.resolve import open_source
 from attestlog._internal.verifying import judge_log
 from attestlog.errors import MalformedConfigError, ReplicationError, SplitViewError
 from attestlog.testing import MemorySigner
@@ -55,20 +55,20 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_only_what_is_durable_is_sent(writer: Writer) -> None:
     root = writer.log.root
-    assert LogReader(root).durable_size() == 10
+    assert open_source(root).durable_size() == 10
     # A commit under way: the lines are there, their leaf hashes not yet.
     writer.log.append(draft(99))
     writer.log.write_entries()
-    assert LogReader(root).size() == 11
-    assert LogReader(root).durable_size() == 10
+    assert open_source(root).size() == 11
+    assert open_source(root).durable_size() == 10
     layout.tree_path(root, 0).unlink()
-    assert LogReader(root).durable_size() == 0
+    assert open_source(root).durable_size() == 0
 
 
 def test_shipments_end_where_batches_end_and_cover_all(writer: Writer) -> None:
     for count in (1, 700, 1, 1024, 300):
         writer.append(count, batched=count > 1)
-    sent = list(shipments(LogReader(writer.log.root), 0, len(writer.log.lines)))
+    sent = list(shipments(open_source(writer.log.root), 0, len(writer.log.lines)))
     assert [line for shipment in sent for line in shipment.lines] == writer.log.lines
     assert all(ends_batch(shipment.lines[-1]) for shipment in sent)
     assert [shipment.start for shipment in sent[1:]] == [shipment.stop for shipment in sent[:-1]]
@@ -99,7 +99,7 @@ def test_a_round_sends_all_and_has_it_cosigned(writer: Writer, one: Site) -> Non
     writer.append(200)
     sender.run_once()
     assert one.held() == 210
-    assert load_cursor(LogReader(writer.log.root).cursors(), one.at.url).cosigned_size == 210
+    assert load_cursor(open_source(writer.log.root).cursors(), one.at.url).cosigned_size == 210
     assert judge_log(one.copy, remember=False).verdict == Verdict.VERIFIED
 
 

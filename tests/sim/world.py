@@ -28,7 +28,7 @@ from attestlog._internal.core.witness import format_add_checkpoint, parse_cosign
 from attestlog._internal.replica import Replica
 from attestlog._internal.replication.client import Held
 from attestlog._internal.replication.sender import Sender, Work
-from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.storage.resolve import open_source
 from attestlog._internal.witness import Witness
 from attestlog.errors import AttestlogError, ReplicationError, SplitViewError, StaleSizeError
 from attestlog.testing import MemorySigner
@@ -207,7 +207,7 @@ class Site:
         self.is_lost = False
         at = ReplicaAt(url=f"http://{number}", vkey=format_vkey(self.replica.vkey), token_file="")
         work = Work(
-            LogReader(world.honest.root), ORIGIN, lambda: note(world.honest, len(world.honest.lines)),
+            open_source(world.honest.root), ORIGIN, lambda: note(world.honest, len(world.honest.lines)),
             lambda _text, _lines: None, lambda _members: None,
         )  # fmt: skip
         self.sender = Sender(at, work, connect=lambda _at, _origin: Client(self))  # type: ignore[arg-type,return-value]
@@ -260,7 +260,7 @@ class Site:
         """What is held, read again if anything was done to it."""
         if self._read is None:
             path = self.replica.path(log_id(ORIGIN))
-            self._read = list(LogReader(path).lines())[: self._size()] if path.exists() else []
+            self._read = list(open_source(path).lines())[: self._size()] if path.exists() else []
         return self._read
 
     def _describe(self) -> Held:

@@ -60,6 +60,10 @@ class Person:
         return {**terms, "key_id": self.key_id, "algorithm": self.public.algorithm, "signature": signature}
 
 
+PEOPLE = tuple(map(Person, ROLES))
+"""Creator, community and auditor, whose keys `governed` policies hold."""
+
+
 def members_of(*people: Person, **roles: str) -> dict[str, Any]:
     """`approvers` of a policy: each has the role of their name, unless told otherwise."""
     found: dict[str, Any] = {}
@@ -72,5 +76,5 @@ def members_of(*people: Person, **roles: str) -> dict[str, Any]:
 
 def governed(**members: Any) -> Policy:
     """Creator, community and auditor approve what the rules say."""
-    approvers = members_of(*map(Person, ROLES))
+    approvers = members_of(*PEOPLE)
     return parse_policy({"approvers": approvers, **members})

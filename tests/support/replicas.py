@@ -28,7 +28,7 @@ from attestlog._internal.replication import Work
 from attestlog._internal.replication.sender import Sender
 from attestlog._internal.server.replica import replica_app
 from attestlog._internal.server.tokens import Scope, TokenFile
-from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.storage.resolve import open_source
 from attestlog.testing import MemorySigner
 
 NAME = "replica.example.com/one"
@@ -109,7 +109,7 @@ class Writer:
 
     def work(self) -> Work:
         return Work(
-            LogReader(self.log.root), ORIGIN, (self.log.root / "checkpoint").read_bytes,
+            open_source(self.log.root), ORIGIN, (self.log.root / "checkpoint").read_bytes,
             lambda text, lines: self.kept.append((text, lines)), self.recorded.append,
         )  # fmt: skip
 

@@ -5,7 +5,8 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGE = ROOT / "src" / "attestlog"
+SOURCE = ROOT / "src"
+PACKAGE = SOURCE / "attestlog"
 PRIVATE = PACKAGE / "_internal"
 TESTS = ROOT / "tests"
 UNIT = TESTS / "unit"
@@ -40,6 +41,8 @@ def module_of(test: Path) -> str | None:
 
     A test named as its room asks the room by its front door.
     """
+    if TOPICS in test.parents:
+        return None
     room, stem = test.relative_to(UNIT).parent, test.stem.removeprefix("test_")
     if stem == room.name:
         return room.as_posix()
@@ -48,16 +51,19 @@ def module_of(test: Path) -> str | None:
     return next((name for name in names if name in modules()), None)
 
 
+def own_tests(module: str) -> list[Path]:
+    """The unit tests that bear a module's name."""
+    if modules()[module].name == "__init__.py":
+        return []
+    return [test for test in sorted(UNIT.rglob("test_*.py")) if module_of(test) == module]
+
+
 def tests_of(module: str) -> list[Path]:
     """The tests that should notice a wrong line of a module: its own, else those of its room."""
-    own = [
-        test
-        for test in sorted(UNIT.rglob("test_*.py"))
-        if TOPICS not in test.parents and module_of(test) == module
-    ]
-    named = sorted((TESTS / "property").glob(f"test_{module.rpartition('/')[2]}*.py"))
-    room = module.rpartition("/")[0]
-    if own:
+    room, _, name = module.rpartition("/")
+    named = sorted((TESTS / "property").glob(f"test_{name}*.py"))
+    if own := own_tests(module):
         return own + named
-    folder = TESTS / ELSEWHERE[room.partition("/")[0]] if room.partition("/")[0] in ELSEWHERE else UNIT / room
-    return [*(folder.glob("test_*.py") if room else TOPICS.glob("test_*.py")), *named]
+    outermost = room.partition("/")[0]
+    folder = TESTS / ELSEWHERE[outermost] if outermost in ELSEWHERE else UNIT / room
+    return [*sorted(folder.glob("test_*.py")), *named]

@@ -1,34 +1,28 @@
 """The real `ssh-keygen` and `ssh-agent`, in a folder of the test's own."""
 
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha512
 from pathlib import Path
 
-import pytest
 from tests.support.people import Person
+from tests.support.tools import tool
 
 from attestlog._internal.core.note import decode_base64
-
-AGENT_NEEDED = pytest.mark.skipif(
-    not os.environ.get("CI") and not (shutil.which("ssh-keygen") and shutil.which("ssh-agent")),
-    reason="no ssh-keygen or ssh-agent here: apt-get install openssh-client",
-)
 
 
 def make_key(path: Path, kind: str, passphrase: str = "") -> str:
     """A new key pair; the line of its public key."""
-    subprocess.run(["ssh-keygen", "-q", "-t", kind, "-N", passphrase, "-f", path], check=True)
+    subprocess.run([tool("ssh-keygen"), "-q", "-t", kind, "-N", passphrase, "-f", path], check=True)
     return path.with_name(path.name + ".pub").read_text()
 
 
 def sign(key: Path, namespace: str, message: bytes, environment: dict[str, str] | None = None) -> str:
     """What `ssh-keygen -Y sign` writes; a `.pub` file means the key that the agent holds."""
     return subprocess.run(
-        ["ssh-keygen", "-q", "-Y", "sign", "-n", namespace, "-f", key],
+        [tool("ssh-keygen"), "-q", "-Y", "sign", "-n", namespace, "-f", key],
         input=message, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True,
         env={**os.environ, **(environment or {})},
     ).stdout.decode()  # fmt: skip
@@ -44,7 +38,7 @@ def agent(*keys: Path) -> Iterator[dict[str, str]]:
     """An agent that holds these keys; what to add to the environment of who asks it."""
     socket = keys[0].parent / "agent.sock"
     with subprocess.Popen(
-        ["ssh-agent", "-D", "-a", socket], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        [tool("ssh-agent"), "-D", "-a", socket], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     ) as process:
         try:
             assert process.stdout is not None
@@ -52,7 +46,7 @@ def agent(*keys: Path) -> Iterator[dict[str, str]]:
             environment = {"SSH_AUTH_SOCK": str(socket)}
             for key in keys:
                 subprocess.run(
-                    ["ssh-add", "-q", key],
+                    [tool("ssh-add"), "-q", key],
                     check=True,
                     env={**os.environ, **environment},
                     stderr=subprocess.DEVNULL,

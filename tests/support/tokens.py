@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pytest
+from tests.support.tools import library, missing, tool
 
 from attestlog._internal.signers import pkcs11_module
 
@@ -29,36 +29,19 @@ SOFTHSM: tuple[str, ...] = (
 )
 
 
-def need(command: str, package: str) -> None:
-    """Skip where a command is missing, saying what brings it; in CI it must be there."""
-    if shutil.which(command) is None:
-        missing(f"{command} is not installed: apt-get install {package}")
-
-
-def missing(why: str) -> None:
-    """Skip; where CI is set, fail."""
-    if os.environ.get("CI"):
-        pytest.fail(why)
-    pytest.skip(why)
-
-
 def softhsm() -> str:
     """The path of SoftHSM's library."""
-    need("softhsm2-util", "softhsm2")
+    tool("softhsm2-util")
     for path in SOFTHSM:
         if Path(path).exists():
             return path
-    missing("libsofthsm2.so is not where it usually is")
-    raise AssertionError
+    return missing("libsofthsm2.so is not where it usually is")
 
 
 def p11_kit_client() -> str:
     """The path of the library that speaks to a p11-kit server."""
-    need("p11-kit", "p11-kit p11-kit-modules")
-    found = sorted(Path("/usr").glob("lib*/**/pkcs11/p11-kit-client.so"))
-    if not found:
-        missing("p11-kit-client.so is not installed: apt-get install p11-kit-modules")
-    return str(found[0])
+    tool("p11-kit")
+    return str(library("pkcs11/p11-kit-client.so", "p11-kit-modules"))
 
 
 @dataclass
@@ -79,7 +62,15 @@ class SoftToken:
         (self.folder / "tokens").mkdir(parents=True)
         self.configure()
         self.run(
-            "softhsm2-util", "--init-token", "--free", "--label", self.label, "--pin", PIN, "--so-pin", SO_PIN
+            tool("softhsm2-util"),
+            "--init-token",
+            "--free",
+            "--label",
+            self.label,
+            "--pin",
+            PIN,
+            "--so-pin",
+            SO_PIN,
         )
 
     def copy_of(self, other: "SoftToken") -> None:
@@ -129,7 +120,7 @@ class RemoteToken:
         """Switch it on; returns when it listens."""
         self.address.unlink(missing_ok=True)
         self.process = subprocess.Popen(
-            ["p11-kit", "server", "-f", "-n", str(self.address), "--provider", self.token.module,
+            [tool("p11-kit"), "server", "-f", "-n", str(self.address), "--provider", self.token.module,
              f"pkcs11:token={self.token.label}"],
             env={**os.environ, **self.token.environment}, stdout=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from tests.support.logs import create
 from tests.support.people import governed
-from tests.support.ssh import AGENT_NEEDED, make_key
+from tests.support.ssh import make_key
 
 from attestlog._internal.approving import approved_draft, check_approvals, propose, sign_action, sign_approval
 from attestlog._internal.core.approval import make_request
@@ -111,7 +111,6 @@ def test_keys_that_are_not_there_or_do_not_sign(tmp_path: Path) -> None:
         sign_approval(REQUEST, str(tmp_path), name="ana")
 
 
-@AGENT_NEEDED
 def test_a_key_of_openssh_that_cannot_sign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
     make_key(tmp_path / "id", "ed25519")

@@ -9,11 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.support.repository import ROOT
 
 import attestlog
 from attestlog.testing import MemorySigner
 
-ROOT = Path(__file__).resolve().parents[2]
 MODULES = ["errors", "haios", "schemas", "testing"]
 USER_FILES = [
     ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md")),

@@ -108,13 +108,6 @@ def numbered(number: int, **members: Any) -> dict[str, Any]:
     return event(action_payload={"number": number}, **members)
 
 
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Keys made by default, and what verifiers remember, stay within the test."""
-    monkeypatch.setenv("ATTESTLOG_HOME", str(tmp_path / "home"))
-    return tmp_path / "home"
-
-
 @pytest.fixture
 def key() -> HsmKey:
     return HsmKey()

@@ -17,7 +17,7 @@ from tests.support.legacy import joined, legacy_lines, sealed
 import attestlog
 from attestlog._internal import disk
 from attestlog._internal.legacy import export_legacy_lines, import_legacy, judge_legacy
-from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.storage.resolve import open_source
 from attestlog.errors import (
     BusyError,
     ClosedError,
@@ -150,7 +150,7 @@ def test_it_can_be_imported_byte_for_byte(log: MinimalAttestationLog, path: Path
         log.append("ACTION", "note", {"number": 3})
         assert import_legacy(full, path).appended == 1
         assert (
-            joined(list(export_legacy_lines(LogReader(full.path), receipt.legacy_log))) == path.read_bytes()
+            joined(list(export_legacy_lines(open_source(full.path), receipt.legacy_log))) == path.read_bytes()
         )
 
 

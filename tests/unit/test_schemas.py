@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from hatchling.builders.wheel import WheelBuilder
 from jsonschema import Draft202012Validator
+from tests.support.repository import ROOT
 from tests.support.shapes import CHANGE, SHAPES, SNAPSHOT_HASH, TIMESTAMP, entry_id, line_of, sealed
 
 from attestlog._internal.core.entry import Entry, EntryDraft, decode_line, parse_draft
 from attestlog.errors import MalformedEntryError
 from attestlog.schemas import KINDS, format_schema, make_schema
 
-ROOT = Path(__file__).resolve().parents[2]
 ENTRY, DRAFT = (Draft202012Validator(make_schema(kind)) for kind in ("entry", "draft"))
 
 

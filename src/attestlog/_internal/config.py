@@ -21,10 +21,12 @@ from attestlog._internal import disk
 from attestlog._internal.core.genesis import Genesis, Settings
 from attestlog._internal.core.toml import format_toml, parse_toml
 from attestlog._internal.storage.contract import LogSource, Store
-from attestlog._internal.storage.files.layout import CONFIG_FILE
+from attestlog._internal.storage.files import layout
 from attestlog._internal.storage.files.reader import FileSource
 from attestlog._internal.storage.resolve import LogName, is_url
 from attestlog.errors import MalformedConfigError, NotFoundError
+
+CONFIG_FILE: Final = layout.CONFIG_FILE
 
 FORMAT_VERSION: Final = 1
 

@@ -13,7 +13,7 @@ import attestlog
 from attestlog._internal.core.entry import ASSIGNED_MEMBERS
 from attestlog._internal.core.signature import PublicKey
 from attestlog._internal.signers import Signer, open_signer
-from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.storage.resolve import open_source
 from attestlog.errors import (
     DerivedMemberError,
     ExistsError,
@@ -49,7 +49,7 @@ class Entries(Sequence[AttestationEntry]):
     def __init__(self, path: str | os.PathLike[str], span: range | None = None) -> None:
         """`span`: the sequence numbers; None for all, now and later. Raises NotFoundError or DeniedError."""
         self._path = Path(path)
-        self._reader = LogReader(self._path)
+        self._reader = open_source(self._path)
         self._span = span
 
     def __repr__(self) -> str:
@@ -269,7 +269,7 @@ def new_origin(path: Path) -> str:
 
 def _is_log(path: Path) -> bool:
     try:
-        LogReader(path)
+        open_source(path)
     except NotFoundError:
         return False
     return True

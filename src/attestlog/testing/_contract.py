@@ -265,7 +265,7 @@ def a_snapshot_is_of_one_moment(log: LogMade) -> None:
         assert [segment.first for segment in snapshot.segments] == [0, 10, 20]
         found, places = [], []
         for segment in pickle.loads(pickle.dumps(list(snapshot.segments))):  # noqa: S301 - made right here
-            assert segment.name
+            assert segment.name == snapshot.segment_name(segment.first)
             assert segment.away() is None
             placed = list(segment.lines(0, segment.size))
             assert all(line.is_complete for line in placed)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tests.support.people import DATED, EXPIRES, ROLES, Person, governed, members_of
+from tests.support.people import DATED, EXPIRES, PEOPLE, ROLES, Person, governed, members_of
 from tests.support.shapes import CHANGE, ORIGIN, TIMESTAMP
 from tests.support.ssh import sshsig
 
@@ -31,7 +31,7 @@ from attestlog.errors import MalformedApprovalError
 ACTION_HASH = hex_hash(canonical.encode(CHANGE["action_payload"]))
 REQUEST = Request(ORIGIN, CHANGE["action_type"], ACTION_HASH, CHANGE["actor_id"], TIMESTAMP)
 POLICY = governed()
-CREATOR, COMMUNITY, AUDITOR = map(Person, ROLES)
+CREATOR, COMMUNITY, AUDITOR = PEOPLE
 GOOD = CREATOR.approve(CHANGE, ORIGIN)
 
 

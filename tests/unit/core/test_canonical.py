@@ -199,12 +199,13 @@ def test_absurd_nesting_is_malformed_and_no_recursion_error(text: str) -> None:
         decode(text.encode())
 
 
-def test_a_value_within_itself_is_refused() -> None:
+def test_a_value_within_itself_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     once: list[Any] = []
     once.append(once)
     with pytest.raises(MalformedJSONError, match="nested deeper"):
         encode(once)
     # Twice: each level doubles, so the depth limit alone would come only after 2^64 values.
+    monkeypatch.setattr(canonical, "VALUES_MAX", 10_000)
     twice: dict[str, Any] = {}
     twice["left"] = twice["right"] = twice
     with pytest.raises(MalformedJSONError, match="or a value within itself"):

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from tests.support.people import ROLES, Person, governed, members_of
+from tests.support.people import PEOPLE, ROLES, Person, governed, members_of
 from tests.support.shapes import CHANGE, ORIGIN, SNAPSHOT_HASH, line_of, read
 
 from attestlog._internal.core.entry import Entry
@@ -16,7 +16,6 @@ from attestlog._internal.core.policy_change import (
 )
 from attestlog.errors import MalformedPolicyError, VerificationError
 
-PEOPLE = [Person(role) for role in ROLES]
 GUARDED = governed(
     rules={
         "policy": {
@@ -58,9 +57,9 @@ def test_a_whole_policy_takes_the_place_of_the_one_before() -> None:
 
 
 @pytest.mark.parametrize(
-    "people", [[], PEOPLE[:2], [PEOPLE[0]] * 3, [*PEOPLE[:2], Person("auditor", number=2)]]
+    "people", [(), PEOPLE[:2], PEOPLE[:1] * 3, [*PEOPLE[:2], Person("auditor", number=2)]]
 )
-def test_without_the_quorum_of_the_policy_before_nothing_changes(people: list[Person]) -> None:
+def test_without_the_quorum_of_the_policy_before_nothing_changes(people: tuple[Person, ...]) -> None:
     """Neither the new policy's quorum counts, nor what the entry says of its own."""
     for payload in (
         set_policy_payload(Policy()),

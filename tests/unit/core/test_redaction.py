@@ -175,12 +175,6 @@ def test_made_up_names_do_not_fill_memory() -> None:
 # --- through the log ---
 
 
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("ATTESTLOG_HOME", str(tmp_path / "home"))
-    return tmp_path / "home"
-
-
 def test_a_secret_never_reaches_the_disk(tmp_path: Path, home: Path) -> None:
     with attestlog.create(tmp_path / "log", origin="example.com/r") as log:
         receipts = [

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from tests.support.people import Person
-from tests.support.ssh import AGENT_NEEDED, agent, blob, make_key, sign, sshsig
+from tests.support.ssh import agent, blob, make_key, sign, sshsig
+from tests.support.tools import tool
 
 from attestlog._internal.core.signature import ECDSA_P256, ED25519
 from attestlog._internal.core.sshsig import (
@@ -22,7 +23,6 @@ from attestlog._internal.core.sshsig import (
 )
 from attestlog.errors import MalformedSignatureError, SignatureInvalidError
 
-pytestmark = AGENT_NEEDED
 MESSAGE = b"attestlog/approval/v1\n{}"
 NAMESPACE = "attestlog-approval"
 KINDS = {"ed25519": ED25519, "ecdsa": ECDSA_P256}
@@ -74,10 +74,10 @@ def test_no_byte_of_a_signature_can_be_changed(kind: str, tmp_path: Path) -> Non
 
 def test_other_kinds_of_keys_are_refused(tmp_path: Path) -> None:
     subprocess.run(
-        ["ssh-keygen", "-q", "-t", "rsa", "-b", "2048", "-N", "", "-f", tmp_path / "rsa"], check=True
+        [tool("ssh-keygen"), "-q", "-t", "rsa", "-b", "2048", "-N", "", "-f", tmp_path / "rsa"], check=True
     )
     subprocess.run(
-        ["ssh-keygen", "-q", "-t", "ecdsa", "-b", "384", "-N", "", "-f", tmp_path / "p384"], check=True
+        [tool("ssh-keygen"), "-q", "-t", "ecdsa", "-b", "384", "-N", "", "-f", tmp_path / "p384"], check=True
     )
     for name in ("rsa", "p384"):
         with pytest.raises(MalformedSignatureError, match=r"want|not a public key"):

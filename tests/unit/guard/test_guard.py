@@ -3,7 +3,6 @@
 import asyncio
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from attestlog._internal.guard import Guard, NumberedActor
 from attestlog._internal.guard.checking import Reason, reasons_against
 from attestlog._internal.log import Log
 from attestlog._internal.snapshots import snapshot_hash
-from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.storage.resolve import open_source
 from attestlog._internal.verifying import judge_log
 from attestlog.errors import ActionBlockedError, MalformedEntryError, SignerError
 from attestlog.testing import FaultSigner, ManualClock, MemorySigner, check_log
@@ -32,20 +31,13 @@ CLAIM = {"type": "pillars", "valid": True}
 RULES = {"deploys": {"action_types": ["deploy"], "required_approvals": 3, "roles": list(ROLES)}}
 
 
-@pytest.fixture
-def log(tmp_path: Path) -> Iterator[Log]:
-    with create(tmp_path / "log") as log:
-        yield log
-    check_log(tmp_path / "log")
-
-
 def made(tmp_path: Path, policy: Policy | None = None, **settings: Any) -> Log:
     return create(tmp_path / "log", policy=policy, settings=Settings(**settings))
 
 
 def entries(log: Log) -> list[Entry]:
     """Those after the genesis entry, without what the log says of an outage by itself."""
-    found = LogReader(log.path).entries(1)
+    found = open_source(log.path).entries(1)
     return [entry for entry in found if entry.action_type != SIGNER_OUTAGE]
 
 
@@ -184,13 +176,10 @@ def test_what_the_act_raises_is_recorded_and_raised_again(log: Log) -> None:
     assert "test_guard.py" in details["traceback"]
 
 
-def test_secrets_in_a_traceback_are_redacted(
-    log: Log, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("ATTESTLOG_HOME", str(tmp_path / "home"))
+def test_secrets_in_a_traceback_are_redacted(log: Log, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="ghp_"), guard(log, action_payload={"password": "hunter2"}):
         raise ValueError("token ghp_" + "a1" * 18)
-    stored = b"".join(LogReader(log.path).lines())
+    stored = b"".join(open_source(log.path).lines())
     assert b"ghp_" + b"a1" * 18 not in stored
     assert b"hunter2" not in stored
     intent, outcome = entries(log)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.support.audits import codes, make, verify
+from tests.support.audits import codes, verify
 from tests.support.logs import Key, LogMaker
 
 from attestlog._internal.core import canonical
@@ -18,9 +18,7 @@ Tamper = Callable[[LogMaker, Path], None]
 
 
 @pytest.fixture
-def log(tmp_path: Path) -> LogMaker:
-    made = make(tmp_path / "log")
-    made.lay_out()
+def log(made: LogMaker) -> LogMaker:
     return made
 
 

@@ -17,7 +17,7 @@ from attestlog._internal.core.entry import ActorType, Entry, EventCategory, Even
 from attestlog._internal.core.report import Verdict
 from attestlog._internal.legacy import ImportReceipt, export_legacy_lines, import_legacy, judge_legacy
 from attestlog._internal.legacy import importing as importing_module
-from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.storage.resolve import open_source
 from attestlog.errors import BusyError, ConflictError, ExistsError, TooLargeError, VerificationError
 
 VECTORS = os.environ.get("ATTESTLOG_VECTORS")
@@ -54,7 +54,7 @@ class ImportingLog:
         return self._log.head.size
 
     def entries(self) -> list[Entry]:
-        return list(LogReader(self.path).entries())
+        return list(open_source(self.path).entries())
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def exported(log: ImportingLog, receipt: ImportReceipt) -> list[bytes]:
-    return list(export_legacy_lines(LogReader(log.path), receipt.legacy_log))
+    return list(export_legacy_lines(open_source(log.path), receipt.legacy_log))
 
 
 def test_every_line_comes_back_byte_for_byte(log: ImportingLog, file: Path, tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from attestlog._internal.core.genesis import Settings
 from attestlog._internal.core.report import Verdict
 from attestlog._internal.core.rotation import Rotation, format_rotation, rotation_message
 from attestlog._internal.log import Log
-from attestlog._internal.storage.files.reader import FileSource, LogReader
+from attestlog._internal.storage.files.reader import FileSource
+from attestlog._internal.storage.resolve import open_source
 from attestlog._internal.verifying import judge_log
 from attestlog.errors import KeyFileError, RuleChangeError, SignerError
 from attestlog.testing import FaultSigner, ManualClock, MemorySigner, check_log
@@ -22,17 +23,17 @@ from attestlog.testing import FaultSigner, ManualClock, MemorySigner, check_log
 
 def _name(path: Path, named: Signers) -> None:
     """As another process would write it."""
-    config = msgspec.structs.replace(read_config(LogReader(path)), signers=named)
+    config = msgspec.structs.replace(read_config(open_source(path)), signers=named)
     (path / "log.toml").write_text(format_config(config))
 
 
 def signers(path: Path) -> Signers:
-    return read_config(LogReader(path)).signers
+    return read_config(open_source(path)).signers
 
 
 def signed_by(path: Path) -> list[str]:
     """The key of each entry."""
-    return [decode_line(line).signing_key_id for line in LogReader(path).lines()]
+    return [decode_line(line).signing_key_id for line in open_source(path).lines()]
 
 
 def test_two_rotations(tmp_path: Path) -> None:
@@ -66,15 +67,14 @@ def test_a_rotation_at_a_segment_boundary(tmp_path: Path, before: int) -> None:
     check_log(path)
 
 
-def test_a_key_file_is_made_where_none_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ATTESTLOG_HOME", str(tmp_path / "home"))
+def test_a_key_file_is_made_where_none_is_named(tmp_path: Path) -> None:
     path = tmp_path / "log"
     with create(path, signer=f"file:{tmp_path / 'old.pem'}") as log:
         log.rotate_key()
         log.rotate_key(f"file:{tmp_path / 'new.pem'}", algorithm="Ed25519")
         log.append(draft(1))
     assert signers(path).entry == f"file:{tmp_path / 'new.pem'}"
-    algorithms = [decode_line(line).signature_algorithm for line in LogReader(path).lines()]
+    algorithms = [decode_line(line).signature_algorithm for line in open_source(path).lines()]
     assert algorithms == ["ECDSA-P256-SHA256"] * 3 + ["Ed25519"]
     (tmp_path / "old.pem").unlink()
     with Log.open(path) as log:

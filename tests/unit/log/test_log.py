@@ -21,7 +21,7 @@ from attestlog._internal.core.signature import BATCH_ENTRIES_MAX
 from attestlog._internal.log import Log, Receipt
 from attestlog._internal.log.log import OpenOptions
 from attestlog._internal.storage.files.layout import list_segments
-from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.storage.resolve import open_source
 from attestlog.errors import (
     ClockError,
     ClosedError,
@@ -458,8 +458,8 @@ def test_readers_do_not_wait_for_a_slow_signer(tmp_path: Path) -> None:
     signer.gate.clear()
     future = log.submit(draft(2))
     assert signer.reached.wait(PATIENCE_S)
-    assert LogReader(path).size() == 2
-    assert LogReader(path).entry(1).entry_hash == kept.entry_hash
+    assert open_source(path).size() == 2
+    assert open_source(path).entry(1).entry_hash == kept.entry_hash
     assert not future.done()
     signer.gate.set()
     future.result(PATIENCE_S)

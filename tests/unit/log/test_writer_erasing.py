@@ -17,7 +17,7 @@ from attestlog._internal.query import query_log
 from attestlog._internal.storage.contract import PendingErasure
 from attestlog._internal.storage.files import erasing
 from attestlog._internal.storage.files.layout import ERASING_FILE
-from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.storage.resolve import open_source
 from attestlog._internal.verifying import judge_log, judge_proof
 from attestlog.errors import (
     CorruptError,
@@ -42,7 +42,7 @@ def erase(log: Log, number: int, **members: Any) -> Any:
 
 
 def entry(log: Log, number: int) -> Entry:
-    return LogReader(log.path).entry(number)
+    return open_source(log.path).entry(number)
 
 
 def everywhere(log: Log) -> bytes:
@@ -193,7 +193,7 @@ def test_a_file_put_in_its_place_is_not_taken_for_an_erasure(log: Log) -> None:
 
 def test_the_index_forgets_the_words(log: Log) -> None:
     assert len(list(query_log(log.path, text="secret5"))) == 1
-    words = index_dir(LogReader(log.path).entry(0).entry_hash)
+    words = index_dir(open_source(log.path).entry(0).entry_hash)
     assert any(words.iterdir())
     erase(log, 5)
     assert not words.exists()
@@ -211,7 +211,7 @@ def test_a_proof_of_an_erased_entry_holds_without_its_payload(log: Log) -> None:
 
 
 def test_a_reader_that_streams_is_not_disturbed(log: Log) -> None:
-    lines = LogReader(log.path).lines()
+    lines = open_source(log.path).lines()
     first = [next(lines), next(lines)]
     erase(log, 3)
     assert len(first) + len(list(lines)) >= 7

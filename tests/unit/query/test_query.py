@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 import pytest
 from tests.support.logs import START_US, GrowingLog, LogMaker, draft
+from tests.support.repository import SOURCE
 
 from attestlog._internal.core import canonical
 from attestlog._internal.core.entry import Entry, decode_line
@@ -39,10 +40,9 @@ from attestlog._internal.query import index as index_module
 from attestlog._internal.query import search as search_module
 from attestlog._internal.query.filter import Matcher
 from attestlog._internal.query.index import decode_indexed
-from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.storage.resolve import open_source
 from attestlog.errors import CorruptError, NotFoundError, QueryError, StorageError
 
-SOURCE = Path(__file__).resolve().parents[2] / "src"
 NOW_US = START_US + 3_600_000_000
 TYPES = ["ACTION", "ACTION", "ACTION", "DECISION", "VIOLATION", "CHANGE"]
 ACTIONS = ["deploy_service", "deploy_model", "review", "safety_floor_breach_attempt", "rev*w", "rev?w", "[x]"]
@@ -494,7 +494,7 @@ def index_offsets(log: LogMaker) -> list[int]:
 
 
 def index_offsets_of_lines(log: GrowingLog) -> list[int]:
-    return [line.offset for line in LogReader(log.root).located_lines()]
+    return [line.offset for line in open_source(log.root).located_lines()]
 
 
 def test_entry_replaced_in_place_is_seen_when_it_is_read(log: GrowingLog) -> None:

@@ -5,13 +5,12 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tests.support.logs import CheckpointKey, Key, LogMaker, draft, drafts
 from tests.support.replicas import NAME, copy_of, log_to_ship, new_replica, note, ship
+from tests.support.tools import tool
 
 from attestlog import errors
 from attestlog._internal.core.cosignature import open_signed_checkpoint
@@ -336,10 +335,7 @@ WRITER = """
 
 
 @pytest.mark.parametrize("call", ["write", "pwrite64", "fdatasync", "fsync", "rename", "unlink"])
-def test_killed_at_any_step_it_holds_what_it_answered_for(
-    call: str, made: LogMaker, tmp_path: Path, which: Callable[[str], str]
-) -> None:
-    strace = which("strace")
+def test_killed_at_any_step_it_holds_what_it_answered_for(call: str, made: LogMaker, tmp_path: Path) -> None:
     shipments = []
     for number, (start, stop) in enumerate([(0, 9), (9, 17), (17, 41)]):
         path = tmp_path / f"shipment-{number}"
@@ -349,7 +345,7 @@ def test_killed_at_any_step_it_holds_what_it_answered_for(
     for when in range(1, 40, 3):
         root = tmp_path / f"{call}-{when}"
         done = subprocess.run(
-            [strace, "-f", "-qq", "-o", os.devnull,
+            [tool("strace"), "-f", "-qq", "-o", os.devnull,
              "-e", f"trace={call}", "-e", f"inject={call}:signal=SIGKILL:when={when}",
              sys.executable, "-c", textwrap.dedent(WRITER), str(root), log, *shipments],
             capture_output=True, text=True, check=False, timeout=60,
@@ -369,20 +365,6 @@ def test_killed_at_any_step_it_holds_what_it_answered_for(
         assert judge_log(again.path(log), remember=False).verdict == Verdict.VERIFIED
         if done.returncode != -signal.SIGKILL and done.returncode != 128 + signal.SIGKILL:
             return  # the call is not made that often
-
-
-@pytest.fixture
-def which() -> Any:
-    import shutil
-
-    def find(tool: str) -> str:
-        path = shutil.which(tool)
-        if path is None:
-            assert "CI" not in os.environ, f"{tool} is not installed"
-            pytest.skip(f"apt-get install {tool} installs what this test needs")
-        return path
-
-    return find
 
 
 def test_proofs_that_only_the_writer_can_check_are_copied_and_forged_ones_are_not(

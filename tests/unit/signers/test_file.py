@@ -124,8 +124,7 @@ def test_uris(key_file: Path, tmp_path: Path, monkeypatch: Patch) -> None:
             open_signer(uri)
 
 
-def test_a_scheme_of_the_applications_own(key_file: Path, tmp_path: Path, monkeypatch: Patch) -> None:
-    monkeypatch.setenv("ATTESTLOG_HOME", str(tmp_path / "home"))
+def test_a_scheme_of_the_applications_own(key_file: Path, tmp_path: Path) -> None:
     register_scheme("vault", lambda uri, _: open_signer(f"file:{uri.removeprefix('vault:')}"))
     with attestlog.create(tmp_path / "audit", origin="example.com/vault", signer=f"vault:{key_file}") as log:
         log.append(event_type="ACTION", action_type="deploy", actor_id="agent-7")
@@ -134,8 +133,7 @@ def test_a_scheme_of_the_applications_own(key_file: Path, tmp_path: Path, monkey
     assert attestlog.verify(tmp_path / "audit").signing_keys == [signer.public_key.key_id]
 
 
-def test_another_key_than_the_logs_is_refused(key_file: Path, tmp_path: Path, monkeypatch: Patch) -> None:
-    monkeypatch.setenv("ATTESTLOG_HOME", str(tmp_path / "home"))
+def test_another_key_than_the_logs_is_refused(key_file: Path, tmp_path: Path) -> None:
     attestlog.create(tmp_path / "audit", origin="example.com/other").close()
     with pytest.raises(SignerError, match="the log is signed by"):
         attestlog.open(tmp_path / "audit", signer=f"file:{key_file}")

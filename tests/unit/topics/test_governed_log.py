@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from tests.support.logs import create
-from tests.support.people import ROLES, Person, governed
+from tests.support.people import PEOPLE, ROLES, Person, governed
 from tests.support.shapes import CHANGE, GOVERNED, SHAPES
 
 from attestlog._internal.core.policy import Policy
@@ -17,7 +17,6 @@ from attestlog._internal.verifying import judge_log
 from attestlog.errors import DerivedMemberError, RuleChangeError
 from attestlog.testing import ManualClock, check_log
 
-PEOPLE = [Person(role) for role in ROLES]
 LOW = {"event_type": "ACTION", "action_type": "x", "actor_id": "a", "pillars_scores": {"an_toan": 6.7}}
 
 
@@ -49,7 +48,7 @@ def test_all_six_shapes_as_users_write_them(tmp_path: Path) -> None:
         stored = {}
         for name in ("BOOT", "ACTION", "DECISION", "VIOLATION", "CHANGE", "SHUTDOWN"):
             shape = {**SHAPES[name], "received_approvals": []}
-            people = PEOPLE if name == "CHANGE" else []
+            people = PEOPLE if name == "CHANGE" else ()
             stored[name] = log.append(approved(log, shape, *people)).entry
     derived = {
         name: (e.composite_score, e.safety_floor_met, e.k_state, e.proofs_valid, e.quorum_met)
@@ -81,8 +80,8 @@ def test_the_change_of_the_specification(tmp_path: Path) -> None:
     assert judge_log(tmp_path / "log", remember=False).verdict == Verdict.VERIFIED
 
 
-@pytest.mark.parametrize("people", [[], PEOPLE[:2], [PEOPLE[0]] * 3])
-def test_a_change_without_the_quorum_is_not_written(people: list[Person], tmp_path: Path) -> None:
+@pytest.mark.parametrize("people", [(), PEOPLE[:2], PEOPLE[:1] * 3])
+def test_a_change_without_the_quorum_is_not_written(people: tuple[Person, ...], tmp_path: Path) -> None:
     with open_log(tmp_path / "log") as log:
         for draft in (floor(GOVERNED, 0), change("attestlog.set_policy", set_policy_payload(Policy()))):
             with pytest.raises(RuleChangeError, match="has not the quorum of the policy in force"):

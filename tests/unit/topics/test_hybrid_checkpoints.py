@@ -23,8 +23,8 @@ from attestlog._internal.core.signature import ML_DSA_44, ML_DSA_65, load_public
 from attestlog._internal.log import Log
 from attestlog._internal.signers import open_signer
 from attestlog._internal.signers.private_keys import make_key
-from attestlog._internal.storage.files.reader import LogReader
 from attestlog._internal.storage.publishing import publish_log
+from attestlog._internal.storage.resolve import open_source
 from attestlog._internal.verifier import verify as one_file
 from attestlog._internal.verifying import judge_log, judge_published
 from attestlog.errors import (
@@ -101,7 +101,7 @@ def codes(report: Report) -> set[str]:
 
 
 def test_a_log_with_hybrid_checkpoints(hybrid: Path, tmp_path: Path) -> None:
-    genesis, note = LogReader(hybrid).genesis(), (hybrid / "checkpoint").read_bytes()
+    genesis, note = open_source(hybrid).genesis(), (hybrid / "checkpoint").read_bytes()
     assert [key.kind for key in genesis.checkpoint_keys] == [ED25519, COSIGNATURE_ML_DSA_44]
     opened = open_signed_checkpoint(note, genesis.checkpoint_keys)
     assert [(line.key, line.timestamp) for line in opened.signatures] == [
@@ -111,7 +111,7 @@ def test_a_log_with_hybrid_checkpoints(hybrid: Path, tmp_path: Path) -> None:
     vkeys = [format_vkey(key) for key in genesis.checkpoint_keys]
     report = judge_log(hybrid, trust=vkeys, state_dir=tmp_path / "state")
     assert (report.verdict, report.trusted_by) == (Verdict.VERIFIED, vkeys)
-    assert read_config(LogReader(hybrid)).signers.checkpoint_pq == pq_uri(tmp_path)
+    assert read_config(open_source(hybrid)).signers.checkpoint_pq == pq_uri(tmp_path)
     with Log.open(hybrid) as log:
         log.append(MINIMAL)
     report = judge_log(hybrid, state_dir=tmp_path / "state")
@@ -162,7 +162,7 @@ def one_file_verdict(path: Path, *trust: str) -> str:
 
 
 def test_the_one_file_verifier_asks_for_both_lines_too(hybrid: Path) -> None:
-    vkeys = [format_vkey(key) for key in LogReader(hybrid).genesis().checkpoint_keys]
+    vkeys = [format_vkey(key) for key in open_source(hybrid).genesis().checkpoint_keys]
     assert [one_file_verdict(hybrid, vkey) for vkey in vkeys] == ["VERIFIED", "VERIFIED"]
     note = parse_note((hybrid / "checkpoint").read_bytes())
     for line in note.signatures:

@@ -23,7 +23,7 @@ from attestlog._internal.log import Log
 from attestlog._internal.signers import private_keys
 from attestlog._internal.signers.file import open_file_signer, save_key
 from attestlog._internal.signers.private_keys import make_key, sign_with
-from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.storage.resolve import open_source
 from attestlog._internal.verifying import judge_log
 from attestlog.errors import MalformedSignatureError, MissingExtraError, SignatureInvalidError, TooLargeError
 from attestlog.testing import MemorySigner, check_log
@@ -105,7 +105,7 @@ def test_an_entry_at_its_limit_is_stored_and_one_past_it_is_not(tmp_path: Path, 
         log.append_many([sized(low)] * 2)
         with pytest.raises(TooLargeError):
             log.append(sized(low + 1))
-    longest = max(len(line) for line in LogReader(path).lines())
+    longest = max(len(line) for line in open_source(path).lines())
     assert longest <= ENTRY_SIZE_MAX_BYTES
     assert longest > ENTRY_SIZE_MAX_BYTES - 1_000
 
@@ -129,7 +129,7 @@ def test_without_it_the_verdict_is_unknown_not_tampered(tmp_path: Path, without:
     path = tmp_path / "log"
     with create(path, signer=MemorySigner(algorithm)) as log:
         log.append_many(drafts(range(5)))
-    key_id = read_rules(LogReader(path)).key_ids[0]
+    key_id = read_rules(open_source(path)).key_ids[0]
     without()
     for trust in ([], [key_id]):
         report = judge_log(path, remember=False, trust=trust)

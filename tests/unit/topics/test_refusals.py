@@ -35,8 +35,7 @@ malformed line
 
 
 @pytest.fixture
-def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("ATTESTLOG_HOME", str(tmp_path / "home"))
+def path(tmp_path: Path) -> Path:
     attestlog.create(tmp_path / "audit", origin="example.com/refusals").close()
     return tmp_path / "audit"
 

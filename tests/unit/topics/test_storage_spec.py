@@ -17,7 +17,7 @@ from attestlog._internal.core.merkle import Span
 from attestlog._internal.core.signature import PublicKey, public_key
 from attestlog._internal.log import Log
 from attestlog._internal.storage.files.layout import list_segments
-from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.storage.resolve import open_source
 from attestlog.errors import (
     AttestlogError,
     ConsistencyError,
@@ -33,9 +33,9 @@ from attestlog.errors import (
 class Make:
     """Makes and opens one log in a temporary directory, with key files of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, keys: dict[str, str]) -> None:
         self.root = folder / "log"
-        self.keys: Any = {name: f"file:{folder / name}.pem" for name in ("signer", "checkpoint_signer")}
+        self.keys: Any = keys
 
     def log(self, segment_entries: int = 65_536, entries: int = 0) -> Log:
         settings = Settings(segment_entries=segment_entries)
@@ -53,8 +53,8 @@ class Make:
 
 
 @pytest.fixture
-def make(tmp_path: Path) -> Make:
-    return Make(tmp_path)
+def make(tmp_path: Path, keys: dict[str, str]) -> Make:
+    return Make(tmp_path, keys)
 
 
 def test_a_batch_does_not_cross_into_the_next_segment(make: Make) -> None:
@@ -62,7 +62,7 @@ def test_a_batch_does_not_cross_into_the_next_segment(make: Make) -> None:
         assert log.head().size == 10
     lines = [path.read_bytes().splitlines() for _, path in list_segments(make.root)]
     assert [len(group) for group in lines] == [4, 4, 2]
-    places = [entry.hsm_signature.split(":")[1] for entry in LogReader(make.root).entries(1)]
+    places = [entry.hsm_signature.split(":")[1] for entry in open_source(make.root).entries(1)]
     assert places == ["0/3", "1/3", "2/3", "0/4", "1/4", "2/4", "3/4", "0/2", "1/2"]
 
 

@@ -16,14 +16,6 @@ from attestlog._internal.verifying import judge_log
 from attestlog._internal.verifying import memory as remember_module
 from attestlog.errors import MalformedConfigError, NoHomeError, NotFoundError, QueryError, StorageError
 
-
-@pytest.fixture
-def log(tmp_path: Path) -> LogMaker:
-    made = make(tmp_path / "log")
-    made.lay_out()
-    return made
-
-
 # --- memory ---
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from tests.support.logs import MINIMAL, LogMaker, draft, drafts
 from tests.support.serving import Answer, Site, drip_body, drip_head, reply
+from tests.support.tools import tool
 from tests.support.tsa import Authority
 
 from attestlog._internal import timestamping
@@ -86,7 +87,7 @@ def test_openssl_verifies_what_is_stored(
     text = (log.root / "checkpoint").read_bytes().rpartition(b"\n\n")[0] + b"\n"
     (tmp_path / "text").write_bytes(text)
     subprocess.run(
-        ["openssl", "ts", "-verify", "-data", tmp_path / "text", "-in", stamp.path,
+        [tool("openssl"), "ts", "-verify", "-data", tmp_path / "text", "-in", stamp.path,
          "-CAfile", authority.root],
         check=True, capture_output=True,
     )  # fmt: skip

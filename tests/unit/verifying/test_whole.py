@@ -1,6 +1,7 @@
 """The whole-log verifier: logs as they should be, torn tails, what cannot be read, relations, a live log."""
 
 import fcntl
+import json
 import os
 import re
 import shutil
@@ -13,10 +14,11 @@ from pathlib import Path
 import msgspec
 import pytest
 from tests.support.audits import codes, make, segmented, verify
-from tests.support.logs import Key, LogMaker, draft, entry_id
+from tests.support.logs import Key, LogMaker, draft, entry_id, seal
 
 from attestlog._internal.core import canonical
 from attestlog._internal.core.entry import LINE_SIZE_MAX_BYTES
+from attestlog._internal.core.hashes import hex_hash
 from attestlog._internal.core.report import Report, Verdict
 from attestlog._internal.judging import relations as relations_module
 from attestlog._internal.storage.files import snapshot as snapshot_module
@@ -24,14 +26,6 @@ from attestlog._internal.storage.files.reader import FileSource
 from attestlog._internal.storage.files.snapshot import FileSnapshot
 from attestlog._internal.verifier import verify as one_file
 from attestlog._internal.verifying import FINDINGS, VERDICTS, judge_log
-
-
-@pytest.fixture
-def log(tmp_path: Path) -> LogMaker:
-    made = make(tmp_path / "log")
-    made.lay_out()
-    return made
-
 
 # --- a log as it should be ---
 
@@ -280,6 +274,14 @@ def test_no_genesis(log: LogMaker, tmp_path: Path, data: bytes) -> None:
 def test_a_later_format_is_unknown(log: LogMaker, tmp_path: Path) -> None:
     """Both verifiers: what they cannot judge is neither right nor wrong."""
     log.lines[0] = log.lines[0].replace(b'"format":1,', b'"format":2,')
+    log.write_entries()
+    changed = one_file.Report()
+    one_file.verify(changed, log.root, None, one_file.parse_trust([]))
+    assert changed.verdict == "TAMPERED"
+    assert codes(verify(log, tmp_path)) == [("entry.action_hash", 0)]
+    members = json.loads(log.lines[0])
+    members["action_hash"] = hex_hash(canonical.encode(members["action_payload"]))
+    log.lines[0] = seal(members, Key())
     log.write_entries()
     report = verify(log, tmp_path)
     assert (report.verdict, codes(report)) == (Verdict.UNKNOWN, [("log.newer", 0)])

@@ -53,7 +53,7 @@ TYPES_REMEMBERED: Final = 1_024
 
 
 class Demand(NamedTuple):
-    """Beside what the entry itself asks for."""
+    """Proofs and approvals the policy requires, in addition to those the entry itself asks for."""
 
     required_proofs: tuple[str, ...] = ()
     required_approvals: int = 0

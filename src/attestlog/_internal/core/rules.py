@@ -133,9 +133,9 @@ class Term(NamedTuple):
     """The entries a key may sign, and how far what it signed is to be trusted."""
 
     start: int
-    """The first."""
+    """Sequence number of the first entry signed under it."""
     stop: int | None = None
-    """One past the last; None: still in force."""
+    """One past the last; None while it is in force."""
     last_trusted: int | None = None
     """Revoked: what it signed after this entry is not trusted."""
     revoked_at: int | None = None

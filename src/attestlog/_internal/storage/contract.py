@@ -189,7 +189,7 @@ class LogSource(ABC):
 
     def genesis(self) -> Genesis:
         """What entry 0 states. Raises MalformedEntryError unless it is a genesis entry."""
-        return parse_genesis(self.entry(0))
+        return parse_genesis(decode_line(self.line(0)))
 
     def entry(self, sequence_number: int) -> Entry:
         """One entry. Raises NotFoundError past the end, CorruptError if the line is no entry."""
@@ -381,6 +381,9 @@ class Snapshot(Protocol):
     @property
     def segments(self) -> Sequence[RawSegment]:
         """By their first numbers, which need not follow each other."""
+
+    def segment_name(self, first: int) -> str:
+        """What findings call a segment that begins with this entry, whether it is there or not."""
 
     @property
     def strays(self) -> Sequence[str]:

@@ -325,9 +325,10 @@ class MemorySnapshot:
     """Keeps the `Snapshot` contract."""
 
     def __init__(self, log: MemoryLog) -> None:
+        self._where = log.where
         width = log.genesis.settings.segment_entries
         self.segments = [
-            MemorySegment(first, f"{log.where} {first}", tuple(log.lines[first : first + width]))
+            MemorySegment(first, self.segment_name(first), tuple(log.lines[first : first + width]))
             for first in range(0, len(log.lines), width)
         ]
         self.strays: list[str] = []
@@ -336,6 +337,10 @@ class MemorySnapshot:
         self.is_between_commits = True
         self._hashes = {level: b"".join(hashes) for level, hashes in log.hashes.items()}
         self.hash_bytes = {level: len(data) for level, data in self._hashes.items()}
+
+    def segment_name(self, first: int) -> str:
+        """See `Snapshot`."""
+        return f"{self._where} from {first}"
 
     def hashes(self, level: int, start: int, count: int) -> bytes:
         """See `Snapshot`."""

@@ -121,7 +121,7 @@ def _scheme(name: LogName) -> str:
 def _driver(name: LogName) -> Driver:
     scheme = _scheme(name)
     if not scheme:
-        from attestlog._internal.storage.files.driver import FileDriver
+        from attestlog._internal.storage.files.creation import FileDriver
 
         return FileDriver()
     if scheme in _PUBLISHED:

@@ -1,9 +1,10 @@
 """The verifier of a whole log: its entries, and everything beside them that must agree. Steps in order.
 
 Where the log is kept is behind the port (`storage.contract`); how lines are
-judged is in `judging`. Here the entries, read to their end, are held against the genesis
-entry, the stored tree, the log's checkpoint, what is remembered, the checkpoint
-held, time stamps, and whom the caller trusts. The package says what is promised.
+judged is in `judging`. Here the entries, read to their end, are held against
+the genesis entry, the stored tree, the log's checkpoint, what is remembered,
+the checkpoint held, time stamps, and whom the caller trusts. The package says
+what is promised.
 
 Where the log contradicts its own checkpoint it is TAMPERED: something in it
 does not hold. FORKED is for what contradicts evidence from outside the log.
@@ -20,11 +21,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from attestlog._internal.config import keeps_config, parse_config, read_config_text
+from attestlog._internal.config import CONFIG_FILE, keeps_config, parse_config, read_config_text
 from attestlog._internal.core.batch import CLOCK_TOLERANCE_S
 from attestlog._internal.core.checkpoint import Checkpoint
 from attestlog._internal.core.cosignature import check_every_type, open_signed_checkpoint
-from attestlog._internal.core.entry import Entry, decode_line, entry_hash, format_timestamp
+from attestlog._internal.core.entry import Entry, canonical_hashes, decode_line, entry_hash, format_timestamp
 from attestlog._internal.core.genesis import Genesis, parse_genesis
 from attestlog._internal.core.hashes import EMPTY_ROOT
 from attestlog._internal.core.lines import Piece
@@ -41,7 +42,6 @@ from attestlog._internal.judging.stored import StoredTree
 from attestlog._internal.judging.walk import Ending, Walk
 from attestlog._internal.proof_types import registered_proofs
 from attestlog._internal.storage.contract import LogSource, RawSegment, Snapshot, StoredTimestamp
-from attestlog._internal.storage.files.layout import CONFIG_FILE, segment_name
 from attestlog._internal.storage.resolve import LogName, anything_at, open_source
 from attestlog._internal.verifying.given import Given, reason
 from attestlog._internal.verifying.memory import Memory
@@ -216,19 +216,32 @@ class _Verification:
         self._check_trust(log, ending, checkpoint, start)
         self._remember(log, ending, checkpoint)
 
+    def _find_newer(self, entry: Entry, line: bytes, error: NewerFormatError) -> None:
+        """A digit that somebody changed is not a newer format: the entry's hashes are not of it."""
+        if canonical_hashes(entry, line) == (entry.entry_hash, entry.action_hash):
+            self._find("log.newer", str(error), 0, expected=error.expected, found=error.found)
+        else:
+            self._find("entry.action_hash", "action_hash is not the hash of the payload", 0)
+
     def _read_genesis(self) -> _Log | None:
         try:
-            entry = decode_line(self._first_line())
+            line = self._first_line()
+        except (OSError, StorageError) as error:
+            self._find("log.unreadable", f"entries cannot be read: {reason(error)}", 0)
+            return None
+        try:
+            entry = decode_line(line)
+        except MalformedEntryError as error:
+            self._find("log.no_genesis", f"entry 0 is not a genesis entry: {error}")
+            return None
+        try:
             genesis = parse_genesis(entry)
             digest = entry_hash(entry)
         except NewerFormatError as error:
-            self._find("log.newer", str(error), 0, expected=error.expected, found=error.found)
+            self._find_newer(entry, line, error)
             return None
         except (MalformedEntryError, RecursionError) as error:
             self._find("log.no_genesis", f"entry 0 is not a genesis entry: {error}")
-            return None
-        except (OSError, StorageError) as error:
-            self._find("log.unreadable", f"entries cannot be read: {reason(error)}", 0)
             return None
         if entry.signature_algorithm.endswith(BATCH_SUFFIX):
             self._find(
@@ -462,7 +475,8 @@ def check_segments(snapshot: Snapshot, segment_entries: int, findings: list[Find
         due = present[-1].first + segment_entries if present else 0
         if segment.first != due:
             gaps.add(segment.first)
-            name, last = segment_name(due), segment_name(segment.first - segment_entries)
+            name = snapshot.segment_name(due)
+            last = snapshot.segment_name(segment.first - segment_entries)
             what = f"{name} is missing" if name == last else f"{name} to {last} are missing"
             findings.append(finding("segment.missing", what, due, expected=due, found=segment.first))
         present.append(segment)

@@ -21,7 +21,7 @@ from attestlog._internal.storage.files.archive import (
     placed_segments,
     restore_segments,
 )
-from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.storage.resolve import open_source
 from attestlog.errors import ConflictError, CorruptError, ErasureRefusedError, FullError, NotFoundError
 
 SEGMENT_ENTRIES = 8
@@ -29,8 +29,7 @@ SIZE = 44  # five full segments and a half: 0, 8, 16, 24, 32, 40
 
 
 @pytest.fixture
-def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("ATTESTLOG_HOME", str(tmp_path / "home"))
+def log(tmp_path: Path) -> Path:
     root = tmp_path / "log"
     settings = Settings(segment_entries=SEGMENT_ENTRIES)
     with attestlog.create(root, origin="example.com/archived", settings=settings) as writer:
@@ -58,13 +57,13 @@ def states(root: Path) -> list[State]:
 
 
 def test_what_was_moved_is_read_queried_verified_and_appended_to_as_before(log: Path, away: Path) -> None:
-    lines = list(LogReader(log).lines())
+    lines = list(open_source(log).lines())
     before = list(attestlog.query_log(log, actor_id="agent-1"))
     moved = archive_segments(log, away)
     assert [placed.first for placed in moved] == [8, 16, 24]
     assert states(log) == [State.HERE, *[State.MOVED] * 3, *[State.HERE] * 2]
     assert sorted(path.name for path in away.iterdir()) == [segment(log, first).name for first in (8, 16, 24)]
-    assert list(LogReader(log).lines()) == lines
+    assert list(open_source(log).lines()) == lines
     assert list(attestlog.query_log(log, actor_id="agent-1")) == before
     assert (verify(log).verdict, verify(log).size) == (Verdict.VERIFIED, SIZE)
     with attestlog.open(log) as writer:
@@ -85,7 +84,7 @@ def test_what_cannot_be_reached_is_said_and_the_rest_is_held_against_the_checkpo
     assert report.findings[0].message.startswith(f"entries 8 to 15 are not here, but in {away}/")
     assert (report.size, report.checkpoint_size) == (SIZE, SIZE)
     assert states(log) == [State.HERE, *[State.ABSENT] * 3, *[State.HERE] * 2]
-    reader = LogReader(log)
+    reader = open_source(log)
     assert reader.entry(5).sequence_number == 5
     assert reader.entry(40).sequence_number == 40
     with pytest.raises(NotFoundError, match="was archived, and is not where it was put"):
@@ -227,7 +226,7 @@ def test_a_payload_in_an_archived_segment_is_not_erased_before_it_is_back(log: P
             writer.erase(17, reason="asked for", actor_id="officer-1")
         restore_segments(log, [17])
         writer.erase(17, reason="asked for", actor_id="officer-1")
-    assert LogReader(log).entry(17).action_payload is None
+    assert open_source(log).entry(17).action_payload is None
     assert verify(log).verdict == Verdict.VERIFIED
 
 

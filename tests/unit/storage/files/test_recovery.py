@@ -9,10 +9,10 @@ from tests.support.logs import create, draft, drafts
 
 from attestlog._internal.core.batch import Head
 from attestlog._internal.core.hashes import leaf_hash
+from attestlog._internal.core.lines import Line
 from attestlog._internal.core.merkle import Grown, Span
 from attestlog._internal.storage.files.layout import list_segments
 from attestlog._internal.storage.files.recovery import Tail, read_forward
-from attestlog._internal.storage.files.segments import Line
 from attestlog.errors import CorruptError
 
 
@@ -49,7 +49,7 @@ def split(data: bytes) -> Iterator[Line]:
     offset = 0
     for piece in data.splitlines(keepends=True):
         complete = piece.endswith(b"\n")
-        yield Line(offset, piece[:-1] if complete else piece, complete)
+        yield Line(offset, piece[:-1] if complete else piece, offset + len(piece), complete)
         offset += len(piece)
 
 
@@ -98,7 +98,10 @@ def test_reading_goes_on_from_any_head(whole: bytes) -> None:
     for size in (1, 2, 6, 7):
         before = read(whole[: ends[size]])
         after = read_forward(
-            (Line(line.offset + ends[size], line.data, line.complete) for line in split(whole[ends[size] :])),
+            (
+                Line(line.offset + ends[size], line.data, line.stop + ends[size], line.is_complete)
+                for line in split(whole[ends[size] :])
+            ),
             before.head, ends[size], trusted_size=0,
         )  # fmt: skip
         assert (place(after.head), after.stop) == (place(read(whole).head), len(whole))

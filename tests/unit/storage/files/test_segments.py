@@ -2,14 +2,14 @@
 
 import os
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from attestlog._internal.core.entry import LINE_SIZE_MAX_BYTES
+from attestlog._internal.core.lines import Line
 from attestlog._internal.storage.files import segments
-from attestlog._internal.storage.files.segments import Line, last_line, segment_lines
+from attestlog._internal.storage.files.segments import EndlessLineError, last_line, line_start, read_lines
 
 CONTENTS = [
     b"",
@@ -35,7 +35,7 @@ def expected(data: bytes, start: int = 0) -> list[Line]:
     lines, offset = [], start
     for piece in data[start:].splitlines(keepends=True):
         complete = piece.endswith(b"\n")
-        lines.append(Line(offset, piece[:-1] if complete else piece, complete))
+        lines.append(Line(offset, piece[:-1] if complete else piece, offset + len(piece), complete))
         offset += len(piece)
     return lines
 
@@ -47,31 +47,46 @@ def test_lines_forwards(
 ) -> None:
     monkeypatch.setattr(segments, "BLOCK_BYTES", block_bytes)
     os.write(descriptor, data)
-    lines = list(segment_lines(descriptor, 0, len(data)))
+    lines = list(read_lines(descriptor, 0, len(data)))
     assert lines == expected(data)
     for line in lines:
-        assert list(segment_lines(descriptor, line.stop, len(data))) == expected(data, line.stop)
+        assert list(read_lines(descriptor, line.stop, len(data))) == expected(data, line.stop)
     for stop in range(len(data)):
-        assert list(segment_lines(descriptor, 0, stop)) == expected(data[:stop])
+        assert list(read_lines(descriptor, 0, stop)) == expected(data[:stop])
 
 
 def test_a_file_shorter_than_said(descriptor: int) -> None:
     os.write(descriptor, b"a\nb")
-    assert list(segment_lines(descriptor, 0, 100)) == expected(b"a\nb")
+    assert list(read_lines(descriptor, 0, 100)) == expected(b"a\nb")
 
 
-def test_what_is_longer_than_a_line_comes_in_pieces_and_nothing_behind_it_is_lost(
-    descriptor: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("block_bytes", [3, 8, 1_000])
+def test_of_what_is_longer_than_a_line_only_the_beginning_is_given_and_nothing_behind_it_is_lost(
+    descriptor: int, block_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(segments, "BLOCK_BYTES", 8)
+    monkeypatch.setattr(segments, "BLOCK_BYTES", block_bytes)
     monkeypatch.setattr(segments, "LINE_SIZE_MAX_BYTES", 10)
-    data = b"first\n" + b"x" * 50 + b"y\nlast\n"
+    data = b"first\n" + b"x" * 50 + b"y\nlast\n" + b"z" * 30
     os.write(descriptor, data)
-    lines = list(segment_lines(descriptor, 0, len(data)))
-    assert b"".join(line.data + b"\n" * line.complete for line in lines) == data
-    assert (lines[0].data, lines[-1].data) == (b"first", b"last")
-    assert [line.complete for line in lines[1:-2]] == [False] * (len(lines) - 3)
-    assert all(line.offset == before.stop for before, line in pairwise(lines))
+    assert list(read_lines(descriptor, 0, len(data))) == [
+        Line(0, b"first", 6), Line(6, b"x" * 11, 58), Line(58, b"last", 63),
+        Line(63, b"z" * 11, 93, is_complete=False),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("block_bytes", [1, 3, 1_000])
+@pytest.mark.parametrize("data", CONTENTS)
+def test_cut_anywhere_each_line_belongs_to_the_piece_it_begins_in(
+    descriptor: int, data: bytes, block_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segments, "BLOCK_BYTES", block_bytes)
+    os.write(descriptor, data)
+    end = len(data)
+    for at in range(end + 1):
+        begins = line_start(descriptor, at, end)
+        assert begins == next((line.offset for line in expected(data) if line.offset >= at), end)
+        before = list(read_lines(descriptor, 0, end, stop=at)) if at else []
+        assert [*before, *read_lines(descriptor, begins, end)] == expected(data)
 
 
 @pytest.mark.parametrize("look_bytes", [1, 2, 5, 1_000])
@@ -79,7 +94,7 @@ def test_what_is_longer_than_a_line_comes_in_pieces_and_nothing_behind_it_is_los
 def test_the_last_line(
     descriptor: int, data: bytes, look_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(segments, "_TAIL_BYTES", look_bytes)
+    monkeypatch.setattr(segments, "SEARCH_BYTES", look_bytes)
     os.write(descriptor, data)
     for size_bytes in range(len(data) + 1):
         lines = expected(data[:size_bytes])
@@ -91,6 +106,7 @@ def test_the_longest_line_is_found_and_nothing_longer(descriptor: int) -> None:
     os.pwrite(descriptor, b"x" * LINE_SIZE_MAX_BYTES + b"\n", 2)
     line = last_line(descriptor, LINE_SIZE_MAX_BYTES + 3)
     assert line is not None
-    assert (line.offset, len(line.data), line.complete) == (2, LINE_SIZE_MAX_BYTES, True)
+    assert (line.offset, len(line.data), line.is_complete) == (2, LINE_SIZE_MAX_BYTES, True)
     os.ftruncate(descriptor, 8 * LINE_SIZE_MAX_BYTES)  # zeros, and no line end among them
-    assert last_line(descriptor, 8 * LINE_SIZE_MAX_BYTES) is None
+    with pytest.raises(EndlessLineError):
+        last_line(descriptor, 8 * LINE_SIZE_MAX_BYTES)

@@ -22,6 +22,7 @@ from tests.support.logs import (
     torn_files,
     tree_file,
 )
+from tests.support.tools import missing, tool
 
 from attestlog._internal import disk
 from attestlog._internal.core.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
@@ -241,10 +242,9 @@ def test_a_segment_that_is_missing(tmp_path: Path, missing: int) -> None:
     log.close()
     (path / "entries" / f"{missing:012d}.jsonl").unlink()
     before = contents(path)
-    with pytest.raises(NotFoundError if missing == 0 else CorruptError) as caught:
+    with pytest.raises(CorruptError) as caught:
         Log.open(path)
-    if missing:
-        assert caught.value.sequence_number == missing
+    assert caught.value.sequence_number == missing
     assert contents(path) == before
 
 
@@ -356,19 +356,16 @@ def test_the_tree_deleted_while_open(tmp_path: Path) -> None:
 def test_a_read_only_directory(tmp_path: Path) -> None:
     path = tmp_path / "log"
     create(path).close()
-    mounted = (
-        subprocess.run(["mount", "--bind", path, path], check=False, capture_output=True).returncode == 0
-    )
-    if not mounted:
-        assert not os.environ.get("CI"), "mounting is not permitted"
-        pytest.skip("mounting is not permitted: run as root")
+    command = [tool("mount"), "--bind", str(path), str(path)]
+    if subprocess.run(command, check=False, capture_output=True).returncode != 0:
+        missing("mounting is not permitted: run as root")
     try:
-        subprocess.run(["mount", "-o", "remount,ro,bind", path], check=True)
+        subprocess.run([tool("mount"), "-o", "remount,ro,bind", path], check=True)
         with pytest.raises(StorageError) as caught:
             Log.open(path)
         assert caught.value.code == "storage.denied"
     finally:
-        subprocess.run(["umount", path], check=True)
+        subprocess.run([tool("umount"), path], check=True)
     Log.open(path).close()
 
 

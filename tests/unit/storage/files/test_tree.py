@@ -19,7 +19,7 @@ def leaves(count: int) -> list[bytes]:
 def stored(root: Path, count: int) -> TreeFiles:
     grown: list[Grown] = []
     Span().extended(leaves(count), grown)
-    tree = TreeFiles(root)
+    tree = TreeFiles(root, writable=True)
     tree.write(0, leaves(count), grown)
     return tree
 
@@ -39,7 +39,7 @@ def test_batch_by_batch_is_all_at_once(tmp_path: Path) -> None:
     (tmp_path / "whole").mkdir()
     (tmp_path / "parts").mkdir()
     stored(tmp_path / "whole", 700).close()
-    parts, edge, at = TreeFiles(tmp_path / "parts"), Span(), 0
+    parts, edge, at = TreeFiles(tmp_path / "parts", writable=True), Span(), 0
     for count in (1, 254, 3, 256, 100, 86):
         grown: list[Grown] = []
         some = leaves(700)[at : at + count]
@@ -54,7 +54,7 @@ def test_batch_by_batch_is_all_at_once(tmp_path: Path) -> None:
 
 
 def test_an_empty_directory_and_none_at_all(tmp_path: Path) -> None:
-    tree = TreeFiles(tmp_path)
+    tree = TreeFiles(tmp_path, writable=True)
     assert (tree.size(), tree.covered(), tree.edge(0).size) == (0, 0, 0)
     (tmp_path / "tree").mkdir()
     (tmp_path / "tree" / ".0.new").write_bytes(bytes(64))

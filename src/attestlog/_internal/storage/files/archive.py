@@ -29,7 +29,7 @@ from attestlog._internal.core.note import parse_note
 from attestlog._internal.core.reserved import may_govern
 from attestlog._internal.storage.files import layout
 from attestlog._internal.storage.files.lock import Lock
-from attestlog._internal.storage.files.reader import LogReader
+from attestlog._internal.storage.files.reader import FileSource
 from attestlog._internal.storage.files.recovery import read_entry
 from attestlog._internal.storage.files.segments import BLOCK_BYTES
 from attestlog._internal.storage.files.tree import TreeFiles
@@ -65,7 +65,7 @@ class Placed(NamedTuple):
 
 def placed_segments(root: Path) -> list[Placed]:
     """Every segment of the log, in order. Raises NotFoundError if there is no log."""
-    return [_placed(first, path) for first, path in LogReader(root).segments()]
+    return [_placed(first, path) for first, path in FileSource(root).segments()]
 
 
 def archive_segments(

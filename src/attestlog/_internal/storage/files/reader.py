@@ -4,22 +4,17 @@ A line counts once its line end is there; what follows the last line end may be
 a writer at work or the mark of a crash, and is not an entry either way. The
 reader finds and splits lines and decodes them. It verifies nothing: that is
 the audit's work, and what is read here is only as good as the directory is.
-
-A line is found by bisecting its segment on the sequence numbers that the lines
-themselves state. Where they mislead (damage), lines are counted instead, so
-that a damaged log is still read by position.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
+from itertools import islice
 from pathlib import Path
-from typing import BinaryIO, Final
 
 import msgspec
-from msgspec import Struct
 
 from attestlog._internal import disk
 from attestlog._internal.core.entry import LINE_SIZE_MAX_BYTES
@@ -35,14 +30,17 @@ from attestlog._internal.storage.files.layout import (
     segment_name,
     tree_path,
 )
+from attestlog._internal.storage.files.segments import (
+    LINE_BYTES,
+    STREAM_BYTES,
+    EndlessLineError,
+    count_entries,
+    find_line,
+    read_lines,
+)
 from attestlog._internal.storage.files.snapshot import FileSnapshot, take_snapshot
+from attestlog._internal.storage.files.tree import TreeFiles
 from attestlog.errors import CorruptError, NoLogError, NotFoundError
-
-_BLOCK_SIZE_BYTES: Final = 64 << 10
-"""Searches read this much at a time, and bisecting stops at a range this small: some tens of entries."""
-
-_BUFFER_SIZE_BYTES: Final = 128 << 10
-"""Streaming reads this much at a time, and so does every step of a search."""
 
 
 class FileSource(LogSource):
@@ -79,18 +77,13 @@ class FileSource(LogSource):
             raise disk.read_error(error, path) from None
 
     def hashes(self, level: int, start: int, stop: int) -> list[bytes]:
-        """Stored tree hashes [start, stop) of a tile level. Raises CorruptError if they are not all there."""
-        path, want = tree_path(self.root, level), (stop - start) * HASH_SIZE_BYTES
-        data = b""
-        with suppress(NotFoundError), _reading(path):
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                data = os.pread(descriptor, want, start * HASH_SIZE_BYTES)
-            finally:
-                os.close(descriptor)
-        if len(data) != want:
-            raise CorruptError(f"{path} ends before hash {stop}", path=str(path), repair="tree")
-        return [data[at : at + HASH_SIZE_BYTES] for at in range(0, want, HASH_SIZE_BYTES)]
+        """See `LogSource.hashes`."""
+        tree = TreeFiles(self.root)
+        try:
+            with _reading(tree_path(self.root, level)):
+                return tree.read(level, start, stop)
+        finally:
+            tree.close()
 
     def durable_size(self) -> int:
         """See `LogSource`: leaf hashes are written after their entries are durable, never before."""
@@ -131,12 +124,12 @@ class FileSource(LogSource):
         return found
 
     def size(self) -> int:
-        """See `LogSource.size`. Looks at the last two lines only, unless these contradict."""
+        """See `LogSource.size`."""
         for first, path in reversed(self.segments()):
-            with _opened(path) as file:
-                if _last_line(file, path) is not None:
-                    number = _number_before(file, path, first)
-                    return first + _count(file, path) if number is None else number + 1
+            with _opened(path) as descriptor:
+                size = count_entries(descriptor, first)
+            if size is not None:
+                return size
         return 0
 
     def lines(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
@@ -174,11 +167,12 @@ class FileSource(LogSource):
                     f"entry {number} is missing: {path.name} is the next segment",
                     path=str(path), sequence_number=number,
                 )  # fmt: skip
-            for line in self._segment_lines(first, path, number, end is None):
-                if line.sequence_number == stop:
-                    return
+            wanted = None if stop is None else stop - number
+            for line in self._segment_lines(first, path, number, wanted, is_last=end is None):
                 yield line
                 number = line.sequence_number + 1
+            if number == stop:
+                return
             if end is not None and number != end:
                 raise CorruptError(
                     f"{path.name} ends after entry {number - 1}, the next segment starts at {end}",
@@ -186,35 +180,57 @@ class FileSource(LogSource):
                 )  # fmt: skip
 
     def read_at(self, segment: int, offset: int, size_bytes: int) -> bytes:
-        """The bytes at a place that `located_lines` gave before; fewer if the file has become shorter."""
+        """See `LogSource.read_at`."""
         path = self.root / ENTRIES_DIR / segment_name(segment)
-        with _reading(path):
-            try:
-                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            except FileNotFoundError:
-                return b""
-            try:
+        try:
+            with _opened(path) as descriptor:
                 return os.pread(descriptor, size_bytes, offset)
-            finally:
-                os.close(descriptor)
+        except NotFoundError:
+            return b""
 
-    def _segment_lines(self, first: int, path: Path, start: int, is_last: bool) -> Iterator[LocatedLine]:
-        with _opened(path) as file:
-            offset = _find(file, path, first, start)
+    def _segment_lines(
+        self, first: int, path: Path, start: int, wanted: int | None, *, is_last: bool
+    ) -> Iterator[LocatedLine]:
+        with _opened(path) as descriptor:
+            offset = find_line(descriptor, first, start)
             if offset is None:
                 return
-            file.seek(offset)
-            number = start
-            while line := _read_line(file, path, number):
-                if not line.endswith(b"\n"):
+            end = os.fstat(descriptor).st_size
+            block_bytes = LINE_BYTES if wanted == 1 else STREAM_BYTES
+            lines = read_lines(descriptor, offset, end, block_bytes=block_bytes)
+            for number, line in enumerate(islice(lines, wanted), start):
+                if len(line.data) > LINE_SIZE_MAX_BYTES:
+                    raise EndlessLineError
+                if not line.is_complete:
                     if is_last:
                         return
                     raise CorruptError(
                         f"{path.name} ends within entry {number}", path=str(path), sequence_number=number
                     )
-                yield LocatedLine(number, first, offset, offset + len(line), line[:-1])
-                offset += len(line)
-                number += 1
+                yield LocatedLine(number, first, line.offset, line.stop, line.data)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    """A descriptor of the file; what fails while it is read has our errors."""
+    with _reading(path):
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise disk.read_error(error, path) from None
+    except EndlessLineError:
+        raise CorruptError(
+            f"{path.name} has a line of more than {LINE_SIZE_MAX_BYTES} bytes", path=str(path)
+        ) from None
 
 
 def read_pending(root: Path) -> PendingErasure | None:
@@ -225,150 +241,3 @@ def read_pending(root: Path) -> PendingErasure | None:
         return None
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return None
-
-
-class _Position(Struct):
-    """All that finding a line needs to know of it; msgspec skips the rest unread."""
-
-    sequence_number: int
-
-
-_position_decoder: Final = msgspec.json.Decoder(_Position)
-
-
-def _stated_number(line: bytes) -> int | None:
-    """The sequence number a line states; None if it states none."""
-    try:
-        return _position_decoder.decode(line).sequence_number
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-
-
-def _find(file: BinaryIO, path: Path, first: int, number: int) -> int | None:
-    """Offset at which the line of entry `number` starts, or will start; None if it lies further on."""
-    if number == first:
-        return 0
-    low, low_number = _bisect(file, path, first, number)
-    offset = _skip_lines(file, path, low, number - low_number)
-    if offset is None and low == 0:
-        return None
-    if offset is not None and _is_between(file, path, first, offset, number):
-        return offset
-    return _skip_lines(file, path, 0, number - first)
-
-
-def _is_between(file: BinaryIO, path: Path, first: int, offset: int, number: int) -> bool:
-    """Whether the lines before and at `offset` state that it is the place of entry `number`."""
-    file.seek(offset)
-    line = _read_line(file, path, number)
-    return _number_before(file, path, first, offset) == number - 1 and (
-        not line.endswith(b"\n") or _stated_number(line) == number
-    )
-
-
-def _number_before(file: BinaryIO, path: Path, first: int, stop: int | None = None) -> int | None:
-    """Number that the last complete line (before `stop`) states, unless the line before it contradicts."""
-    last = _last_line(file, path, stop)
-    if last is None:
-        return None
-    number = _stated_number(last[1])
-    previous = _last_line(file, path, last[0])
-    before = first - 1 if previous is None else _stated_number(previous[1])
-    return number if number is not None and before == number - 1 else None
-
-
-def _bisect(file: BinaryIO, path: Path, first: int, number: int) -> tuple[int, int]:
-    """(offset, sequence number) of a line not past entry `number`; close to it if the lines are in order."""
-    low, low_number = 0, first
-    high = os.fstat(file.fileno()).st_size
-    while high - low > _BLOCK_SIZE_BYTES:
-        middle = (low + high) // 2
-        file.seek(middle)
-        offset = middle + len(_read_line(file, path, number))
-        if offset >= high:
-            high = middle
-            continue
-        line = _read_line(file, path, number)
-        stated = _stated_number(line) if line.endswith(b"\n") else None
-        if stated is None:
-            return (0, first) if line.endswith(b"\n") else (low, low_number)
-        if stated <= number:
-            low, low_number = offset, stated
-        else:
-            high = middle
-    return low, low_number
-
-
-def _skip_lines(file: BinaryIO, path: Path, offset: int, count: int) -> int | None:
-    """Offset after `count` complete lines from `offset`; None if there are fewer."""
-    file.seek(offset)
-    for _ in range(count):
-        line = _read_line(file, path, None)
-        if not line.endswith(b"\n"):
-            return None
-        offset += len(line)
-    return offset if count >= 0 else None
-
-
-def _count(file: BinaryIO, path: Path) -> int:
-    """Complete lines in a segment."""
-    file.seek(0)
-    count = 0
-    while _read_line(file, path, None).endswith(b"\n"):
-        count += 1
-    return count
-
-
-def _read_line(file: BinaryIO, path: Path, number: int | None) -> bytes:
-    line = file.readline(LINE_SIZE_MAX_BYTES + 1)
-    if len(line) > LINE_SIZE_MAX_BYTES and not line.endswith(b"\n"):
-        raise _endless(path, number)
-    return line
-
-
-def _last_line(file: BinaryIO, path: Path, stop: int | None = None) -> tuple[int, bytes] | None:
-    """(offset, line without its end) of the last complete line, before `stop` where that is given."""
-    end = _line_end_before(file, path, os.fstat(file.fileno()).st_size if stop is None else stop)
-    if end < 0:
-        return None
-    start = _line_end_before(file, path, end) + 1
-    return start, os.pread(file.fileno(), end - start, start)
-
-
-def _line_end_before(file: BinaryIO, path: Path, stop: int) -> int:
-    """Offset of the last line end before `stop`; -1 if there is none."""
-    floor = max(0, stop - LINE_SIZE_MAX_BYTES - 1)
-    while stop > floor:
-        start = max(floor, stop - _BLOCK_SIZE_BYTES)
-        found = os.pread(file.fileno(), stop - start, start).rfind(b"\n")
-        if found >= 0:
-            return start + found
-        stop = start
-    if floor:
-        raise _endless(path, None)
-    return -1
-
-
-def _endless(path: Path, number: int | None) -> CorruptError:
-    return CorruptError(
-        f"{path.name} has a line of more than {LINE_SIZE_MAX_BYTES} bytes",
-        path=str(path),
-        sequence_number=number,
-    )
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
-    with _reading(path), path.open("rb", buffering=_BUFFER_SIZE_BYTES) as file:
-        yield file
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise disk.read_error(error, path) from None
-
-
-LogReader = FileSource

@@ -1,19 +1,25 @@
-"""Reading forward from a known head: what other processes wrote, or what a crash left.
+"""What a crash can leave, and what other processes wrote: finding the head, and reading forward from it.
 
-One function serves every opening and every commit that finds the segment
+Opening finds the head from what entries, tree and checkpoint say together. What
+the tree says is used as far as a checkpoint vouches for it; beyond, and
+wherever the two disagree, the entries are read (`head_…`).
+
+`read_forward` serves every opening and every commit that finds the segment
 longer than it was left. Bytes at the end that were never acknowledged (a line
 cut short, a batch not all there) are *torn* and can be set aside; damage
 anywhere else raises. Evidence of acknowledgement is the stored tree, which is
 written only after its entries are durable.
 
-Pure: lines in, a Tail out.
+Nothing is written here. What reads files raises OSError.
 """
 
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -21,10 +27,16 @@ from msgspec import Struct
 
 from attestlog._internal.core import entry as entries
 from attestlog._internal.core.batch import Head
+from attestlog._internal.core.checkpoint import Checkpoint
+from attestlog._internal.core.entry import decode_line, parse_timestamp
+from attestlog._internal.core.genesis import Genesis, open_log_checkpoint
 from attestlog._internal.core.hashes import leaf_hash
+from attestlog._internal.core.lines import Line
 from attestlog._internal.core.merkle import Grown
 from attestlog._internal.core.signature import EntrySignature, parse_signature
-from attestlog._internal.storage.files.segments import Line
+from attestlog._internal.storage.files import layout
+from attestlog._internal.storage.files.segments import EndlessLineError, last_line, read_lines
+from attestlog._internal.storage.files.tree import TreeFiles
 from attestlog.errors import (
     AttestlogError,
     ChainBrokenError,
@@ -88,7 +100,7 @@ def read_forward(lines: Iterator[Line], head: Head, offset: int, trusted_size: i
                 raise _corrupt(number, str(error)) from None
             torn = str(error)
             # The line itself may be whole and just not follow: then those between were lost.
-            whole = _valid_links(itertools.chain([line] if line.complete else [], lines))
+            whole = _valid_links(itertools.chain([line] if line.is_complete else [], lines))
             # An entry that stands further up already is repeated here, and says nothing of what is gone.
             later = [link for link in whole if link.sequence_number >= number]
             _drop_batch_around(accepted, later, number, trusted_size, torn)
@@ -100,7 +112,7 @@ def read_forward(lines: Iterator[Line], head: Head, offset: int, trusted_size: i
 
 
 def _next_link(line: Line, number: int, previous: str, *, full: bool) -> Link:
-    if not line.complete:
+    if not line.is_complete:
         raise MalformedEntryError(f"the last line stops after {len(line.data)} bytes")
     link = read_entry(line.data) if full else _read_link(line.data)
     if link.sequence_number != number or link.prev_entry_hash != previous:
@@ -192,3 +204,132 @@ def _tail(head: Head, accepted: list[_Accepted], offset: int, trusted_size: int,
 
 def _corrupt(number: int, reason: str) -> CorruptError:
     return CorruptError(f"entry {number} is damaged: {reason}", sequence_number=number, repair="entries")
+
+
+Segment = tuple[int, Path]
+"""Sequence number of its first entry, and where it is."""
+
+
+def contiguous_segments(root: Path, segment_entries: int) -> list[Segment]:
+    """The segment files. Raises CorruptError naming the first that is missing."""
+    segments = layout.list_segments(root)
+    for position, (first, path) in enumerate(segments):
+        if first != position * segment_entries:
+            missing = layout.segment_name(position * segment_entries)
+            raise CorruptError(
+                f"segment {missing} is missing before {path.name}",
+                path=str(path), sequence_number=position * segment_entries, repair="entries",
+            )  # fmt: skip
+    return segments
+
+
+def head_at_checkpoint(
+    descriptor: int, first: int, tree: TreeFiles, checkpoint: Checkpoint | None
+) -> Head | None:
+    """The head after a clean close, when the checkpoint covers every entry: nothing is read again.
+
+    None if the last segment's last line, the tree and the checkpoint do not agree that it is so.
+    """
+    if checkpoint is None or checkpoint.size <= first:
+        return None
+    line = _last_line(descriptor)
+    if line is None or not line.is_complete or not tree.size() == tree.covered() == checkpoint.size:
+        return None
+    try:
+        entry = decode_line(line.data)
+        edge = tree.edge(checkpoint.size)
+        (leaf,) = tree.read(0, checkpoint.size - 1, checkpoint.size)
+        timestamp_us = parse_timestamp(entry.timestamp)
+        whole = entry.sequence_number == checkpoint.size - 1 and edge.root() == checkpoint.root
+        if not whole or leaf != leaf_hash(bytes.fromhex(entry.entry_hash)):
+            return None
+    except (AttestlogError, ValueError):
+        return None
+    return Head(checkpoint.size, entry.entry_hash, timestamp_us, edge)
+
+
+def head_before(segments: list[Segment], tree: TreeFiles) -> Head | None:
+    """The head at the start of the last segment, as the tree has it; None if the tree has not."""
+    if len(segments) == 1:
+        return Head()
+    first, (_, path) = segments[-1][0], segments[-2]
+    with path.open("rb") as file:
+        line = _last_line(file.fileno())
+    try:
+        entry = decode_line(line.data if line and line.is_complete else b"")
+        timestamp_us = parse_timestamp(entry.timestamp)
+    except AttestlogError as error:
+        raise _not_ending(path, first, str(error)) from None
+    if entry.sequence_number != first - 1:
+        raise _not_ending(path, first, f"its last line is entry {entry.sequence_number}")
+    try:
+        edge = tree.edge(first)
+    except CorruptError:
+        return None
+    return Head(first, entry.entry_hash, timestamp_us, edge)
+
+
+def head_by_entries(
+    segments: list[Segment], segment_entries: int, checkpoint: Checkpoint | None, tree: TreeFiles | None
+) -> Head:
+    """The head after these full segments, by their entries alone; `tree`, if given, is written anew.
+
+    Raises CorruptError if they are damaged or not what the checkpoint signed.
+    """
+    head = Head()
+    for first, path in segments:
+        with path.open("rb") as file:
+            lines = read_lines(file.fileno(), 0, os.fstat(file.fileno()).st_size)
+            tail = read_forward(lines, head, 0, trusted_size=first + segment_entries)
+        if tail.head.size != first + segment_entries:
+            raise _not_ending(path, first + segment_entries, f"it ends after entry {tail.head.size - 1}")
+        if not leads_to(checkpoint, head, tail):
+            raise contradicted(checkpoint, path.parent.parent)
+        if tree is not None:
+            tree.write(first, tail.leaves, tail.grown)
+        head = tail.head
+    return head
+
+
+def leads_to(checkpoint: Checkpoint | None, head: Head, tail: Tail) -> bool:
+    """Whether reading from `head` to `tail` passes the checkpoint's root; true where it does not pass."""
+    if checkpoint is None or not head.size <= checkpoint.size <= tail.head.size:
+        return True
+    edge = head.edge.extended(tail.leaves[: checkpoint.size - head.size])
+    return edge.root() == checkpoint.root
+
+
+def contradicted(checkpoint: Checkpoint | None, root: Path) -> CorruptError:
+    """The entries lead to another root than was signed."""
+    size = checkpoint.size if checkpoint else 0
+    return CorruptError(
+        f"{root}: the first {size} entries are not those its checkpoint signed",
+        path=str(root),
+        repair="entries",
+    )
+
+
+def _last_line(descriptor: int) -> Line | None:
+    """None also where no line is that long."""
+    try:
+        return last_line(descriptor, os.fstat(descriptor).st_size)
+    except EndlessLineError:
+        return None
+
+
+def _not_ending(path: Path, stop: int, reason: str) -> CorruptError:
+    return CorruptError(
+        f"{path} does not end with entry {stop - 1}: {reason}",
+        path=str(path), sequence_number=stop - 1, repair="entries",
+    )  # fmt: skip
+
+
+def open_stored_checkpoint(root: Path, data: bytes | None, genesis: Genesis) -> Checkpoint | None:
+    """The checkpoint in these bytes, verified. Raises CorruptError if it is not this log's."""
+    if data is None:
+        return None
+    path = root / layout.CHECKPOINT_FILE
+    try:
+        return open_log_checkpoint(data, genesis)
+    except AttestlogError as error:
+        raise CorruptError(f"{path} is damaged: {error}", path=str(path), repair="checkpoint") from None

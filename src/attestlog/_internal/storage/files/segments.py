@@ -1,72 +1,221 @@
-"""Reading segment files: lines with their offsets, forwards in blocks, or just the last one.
+"""Segment files: lines with their offsets, forwards in blocks, the last one, or the one of a number.
 
-Positional reads only, so that readers and the committer can share a
-descriptor. Raises OSError.
+Everything that reads a line of a segment reads it here: opening and committing,
+readers, the verifier. Positional reads only, so that all can share a descriptor.
+Nothing is verified.
+
+A line is found by bisecting its segment on the sequence numbers that the lines
+themselves state. Where they mislead (damage), lines are counted instead, so
+that a damaged log is still read by position.
+
+Raises OSError, and EndlessLineError at what is longer than any line may be.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
+import msgspec
+from msgspec import Struct
+
 from attestlog._internal.core.entry import LINE_SIZE_MAX_BYTES
+from attestlog._internal.core.lines import Line
 
 BLOCK_BYTES: Final = 4 << 20
-"""Read at a time: large enough for the disk, small enough to forget."""
+"""Read at a time where everything is read: large enough for the disk, small enough to forget."""
 
-_TAIL_BYTES: Final = 64 << 10
-"""First look for the last line: most entries are shorter."""
+STREAM_BYTES: Final = 128 << 10
+"""Read at a time where the caller may stop at any line."""
 
+LINE_BYTES: Final = 8 << 10
+"""Read at a time where one line is wanted: most are shorter."""
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One line of a segment: where it starts, its bytes without line end, and whether it has one."""
-
-    offset: int
-    data: bytes
-    complete: bool
-
-    @property
-    def stop(self) -> int:
-        """Where the next line starts."""
-        return self.offset + len(self.data) + self.complete
+SEARCH_BYTES: Final = 64 << 10
+"""A search reads this much at a time, and bisecting stops at a range this small: some tens of entries."""
 
 
-def segment_lines(descriptor: int, start: int, stop: int) -> Iterator[Line]:
-    """The lines of bytes [start, stop); `start` must be where a line starts.
+class EndlessLineError(Exception):
+    """There is no line end within LINE_SIZE_MAX_BYTES. Internal: never leaves `storage.files`."""
 
-    The last can be incomplete, and what is longer than any line may be comes in incomplete pieces.
+
+def read_lines(
+    descriptor: int, start: int, end: int, *, stop: int | None = None, block_bytes: int | None = None
+) -> Iterator[Line]:
+    """The lines that begin at bytes [start, stop) of a file of `end` bytes; `start` must begin one.
+
+    The last can be incomplete, also because the file turns out to be shorter. Of what is longer than any
+    line may be, only the first LINE_SIZE_MAX_BYTES + 1 bytes are given.
     """
-    buffer, offset = b"", start
-    while start < stop:
-        block = os.pread(descriptor, min(BLOCK_BYTES, stop - start), start)
+    stop = end if stop is None else stop
+    most = BLOCK_BYTES if block_bytes is None else block_bytes
+    offset = position = start
+    rest = b""
+    while offset < stop:
+        block = os.pread(descriptor, min(most, end - position), position)
+        if not block:
+            if rest:
+                yield Line(offset, rest, position, is_complete=False)
+            return
+        position += len(block)
+        *whole, rest = (rest + block).split(b"\n")
+        for data in whole:
+            after = offset + len(data) + 1
+            yield Line(offset, data if len(data) <= LINE_SIZE_MAX_BYTES else _beginning(data), after)
+            offset = after
+            if offset >= stop:
+                return
+        if len(rest) > LINE_SIZE_MAX_BYTES:
+            position, is_complete = _after_line_end(descriptor, position, end)
+            yield Line(offset, _beginning(rest), position, is_complete)
+            offset, rest = position, b""
+
+
+def line_start(descriptor: int, offset: int, end: int) -> int:
+    """The first offset from this one on at which a line begins; `end` if that is not before it."""
+    return _after_line_end(descriptor, offset - 1, end)[0] if offset else 0
+
+
+def last_line(descriptor: int, end: int) -> Line | None:
+    """The last line of the first `end` bytes; None if these are none."""
+    if not end:
+        return None
+    is_complete = os.pread(descriptor, 1, end - 1) == b"\n"
+    start = _line_end_before(descriptor, end - is_complete) + 1
+    return Line(start, os.pread(descriptor, end - is_complete - start, start), end, is_complete)
+
+
+def last_complete_line(descriptor: int, end: int) -> Line | None:
+    """The last line with a line end."""
+    line = last_line(descriptor, end)
+    return line if line is None or line.is_complete else last_line(descriptor, line.offset)
+
+
+def count_entries(descriptor: int, first: int) -> int | None:
+    """How many entries a log has whose last segment begins with entry `first`; None if no line is complete.
+
+    Looks at the last two lines only, unless these contradict each other.
+    """
+    end = os.fstat(descriptor).st_size
+    if last_complete_line(descriptor, end) is None:
+        return None
+    number = _number_before(descriptor, end, first)
+    if number is not None:
+        return number + 1
+    lines = read_lines(descriptor, 0, end)
+    return first + sum(line.is_complete for line in lines)
+
+
+def find_line(descriptor: int, first: int, number: int) -> int | None:
+    """Offset at which the line of entry `number` starts, or will start; None if it lies further on."""
+    end = os.fstat(descriptor).st_size
+    if number == first:
+        return 0
+    low, low_number = _bisect(descriptor, end, first, number)
+    offset = _skip_lines(descriptor, low, end, number - low_number)
+    if offset is None and low == 0:
+        return None
+    if offset is not None and _is_between(descriptor, offset, end, first, number):
+        return offset
+    return _skip_lines(descriptor, 0, end, number - first)
+
+
+def _bisect(descriptor: int, end: int, first: int, number: int) -> tuple[int, int]:
+    """(offset, sequence number) of a line not past entry `number`; close to it if the lines are in order."""
+    low, low_number, high = 0, first, end
+    while high - low > SEARCH_BYTES:
+        middle = (low + high) // 2
+        offset = line_start(descriptor, middle + 1, end)
+        line = next(read_lines(descriptor, offset, end, block_bytes=SEARCH_BYTES), None)
+        if offset >= high or line is None:
+            high = middle
+            continue
+        stated = _stated_number(line) if line.is_complete else None
+        if stated is None:
+            return (0, first) if line.is_complete else (low, low_number)
+        if stated <= number:
+            low, low_number = offset, stated
+        else:
+            high = middle
+    return low, low_number
+
+
+def _is_between(descriptor: int, offset: int, end: int, first: int, number: int) -> bool:
+    """Whether the lines before and at `offset` state that it is the place of entry `number`."""
+    line = next(read_lines(descriptor, offset, end, block_bytes=SEARCH_BYTES), None)
+    return _number_before(descriptor, offset, first) == number - 1 and (
+        line is None or not line.is_complete or _stated_number(line) == number
+    )
+
+
+def _number_before(descriptor: int, end: int, first: int) -> int | None:
+    """Number that the last complete line before `end` states, unless the line before it contradicts."""
+    last = last_complete_line(descriptor, end)
+    if last is None:
+        return None
+    number = _stated_number(last)
+    previous = last_line(descriptor, last.offset)
+    before = first - 1 if previous is None else _stated_number(previous)
+    return number if number is not None and before == number - 1 else None
+
+
+def _skip_lines(descriptor: int, offset: int, end: int, count: int) -> int | None:
+    """Offset after `count` complete lines from `offset`; None if there are fewer."""
+    if count < 0:
+        return None
+    for line in islice(read_lines(descriptor, offset, end, block_bytes=SEARCH_BYTES), count):
+        if len(line.data) > LINE_SIZE_MAX_BYTES:
+            raise EndlessLineError
+        count -= line.is_complete
+        offset = line.stop
+    return None if count else offset
+
+
+class _Position(Struct):
+    """All that finding a line needs to know of it; msgspec skips the rest unread."""
+
+    sequence_number: int
+
+
+_position_decoder: Final = msgspec.json.Decoder(_Position)
+
+
+def _stated_number(line: Line) -> int | None:
+    """The sequence number a line states; None if it states none."""
+    try:
+        return _position_decoder.decode(line.data).sequence_number
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _line_end_before(descriptor: int, stop: int) -> int:
+    """Offset of the last line end before `stop`; -1 if there is none."""
+    floor = max(0, stop - LINE_SIZE_MAX_BYTES - 1)
+    while stop > floor:
+        start = max(floor, stop - SEARCH_BYTES)
+        found = os.pread(descriptor, stop - start, start).rfind(b"\n")
+        if found >= 0:
+            return start + found
+        stop = start
+    if floor:
+        raise EndlessLineError
+    return -1
+
+
+def _after_line_end(descriptor: int, offset: int, end: int) -> tuple[int, bool]:
+    """The offset after the next line end, and True; `end` and False if there is none before it."""
+    while offset < end:
+        block = os.pread(descriptor, min(SEARCH_BYTES, end - offset), offset)
+        place = block.find(b"\n")
+        if place >= 0:
+            return offset + place + 1, True
         if not block:
             break
-        start += len(block)
-        *whole, buffer = (buffer + block).split(b"\n")
-        for data in whole:
-            yield Line(offset, data, complete=True)
-            offset += len(data) + 1
-        if len(buffer) > LINE_SIZE_MAX_BYTES:
-            yield Line(offset, buffer, complete=False)
-            buffer, offset = b"", start
-    if buffer:
-        yield Line(offset, buffer, complete=False)
+        offset += len(block)
+    return end, False
 
 
-def last_line(descriptor: int, size_bytes: int) -> Line | None:
-    """The last line of the first `size_bytes`; None when there is none or no line is that long."""
-    wanted = _TAIL_BYTES
-    while size_bytes:
-        start = max(0, size_bytes - wanted)
-        tail = os.pread(descriptor, size_bytes - start, start)
-        complete = tail.endswith(b"\n")
-        cut = tail.rfind(b"\n", 0, len(tail) - complete)
-        if cut >= 0 or start == 0:
-            return Line(start + cut + 1, tail[cut + 1 : len(tail) - complete], complete)
-        if wanted > LINE_SIZE_MAX_BYTES:
-            break
-        wanted *= 8
-    return None
+def _beginning(data: bytes) -> bytes:
+    return data[: LINE_SIZE_MAX_BYTES + 1]

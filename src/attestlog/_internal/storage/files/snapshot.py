@@ -14,22 +14,22 @@ import stat
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import islice
 from pathlib import Path
-from typing import BinaryIO, Final, Literal
+from typing import Final, Literal
 
 from msgspec import Struct
 
 from attestlog._internal import disk
-from attestlog._internal.core.entry import LINE_SIZE_MAX_BYTES
 from attestlog._internal.core.hashes import HASH_SIZE_BYTES
 from attestlog._internal.core.lines import Line
 from attestlog._internal.core.note import NOTE_SIZE_MAX_BYTES
 from attestlog._internal.storage.files import layout
+from attestlog._internal.storage.files.segments import line_start, read_lines
 
 LOCK_WAIT_S: Final = 5.0
 """How long to wait for a commit to end: most take milliseconds; a slow signer must not stop an audit."""
 
-_BLOCK_BYTES: Final = 256 << 10
 _LEVEL: Final = re.compile(r"[0-9]|[1-9][0-9]")
 
 
@@ -55,45 +55,29 @@ class FileSegment(Struct, frozen=True):
     def lines(self, start: int, stop: int) -> Iterator[Line]:
         """See `RawSegment`. Offsets are bytes."""
         with disk.open_plain(self.path) as file:
-            if self.inode not in (0, os.fstat(file.fileno()).st_ino):
+            descriptor = file.fileno()
+            if self.inode not in (0, os.fstat(descriptor).st_ino):
                 # The file was replaced by an erasure: these offsets are stale.
                 raise OSError(f"{self.path} was written anew while it was verified: verify again")
-            offset = start
-            if offset:
-                offset = _after_line_end(file, offset - 1, stop)
-                if offset >= stop:
-                    # No line begins in between, or one does right after it: that is not asked for.
-                    return
-            file.seek(offset)
-            while offset < stop:
-                limit = min(LINE_SIZE_MAX_BYTES + 1, self.size - offset)
-                data = file.readline(limit)
-                after = offset + len(data)
-                if data[-1:] == b"\n":
-                    yield Line(offset, data[:-1], after)
-                elif len(data) < limit:
-                    raise OSError(f"{self.path} became shorter while it was read")
-                else:
-                    after = _after_line_end(file, after, self.size)
-                    file.seek(after)
-                    yield Line(offset, data, after, after < self.size)
-                offset = after
+            offset = line_start(descriptor, start, stop)
+            for line in read_lines(descriptor, offset, self.size, stop=stop):
+                offset = line.stop
+                if not line.is_complete and offset < self.size:
+                    raise self._shorter()
+                yield line
+            if offset < stop:
+                raise self._shorter()
 
     def offset_after(self, lines: int) -> int:
         """See `RawSegment`."""
-        offset = 0
         with disk.open_plain(self.path) as file:
-            while lines and offset < self.size:
-                block = _read(file, offset, self.size)
-                if block.count(b"\n") < lines:
-                    lines -= block.count(b"\n")
-                    offset += len(block)
-                    continue
-                place = -1
-                for _ in range(lines):
-                    place = block.index(b"\n", place + 1)
-                return offset + place + 1
-        return offset
+            offset = 0
+            for line in islice(read_lines(file.fileno(), 0, self.size), lines):
+                offset = line.stop
+            return offset
+
+    def _shorter(self) -> OSError:
+        return OSError(f"{self.path} became shorter while it was read")
 
     def away(self) -> str | None:
         """See `RawSegment`: where a symbolic link leads at which there is nothing now."""
@@ -114,6 +98,10 @@ class FileSnapshot:
         self.is_between_commits = True
         self.hash_bytes: dict[int, int] = {}
         self._levels: dict[int, int] = {}
+
+    def segment_name(self, first: int) -> str:
+        """See `Snapshot`."""
+        return layout.segment_name(first)
 
     def hashes(self, level: int, start: int, count: int) -> bytes:
         """See `Snapshot`."""
@@ -183,24 +171,6 @@ def take_snapshot(root: Path) -> Iterator[FileSnapshot]:
             snapshot.is_between_commits = agreed
             snapshot.look(root, stack)
         yield snapshot
-
-
-def _after_line_end(file: BinaryIO, offset: int, limit: int) -> int:
-    """The offset after the next line end, or `limit` if there is none before it."""
-    while offset < limit:
-        block = _read(file, offset, limit)
-        place = block.find(b"\n")
-        if place >= 0:
-            return offset + place + 1
-        offset += len(block)
-    return limit
-
-
-def _read(file: BinaryIO, offset: int, limit: int) -> bytes:
-    block = os.pread(file.fileno(), min(_BLOCK_BYTES, limit - offset), offset)
-    if not block:
-        raise OSError(f"{file.name} became shorter while it was read")
-    return block
 
 
 def _reason(error: OSError) -> str:

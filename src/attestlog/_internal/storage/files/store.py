@@ -13,19 +13,19 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from attestlog._internal import disk
-from attestlog._internal.core import entry as entries
 from attestlog._internal.core.batch import Head, Plan
 from attestlog._internal.core.checkpoint import Checkpoint
+from attestlog._internal.core.entry import decode_line
 from attestlog._internal.core.genesis import Genesis, parse_genesis
 from attestlog._internal.core.hashes import leaf_hash
 from attestlog._internal.core.merkle import Grown
 from attestlog._internal.storage.contract import LOCK_TIMEOUT_S, PendingErasure, check_plan, room_in_segment
-from attestlog._internal.storage.files import erasing, layout, opening, small
+from attestlog._internal.storage.files import erasing, layout, recovery
 from attestlog._internal.storage.files.beside import add_timestamp
 from attestlog._internal.storage.files.lock import Lock
 from attestlog._internal.storage.files.reader import FileSource, read_pending
 from attestlog._internal.storage.files.recovery import Tail, read_forward
-from attestlog._internal.storage.files.segments import BLOCK_BYTES, segment_lines
+from attestlog._internal.storage.files.segments import BLOCK_BYTES, read_lines
 from attestlog._internal.storage.files.tree import TreeFiles
 from attestlog.errors import (
     ClosedError,
@@ -58,9 +58,9 @@ class FileStore:
         if not any_filesystem:
             disk.check_filesystem(root)
         self.source = FileSource(root)
-        self.genesis: Genesis = parse_genesis(entries.decode_line(small.first_line(root)))
+        self.genesis: Genesis = parse_genesis(decode_line(next(self.source.lines(0, 1), b"")))
         self._segment_entries = self.genesis.settings.segment_entries
-        self._tree = TreeFiles(root)
+        self._tree = TreeFiles(root, writable=True)
         self._lock = Lock(root, lock_timeout_s)
         try:
             with self.exclusive():
@@ -288,10 +288,10 @@ class FileStore:
 
     def _locate(self) -> None:
         """Find the head from the last segment, the tree and the checkpoint; read forward what they lack."""
-        segments = opening.contiguous_segments(self.root, self._segment_entries)
+        segments = recovery.contiguous_segments(self.root, self._segment_entries)
         self._open_segment(*segments[-1])
         checkpoint = self._parsed_checkpoint()
-        head = opening.head_at_checkpoint(self._descriptor, self._first, self._tree, checkpoint)
+        head = recovery.head_at_checkpoint(self._descriptor, self._first, self._tree, checkpoint)
         if head is not None and head.size <= self._first + self._segment_entries:
             self._head, self._offset = head, os.fstat(self._descriptor).st_size
             return
@@ -301,25 +301,25 @@ class FileStore:
         self._take_in(self._confirmed_tail(segments, checkpoint, size_bytes), size_bytes)
 
     def _confirmed_tail(
-        self, segments: list[opening.Segment], checkpoint: Checkpoint | None, size_bytes: int
+        self, segments: list[recovery.Segment], checkpoint: Checkpoint | None, size_bytes: int
     ) -> Tail:
         """What the last segment holds. Nothing is written before it is known to be what was committed."""
         # What the tree says is known to be durable only as far as the checkpoint.
         vouched = self._first == 0 or (checkpoint is not None and checkpoint.size >= self._first)
-        head = opening.head_before(segments, self._tree) if vouched else None
+        head = recovery.head_before(segments, self._tree) if vouched else None
         if head is not None:
             self._head = head
             tail = self._read_tail(size_bytes)
             self._check_covered(tail, checkpoint)
-            if opening.leads_to(checkpoint, head, tail):
+            if recovery.leads_to(checkpoint, head, tail):
                 return tail
         full = (segments[:-1], self._segment_entries, checkpoint)
-        self._head = opening.head_by_entries(*full, None)
+        self._head = recovery.head_by_entries(*full, None)
         tail = self._read_tail(size_bytes)
         self._check_covered(tail, checkpoint)
-        if not opening.leads_to(checkpoint, self._head, tail):
-            raise opening.contradicted(checkpoint, self.root)
-        opening.head_by_entries(*full, self._tree)
+        if not recovery.leads_to(checkpoint, self._head, tail):
+            raise recovery.contradicted(checkpoint, self.root)
+        recovery.head_by_entries(*full, self._tree)
         return tail
 
     def _catch_up(self) -> None:
@@ -338,7 +338,7 @@ class FileStore:
             self._open_segment(following, path)
 
     def _read_tail(self, size_bytes: int) -> Tail:
-        lines = segment_lines(self._descriptor, self._offset, size_bytes)
+        lines = read_lines(self._descriptor, self._offset, size_bytes)
         try:
             return read_forward(lines, self._head, self._offset, self._tree.size())
         except CorruptError as error:
@@ -412,11 +412,11 @@ class FileStore:
 
     def rebuild_tree(self) -> None:
         """See `Store.rebuild_tree`: every level."""
-        segments = opening.contiguous_segments(self.root, self._segment_entries)
+        segments = recovery.contiguous_segments(self.root, self._segment_entries)
         try:
             full = (segments[:-1], self._segment_entries, self._parsed_checkpoint())
-            head = opening.head_by_entries(*full, self._tree)
-            lines = segment_lines(self._descriptor, 0, self._offset)
+            head = recovery.head_by_entries(*full, self._tree)
+            lines = read_lines(self._descriptor, 0, self._offset)
             tail = read_forward(lines, head, 0, self._head.size)
         except OSError as error:
             raise disk.read_error(error, self.root) from None
@@ -451,7 +451,7 @@ class FileStore:
 
     def _parsed_checkpoint(self) -> Checkpoint | None:
         """The stored checkpoint, verified: it is evidence. Raises CorruptError if it is not this log's."""
-        return small.open_stored_checkpoint(self.root, self.checkpoint(), self.genesis)
+        return recovery.open_stored_checkpoint(self.root, self.checkpoint(), self.genesis)
 
 
 def _leaf(head: Head) -> bytes:

@@ -23,8 +23,9 @@ from attestlog.errors import CorruptError
 class TreeFiles:
     """Reads and writes `tree/<level>`. Raises OSError; the store gives it a type."""
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
+    def __init__(self, root: Path, *, writable: bool = False) -> None:
+        """`writable`: for the store. Readers must do with read-only media."""
+        self._root, self._access = root, os.O_RDWR if writable else os.O_RDONLY
         self._descriptors: dict[int, int] = {}
         self._fresh = False
 
@@ -89,6 +90,6 @@ class TreeFiles:
             if create and not path.exists():
                 path.parent.mkdir(exist_ok=True)
                 self._fresh = True
-            flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0)
+            flags = self._access | os.O_CLOEXEC | (os.O_CREAT if create else 0)
             self._descriptors[level] = os.open(path, flags, 0o644)
         return self._descriptors[level]

@@ -4,21 +4,13 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tests.support.audits import codes, make, segmented, verify
+from tests.support.audits import codes, segmented, verify
 from tests.support.logs import CheckpointKey, LogMaker, drafts
 
 from attestlog._internal.core.checkpoint import Checkpoint, sign_checkpoint
 from attestlog._internal.core.genesis import Settings
 from attestlog._internal.core.note import format_note, sign_note
 from attestlog._internal.core.report import Verdict
-
-
-@pytest.fixture
-def log(tmp_path: Path) -> LogMaker:
-    made = make(tmp_path / "log")
-    made.lay_out()
-    return made
-
 
 # --- segments, log.toml ---
 
