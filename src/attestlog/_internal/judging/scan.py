@@ -246,8 +246,8 @@ class Scanned(Struct):
     """Whether `leaves` has all the entries, which then follow on the state before."""
     before_batch: str | None = None
     """The entry_hash before the last batch that starts in these lines."""
-    key_ids: set[str] = field(default_factory=set)
-    """Keys that entries name as theirs, and that are in force."""
+    key_ids: dict[str, int] = field(default_factory=dict)
+    """Keys that entries name as theirs, and that are in force → the last entry of each."""
     erased: list[Erased] = field(default_factory=list)
     erasures: list[ErasureClaim] = field(default_factory=list)
     conduct: Conduct = field(default_factory=Conduct)
@@ -600,7 +600,7 @@ class _Scanner:
         if key is None:
             self._find_no_key(entry)
         else:
-            self._result.key_ids.add(entry.signing_key_id)
+            self._result.key_ids[entry.signing_key_id] = number
             if key.key is None:
                 count_proof(self._result.unverified, key.algorithm, number, 1)
                 key = None

@@ -117,8 +117,8 @@ class Ending(NamedTuple):
     rules: Rules
     changes: list[bytes] | None
     """The lines that made the rules; None: more than are kept."""
-    key_ids: frozenset[str]
-    """Keys that signed entries."""
+    key_ids: Mapping[str, int]
+    """Keys that signed entries that were read → the last that each signed."""
     findings: list[Finding]
 
 
@@ -158,7 +158,7 @@ class Walk:
         self._wrong_pointers: WrongPointers = {}
         self._entries = 0
         self._roots: dict[int, bytes] = {}
-        self._key_ids: set[str] = set()
+        self._key_ids: dict[str, int] = {}
         self._findings: list[Finding] = []
 
     @property
@@ -213,7 +213,7 @@ class Walk:
         edge, head_hash = self._head_at(size)
         return Ending(
             size, accounted, self._entries, edge, head_hash, state.timestamp, self.known,
-            state.knows_rules, self._roots, self.rules, self._changes, frozenset(self._key_ids),
+            state.knows_rules, self._roots, self.rules, self._changes, self._key_ids,
             self._take_findings(),
         )  # fmt: skip
 

@@ -33,7 +33,12 @@ from attestlog._internal.core.genesis import Genesis, Settings
 from attestlog._internal.core.note import format_vkey
 from attestlog._internal.core.policy import Policy
 from attestlog._internal.core.receipt import Receipt
-from attestlog._internal.core.reserved import PLACE_LEGAL_HOLD, RELEASE_LEGAL_HOLD, REVOKE_SIGNING_KEY
+from attestlog._internal.core.reserved import (
+    ADMIT_SIGNING_KEY,
+    PLACE_LEGAL_HOLD,
+    RELEASE_LEGAL_HOLD,
+    REVOKE_SIGNING_KEY,
+)
 from attestlog._internal.core.rotation import Revocation, format_revocation
 from attestlog._internal.core.rules import Hold, Release, Rules, format_hold
 from attestlog._internal.core.seen_head import seen_head
@@ -319,7 +324,7 @@ class Log:
         algorithm: str | None = None,
         **members: Unpack[ChangeMembers],
     ) -> Receipt:
-        """Append the change to another signing key: from the next entry on only that one counts.
+        """Append the change to another signing key, which takes the place of the one that signs here.
 
         `new_signer`: a signer or its URI; without one, or for a `file:` URI naming no file yet, a key file
         is made, of `algorithm` or else of the old key's. `members`: further members of the draft.
@@ -334,6 +339,16 @@ class Log:
             receipt: Receipt = self._queue.run(partial(self._writer.rotate, new, given))
             undo.pop_all()
             return receipt
+
+    def admit_key(self, consent: Mapping[str, Any], **members: Unpack[ChangeMembers]) -> Receipt:
+        """Append that a further key, of another host, signs beside those in force.
+
+        `consent`: what `consent_to_admission` made with that key. `members`: further members of the draft,
+        such as the approvals that the policy asks for.
+        Raises as `append`, and RuleChangeError if the key was in force before, or an approval is missing.
+        """
+        given = {"actor_id": self.rules.key_ids[0], "event_category": "CRITICAL", **members}
+        return self.append(change_draft(ADMIT_SIGNING_KEY, dict(consent), given))
 
     def revoke_key(
         self, key_id: str, *, reason: str, last_trusted: int, **members: Unpack[ChangeMembers]

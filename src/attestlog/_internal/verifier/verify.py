@@ -758,15 +758,20 @@ class Rules:
                 gone.add(known)
                 self._retire(known, number)
 
-    def doubtful(self, size: int, trusted: list[str]) -> Iterator[tuple[int, int, str]]:
-        """Entries [start, stop) that by a revocation may be anybody's, with their key."""
+    def doubtful(self, signed: dict[str, int], trusted: list[str]) -> Iterator[tuple[int, int, str]]:
+        """Entries [start, stop) that by a revocation may be anybody's, where this key signed them.
+
+        `signed`: the last entry of each key.
+        """
         since: dict[str, int] = {}
         for key_id, term in self.terms.items():
-            start, stop = size, size if term.stop is None else term.stop
+            start = stop = signed.get(key_id, -1) + 1
             if term.trusted is not None:
                 start = max(term.start, term.trusted + 1)
-            elif key_id not in trusted and term.by is not None and since.get(term.by, size) < term.start:
-                start = term.start  # brought in by a rotation that may be anybody's
+            elif (
+                key_id not in trusted and term.by is not None and since.get(term.by, term.start) < term.start
+            ):
+                start = term.start  # brought in by an entry that may be anybody's
             if start < stop:
                 since[key_id] = start
                 yield start, stop, key_id
@@ -905,7 +910,8 @@ class Walk:
         self.torn: Torn | None = None
         self.batch: Batch | None = None
         self.erased, self.erasures = dict[int, Entry](), dict[int, Entry]()
-        self.key_ids = set[str]()
+        self.key_ids = dict[str, int]()
+        """Of keys that signed → the last entry of each."""
         self.first_keys = set(rules.keys)
         self._verified: tuple[str, bytes, bytes] | None = None
 
@@ -1013,7 +1019,7 @@ class Walk:
             raise Wrong("it is not signed by a key in force")
         if entry["signature_algorithm"].removesuffix("+BATCH") != key.algorithm:
             raise Wrong("it names another algorithm than its key's")
-        self.key_ids.add(key.id)
+        self.key_ids[key.id] = entry["sequence_number"]
         signature = parse_signature(entry)
         message = signed_message(signature, entry)
         if self._verified != (key.id, signature.value, message):  # once for a whole batch
@@ -1169,13 +1175,13 @@ def conclude(walk: Walk, there: int, checkpoint: Checkpoint | None, genesis: Ent
     report.say(f"{walk.rules.origin}: {there} entries, {len(walk.erased)} of them without their payload")
     report.say(f"genesis {genesis['entry_hash']}, head {walk.previous}")
     report.say(f"signed by {', '.join(sorted(walk.key_ids))}")
-    vouching = {genesis["entry_hash"], genesis["signing_key_id"], *(walk.key_ids - walk.first_keys)}
+    vouching = {genesis["entry_hash"], genesis["signing_key_id"], *(walk.key_ids.keys() - walk.first_keys)}
     vouching |= {vkey.text for vkey in checkpoint.signers} if checkpoint else set()
     asked = [*(vkey.text for vkey in trust.vkeys), *(key.id for key in trust.keys), *trust.hashes]
     trusted = [item for item in asked if item in vouching]
     if asked and not trusted:
         report.find("FORKED", "nothing that is trusted vouches for this log")
-    for start, stop, key_id in walk.rules.doubtful(there, trusted):
+    for start, stop, key_id in walk.rules.doubtful(walk.key_ids, trusted):
         report.find("UNKNOWN", f"from here to {stop - 1}, revoked key {key_id[:16]} may be anybody's", start)
     self_attested = "SELF-ATTESTED: nobody but itself vouches for it"
     report.say(f"confirmed by {', '.join(trusted)}" if trusted else self_attested)

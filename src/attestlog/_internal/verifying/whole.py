@@ -437,6 +437,7 @@ class _Verification:
             find_doubtful(
                 rules, report.size, remembered=max(report.remembered_size or 0, stamped),
                 cosigned=cosigned or 0, trusted=report.trusted_by,
+                signed=ending.key_ids if ending.known.is_all_read and not start else None,
             )
         )  # fmt: skip
 
