@@ -83,7 +83,7 @@ class Place:
 
 def entry_signer_uri(path: Path) -> str:
     """Where the log's entry key is."""
-    return read_config(open_source(path)).signers.entry
+    return read_config(open_source(path)).signers.entries[0]
 
 
 def varied(number: int) -> dict[str, Any]:

@@ -15,8 +15,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from shutil import copytree, rmtree
 from types import TracebackType
@@ -55,6 +55,7 @@ class ReplicatedLog:
 
     def run(self) -> None:
         """Everything, in order; the servers are ended with the last step."""
+        os.environ["ATTESTLOG_HOME"] = str(self.home)
         with ExitStack() as stack:
             self._start(stack)
             self._record()
@@ -135,6 +136,10 @@ class ReplicatedLog:
     def _rewrite(self) -> None:
         facts = self._begin("rewrite", "The log's own key holder rewrites it, with valid signatures")
         self._cosign()
+        with self._another_machine():
+            self._send_rewritten(facts)
+
+    def _send_rewritten(self, facts: dict[str, Any]) -> None:
         rewritten = self._make_rewritten()
         self._show_verdict(facts, "by itself  ", attestlog.verify(rewritten, remember=False, workers=1))
         refused = facts["refused_by"] = dict[str, str]()
@@ -168,8 +173,6 @@ class ReplicatedLog:
         size = self._restored_from("replica-1", self.log)["size"]
         facts |= {"size": size, "is_same": (self.log / SEGMENT).read_bytes().startswith(before)}
         say(f"{size} entries, {'the same' if facts['is_same'] else 'other'} bytes")
-        for name in REPLICAS:
-            self._add(name)
         with Log.open(self.log) as log:
             say(f"it goes on with entry {self._append(log)}")
         self._cosign()
@@ -186,6 +189,20 @@ class ReplicatedLog:
 
     def _named(self, name: str) -> list[str]:
         return ["--name", f"{name}.example.com", "--key", f"file:{self.home}/keys/{name}.pem"]
+
+    @contextmanager
+    def _another_machine(self) -> Iterator[None]:
+        """The same keys, and a configuration and state of its own."""
+        places = {
+            f"ATTESTLOG_{name.upper()}": self.folder / "elsewhere" / name for name in ("config", "state")
+        }
+        copytree(self.home / "config", places["ATTESTLOG_CONFIG"])
+        os.environ |= {name: str(path) for name, path in places.items()}
+        try:
+            yield
+        finally:
+            for name in places:
+                del os.environ[name]
 
     def _mint(self, server: Server) -> None:
         """A token with which the log reaches this replica."""
@@ -223,8 +240,7 @@ class ReplicatedLog:
         copytree(self.log, rewritten)
         segment = rewritten / SEGMENT
         segment.write_bytes(b"".join(segment.read_bytes().splitlines(keepends=True)[:3]))
-        for name in ("tree", "replicas"):
-            rmtree(rewritten / name)
+        rmtree(rewritten / "tree")
         (rewritten / "checkpoint").unlink()
         for server in self._replicas.values():
             self._ask("replica", "remove", rewritten, server.url)

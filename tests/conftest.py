@@ -70,10 +70,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A directory of homes: nothing of the person who runs the tests is read or written.
-
-    Fixtures of wider scope than a test share the home "shared".
-    """
+    """A directory of homes: nothing of the person who runs the tests is read or written."""
     folder = tmp_path_factory.mktemp("homes")
     with pytest.MonkeyPatch.context() as patch:
         for name in _PERSONAL:
@@ -83,11 +80,14 @@ def homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(autouse=True)
-def own_home(homes: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home for each test, which need not be there: one test's keys, memory and cache are not another's."""
+def own_state(homes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """State and cache of each test: what one remembers is not another's.
+
+    Configurations and keys are shared: they are named by log, and fixtures of wider scope make logs, too.
+    """
     path = homes / str(next(_numbers))
-    monkeypatch.setenv("ATTESTLOG_HOME", str(path))
-    return path
+    monkeypatch.setenv("ATTESTLOG_STATE", str(path / "state"))
+    monkeypatch.setenv("ATTESTLOG_CACHE", str(path / "cache"))
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"guard"}),  # below log, which offers it as `log.guard`: what it asks of a log is a protocol
     frozenset({"log", "replica", "witness"}),
     frozenset(
-        {"approving", "legacy", "repairing", "restoring"}
+        {"approving", "configuring", "legacy", "repairing", "restoring"}
     ),  # above log, because what was brought in is recorded in it
     frozenset({"server", "integrations"}),
     frozenset({"cli", "haios"}),  # haios: the schema's names, public, over what any user may import
@@ -248,7 +248,6 @@ def test_the_judge_knows_no_file(modules: Modules) -> None:
 
 
 KNOWS_DIRECTORIES = {
-    "attestlog._internal.config": "log.toml stands in the log's directory, and no driver knows it",
     "attestlog._internal.cli.archive": "only a directory's segments can be moved away",
     "attestlog._internal.restoring": "only a directory is put in the place of another",
 }

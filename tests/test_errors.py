@@ -87,6 +87,7 @@ def test_codes_are_dotted_unique_and_below_their_parents() -> None:
         errors.WrongKeyError,
         errors.NoLogError,
         errors.NoHomeError,
+        errors.NoConfigError,
     }
     for code, cls in codes.items():
         assert re.fullmatch(r"[a-z_]+(\.[a-z_]+)*", code), code

@@ -20,7 +20,7 @@ it only narrows what the parent says.
     │   ├── MalformedShipmentError     what a writer sends a replica, or is answered
     │   ├── MalformedPolicyError
     │   ├── MalformedApprovalError     a request for approval, or an approval
-    │   └── MalformedConfigError       log.toml, a signer URI, an origin
+    │   └── MalformedConfigError       a configuration, a signer URI, an origin
     ├── VerificationError              well-formed, and does not hold
     │   ├── SignatureInvalidError
     │   ├── HashMismatchError
@@ -43,6 +43,7 @@ it only narrows what the parent says.
     ├── StorageError                   the log's bytes could not be read or written
     │   ├── NotFoundError
     │   │   ├── NoLogError             what the path names is not a log
+    │   │   ├── NoConfigError          no configuration of this user says who signs the log
     │   │   └── NoHomeError            no home directory for keys, state, configuration, cache
     │   ├── ExistsError                create where something is already
     │   ├── DeniedError                permissions
@@ -198,7 +199,7 @@ class MalformedApprovalError(MalformedError):
 
 
 class MalformedConfigError(MalformedError):
-    """Not a usable log.toml, signer URI, origin or setting. `file`: the name of the file that holds it."""
+    """Not a usable configuration, signer URI, origin or setting. `file`: the name of the file with it."""
 
     code = "malformed.config"
     file: str = ""
@@ -399,6 +400,12 @@ class NotFoundError(StorageError):
 
 class NoLogError(NotFoundError):
     """What the path names is not a log."""
+
+
+class NoConfigError(NotFoundError):
+    """No configuration of this user says who signs the log. `genesis`: its genesis hash."""
+
+    genesis: str = ""
 
 
 class NoHomeError(NotFoundError):

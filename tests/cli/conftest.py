@@ -19,7 +19,7 @@ from attestlog._internal.storage.resolve import open_source
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home for keys and state; nothing of the person who runs the tests is read or written."""
-    for name in ("ATTESTLOG_PASSPHRASE", "NO_COLOR"):
+    for name in ("ATTESTLOG_PASSPHRASE", "ATTESTLOG_STATE", "ATTESTLOG_CACHE", "NO_COLOR"):
         monkeypatch.delenv(name, raising=False)
     path = tmp_path / "home"
     monkeypatch.setenv("ATTESTLOG_HOME", str(path))

@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from tests.cli.running import ORIGIN, segment
+from tests.cli.running import segment
 
 
 def edit(log: Path) -> None:
@@ -46,19 +46,6 @@ def no_log(log: Path) -> None:
     shutil.rmtree(log)
     log.mkdir()
     (log / "notes.txt").write_text("hello")
-
-
-def lose_the_config(log: Path) -> None:
-    (log / "log.toml").unlink()
-
-
-def spoil_the_config(log: Path) -> None:
-    (log / "log.toml").write_text("format_version = 1\norigin = ")
-
-
-def change_the_origin(log: Path) -> None:
-    path = log / "log.toml"
-    path.write_text(path.read_text().replace(ORIGIN, "example.com/other"))
 
 
 def lose_the_tree(log: Path) -> None:

@@ -1,6 +1,7 @@
 """evidence: the split views that a replica or a witness has seen."""
 
 import json
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -40,11 +41,11 @@ def test_evidence_is_printed_for_people_and_machines(run: Run, made: LogMaker, t
 def test_evidence_is_printed(run: Run, tmp_path: Path) -> None:
     memory, tree, fork = tmp_path / "memory", SignedTree(), SignedTree(fork=0)
     signers, logs = [MemorySigner("Ed25519")], [parse_vkey(tree.key.vkey)]
-    witness = Witness.begin(memory, "witness.example.com/one", signers, logs)
-    assert "no split view" in run("evidence", memory).out
-    witness.add_checkpoint(tree.request(0, 7))
-    with pytest.raises(SplitViewError):
-        witness.add_checkpoint(format_add_checkpoint(7, b"", fork.note(7)))
+    with closing(Witness.begin(memory, "witness.example.com/one", signers, logs)) as witness:
+        assert "no split view" in run("evidence", memory).out
+        witness.add_checkpoint(tree.request(0, 7))
+        with pytest.raises(SplitViewError):
+            witness.add_checkpoint(format_add_checkpoint(7, b"", fork.note(7)))
     shown = run("evidence", memory)
     assert "another root" in shown.out
     assert "cosigned before:" in shown.out

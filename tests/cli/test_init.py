@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from tests.cli.running import ORIGIN, Run, key_file
+from tests.support.logs import config_file
 
 from attestlog._internal.core.note import parse_vkey
 from attestlog._internal.log import Log
@@ -107,8 +108,8 @@ def test_a_log_with_hybrid_checkpoints(run: Run, tmp_path: Path) -> None:
     keys = [row for row in run("keys", "list", log, "--json").objects if row["signs"] == "checkpoints"]
     assert [row["algorithm"] for row in keys] == ["Ed25519", "ML-DSA-44"]
     assert run("checkpoint", log).out.count("\n— example.com/pq ") == 2
-    (log / "log.toml").unlink()
-    assert run("repair", log, "--yes").code == 4, "the key is not where keys are kept"
-    assert run("repair", log, "--yes", "--checkpoint-pq-signer", key).code == 0
+    config_file(log).unlink()
+    assert run("configure", log).code == 4, "the key is not where keys are kept"
+    assert run("configure", log, "--checkpoint-pq-signer", key).code == 0
     assert run("verify", log, "--trust", keys[1]["vkey"]).code == 0
     assert run("checkpoint", log).code == 0

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from tests.cli.running import ORIGIN, Run, key_file
+from tests.support.logs import config_file
 
 from attestlog._internal.core.note import parse_vkey
 from attestlog._internal.log import Log
@@ -112,7 +113,7 @@ def test_rotating_and_revoking(run: Run, log: Path, tmp_path: Path) -> None:
     assert rotated["type"] == "rotation"
     assert (rotated["sequence_number"], rotated["old_key_id"]) == (4, before["key_id"])
     assert rotated["algorithm"] == "Ed25519"
-    assert tomllib.loads((log / "log.toml").read_text())["signers"]["entry"] == f"file:{new}"
+    assert tomllib.loads(config_file(log).read_text())["signers"]["entry"] == f"file:{new}"
     assert run("append", log, *APPEND).code == 0
     revoked = run(
         "keys", "revoke", log, before["key_id"], "--last-trusted", 2, "--reason", "laptop stolen",
@@ -165,12 +166,12 @@ def test_what_cannot_be_done_is_a_usage_error_and_writes_nothing(run: Run, log: 
 
 
 def test_a_signer_that_holds_a_retired_key_is_told_which_is_in_force(run: Run, log: Path) -> None:
-    old = tomllib.loads((log / "log.toml").read_text())["signers"]["entry"]
+    old = tomllib.loads(config_file(log).read_text())["signers"]["entry"]
     assert run("keys", "rotate", log).code == 0
     refused = run("append", log, *APPEND, "--signer", old)
     assert refused.code == 4
     assert "the log is signed by" in refused.err
-    assert "log.toml" in refused.err
+    assert "attestlog configure LOG" in refused.err
 
 
 def test_a_key_of_another_host_is_admitted(run: Run, log: Path, tmp_path: Path) -> None:

@@ -56,12 +56,14 @@ def test_without_the_extra_one_line_says_what_to_install(
 
 def test_a_witness_keeps_its_name_and_keys(run: Run, tmp_path: Path) -> None:
     memory = str(tmp_path / "memory")
-    state = WitnessState.create(tmp_path / "memory", "witness.example.com/one", {"x": f"file:{tmp_path}/key"})
+    keys = {"x": f"file:{tmp_path}/key"}
+    WitnessState.create(tmp_path / "memory", "witness.example.com/one", keys).close()
     assert run("serve", "witness", memory, "--name", "witness.example.com/two").code == 2
     assert run("serve", "witness", memory, "--key", "file:x").code == 2
     assert run("serve", "witness", memory).code == 4  # its key is not there
     assert run("serve", "witness", memory, "--listen", "nowhere").code == 3
-    assert state.origins() == []
+    with WitnessState(tmp_path / "memory") as state:
+        assert state.origins() == []
     assert run("serve", "witness", str(tmp_path), "--name", "x").code == 2  # not empty
 
 

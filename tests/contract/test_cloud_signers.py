@@ -26,6 +26,7 @@ from tests.support.fakes import (
     RewiredTransport,
     gcp_client,
 )
+from tests.support.logs import config_file
 from tests.support.services import AWS_ENVIRONMENT, Ministack, OpenBao, Servers
 
 from attestlog._internal.cli import main
@@ -530,7 +531,7 @@ def test_how_azure_refuses(azure: FakeAzure, status: int, retryable: bool) -> No
 def test_from_the_command_line_to_a_log_that_a_service_signs(
     scheme: str, request: pytest.FixtureRequest, tmp_path: Path, own_home: Path, monkeypatch: Environment
 ) -> None:
-    """Two keys in the service; in log.toml stand their full names, and no secret."""
+    """Two keys in the service; the configuration has their full names, and no secret."""
     if scheme == "awskms":
         aws: Ministack = request.getfixturevalue("aws")
         uris = [f"awskms:{aws.make_key()}", f"awskms:{aws.make_key('ECC_NIST_EDWARDS25519')}"]
@@ -545,7 +546,7 @@ def test_from_the_command_line_to_a_log_that_a_service_signs(
     action = ["--event-type", "ACTION", "--action-type", "deploy", "--actor-id", "agent-7"]
     assert main(["append", log, *action]) == 0
     assert main(["verify", log]) == 0
-    config = (tmp_path / "log" / "log.toml").read_text()
+    config = config_file(tmp_path / "log").read_text()
     assert all(uri in config for uri in pinned)
     kept = b"".join(path.read_bytes() for path in (tmp_path / "log").rglob("*") if path.is_file())
     assert AWS_ENVIRONMENT["AWS_SECRET_ACCESS_KEY"].encode() not in kept

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.fault.processes import Promises, create_shared, start_writer
-from tests.support.logs import create, draft, drafts
+from tests.support.logs import config_file, create, draft, drafts
 from tests.support.tally import tally
 
 from attestlog._internal.config import read_config
@@ -23,16 +23,22 @@ ROTATING = Path(__file__).with_name("rotating.py")
 
 
 @pytest.mark.parametrize("before", [1, 3], ids=["within a segment", "at its end"])
-def test_killed_at_each_step_of_a_rotation(tmp_path: Path, before: int) -> None:
+def test_killed_at_each_step_of_a_rotation(
+    tmp_path: Path, before: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made, new = tmp_path / "made", tmp_path / "new.pem"
     old = f"file:{tmp_path / 'old.pem'}"
     signers = {"signer": old, "checkpoint_signer": f"file:{tmp_path / 'checkpoint.pem'}"}
     with create(made, segment_entries=4, batch=True, clock=None, **signers) as log:
         log.append_many(drafts(range(before)))
+    named = config_file(made)
     seen = set()
     for step in itertools.count():
         path = tmp_path / f"log-{step}"
         shutil.copytree(made, path)
+        (tmp_path / f"config-{step}" / "logs").mkdir(parents=True)
+        shutil.copy(named, tmp_path / f"config-{step}" / "logs")
+        monkeypatch.setenv("ATTESTLOG_CONFIG", str(tmp_path / f"config-{step}"))
         new.unlink(missing_ok=True)
         said = subprocess.run(
             [sys.executable, str(ROTATING), str(path), str(new), str(step)],
@@ -41,18 +47,17 @@ def test_killed_at_each_step_of_a_rotation(tmp_path: Path, before: int) -> None:
         tally("rotations killed with SIGKILL")
         assert said.stderr == b""
         was_rotated = open_source(path).size() == 1 + before + 1
-        seen.add((was_rotated, read_config(open_source(path)).signers.next_entry is not None))
+        seen.add((was_rotated, len(read_config(open_source(path)).signers.entries)))
         with Log.open(path) as log:
             assert log.rules.start == (before + 2 if was_rotated else 0)
             receipt = log.append(draft(9))
-        assert read_config(open_source(path)).signers.entry == (f"file:{new}" if was_rotated else old)
-        assert read_config(open_source(path)).signers.next_entry is None
+        assert (f"file:{new}" if was_rotated else old) in read_config(open_source(path)).signers.entries
         check_log(path, [receipt])
         if said.stdout:
             assert was_rotated
             break
-    # Killed before, between and after the two writings of log.toml.
-    assert {(False, False), (False, True), (True, True), (True, False)} <= seen
+    # Killed before, between and after the two writings of the configuration.
+    assert {(False, 1), (False, 2), (True, 2), (True, 1)} <= seen
     assert step > 20
 
 

@@ -193,12 +193,12 @@ def signature(data: bytes) -> None:
 
 
 def config(data: bytes) -> None:
-    """log.toml may be written by hand: it has no one spelling, but what is read is written and read again."""
+    """It may be written by hand: it has no one spelling, but what is read is written and read again."""
     try:
-        parsed = parse_config(data.decode("utf-8", "surrogateescape"))
+        parsed = parse_config(data.decode("utf-8", "surrogateescape"), "log.toml")
     except AttestlogError:
         return
-    assert parse_config(format_config(parsed)) == parsed
+    assert parse_config(format_config(parsed), "log.toml") == parsed
 
 
 def policy(data: bytes) -> None:

@@ -181,7 +181,7 @@ def test_a_log_goes_over_from_a_file_to_a_device_and_to_another_key_in_it(
 ) -> None:
     log = tmp_path / "audit"
     assert main(["init", str(log), "--origin", "example.com/agents"]) == 0
-    genesis = read_config(open_source(log)).signers.entry
+    (genesis,) = read_config(open_source(log)).signers.entries
     assert genesis.startswith("file:")
     for label in ("entries", "other"):
         assert main(["append", str(log), *APPEND]) == 0

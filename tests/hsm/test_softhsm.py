@@ -15,6 +15,7 @@ from typing import Any
 import pkcs11
 import pytest
 from pkcs11 import Attribute, Mechanism, ObjectClass, TokenFlag
+from tests.support.logs import config_file
 from tests.support.tokens import LABEL, PIN, SO_PIN, SoftToken
 from tests.support.tools import tool
 
@@ -87,11 +88,11 @@ def test_a_log_signed_in_hardware_entries_and_checkpoints(keys: SoftToken, tmp_p
     ) as log:
         receipts = [log.append(event_type="ACTION", action_type="a", actor_id="b") for _ in range(3)]
         receipts += log.append_many([{"event_type": "ACTION", "action_type": "a", "actor_id": "b"}] * 5)
-    with Log.open(tmp_path / "audit") as log:  # by the URIs in log.toml
+    with Log.open(tmp_path / "audit") as log:  # by the URIs in its configuration
         receipts.append(log.append(event_type="ACTION", action_type="a", actor_id="b"))
     check_log(tmp_path / "audit", receipts)
     assert loaded() == []
-    assert PIN not in (tmp_path / "audit" / "log.toml").read_text()
+    assert PIN not in config_file(tmp_path / "audit").read_text()
 
 
 def test_a_new_key_signs_and_does_nothing_else_and_cannot_leave(token: SoftToken) -> None:

@@ -66,7 +66,7 @@ def test_our_witness_cosigns_a_log_of_tessera_which_publishes_nothing_without(tm
         tmp_path / "memory", "witness.example.com/one", [MemorySigner("Ed25519")], [log.key]
     )
     note = b""
-    with served(witness_app(witness)) as url:
+    with closing(witness), served(witness_app(witness)) as url:
         policy = f"witness one {format_vkey(witness.keys[0])} {url}\ngroup enough all one\nquorum enough\n"
         for count, size in ((3, 3), (1, 4), (300, 304)):
             note = log.append([b"entry %d of %d" % (n, size) for n in range(count)], policy)
@@ -78,4 +78,4 @@ def test_our_witness_cosigns_a_log_of_tessera_which_publishes_nothing_without(tm
         with pytest.raises(RefusedError, match=r"x\.tlog\.size 304, larger than log size 0"):
             other.append([b"another history"], policy)
         assert not (tmp_path / "other" / "log" / "checkpoint").exists()
-    assert witness.checkpoint(log.origin) == note
+        assert witness.checkpoint(log.origin) == note

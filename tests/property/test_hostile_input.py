@@ -39,7 +39,8 @@ wild = st.recursive(
 )
 KEY = VerifierKey("k", 1, bytes(32))
 TEXT_PARSERS: list[Callable[[str], Any]] = [
-    decode, parse_checkpoint, check_origin, parse_timestamp, check_key_name, parse_vkey, parse_config,
+    decode, parse_checkpoint, check_origin, parse_timestamp, check_key_name, parse_vkey,
+    lambda text: parse_config(text, "a.toml"),
     lambda text: parse_signature(text, "Ed25519"), lambda text: parse_signature(text, "Ed25519+BATCH"),
 ]  # fmt: skip
 BYTE_PARSERS: list[Callable[[bytes], Any]] = [

@@ -332,7 +332,6 @@ def test_cut_with_tree_and_checkpoint_as_they_were_or_not(log: LogMaker, size: i
         made.write_tree(tree)
         if checkpoint:
             made.write_checkpoint(checkpoint)
-        made.write_config()
         made.lines = whole[:size]
         made.write_entries()
         assert verdict(made.root) == full_verdict(made.root), (tree, checkpoint)

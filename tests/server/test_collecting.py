@@ -3,7 +3,7 @@
 import gzip
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,7 @@ class Kit:
                 signers.append(MlDsaSigner())
             logs = [self.log.checkpoint_key.verifier]
             self.witnesses[name] = Witness.begin(folder / name, f"witness.example.com/{name}", signers, logs)
+            undo.callback(self.witnesses[name].close)
             url = undo.enter_context(served(witness_app(self.witnesses[name])))
             self.proxies[name] = undo.enter_context(Proxy(int(url.rpartition(":")[2])))
 
@@ -171,7 +172,7 @@ def test_a_policy_that_needs_nobody_asks_all_the_same(kit: Kit) -> None:
 
 def test_a_witness_that_does_not_know_the_log(kit: Kit, tmp_path: Path) -> None:
     witness = Witness.begin(tmp_path / "strange", "witness.example.com/strange", [MemorySigner("Ed25519")])
-    with served(witness_app(witness)) as url, pytest.raises(UnknownOriginError):
+    with closing(witness), served(witness_app(witness)) as url, pytest.raises(UnknownOriginError):
         ask_witness(url, witness.keys, kit.stored(), lambda old: b"")
 
 
@@ -181,6 +182,7 @@ def test_a_witness_that_forgot_what_it_cosigned_is_told_apart_from_a_new_one(
     """`previous` remembers for the log: the checkpoint that this witness cosigned before."""
     copied = shutil.copytree(kit.witnesses["a"].state.path.parent, tmp_path / "copy")
     before = kit.cosign().note
+    kit.witnesses["a"].state.close()
     kit.witnesses["a"].state = WitnessState(copied)
     kit.grow(3)
     done = kit.cosign(previous=before)

@@ -7,18 +7,16 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
 
-import msgspec
 import pytest
 from tests.support.logs import MINIMAL
 from tests.support.replicas import Site, site, soon
 
 import attestlog
-from attestlog._internal.config import format_config, read_config
 from attestlog._internal.core.cosignature import open_signed_checkpoint
 from attestlog._internal.core.note import parse_vkey
 from attestlog._internal.core.receipt import Receipt
 from attestlog._internal.replication import sender as sender_module
-from attestlog._internal.storage.files import layout
+from attestlog._internal.replication.settings import add_replica
 from attestlog._internal.storage.resolve import open_source
 from attestlog.errors import MalformedConfigError, ReplicationError
 from attestlog.testing import MemorySigner, check_log
@@ -47,10 +45,8 @@ def path(tmp_path: Path, sites: list[Site]) -> Path:
     attestlog.create(
         path, origin=ORIGIN, signer=MemorySigner(), checkpoint_signer=MemorySigner("Ed25519")
     ).close()
-    config = read_config(open_source(path))
-    config = msgspec.structs.replace(config, replicas=[item.at for item in sites])
-    (path / layout.CONFIG_FILE).write_text(format_config(config))
-    assert read_config(open_source(path)) == config
+    for item in sites:
+        add_replica(path, item.at)
     return path
 
 

@@ -14,6 +14,7 @@ from attestlog._internal.core.cosignature import open_signed_checkpoint
 from attestlog._internal.core.note import format_vkey
 from attestlog._internal.core.replication import Shipment, ends_batch, log_id
 from attestlog._internal.core.report import Verdict
+from attestlog._internal.places import replicas_dir
 from attestlog._internal.replica import Replica
 from attestlog._internal.replication import Replicator
 from attestlog._internal.replication import client as client_module
@@ -103,9 +104,15 @@ def test_a_round_sends_all_and_has_it_cosigned(writer: Writer, one: Site) -> Non
     assert judge_log(one.copy, remember=False).verdict == Verdict.VERIFIED
 
 
+def cursor_file(writer: Writer) -> Path:
+    """Where it is kept how far the one replica is."""
+    (path,) = replicas_dir(open_source(writer.log.root).entry(0).entry_hash).glob("*.json")
+    return path
+
+
 def test_a_lost_cursor_costs_a_question(writer: Writer, one: Site) -> None:
     writer.sender(one.at).run_once()
-    layout.cursor_path(writer.log.root, one.at.url).write_bytes(b"nonsense")
+    cursor_file(writer).write_bytes(b"nonsense")
     writer.append(5)
     again = writer.sender(one.at)
     assert again.held == 0
@@ -171,7 +178,7 @@ def test_another_history_is_refused_said_once_and_not_insisted_on(
     writer.log.reseal(4, action_type="rewritten")
     writer.log.lay_out()
     rewritten = writer.sender(one.at)
-    layout.cursor_path(writer.log.root, one.at.url).unlink()
+    cursor_file(writer).unlink()
     with pytest.raises(SplitViewError):
         rewritten.run_once()  # the same size, and another root
     writer.append(3)
@@ -194,7 +201,7 @@ def test_a_log_that_was_cut_is_not_continued_over_a_longer_copy(writer: Writer, 
     del writer.log.lines[20:]
     writer.log.lay_out()
     sender = writer.sender(one.at)
-    layout.cursor_path(writer.log.root, one.at.url).unlink()
+    cursor_file(writer).unlink()
     with pytest.raises(ReplicationError, match="holds 40 entries, the log has 20") as caught:
         sender.run_once()
     assert not caught.value.retryable
@@ -232,7 +239,7 @@ def test_a_token_is_sent_to_no_url_that_gives_it_away(
 ) -> None:
     with pytest.raises(MalformedConfigError):
         replica_at(url, one.at.vkey, Path(one.at.token_file), None)
-    # A log.toml that names it all the same: nothing is sent, and the token is not even read.
+    # A configuration that names it all the same: nothing is sent, and the token is not even read.
     at = ReplicaAt(url=url, vkey=one.at.vkey, token_file=str(tmp_path / "missing"))
     with pytest.raises(MalformedConfigError, match="the replica's URL"):
         writer.sender(at).run_once()

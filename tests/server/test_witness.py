@@ -2,6 +2,8 @@
 
 import gzip
 import socket
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -48,8 +50,9 @@ def signer() -> FaultSigner:
 
 
 @pytest.fixture
-def witness(tmp_path: Path, tree: SignedTree, signer: FaultSigner) -> Witness:
-    return Witness.begin(tmp_path / "witness", NAME, [signer], [tree.key.verifier])
+def witness(tmp_path: Path, tree: SignedTree, signer: FaultSigner) -> Iterator[Witness]:
+    with closing(Witness.begin(tmp_path / "witness", NAME, [signer], [tree.key.verifier])) as begun:
+        yield begun
 
 
 def test_a_checkpoint_is_cosigned_and_served_with_its_cosignature(witness: Witness, tree: SignedTree) -> None:

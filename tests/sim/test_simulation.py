@@ -52,6 +52,8 @@ def live(folder: Path, seed: int, *, forks: bool) -> World:
 def end(world: World) -> None:
     for site in world.sites:
         site.replica.close()
+    for asked in world.witnesses:
+        asked.witness.close()
     shutil.rmtree(world.folder)
 
 

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, deriv
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from attestlog._internal.config import LogConfig, Signers, format_config
+from attestlog._internal import places
 from attestlog._internal.core import canonical
 from attestlog._internal.core.batch import Head, plan_batch, prepare
 from attestlog._internal.core.checkpoint import Checkpoint, sign_checkpoint
@@ -48,6 +48,7 @@ from attestlog._internal.core.signature import PublicKey, public_key
 from attestlog._internal.log import Log
 from attestlog._internal.signers.private_keys import make_key, sign_with
 from attestlog._internal.storage.files import layout
+from attestlog._internal.storage.resolve import open_source
 from attestlog.testing import ManualClock, MemorySigner
 
 START_US = 1_761_825_600_000_000  # 2025-10-30T12:00:00Z
@@ -182,7 +183,6 @@ class LogMaker:
         self.write_entries()
         self.write_tree(tree_size)
         self.write_checkpoint(size)
-        self.write_config()
         (self.root / layout.LOCK_FILE).touch()
 
     def write_entries(self, tail: bytes = b"") -> None:
@@ -216,11 +216,6 @@ class LogMaker:
         key = key or self.checkpoint_key
         note = sign_checkpoint(checkpoint, [(key.verifier, key.sign)])
         (self.root / layout.CHECKPOINT_FILE).write_bytes(note)
-
-    def write_config(self, **changes: Any) -> None:
-        signers = Signers(entry="file:keys/entry.pem", checkpoint="file:keys/checkpoint.pem")
-        members = {"origin": self.origin, "settings": self.settings, "signers": signers, **changes}
-        (self.root / layout.CONFIG_FILE).write_text(format_config(LogConfig(**members)))
 
     def leaves(self) -> list[bytes]:
         return [leaf_hash(bytes.fromhex(json.loads(line)["entry_hash"])) for line in self.lines]
@@ -380,3 +375,10 @@ def cut_tree(path: Path, size: int) -> None:
     for file in (path / layout.TREE_DIR).iterdir():
         with file.open("r+b") as opened:
             opened.truncate((size >> (8 * int(file.name))) * 32)
+
+
+def config_file(log: Path) -> Path:
+    """The configuration of the log at this path."""
+    genesis = open_source(log).entry(0).entry_hash
+    (path,) = (places.config_dir() / "logs").glob(f"*-{genesis[:16]}.toml")
+    return path

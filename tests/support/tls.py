@@ -21,7 +21,9 @@ def authority(directory: Path, address: str = "127.0.0.1") -> tuple[Path, Path, 
             now - dt.timedelta(minutes=1), now + dt.timedelta(days=1),
         )  # fmt: skip
         for extension in extensions:
-            builder = builder.add_extension(extension, critical=False)
+            # RFC 5280, 4.2.1.9: in a CA's certificate this one is critical, as Python 3.13 asks.
+            critical = isinstance(extension, x509.BasicConstraints)
+            builder = builder.add_extension(extension, critical=critical)
         return builder.sign(signing, hashes.SHA256())
 
     ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())

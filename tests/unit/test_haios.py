@@ -493,10 +493,13 @@ def test_a_log_that_another_process_makes_meanwhile_is_opened(
         assert log.append(event()).verify_signature(key)
 
 
-def test_checkpoints_are_signed_by_the_key_that_is_given(tmp_path: Path, key: HsmKey, home: Path) -> None:
+def test_checkpoints_are_signed_by_the_key_that_is_given(
+    tmp_path: Path, key: HsmKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
     signer = MemorySigner("Ed25519")
+    monkeypatch.setenv("ATTESTLOG_HOME", str(tmp_path / "home"))
     ImmutableAttestationLog(tmp_path / "audit", key, checkpoint_signer=signer.uri).close()
-    assert not home.exists()
+    assert not (tmp_path / "home" / "keys").exists()
     with ImmutableAttestationLog(tmp_path / "audit", key) as log:
         assert log.verify_integrity()
 

@@ -24,7 +24,7 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> None:
     for _, name, systemd, xdg, _ in ALL:
         for variable in (f"ATTESTLOG_{name}", systemd, xdg):
             monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setenv("HOME", "/home/of/a/user")
+    monkeypatch.setenv("HOME", "/users/ana")
 
 
 @pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind[1])
@@ -32,11 +32,11 @@ def test_the_first_that_is_set_wins(
     kind: tuple[Place, str, str, str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place, name, systemd, xdg, default = kind
-    assert place() == Path("/home/of/a/user", default, "attestlog")
+    assert place() == Path("/users/ana", default, "attestlog")
     monkeypatch.setenv(xdg, "/xdg")
     assert place() == Path("/xdg/attestlog")
-    monkeypatch.setenv("ATTESTLOG_HOME", "/home")
-    assert place() == Path("/home", name.lower())
+    monkeypatch.setenv("ATTESTLOG_HOME", "/own/home")
+    assert place() == Path("/own/home", name.lower())
     monkeypatch.setenv(systemd, "/var/first:/var/second")
     assert place() == Path("/var/first")
     monkeypatch.setenv(f"ATTESTLOG_{name}", "/own")
@@ -46,12 +46,12 @@ def test_the_first_that_is_set_wins(
 
 
 def test_keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert places.keys_dir() == Path("/home/of/a/user/.local/share/attestlog/keys")
+    assert places.keys_dir() == Path("/users/ana/.local/share/attestlog/keys")
     monkeypatch.setenv("XDG_DATA_HOME", "/xdg")
     assert places.keys_dir() == Path("/xdg/attestlog/keys")
-    monkeypatch.setenv("ATTESTLOG_HOME", "/home")
+    monkeypatch.setenv("ATTESTLOG_HOME", "/own/home")
     monkeypatch.setenv("STATE_DIRECTORY", "/var/state")
-    assert places.keys_dir() == Path("/home/keys")
+    assert places.keys_dir() == Path("/own/home/keys")
 
 
 def test_a_relative_path_is_below_the_working_directory(
@@ -71,3 +71,12 @@ def test_without_a_home_the_error_names_the_variable(place: Place, monkeypatch: 
     with pytest.raises(NoHomeError, match="ATTESTLOG_HOME") as caught:
         place()
     assert caught.value.variable == "ATTESTLOG_HOME"
+
+
+def test_all_below_one_home_and_back_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ATTESTLOG_STATE", "/own")
+    before = [place() for place, *_ in ALL]
+    with places.all_below(Path("/demo")):
+        assert [place() for place, *_ in ALL] == [Path("/demo", name.lower()) for _, name, *_ in ALL]
+        assert places.keys_dir() == Path("/demo/keys")
+    assert [place() for place, *_ in ALL] == before

@@ -6,8 +6,6 @@ from typing import Any
 
 from tests.vectors.make import FOLDER, MAKERS
 
-from attestlog._internal.config import LogConfig, Signers, format_config
-from attestlog._internal.core.genesis import Settings
 from attestlog._internal.storage.files import layout
 
 Case = dict[str, Any]
@@ -29,7 +27,3 @@ def lay_out(root: Path, case: Case) -> None:
     (root / layout.TREE_DIR).mkdir()
     (root / layout.ENTRIES_DIR / layout.segment_name(0)).write_text("".join(f"{line}\n" for line in lines))
     (root / layout.CHECKPOINT_FILE).write_text(case.get("checkpoint", good["checkpoint"]))
-    config = LogConfig(
-        origin="example.com/agents", settings=Settings(), signers=Signers(entry="", checkpoint="")
-    )
-    (root / layout.CONFIG_FILE).write_text(format_config(config))

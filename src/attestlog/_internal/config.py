@@ -1,48 +1,62 @@
-"""What only this machine knows of a log: where it finds its keys, and the replicas that it sends it to.
+"""What the operator says of a log: where its keys are, and the replicas that it is sent to.
 
-It is drawn apart from the log's bytes: no source or store knows it, and none
-of it is evidence. Today it stands in a file of the log's directory, log.toml;
-of a log that is no directory, it is kept as long as the process lives. Only
-this module knows that. Origin and settings stand in the file for people, and
-for `verify`, which compares them: the log's are those of its genesis entry.
+It stands in the configuration directory (see `places`), in `logs/<name>.toml`, and never in the log's
+own: that is evidence, and may come from anybody. So a received log opens no key, loads no library and
+sends nothing. A configuration names a log by origin and genesis hash, and is found by that hash. Where two
+fit (two copies of one log), their paths tell which is meant. Of a log in a process's memory, it is kept
+as long as the process lives.
 
-Never secrets: key files, tokens and PINs are only named.
+Never secrets: key files, tokens and PINs are only named. Specification: docs/configuration.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Final
+import contextlib
+import errno
+import os
+import re
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, NamedTuple
 
 import msgspec
 from msgspec import Struct
 
-from attestlog._internal import disk
-from attestlog._internal.core.genesis import Genesis, Settings
+from attestlog._internal import disk, places
+from attestlog._internal.core.entry import Hex64, entry_hash
+from attestlog._internal.core.genesis import parse_genesis
 from attestlog._internal.core.toml import format_toml, parse_toml
-from attestlog._internal.storage.contract import LogSource, Store
-from attestlog._internal.storage.files import layout
-from attestlog._internal.storage.files.reader import FileSource
-from attestlog._internal.storage.resolve import LogName, is_url
-from attestlog.errors import MalformedConfigError, NotFoundError
-
-CONFIG_FILE: Final = layout.CONFIG_FILE
+from attestlog._internal.storage.contract import LogSource
+from attestlog.errors import BusyError, CorruptError, MalformedConfigError, NoConfigError, NoHomeError
 
 FORMAT_VERSION: Final = 1
 
 CONFIG_SIZE_MAX_BYTES: Final = 1 << 20
-"""log.toml has a few hundred bytes, and some for each replica. More is not read."""
+"""A configuration has a few hundred bytes, and some for each replica. More is not read."""
+
+LOCK_WAIT_S: Final = 5.0
+"""Whoever changes a configuration holds the lock for the writing of one file."""
+
+_FOLDER: Final = "logs"
+_TAG_CHARACTERS: Final = 16
+"""Of the genesis hash, in a file's name: so a configuration is found without reading the others."""
 
 
 class Signers(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """Where this machine finds the keys (signer URIs)."""
 
-    entry: str
+    entry: str | list[str]
+    """Of several, the one that holds a key in force signs. Around a rotation both are named."""
     checkpoint: str
     checkpoint_pq: str | None = None
     """Of the checkpoint key of ML-DSA-44, where the genesis names one."""
-    next_entry: str | None = None
-    """Within a rotation: the signer that is in force once its entry is durable."""
+
+    @property
+    def entries(self) -> list[str]:
+        """`entry`, as a list."""
+        return [self.entry] if isinstance(self.entry, str) else self.entry
 
 
 class ReplicaAt(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -58,123 +72,233 @@ class ReplicaAt(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, o
 
 
 class LogConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What log.toml says."""
+    """What a configuration says."""
 
     format_version: int = FORMAT_VERSION
     origin: str
-    settings: Settings
+    genesis: Hex64
+    """`entry_hash` of the genesis entry: two logs may have one origin."""
+    path: str = ""
+    """Where the log was: tells two copies apart, and is for people. A log may be moved."""
     signers: Signers
     replicas: list[ReplicaAt] = []
 
-    @classmethod
-    def of(cls, genesis: Genesis, signers: Signers, replicas: Sequence[ReplicaAt] = ()) -> LogConfig:
-        """That of a log, for this machine."""
-        return cls(origin=genesis.origin, settings=genesis.settings, signers=signers, replicas=list(replicas))
+
+class Identity(NamedTuple):
+    """Which log it is."""
+
+    origin: str
+    genesis: str
+
+
+def identity(log: LogSource) -> Identity:
+    """By what entry 0 is, not by what it says of itself. Raises CorruptError, MalformedEntryError."""
+    entry = log.entry(0)
+    found = entry_hash(entry)
+    if found != entry.entry_hash:
+        what = "entry 0 is damaged: entry_hash is not its hash"
+        raise CorruptError(what, path=log.where, sequence_number=0)
+    return Identity(parse_genesis(entry).origin, found)
 
 
 def read_config(log: LogSource) -> LogConfig:
-    """Raises MalformedConfigError, NotFoundError where there is none, or another StorageError."""
-    data = read_config_text(log)
-    if data is None:
-        raise NotFoundError(f"{log.where} has no {CONFIG_FILE}", path=log.where)
-    try:
-        return parse_config(data.decode())
-    except UnicodeDecodeError as error:
-        raise MalformedConfigError(
-            f"{CONFIG_FILE}: byte {error.start} is not UTF-8", file=CONFIG_FILE
-        ) from None
+    """Raises NoConfigError where there is none, NoHomeError, MalformedConfigError or a StorageError."""
+    which = identity(log)
+    if log.is_transient:
+        kept = _of_this_process.get(which.genesis)
+        found = None if kept is None else (kept, "")
+    else:
+        found = _find(which, log.absolute())
+    if found is None:
+        raise NoConfigError(
+            f"no configuration of this user says who signs the log at {log.where}, {which.origin}",
+            path=log.where, genesis=which.genesis,
+        )  # fmt: skip
+    return found[0]
 
 
-def read_config_text(log: LogSource) -> bytes | None:
-    """The file as it stands; None where there is none. Raises StorageError."""
-    if not isinstance(log, FileSource):
-        return _of_this_process.get(log.where)
-    path = log.root / CONFIG_FILE
+def find_config(log: LogSource) -> LogConfig | None:
+    """`read_config`; None where there is none, be it that there is no place for one."""
     try:
-        with disk.open_plain(path) as file:
-            return file.read(CONFIG_SIZE_MAX_BYTES + 1)
-    except FileNotFoundError:
+        return read_config(log)
+    except (NoConfigError, NoHomeError):
         return None
-    except OSError as error:
-        raise disk.read_error(error, path) from None
 
 
-def keeps_config(log: LogSource) -> bool:
-    """Whether log.toml stands with the log itself, so that one without it lacks something."""
-    return isinstance(log, FileSource)
-
-
-def change_config(store: Store, change: Callable[[LogConfig], LogConfig]) -> None:
+def change_config(log: LogSource, change: Callable[[LogConfig], LogConfig]) -> None:
     """Replace it by what `change` makes of it as it stands now, atomically and durably.
 
-    Only inside `store.exclusive()`: whatever else changes it waits for that, so that nothing gets lost.
-    Raises as `read_config`.
+    All who change a configuration wait for each other, so that nothing gets lost. Raises as `read_config`,
+    BusyError.
     """
-    replace_config(store, change(read_config(store.source)))
+    with _exclusive(log):
+        save_config(log, change(read_config(log)))
 
 
-def replace_config(store: Store, config: LogConfig) -> None:
-    """`change_config` where there is nothing to keep of what stands there."""
-    log, text = store.source, format_config(config).encode()
-    if not isinstance(log, FileSource):
-        _of_this_process[log.where] = text
+def replace_config(log: LogSource, make: Callable[[LogConfig | None], LogConfig]) -> LogConfig:
+    """As `change_config`, of a log that may have no configuration yet; what was made."""
+    with _exclusive(log):
+        made = make(find_config(log))
+        save_config(log, made)
+    return made
+
+
+def save_config(log: LogSource | Path | str, config: LogConfig) -> None:
+    """Write it, for a log or for one that is about to be made at a path. Raises NoHomeError, StorageError."""
+    if isinstance(log, LogSource) and log.is_transient:
+        _of_this_process[config.genesis] = config
         return
-    path = log.root / CONFIG_FILE
+    where = log.absolute() if isinstance(log, LogSource) else str(Path(log).absolute())
+    found = _find(Identity(config.origin, config.genesis), where)
+    path = Path(found[1]) if found is not None else _new_path(config, where)
     try:
-        disk.replace_file(path, text)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # A crash in here leaves the old configuration, or the new one.
+        disk.replace_file(path, format_config(config).encode(), 0o600)
     except OSError as error:
         raise disk.storage_error(error, path, "writing") from None
 
 
-def with_signers(config: LogConfig, **changes: str | None) -> LogConfig:
-    """With other signers: `change_config(store, partial(with_signers, entry=uri))`."""
+def forget_config(config: LogConfig, where: Path | str) -> None:
+    """Of a log that was not made after all."""
+    with contextlib.suppress(OSError, NoHomeError, MalformedConfigError):
+        found = _find(Identity(config.origin, config.genesis), str(Path(where).absolute()))
+        if found is not None:
+            Path(found[1]).unlink()
+
+
+def configs() -> Iterator[LogConfig]:
+    """Every configuration of this user that can be read. Raises NoHomeError."""
+    for path in _files():
+        with contextlib.suppress(MalformedConfigError):
+            yield parse_config(_read(path), path.name)
+
+
+def with_signers(
+    config: LogConfig,
+    *,
+    entry: str | list[str] | None = None,
+    checkpoint: str | None = None,
+    checkpoint_pq: str | None = None,
+) -> LogConfig:
+    """With other signers: `change_config(log, partial(with_signers, entry=uri))`. None: as it is."""
+    given = {"entry": entry, "checkpoint": checkpoint, "checkpoint_pq": checkpoint_pq}
+    changes = {name: value for name, value in given.items() if value is not None}
     return msgspec.structs.replace(config, signers=msgspec.structs.replace(config.signers, **changes))
 
 
-def set_config_aside(store: Store) -> tuple[str, str] | None:
-    """Rename the file to one that nothing reads, inside `store.exclusive()`; its path and its new name."""
-    log = store.source
-    path = log.root / CONFIG_FILE if isinstance(log, FileSource) else None
-    if path is None or not path.exists():
-        return None
-    kept = disk.free_name(path.with_name(f"{path.name}.old"))
-    try:
-        path.rename(kept)
-    except OSError as error:
-        raise disk.storage_error(error, path, "renaming") from None
-    return str(path), kept.name
-
-
-def new_config(name: LogName, config: LogConfig) -> dict[str, bytes]:
-    """For a log that is about to be made: the files that must appear with it."""
-    text = format_config(config).encode()
-    if is_url(name):
-        _of_this_process[str(name)] = text
-        return {}
-    return {CONFIG_FILE: text}
-
-
 def format_config(config: LogConfig) -> str:
-    """log.toml."""
+    """The file's text."""
     return format_toml({
         "format_version": config.format_version,
         "origin": config.origin,
-        "settings": msgspec.structs.asdict(config.settings),
+        "genesis": config.genesis,
+        "path": config.path or None,
         "signers": msgspec.to_builtins(config.signers),
         "replicas": msgspec.to_builtins(config.replicas) or None,
     })  # fmt: skip
 
 
-def parse_config(text: str) -> LogConfig:
-    """Raises MalformedConfigError."""
-    config = parse_toml(text, LogConfig, CONFIG_FILE)
+def parse_config(text: str, name: str) -> LogConfig:
+    """`name`: what messages call the file. Raises MalformedConfigError."""
+    config = parse_toml(text, LogConfig, name)
     if config.format_version != FORMAT_VERSION:
         raise MalformedConfigError(
-            f"{CONFIG_FILE}: format_version is {config.format_version}, this software knows {FORMAT_VERSION}",
-            file=CONFIG_FILE,
+            f"{name}: format_version is {config.format_version}, this software knows {FORMAT_VERSION}",
+            file=name,
         )
+    if not config.signers.entries:
+        raise MalformedConfigError(f"{name}: signers.entry names no signer", file=name)
     return config
 
 
-_of_this_process: Final[dict[str, bytes]] = {}
-"""By where the log is, for those that are no directory."""
+def _find(which: Identity, where: str) -> tuple[LogConfig, str] | None:
+    """The configuration of this log, and its file."""
+    files, found = _files(), []
+    tag = f"-{which.genesis[:_TAG_CHARACTERS]}"
+    named = [path for path in files if path.stem.endswith(tag)]
+    for path in named or files:
+        try:
+            text = _read(path)
+        except MalformedConfigError:
+            if named:
+                raise
+            continue  # of another log, as far as its name tells
+        if which.genesis in text:
+            found.append((parse_config(text, path.name), str(path)))
+    found = [item for item in found if item[0].genesis == which.genesis]
+    # Of two copies of one log, each has its own.
+    best = min(found, key=lambda item: item[0].path != where, default=None)
+    if best is not None and best[0].origin != which.origin:
+        raise MalformedConfigError(
+            f"{best[1]} is of {best[0].origin!r}, the log at {where} is {which.origin!r}",
+            file=Path(best[1]).name, expected=which.origin, found=best[0].origin,
+        )  # fmt: skip
+    return best
+
+
+def _files() -> list[Path]:
+    folder = places.config_dir() / _FOLDER
+    try:
+        return sorted(path for path in folder.iterdir() if path.suffix == ".toml")
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise disk.read_error(error, folder) from None
+
+
+def _read(path: Path) -> str:
+    """Its text, if nobody but this user or root can have written it. Raises MalformedConfigError."""
+    try:
+        with disk.open_plain(path) as file:
+            status = os.fstat(file.fileno())
+            if status.st_uid not in {os.geteuid(), 0}:
+                raise MalformedConfigError(f"{path} belongs to another user", file=path.name)
+            if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+                mode = stat.S_IMODE(status.st_mode)
+                raise MalformedConfigError(f"{path} has mode {mode:04o}: others can write it", file=path.name)
+            data = file.read(CONFIG_SIZE_MAX_BYTES + 1)
+        if len(data) > CONFIG_SIZE_MAX_BYTES:
+            raise MalformedConfigError(f"{path} has more than {CONFIG_SIZE_MAX_BYTES} bytes", file=path.name)
+        return data.decode()
+    except OSError as error:
+        what = "is not a regular file" if error.errno == errno.EINVAL else f"cannot be read: {error.strerror}"
+        raise MalformedConfigError(f"{path} {what}", file=path.name) from None
+    except UnicodeDecodeError as error:
+        raise MalformedConfigError(f"{path.name}: byte {error.start} is not UTF-8", file=path.name) from None
+
+
+def _new_path(config: LogConfig, where: str) -> Path:
+    slug = re.sub(r"[^A-Za-z0-9.-]+", "_", Path(where).name)[:80]
+    name = f"{slug}-{config.genesis[:_TAG_CHARACTERS]}.toml"
+    return disk.free_name(places.config_dir() / _FOLDER / name)
+
+
+@contextmanager
+def _exclusive(log: LogSource) -> Iterator[None]:
+    if log.is_transient:
+        yield
+        return
+    folder = places.config_dir() / _FOLDER
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise disk.storage_error(error, folder, "writing") from None
+    try:
+        if not disk.lock(descriptor, timeout_s=LOCK_WAIT_S):
+            raise BusyError(f"{folder} has been locked for {LOCK_WAIT_S:g} s", path=str(folder))
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def new_config(which: Identity, path: str, signers: Signers, replicas: Sequence[ReplicaAt] = ()) -> LogConfig:
+    """That of a log, for this machine."""
+    return LogConfig(
+        origin=which.origin, genesis=which.genesis, path=path, signers=signers, replicas=list(replicas)
+    )
+
+
+_of_this_process: Final[dict[str, LogConfig]] = {}
+"""By genesis hash, for logs in memory."""

@@ -42,7 +42,7 @@ BLOCK_BYTES: Final = 256 << 10
 
 _WAIT_MIN_S: Final = 0.000_05
 _WAIT_MAX_S: Final = 0.000_2
-"""Between tries at a lock: a commit takes about as long, and whoever waits is next."""
+"""Between tries at a lock: a commit takes about as long, and the one that waits is next."""
 
 _MOUNTS: Final = Path("/proc/self/mountinfo")
 _ESCAPES: Final = {"\\040": " ", "\\011": "\t", "\\012": "\n", "\\134": "\\"}
@@ -188,13 +188,14 @@ def lock(descriptor: int, *, timeout_s: float = 0.0, shared: bool = False) -> bo
     locked.
     """
     kind = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB
-    deadline = time.monotonic() + timeout_s
-    wait_s = _WAIT_MIN_S
+    deadline, wait_s = 0.0, _WAIT_MIN_S
     while True:
         try:
             fcntl.flock(descriptor, kind)
         except BlockingIOError:
-            if time.monotonic() >= deadline:
+            now = time.monotonic()
+            deadline = deadline or now + timeout_s
+            if now >= deadline:
                 return False
             time.sleep(wait_s)
             wait_s = min(2 * wait_s, _WAIT_MAX_S)

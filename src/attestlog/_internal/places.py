@@ -16,6 +16,8 @@ Specification: docs/operations.md, "Where everything lives".
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -63,9 +65,27 @@ def cache_dir() -> Path:
     return _place(_CACHE)
 
 
+def replicas_dir(genesis_hash: str) -> Path:
+    """Where it is kept how far each replica of a log is. Raises NoHomeError."""
+    return state_dir() / "replicas" / genesis_hash
+
+
 def index_dir(genesis_hash: str) -> Path:
     """Where the query indexes of a log's copies are: they hold words of its payloads. Raises NoHomeError."""
     return cache_dir() / "index" / genesis_hash
+
+
+@contextmanager
+def all_below(home: Path) -> Iterator[None]:
+    """All of them are below `home` while this lasts, for this process and those that it starts."""
+    names = [HOME_VARIABLE, *(name for kind in (_CONFIG, _STATE, _CACHE) for name in kind.own)]
+    before = {name: os.environ.pop(name) for name in names if name in os.environ}
+    os.environ[HOME_VARIABLE] = str(home)
+    try:
+        yield
+    finally:
+        del os.environ[HOME_VARIABLE]
+        os.environ.update(before)
 
 
 def _place(kind: _Kind) -> Path:

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
-from attestlog._internal.config import LogConfig, Signers, new_config
+from attestlog._internal.config import LogConfig, Signers, identity, new_config, read_config, replace_config
 from attestlog._internal.core.cosignature import open_signed_checkpoint
 from attestlog._internal.core.entry import decode_line
 from attestlog._internal.core.genesis import Genesis, parse_genesis
 from attestlog._internal.core.merkle import edge_at
 from attestlog._internal.core.report import Progress, Report, Verdict
 from attestlog._internal.replication.client import ReplicaClient
+from attestlog._internal.storage.contract import LogSource
 from attestlog._internal.storage.resolve import LogName, build_log, open_source, open_store
 from attestlog._internal.verifying import judge_log
 from attestlog.errors import ConflictError, ExistsError, NotFoundError, StorageError, VerificationError
@@ -62,11 +63,11 @@ class Restored(Struct, frozen=True):
 def restore_log(
     name: LogName,
     client: ReplicaClient,
-    signers: Signers,
+    signers: Signers | None,
     demands: RestoreDemands,
     progress: Progress = lambda _done, _total: None,
 ) -> Restored:
-    """Put the replica's copy at `name`.
+    """Put the replica's copy at `name`. `signers`: for its configuration; None: it stays as it is.
 
     Raises ExistsError for a longer log in its place, ConflictError for a copy that is behind,
     VerificationError for one that does not hold, ReplicationError, StorageError. What is there is then
@@ -86,10 +87,24 @@ def restore_log(
         note = None
         with contextlib.suppress(NotFoundError):
             note = client.checkpoint()
-        made.finish(note, new_config(name, LogConfig.of(genesis, signers)))
+        made.finish(note)
         is_behind = _check(made.name, genesis, demands)
+        _configure(open_source(made.name), str(Path(name).absolute()), signers)
         moved_to = made.put_in_place()
     return Restored(genesis.origin, held.size, is_behind or there > held.size, moved_to)
+
+
+def _configure(copy: LogSource, path: str, signers: Signers | None) -> None:
+    """Say who signs the log at `path`. Raises NoConfigError where nobody says it, StorageError."""
+    if signers is None:
+        read_config(copy)
+        return
+    which, given = identity(copy), signers
+
+    def with_them(there: LogConfig | None) -> LogConfig:
+        return new_config(which, path, given, there.replicas if there is not None else ())
+
+    replace_config(copy, with_them)
 
 
 def _size_there(name: LogName) -> int:

@@ -90,7 +90,8 @@ class ImmutableAttestationLog:
 
     A log at `storage_path` is opened. If there is none, or an empty directory, one is made. `origin` is its
     name for good; by default `haios.local/`, the directory's name, `-` and eight random hex digits.
-    `checkpoint_signer` (Ed25519) signs checkpoints; by default a key file is made, and log.toml names it.
+    `checkpoint_signer` (Ed25519) signs checkpoints; by default a key file is made, which the configuration
+    names.
     `redact`: secrets are replaced before an entry is hashed, as the log's policy says, and the entry that
     `append` returns shows it. False stores everything as it was given.
 

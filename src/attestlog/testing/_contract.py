@@ -5,7 +5,7 @@
 
 Each check is given the name of a log that is not there yet, makes one, and
 raises AssertionError where a promise is broken. SOURCE_CHECKS and STORE_CHECKS
-have them one by one, for whoever wants to see which one failed.
+have them one by one, for tests that name each.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ def a_name_is_free_once(log: LogMade) -> None:
 
 
 def no_log_is_a_typed_error(log: LogMade) -> None:
-    """What is not a log is said not to be one."""
+    """Opening what is not a log raises NoLogError."""
     nowhere = f"{log.name}-nowhere"
     _raises(NoLogError, lambda: open_source(nowhere))
     _raises(NoLogError, lambda: open_store(nowhere, any_filesystem=True))

@@ -1,4 +1,4 @@
-"""Stores for tests: logs in memory, and a store that fails where it is told to."""
+"""Stores for tests: logs in memory, and a store that fails at the step that you choose."""
 
 from __future__ import annotations
 
@@ -65,9 +65,9 @@ class FaultStore:
     """A store that does as `inner` does until a step is to fail.
 
         store = FaultStore(open_store(name))
-        store.fail("commit", FullError("no space left"))         # nothing is written
-        store.fail("commit", UncertainCommitError("?"), after=True)     # written, and nobody is told so
-        store.crash("replace_checkpoint")                        # the process ends before this step
+        store.fail("commit", FullError("no space left"))                # nothing is written
+        store.fail("commit", UncertainCommitError("?"), after=True)     # it is written all the same
+        store.crash("replace_checkpoint")                               # the process ends before this step
         log = attestlog.open(store, ...)
 
     Steps are `exclusive`, `commit`, `replace_checkpoint`, `add_timestamp`, `begin_erasure`, `finish_erasure`,

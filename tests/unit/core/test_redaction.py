@@ -175,7 +175,7 @@ def test_made_up_names_do_not_fill_memory() -> None:
 # --- through the log ---
 
 
-def test_a_secret_never_reaches_the_disk(tmp_path: Path, home: Path) -> None:
+def test_a_secret_never_reaches_the_disk(tmp_path: Path, own_home: Path) -> None:
     with attestlog.create(tmp_path / "log", origin="example.com/r") as log:
         receipts = [
             log.append(parsed(action_payload={"url": "x", "password": "hunter2"})),
@@ -196,14 +196,14 @@ def test_a_secret_never_reaches_the_disk(tmp_path: Path, home: Path) -> None:
     verify_commitment(text, "hunter2", subkey(key, *find_nonces(text)))
 
 
-def test_unredacted_is_as_given(tmp_path: Path, home: Path) -> None:
+def test_unredacted_is_as_given(tmp_path: Path, own_home: Path) -> None:
     with attestlog.create(tmp_path / "log", origin="example.com/r") as log:
         (receipt,) = log.append_unredacted([parsed(action_payload={"password": "x"})])
     assert receipt.entry.action_payload == {"password": "x"}
 
 
 def test_a_payload_that_contains_itself_is_refused_before_it_is_redacted(
-    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, own_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def redact(*_: object) -> None:
         raise AssertionError("it would never end")
@@ -229,7 +229,7 @@ def test_a_payload_that_contains_itself_is_refused_before_it_is_redacted(
         assert log.head().size == 1
 
 
-def test_the_policy_turns_it_off(tmp_path: Path, home: Path) -> None:
+def test_the_policy_turns_it_off(tmp_path: Path, own_home: Path) -> None:
     policy = parse_policy({"redaction": {"enabled": False}})
     with attestlog.create(tmp_path / "log", origin="example.com/r", policy=policy) as log:
         receipt = log.append(parsed(action_payload={"password": "x"}))
@@ -237,7 +237,7 @@ def test_the_policy_turns_it_off(tmp_path: Path, home: Path) -> None:
     assert not redaction_key_path("example.com/r").exists()
 
 
-def test_without_a_key_nothing_is_written(tmp_path: Path, home: Path) -> None:
+def test_without_a_key_nothing_is_written(tmp_path: Path, own_home: Path) -> None:
     with attestlog.create(tmp_path / "log", origin="example.com/r") as log:
         path = redaction_key_path("example.com/r")
         path.write_text("no key")
@@ -248,7 +248,7 @@ def test_without_a_key_nothing_is_written(tmp_path: Path, home: Path) -> None:
         assert log.head().size == 2
 
 
-def test_the_key_is_made_once_and_only_for_its_owner(home: Path) -> None:
+def test_the_key_is_made_once_and_only_for_its_owner(own_home: Path) -> None:
     key = redaction_key("example.com/r")
     path = redaction_key_path("example.com/r")
     assert redaction_key("example.com/r") == key

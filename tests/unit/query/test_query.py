@@ -583,7 +583,8 @@ def ask_reading(log: LogMaker, **members: Any) -> list[int]:
 def test_file_that_is_no_database_is_replaced(log: GrowingLog, content: bytes) -> None:
     index_path(log).write_bytes(content)
     assert ask(log, limit=1) == [119]
-    assert Index.open(log.root).place is IndexPlace.CACHE
+    with Index.open(log.root) as index:
+        assert index.place is IndexPlace.CACHE
 
 
 @pytest.mark.parametrize("cut", [1, 4_096, 30_000])

@@ -88,7 +88,7 @@ def test_a_log_in_memory_is_opened_by_its_name() -> None:
     with attestlog.open(log.where) as again:  # the signers are found by their names
         again.append(event_type="ACTION", action_type="c", actor_id="b")
     assert open_source(log.where).size() == 3
-    assert read_config(open_source(log.where)).signers.entry.startswith("memory:")
+    assert read_config(open_source(log.where)).signers.entries[0].startswith("memory:")
     with pytest.raises(ExistsError):
         attestlog.create(log.where, origin="example.com/x")
     with pytest.raises(NoLogError):

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.logs import MINIMAL
+from tests.support.logs import MINIMAL, config_file
 from tests.support.shapes import entry_id
 
 from attestlog._internal.config import read_config
@@ -171,7 +171,7 @@ def test_the_one_file_verifier_asks_for_both_lines_too(hybrid: Path) -> None:
 
 
 def test_without_its_signer_a_hybrid_log_is_not_opened(hybrid: Path, tmp_path: Path) -> None:
-    config = hybrid / "log.toml"
+    config = config_file(hybrid)
     config.write_text(
         "".join(
             line

@@ -209,11 +209,14 @@ def test_a_log_that_cannot_be_made_is_not_there(make: Make, monkeypatch: pytest.
             raise OSError(errno.ENOSPC, "no space left on device")
         path.write_bytes(data)
 
+    monkeypatch.setenv("ATTESTLOG_CONFIG", str(make.root.parent / "config"))
     with monkeypatch.context() as patch:
         patch.setattr(disk, "replace_file", fail)
         with pytest.raises(FullError):
             make.log()
-    assert [path.name for path in make.root.parent.iterdir() if path.is_dir()] == []
+    left = [path.name for path in make.root.parent.iterdir() if path.is_dir()]
+    assert set(left) <= {"config", "keys"}
+    assert list((make.root.parent / "config" / "logs").iterdir()) == []
     make.log().close()
 
 

@@ -135,6 +135,7 @@ def test_a_state_directory_that_cannot_be_looked_into_is_said(
 
 def test_where_state_is_kept(log: LogMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     name = f"{hex_hash(log.origin.encode())}.json"
+    monkeypatch.delenv("ATTESTLOG_STATE")
     monkeypatch.setenv("ATTESTLOG_HOME", str(tmp_path / "own"))
     judge_log(log.root)
     assert (tmp_path / "own" / "state" / name).is_file()

@@ -343,7 +343,7 @@ def test_a_segment_that_shrinks_is_unreadable(tmp_path: Path, monkeypatch: pytes
     assert (report.verdict, codes(report)) == (Verdict.UNKNOWN, [("log.unreadable", 9)])
 
 
-@pytest.mark.parametrize("name", ["log.toml", "checkpoint", "tree/0"])
+@pytest.mark.parametrize("name", ["checkpoint", "tree/0"])
 def test_files_beside_that_cannot_be_read(log: LogMaker, tmp_path: Path, name: str) -> None:
     (log.root / name).unlink()
     os.mkfifo(log.root / name)

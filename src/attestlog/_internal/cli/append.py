@@ -124,16 +124,16 @@ def append_one(out: Output, log: Log, draft: EntryDraft) -> None:
 
 def append_lines(out: Output, log: Log, source: str) -> None:
     """Append the drafts of a file, or of stdin for `-`, and print their receipts as they become durable."""
-    from attestlog._internal.cli.drafts import REFUSALS, parse_chunk, read_chunks, refusal
+    from attestlog._internal.cli.drafts import REFUSALS, decode_chunk, read_chunks, refusal
 
     appended = 0
     try:
         for chunk in read_chunks(source):
-            parsed = parse_chunk(chunk)
+            drafts = decode_chunk(chunk)
             try:
-                receipts = log.append_many(parsed)
+                receipts = log.append_many(drafts)
             except REFUSALS as error:
-                raise UsageError(refusal(error, log, chunk, parsed)) from None
+                raise UsageError(refusal(error, log, chunk, drafts)) from None
             appended += len(receipts)
             _print(out, receipts)
     except BaseException:

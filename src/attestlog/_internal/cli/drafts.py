@@ -74,12 +74,12 @@ def draft_from_options(given: Mapping[str, Any]) -> EntryDraft:
         raise UsageError(str(error)) from None
 
 
-def parse_chunk(chunk: Chunk) -> list[EntryDraft]:
-    """A draft for each line. Raises UsageError naming the line and the member."""
+def decode_chunk(chunk: Chunk) -> list[dict[str, Any]]:
+    """The members of a draft for each line; the log parses them. Raises UsageError naming the line."""
     drafts = []
     for number, line in chunk:
         try:
-            drafts.append(_parse(line))
+            drafts.append(_members(line))
         except (MalformedJSONError, MalformedEntryError) as error:
             raise UsageError(f"line {number}: {error}") from None
     return drafts
@@ -88,21 +88,21 @@ def parse_chunk(chunk: Chunk) -> list[EntryDraft]:
 def read_draft(path: str) -> EntryDraft:
     """The draft in a JSON file. Raises UsageError if it holds another thing; NotFoundError, StorageError."""
     try:
-        return _parse(read_file(path))
+        return parse_draft(_members(read_file(path)))
     except (MalformedJSONError, MalformedEntryError) as error:
         raise UsageError(f"{path}: {error}") from None
 
 
-def _parse(text: bytes) -> EntryDraft:
+def _members(text: bytes) -> dict[str, Any]:
     members = canonical.decode(text)
     if not isinstance(members, dict):
         raise MalformedEntryError(f"draft: expected an object, got {type(members).__name__}")
-    return parse_draft(members)
+    return members
 
 
-def refusal(error: Exception, log: Log, chunk: Chunk, parsed: Sequence[EntryDraft]) -> str:
+def refusal(error: Exception, log: Log, chunk: Chunk, drafts: Sequence[dict[str, Any]]) -> str:
     """Why the log refused a chunk, with the number of the line; the log itself only knows the member."""
-    for (number, _), draft in zip(chunk, parsed, strict=True):
+    for (number, _), draft in zip(chunk, drafts, strict=True):
         try:
             log.check(draft)
         except REFUSALS as found:

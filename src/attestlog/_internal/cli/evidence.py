@@ -50,7 +50,9 @@ def evidence(
 def _seen_by_witness(directory: Path) -> Iterator[_SplitView]:
     from attestlog._internal.witness.state import WitnessState
 
-    for item in WitnessState(directory).evidence():
+    with WitnessState(directory) as state:
+        found = state.evidence()
+    for item in found:
         seen_at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(item.seen_at))
         members = {
             "origin": item.origin, "seen_at": seen_at, "reason": item.reason, "ours": item.ours.decode(),

@@ -97,8 +97,6 @@ def usage_hint(error: Exception) -> str:
 
 def _malformed_config(error: errors.AttestlogError) -> str | None:
     known = error.evidence()
-    if known.get("file") == "log.toml":
-        return "attestlog repair LOG makes log.toml again from the first entry"
     return {
         "origin": "attestlog init --help describes the origin",
         "settings": "attestlog init --help describes the settings",
@@ -156,7 +154,7 @@ def _signer(error: errors.AttestlogError) -> str | None:
 def _signer_of_log(error: errors.AttestlogError) -> str | None:
     if "log" not in error.evidence():
         return None
-    return "log.toml names the signers of the log; --signer and --checkpoint-signer name others"
+    return "attestlog configure LOG --entry-signer URI says where a key is; --signer names one for once"
 
 
 def _not_found(error: errors.AttestlogError) -> str | None:
@@ -185,7 +183,6 @@ def _denied(error: errors.AttestlogError) -> str | None:
 def _corrupt(error: errors.AttestlogError) -> str | None:
     return {
         "tree": "attestlog repair LOG makes the tree again from the entries",
-        "config": "attestlog repair LOG makes log.toml again from the first entry",
         "checkpoint": "attestlog verify LOG says what still holds; restore the checkpoint from a copy",
         "entries": "attestlog verify LOG says what still holds, attestlog repair LOG what can be done",
     }.get(error.evidence().get("repair", ""))
@@ -220,6 +217,7 @@ _HINTS: Final[dict[type[errors.AttestlogError], str | Callable[[errors.Attestlog
     errors.KeyFileError: _key_file,
     errors.SignerError: _signer,
     errors.NotFoundError: _not_found,
+    errors.NoConfigError: "attestlog configure LOG --entry-signer URI --checkpoint-signer URI says who signs",
     errors.NoHomeError: "set ATTESTLOG_HOME to a directory that only this user can write",
     errors.NoLogError: "attestlog init LOG --origin NAME makes a log",
     errors.ExistsError: _exists,

@@ -63,7 +63,7 @@ def init(
 
 
 def _describe_log(path: str) -> dict[str, Any]:
-    """Origin, keys, settings and policy, and the URIs of the private keys in log.toml."""
+    """Origin, keys, settings and policy, and the URIs of the private keys."""
     import msgspec
 
     from attestlog._internal.config import read_config

@@ -106,7 +106,7 @@ def rotate(
     """Replace the log's signing key.
 
     The old key signs the change, the new key its consent. From the next entry on, the new key is accepted
-    in its place, and log.toml names it. Keys of other hosts stay. Without --to, a key file is made in the
+    in its place, and the configuration names it. Keys of other hosts stay. Without --to, a key file is made in the
     keys directory. Afterwards, destroy the old key.
     """
     from attestlog._internal.core.entry import decode_line

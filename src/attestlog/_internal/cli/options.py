@@ -39,15 +39,15 @@ LogArgument = Annotated[str, argument("LOG", "The log's directory.")]
 JsonOption = Annotated[bool, flag("Write JSON Lines instead of text.", "--json")]
 
 SignerOption = Annotated[
-    str | None, text("Key that signs entries, such as file:PATH; default: as in log.toml.", metavar="URI")
+    str | None, text("Key that signs entries, such as file:PATH; default: as configured.", metavar="URI")
 ]
 
 CheckpointSignerOption = Annotated[
-    str | None, text("Ed25519 key that signs checkpoints; default: as in log.toml.", metavar="URI")
+    str | None, text("Ed25519 key that signs checkpoints; default: as configured.", metavar="URI")
 ]
 
 CheckpointPqSignerOption = Annotated[
-    str | None, text("ML-DSA-44 key that signs checkpoints too; default: as in log.toml.", metavar="URI")
+    str | None, text("ML-DSA-44 key that signs checkpoints too; default: as configured.", metavar="URI")
 ]
 
 AnyFilesystemOption = Annotated[bool, flag("Write even on a network file system.", "--any-filesystem")]

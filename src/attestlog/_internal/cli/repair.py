@@ -21,15 +21,12 @@ def repair(
     log: options.LogArgument,
     *,
     yes: Annotated[bool, options.flag("Do the repairs.", "--yes")] = False,
-    signer: options.SignerOption = None,
-    checkpoint_signer: options.CheckpointSignerOption = None,
-    checkpoint_pq_signer: options.CheckpointPqSignerOption = None,
     any_filesystem: options.AnyFilesystemOption = False,
     as_json: options.JsonOption = False,
 ) -> None:
     """Verify a log, show what is damaged and what can be repaired here; with --yes, repair it.
 
-    Only what is derived from the entries (stored tree, log.toml) or was never acknowledged (a torn tail) can
+    Only what is derived from the entries (the stored tree) or was never acknowledged (a torn tail) can
     be repaired here. Damaged or missing entries can only come back from a copy; then nothing is changed. Exit
     code 6 means that --yes would repair it.
     """
@@ -40,9 +37,7 @@ def repair(
         report = judge_log(log, progress=bar)
     fixes, beyond = plan_fixes(report), beyond_repair(report)
     if fixes and yes and not beyond:
-        for what in repair_log(
-            log, fixes, signer, checkpoint_signer, checkpoint_pq_signer, any_filesystem=any_filesystem
-        ):
+        for what in repair_log(log, fixes, any_filesystem=any_filesystem):
             notice(what)
         with Bar("verifying again") as bar:
             report = judge_log(log, progress=bar)

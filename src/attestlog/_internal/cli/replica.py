@@ -30,7 +30,7 @@ def add(
 ) -> None:
     """Copy the log to this replica too, from the next open on.
 
-    log.toml names the replica, and entries record its URL.
+    The configuration names the replica, and entries record its URL.
     """
     from attestlog._internal.replication.settings import add_replica, replica_at
 

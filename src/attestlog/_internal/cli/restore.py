@@ -49,7 +49,7 @@ def restore(
 ) -> None:
     """Verify a replica's copy and put it, byte for byte, in the log's place.
 
-    A log that stands there is moved aside, and its log.toml names the signers unless you do. An entry then
+    A log that stands there is moved aside. Its configuration names the signers, unless you do. An entry then
     records that the log was restored, from where, and whether it was forced.
     """
     from attestlog._internal.config import ReplicaAt
@@ -58,7 +58,7 @@ def restore(
     from attestlog._internal.storage.resolve import directory
 
     root = directory(log).absolute()
-    signers = _signers_of(root, signer, checkpoint_signer)
+    signers = _signers_of(root, origin, signer, checkpoint_signer)
     known = [path.read_bytes() for path in checkpoint or []]
     at = ReplicaAt(url=url, vkey="", token_file=str(token_file), ca_file=str(ca_file or ""))
     client = ReplicaClient(at, origin)
@@ -83,21 +83,24 @@ def restore(
         out.text(f"recorded   in entry {receipt.sequence_number}")
 
 
-def _signers_of(root: Path, entry: str | None, checkpoint: str | None) -> Signers:
-    """The given signers, else those of the log that stands at `root`. Raises UsageError if there is none."""
-    from attestlog._internal.config import Signers, read_config
-    from attestlog._internal.storage.resolve import open_source
-    from attestlog.errors import AttestlogError
+def _signers_of(root: Path, origin: str, entry: str | None, checkpoint: str | None) -> Signers | None:
+    """The given signers, completed by the configuration of a log of this origin; None: as it has them.
 
-    if entry is None or checkpoint is None:
-        try:
-            there = read_config(open_source(root)).signers
-        except AttestlogError:
-            raise UsageError(
-                f"no log.toml at {root} names the signers: give --signer and --checkpoint-signer"
-            ) from None
-        entry, checkpoint = entry or there.entry, checkpoint or there.checkpoint
-    return Signers(entry=entry, checkpoint=checkpoint)
+    Raises UsageError if nobody names them.
+    """
+    from attestlog._internal.config import Signers, configs
+
+    if entry is not None and checkpoint is not None:
+        return Signers(entry=entry, checkpoint=checkpoint)
+    there = [config for config in configs() if config.origin == origin]
+    if not there:
+        raise UsageError(
+            f"no configuration of {origin} names the signers: give --signer and --checkpoint-signer"
+        )
+    if entry is None and checkpoint is None:
+        return None
+    signers = min(there, key=lambda config: config.path != str(root)).signers
+    return Signers(entry=entry or signers.entry, checkpoint=checkpoint or signers.checkpoint)
 
 
 def _record(root: Path, url: str, restored: Restored) -> Receipt:

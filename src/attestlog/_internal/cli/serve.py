@@ -179,7 +179,7 @@ def _open_witness(
     known = [_parse_log(item) for item in logs]
     if not (directory / STATE_FILE).exists():
         return _make_witness(directory, name, keys, known, undo)
-    state = WitnessState(directory)
+    state = undo.enter_context(WitnessState(directory))
     if name not in {None, state.name} or keys:
         raise UsageError(f"{directory} is the witness {state.name!r} already, with keys of its own")
     opened = Witness(state, [given_or_opened(uri, ask_passphrase, undo) for uri in state.keys.values()])
@@ -217,6 +217,7 @@ def _make_witness(
     uris: list[str] | list[None] = keys or [None]
     made = [given_or_made(uri, origin=name, role="witness", algorithm=ED25519) for uri in uris]
     begun = Witness.begin(directory, name, [given_or_opened(one, ask_passphrase, undo) for one in made])
+    undo.callback(begun.state.close)
     for key, origin in logs:
         begun.add_log(key, origin)
     return begun

@@ -24,6 +24,7 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
     "Write": {
         "init": "Make a new log.",
         "append": "Append one entry, or many from JSON lines.",
+        "configure": "Say where a log's keys are on this machine.",
         "checkpoint": "Sign the log's head and print the note.",
         "publish": "Write the log as static files for any web server.",
         "import": "Bring a legacy JSON-lines log into a log.",

@@ -2,8 +2,8 @@
 
 What the policy's `redaction` names (fields by glob, patterns within text) is
 replaced by `[redacted:WHAT:NONCE:HMAC]`. The log then says that there was
-something, and what kind; whoever holds the redaction key can later show which
-value it was (`subkey`, `verify_commitment`), and nobody else can even try
+something, and what kind. Those who hold the redaction key can later show which
+value it was (`subkey`, `verify_commitment`); nobody else can even try
 guesses. It is not encryption: nobody can get the value back.
 
 Replaced are values of the members in REDACTED_MEMBERS, at any depth, and text
@@ -200,7 +200,7 @@ def find_nonces(text: str) -> list[bytes]:
 def verify_commitment(text: str, value: Any, shown: bytes) -> None:
     """Raises HashMismatchError unless `value` is what the commitment `text` stands for.
 
-    `shown`: the redaction's subkey, as whoever holds the key gave it. Within a text the value is the
+    `shown`: the redaction's subkey, given by somebody who holds the key. Within a text the value is the
     text that was cut out; of a field it is the whole value.
     Raises MalformedEntryError unless `text` is one commitment.
     """
@@ -222,7 +222,7 @@ def _kind(name: str) -> str:
 
 
 def _is_worth_it(item: Any) -> bool:
-    """Null, true, false and nothing at all are no secrets, and a commitment is none any more."""
+    """False for null, true, false and what is empty, and for a commitment: they hide nothing."""
     if item is None or type(item) is bool or item in ("", [], {}):
         return False
     return type(item) is not str or _COMMITMENT.fullmatch(item) is None

@@ -1,6 +1,6 @@
 """One guarded act, from the intent to the outcome: context manager, decorator, sync and async.
 
-What is appended, and in which order, is said once, by generators that yield
+What is appended, and in which order, stands once, in generators that yield
 drafts and are given receipts (`_begin`, `_end`); appending with or without
 waiting for the thread is all that the two forms differ in.
 """
@@ -57,7 +57,7 @@ GUARD: Final = "guard"
 """Member of `actor_context` that says what the entry is to its act: `intent`, `outcome` or `violation`."""
 
 _UNWRITABLE: Final = (StorageError, SignerError, LogError)
-"""The log cannot write; what a caller can mend (a draft that is none) is not among it."""
+"""The log cannot write. What a caller can mend, such as a malformed draft, is not among these."""
 
 
 class GuardMembers(MoreMembers, total=False):
@@ -205,7 +205,7 @@ class Guard:
         return write_request(place, self.request)
 
     def add_approval(self, approval: AnyApproval) -> None:
-        """Take in an approval: parsed, as stored, or the bytes of its file. Raises MalformedApprovalError."""
+        """Add an approval: parsed, as stored, or the bytes of its file. Raises MalformedApprovalError."""
         stored = _stored(approval)
         if stored not in self._approvals:
             self._approvals.append(stored)

@@ -1,7 +1,7 @@
 """Asking people: a request file in a directory, and the approvals that are put beside it.
 
 What counts as an approval is judged where the entry is judged; here they are
-only found. Files that are none, or are for something else, are passed over.
+only found. Files that are not approvals, or are for another request, are passed over.
 """
 
 from __future__ import annotations

@@ -129,7 +129,8 @@ class Group(Generic[Result]):
                 unfinished.append(waiting)
             else:
                 self._committer._settle(waiting)
-        self._committer._wait_again(unfinished)
+        if unfinished:
+            self._committer._wait_again(unfinished)
         self.is_open = False
 
 
@@ -179,7 +180,7 @@ def _deliver_all(group: Sequence[_Waiting[Any]]) -> None:
 
 
 class Committer(Generic[Result]):
-    """The queue of one log in one process."""
+    """The queue of one log in one process. Any thread may call its public methods."""
 
     def __init__(
         self, commit: Callable[[Turn[Result]], None], batch_entries_max: int, batch_size_bytes: int
@@ -191,7 +192,7 @@ class Committer(Generic[Result]):
         self._mutex = threading.Lock()
         self._queue: deque[_Waiting[Any]] = deque()
         self._threads: deque[_Waiting[Any]] = deque()
-        """Those of the queue that have a thread waiting; who is done or gone is dropped when met."""
+        """Those of the queue that have a thread waiting. Those that are done or gone are dropped when met."""
         self._busy = False
         self._closed = False
         self._closing: _Waiting[Any] | None = None
@@ -352,8 +353,9 @@ class Committer(Generic[Result]):
             self._settle(first)
             return
         self._commit(turn)
-        if any(group.is_open and group.shares for group in turn.groups):
-            raise RuntimeError("a group was taken from the queue, and its results were not handed out")
+        for group in turn.groups:
+            if group.is_open and group.shares:
+                raise RuntimeError("a group was taken from the queue, and its results were not handed out")
 
     def _fill(self, group: Group[Any], room: int) -> None:
         room = min(room, self._batch_entries_max)
@@ -377,10 +379,9 @@ class Committer(Generic[Result]):
                 taken += stop - start
 
     def _wait_again(self, unfinished: Sequence[_Waiting[Any]]) -> None:
-        if unfinished:
-            with self._mutex:
-                # To the back: others get their turn between the pieces of a long list.
-                self._queue.extend([waiting for waiting in unfinished if not waiting.abandoned])
+        with self._mutex:
+            # To the back: others get their turn between the pieces of a long list.
+            self._queue.extend([waiting for waiting in unfinished if not waiting.abandoned])
 
     def _fail(self, turn: Turn[Result], error: BaseException) -> None:
         """Everyone in the batch learns of it; if there was no batch yet, everyone who waits for one."""

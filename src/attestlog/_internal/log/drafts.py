@@ -24,7 +24,7 @@ from attestlog._internal.core.erasure import Erasure, format_erasure
 from attestlog._internal.core.genesis import Genesis
 from attestlog._internal.core.policy import Policy, Redaction
 from attestlog._internal.core.redaction import NONCE_SIZE_BYTES, REDACTED_MEMBERS, Redactor, commitment
-from attestlog._internal.core.reserved import ERASE_PAYLOAD, KEPT, check_reserved, governs
+from attestlog._internal.core.reserved import ERASE_PAYLOAD, KEPT, check_reserved
 from attestlog._internal.core.rules import Rules
 from attestlog._internal.core.signature import ECDSA_P256
 from attestlog._internal.ids import new_entry_id
@@ -100,8 +100,7 @@ class Drafts:
         draft = parse_draft(draft if isinstance(draft, EntryDraft) else dict(draft))
         check_reserved(draft, by_log=by_log)
         spelled = self._spell(draft)
-        # What changes rules has exactly the members it must have.
-        if redact and not governs(draft):
+        if redact:
             redactor = self._redactor(rules.policy)
             # Scanning the encoded members is cheap: redact only if something matches.
             if redactor.suspects(draft, [spelled[name] for name in REDACTED_MEMBERS if name in spelled]):

@@ -6,12 +6,11 @@ key. Which keys count is decided by entries (`core.rules`), never here.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
-from attestlog._internal.config import change_config, read_config, with_signers
+from attestlog._internal.config import read_config
 from attestlog._internal.core.batch import Head, Plan
 from attestlog._internal.core.checkpoint import Checkpoint, format_checkpoint
 from attestlog._internal.core.cosignature import check_every_type, cosign
@@ -37,18 +36,20 @@ class InForce:
     """What is in force at the head of a store: the rules, and the signer that holds a key they name.
 
     Both follow what other processes write. Used while holding the log's lock, by one thread at a time;
-    `rules` may be read by any.
+    `rules` and `algorithm` may be read by any.
     """
 
     def __init__(self, store: Store, passphrase: Passphrase | None) -> None:
         self._store, self._passphrase = store, passphrase
         self._signer: Signer | None = None
+        self.algorithm = ""
+        """Of the key that signs; empty until `load`."""
         self.rules = Rules.of(store.genesis)
         self._head: Head | None = None
         """Where the log stood when these were its rules; None before the first turn."""
 
     def load(self, head: Head, signer: Signer | None, *, is_chosen: bool) -> None:
-        """Find the rules at the head, and the signer to use: this one, or else one that log.toml names.
+        """Find the rules at the head, and the signer to use: this one, or else a configured one.
 
         `is_chosen`: it must be this one. Raises SignerError if no signer holds a key in force,
         MalformedConfigError, and as `catch_up`.
@@ -89,14 +90,8 @@ class InForce:
 
     # --- the signer of entries ---
 
-    @property
-    def algorithm(self) -> str:
-        """Algorithm of the key that signs."""
-        assert self._signer is not None
-        return self._signer.public_key.algorithm
-
     def signer(self) -> tuple[PublicKey, Signer]:
-        """A key in force and who holds it; after a rotation by another process, the one log.toml names.
+        """A key in force and who holds it; after a rotation by another process, a configured signer.
 
         Raises SignerError if that signer cannot be opened: nothing can be signed until it can.
         """
@@ -122,18 +117,16 @@ class InForce:
         if signer is not None and (is_chosen or self._key_of(signer) is not None):
             self.adopt(signer)
             return
-        # The key was rotated between the reading of log.toml and the lock, or halfway.
+        # The key was rotated between the reading of the configuration and the lock, or several are named.
         self.signer()
         if signer is not None:
             signer.close()
 
     def _open_named(self) -> Signer:
-        """The first of the signers in log.toml that holds a key in force."""
+        """The first of the configured signers that holds a key in force."""
         named = read_config(self._store.source).signers
         problem: AttestlogError | None = None
-        for uri in (named.entry, named.next_entry):
-            if uri is None:
-                continue
+        for uri in named.entries:
             try:
                 signer = open_signer(uri, passphrase=self._passphrase)
             except AttestlogError as error:
@@ -145,22 +138,12 @@ class InForce:
                 problem = problem or error
                 signer.close()
                 continue
-            self._end_rotation(uri)
             return signer
         assert problem is not None
         if not isinstance(problem, WrongKeyError):
             message = f"{problem.message}; the log is signed by {self._keys_in_force()}"
             problem = problem.with_evidence(message, expected=self.rules.key_ids)
         raise problem
-
-    def _end_rotation(self, uri: str) -> None:
-        """If a rotation stopped between two writings of log.toml, write the second: this signer signs.
-
-        A failure to write it holds nobody up: the next opening finds out the same.
-        """
-        if read_config(self._store.source).signers.next_entry is not None:
-            with contextlib.suppress(AttestlogError):
-                change_config(self._store, partial(with_signers, entry=uri, next_entry=None))
 
     def _key_of(self, signer: Signer) -> PublicKey | None:
         return self.rules.keys.get(signer.public_key.key_id)
@@ -180,7 +163,7 @@ class InForce:
         return ", ".join(key_id[:16] for key_id in self.rules.keys)
 
     def _replace(self, signer: Signer) -> None:
-        old, self._signer = self._signer, signer
+        old, self._signer, self.algorithm = self._signer, signer, signer.public_key.algorithm
         if old is not None and old is not signer:
             old.close()
 

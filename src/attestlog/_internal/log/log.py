@@ -4,9 +4,9 @@
         receipt = log.append(event_type="ACTION", action_type="deploy", actor_id="agent-7")
 
 An entry's life: draft → validate → govern → plan → sign → commit → receipt.
-The first two happen in the caller's thread, the rest in a turn of the
-committer. Reading and verifying need no `Log`; see `attestlog.verify` and
-`attestlog._internal.query`.
+The caller's thread does the first two (`drafts`), one thread the rest for all
+who wait (`Writer.commit`). Reading and verifying need no `Log`; see
+`attestlog.verify` and `attestlog.query_log`.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ class Log:
         `signer` and `checkpoint_signer` are signer URIs or signers; without one a key file is made
         where keys are kept (see `attestlog._internal.places.keys_dir`), and so it is for a `file:` URI
         naming no file yet. The checkpoint key must be Ed25519. With `checkpoint_pq_signer` every
-        checkpoint is signed with ML-DSA-44 as well, and is none without it.
+        checkpoint is signed with ML-DSA-44 as well, and does not count without it.
         Raises ExistsError, MalformedConfigError, MalformedPolicyError, SignerError or StorageError;
         the log is then not there at all.
         """
@@ -149,7 +149,7 @@ class Log:
     ) -> Self:
         """Open a log for writing, healing what a crash left (`recovered` says what). Never creates.
 
-        Without signers, those named in log.toml are opened. `ack_replicas`: an append also waits, for
+        Without signers, the configured ones are opened. `ack_replicas`: an append also waits, for
         `ack_timeout_s` at the most, until so many replicas hold its entry durably; ReplicationError then
         says that it is in the log, and who else has it.
         Raises NotFoundError or another StorageError, MalformedConfigError, SignerError.
@@ -328,7 +328,7 @@ class Log:
 
         `new_signer`: a signer or its URI; without one, or for a `file:` URI naming no file yet, a key file
         is made, of `algorithm` or else of the old key's. `members`: further members of the draft.
-        log.toml names the new signer afterwards. The old one can be destroyed.
+        The configuration names the new signer afterwards. The old one can be destroyed.
         Raises as `append`, and RuleChangeError if the key was in force before.
         """
         with contextlib.ExitStack() as undo:
@@ -476,7 +476,7 @@ class Log:
             return prove(self._store.source, sequence_number, payload=payload, checkpoint=self.checkpoint())
 
     def head(self) -> Head:
-        """Size, last hash and right edge, with everything other processes made durable taken in."""
+        """Size, last hash and right edge, after everything that other processes made durable by now."""
         head: Head = self._queue.run(self._writer.head)
         return head
 

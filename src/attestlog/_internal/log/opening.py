@@ -7,9 +7,18 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from attestlog._internal.config import LogConfig, Signers, new_config, read_config
+from attestlog._internal.config import (
+    Identity,
+    Signers,
+    find_config,
+    forget_config,
+    new_config,
+    read_config,
+    save_config,
+)
 from attestlog._internal.core.batch import Head, plan_batch, prepare
 from attestlog._internal.core.checkpoint import Checkpoint, check_origin
 from attestlog._internal.core.genesis import Genesis, Settings, Software, check_settings, draft_genesis
@@ -24,7 +33,14 @@ from attestlog._internal.log.writer import Writer
 from attestlog._internal.signers import Passphrase, Signer
 from attestlog._internal.signers.making import given_or_made, given_or_opened
 from attestlog._internal.storage.contract import NewLog, Store
-from attestlog._internal.storage.resolve import LogName, check_free, create_log, open_store
+from attestlog._internal.storage.resolve import (
+    LogName,
+    check_free,
+    create_log,
+    is_url,
+    open_source,
+    open_store,
+)
 from attestlog._internal.version import VERSION
 
 
@@ -77,8 +93,8 @@ def create(
             checkpoint=check_signer.uri,
             checkpoint_pq=pq_signer.uri if pq_signer is not None else None,
         )
-        beside = new_config(name, LogConfig.of(genesis, signers))
-        create_log(name, NewLog(line, plan.leaves[0], note, beside))
+        which = Identity(origin, plan.head.entry_hash)
+        _make(name, NewLog(line, plan.leaves[0], note), which, signers)
         store = open_store(name, any_filesystem=any_filesystem)
         undo.callback(store.close)
         in_force = _load(store, entry_signer, passphrase)
@@ -110,17 +126,21 @@ def open_writer(
     store = open_store(name, any_filesystem=any_filesystem)
     with contextlib.ExitStack() as undo:
         undo.callback(store.close)
-        config = read_config(store.source)
-        replicas = Replicas(config.replicas, ack_replicas, ack_timeout_s)
-        named = config.signers
+        config = find_config(store.source)
+        if config is None and (signer is None or checkpoint_signer is None):
+            config = read_config(store.source)  # says that there is none
+        named = config.signers if config is not None else None
+        replicas = Replicas(config.replicas if config is not None else (), ack_replicas, ack_timeout_s)
         is_chosen = signer is not None
-        # Where a rotation stopped halfway, which of two signers it is to be is found out within the lock;
-        # else it is opened before, because a person may be asked for its passphrase.
-        if signer is None and named.next_entry is None:
-            signer = named.entry
+        # Which of several holds a key in force is found out within the lock; a single one is opened before,
+        # because a person may be asked for its passphrase.
+        if signer is None and named is not None and len(named.entries) == 1:
+            (signer,) = named.entries
         entry_signer = given_or_opened(signer, passphrase, undo) if signer is not None else None
-        check_signer = given_or_opened(checkpoint_signer or named.checkpoint, passphrase, undo)
-        pq_uri = checkpoint_pq_signer or named.checkpoint_pq
+        checkpoint_signer = checkpoint_signer or (named.checkpoint if named is not None else None)
+        assert checkpoint_signer is not None
+        check_signer = given_or_opened(checkpoint_signer, passphrase, undo)
+        pq_uri = checkpoint_pq_signer or (named.checkpoint_pq if named is not None else None)
         pq_signer = given_or_opened(pq_uri, passphrase, undo) if pq_uri is not None else None
         in_force = _load(store, entry_signer, passphrase, is_chosen=is_chosen)
         undo.callback(in_force.close)
@@ -129,6 +149,24 @@ def open_writer(
         writer = Writer(store, in_force, holders=holders, drafts=drafts, replicas=replicas, clock=clock)
         undo.pop_all()
         return writer
+
+
+def _make(name: LogName, new: NewLog, which: Identity, signers: Signers) -> None:
+    """The log and its configuration. Raises StorageError, NoHomeError: then neither is there."""
+    if is_url(name):
+        create_log(name, new)
+        log = open_source(name)
+        save_config(log, new_config(which, log.absolute(), signers))
+        return
+    path = Path(name).absolute()
+    config = new_config(which, str(path), signers)
+    # A crash after this leaves a configuration of a log that nobody has.
+    save_config(path, config)
+    try:
+        create_log(name, new)
+    except BaseException:
+        forget_config(config, path)
+        raise
 
 
 def _load(

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final, NamedTuple
 
-from attestlog._internal.config import change_config, with_signers
+from attestlog._internal.config import change_config, find_config, with_signers
 from attestlog._internal.core.batch import Head, Plan, Prepared, plan_batch
 from attestlog._internal.core.checkpoint import Checkpoint
 from attestlog._internal.core.entry import Entry, format_timestamp
@@ -26,7 +26,7 @@ from attestlog._internal.core.receipt import Receipt
 from attestlog._internal.core.reserved import ROTATE_SIGNING_KEY, SIGNER_OUTAGE
 from attestlog._internal.core.rotation import Rotation, format_rotation, rotation_message
 from attestlog._internal.core.rules import Hold, Rules
-from attestlog._internal.core.signature import BATCH_ENTRIES_MAX
+from attestlog._internal.core.signature import BATCH_ENTRIES_MAX, PublicKey
 from attestlog._internal.log.committer import Group, Turn
 from attestlog._internal.log.drafts import AnyDraft, Clock, Drafts, change_draft, erasure_draft
 from attestlog._internal.log.keys import InForce, KeyHolder, sign_head, sign_plan
@@ -84,35 +84,38 @@ class Writer:
     # --- a turn of the queue ---
 
     def commit(self, turn: Turn[Receipt]) -> None:
-        """Commit those who wait: in each turn of the queue, one group, one signature, one flush.
+        """Commit those who wait in the queue: one group, one signature, one flush.
 
-        Raises ClockError, SignerError, StorageError: nothing is written, and the group is told so.
-        UncertainCommitError: nobody can know.
+        Each step takes what the one before it gave, and changes nothing else: another group can be taken,
+        planned and signed while this one is flushed.
+        Raises ClockError, SignerError, RuleChangeError, StorageError: nothing is written, and the group is
+        told so. UncertainCommitError: nobody can know.
         """
-        # Take the log's lock, and what other processes wrote.
+        # Take the log's lock, and what other processes wrote; then those who wait by now.
         with self._locked() as head:
             room = min(self.store.room(head.size), BATCH_ENTRIES_MAX)
-            told = self._told(room)
-            group = turn.take(room - len(told))
+            own = self._outage_entry(room)
+            group = turn.take(room - len(own))
             # Renew what was prepared under other rules. A caller whose draft they forbid is told, alone.
-            prepared = told + self._renewed(group)
+            prepared = own + self._renewed(group)
             if not group.shares:
                 return
             try:
-                # Plan: number, chain, hash, grow the tree. Nothing has changed yet, and nothing has to be
-                # undone: what fails up to the store is planned again by its callers, or never.
-                plan = self._plan(head, prepared)
-                # Sign, and check the signature and the rules that follow.
-                signed = self._sign(plan)
+                key, signer = self.in_force.signer()
+                # Plan: number, chain, hash, grow the tree.
+                plan = self._plan(head, prepared, key)
+                # Sign; check the signatures, and that a change of the rules holds. Up to here a failure
+                # leaves nothing that has to be undone.
+                signed = self._sign(plan, key, signer)
             except SignerError as error:
-                self._outage.add(error, len(prepared) - len(told), self.clock())
+                self._outage.add(error, len(prepared) - len(own), self.clock())
                 raise
-            # Store: when this returns, the entries survive a loss of power.
-            receipts = self._store(signed)
-            if told:
+            # Commit: when this returns, the entries survive a loss of power.
+            receipts = self._commit(signed)
+            if own:
                 self._outage = _Outage()
-        # Hand out. Nobody else needs to wait for that: the lock is free.
-        group.hand_out(receipts[len(told) :])
+        # Hand out. The lock is free by now: no other process waits for that.
+        group.hand_out(receipts[len(own) :])
         self.replicas.notify()
 
     def rotate(self, new: Signer, members: Mapping[str, Any]) -> Receipt:
@@ -121,19 +124,22 @@ class Writer:
         `members`: of the draft, beside its payload.
         """
         with self._locked() as head:
-            key, _ = self.in_force.signer()
+            key, signer = self.in_force.signer()
             message = rotation_message(self.genesis.origin, key.key_id, new.public_key.key_id, head.size)
             rotation = Rotation(new.public_key, sign_message(new, new.public_key, message))
             prepared = self.prepare(change_draft(ROTATE_SIGNING_KEY, format_rotation(rotation), members))
-            signed = self._sign(self._plan(head, [prepared]))
-            # A crash after this leaves a log.toml that names both signers. Whichever of them holds the key
-            # in force when the log is opened is the one, and the other is forgotten.
-            change_config(self.store, partial(with_signers, next_entry=new.uri))
-            (receipt,) = self._store(signed)
+            signed = self._sign(self._plan(head, [prepared], key), key, signer)
+            log, config = self.store.source, find_config(self.store.source)
+            # A crash after this leaves a configuration that names both signers: the one that holds the key
+            # in force when the log is opened signs. One that names the new signer already may be read-only.
+            if config is not None and new.uri not in config.signers.entries:
+                change_config(log, partial(with_signers, entry=[new.uri, *config.signers.entries]))
+            (receipt,) = self._commit(signed)
             self.in_force.adopt(new)
-            # The entry is durable: a log.toml that cannot be written now takes nothing back.
-            with contextlib.suppress(AttestlogError):
-                change_config(self.store, partial(with_signers, entry=new.uri, next_entry=None))
+            # The entry is durable: a configuration that cannot be written now takes nothing back.
+            if config is not None:
+                with contextlib.suppress(AttestlogError):
+                    change_config(log, partial(with_signers, entry=new.uri))
             return receipt
 
     def erase(
@@ -150,10 +156,11 @@ class Writer:
             self.in_force.read_holds()
             prepared = self.prepare(draft, by_log=True)
             self._check_erasure(target, prepared)
-            signed = self._sign(self._plan(head, [prepared]))
+            key, signer = self.in_force.signer()
+            signed = self._sign(self._plan(head, [prepared], key), key, signer)
             self.store.begin_erasure(sequence_number, target.entry_hash)
             # A crash here leaves a beginning that no entry speaks of: the store forgets it.
-            (receipt,) = self._store(signed)
+            (receipt,) = self._commit(signed)
             # A crash here, or a disk that is full, leaves the payload where it is until the next opening.
             try:
                 self.store.finish_erasure()
@@ -191,7 +198,7 @@ class Writer:
             return dict(self.in_force.read_holds().holds)
 
     def head(self) -> Head:
-        """The head, with what other processes made durable taken in."""
+        """The head, after everything that other processes made durable."""
         with self.store.exclusive() as head:
             self.in_force.catch_up(head)
             return head
@@ -213,7 +220,7 @@ class Writer:
 
     @contextmanager
     def _locked(self) -> Iterator[Head]:
-        """The log's lock, with what other processes wrote taken in, and a full segment closed."""
+        """The log's lock, once what other processes wrote is known and a full segment is closed."""
         with self.store.exclusive() as head:
             self.in_force.catch_up(head)
             if self.store.room(head.size) == self.genesis.settings.segment_entries:
@@ -223,7 +230,7 @@ class Writer:
                     self._checkpoint_at(head)
             yield head
 
-    def _told(self, room: int) -> list[Prepared]:
+    def _outage_entry(self, room: int) -> list[Prepared]:
         """The entry that tells of an outage, if there was one and the batch has room for more than it."""
         return [self.prepare(self._outage.draft(), by_log=True)] if self._outage.has_been and room > 1 else []
 
@@ -242,20 +249,18 @@ class Writer:
                 group.refuse(share, error)
         return group.prepared
 
-    def _plan(self, head: Head, prepared: list[Prepared]) -> Plan:
-        key, _ = self.in_force.signer()
+    def _plan(self, head: Head, prepared: list[Prepared], key: PublicKey) -> Plan:
         return plan_batch(
             head, prepared, self.clock(), algorithm=key.algorithm, key_id=key.key_id,
             batched=self.genesis.settings.batch, pointers=self.in_force.rules.pointers,
         )  # fmt: skip
 
-    def _sign(self, plan: Plan) -> _Signed:
+    def _sign(self, plan: Plan, key: PublicKey, signer: Signer) -> _Signed:
         """Raises SignerError, or RuleChangeError: what would not hold is refused before it is stored."""
-        key, signer = self.in_force.signer()
         lines = plan.seal(sign_plan(signer, key, plan))
         return _Signed(plan, lines, self.in_force.rules_after(plan, lines))
 
-    def _store(self, signed: _Signed) -> list[Receipt]:
+    def _commit(self, signed: _Signed) -> list[Receipt]:
         plan, lines, rules = signed
         self.store.commit(plan, lines)
         # A crash here loses nothing: the next entry's pointers lead to the rules.

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from attestlog._internal import disk
-from attestlog._internal.config import LogConfig, Signers, new_config
 from attestlog._internal.core.batch import Head
 from attestlog._internal.core.checkpoint import Checkpoint
 from attestlog._internal.core.cosignature import (
@@ -43,9 +42,6 @@ from attestlog.errors import (
 
 LOG_DIR: Final = "log"
 """Of a log's copy, beside the evidence against its writer."""
-
-NO_SIGNER: Final = "none:replica"
-"""What a copy's log.toml names as signers: a replica holds no key of the log's."""
 
 
 class ReplicaKey(NamedTuple):
@@ -84,9 +80,7 @@ class Holding:
         except OSError as error:
             raise disk.storage_error(error, directory, "creating") from None
         leaf = verify_lines(Rules.of(genesis), Head(), [line]).leaves
-        config = LogConfig.of(genesis, Signers(entry=NO_SIGNER, checkpoint=NO_SIGNER))
-        place = directory / LOG_DIR
-        create_log(place, NewLog(line, leaf, beside=new_config(place, config)))
+        create_log(directory / LOG_DIR, NewLog(line, leaf))
         return cls(directory, key)
 
     @property

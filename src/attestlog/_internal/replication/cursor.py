@@ -1,4 +1,4 @@
-"""What a replica last answered, kept with the log.
+"""What a replica last answered, kept for one user.
 
 A cursor saves asking, and shows other processes and `replica status` how far
 a replica is. It is no evidence: losing it costs one question, and what it says

@@ -1,4 +1,4 @@
-"""Which replicas log.toml names: adding one, and taking one out."""
+"""Which replicas the configuration names: adding one, and taking one out."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from attestlog._internal.config import LogConfig, ReplicaAt, change_config
 from attestlog._internal.core.note import COSIGNATURE_ED25519, COSIGNATURE_ML_DSA_44, format_vkey, parse_vkey
 from attestlog._internal.replication.client import parse_replica_url
 from attestlog._internal.storage.contract import Store
-from attestlog._internal.storage.resolve import LogName, open_store
+from attestlog._internal.storage.resolve import LogName, open_source
 from attestlog.errors import ExistsError, MalformedConfigError, MalformedNoteError, NotFoundError
 
 REPLICAS_MAX: Final = 32
@@ -62,10 +62,4 @@ def remove_replica(log: LogName | Store, url: str) -> None:
 
 
 def _change(log: LogName | Store, change: Callable[[LogConfig], LogConfig]) -> None:
-    """In a turn: a rotation of the key changes log.toml too, and neither must lose what the other wrote."""
-    store = open_store(log)
-    try:
-        with store.exclusive():
-            change_config(store, change)
-    finally:
-        store.close()
+    change_config(open_source(log), change)

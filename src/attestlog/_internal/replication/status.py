@@ -8,9 +8,10 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from attestlog._internal.config import read_config
+from attestlog._internal.config import ReplicaAt, find_config
 from attestlog._internal.replication.client import ReplicaClient
 from attestlog._internal.replication.cursor import load_cursor
+from attestlog._internal.storage.contract import LogSource
 from attestlog._internal.storage.resolve import LogName, open_source
 
 
@@ -33,11 +34,11 @@ class ReplicaStatus(Struct, frozen=True, kw_only=True):
 
 
 def replica_status(name: LogName) -> list[ReplicaStatus]:
-    """One for each replica that log.toml names. Raises StorageError or MalformedConfigError."""
+    """One for each configured replica. Raises StorageError or MalformedConfigError."""
     log = open_source(name)
     durable, cursors = log.durable_size(), log.cursors()
     found = []
-    for at in read_config(log).replicas:
+    for at in _replicas(log):
         cursor = load_cursor(cursors, at.url)
         state = "failing" if cursor.error else "good"
         state = "refused" if cursor.is_refused else "lost" if cursor.is_lost else state
@@ -55,12 +56,17 @@ def unerased_at(name: LogName) -> Iterator[tuple[str, list[int]]]:
     """Each replica, and the payloads erased in the log that it still holds. Raises ReplicationError."""
     log = open_source(name)
     origin = log.genesis().origin
-    for at in read_config(log).replicas:
+    for at in _replicas(log):
         client = ReplicaClient(at, origin)
         try:
             yield at.url, client.unerased()
         finally:
             client.close()
+
+
+def _replicas(log: LogSource) -> list[ReplicaAt]:
+    config = find_config(log)
+    return [] if config is None else config.replicas
 
 
 _METRICS: Final[dict[str, tuple[str, Callable[[ReplicaStatus], int]]]] = {

@@ -77,8 +77,6 @@ class NewLog(NamedTuple):
     """Its leaf hash."""
     checkpoint: bytes | None = None
     """The first checkpoint; None for a copy of another's log, which is not the copy's to sign."""
-    beside: Mapping[str, bytes] = {}
-    """Files, by name, that appear with the log where it is a directory."""
 
 
 class LogSource(ABC):
@@ -183,7 +181,7 @@ class LogSource(ABC):
 
     @abstractmethod
     def cursors(self) -> Cursors:
-        """What those who send the log to its replicas keep with it."""
+        """What those who send the log to its replicas keep of them. Raises NoHomeError."""
 
     # --- what follows from it ---
 
@@ -260,7 +258,7 @@ class Store(Protocol):
     def exclusive(self) -> AbstractContextManager[Head]:
         """A turn: be the only committer, among all processes and hosts, until the first commit in it.
 
-        The head given MUST take in everything that other committers made durable. A further commit in the
+        The head given MUST include everything that other committers made durable. A further commit in the
         same turn MUST go through only if the head is the one that the commit before it left; a driver MAY
         keep everybody out until the turn ends. Turns do not nest.
         Raises BusyError, LockLostError, CorruptError, ClosedError.
@@ -326,7 +324,7 @@ class Store(Protocol):
 
 
 class Cursors(Protocol):
-    """How far each replica is, as text: kept with the log, no evidence, and lost without harm."""
+    """How far each replica is, as text: this user's own, no evidence, and lost without harm."""
 
     def load(self, url: str) -> bytes | None:
         """What was saved for this replica; None where there is nothing that can be read."""

@@ -1,7 +1,7 @@
 """Files of a published log over HTTP(S): bounded in size and time, and never more than what was asked for.
 
-Whoever hands out the files is not trusted with anything: what they hold is
-checked by whoever reads them. What this must rule out is a server that keeps
+The server is trusted with nothing: readers check what the files hold. What this
+must rule out is a server that keeps
 the reader waiting, or fills its memory. "There is no such file" (404, 410) and
 "could not be read" stay apart.
 """

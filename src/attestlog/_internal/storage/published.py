@@ -36,7 +36,7 @@ class Source(Protocol):
         """One file. Raises NotFoundError, MalformedTileError if it is larger, StorageError."""
 
     def close(self) -> None:
-        """Let go."""
+        """Close what was opened."""
 
 
 class FolderSource:

@@ -70,7 +70,7 @@ class PublishedFolder:
         try:
             if self._is_there(path, data):
                 self.found += 1
-                # Whoever put it there may have been killed before its name was durable.
+                # The process that put it there may have been killed before its name was durable.
                 self._touched.add(path.parent)
                 return
             temporary = self._staging / str(len(self._staged))

@@ -23,7 +23,6 @@ import base64
 import json
 import re
 import sys
-import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -1111,7 +1110,6 @@ def verify_log(report: Report, root: Path, trust: Trust) -> None:
     segments = {int(name[:12]): root / "entries" / name for name in names if fits(name, r"/\d{12}\.jsonl/")}
     rules, genesis = begin(_first_line(segments.get(0)))
     checkpoint = _log_checkpoint(report, root / "checkpoint", rules)
-    _check_config(report, root / "log.toml", rules)
     width = rules.settings["segment_entries"]
     strays = [name for name in names if not fits(name, r"/\d{12}\.jsonl/") or int(name[:12]) % width]
     for name in strays:
@@ -1216,19 +1214,6 @@ def _log_checkpoint(report: Report, path: Path, rules: Rules) -> Checkpoint | No
     else:
         return checkpoint
     return None
-
-
-def _check_config(report: Report, path: Path, rules: Rules) -> None:
-    try:
-        config = tomllib.loads(path.read_bytes().decode())
-        settings = read_settings(config.pop("settings", None))
-    except (FileNotFoundError, ValueError, Malformed):
-        config = settings = {}
-    signers, _ = config.pop("signers", None), config.pop("replicas", None)
-    known = {"entry", "checkpoint"}
-    is_ours = fits(signers, "{text}") and known <= signers.keys() <= known | {"checkpoint_pq", "next_entry"}
-    if not is_ours or (config, settings) != ({"format_version": 1, "origin": rules.origin}, rules.settings):
-        report.find("TAMPERED", "log.toml is missing, or says other than the genesis entry")
 
 
 def _tree_sizes(folder: Path) -> dict[int, int]:

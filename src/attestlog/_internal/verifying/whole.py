@@ -19,9 +19,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-import msgspec
-
-from attestlog._internal.config import CONFIG_FILE, keeps_config, parse_config, read_config_text
 from attestlog._internal.core.batch import CLOCK_TOLERANCE_S
 from attestlog._internal.core.checkpoint import Checkpoint
 from attestlog._internal.core.cosignature import check_every_type, open_signed_checkpoint
@@ -64,7 +61,6 @@ from attestlog._internal.verifying.timestamps import (
 from attestlog._internal.verifying.workers import available, map_ordered
 from attestlog.errors import (
     MalformedCheckpointError,
-    MalformedConfigError,
     MalformedEntryError,
     MalformedNoteError,
     MissingExtraError,
@@ -203,7 +199,6 @@ class _Verification:
         log = self._read_genesis()
         if log is None:
             return
-        self._add_all(check_config(self._source, log.genesis))
         checkpoint = self._check_checkpoint(log)
         memory, is_reliable = self._recall(log)
         walk = self._begin(log, checkpoint, memory) if is_reliable or not self._options.start else None
@@ -484,30 +479,6 @@ def check_segments(snapshot: Snapshot, segment_entries: int, findings: list[Find
     what = "{} is not one of this log's segments"
     findings.extend(finding("segment.stray", what.format(name), found=name) for name in strays)
     return Segments(present, gaps)
-
-
-def check_config(source: LogSource, genesis: Genesis) -> Iterator[Finding]:
-    """Findings where log.toml is not what the genesis entry says."""
-    try:
-        text = read_config_text(source)
-        config = parse_config(text.decode("utf-8")) if text is not None else None
-    except StorageError as error:
-        yield finding("log.unreadable", str(error))
-        return
-    except (MalformedConfigError, UnicodeDecodeError) as error:
-        yield finding("config.malformed", str(error))
-        return
-    if config is None:
-        if keeps_config(source):
-            yield finding("config.missing", f"{CONFIG_FILE} is missing")
-        return
-    if config.origin != genesis.origin:
-        what = f"{CONFIG_FILE} names another origin than the genesis entry"
-        yield finding("config.origin", what, expected=genesis.origin, found=config.origin)
-    if config.settings != genesis.settings:
-        expected, found = msgspec.to_builtins(genesis.settings), msgspec.to_builtins(config.settings)
-        what = f"{CONFIG_FILE} has other settings than the genesis entry"
-        yield finding("config.settings", what, expected=expected, found=found)
 
 
 class LogCheckpoint(NamedTuple):

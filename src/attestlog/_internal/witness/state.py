@@ -2,7 +2,8 @@
 
 One row a log, made when the log is made known and never removed: to forget a log and to learn it again
 would be to cosign two histories of it. A row changes by one conditional UPDATE, durable when it returns.
-Any number of threads and processes may share the file; each thread of each process has its connection.
+Any number of threads and processes may share the file; each of its users has a connection to itself while it
+uses one, and those that nobody uses are kept for the next.
 """
 
 from __future__ import annotations
@@ -10,12 +11,12 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from threading import local
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from attestlog._internal import disk
 from attestlog._internal.core.checkpoint import Checkpoint
@@ -78,16 +79,17 @@ class WitnessState:
 
     def __init__(self, directory: Path) -> None:
         self.path = directory / STATE_FILE
-        self._local = local()
+        self._pid = os.getpid()
+        self._open: deque[sqlite3.Connection] = deque()
+        self._idle: deque[sqlite3.Connection] = deque()
+        self._inherited: list[sqlite3.Connection] = []
         if not self.path.exists():
             raise NotFoundError(f"{directory} is not a witness: it has no {STATE_FILE}", path=str(self.path))
-        with self._connected() as connection:
-            (found,) = connection.execute("PRAGMA application_id").fetchone()
-            if found != APPLICATION_ID:
-                raise CorruptError(f"{self.path} is not a witness's state", path=str(self.path))
-            self.name, keys = connection.execute("SELECT name, keys FROM witness").fetchone()
-        self.keys: dict[str, str] = json.loads(keys)
-        """What it cosigns with: vkey → signer URI."""
+        try:
+            self.name, self.keys = self._identity()
+        except BaseException:
+            self.close()
+            raise
 
     @classmethod
     def create(cls, directory: Path, name: str, keys: Mapping[str, str]) -> WitnessState:
@@ -113,6 +115,19 @@ class WitnessState:
         except OSError as error:
             raise disk.storage_error(error, path, "writing") from None
         return cls(directory)
+
+    def close(self) -> None:
+        """Close every connection. Nobody may use it any more, in whatever thread."""
+        self._leave_to_parent()
+        self._idle.clear()
+        while self._open:
+            self._open.pop().close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def add_log(self, key: VerifierKey, origin: str | None = None) -> None:
         """Make a log's key known, for good. The key's name is the log's origin, unless another is given."""
@@ -183,28 +198,47 @@ class WitnessState:
     @contextmanager
     def _connected(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
         with _ours(self.path):
-            connection = self._own_connection()
-            # In WAL, FULL syncs each commit; NORMAL leaves that to the next one that does.
-            connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+            connection = self._take()
             try:
+                # In WAL, FULL syncs each commit; NORMAL leaves that to the next one that does.
+                connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
                 yield connection
             finally:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
+                self._idle.append(connection)
 
-    def _own_connection(self) -> sqlite3.Connection:
-        mine = self._local.__dict__
-        if mine.get("pid") != os.getpid():
-            # A connection must not be used, nor even closed, on the other side of a fork: it is kept unused.
-            mine["inherited"] = mine.get("connection")
-            mine["connection"] = _connection(f"{self.path.absolute().as_uri()}?mode=rw")
-            mine["pid"] = os.getpid()
-        connection: sqlite3.Connection = mine["connection"]
-        return connection
+    def _take(self) -> sqlite3.Connection:
+        """A connection that nobody else uses; a new one where there is none."""
+        self._leave_to_parent()
+        try:
+            return self._idle.pop()
+        except IndexError:
+            connection = _connection(f"{self.path.absolute().as_uri()}?mode=rw")
+            self._open.append(connection)
+            return connection
+
+    def _leave_to_parent(self) -> None:
+        """After a fork: a connection must not be used, nor even closed, by the child. It is kept unused."""
+        if self._pid != os.getpid():
+            self._inherited += self._open
+            self._open, self._idle, self._pid = deque(), deque(), os.getpid()
+
+    def _identity(self) -> tuple[str, dict[str, str]]:
+        """The witness's name, and what it cosigns with: vkey → signer URI."""
+        with self._connected() as connection:
+            (found,) = connection.execute("PRAGMA application_id").fetchone()
+            if found != APPLICATION_ID:
+                raise CorruptError(f"{self.path} is not a witness's state", path=str(self.path))
+            name, keys = connection.execute("SELECT name, keys FROM witness").fetchone()
+        return name, json.loads(keys)
 
 
 def _connection(uri: str) -> sqlite3.Connection:
-    return sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+    # One user at a time, in whatever thread.
+    return sqlite3.connect(
+        uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+    )
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -93,9 +94,12 @@ class Witness:
         vkeys = {format_vkey(cosigner_key(name, signer)): signer.uri for signer in signers}
         for log in logs:
             check_log_key(name, log)
-        begun = cls(WitnessState.create(directory, name, vkeys), signers, clock)
-        for log in logs:
-            begun.add_log(log)
+        with ExitStack() as undo:
+            state = undo.enter_context(WitnessState.create(directory, name, vkeys))
+            begun = cls(state, signers, clock)
+            for log in logs:
+                begun.add_log(log)
+            undo.pop_all()
         return begun
 
     def add_log(self, key: VerifierKey, origin: str | None = None) -> None:
@@ -144,9 +148,10 @@ class Witness:
         return judged.note(self._cosign(judged, log.timestamp))
 
     def close(self) -> None:
-        """Let go of the keys."""
+        """Close its signers and its state."""
         for signer in self._signers:
             signer.close()
+        self.state.close()
 
     def _log(self, origin: str) -> LogState:
         log = self.state.log(origin)

@@ -33,7 +33,7 @@ def left(folder: Path) -> list[str]:
 def test_a_new_log_is_whole_and_nothing_else_is_there(tmp_path: Path) -> None:
     log = create(tmp_path / "log")
     assert left(tmp_path) == ["log"]
-    assert left(tmp_path / "log") == ["checkpoint", "entries", "lock", "log.toml", "tree"]
+    assert left(tmp_path / "log") == ["checkpoint", "entries", "lock", "tree"]
     log.close()
     assert len(check_log(tmp_path / "log")) == 1
 

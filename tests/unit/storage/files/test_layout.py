@@ -36,10 +36,8 @@ def test_tree_files_are_named_by_level(tmp_path: Path) -> None:
 def test_what_looks_like_a_log(tmp_path: Path) -> None:
     assert not is_log(tmp_path)
     assert not is_log(tmp_path / "nowhere")
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "log.toml").touch()
-    assert is_log(tmp_path / "a")
     (tmp_path / "b" / "entries").mkdir(parents=True)
     assert is_log(tmp_path / "b")
-    (tmp_path / "c" / "log.toml").mkdir(parents=True)
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "entries").touch()
     assert not is_log(tmp_path / "c")

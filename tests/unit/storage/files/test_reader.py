@@ -29,6 +29,7 @@ def log(tmp_path: Path) -> GrowingLog:
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that bisecting and searching backwards take many steps in a small file."""
     monkeypatch.setattr(segments, "SEARCH_BYTES", 100)
+    monkeypatch.setattr(segments, "LOOK_BYTES", 50)
 
 
 def numbers(entries: Any) -> list[int]:

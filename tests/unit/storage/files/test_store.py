@@ -279,7 +279,7 @@ def test_an_entry_0_that_is_no_genesis(tmp_path: Path) -> None:
             Log.open(path)
 
 
-@pytest.mark.parametrize("what", ["log.toml", "entries", "lock", "all"])
+@pytest.mark.parametrize("what", ["entries", "lock", "all"])
 def test_parts_that_are_missing(tmp_path: Path, what: str) -> None:
     path = tmp_path / "log"
     create(path).close()

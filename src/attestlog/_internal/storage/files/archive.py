@@ -74,7 +74,7 @@ def archive_segments(
     """Move to the folder `target` every segment that is here, but the first and the newest `keep`.
 
     The first stays because it names the log's keys and rules, and so does each that may change them:
-    whoever reads needs them to judge the rest. What was moved before stays where it is.
+    readers need them to judge the rest. What was moved before stays where it is.
     Raises ConflictError for one that the checkpoint does not cover, CorruptError for one that is not what
     the stored tree has, NotFoundError without a log or `target`, or another StorageError: what was moved
     by then is moved, everything else is as it was.
@@ -137,7 +137,7 @@ def _move(root: Path, segment: Placed, end: int, target: Path, *, compress: bool
     copy = _compressed(place) if compress else place
     before = segment.path.stat()
     with _errors(copy):
-        # A crash up to here leaves the log as it was, and perhaps a copy that the next attempt writes anew.
+        # A crash up to here leaves the log as it was, and perhaps a copy that the next attempt overwrites.
         _write(copy, segment.path, compress=compress)
     _check(root, copy, segment.first, end)
     link = segment.path.with_name(f".{segment.path.name}.link")

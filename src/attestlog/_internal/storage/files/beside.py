@@ -1,9 +1,12 @@
-"""What is kept beside the entries: time stamps, and how far each replica is. Nothing is verified here.
+"""What is kept beside the entries: time stamps; and, in the state directory, how far each replica is.
+
+Nothing is verified here.
 
 `timestamps/<size>-<tag>.tsr` is one RFC 3161 response, never changed. Each is
 over the text of the log's checkpoint at that size, which anybody can write
 again from the entries: so no checkpoint needs to be kept with it.
-`replicas/<id>.json` is what a replica last answered: derived, not flushed.
+What a replica last answered is in `replicas/<genesis hash>/<id>.json` of the state directory: derived, not
+flushed.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from attestlog._internal import disk
+from attestlog._internal.core.hashes import hex_hash
 from attestlog._internal.storage.contract import TIMESTAMP_SIZE_MAX_BYTES, StoredTimestamp
 from attestlog._internal.storage.files import layout
 
@@ -65,31 +69,32 @@ def read_timestamp(root: Path, name: str) -> bytes:
 class FileCursors:
     """Keeps the `Cursors` contract."""
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
+    def __init__(self, folder: Path) -> None:
+        """`folder`: this log's, in the state directory."""
+        self._folder = folder
 
     def load(self, url: str) -> bytes | None:
         """See `Cursors`."""
         try:
-            return layout.cursor_path(self._root, url).read_bytes()
+            return self._path(url).read_bytes()
         except OSError:
             return None
 
     def save(self, url: str, data: bytes) -> None:
         """See `Cursors`."""
-        path = layout.cursor_path(self._root, url)
+        path = self._path(url)
         with contextlib.suppress(OSError):
-            path.parent.mkdir(exist_ok=True)
-            disk.replace_file(path, data, durable=False)
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            disk.replace_file(path, data, 0o600, durable=False)
 
     @contextmanager
     def alone(self, url: str) -> Iterator[bool]:
         """See `Cursors`."""
-        path = layout.cursor_path(self._root, url).with_suffix(".lock")
+        path = self._path(url).with_suffix(".lock")
         descriptor = -1
         try:
-            path.parent.mkdir(exist_ok=True)
-            descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
             is_alone = disk.lock(descriptor)
         except OSError:
             is_alone = False
@@ -98,3 +103,6 @@ class FileCursors:
         finally:
             if descriptor >= 0:
                 os.close(descriptor)
+
+    def _path(self, url: str) -> Path:
+        return self._folder / f"{hex_hash(url.encode())[:16]}.json"

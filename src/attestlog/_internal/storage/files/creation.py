@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -58,7 +58,6 @@ def create_directory(root: Path, new: NewLog) -> None:
             directory.mkdir()
         files = {
             layout.LOCK_FILE: b"",
-            **new.beside,
             f"{layout.ENTRIES_DIR}/{layout.segment_name(0)}": new.line + b"\n",
             f"{layout.TREE_DIR}/0": new.leaf,
         }
@@ -113,9 +112,9 @@ class Building:
         except OSError as error:
             raise disk.storage_error(error, self._made, "restoring") from None
 
-    def finish(self, checkpoint: bytes | None, beside: Mapping[str, bytes]) -> None:
+    def finish(self, checkpoint: bytes | None) -> None:
         """What a log has beside its lines; opening it for writing makes the tree. Raises StorageError."""
-        files = {layout.LOCK_FILE: b"", **beside}
+        files = {layout.LOCK_FILE: b""}
         if checkpoint is not None:
             files[layout.CHECKPOINT_FILE] = checkpoint
         try:

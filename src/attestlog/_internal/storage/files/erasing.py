@@ -2,13 +2,13 @@
 
 1. `erasing` names the entry, and the place of the entry that will say so.
 2. That entry (erase_payload) is committed, as any other.
-3. The segment is written anew without the payload, and renamed over the old one.
+3. The segment is written again without the payload, and renamed over the old one.
 4. This user's query indexes of the log are removed: they may hold the payload's words.
 5. `erasing` is removed.
 
 A crash before 2 leaves a note that means nothing, and is removed. After 2 the
-erasure is a fact of the log, and whoever opens it next, or takes in what the
-crashed process wrote, goes on with 3. Nothing here decides whether a payload
+erasure is a fact of the log: the next process that opens it, or finds what the
+crashed one wrote, goes on with 3. Nothing here decides whether a payload
 may be erased. All of it is done under the log's lock.
 """
 
@@ -56,7 +56,7 @@ def write_pending(root: Path, pending: PendingErasure) -> None:
 
 
 def finish(root: Path, pending: PendingErasure, size: int) -> Path | None:
-    """Steps 3 to 5, if the log of `size` entries has the entry that says so; the segment written anew.
+    """Steps 3 to 5, if the log of `size` entries has the entry that says so; the segment that was replaced.
 
     Raises StorageError: then it can be tried again.
     """

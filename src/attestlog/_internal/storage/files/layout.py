@@ -1,12 +1,10 @@
 """The embedded directory: what each file is called and what it is. No file is written here.
 
-log.toml                       format, origin, settings; a convenience, never secrets
 entries/000000000000.jsonl     one canonical entry a line; 65,536 entries a segment
 entries/torn-…                 bytes set aside by recovery, never read again
 tree/0, tree/1 …               32-byte hashes of complete subtrees of 256^level leaves; derived
 checkpoint                     the latest signed checkpoint
 timestamps/<size>-<tag>.tsr    RFC 3161 responses over checkpoints
-replicas/<id>.json, .lock      how far each replica is; derived
 erasing                        an erasure under way, while there is one
 lock                           flock: one committer at a time
 """
@@ -17,14 +15,10 @@ import re
 from pathlib import Path
 from typing import Final
 
-from attestlog._internal.core.hashes import hex_hash
-
-CONFIG_FILE: Final = "log.toml"
 ENTRIES_DIR: Final = "entries"
 TREE_DIR: Final = "tree"
 CHECKPOINT_FILE: Final = "checkpoint"
 TIMESTAMPS_DIR: Final = "timestamps"
-REPLICAS_DIR: Final = "replicas"
 ERASING_FILE: Final = "erasing"
 LOCK_FILE: Final = "lock"
 TORN_PREFIX: Final = "torn-"
@@ -55,11 +49,6 @@ def tree_path(root: Path, level: int) -> Path:
     return root / TREE_DIR / str(level)
 
 
-def cursor_path(root: Path, url: str) -> Path:
-    """Where it is noted how far the replica at this URL is."""
-    return root / REPLICAS_DIR / f"{hex_hash(url.encode())[:16]}.json"
-
-
 def is_log(path: Path) -> bool:
     """Whether the directory looks like a log."""
-    return (path / CONFIG_FILE).is_file() or (path / ENTRIES_DIR).is_dir()
+    return (path / ENTRIES_DIR).is_dir()

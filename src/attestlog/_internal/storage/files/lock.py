@@ -2,7 +2,7 @@
 
 `flock` on the log's `lock` file. Before it, everyone passes a turnstile (flock
 on the entries directory), held only while waiting for the lock: a process that
-has just let go of the lock cannot take it again past one that is waiting.
+has just released the lock cannot take it again before one that is waiting.
 """
 
 from __future__ import annotations

@@ -19,7 +19,9 @@ import msgspec
 from attestlog._internal import disk
 from attestlog._internal.core.entry import LINE_SIZE_MAX_BYTES
 from attestlog._internal.core.hashes import HASH_SIZE_BYTES
+from attestlog._internal.core.lines import Line
 from attestlog._internal.core.note import NOTE_SIZE_MAX_BYTES
+from attestlog._internal.places import replicas_dir
 from attestlog._internal.storage.contract import LocatedLine, LogSource, PendingErasure, StoredTimestamp
 from attestlog._internal.storage.files.beside import FileCursors, list_timestamps, read_timestamp
 from attestlog._internal.storage.files.layout import (
@@ -31,8 +33,7 @@ from attestlog._internal.storage.files.layout import (
     tree_path,
 )
 from attestlog._internal.storage.files.segments import (
-    LINE_BYTES,
-    STREAM_BYTES,
+    LOOK_BYTES,
     EndlessLineError,
     count_entries,
     find_line,
@@ -113,7 +114,7 @@ class FileSource(LogSource):
 
     def cursors(self) -> FileCursors:
         """See `LogSource.cursors`."""
-        return FileCursors(self.root)
+        return FileCursors(replicas_dir(self.entry(0).entry_hash))
 
     def extents(self) -> dict[int, int]:
         """See `LogSource.extents`: the segment files. Erasing a payload makes one shorter."""
@@ -133,51 +134,29 @@ class FileSource(LogSource):
         return 0
 
     def lines(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        """See `LogSource.lines`."""
-        for line in self.located_lines(start, stop):
-            yield line.data
+        """See `LogSource.lines`.
+
+        Raises CorruptError at a missing segment, at a segment that is not as long as its successor's
+        name says, and at a line that does not end within LINE_SIZE_MAX_BYTES.
+        """
+        for _, _, lines in self._runs(start, stop):
+            for line in lines:
+                yield line.data
 
     def line(self, sequence_number: int) -> bytes:
         """See `LogSource.line`."""
-        for line in self.located_lines(sequence_number, sequence_number + 1):
-            return line.data
+        for line in self.lines(sequence_number, sequence_number + 1):
+            return line
         raise NotFoundError(
             f"no entry {sequence_number}: the log has {self.size()}",
             path=str(self.root), sequence_number=sequence_number,
         )  # fmt: skip
 
     def located_lines(self, start: int = 0, stop: int | None = None) -> Iterator[LocatedLine]:
-        """The lines `start` up to `stop`, each with its place.
-
-        Raises CorruptError at a missing segment, at a segment that is not as long as its successor's
-        name says, and at a line that does not end within LINE_SIZE_MAX_BYTES.
-        """
-        if start < 0:
-            raise ValueError(f"start is {start}, the first entry is 0")
-        if stop is not None and stop <= start:
-            return
-        segments = self.segments()
-        ends: list[int | None] = [first for first, _ in segments]
-        number = start
-        for (first, path), end in zip(segments, [*ends[1:], None], strict=False):
-            if end is not None and end <= number:
-                continue
-            if first > number:
-                raise CorruptError(
-                    f"entry {number} is missing: {path.name} is the next segment",
-                    path=str(path), sequence_number=number,
-                )  # fmt: skip
-            wanted = None if stop is None else stop - number
-            for line in self._segment_lines(first, path, number, wanted, is_last=end is None):
-                yield line
-                number = line.sequence_number + 1
-            if number == stop:
-                return
-            if end is not None and number != end:
-                raise CorruptError(
-                    f"{path.name} ends after entry {number - 1}, the next segment starts at {end}",
-                    path=str(path), sequence_number=number,
-                )  # fmt: skip
+        """See `LogSource.located_lines`. Raises as `lines`."""
+        for first, begins, lines in self._runs(start, stop):
+            for number, line in enumerate(lines, begins):
+                yield LocatedLine(number, first, line.offset, line.stop, line.data)
 
     def read_at(self, segment: int, offset: int, size_bytes: int) -> bytes:
         """See `LogSource.read_at`."""
@@ -188,26 +167,57 @@ class FileSource(LogSource):
         except NotFoundError:
             return b""
 
-    def _segment_lines(
-        self, first: int, path: Path, start: int, wanted: int | None, *, is_last: bool
-    ) -> Iterator[LocatedLine]:
-        with _opened(path) as descriptor:
-            offset = find_line(descriptor, first, start)
-            if offset is None:
+    def _runs(self, start: int, stop: int | None) -> Iterator[tuple[int, int, Iterator[Line]]]:
+        """(first entry of the segment, number of the first line, lines) of each segment that is wanted."""
+        if start < 0:
+            raise ValueError(f"start is {start}, the first entry is 0")
+        if stop is not None and stop <= start:
+            return
+        segments = self.segments()
+        ends: list[int | None] = [first for first, _ in segments]
+        for (first, path), end in zip(segments, [*ends[1:], None], strict=False):
+            if end is not None and end <= start:
+                continue
+            if first > start:
+                raise CorruptError(
+                    f"entry {start} is missing: {path.name} is the next segment",
+                    path=str(path), sequence_number=start,
+                )  # fmt: skip
+            is_wanted_whole = stop is None or (end is not None and stop > end)
+            yield first, start, _wanted_lines(path, first, start, None if is_wanted_whole else stop, end)
+            if not is_wanted_whole or end is None:
                 return
-            end = os.fstat(descriptor).st_size
-            block_bytes = LINE_BYTES if wanted == 1 else STREAM_BYTES
-            lines = read_lines(descriptor, offset, end, block_bytes=block_bytes)
-            for number, line in enumerate(islice(lines, wanted), start):
-                if len(line.data) > LINE_SIZE_MAX_BYTES:
-                    raise EndlessLineError
-                if not line.is_complete:
-                    if is_last:
-                        return
-                    raise CorruptError(
-                        f"{path.name} ends within entry {number}", path=str(path), sequence_number=number
-                    )
-                yield LocatedLine(number, first, line.offset, line.stop, line.data)
+            start = end
+
+
+def _wanted_lines(path: Path, first: int, start: int, stop: int | None, end: int | None) -> Iterator[Line]:
+    """The lines of a segment from entry `start` on, up to `stop` where that is given.
+
+    `end`: where the next segment begins; None for the last, which ends where it ends.
+    """
+    number, wanted = start, None if stop is None else stop - start
+    with _opened(path) as descriptor:
+        offset, size_bytes = find_line(descriptor, first, start), os.fstat(descriptor).st_size
+        block_bytes = LOOK_BYTES if wanted == 1 else None
+        lines = read_lines(
+            descriptor, size_bytes if offset is None else offset, size_bytes, block_bytes=block_bytes
+        )
+        for line in islice(lines, wanted):
+            if len(line.data) > LINE_SIZE_MAX_BYTES:
+                raise EndlessLineError
+            if not line.is_complete:
+                if end is None:
+                    return
+                raise CorruptError(
+                    f"{path.name} ends within entry {number}", path=str(path), sequence_number=number
+                )
+            yield line
+            number += 1
+    if end is not None and number != (end if stop is None else stop):
+        raise CorruptError(
+            f"{path.name} ends after entry {number - 1}, the next segment starts at {end}",
+            path=str(path), sequence_number=number,
+        )  # fmt: skip
 
 
 @contextmanager

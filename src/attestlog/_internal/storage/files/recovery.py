@@ -272,7 +272,7 @@ def head_before(segments: list[Segment], tree: TreeFiles) -> Head | None:
 def head_by_entries(
     segments: list[Segment], segment_entries: int, checkpoint: Checkpoint | None, tree: TreeFiles | None
 ) -> Head:
-    """The head after these full segments, by their entries alone; `tree`, if given, is written anew.
+    """The head after these full segments, by their entries alone; `tree`, if given, is written again.
 
     Raises CorruptError if they are damaged or not what the checkpoint signed.
     """

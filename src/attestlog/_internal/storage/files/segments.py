@@ -24,17 +24,14 @@ from msgspec import Struct
 from attestlog._internal.core.entry import LINE_SIZE_MAX_BYTES
 from attestlog._internal.core.lines import Line
 
-BLOCK_BYTES: Final = 4 << 20
-"""Read at a time where everything is read: large enough for the disk, small enough to forget."""
+BLOCK_BYTES: Final = 256 << 10
+"""Read at a time where everything is read: enough for the disk, and little enough for a cache."""
 
-STREAM_BYTES: Final = 128 << 10
-"""Read at a time where the caller may stop at any line."""
-
-LINE_BYTES: Final = 8 << 10
+LOOK_BYTES: Final = 8 << 10
 """Read at a time where one line is wanted: most are shorter."""
 
 SEARCH_BYTES: Final = 64 << 10
-"""A search reads this much at a time, and bisecting stops at a range this small: some tens of entries."""
+"""Bisecting stops at a range this small, some tens of entries; they are read in one go."""
 
 
 class EndlessLineError(Exception):
@@ -47,30 +44,28 @@ def read_lines(
     """The lines that begin at bytes [start, stop) of a file of `end` bytes; `start` must begin one.
 
     The last can be incomplete, also because the file turns out to be shorter. Of what is longer than any
-    line may be, only the first LINE_SIZE_MAX_BYTES + 1 bytes are given.
+    line may be, only the first LINE_SIZE_MAX_BYTES + 1 bytes are given. It moves the descriptor's position:
+    one at a time may be read from it.
     """
     stop = end if stop is None else stop
-    most = BLOCK_BYTES if block_bytes is None else block_bytes
-    offset = position = start
-    rest = b""
-    while offset < stop:
-        block = os.pread(descriptor, min(most, end - position), position)
-        if not block:
-            if rest:
-                yield Line(offset, rest, position, is_complete=False)
-            return
-        position += len(block)
-        *whole, rest = (rest + block).split(b"\n")
-        for data in whole:
-            after = offset + len(data) + 1
-            yield Line(offset, data if len(data) <= LINE_SIZE_MAX_BYTES else _beginning(data), after)
-            offset = after
-            if offset >= stop:
+    buffering = BLOCK_BYTES if block_bytes is None else block_bytes
+    with open(descriptor, "rb", buffering=buffering, closefd=False) as file:
+        file.seek(start)
+        offset = start
+        while offset < stop:
+            data = file.readline(min(LINE_SIZE_MAX_BYTES + 1, end - offset))
+            after = offset + len(data)
+            if data[-1:] == b"\n":
+                yield Line(offset, data[:-1], after)
+            elif len(data) <= LINE_SIZE_MAX_BYTES:
+                if data:
+                    yield Line(offset, data, after, is_complete=False)
                 return
-        if len(rest) > LINE_SIZE_MAX_BYTES:
-            position, is_complete = _after_line_end(descriptor, position, end)
-            yield Line(offset, _beginning(rest), position, is_complete)
-            offset, rest = position, b""
+            else:
+                after, is_complete = _after_line_end(descriptor, after, end)
+                file.seek(after)
+                yield Line(offset, data, after, is_complete)
+            offset = after
 
 
 def line_start(descriptor: int, offset: int, end: int) -> int:
@@ -79,7 +74,7 @@ def line_start(descriptor: int, offset: int, end: int) -> int:
 
 
 def last_line(descriptor: int, end: int) -> Line | None:
-    """The last line of the first `end` bytes; None if these are none."""
+    """The last line of the first `end` bytes; None if `end` is 0."""
     if not end:
         return None
     is_complete = os.pread(descriptor, 1, end - 1) == b"\n"
@@ -128,7 +123,7 @@ def _bisect(descriptor: int, end: int, first: int, number: int) -> tuple[int, in
     while high - low > SEARCH_BYTES:
         middle = (low + high) // 2
         offset = line_start(descriptor, middle + 1, end)
-        line = next(read_lines(descriptor, offset, end, block_bytes=SEARCH_BYTES), None)
+        line = next(read_lines(descriptor, offset, end, block_bytes=LOOK_BYTES), None)
         if offset >= high or line is None:
             high = middle
             continue
@@ -144,7 +139,7 @@ def _bisect(descriptor: int, end: int, first: int, number: int) -> tuple[int, in
 
 def _is_between(descriptor: int, offset: int, end: int, first: int, number: int) -> bool:
     """Whether the lines before and at `offset` state that it is the place of entry `number`."""
-    line = next(read_lines(descriptor, offset, end, block_bytes=SEARCH_BYTES), None)
+    line = next(read_lines(descriptor, offset, end, block_bytes=LOOK_BYTES), None)
     return _number_before(descriptor, offset, first) == number - 1 and (
         line is None or not line.is_complete or _stated_number(line) == number
     )
@@ -194,7 +189,7 @@ def _line_end_before(descriptor: int, stop: int) -> int:
     """Offset of the last line end before `stop`; -1 if there is none."""
     floor = max(0, stop - LINE_SIZE_MAX_BYTES - 1)
     while stop > floor:
-        start = max(floor, stop - SEARCH_BYTES)
+        start = max(floor, stop - LOOK_BYTES)
         found = os.pread(descriptor, stop - start, start).rfind(b"\n")
         if found >= 0:
             return start + found
@@ -207,7 +202,7 @@ def _line_end_before(descriptor: int, stop: int) -> int:
 def _after_line_end(descriptor: int, offset: int, end: int) -> tuple[int, bool]:
     """The offset after the next line end, and True; `end` and False if there is none before it."""
     while offset < end:
-        block = os.pread(descriptor, min(SEARCH_BYTES, end - offset), offset)
+        block = os.pread(descriptor, min(LOOK_BYTES, end - offset), offset)
         place = block.find(b"\n")
         if place >= 0:
             return offset + place + 1, True
@@ -215,7 +210,3 @@ def _after_line_end(descriptor: int, offset: int, end: int) -> tuple[int, bool]:
             break
         offset += len(block)
     return end, False
-
-
-def _beginning(data: bytes) -> bytes:
-    return data[: LINE_SIZE_MAX_BYTES + 1]

@@ -58,7 +58,7 @@ class FileSegment(Struct, frozen=True):
             descriptor = file.fileno()
             if self.inode not in (0, os.fstat(descriptor).st_ino):
                 # The file was replaced by an erasure: these offsets are stale.
-                raise OSError(f"{self.path} was written anew while it was verified: verify again")
+                raise OSError(f"{self.path} was replaced while it was verified: verify again")
             offset = line_start(descriptor, start, stop)
             for line in read_lines(descriptor, offset, self.size, stop=stop):
                 offset = line.stop

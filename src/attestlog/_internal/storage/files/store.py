@@ -43,7 +43,7 @@ class FileStore:
     def __init__(
         self, root: Path, *, lock_timeout_s: float = LOCK_TIMEOUT_S, any_filesystem: bool = False
     ) -> None:
-        """Open and heal. Raises StorageError, MalformedConfigError or MalformedEntryError."""
+        """Open and heal. Raises StorageError or MalformedEntryError."""
         self.root = root
         self.recovered: list[str] = []
         """What opening or committing had to set aside, in words."""
@@ -233,7 +233,7 @@ class FileStore:
                 disk.fsync_directory(path.parent)
             except BaseException:
                 os.close(descriptor)
-                path.unlink()  # made anew, and synced anew, by the next attempt
+                path.unlink()  # the next attempt makes it again, and syncs it again
                 raise
         except OSError as error:
             raise disk.storage_error(error, path, "creating") from None
@@ -252,7 +252,7 @@ class FileStore:
                     self._go_on_erasing()
                 return
             try:
-                self._locate_anew()
+                self._locate_again()
             except BaseException:
                 self.release()
                 raise
@@ -261,11 +261,11 @@ class FileStore:
             raise disk.read_error(error, self._path) from None
 
     def _is_replaced(self) -> bool:
-        """Whether the current segment was written anew by a process that erased a payload."""
+        """Whether a process that erased a payload replaced the current segment."""
         held, there = os.fstat(self._descriptor), self._path.stat()
         return (there.st_dev, there.st_ino) != (held.st_dev, held.st_ino)
 
-    def _locate_anew(self) -> None:
+    def _locate_again(self) -> None:
         """`_locate`; what was committed here before must still be there."""
         before, self._head = self._head, Head()
         self._unwritten.clear()  # the tree is completed from the entries
@@ -295,10 +295,10 @@ class FileStore:
         if head is not None and head.size <= self._first + self._segment_entries:
             self._head, self._offset = head, os.fstat(self._descriptor).st_size
             return
-        # Whoever made the segment may have died before its name was durable.
+        # The process that made the segment may have died before its name was durable.
         disk.fsync_directory(self._path.parent)
         size_bytes = self._segment_size()
-        self._take_in(self._confirmed_tail(segments, checkpoint, size_bytes), size_bytes)
+        self._adopt(self._confirmed_tail(segments, checkpoint, size_bytes), size_bytes)
 
     def _confirmed_tail(
         self, segments: list[recovery.Segment], checkpoint: Checkpoint | None, size_bytes: int
@@ -323,11 +323,11 @@ class FileStore:
         return tail
 
     def _catch_up(self) -> None:
-        """Take in what stands behind the head: other processes' entries, or a crash's remains."""
+        """Read what stands behind the head: other processes' entries, or a crash's remains."""
         while True:
             size_bytes = self._segment_size()
             if size_bytes > self._offset:
-                self._take_in(self._read_tail(size_bytes), size_bytes)
+                self._adopt(self._read_tail(size_bytes), size_bytes)
             following = self._first + self._segment_entries
             if self._head.size != following:
                 return
@@ -345,7 +345,7 @@ class FileStore:
             place = error.path or str(self._path)
             raise error.with_evidence(f"{self._path}: {error}", path=place) from None
 
-    def _take_in(self, tail: Tail, size_bytes: int) -> None:
+    def _adopt(self, tail: Tail, size_bytes: int) -> None:
         if tail.torn is not None:
             self._check_covered(tail, self._parsed_checkpoint())
             self._set_aside(tail, size_bytes)

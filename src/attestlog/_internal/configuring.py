@@ -1,0 +1,86 @@
+"""Saying where this machine finds a log's keys: for a log that came from another, or whose keys have moved.
+
+No signer is opened, and nothing is written into the log's directory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from attestlog._internal.config import LogConfig, Signers, identity, new_config, replace_config
+from attestlog._internal.core.cosignature import ml_dsa_44
+from attestlog._internal.core.genesis import CHECKPOINT_KINDS, Genesis
+from attestlog._internal.core.note import COSIGNATURE_ML_DSA_44, ED25519, VerifierKey
+from attestlog._internal.core.signature import public_key
+from attestlog._internal.in_force import read_rules
+from attestlog._internal.signers.file import SCHEME, file_uri_path, key_files
+from attestlog._internal.storage.resolve import LogName, open_source
+from attestlog.errors import KeyFileError
+
+
+def configure_log(
+    name: LogName,
+    *,
+    entry: Sequence[str] = (),
+    checkpoint: str | None = None,
+    checkpoint_pq: str | None = None,
+) -> LogConfig:
+    """Write the configuration: these signers, else those that it names, else key files of the keys directory.
+
+    Raises KeyFileError where no key file is the log's, NoHomeError, MalformedConfigError, StorageError.
+    """
+    log = open_source(name)
+    which = identity(log)
+    entries = [_stated(uri) for uri in entry]
+
+    def with_them(there: LogConfig | None) -> LogConfig:
+        old = there.signers if there is not None else None
+        found: str | list[str] = entries or (
+            old.entry if old else [_find_key(read_rules(log, with_holds=False).key_ids, "entry")]
+        )
+        checkpoint_ids, pq_ids = _checkpoint_key_ids(log.genesis())
+        signers = Signers(
+            entry=found[0] if len(found) == 1 and isinstance(found, list) else found,
+            checkpoint=_stated(checkpoint)
+            if checkpoint
+            else (old.checkpoint if old else _find_key(checkpoint_ids, "checkpoint")),
+            checkpoint_pq=_stated(checkpoint_pq)
+            if checkpoint_pq
+            else (old.checkpoint_pq if old else _find_key(pq_ids, "checkpoint-pq") if pq_ids else None),
+        )
+        return new_config(which, log.absolute(), signers, there.replicas if there is not None else ())
+
+    return replace_config(log, with_them)
+
+
+def _stated(uri: str) -> str:
+    """With a path that holds from anywhere."""
+    return f"{SCHEME}{file_uri_path(uri)}" if uri.startswith(SCHEME) else uri
+
+
+def _checkpoint_key_ids(genesis: Genesis) -> tuple[list[str], list[str]]:
+    """Key ids of the checkpoint keys, as key files know them: Ed25519, ML-DSA-44."""
+    ids: dict[int, list[str]] = {kind: [] for kind in CHECKPOINT_KINDS}
+    for key in genesis.checkpoint_keys:
+        loaded = _load_ed25519(key) if key.kind == ED25519 else ml_dsa_44(key.public_key)
+        ids[key.kind].append(public_key(loaded).key_id)
+    return ids[ED25519], ids[COSIGNATURE_ML_DSA_44]
+
+
+def _load_ed25519(key: VerifierKey) -> Ed25519PublicKey:
+    return Ed25519PublicKey.from_public_bytes(key.public_key)
+
+
+def _find_key(key_ids: list[str], role: str) -> str:
+    """URI of a key file with one of these keys, in the keys directory."""
+    for uri, key, _ in key_files():
+        for key_id in key_ids:
+            # An encrypted file does not say whose key it holds, but its name does.
+            encrypted = key is None and uri.endswith(f"-{key_id[:8]}.pem")
+            if encrypted or (key is not None and key.key_id == key_id):
+                return uri
+    raise KeyFileError(
+        f"no key file of this log is in the keys directory: name its signer with --{role}-signer"
+    )

@@ -1,0 +1,52 @@
+"""TOML: whatever is written is read again, and what is wrong says which file it is in."""
+
+import tomllib
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import Struct
+
+from attestlog._internal.core.toml import format_toml, format_toml_key, format_toml_value, parse_toml
+from attestlog.errors import MalformedConfigError
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
+NAMES = st.from_regex(r"[a-z_]{1,8}", fullmatch=True)
+SCALARS = TEXTS | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.lists(TEXTS, max_size=3)
+TABLES = st.dictionaries(NAMES, SCALARS, max_size=3)
+FILES = st.dictionaries(NAMES, SCALARS | TABLES | st.lists(TABLES, min_size=1, max_size=3), max_size=5)
+
+
+@given(FILES)
+def test_what_is_written_is_read_again(members: dict[str, Any]) -> None:
+    assert tomllib.loads(format_toml(members)) == members
+
+
+@given(TEXTS)
+def test_any_string_is_a_value_and_a_key(text: str) -> None:
+    assert tomllib.loads(f"{format_toml_key(('a', text))} = {format_toml_value(text)}") == {"a": {text: text}}
+
+
+def test_how_a_file_looks() -> None:
+    members = {
+        "table": {"a": 1, "left_out": None}, "name": "x\x7f", "left_out": None, "numbers": [1, 2],
+        "items": [{"b": "1"}, {"b": "2"}], "flag": True,
+    }  # fmt: skip
+    assert format_toml(members) == (
+        'name = "x\\u007f"\nnumbers = [1,2]\nflag = true\n\n[table]\na = 1\n\n'
+        '[[items]]\nb = "1"\n\n[[items]]\nb = "2"\n'
+    )
+    assert format_toml({}) == ""
+    assert format_toml({"items": [{"b": 1}]}) == "[[items]]\nb = 1\n"
+
+
+class Settings(Struct, forbid_unknown_fields=True):
+    name: str
+
+
+@pytest.mark.parametrize("text", ["[", "name = 1", "", "name = 'a'\nmore = 1", "name = " + "[" * 5_000])
+def test_what_is_wrong_names_the_file(text: str) -> None:
+    with pytest.raises(MalformedConfigError, match=r"^some\.toml: "):
+        parse_toml(text, Settings, "some.toml")
+    assert parse_toml("name = 'a'", Settings, "some.toml") == Settings("a")
