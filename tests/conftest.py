@@ -91,6 +91,14 @@ def own_state(homes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home of the test's own, for keys and configurations that no other test may see."""
+    home = tmp_path / "home"
+    monkeypatch.setenv("ATTESTLOG_HOME", str(home))
+    return home
+
+
+@pytest.fixture
 def log(tmp_path: Path) -> Iterator[Log]:
     """An open log; when the test is over it is closed, and every entry of it must hold."""
     with create(tmp_path / "log") as opened:

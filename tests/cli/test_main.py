@@ -177,7 +177,7 @@ def test_no_help_loads_what_a_verb_works_with() -> None:
     loaded = set(json.loads(done.stderr))
     assert loaded & {"cryptography", "rich", "sqlite3", "multiprocessing", "asyncio", "ctypes"} == set()
     working = {name.split(".")[2] for name in loaded if name.startswith("attestlog._internal.")}
-    assert working == {"cli", "core", "disk", "server", "version"}
+    assert working == {"cli", "core", "disk", "places", "server", "version"}
 
 
 @pytest.mark.parametrize(

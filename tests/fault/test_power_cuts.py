@@ -119,7 +119,10 @@ def test_the_power_goes_off_while_keys_rotate(
     tmp_path: Path, keep: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "disk").mkdir()
+    # The configuration, which names the signers, is on the disk that loses its power.
+    monkeypatch.setenv("ATTESTLOG_CONFIG", str(tmp_path / "disk" / "config"))
     disk = life_of_rotations(tmp_path / "disk")
+    monkeypatch.setenv("ATTESTLOG_CONFIG", str(tmp_path / "state" / "config"))
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
     monkeypatch.setattr(os, "fdatasync", lambda descriptor: None)
     check_every_cut(disk, tmp_path / "state", KEEPS[keep])

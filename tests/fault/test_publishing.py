@@ -111,7 +111,7 @@ def test_the_disk_sees_a_missing_sync(
         if missing == "directories":
             patch.setattr(storage_disk, "fsync_directory", lambda path: None)
         else:
-            patch.setattr(published_folder, "_write_durably", lambda path, data: path.write_bytes(data))
+            patch.setattr(storage_disk, "write_new", lambda path, data: path.write_bytes(data))
         disk = life(grown, tmp_path / "disk")
     for call in ("fsync", "fdatasync"):
         monkeypatch.setattr(os, call, lambda descriptor: None)

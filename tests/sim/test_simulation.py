@@ -24,7 +24,7 @@ FAILED: list[int] = []
 
 
 @pytest.fixture(autouse=True)
-def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def _at_once(own_state: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sender, "COSIGN_EVERY_S", 0.0)
 
 
@@ -38,6 +38,8 @@ def folder() -> Iterator[Path]:
 
 
 def live(folder: Path, seed: int, *, forks: bool) -> World:
+    # The logs of all worlds have one genesis: what one world's senders remember is not another's.
+    os.environ["ATTESTLOG_STATE"] = str(folder / str(seed) / "state")
     world = World(folder / str(seed), seed, forks=forks)
     try:
         for _ in range(STEPS):

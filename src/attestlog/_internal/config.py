@@ -152,7 +152,7 @@ def save_config(log: LogSource | Path | str, config: LogConfig) -> None:
     found = _find(Identity(config.origin, config.genesis), where)
     path = Path(found[1]) if found is not None else _new_path(config, where)
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        disk.make_directories(path.parent, 0o700)
         # A crash in here leaves the old configuration, or the new one.
         disk.replace_file(path, format_config(config).encode(), 0o600)
     except OSError as error:
@@ -281,7 +281,7 @@ def _exclusive(log: LogSource) -> Iterator[None]:
         return
     folder = places.config_dir() / _FOLDER
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        disk.make_directories(folder, 0o700)
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         raise disk.storage_error(error, folder, "writing") from None

@@ -112,13 +112,13 @@ def fsync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def make_directories(path: Path) -> None:
+def make_directories(path: Path, mode: int = 0o777) -> None:
     """Make the directory and those above it that are not there, durably. Raises OSError."""
     missing = [path] if not path.exists() else []
     while missing and not missing[-1].parent.exists():
         missing.append(missing[-1].parent)
     for directory in reversed(missing):
-        directory.mkdir(exist_ok=True)
+        directory.mkdir(mode, exist_ok=True)
         fsync_directory(directory.parent)
 
 

@@ -65,7 +65,7 @@ def test_damage_is_found_in_memory_as_in_its_directory(
     assert compared(here) == compared(there)
     assert {found.code for found in here.findings} >= {"entry.malformed", "entry.entry_hash"}
     messages = [found.message for found in here.findings if found.code == "entry.malformed"]
-    assert "memory://log 0 line 9" in messages[0]
+    assert "memory://log from 0 line 9" in messages[0]
 
 
 def test_pieces_cover_every_line_once_and_can_be_sent_to_another_process(log: LogMaker) -> None:

@@ -232,7 +232,7 @@ def _afternoon(log: Log) -> Iterator[Receipt]:
     yield log.decision("skip_social_preview_upload", event_category="WARNING", **AGENT, action_payload=left)
     lower = {"proposal_id": "PROP-7", "scope": "safety_floor", "old_value": 7, "new_value": 6.5}
     yield from _act(
-        log, "attestlog.modify_policy_rule", event_type="CHANGE", event_category="CRITICAL",
+        log, "modify_policy_rule", event_type="CHANGE", event_category="CRITICAL",
         actor_id="council_of_three", actor_type="HUMAN", pillars_scores=GOOD, required_proofs=PROOFS,
         provided_proofs=[{"type": proof, "valid": True} for proof in PROOFS], rollback_available=True,
         rollback_snapshot_hash="5f" * 32, action_payload={**lower, "change_description": "lower the floor"},

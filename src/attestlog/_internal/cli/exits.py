@@ -197,6 +197,7 @@ def _erasure_refused(error: errors.AttestlogError) -> str | None:
     return {
         "hold": "attestlog hold list LOG shows the holds, attestlog hold release ends one",
         "policy": "attestlog policy show LOG says what may be erased",
+        "deny": "attestlog policy show LOG shows the rule that denies it",
         "append": "attestlog erase LOG N erases the payload and appends the entry",
         "approval": "--request-approval FILE writes a request for approvals, --approval FILE takes them in",
         "archived": "attestlog archive restore LOG --entry N brings its segment back",
