@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 app = new_app()
 
-ORIGIN: Final = "example.com/demo"
 AGENT: Final[dict[str, Any]] = {"actor_id": "digital_organism_01", "actor_type": "AUTONOMOUS_AGENT"}
 GOOD: Final = {"an_toan": 9, "duong_dai": 8.5, "tin_vao_so_lieu": 9, "han_che_rui_ro": 8}
 PROOFS: Final = ["safety_floor", "rollback", "k1_state", "pillars"]
@@ -64,7 +63,6 @@ assert entry["action_hash"] == sha256(canonical(entry["action_payload"])).hexdig
 {body}
 print("holds")
 '''
-"""A file that the demo leaves behind, to be read, and run from the demo's folder."""
 
 
 @app.command(epilog=example("attestlog demo"))
@@ -149,7 +147,9 @@ class Demo:
 
         step, receipts = Step("record", "Six things happen, or are prevented, and are recorded"), []
         keys = [f"file:{self.home}/keys/{name}.pem" for name in ("signer", "checkpoint_signer")]
-        with Log.create(self.log, origin=ORIGIN, signer=keys[0], checkpoint_signer=keys[1]) as log:
+        with Log.create(
+            self.log, origin="example.com/demo", signer=keys[0], checkpoint_signer=keys[1]
+        ) as log:
             (self.vkey,) = log.vkeys
             for receipt in _afternoon(log):
                 receipts.append(receipt)
@@ -249,5 +249,4 @@ def _act(log: Log, action_type: str, **members: Any) -> Iterator[Receipt]:
 
 
 def _name(vkey: str) -> str:
-    """Name and key id of a verifier key, without the key itself."""
-    return "+".join(vkey.split("+")[:2])
+    return "+".join(vkey.split("+")[:2])  # without the key itself
