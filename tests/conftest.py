@@ -1,9 +1,11 @@
 """What holds for every test, and the fixtures that any test may ask for.
 
-    own_home  keys, memory and cache of the person: a folder of the test's own, asked for or not
-    log       an open log with keys in memory and a clock that stands still; whole at the end
-    made      a log by the core alone, 11 entries laid out in a folder: to be forged
-    keys      where a new log's keys are made, as `attestlog.create` takes them
+    own_state  asked for or not: what one test's verifiers remember and cache is not another's, and nothing
+               of the person who runs the tests is read or written
+    own_home   a folder of the test's own for new keys and configurations, too
+    log        an open log with keys in memory and a clock that stands still; whole at the end
+    made       a log by the core alone, 11 entries laid out in a folder: to be forged
+    keys       where a new log's keys are made, as `attestlog.create` takes them
 
 Drafts, other logs and forgeries are made by `tests/support/logs.py`, people who approve by
 `tests/support/people.py`.
@@ -29,7 +31,6 @@ from attestlog.testing import check_log
 # No example of Hypothesis fails for being slow, on a machine that others use too.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
-
 
 _PERSONAL = [
     *("ATTESTLOG_PASSPHRASE", "ATTESTLOG_PIN"),
@@ -92,10 +93,9 @@ def own_state(homes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home of the test's own, for keys and configurations that no other test may see."""
-    home = tmp_path / "home"
-    monkeypatch.setenv("ATTESTLOG_HOME", str(home))
-    return home
+    """Where this test's new keys and configurations go by default."""
+    monkeypatch.setenv("ATTESTLOG_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
 
 
 @pytest.fixture

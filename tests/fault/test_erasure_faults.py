@@ -10,6 +10,7 @@ import pytest
 from tests.fault import simdisk
 from tests.fault.simdisk import Disk, Keep
 from tests.support.logs import create, draft
+from tests.support.slow import slow_after
 from tests.support.stepping import erase, killed_at
 from tests.support.tally import tally
 
@@ -49,6 +50,7 @@ def is_whole(path: Path, number: int) -> bool:
     return number in gone
 
 
+@pytest.mark.slow
 def test_killed_at_each_step_of_an_erasure(tmp_path: Path) -> None:
     number = 5
     made = tmp_path / "made"
@@ -100,7 +102,7 @@ def life(root: Path) -> Disk:
     return disk
 
 
-@pytest.mark.parametrize("keep", KEEPS)
+@pytest.mark.parametrize("keep", slow_after(1, KEEPS))
 def test_the_power_goes_off(tmp_path: Path, keep: str, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "disk").mkdir()
     disk = life(tmp_path / "disk")

@@ -40,6 +40,7 @@ def log(tmp_path: Path) -> LogMaker:
 
 
 @pytest.mark.parametrize("name", FAULTS)
+@pytest.mark.slow
 @pytest.mark.parametrize("masks", MASKS, ids=lambda masks: hex(masks[0]) if len(masks) == 1 else "some")
 def test_every_byte_counts(log: LogMaker, name: str, masks: tuple[int, ...]) -> None:
     path = log.root / name

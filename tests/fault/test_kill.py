@@ -8,6 +8,7 @@ from random import Random
 
 import pytest
 from tests.fault.processes import Promises, create_shared, in_order, start_writer
+from tests.support.slow import slow_after
 from tests.support.tally import tally
 
 from attestlog._internal.log import Log
@@ -17,7 +18,7 @@ ROUNDS = int(os.environ.get("ATTESTLOG_FAULT_ROUNDS", "4"))
 
 
 @pytest.mark.parametrize("batch", [True, False], ids=["batches", "plain"])
-@pytest.mark.parametrize("mode", ["all", "many"])
+@pytest.mark.parametrize("mode", slow_after(1, ["all", "many"]))
 def test_killed_at_any_moment(tmp_path: Path, mode: str, batch: bool) -> None:
     path = tmp_path / "log"
     create_shared(path, batch=batch).close()
@@ -49,7 +50,7 @@ def test_killed_at_any_moment(tmp_path: Path, mode: str, batch: bool) -> None:
         assert all(in_order(entries, f"w{number}") for number in range(ROUNDS))
 
 
-@pytest.mark.parametrize("count, killed", [(2, 0), (3, 1), (8, 1)])
+@pytest.mark.parametrize("count, killed", slow_after(1, [(2, 0), (3, 1), (8, 1)]))
 def test_processes_at_once(tmp_path: Path, count: int, killed: int) -> None:
     path = tmp_path / "log"
     create_shared(path).close()

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from tests.fault.simdisk import KEEPS, Disk, Keep, Mark
 from tests.support.logs import create, draft, drafts, last_segment, torn_files
+from tests.support.slow import slow_after
 from tests.support.tally import tally
 
 from attestlog._internal import disk as storage_disk
@@ -50,7 +51,9 @@ def life(root: Path, *, batch: bool) -> Disk:
 
 @pytest.mark.parametrize(
     "keep, batch",
-    [*((keep, True) for keep in KEEPS), ("killed", False), ("nothing", False), ("pages", False)],
+    slow_after(
+        2, [*((keep, True) for keep in KEEPS), ("killed", False), ("nothing", False), ("pages", False)]
+    ),
 )
 def test_the_power_goes_off(tmp_path: Path, keep: str, batch: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "disk").mkdir()
@@ -84,7 +87,7 @@ def life_of_two(root: Path) -> Disk:
     return disk
 
 
-@pytest.mark.parametrize("keep", KEEPS)
+@pytest.mark.parametrize("keep", slow_after(1, KEEPS))
 def test_the_power_goes_off_under_two_writers(
     tmp_path: Path, keep: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -114,7 +117,7 @@ def life_of_rotations(root: Path) -> Disk:
     return disk
 
 
-@pytest.mark.parametrize("keep", ["killed", "nothing", "names", "halves", "chance-0"])
+@pytest.mark.parametrize("keep", slow_after(1, ["killed", "nothing", "names", "halves", "chance-0"]))
 def test_the_power_goes_off_while_keys_rotate(
     tmp_path: Path, keep: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -128,6 +131,7 @@ def test_the_power_goes_off_while_keys_rotate(
     check_every_cut(disk, tmp_path / "state", KEEPS[keep])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first, second", [("killed", "nothing"), ("halves", "nothing"), ("pages", "halves")])
 def test_the_power_goes_off_again_in_recovery(
     tmp_path: Path, first: str, second: str, monkeypatch: pytest.MonkeyPatch

@@ -17,6 +17,7 @@ from tests.fault.simdisk import KEEPS, Disk, Mark
 from tests.support.faults import FAULTS, Faults, injected
 from tests.support.logs import LogMaker, drafts
 from tests.support.published import check_published, published_files
+from tests.support.slow import slow_after
 from tests.support.tally import tally
 
 from attestlog._internal import disk as storage_disk
@@ -91,7 +92,7 @@ def check_every_cut(grown: Grown, disk: Disk, state: Path, keep: str) -> None:
         shutil.rmtree(state)
 
 
-@pytest.mark.parametrize("keep", KEEPS)
+@pytest.mark.parametrize("keep", slow_after(2, KEEPS))
 def test_the_power_goes_off(grown: Grown, tmp_path: Path, keep: str, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "disk").mkdir()
     disk = life(grown, tmp_path / "disk")

@@ -19,6 +19,7 @@ from attestlog._internal.storage.resolve import open_source
 from attestlog.testing import check_log
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("before", [1, 3], ids=["within a segment", "at its end"])
 def test_killed_at_each_step_of_a_rotation(
     tmp_path: Path, before: int, monkeypatch: pytest.MonkeyPatch

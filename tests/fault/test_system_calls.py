@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from tests.fault.processes import Promises, create_shared
+from tests.support.slow import slow_after
 from tests.support.tally import tally
 from tests.support.tools import tool
 
@@ -65,7 +66,9 @@ def counts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, int]:
     return {call: occurrences(account, call) for call in CALLS}
 
 
-@pytest.mark.parametrize("call, error", [(call, error) for call, errors in CALLS.items() for error in errors])
+@pytest.mark.parametrize(
+    "call, error", slow_after(1, [(call, error) for call, errors in CALLS.items() for error in errors])
+)
 def test_each_occurrence_fails_once(tmp_path: Path, call: str, error: str, counts: dict[str, int]) -> None:
     if call == "ftruncate":
         # Only made to take a short write back: let a write be short, then let the cut fail.

@@ -125,6 +125,7 @@ def test_an_erasure_that_could_not_be_done_is_reported_until_it_is(
     assert payloads(one.copy) == payloads(log.path)
 
 
+@pytest.mark.slow
 def test_killed_within_an_erasure_it_is_done_by_the_next_turn(log: attestlog.Log, tmp_path: Path) -> None:
     before = lines(log)
     log.erase(2, reason="asked for", actor_id="dpo")

@@ -65,6 +65,7 @@ def test_what_once_failed(folder: Path, seed: int) -> None:
         end(live(folder, seed, forks=forks))
 
 
+@pytest.mark.slow
 def test_an_honest_log_reaches_every_replica_whatever_fails_on_the_way(folder: Path) -> None:
     for seed in range(FIRST_SEED, FIRST_SEED + RUNS):
         world = live(folder, seed, forks=False)
@@ -79,6 +80,7 @@ def test_an_honest_log_reaches_every_replica_whatever_fails_on_the_way(folder: P
         end(world)
 
 
+@pytest.mark.slow
 def test_whoever_is_told_two_histories_promises_only_one(folder: Path) -> None:
     for seed in range(FIRST_SEED, FIRST_SEED + RUNS):
         end(live(folder, seed, forks=True))

@@ -92,7 +92,11 @@ class SoftToken:
     def run(self, *command: str) -> str:
         """A command that works on this token."""
         done = subprocess.run(
-            command, env={**os.environ, **self.environment}, capture_output=True, text=True, check=False
+            [tool(command[0]), *command[1:]],
+            env={**os.environ, **self.environment},
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from tests.support.logs import checkpoint_file, contents, create, draft, drafts, last_segment, tree_file
+from tests.support.slow import slow_after
 
 from attestlog._internal.core.checkpoint import Checkpoint, open_checkpoint
 from attestlog._internal.core.entry import Entry, EntryDraft
@@ -56,8 +57,9 @@ def checkpointed(path: Path, log: Log) -> Checkpoint:
 # --- many callers ---
 
 
-@pytest.mark.parametrize("batch", [True, False], ids=["batches", "plain"])
-@pytest.mark.parametrize("segment_entries", [65_536, 97])
+@pytest.mark.parametrize(
+    "batch, segment_entries", slow_after(1, [(True, 97), (True, 65_536), (False, 97), (False, 65_536)])
+)
 def test_64_threads_and_a_list_of_5000(tmp_path: Path, batch: bool, segment_entries: int) -> None:
     path = tmp_path / "log"
     count = 5_000 if batch else 1_000  # each signed alone takes its time

@@ -318,6 +318,7 @@ def test_a_bad_signature_of_its_own_signer_is_no_fault_of_the_writers(made: LogM
     replica.close()
 
 
+@pytest.mark.slow
 def test_killed_at_any_step_it_holds_what_it_answered_for(made: LogMaker, tmp_path: Path) -> None:
     shipments = [ship(made, start, stop, signed=True) for start, stop in [(0, 9), (9, 17), (17, 41)]]
     log = log_id(made.origin)

@@ -15,6 +15,7 @@ import msgspec
 import pytest
 from tests.support.audits import codes, make, segmented, verify
 from tests.support.logs import Key, LogMaker, draft, entry_id, seal
+from tests.support.slow import slow_after
 
 from attestlog._internal.core import canonical
 from attestlog._internal.core.entry import LINE_SIZE_MAX_BYTES
@@ -111,10 +112,11 @@ def unfinished(tmp_path: Path, acknowledged: int) -> LogMaker:
     return log
 
 
-def test_a_torn_last_line_at_every_byte(tmp_path: Path) -> None:
+@pytest.mark.parametrize("every", slow_after(1, [97, 1]))
+def test_a_torn_last_line_at_every_byte(tmp_path: Path, every: int) -> None:
     log = unfinished(tmp_path, 10)
     last = log.lines.pop() + b"\n"
-    for count in range(1, len(last)):
+    for count in range(1, len(last), every):
         log.write_entries(last[:count])
         report = verify(log, tmp_path, remember=False)
         assert report.verdict == Verdict.INCOMPLETE
