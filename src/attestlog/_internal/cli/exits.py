@@ -197,7 +197,6 @@ def _erasure_refused(error: errors.AttestlogError) -> str | None:
     return {
         "hold": "attestlog hold list LOG shows the holds, attestlog hold release ends one",
         "policy": "attestlog policy show LOG says what may be erased",
-        "append": "attestlog erase LOG N erases the payload and appends the entry",
         "approval": "--request-approval FILE writes a request for approvals, --approval FILE takes them in",
         "archived": "attestlog archive restore LOG --entry N brings its segment back",
     }.get(error.evidence().get("rule", ""))
