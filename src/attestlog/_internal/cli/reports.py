@@ -112,7 +112,13 @@ def hints(report: Report | ProofReport) -> Iterator[str]:
     if "segment.absent" in report.finding_counts:
         yield "attestlog archive restore LOG brings archived segments back"
     if report.verdict in {Verdict.TRUNCATED, Verdict.FORKED} and report.origin:
-        yield f"a new log of the same name? attestlog memory forget {report.origin}"
+        from attestlog._internal.places import state_dir
+        from attestlog._internal.verifying.memory import memory_path
+
+        path = memory_path(state_dir(), report.origin)
+        yield f"what is remembered of {report.origin} is in {path}"
+        if "memory.genesis" in report.finding_counts:
+            yield f"if you made a new log of the same name: attestlog memory forget {report.origin}"
 
 
 def emit_report(out: Output, report: Report | ProofReport, exit_code: int) -> None:
