@@ -35,7 +35,9 @@ POINTER_LENGTH_MAX: Final = len(f"{INTEGER_MAX}:") + 64
 KEPT_SIZE_MAX_BYTES: Final = 16 << 20
 """Lines of a list that are kept while it is followed back: thousands. More are fetched a second time."""
 
-_POINTER: Final = re.compile(r"(0|[1-9][0-9]{0,15}):([0-9a-f]{64})")
+POINTER_PATTERN: Final = "(0|[1-9][0-9]{0,15}):([0-9a-f]{64})"
+
+_POINTER: Final = re.compile(POINTER_PATTERN)
 
 Fetch = Callable[[int], bytes]
 """Gives the line of an entry, by its number. Raises StorageError where it cannot be had."""
