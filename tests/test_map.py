@@ -1,6 +1,8 @@
 """The tests are a map of the source: a module's tests are found by its name, helpers in one place."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -69,6 +71,16 @@ def test_a_program_is_asked_for_where_it_is_run(path: Path) -> None:
         match node:
             case ast.List(elts=[ast.Constant(value=str(first)), *_]):
                 assert first not in PACKAGES, f'{name(path)}:{node.lineno}: write [tool("{first}"), …]'
+
+
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_a_parent_that_ignores_interrupts_changes_nothing(workers: str) -> None:
+    """As under `make test &`: a test that interrupts what it started has it interrupted."""
+    test = "tests/cli/test_terminal.py::test_tail_follows_until_it_is_interrupted"
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", workers, test]
+    ignoring = ["sh", "-c", "trap '' INT; exec \"$@\"", "sh", *command]
+    done = subprocess.run(ignoring, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stdout
 
 
 def test_a_module_is_found_by_its_longest_name() -> None:

@@ -118,8 +118,7 @@ class Step:
             where = "" if fault.sequence_number is None else f"entry {fault.sequence_number}: "
             self.lines.append([*label, f"  {where}{fault.message}"])
             label = [" " * (13 * bool(when) + len(report.verdict))]
-        if not faults:
-            self.lines.append([*label, f"  {report.size} entries"])
+        self.lines += [] if faults else [[*label, f"  {report.size} entries"]]
         return self
 
 
@@ -194,8 +193,8 @@ class Demo:
         self.log.rename(self.kept)
         report = judge_proof(self.proof, trust=[self.vkey])
         self.kept.rename(self.log)
-        step = Step("prove", f"One file proves entry {VIOLATION_NUMBER}, without the log")
-        step.facts = {"proof": str(self.proof), "report": msgspec.to_builtins(report)}
+        facts = {"proof": str(self.proof), "report": msgspec.to_builtins(report)}
+        step = Step("prove", f"One file proves entry {VIOLATION_NUMBER}, without the log", facts)
         where = f"  entry {report.sequence_number} of {report.size}, by {_name(report.signed_by[0])}"
         step.lines.append([(report.verdict, STYLES[report.verdict]), where])
         return step
@@ -203,18 +202,17 @@ class Demo:
     def _check_without_attestlog(self) -> Step:
         segment, body = self.segment.relative_to(self.folder), "\n".join(CHECK_LINES)
         self.check.write_text(CHECK_SCRIPT.format(number=VIOLATION_NUMBER, segment=segment, body=body))
-        command = [sys.executable, "-I", str(self.check)]
-        printed = subprocess.check_output(command, cwd=self.folder, text=True)  # noqa: S603 - just written
+        printed = subprocess.check_output([sys.executable, "-I", self.check], cwd=self.folder)  # noqa: S603
         step = Step("alone", f"Three lines of Python check entry {VIOLATION_NUMBER}, without attestlog")
-        step.facts = {"script": str(self.check), "lines": CHECK_LINES, "holds": printed == "holds\n"}
+        step.facts = {"script": str(self.check), "lines": CHECK_LINES, "holds": printed == b"holds\n"}
         step.lines += [[(line, "cyan")] for line in CHECK_LINES]
-        step.lines.append(["the signature ", (printed.strip(), "bold green")])
+        step.lines.append(["the signature ", (printed.decode().strip(), "bold green")])
         return step
 
     def _report(self, *, remember: bool = True) -> Report:
-        from attestlog._internal.verifying import judge_log
+        from attestlog._internal.verifying import judge_log as judge
 
-        return judge_log(self.log, trust=[self.vkey], remember=remember, state_dir=self.memory, workers=1)
+        return judge(self.log, trust=[self.vkey], remember=remember, state_dir=self.memory, workers=1)
 
 
 def _afternoon(log: Log) -> Iterator[Receipt]:
@@ -224,11 +222,11 @@ def _afternoon(log: Log) -> Iterator[Receipt]:
         provided_proofs=[{"type": "attribution_intact", "valid": True}],
         action_payload={"version": "1.0.0", "invariants_loaded": 7, "initial_k_state": 1},
     )  # fmt: skip
-    task = {"task_id": "TASK-042", "description": "refactor the scheduler"}
-    yield from _act(log, "execute_autonomous_task", **AGENT, action_payload=task, pillars_scores=GOOD)
+    task = {"action_payload": {"task_id": "TASK-042"}, "pillars_scores": GOOD}
+    yield from _act(log, "execute_autonomous_task", **AGENT, **task)
     risk = {"action_payload": {"reason": "it reports too much"}, "pillars_scores": {"an_toan": 6.2}}
     yield from _act(log, "disable_monitoring", **AGENT, **risk)
-    left = {"decision": "skip the upload", "reasoning": "needs a manual step in a browser"}
+    left = {"reasoning": "needs a manual step in a browser"}
     yield log.decision("skip_social_preview_upload", event_category="WARNING", **AGENT, action_payload=left)
     lower = {"proposal_id": "PROP-7", "scope": "safety_floor", "old_value": 7, "new_value": 6.5}
     yield from _act(

@@ -358,18 +358,18 @@ class Plan:
             texts = [format_batch(signatures[0], index, size, path) for index, path in enumerate(self.paths)]
         else:
             texts = [format_plain(signature) for signature in signatures]
-        sealed = zip(self.prepared, self.preimages, self.entry_hashes, texts, strict=True)
-        return [_line(*one) for one in sealed]
-
-
-def _line(item: Prepared, preimage: bytes, entry_hash: str, signature: str) -> bytes:
-    hash_at = item.template.index(_MARK)
-    signature_at = item.template.index(_MARK, hash_at + 1) - len(_MARK)
-    return b"".join((
-        preimage[:_PAYLOAD_AT], b',"action_payload":', item.payload, preimage[_PAYLOAD_AT:hash_at],
-        b',"entry_hash":"', entry_hash.encode(), b'"', preimage[hash_at:signature_at],
-        b',"hsm_signature":"', signature.encode(), b'"', preimage[signature_at:],
-    ))  # fmt: skip
+        lines = []
+        for item, preimage, entry_hash, text in zip(
+            self.prepared, self.preimages, self.entry_hashes, texts, strict=True
+        ):
+            hash_at = item.template.index(_MARK)
+            signature_at = item.template.index(_MARK, hash_at + 1) - len(_MARK)
+            lines.append(b"".join((
+                preimage[:_PAYLOAD_AT], b',"action_payload":', item.payload, preimage[_PAYLOAD_AT:hash_at],
+                b',"entry_hash":"', entry_hash.encode(), b'"', preimage[hash_at:signature_at],
+                b',"hsm_signature":"', text.encode(), b'"', preimage[signature_at:],
+            )))  # fmt: skip
+        return lines
 
 
 def plan_batch(

@@ -91,7 +91,7 @@ class Share(Generic[Result]):
 
     __slots__ = ("_waiting", "prepared")
 
-    def __init__(self, waiting: _Waiting[Result], prepared: list[Prepared]) -> None:
+    def __init__(self, waiting: _Waiting[Result], prepared: Sequence[Prepared]) -> None:
         self._waiting, self.prepared = waiting, prepared
 
 
@@ -150,9 +150,26 @@ class Turn(Generic[Result]):
         Each is a whole caller while it fits; a longer list goes in pieces. A group is handed out, or fails
         with what the turn raises.
         """
-        group = Group(self._committer)
+        queue, mutex = self._committer._queue, self._committer._mutex
+        room, size_left = min(room, self._committer._batch_entries_max), self._committer._batch_size_bytes
+        group, taken = Group(self._committer), 0
         self.groups.append(group)
-        self._committer._fill(group, room)
+        with mutex:
+            while queue and queue[0].task is None and taken < room and size_left > 0:
+                waiting = queue[0]
+                if waiting.done:
+                    queue.popleft()  # see `Committer._serve`
+                    continue
+                start = len(waiting.results)
+                if taken and len(waiting.prepared) - start > room - taken:
+                    break
+                stop, size_left = _fit(waiting.prepared, start, room - taken, size_left, not taken)
+                if stop == start:
+                    break
+                # It may stand in the group and in the queue, but never in neither: then nobody would wake it.
+                group.shares.append(Share(waiting, waiting.prepared[start:stop]))
+                queue.popleft()
+                taken += stop - start
         return group
 
 
@@ -356,27 +373,6 @@ class Committer(Generic[Result]):
         for group in turn.groups:
             if group.is_open and group.shares:
                 raise RuntimeError("a group was taken from the queue, and its results were not handed out")
-
-    def _fill(self, group: Group[Any], room: int) -> None:
-        room = min(room, self._batch_entries_max)
-        size_left = self._batch_size_bytes
-        taken = 0
-        with self._mutex:
-            while self._queue and self._queue[0].task is None and taken < room and size_left > 0:
-                waiting = self._queue[0]
-                if waiting.done:
-                    self._queue.popleft()  # as above
-                    continue
-                start = len(waiting.results)
-                if taken and len(waiting.prepared) - start > room - taken:
-                    break
-                stop, size_left = _fit(waiting.prepared, start, room - taken, size_left, not taken)
-                if stop == start:
-                    break
-                # It may stand in the group and in the queue, but never in neither: then nobody would wake it.
-                group.shares.append(Share(waiting, list(waiting.prepared[start:stop])))
-                self._queue.popleft()
-                taken += stop - start
 
     def _wait_again(self, unfinished: Sequence[_Waiting[Any]]) -> None:
         with self._mutex:

@@ -41,8 +41,8 @@ class InForce:
     def __init__(self, store: Store, passphrase: Passphrase | None) -> None:
         self._store, self._passphrase = store, passphrase
         self._signer: Signer | None = None
-        self.algorithm = ""
-        """Of the key that signs; empty until `load`."""
+        self._key_id = self.algorithm = ""
+        """Of the signer's key; empty until `load`."""
         self.rules = Rules.of(store.genesis)
         self._applied = 0
         """How many entries are folded into `rules`."""
@@ -111,7 +111,7 @@ class InForce:
         Raises SignerError if that signer cannot be opened: nothing can be signed until it can.
         """
         if self._signer is not None:
-            key = self._key_of(self._signer)
+            key = self.rules.keys.get(self._key_id)
             if key is not None:
                 return key, self._signer
         signer = self._open_named()
@@ -182,7 +182,8 @@ class InForce:
         return ", ".join(key_id[:16] for key_id in self.rules.keys)
 
     def _replace(self, signer: Signer) -> None:
-        old, self._signer, self.algorithm = self._signer, signer, signer.public_key.algorithm
+        old, self._signer, key = self._signer, signer, signer.public_key
+        self._key_id, self.algorithm = key.key_id, key.algorithm
         if old is not None and old is not signer:
             old.close()
 

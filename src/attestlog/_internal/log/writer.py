@@ -9,8 +9,7 @@ as `Prepared`, made by `drafts` in their own threads.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Final, NamedTuple
 
@@ -107,10 +106,12 @@ class Writer:
         Raises ClockError, SignerError, RuleChangeError, StorageError: nothing is written, and the group is
         told so. UncertainCommitError: nobody can know.
         """
-        # Take the log's lock, and what other processes wrote; then those who wait by now.
-        with self._locked() as head:
+        # Take the log's lock, and those who wait by then.
+        with self.store.exclusive() as head:
+            self._catch_up(head)
             room = min(self.store.room(head.size), BATCH_ENTRIES_MAX)
-            own = self._outage_entry(room)
+            # Of an outage the first batch afterwards tells, if it has room for one entry more.
+            own = [self.prepare(self._outage.draft())] if self._outage.has_been and room > 1 else []
             group = turn.take(room - len(own))
             # Renew what was prepared under other rules. A caller whose draft they forbid is told, alone.
             # So is one whose approvals were used for another entry: one request, one act.
@@ -144,7 +145,8 @@ class Writer:
 
         `members`: of the draft, beside its payload.
         """
-        with self._locked() as head:
+        with self.store.exclusive() as head:
+            self._catch_up(head)
             key, signer = self.in_force.signer()
             message = rotation_message(self.genesis.origin, key.key_id, new.public_key.key_id, head.size)
             rotation = Rotation(new.public_key, sign_message(new, new.public_key, message))
@@ -170,7 +172,8 @@ class Writer:
 
         `members`: of the draft, beside its payload. Raises ErasureRefusedError, NotFoundError.
         """
-        with self._locked() as head:
+        with self.store.exclusive() as head:
+            self._catch_up(head)
             self.store.finish_erasure()  # one that was begun before comes first
             target = self.store.source.entry(sequence_number)
             draft = erasure_draft(target, reason, legal_basis, members)
@@ -234,22 +237,15 @@ class Writer:
 
     # --- the steps ---
 
-    @contextmanager
-    def _locked(self) -> Iterator[Head]:
-        """The log's lock, once what other processes wrote is known and a full segment is closed."""
-        with self.store.exclusive() as head:
-            self.in_force.catch_up(head)
-            if self.store.room(head.size) == self.genesis.settings.segment_entries:
-                # A full segment is closed by a checkpoint, so that opening never reads more than one. If it
-                # cannot be signed, nobody waits for it: the next checkpoint, or close, says what is wrong.
-                with contextlib.suppress(AttestlogError):
-                    self._checkpoint_at(head)
-                self.in_force.save()
-            yield head
-
-    def _outage_entry(self, room: int) -> list[Prepared]:
-        """The entry that tells of an outage, if there was one and the batch has room for more than it."""
-        return [self.prepare(self._outage.draft())] if self._outage.has_been and room > 1 else []
+    def _catch_up(self, head: Head) -> None:
+        """Having the lock, learn what other processes wrote, and close a segment that is full."""
+        self.in_force.catch_up(head)
+        if self.store.room(head.size) == self.genesis.settings.segment_entries:
+            # A full segment is closed by a checkpoint, so that opening never reads more than one. If it
+            # cannot be signed, nobody waits for it: the next checkpoint, or close, says what is wrong.
+            with contextlib.suppress(AttestlogError):
+                self._checkpoint_at(head)
+            self.in_force.save()
 
     def _renew(self, group: Group[Receipt]) -> None:
         """Prepare the group's entries again where another policy or key came in force meanwhile."""
