@@ -241,8 +241,7 @@ class ReplicatedLog:
         segment = rewritten / SEGMENT
         segment.write_bytes(b"".join(segment.read_bytes().splitlines(keepends=True)[:3]))
         rmtree(rewritten / "tree")
-        for name in ("checkpoint", "rules.jsonl"):
-            (rewritten / name).unlink(missing_ok=True)
+        (rewritten / "checkpoint").unlink()
         for server in self._replicas.values():
             self._ask("replica", "remove", rewritten, server.url)
         with Log.open(rewritten) as log:

@@ -26,7 +26,7 @@ LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"proof_types", "schemas", "signers", "storage"}),
     frozenset({"config"}),
     frozenset({"judging", "query", "ids", "proving", "replication", "snapshots", "timestamping"}),
-    frozenset({"verifying"}),
+    frozenset({"in_force", "verifying"}),
     frozenset({"guard"}),  # below log, which offers it as `log.guard`: what it asks of a log is a protocol
     frozenset({"log", "replica", "witness"}),
     frozenset(

@@ -35,7 +35,7 @@ def test_there_is_one_document_a_format() -> None:
         sorted(
             (
                 "approval canonical checkpoint consistency cosignature entry erasure genesis hashes legacy"
-                " merkle note policy proof redaction replication rotation"
+                " merkle note policy proof redaction replication rotation rules"
                 " signature snapshot storage tiles trust witness"
             ).split()
         )

@@ -48,7 +48,8 @@ Prove, publish, and have others confirm:
     cosign_checkpoint("audit", parse_trust_policy(data))                     # a `TrustPolicy`
 
 Sign. A `Signer` holds a key and knows its `PublicKey`. `open_signer` opens one by its URI, `register_scheme`
-adds URIs of your own, `public_key` makes a `PublicKey` of a key of the package cryptography.
+adds URIs of your own, `public_key` makes a `PublicKey` of a key of the package cryptography. With
+`consent_to_admission` the key of another host asks to sign the log, too: see `Log.admit_key`.
 
 Every exception is an `AttestlogError`; `attestlog.errors` draws the tree. `attestlog.testing` is a test kit,
 `attestlog.schemas` has JSON Schemas, `attestlog.haios` the names of the HAIOS schema. That is the whole API;
@@ -64,7 +65,13 @@ from attestlog._internal.version import VERSION
 from attestlog.errors import AttestlogError
 
 if TYPE_CHECKING:
-    from attestlog._internal.approving import approved_draft, check_approvals, sign_action, sign_approval
+    from attestlog._internal.approving import (
+        approved_draft,
+        check_approvals,
+        consent_to_admission,
+        sign_action,
+        sign_approval,
+    )
     from attestlog._internal.core.approval import (
         Approval,
         ApprovalRequest,
@@ -148,6 +155,7 @@ _HOMES: Final = {
     "Verdict": "core.report",
     "approved_draft": "approving",
     "check_approvals": "approving",
+    "consent_to_admission": "approving",
     "cosign_checkpoint": "witness.collecting",
     "create": "log:Log.create",
     "explain": "core.deriving",
@@ -218,6 +226,7 @@ __all__ = [
     "__version__",
     "approved_draft",
     "check_approvals",
+    "consent_to_admission",
     "cosign_checkpoint",
     "create",
     "explain",

@@ -135,7 +135,7 @@ def stated(kind: str, member: str) -> set[str]:
     [
         (errors.ExistsError, "what", {"import"}),
         (errors.CorruptError, "repair", set()),
-        (errors.ErasureRefusedError, "rule", {"erased", "described"}),
+        (errors.ErasureRefusedError, "rule", {"erased", "described", "kept"}),
     ],
 )
 def test_every_cause_has_its_hint(kind: type[AttestlogError], member: str, without: set[str]) -> None:

@@ -172,3 +172,33 @@ def test_a_signer_that_holds_a_retired_key_is_told_which_is_in_force(run: Run, l
     assert refused.code == 4
     assert "the log is signed by" in refused.err
     assert "attestlog configure LOG" in refused.err
+
+
+def test_a_key_of_another_host_is_admitted(run: Run, log: Path, tmp_path: Path) -> None:
+    key = key_file(run, tmp_path / "host-2.pem")["key_id"]
+    consent = tmp_path / "host-2.json"
+    made = run("keys", "consent", log, "--signer", f"file:{tmp_path / 'host-2.pem'}", "--label", "host-2")
+    consent.write_text(made.out)
+    (shown,) = run("keys", "admit", log, consent, "--json").objects
+    assert (shown["label"], shown["key_id"]) == ("host-2", key)
+    rows = run("keys", "list", log, "--json").objects
+    assert [row.get("label") for row in rows] == ["", "host-2", None]
+    assert "entries of host-2 from" in run("keys", "list", log).out
+    arguments = ["--event-type", "ACTION", "--action-type", "a", "--actor-id", "b"]
+    assert run("append", log, *arguments, "--signer", f"file:{tmp_path / 'host-2.pem'}").code == 0
+    assert run("append", log, *arguments).code == 0
+    assert run("verify", log).code == 0
+    result = run("keys", "admit", log, consent)
+    assert result.code == 2
+    assert "was in force before" in result.err
+    assert run("keys", "admit", log, consent, "--request-approval", tmp_path / "request.json").code == 0
+
+
+def test_a_consent_that_is_none(run: Run, log: Path, tmp_path: Path) -> None:
+    key_file(run, tmp_path / "k.pem")
+    result = run("keys", "consent", log, "--signer", f"file:{tmp_path / 'k.pem'}", "--label", "")
+    assert result.code == 3
+    assert "label" in result.err
+    (tmp_path / "consent.json").write_text("{}")
+    assert run("keys", "admit", log, tmp_path / "consent.json").code == 3
+    assert run("keys", "admit", log, tmp_path / "nothing.json").code == 4

@@ -61,7 +61,6 @@ from attestlog._internal.core.witness import (
 from attestlog._internal.legacy.judge import LineError, legacy_hash, parse_line
 from attestlog._internal.query.filter import parse_condition, parse_filter, parse_moment
 from attestlog._internal.signers.pkcs11_uri import format_key_uri, parse_key_uri
-from attestlog._internal.storage.files.governing import format_rules_file, parse_rules_file
 from attestlog._internal.verifier import verify as one_file
 from attestlog._internal.verifying import judge_proof
 from attestlog.errors import AttestlogError, MalformedProofError, TrustError
@@ -299,8 +298,6 @@ def rotation(data: bytes) -> None:
         assert format_revocation(parse_revocation(payload)) == payload
     rules, held = _RULES.following([data])
     assert (rules is _RULES) is (held == [])
-    kept = parse_rules_file(data)
-    assert kept is None or format_rules_file(kept) == data
 
 
 _RULES: Final = Rules.of(parse_genesis(decode_line(rotation_vectors()[0]["lines"][0].encode())))

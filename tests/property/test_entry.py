@@ -9,7 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.property import strategies
 from tests.support.logs import MINIMAL
-from tests.support.shapes import LOG, NOW_US, ed25519_key, entry_id, planned, prepared, sealed, sign
+from tests.support.shapes import (
+    LOG,
+    LONGEST_POINTERS,
+    NOW_US,
+    ed25519_key,
+    entry_id,
+    planned,
+    prepared,
+    sealed,
+    sign,
+)
 
 from attestlog._internal.core import entry as entries
 from attestlog._internal.core.batch import Head, prepare
@@ -138,7 +148,7 @@ def test_no_sealed_line_is_over_the_limit_that_prepare_kept(
     except TooLargeError:
         return
     head = Head(2**53 - 2048, GENESIS_PREV_HASH, NOW_US, Span())
-    plan = planned([*OTHERS[: count - 1], item], KEY, head)
+    plan = planned([*OTHERS[: count - 1], item], KEY, head, pointers=LONGEST_POINTERS)
     line = plan.seal([b"\xff" * 72] * len(plan.messages))[-1]
     check_canonical(decode_line(line), line)
     rest = {name: value for name, value in json.loads(line).items() if name != "action_payload"}

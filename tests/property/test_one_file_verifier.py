@@ -16,9 +16,10 @@ from tests.support.repository import parsed
 from tests.vectors.reading import CASES, lay_out
 
 from attestlog._internal.cli.exits import BY_VERDICT
-from attestlog._internal.core.entry import decode_line
+from attestlog._internal.core.entry import EventType, ExecutionStatus, decode_line
 from attestlog._internal.core.erasure import Erasure, erase_line, format_erasure
 from attestlog._internal.core.report import Verdict
+from attestlog._internal.core.reserved import ERASE_PAYLOAD, GENESIS, GOVERNING, KNOWN
 from attestlog._internal.core.trust import parse_trust_policy
 from attestlog._internal.verifier import verify as one_file
 from attestlog._internal.verifying import judge_log, judge_proof
@@ -177,6 +178,56 @@ def test_rotations(case: dict[str, Any]) -> None:
         assert sorted(rules.keys) == sorted(case["key_ids"])
         found = {key_id: [term.start, term.stop, term.trusted] for key_id, term in rules.terms.items()}
         assert found == case["terms"]
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in CASES["rules"] if "lines" in case], ids=lambda case: str(case["name"])
+)
+def test_rules(case: dict[str, Any]) -> None:
+    """What is wrong with pointers is seen here too, unless it is that a change was not allowed."""
+    report = one_file.Report()
+    rules, _ = one_file.read_genesis(case["lines"][0].encode())
+    walk = one_file.Walk(report, rules, -1)
+    for line in case["lines"]:
+        if line is None:
+            walk.lose()
+        else:
+            walk.add(line.encode(), is_complete=True)
+    walk.finish(0)
+    found = {code for code, _ in case["findings"]}
+    if "elsewhere" in case:
+        expected = "UNKNOWN"  # it does not look elsewhere
+    elif found & {"entry.rules", "erasure.refused"}:
+        expected = "TAMPERED"
+    else:
+        expected = "UNKNOWN" if found else "VERIFIED"
+    if case["name"] == "of a change that does not hold":
+        expected = "VERIFIED"  # its payload is no policy, which is not judged here
+    assert report.verdict == expected
+    if expected == "VERIFIED" and not found:
+        assert {"rules": walk.due[one_file.RULES], "holds": walk.due[one_file.HOLDS]} == case["pointers"]
+
+
+@pytest.mark.parametrize("status", list(ExecutionStatus))
+@pytest.mark.parametrize("event_type", list(EventType))
+def test_only_what_acts_is_more_than_a_record(
+    tmp_path: Path, event_type: EventType, status: ExecutionStatus
+) -> None:
+    """Each of the log's names, and one that is not known: with a payload that no change may have."""
+    does_act = (event_type, status) == (EventType.CHANGE, ExecutionStatus.SUCCESS)
+    for name in sorted({*KNOWN, GENESIS, "attestlog.set_colour"}):
+        made = LogMaker(tmp_path / name)
+        made.append(draft(1, action_type=name, event_type=event_type, execution_status=status))
+        made.append(draft(2))
+        made.lay_out()
+        expected = "VERIFIED"
+        if does_act and name in GOVERNING | {ERASE_PAYLOAD}:
+            expected = "TAMPERED"
+        elif does_act and name not in KNOWN:
+            expected = "UNKNOWN"
+        report = judge_log(made.root, remember=False, workers=1)
+        assert report.verdict == expected, (name, report.findings)
+        assert verdict(made.root) == expected, name
 
 
 @pytest.mark.parametrize("case", CASES["genesis"], ids=lambda case: str(case["name"]))

@@ -34,8 +34,16 @@ from attestlog._internal.core.hashes import hex_hash, leaf_hash
 from attestlog._internal.core.merkle import Grown, Span
 from attestlog._internal.core.note import ED25519, VerifierKey, format_vkey
 from attestlog._internal.core.policy import Policy
-from attestlog._internal.core.reserved import REVOKE_SIGNING_KEY, ROTATE_SIGNING_KEY
-from attestlog._internal.core.rotation import Rotation, format_rotation, rotation_message
+from attestlog._internal.core.reserved import ADMIT_SIGNING_KEY, REVOKE_SIGNING_KEY, ROTATE_SIGNING_KEY
+from attestlog._internal.core.rotation import (
+    Admission,
+    Rotation,
+    admission_message,
+    format_admission,
+    format_rotation,
+    rotation_message,
+)
+from attestlog._internal.core.rules import Rules
 from attestlog._internal.core.signature import PublicKey, public_key
 from attestlog._internal.log import Log
 from attestlog._internal.signers.private_keys import make_key, sign_with
@@ -126,13 +134,12 @@ class LogMaker:
             Software("tests", "0"),
         )
         self.log = NO_LOG
+        self.rules = Rules.of(self.genesis)
+        """Those in force at the end: what the next entries name as theirs."""
         self._append([draft_genesis(self.genesis)], batched=False)
         self.log = LogId(origin, self.head.entry_hash)
-
-    @property
-    def genesis_made(self) -> Genesis:
-        """What entry 0 states, its hash too."""
-        return parse_genesis(decode_line(self.lines[0]))
+        self.genesis = parse_genesis(decode_line(self.lines[0]))
+        self.rules = Rules.of(self.genesis)
 
     def append(self, *drafts: dict[str, Any], batched: bool = True) -> None:
         """Signed together, or each alone."""
@@ -154,16 +161,22 @@ class LogMaker:
     def reseal(self, number: int, *, links: bool = True, key: Key | None = None, **changes: Any) -> None:
         """Change members of an entry and give it true hashes and a true signature of its own.
 
-        `links`: do the same for every entry after it, so that the chain holds again.
+        `links`: do the same for every entry after it, so that the chain and the pointers hold again.
         """
+        renamed: dict[str, str] = {}
         for place in range(number, len(self.lines) if links else number + 1):
             members = self.entry(place)
             members.update(changes if place == number else {})
             if place and links:
                 members["prev_entry_hash"] = self.entry(place - 1)["entry_hash"]
+            if place != number or "environment" not in changes:
+                environment = members["environment"].items()
+                members["environment"] = {name: renamed.get(value, value) for name, value in environment}
             if members["action_payload"] is not None:
                 members["action_hash"] = hex_hash(canonical.encode(members["action_payload"]))
+            before = f"{place}:{self.entry(place)['entry_hash']}"
             self.lines[place] = seal(members, key or self.key)
+            renamed[before] = f"{place}:{self.entry(place)['entry_hash']}"
 
     # --- the directory ---
 
@@ -227,9 +240,11 @@ class LogMaker:
         public = self.key.public
         plan = plan_batch(
             self.head, prepared, self.now_us,
-            algorithm=public.algorithm, key_id=public.key_id, batched=batched,
+            algorithm=public.algorithm, key_id=public.key_id, batched=batched, pointers=self.rules.pointers,
         )  # fmt: skip
-        self.lines += plan.seal([self.key.sign(message) for message in plan.messages])
+        sealed = plan.seal([self.key.sign(message) for message in plan.messages])
+        self.lines += sealed
+        self.rules, _ = self.rules.following(sealed)
         self.head = plan.head
         self.now_us += 1_000_000
 
@@ -295,6 +310,16 @@ def rotation(origin: str, old: Key, new: Key, number: int, **payload: Any) -> di
     message = rotation_message(origin, old.public.key_id, new.public.key_id, number)
     members = format_rotation(Rotation(new.public, new.sign(message))) | payload
     return draft(0, event_type="CHANGE", action_type=ROTATE_SIGNING_KEY, action_payload=members)
+
+
+def admission(
+    log: "LogMaker", new: Key, label: str = "host-2", *, genesis_hash: str | None = None, **payload: Any
+) -> dict[str, Any]:
+    """The draft of an admission, with members of its payload exchanged."""
+    genesis_hash = genesis_hash or log.rules.genesis_hash
+    message = admission_message(log.origin, genesis_hash, new.public.key_id)
+    members = format_admission(Admission(new.public, new.sign(message), label)) | payload
+    return draft(0, event_type="CHANGE", action_type=ADMIT_SIGNING_KEY, action_payload=members)
 
 
 def revocation(key: Key, last_trusted: int, reason: str = "stolen") -> dict[str, Any]:

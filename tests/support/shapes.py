@@ -23,6 +23,7 @@ from attestlog._internal.core.batch import Head, Plan, Prepared, plan_batch, pre
 from attestlog._internal.core.checkpoint import LogId
 from attestlog._internal.core.curves import to_low_s
 from attestlog._internal.core.entry import Entry, check_canonical, decode_line, parse_draft
+from attestlog._internal.core.pointer import Pointers
 from attestlog._internal.core.policy import Policy
 from attestlog._internal.core.signature import PublicKey, public_key
 
@@ -32,6 +33,8 @@ LOG = LogId(ORIGIN, sha256(b"the genesis entry").hexdigest())
 NOW_US = 1_761_825_600_000_000  # 2025-10-30T12:00:00Z
 TIMESTAMP = "2025-10-30T12:00:00.000000Z"
 SNAPSHOT_HASH = sha256(b"the state before").hexdigest()
+POINTERS = Pointers(f"0:{sha256(b'the genesis entry').hexdigest()}")
+LONGEST_POINTERS = Pointers(*(f"{2**53 - 1}:{'f' * 64}" for _ in range(2)))
 ENVIRONMENT = {"os": "Linux 6.1", "runtime": "CPython 3.11"}
 
 Shape = dict[str, Any]
@@ -195,7 +198,7 @@ def prepared(shape: Shape, number: int = 0, policy: Policy | None = None, **opti
 
 def planned(items: list[Prepared], key: PrivateKey, head: Head | None = None, **options: Any) -> Plan:
     public: PublicKey = public_key(key.public_key())
-    options = {"batched": True, **options}
+    options = {"batched": True, "pointers": POINTERS, **options}
     now_us = options.pop("now_us", NOW_US)
     return plan_batch(
         head or Head(), items, now_us, algorithm=public.algorithm, key_id=public.key_id, **options

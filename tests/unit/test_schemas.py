@@ -13,6 +13,7 @@ from tests.support.repository import ROOT
 from tests.support.shapes import CHANGE, SHAPES, SNAPSHOT_HASH, TIMESTAMP, entry_id, line_of, sealed
 
 from attestlog._internal.core.entry import Entry, EntryDraft, decode_line, parse_draft
+from attestlog._internal.core.reserved import check_reserved
 from attestlog.errors import MalformedEntryError
 from attestlog.schemas import KINDS, format_schema, make_schema
 
@@ -151,6 +152,38 @@ def test_every_member_of_an_entry_is_needed(member: str) -> None:
     assert not accepts(ENTRY, {name: value for name, value in STORED.items() if name != member})
     if member not in EntryDraft.__struct_fields__:
         assert not accepts(DRAFT, {**CHANGE, member: STORED[member]})
+
+
+@pytest.mark.parametrize("member", ["attestlog", "attestlog_", "attestlog_rules", "attestlog_holds"])
+def test_a_draft_states_nothing_that_the_log_asserts(member: str) -> None:
+    draft = {**CHANGE, "environment": {member: f"0:{SNAPSHOT_HASH}"}}
+    assert not accepts(DRAFT, draft)
+    with pytest.raises(MalformedEntryError):
+        check_reserved(parse_draft(draft))
+
+
+@pytest.mark.parametrize("member", ["attestlogs", "Attestlog", "my_attestlog_rules", ""])
+def test_other_members_of_the_environment_are_the_callers(member: str) -> None:
+    draft = {**CHANGE, "environment": {member: "x"}}
+    assert accepts(DRAFT, draft)
+    check_reserved(parse_draft(draft))
+
+
+@pytest.mark.parametrize("member", ["attestlog_rules", "attestlog_holds"])
+@pytest.mark.parametrize(
+    "text, is_pointer",
+    [
+        (f"0:{SNAPSHOT_HASH}", True),
+        (f"17:{SNAPSHOT_HASH}", True),
+        (f"00:{SNAPSHOT_HASH}", False),
+        (f"+1:{SNAPSHOT_HASH}", False),
+        (f"1:{SNAPSHOT_HASH.upper()}", False),
+        (f"1:{SNAPSHOT_HASH[1:]}", False),
+        ("1", False),
+    ],
+)
+def test_pointers_have_their_shape(member: str, text: str, is_pointer: bool) -> None:
+    assert accepts(ENTRY, {**STORED, "environment": {member: text}}) is is_pointer
 
 
 @pytest.mark.parametrize("hash_member", ["action_hash", "entry_hash", "prev_entry_hash", "signing_key_id"])

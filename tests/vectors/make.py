@@ -15,6 +15,7 @@ from tests.vectors.makers.of_governance import approval, policy
 from tests.vectors.makers.of_logs import checkpoint, genesis, log, note
 from tests.vectors.makers.of_proofs import consistency, cosignature, proof, trust
 from tests.vectors.makers.of_rotation import rotation
+from tests.vectors.makers.of_rules import rules
 from tests.vectors.makers.of_secrets import erasure, redaction, snapshot
 from tests.vectors.makers.of_tiles import tiles
 from tests.vectors.makers.of_witness import witness
@@ -26,7 +27,7 @@ PROVENANCE = (
 )
 MAKERS = (
     canonical, entry, hashes, signature, merkle, note, checkpoint, genesis, policy, log, tiles,
-    cosignature, trust, proof, consistency, approval, rotation, witness,
+    cosignature, trust, proof, consistency, approval, rules, rotation, witness,
     redaction, erasure, snapshot,
 )  # fmt: skip
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -23,25 +24,42 @@ from attestlog._internal.core.checkpoint import LogId, open_checkpoint
 from attestlog._internal.core.consistency import open_consistency
 from attestlog._internal.core.cosignature import open_signed_checkpoint
 from attestlog._internal.core.deriving import derive
-from attestlog._internal.core.entry import check_canonical, decode_line, parse_draft
+from attestlog._internal.core.entry import (
+    EventType,
+    ExecutionStatus,
+    check_canonical,
+    decode_line,
+    parse_draft,
+)
 from attestlog._internal.core.erasure import check_erasure, erase_line, parse_erasure
 from attestlog._internal.core.genesis import parse_genesis
 from attestlog._internal.core.hashes import GENESIS_PREV_HASH, hex_hash, leaf_hash
+from attestlog._internal.core.lines import whole_lines
 from attestlog._internal.core.merkle import Span
 from attestlog._internal.core.note import format_vkey, open_note, parse_vkey
 from attestlog._internal.core.policy import Policy, parse_policy
 from attestlog._internal.core.proof import open_proof
 from attestlog._internal.core.redaction import find_nonces, subkey, verify_commitment
 from attestlog._internal.core.report import Verdict
-from attestlog._internal.core.reserved import governs
+from attestlog._internal.core.reserved import GOVERNING, KNOWN, acts, check_reserved, governs
 from attestlog._internal.core.rules import Rules, parse_hold
 from attestlog._internal.core.signature import load_public_key, verify_entry_signature
 from attestlog._internal.core.snapshot import HEADER, Kind, Node, TreeHasher, format_node
 from attestlog._internal.core.trust import format_trust_policy, open_trusted_checkpoint, parse_trust_policy
 from attestlog._internal.core.uses import Uses, use_of
 from attestlog._internal.core.witness import Seen, judge, parse_add_checkpoint
+from attestlog._internal.judging.relations import Relations
+from attestlog._internal.judging.scan import State, count_pointer, scan, tell_wrong_pointers
 from attestlog._internal.snapshots import verify_snapshot
-from attestlog.errors import AttestlogError, ChainBrokenError, HashMismatchError, QuorumError, RuleChangeError
+from attestlog.errors import (
+    AttestlogError,
+    ChainBrokenError,
+    HashMismatchError,
+    NotFoundError,
+    QuorumError,
+    RuleChangeError,
+    VerificationError,
+)
 
 # Each judge raises an error of ours, or returns what the case says it found, by name.
 
@@ -250,6 +268,73 @@ def judge_rotation(case: Case) -> Case:
     return {"origin": rules.origin, "key_ids": rules.key_ids, "terms": terms}
 
 
+def judge_rules(case: Case) -> Case:
+    if "draft" in case:
+        check_reserved(parse_draft(case["draft"]))
+        return {}
+    if "acts" in case:
+        name = case["action_type"]
+        return {"acts": acting(name), "governs": name in GOVERNING, "is_newer": name not in KNOWN}
+    found, rules = scanned(case)
+    if found:
+        raise VerificationError(f"entry {found[0][1]}", finding=found[0][0])
+    return {"findings": [], "pointers": rules.pointers._asdict()}
+
+
+def acting(action_type: str) -> list[list[str]]:
+    """Event types and statuses with which an entry of this name acts."""
+    line = json.loads(CASES["rules"][0]["lines"][1])
+    return [
+        [event_type, status]
+        for event_type in EventType
+        for status in ExecutionStatus
+        if acts(
+            decode_line(
+                canonical.encode(
+                    line
+                    | {
+                        "action_type": action_type,
+                        "event_type": str(event_type),
+                        "execution_status": str(status),
+                    }
+                )
+            )
+        )
+    ]
+
+
+def scanned(case: Case) -> tuple[list[list[Any]], Rules]:
+    """What is found of the rules in these lines, in order, and the rules after them."""
+    elsewhere = {int(number): line.encode() for number, line in case.get("elsewhere", {}).items()}
+
+    def fetch(number: int) -> bytes:
+        line: str | None = case["lines"][number]
+        if line is None and number not in elsewhere:
+            raise NotFoundError(f"entry {number} cannot be read")
+        return line.encode() if line is not None else elsewhere[number]
+
+    rules = Rules.of(parse_genesis(decode_line(case["lines"][0].encode())))
+    state, findings, wrong, unjudged = State(), [], dict[Any, Any](), (0, 0)
+    relations = Relations(is_whole=True)
+    for line in case["lines"]:
+        if line is None:
+            state = msgspec.structs.replace(
+                state, previous=None, batch=None, is_synced=False, knows_rules=False
+            )
+            continue
+        part = scan(rules, whole_lines([line.encode()]), state, fetch=fetch)
+        state, rules = part.state, part.rules or rules
+        findings += part.findings
+        list(relations.add(part))
+        for key, value in part.wrong_pointers.items():
+            count_pointer(wrong, key, value)
+        unjudged = unjudged if unjudged[1] else part.unjudged
+    findings += relations.erasures.settle()[1]
+    findings += tell_wrong_pointers(wrong)
+    found = [[item.code, item.sequence_number] for item in findings if item.verdict != Verdict.VERIFIED]
+    return found + ([["entry.unjudged", unjudged[0]]] if unjudged[1] else []), rules
+
+
 def judge_redaction(case: Case) -> Case:
     shown = bytes.fromhex(case["subkey_hex"])
     verify_commitment(case["commitment"], case["value"], shown)
@@ -263,7 +348,7 @@ def judge_erasure(case: Case) -> Case:
     if "line" in case:
         return {"erased": erase_line(case["line"].encode()).decode()}
     holds = {hold["name"]: parse_hold(hold) for hold in case["holds"]}
-    rules = Rules("example.com/agents", {}, parse_policy(case["policy"]), {}, holds=holds)
+    rules = Rules("example.com/agents", {}, parse_policy(case["policy"]), {}, read_holds=holds)
     check_erasure(rules, parse_erasure(case["erasure"]), case["timestamp"])
     return {}
 
@@ -303,7 +388,7 @@ def test_a_vector_is_judged_rightly(name: str, case: Case) -> None:
     else:
         with pytest.raises(AttestlogError) as caught:
             JUDGES[name](case)
-        assert caught.value.code == case["error"]
+        assert case["error"] in {caught.value.code, caught.value.evidence().get("finding")}
         assert "member" not in case or caught.value.evidence()["member"] == case["member"]
 
 
@@ -320,6 +405,16 @@ def test_a_log_is_judged_rightly(case: Case, tmp_path: Path) -> None:
         assert (report.root, report.genesis_hash) == (case["root"], case["genesis_hash"])
         hashes = [json.loads(line)["entry_hash"] for line in case["lines"]]
         assert case["leaf_hashes"] == [leaf_hash(bytes.fromhex(digest)).hex() for digest in hashes]
+
+
+RULES = [case for case in CASES["rules"] if "lines" in case]
+
+
+@pytest.mark.parametrize("case", RULES, ids=lambda case: str(case["name"]))
+def test_what_is_found_of_the_rules(case: Case) -> None:
+    found, rules = scanned(case)
+    assert found == case["findings"]
+    assert case["pointers"] in (None, rules.pointers._asdict())
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -37,6 +37,12 @@ from attestlog._internal.core.deriving import ACTOR_SIGNATURE
 from attestlog._internal.core.entry import EntryDraft, format_timestamp
 from attestlog._internal.core.hashes import actor_message
 from attestlog._internal.core.policy import APPROVAL_TERM_MAX_S, APPROVAL_TERM_S, Policy
+from attestlog._internal.core.rotation import (
+    Admission,
+    admission_message,
+    format_admission,
+    parse_admission,
+)
 from attestlog._internal.core.sshsig import (
     decode_sshsig,
     low_s_sshsig,
@@ -44,6 +50,7 @@ from attestlog._internal.core.sshsig import (
     unarmoured,
     verify_sshsig,
 )
+from attestlog._internal.in_force import read_rules
 from attestlog._internal.log.drafts import Drafts, system_clock
 from attestlog._internal.signers import Passphrase, Signer
 from attestlog._internal.signers.asking import sign_message
@@ -53,7 +60,14 @@ from attestlog._internal.storage.contract import LogSource
 from attestlog._internal.storage.resolve import LogName, open_source
 from attestlog.errors import ApprovalRefusedError, NotFoundError, SignerError
 
-__all__ = ["approved_draft", "check_approvals", "propose", "sign_action", "sign_approval"]
+__all__ = [
+    "approved_draft",
+    "check_approvals",
+    "consent_to_admission",
+    "propose",
+    "sign_action",
+    "sign_approval",
+]
 
 LIFETIME_S: Final = APPROVAL_TERM_S
 """How long an approval counts unless its maker says otherwise: as long as a rule allows by default."""
@@ -68,7 +82,7 @@ def propose(log: LogName | LogSource, draft: EntryDraft | Mapping[str, Any]) -> 
     StorageError, KeyFileError.
     """
     source = open_source(log)
-    return Drafts(source.genesis(), system_clock).request(draft, source.rules())
+    return Drafts(source.genesis(), system_clock).request(draft, read_rules(source, with_holds=False))
 
 
 def sign_approval(
@@ -147,6 +161,27 @@ def sign_action(
     return {"type": ACTOR_SIGNATURE, "valid": True, "key_id": key_id, "signature": signature.hex()}
 
 
+def consent_to_admission(
+    log: LogName | LogSource, key: str | Signer, *, label: str, passphrase: Passphrase | None = None
+) -> dict[str, Any]:
+    """What `Log.admit_key` appends, on a host whose key is in force, for this key to sign beside it.
+
+    `key`: a signer, its URI, or the path of a PEM key. `label`: which host's key it is, 1 to 64 characters.
+    The log is only read. Raises MalformedEntryError for a label, SignerError, StorageError.
+    """
+    genesis = open_source(log).genesis()
+    signer = open_signer(_key_uri(key), passphrase=passphrase) if isinstance(key, str) else key
+    try:
+        public = signer.public_key
+        message = admission_message(genesis.origin, genesis.entry_hash, public.key_id)
+        payload = format_admission(Admission(public, sign_message(signer, public, message), label))
+    finally:
+        if signer is not key:
+            signer.close()
+    parse_admission(payload)
+    return payload
+
+
 def check_approvals(
     policy: Policy, request: ApprovalRequest, approvals: Iterable[Approval], now_us: int | None = None
 ) -> None:
@@ -170,7 +205,7 @@ def _sign(key: str | Signer, message: bytes, passphrase: Passphrase | None) -> t
         if is_ssh_key(_beginning(path)):
             made, data = ssh_sign(path, SSH_NAMESPACE, message)
             return made.key.key_id, SSHSIG, data
-        key = f"file:{key}"
+        key = _key_uri(key)
     signer = open_signer(key, passphrase=passphrase) if isinstance(key, str) else key
     try:
         signature = sign_message(signer, signer.public_key, message)
@@ -178,6 +213,10 @@ def _sign(key: str | Signer, message: bytes, passphrase: Passphrase | None) -> t
         if signer is not key:
             signer.close()
     return signer.public_key.key_id, signer.public_key.algorithm, signature
+
+
+def _key_uri(key: str) -> str:
+    return key if _SCHEME.match(key) else f"file:{key}"
 
 
 def _beginning(path: Path) -> bytes:

@@ -14,6 +14,7 @@ from attestlog._internal.core.cosignature import ml_dsa_44
 from attestlog._internal.core.genesis import CHECKPOINT_KINDS, Genesis
 from attestlog._internal.core.note import COSIGNATURE_ML_DSA_44, ED25519, VerifierKey
 from attestlog._internal.core.signature import public_key
+from attestlog._internal.in_force import read_rules
 from attestlog._internal.signers.file import SCHEME, file_uri_path, key_files
 from attestlog._internal.storage.resolve import LogName, open_source
 from attestlog.errors import KeyFileError
@@ -36,7 +37,9 @@ def configure_log(
 
     def with_them(there: LogConfig | None) -> LogConfig:
         old = there.signers if there is not None else None
-        found: str | list[str] = entries or (old.entry if old else [_find_key(log.rules().key_ids, "entry")])
+        found: str | list[str] = entries or (
+            old.entry if old else [_find_key(read_rules(log, with_holds=False).key_ids, "entry")]
+        )
         checkpoint_ids, pq_ids = _checkpoint_key_ids(log.genesis())
         signers = Signers(
             entry=found[0] if len(found) == 1 and isinstance(found, list) else found,

@@ -19,6 +19,8 @@ from attestlog._internal.core.entry import (
     EntryDraft,
     json_schema,
 )
+from attestlog._internal.core.pointer import HOLDS_MEMBER, POINTER_PATTERN, RULES_MEMBER
+from attestlog._internal.core.reserved import ENVIRONMENT_MEMBER
 
 __all__ = ["KINDS", "format_schema", "make_schema", "schema_path"]
 
@@ -47,6 +49,11 @@ def make_schema(kind: str) -> dict[str, Any]:
         "properties": {"type": {"type": "string"}, "valid": {"type": "boolean"}},
         "required": ["type", "valid"],
     }
+    if kind == "entry":
+        pointer = {"type": "string", "pattern": f"^{POINTER_PATTERN}$"}
+        properties["environment"]["properties"] = {HOLDS_MEMBER: pointer, RULES_MEMBER: pointer}
+    else:
+        properties["environment"]["propertyNames"] = {"not": {"pattern": f"^{ENVIRONMENT_MEMBER}(_|$)"}}
     if "hsm_signature" in properties:
         properties["hsm_signature"]["pattern"] = _SIGNATURE
     head = {

@@ -23,11 +23,11 @@ from attestlog._internal.core.entry import decode_line, parse_draft
 from attestlog._internal.core.genesis import Settings
 from attestlog._internal.core.hashes import leaf_hash
 from attestlog._internal.core.merkle import edge_at
-from attestlog._internal.core.reserved import PLACE_LEGAL_HOLD
+from attestlog._internal.core.rules import Rules
 from attestlog._internal.ids import new_entry_id
 from attestlog._internal.log import Log
 from attestlog._internal.query import query_log
-from attestlog._internal.storage.contract import Kept, LogSource, NewLog, Store
+from attestlog._internal.storage.contract import LogSource, NewLog, Store
 from attestlog._internal.storage.resolve import LogName, check_free, create_log, open_source, open_store
 from attestlog.errors import (
     AttestlogError,
@@ -89,13 +89,21 @@ class LogMade:
 
     def planned(self, head: Head, count: int) -> tuple[Plan, list[bytes]]:
         """A batch of `count` entries after this head, signed."""
-        key, policy = self.signer.public_key, self.source.genesis().policy
+        key, genesis = self.signer.public_key, self.source.genesis()
         prepared = [
-            prepare(parse_draft(_draft(head.size + number)), policy, entry_id=new_entry_id(), environment={})
+            prepare(
+                parse_draft(_draft(head.size + number)),
+                genesis.policy,
+                entry_id=new_entry_id(),
+                environment={},
+            )
             for number in range(count)
         ]
         now_us = head.timestamp_us + 1
-        plan = plan_batch(head, prepared, now_us, algorithm=key.algorithm, key_id=key.key_id, batched=True)
+        plan = plan_batch(
+            head, prepared, now_us, algorithm=key.algorithm, key_id=key.key_id, batched=True,
+            pointers=Rules.of(genesis).pointers,
+        )  # fmt: skip
         return plan, plan.seal([self.signer.sign(message) for message in plan.messages])
 
     def commit(self, store: Store, count: int) -> list[bytes]:
@@ -209,29 +217,6 @@ def a_source_sees_what_was_committed_since(log: LogMade) -> None:
             assert store.checkpoint() == log.note(head)
         assert source.checkpoint() == source.stored_checkpoint() == log.note(head)
     assert source.durable_size() == source.size() == 4
-
-
-def what_governs_is_found(log: LogMade) -> None:
-    """`rules` are those in force at the end, without and with what the store noted."""
-    log.append(12)
-    with log.opened() as opened:
-        opened.append(
-            event_type="CHANGE", action_type=PLACE_LEGAL_HOLD, actor_id="officer-1",
-            action_payload={"name": "hold-1", "start": 0, "stop": None, "reason": "a matter"},
-        )  # fmt: skip
-    log.append(12)
-    source = log.source
-    rules, lines = source.governance()
-    assert list(rules.holds) == ["hold-1"]
-    assert [decode_line(line).sequence_number for line in lines] == [13]
-    with log.store() as store, store.exclusive() as head:
-        assert lines[0] in store.governing.since(0, head.size)
-        assert lines[0] in store.governing.since(13, head.size)
-        store.governing.keep(Kept(head.size, lines))
-        kept = store.governing.kept(head.size)
-        assert kept is None or kept == Kept(head.size, lines)
-        assert store.governing.kept(5) is None
-    assert source.governance() == (rules, lines)
 
 
 def time_stamps_are_kept(log: LogMade) -> None:
@@ -494,7 +479,7 @@ SOURCE_CHECKS: Final[dict[str, Check]] = {
     for check in (
         a_name_is_free_once, no_log_is_a_typed_error, lines_are_those_at_their_positions,
         what_is_not_there_is_not_found, hashes_are_all_there_or_an_error,
-        a_source_sees_what_was_committed_since, what_governs_is_found, time_stamps_are_kept,
+        a_source_sees_what_was_committed_since, time_stamps_are_kept,
         places_lead_back_to_lines, a_snapshot_is_of_one_moment, cursors_are_one_senders,
     )
 }  # fmt: skip

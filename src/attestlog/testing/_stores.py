@@ -14,7 +14,7 @@ from attestlog._internal.core.erasure import erase_line
 from attestlog._internal.core.genesis import Genesis
 from attestlog._internal.log import Log
 from attestlog._internal.storage import memory
-from attestlog._internal.storage.contract import Governing, Kept, LogSource, Store
+from attestlog._internal.storage.contract import LogSource, Store
 from attestlog._internal.storage.resolve import register_driver
 from attestlog.errors import ClosedError
 from attestlog.testing._kit import ManualClock, MemorySigner
@@ -71,7 +71,7 @@ class FaultStore:
         log = attestlog.open(store, ...)
 
     Steps are `exclusive`, `commit`, `replace_checkpoint`, `add_timestamp`, `begin_erasure`, `finish_erasure`,
-    `rebuild_tree` and `keep`. Whatever fails, what was once committed must stay as it is: each turn asserts
+    `rebuild_tree`. Whatever fails, what was once committed must stay as it is: each turn asserts
     that, payloads erased since apart.
     """
 
@@ -105,11 +105,6 @@ class FaultStore:
     def genesis(self) -> Genesis:
         """See `Store`."""
         return self.inner.genesis
-
-    @property
-    def governing(self) -> Governing:
-        """See `Store`."""
-        return _FaultGoverning(self)
 
     @property
     def recovered(self) -> Sequence[str]:
@@ -217,24 +212,7 @@ class FaultStore:
         raise fault.error
 
 
-class _FaultGoverning:
-    def __init__(self, store: FaultStore) -> None:
-        self._store, self._inner = store, store.inner.governing
-
-    def kept(self, size: int) -> Kept | None:
-        """See `Governing`."""
-        return self._inner.kept(size)
-
-    def since(self, start: int, stop: int) -> list[bytes]:
-        """See `Governing`."""
-        return self._inner.since(start, stop)
-
-    def keep(self, kept: Kept) -> None:
-        """See `Governing`."""
-        self._store._do("keep", lambda: self._inner.keep(kept))
-
-
 _STEPS: Final = (
     "exclusive", "commit", "replace_checkpoint", "add_timestamp", "begin_erasure", "finish_erasure",
-    "rebuild_tree", "keep",
+    "rebuild_tree",
 )  # fmt: skip

@@ -16,6 +16,7 @@ from tests.support.shapes import (
     DECISION,
     ENVIRONMENT,
     LOG,
+    LONGEST_POINTERS,
     NOW_US,
     SHAPES,
     SNAPSHOT_HASH,
@@ -313,10 +314,11 @@ def rest_size(line: bytes) -> int:
 
 
 def worst_seal(item: batch.Prepared) -> bytes:
-    """The longest that sealing can make of it: the largest numbers, the longest signature and path."""
+    """The longest that sealing can make of it: numbers, pointers, signature and path at their longest."""
     head = Head(2**53 - BATCH_ENTRIES_MAX, GENESIS_PREV_HASH, NOW_US)
     items = [prepared(MINIMAL, number) for number in range(BATCH_ENTRIES_MAX - 1)]
-    return planned([*items, item], p256_key(), head).seal([b"\xff" * 72])[-1]
+    plan = planned([*items, item], p256_key(), head, pointers=LONGEST_POINTERS)
+    return plan.seal([b"\xff" * 72])[-1]
 
 
 PLACES = ["actor_context", "environment", "replicas", "required_proofs", "result_data", "action_payload"]

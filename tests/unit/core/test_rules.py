@@ -2,18 +2,22 @@
 
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.logs import Key, LogMaker, draft, revocation, rotation, seal
+from msgspec.structs import replace as replace_struct
+from tests.support.logs import Key, LogMaker, admission, draft, revocation, rotation, seal
 
+from attestlog._internal.core.canonical import encode
 from attestlog._internal.core.entry import EntryRef, EventType, decode_line, parse_draft
+from attestlog._internal.core.genesis import draft_genesis, parse_genesis
 from attestlog._internal.core.policy import format_policy, parse_policy
 from attestlog._internal.core.policy_change import set_policy_payload
 from attestlog._internal.core.reserved import GOVERNING, governs
 from attestlog._internal.core.rules import KEYS_MAX, Rules, Term, format_hold, release_of
-from attestlog.errors import RuleChangeError
+from attestlog.errors import MalformedEntryError, RuleChangeError
 
 OLD, NEW, NEXT, OTHER = Key(1), Key(2), Key(3, "Ed25519"), Key(4)
 
@@ -213,7 +217,7 @@ def test_a_key_is_trusted_at_least_up_to_where_it_came_in(log: LogMaker) -> None
 def test_the_number_of_keys_is_limited(log: LogMaker) -> None:
     rules = Rules.of(log.genesis)
     many = {f"{number:064x}": Term(0, 1) for number in range(KEYS_MAX - 2)}
-    rules = Rules(rules.origin, rules.keys, rules.policy, {**many, **rules.terms})
+    rules = replace(rules, terms={**many, **rules.terms})
     log.append(GOOD)
     full = rules.after(decode_line(log.lines[-1]))
     assert len(full.terms) == KEYS_MAX
@@ -244,7 +248,7 @@ def test_what_a_rule_denies_does_not_hold_be_it_a_rotation(tmp_path: Path) -> No
 
 
 def test_the_rules_remember_what_made_the_policy_and_each_hold(log: LogMaker) -> None:
-    before = Rules.of(log.genesis_made)
+    before = Rules.of(log.genesis)
     assert before.policy_by == EntryRef(0, log.log.genesis)
     assert before.log == log.log
     hold = {"name": "case-7", "start": 0, "stop": None, "reason": "x"}
@@ -275,3 +279,136 @@ def test_only_a_change_of_those_types_governs() -> None:
     assert not governs(parse_draft(draft(1, event_type="CHANGE", action_type="rotate_signing_keys")))
     for status in ("FAILED", "BLOCKED", "ROLLED_BACK"):
         assert not governs(parse_draft(GOOD | {"execution_status": status}))
+
+
+# --- several keys ---
+
+HOSTS = [Key(number + 10, "Ed25519") for number in range(64)]
+
+
+def admitted(log: LogMaker, *keys: Key) -> Rules:
+    for key in keys:
+        log.append(admission(log, key))
+    return log.rules
+
+
+def ids(*keys: Key) -> list[str]:
+    return sorted(key.public.key_id for key in keys)
+
+
+def test_an_admitted_key_signs_beside_those_in_force(log: LogMaker) -> None:
+    rules = admitted(log, NEW)
+    assert rules.key_ids == ids(OLD, NEW)
+    assert rules.terms[NEW.public.key_id] == Term(4, by=OLD.public.key_id, label="host-2")
+    log.key = NEW
+    log.append(admission(log, NEXT))
+    assert log.rules.key_ids == ids(OLD, NEW, NEXT)
+
+
+BAD_ADMISSIONS: dict[str, tuple[Callable[[LogMaker], dict[str, Any]], str]] = {
+    "again": (lambda log: admission(log, OLD), "was in force before"),
+    "another genesis": (lambda log: admission(log, NEW, genesis_hash="0" * 64), "does not verify"),
+    "no label": (lambda log: admission(log, NEW, label=""), "label"),
+    "label too long": (lambda log: admission(log, NEW, label="x" * 65), "label"),
+    "member missing": (lambda log: other(admission(log, NEW), label=None), "label"),
+    "member unknown": (lambda log: other(admission(log, NEW), number=3), "number: is not a member"),
+    "another key's consent": (
+        lambda log: other(
+            admission(log, NEW), signature=admission(log, NEXT)["action_payload"]["signature"]
+        ),
+        "does not verify",
+    ),
+    "consent to a rotation": (
+        lambda log: {
+            **admission(log, NEW),
+            "action_payload": {
+                **rotation(log.origin, OLD, NEW, 3)["action_payload"], "label": "host-2",
+            },
+        },
+        "does not verify",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD_ADMISSIONS)
+def test_an_admission_that_does_not_hold_changes_nothing(log: LogMaker, name: str) -> None:
+    make, why = BAD_ADMISSIONS[name]
+    log.append(make(log))
+    assert why in refused(log)
+
+
+def test_an_admission_needs_what_the_policy_asks_for(log: LogMaker) -> None:
+    log.append({**admission(log, NEW), "required_approvals": 1})
+    assert "quorum" in refused(log)
+
+
+def test_at_most_64_keys_are_in_force_at_once(log: LogMaker) -> None:
+    rules = admitted(log, *HOSTS)
+    assert len(rules.keys) == 64
+    assert HOSTS[-1].public.key_id not in rules.terms
+    assert "too many keys in force" in refused(log, rules)
+    log.append(rotation(log.origin, OLD, HOSTS[-1], len(log.lines)))
+    assert len(log.rules.keys) == 64
+
+
+def test_a_rotation_replaces_the_key_that_signs_it_and_no_other(log: LogMaker) -> None:
+    admitted(log, NEW)
+    log.append(rotation(log.origin, OLD, NEXT, 4))
+    assert log.rules.key_ids == ids(NEW, NEXT)
+    terms = log.rules.terms
+    assert (terms[OLD.public.key_id].stop, terms[NEW.public.key_id].stop) == (5, None)
+
+
+def test_with_a_revoked_key_go_those_that_it_brought_in_since(log: LogMaker) -> None:
+    admitted(log, NEW)  # 3
+    log.key = NEW
+    log.append(draft(4))
+    log.append(admission(log, NEXT))  # 5
+    log.key = NEXT
+    log.append(rotation(log.origin, NEXT, OTHER, 6))
+    log.key = OLD
+    log.revoke(NEW, 4)
+    assert log.rules.key_ids == ids(OLD)
+    terms = {key: log.rules.terms[key.public.key_id] for key in (NEW, NEXT, OTHER)}
+    assert [terms[key].stop for key in (NEW, NEXT, OTHER)] == [7, 7, 7]
+    assert [terms[key].revoked_at for key in (NEW, NEXT, OTHER)] == [7, None, 7]
+    assert [terms[key].last_trusted for key in (NEW, NEXT, OTHER)] == [4, None, None]
+
+
+def test_what_a_key_brought_in_while_it_was_trusted_stays(log: LogMaker) -> None:
+    admitted(log, NEW)
+    log.key = NEW
+    log.append(admission(log, NEXT))  # 4
+    log.key = OLD
+    log.revoke(NEW, 4)
+    assert log.rules.key_ids == ids(OLD, NEXT)
+
+
+def test_the_key_that_signs_a_revocation_stays_with_what_it_brought_in(log: LogMaker) -> None:
+    """Or a log with one key could never say that the key before it was stolen."""
+    log.rotate(NEW)
+    log.append(admission(log, NEXT))
+    log.revoke(OLD, 1)
+    assert log.rules.key_ids == ids(NEW, NEXT)
+
+
+def test_a_key_revokes_neither_itself_nor_the_last_one(log: LogMaker) -> None:
+    rules = admitted(log, NEW)
+    log.append(revocation(OLD, 2))
+    assert "itself signed it" in refused(log, rules)
+    log.key = NEW
+    log.revoke(OLD, 2)
+    rules = log.rules
+    assert rules.key_ids == ids(NEW)
+    log.append(revocation(NEW, 4))
+    assert "is the only one in force" in refused(log, rules)
+
+
+def test_a_genesis_names_no_more_keys_than_can_be_in_force(log: LogMaker) -> None:
+    keys = {key.public.key_id: key.public for key in [*HOSTS, OLD]}
+    payload = draft_genesis(replace_struct(log.genesis, entry_keys=keys)).action_payload
+    members = log.entry(0) | {"action_payload": payload}
+    with pytest.raises(MalformedEntryError, match="entry_keys"):
+        parse_genesis(decode_line(encode(members)))
+    members["action_payload"] = payload | {"entry_keys": payload["entry_keys"][:64]}
+    assert len(parse_genesis(decode_line(encode(members))).entry_keys) == 64

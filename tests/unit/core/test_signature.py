@@ -25,6 +25,7 @@ from attestlog._internal.core.genesis import Genesis, Settings, Software, draft_
 from attestlog._internal.core.hashes import EMPTY_ROOT, batch_message, leaf_hash
 from attestlog._internal.core.merkle import inclusion_paths
 from attestlog._internal.core.note import VerifierKey
+from attestlog._internal.core.pointer import Pointers
 from attestlog._internal.core.policy import Policy
 from attestlog._internal.core.signature import (
     BATCH_ENTRIES_MAX,
@@ -62,7 +63,9 @@ def test_a_plain_signature_needs_nothing_of_ours_to_verify() -> None:
     vkey = VerifierKey("example.com/log", 1, bytes(32))
     made = Genesis("example.com/log", {key.key_id: key}, [vkey], Policy(), Settings(), Software("x", "1"))
     first = prepare(draft_genesis(made), Policy(), entry_id=entry_id(0), environment={})
-    plan = plan_batch(Head(), [first], 0, algorithm=P256, key_id=key.key_id, batched=True)
+    plan = plan_batch(
+        Head(), [first], 0, algorithm=P256, key_id=key.key_id, batched=True, pointers=Pointers()
+    )
     entry = read(plan.seal([sign(p256_key(), message) for message in plan.messages])[0])
 
     assert entry.action_payload is not None

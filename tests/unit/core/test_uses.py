@@ -153,7 +153,7 @@ def test_uses_are_found_in_lines_by_the_rules_in_force_there(tmp_path: Path) -> 
     })  # fmt: skip
     log.append(approved("two"))
     log.append({**approved("three"), "execution_status": "BLOCKED"})
-    rules = Rules.of(log.genesis_made)
+    rules = Rules.of(log.genesis)
     lines = [*log.lines[:2], b"no entry " + b'"request_id":"', *log.lines[2:]]
     assert [(found.sequence_number, found.request_id) for found in uses_in(rules, lines)] == [
         (1, id_bytes(request_id_of("one")))
@@ -175,6 +175,6 @@ def test_a_line_that_is_no_entry_uses_nothing(tmp_path: Path, changed: str) -> N
     else:
         line = line[:-1]
     assert line != log.lines[1]
-    rules = Rules.of(log.genesis_made)
+    rules = Rules.of(log.genesis)
     assert len(list(uses_in(rules, [log.lines[1]]))) == 1
     assert list(uses_in(rules, [line])) == []

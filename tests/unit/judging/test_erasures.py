@@ -11,6 +11,7 @@ from attestlog._internal.core.entry import decode_line
 from attestlog._internal.core.erasure import Erasure, erase_line, format_erasure
 from attestlog._internal.core.policy import Policy, parse_policy
 from attestlog._internal.core.report import Verdict
+from attestlog._internal.core.reserved import KEPT
 from attestlog._internal.verifying import source
 
 
@@ -149,15 +150,38 @@ def test_holds_that_do_not_hold(log: LogMaker, tmp_path: Path) -> None:
     assert found(log, tmp_path) == [("entry.change", 5), ("entry.change", 6), ("entry.change", 8)]
 
 
-@pytest.mark.parametrize(
-    "action_type", ["attestlog.erase_payload", "attestlog.place_legal_hold", "attestlog.genesis"]
-)
-def test_payloads_that_verifiers_need_stay(tmp_path: Path, action_type: str) -> None:
+def test_payloads_that_verifiers_need_stay(tmp_path: Path) -> None:
     log = LogMaker(tmp_path / "log")
     log.append(draft(1))
-    log.append(draft(2, action_type=action_type))
+    hold(log, 100, None)
+    erase(log, 1)  # entry 3
     erase(log, 2)
-    assert found(log, tmp_path) == [("erasure.refused", 3)]
+    erase(log, 3)
+    refused = [number for code, number in found(log, tmp_path) if code == "erasure.refused"]
+    assert refused == [4, 5]
+
+
+def test_an_erased_change_does_not_hold_and_is_not_what_entries_after_it_name(tmp_path: Path) -> None:
+    log = LogMaker(tmp_path / "log")
+    hold(log, 100, None)
+    log.append(*map(draft, (2, 3)))
+    erase(log, 1)
+    assert found(log, tmp_path) == [
+        ("entry.change", 1), ("erasure.refused", 4), ("entry.rules", 2)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("action_type", sorted(KEPT))
+@pytest.mark.parametrize(
+    "event_type, status", [("CHANGE", "FAILED"), ("CHANGE", "BLOCKED"), ("DECISION", "SUCCESS")]
+)
+def test_the_payload_of_a_mere_record_may_go(
+    tmp_path: Path, action_type: str, event_type: str, status: str
+) -> None:
+    log = LogMaker(tmp_path / "log")
+    log.append(draft(1, action_type=action_type, event_type=event_type, execution_status=status))
+    erase(log, 1)
+    assert found(log, tmp_path) == []
 
 
 def erasure_policy(**erasure: Any) -> Policy:

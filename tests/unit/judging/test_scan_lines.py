@@ -50,7 +50,7 @@ def test_a_sound_log(log: LogMaker) -> None:
     assert scanned.state == State(16, last.entry_hash, last.timestamp)
     assert scanned.rules is not None
     assert (len(scanned.changes), decode_line(scanned.changes[0]).sequence_number) == (1, 8)
-    assert scanned.key_ids == {Key().public.key_id, Key(5).public.key_id}
+    assert scanned.key_ids == {Key().public.key_id: 8, Key(5).public.key_id: 15}
 
 
 def test_no_lines_change_nothing(log: LogMaker) -> None:

@@ -129,29 +129,40 @@ def test_after_a_number_out_of_place_roots_are_not_known(log: LogMaker) -> None:
     assert joined(walk, parts) == [("entry.sequence", 6), ("segment.length", 8)]
     ending, _ = ended(walk)
     assert (ending.known, ending.roots, ending.edge) == (Known.DISORDERED, {}, None)
-    assert ending.known.has_rules
+    assert ending.knows_rules
 
 
-def test_after_a_missing_segment_rules_are_not_known(log: LogMaker) -> None:
+def test_after_a_missing_segment_roots_are_not_known(log: LogMaker) -> None:
     first, _, last = pieces(log)
     walk = begun(log, 8)
     assert joined(walk, [first, last]) == []
     ending, findings = ended(walk)
-    assert (ending.known, findings, ending.roots) == (Known.SKIPPED, [], {})
+    assert (ending.known, findings, ending.roots) == (Known.DISORDERED, [], {})
+    assert ending.knows_rules  # what follows names the rules from before
 
 
 @pytest.mark.parametrize("is_missing", [False, True])
-def test_what_rests_on_rules_that_may_have_changed_is_counted(log: LogMaker, is_missing: bool) -> None:
+def test_what_follows_a_missing_segment_is_judged_by_the_rules_that_it_names(
+    log: LogMaker, is_missing: bool
+) -> None:
     for number in (9, 10):
         log.reseal(number, links=False, key=Key(2))
     first, middle, last = pieces(log)
     walk = begun(log, *([8] if is_missing else []))
     found = joined(walk, [first, last] if is_missing else [first, middle, last])
-    _, at_end = ended(walk)
-    if is_missing:
-        assert (found, at_end) == ([("entry.chain", 10)], [("entry.unjudged", 9)])
-    else:
-        assert found == [("entry.signing_key", 9), ("entry.chain", 10), ("entry.signing_key", 10)]
+    assert found == [("entry.signing_key", 9), ("entry.chain", 10), ("entry.signing_key", 10)]
+    assert ended(walk)[1] == []
+
+
+def test_what_rests_on_rules_that_changed_in_a_missing_segment_is_counted(log: LogMaker) -> None:
+    unknown = {"attestlog_rules": f"6:{'0' * 64}"}
+    for number in range(8, SIZE):
+        log.reseal(number, links=False, key=Key(2), environment=unknown)
+    first, _, last = pieces(log)
+    walk = begun(log, 8)
+    assert [code for code, _ in joined(walk, [first, last])] == ["entry.chain"] * (SIZE - 9)
+    ending, findings = ended(walk)
+    assert (findings, ending.knows_rules) == ([("entry.unjudged", 8)], False)
 
 
 def test_after_what_could_not_be_read_nothing_is_said_of_the_end(log: LogMaker) -> None:
@@ -206,25 +217,24 @@ def test_a_piece_can_be_read_by_any_process() -> None:
 # --- the states ---
 
 TRANSITIONS = [
-    # before, after disorder, a gap, an archived segment
-    (Known.ALL, Known.DISORDERED, Known.SKIPPED, Known.ARCHIVED),
-    (Known.DISORDERED, Known.DISORDERED, Known.SKIPPED, Known.LOST),
-    (Known.SKIPPED, Known.SKIPPED, Known.SKIPPED, Known.LOST),
-    (Known.ARCHIVED, Known.LOST, Known.LOST, Known.ARCHIVED),
-    (Known.LOST, Known.LOST, Known.LOST, Known.LOST),
+    # before, after disorder or a gap, an archived segment
+    (Known.ALL, Known.DISORDERED, Known.ARCHIVED),
+    (Known.DISORDERED, Known.DISORDERED, Known.LOST),
+    (Known.ARCHIVED, Known.LOST, Known.ARCHIVED),
+    (Known.LOST, Known.LOST, Known.LOST),
 ]
 
 
 def test_every_state_has_its_transitions() -> None:
     assert [before for before, *_ in TRANSITIONS] == list(Known)
-    for before, disordered, skipped, archived in TRANSITIONS:
-        after = (before.after_disorder(), before.after_gap(), before.after_archived())
-        assert after == (disordered, skipped, archived)
+    for before, disordered, archived in TRANSITIONS:
+        after = (before.after_disorder(), before.after_archived())
+        assert after == (disordered, archived)
         for state in (*after, Known.LOST):  # nothing that was not known becomes known
-            for fact in ("is_all_read", "has_rules", "has_roots"):
+            for fact in ("is_all_read", "has_roots"):
                 assert getattr(before, fact) >= getattr(state, fact)
 
 
 def test_no_two_states_know_the_same() -> None:
-    facts = {(state.is_all_read, state.has_rules, state.has_roots) for state in Known}
+    facts = {(state.is_all_read, state.has_roots) for state in Known}
     assert len(facts) == len(Known)

@@ -47,6 +47,8 @@ class ImportingLog:
         self._log.append(dict(draft))
         return SimpleNamespace(sequence_number=self._log.head.size - 1, entry_hash=self._log.head.entry_hash)
 
+    _append_own = append
+
     @property
     def size(self) -> int:
         return self._log.head.size

@@ -1,7 +1,6 @@
 """Rotating and revoking the key of an open log: who signs what, in this process and in others."""
 
 import threading
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,17 +15,11 @@ from attestlog._internal.core.genesis import Settings
 from attestlog._internal.core.report import Verdict
 from attestlog._internal.core.rotation import Rotation, format_rotation, rotation_message
 from attestlog._internal.log import Log
-from attestlog._internal.storage.contract import Kept
-from attestlog._internal.storage.files import layout
-from attestlog._internal.storage.files.governing import GoverningLines, format_rules_file, parse_rules_file
+from attestlog._internal.storage.files.reader import FileSource
 from attestlog._internal.storage.resolve import open_source
 from attestlog._internal.verifying import judge_log
 from attestlog.errors import KeyFileError, RuleChangeError, SignerError
 from attestlog.testing import FaultSigner, ManualClock, MemorySigner, check_log
-
-
-def rules_file(path: Path) -> Path:
-    return path / layout.RULES_FILE
 
 
 def _name(path: Path, named: Signers) -> None:
@@ -251,7 +244,7 @@ def test_rotations_while_threads_append(tmp_path: Path) -> None:
     check_log(path, [*receipts, *rotations])
 
 
-# --- rules.jsonl ---
+# --- opening ---
 
 
 @pytest.fixture
@@ -267,90 +260,28 @@ def rotated(tmp_path: Path) -> Path:
     return path
 
 
-def test_rules_jsonl_holds_the_changes_and_how_far_it_is_complete(rotated: Path) -> None:
-    kept = parse_rules_file(rules_file(rotated).read_bytes())
-    assert kept is not None
-    lines = list(open_source(rotated).lines())
-    assert (kept.size, kept.lines) == (len(lines), [lines[2], lines[6]])
-
-
-def test_opening_after_a_clean_close_searches_no_segment(
+def test_opening_after_a_clean_close_reads_the_changes_and_no_other_entries(
     rotated: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def search(*_: object) -> None:
-        raise AssertionError("a segment was searched")
+    real, read = FileSource.line, list[int]()
 
-    monkeypatch.setattr("attestlog._internal.storage.files.governing._search", search)
+    def line(self: FileSource, sequence_number: int) -> bytes:
+        read.append(sequence_number)
+        return real(self, sequence_number)
+
+    monkeypatch.setattr(FileSource, "line", line)
     with Log.open(rotated) as log:
+        assert [number for number in read if number] == [11, 6, 2]
         log.append(draft(1))
     with Log.open(rotated) as log:
         assert len(log.rules.terms) == 3
 
 
-def missing(path: Path) -> None:
-    path.unlink()
-
-
-def cut(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-7])
-
-
-def empty(path: Path) -> None:
-    path.write_bytes(b"")
-
-
-def without_last_change(path: Path) -> None:
-    kept = parse_rules_file(path.read_bytes())
-    assert kept is not None
-    path.write_bytes(format_rules_file(Kept(kept.size, kept.lines[:-1])))
-
-
-def of_a_longer_log(path: Path) -> None:
-    kept = parse_rules_file(path.read_bytes())
-    assert kept is not None
-    path.write_bytes(format_rules_file(kept._replace(size=kept.size + 1)))
-
-
-def with_another_entry(path: Path) -> None:
-    kept = parse_rules_file(path.read_bytes())
-    assert kept is not None
-    number = decode_line(kept.lines[0]).sequence_number
-    other = kept.lines[1].replace(b'"sequence_number":6', f'"sequence_number":{number}'.encode())
-    path.write_bytes(format_rules_file(Kept(kept.size, [kept.lines[0], other])))
-
-
-@pytest.mark.parametrize(
-    "damage", [missing, cut, empty, without_last_change, of_a_longer_log, with_another_entry]
-)
-def test_rules_jsonl_missing_or_wrong_is_made_again(rotated: Path, damage: Callable[[Path], None]) -> None:
-    good = rules_file(rotated).read_bytes()
-    damage(rules_file(rotated))
+def test_a_file_that_claims_to_know_the_rules_is_not_even_read(rotated: Path) -> None:
+    """The fault that made a writer forget legal holds, and go on with a key that was retired."""
+    (rotated / "rules.jsonl").write_bytes(
+        b'{"format_version":1,"sha256":"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","size":12}\n'
+    )
     with Log.open(rotated) as log:
         assert len(log.rules.terms) == 3
-    assert rules_file(rotated).read_bytes() == good
-    check_log(rotated)
-
-
-def test_rules_jsonl_is_no_evidence_for_the_verifier(rotated: Path) -> None:
-    rules_file(rotated).write_bytes(b"nonsense")
     assert judge_log(rotated, remember=False).verdict == Verdict.VERIFIED
-
-
-def test_that_rules_jsonl_cannot_be_written_loses_nothing(rotated: Path) -> None:
-    rules_file(rotated).unlink()
-    rules_file(rotated).mkdir()
-    with Log.open(rotated) as log:
-        log.rotate_key(MemorySigner())
-        log.append(draft(1))
-    with Log.open(rotated) as log:
-        assert len(log.rules.terms) == 4
-    assert list(rotated.glob(".*.new")) == []
-
-
-def test_governing_lines_are_found_wherever_they_stand(rotated: Path) -> None:
-    lines = list(open_source(rotated).lines())
-    for start in range(len(lines)):
-        found = GoverningLines(rotated, lambda *_: []).since(start, len(lines) + 1)
-        assert [line for line in (lines[2], lines[6]) if decode_line(line).sequence_number >= start] == [
-            line for line in found if decode_line(line).sequence_number >= start
-        ]

@@ -221,9 +221,10 @@ def test_entries_are_read_once_for_all_approvals_of_later_dates(
     assert read == [(4, 7)]
     other = world.open()
     other.append(world.approved(request="from another process"))
+    world.log.append(NOTE)  # catching up reads, too, and is not what is counted
     read.clear()
     world.log.append(world.approved(request="3a", dated_us=world.clock() - 150 * SECOND_US))
-    assert read == [(14, 15)]
+    assert read == [(14, 16)]
     world.log.append(world.approved(request="4a", dated_us=before))
     assert read == [(14, 15), (0, 16)]
     world.check()

@@ -18,6 +18,7 @@ from attestlog._internal.core.signature import (
     load_public_key,
     public_key,
 )
+from attestlog._internal.in_force import read_rules
 from attestlog._internal.log import Log
 from attestlog._internal.signers import private_keys
 from attestlog._internal.signers.file import open_file_signer, save_key
@@ -128,7 +129,7 @@ def test_without_it_the_verdict_is_unknown_not_tampered(tmp_path: Path, without:
     path = tmp_path / "log"
     with create(path, signer=MemorySigner(algorithm)) as log:
         log.append_many(drafts(range(5)))
-    key_id = open_source(path).rules().key_ids[0]
+    key_id = read_rules(open_source(path)).key_ids[0]
     without()
     for trust in ([], [key_id]):
         report = judge_log(path, remember=False, trust=trust)

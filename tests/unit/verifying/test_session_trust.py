@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.audits import codes, verify
-from tests.support.logs import Key, LogMaker, draft, drafts
+from tests.support.logs import Key, LogMaker, admission, draft, drafts
 from tests.support.shapes import ed25519_key
 
 from attestlog._internal.core.cosignature import cosign
@@ -114,6 +114,29 @@ def test_a_remembered_checkpoint_shows_the_forked_rotation(log: LogMaker, tmp_pa
 
 
 # --- revocation ---
+
+
+def test_what_a_key_signed_that_an_untrusted_entry_admitted(tmp_path: Path) -> None:
+    """Whoever stole a key admits another, and an entry later nobody needs the stolen one."""
+    stolen, honest, admitted = Key(1), Key(2), Key(3)
+    log = LogMaker(tmp_path / "log", key=stolen)
+    log.append(admission(log, honest))
+    log.append(draft(2))
+    log.append(admission(log, admitted, "host-3"))
+    log.key = admitted
+    log.append(draft(4))
+    log.key = honest
+    log.append(draft(5))
+    log.revoke(stolen, 2)
+    log.lay_out()
+    report = verify(log, tmp_path)
+    assert report.verdict == Verdict.UNKNOWN
+    assert codes(report) == [("key.revoked", 3), ("key.revoked", 4)]
+    assert [item.found for item in report.findings] == [key.public.key_id for key in (stolen, admitted)]
+    log.key = admitted
+    log.append(draft(7))
+    log.lay_out()
+    assert ("entry.signing_key", 7) in codes(verify(log, tmp_path, remember=False))
 
 
 def test_what_a_revoked_key_signed_after_its_last_trusted_entry(log: LogMaker, tmp_path: Path) -> None:

@@ -31,10 +31,11 @@ from tests.vectors.makers.cases import Case, case, flipped, replaced, seal
 from attestlog._internal.core.batch import Head, prepare
 from attestlog._internal.core.checkpoint import Checkpoint, LogId, format_checkpoint
 from attestlog._internal.core.deriving import derive
-from attestlog._internal.core.entry import PILLARS, parse_draft
-from attestlog._internal.core.genesis import Genesis, Settings, Software, draft_genesis
+from attestlog._internal.core.entry import PILLARS, decode_line, parse_draft
+from attestlog._internal.core.genesis import Genesis, Settings, Software, draft_genesis, parse_genesis
 from attestlog._internal.core.note import NoteSignature, VerifierKey, format_note, format_vkey
 from attestlog._internal.core.policy import format_policy, parse_policy
+from attestlog._internal.core.rules import Rules
 from attestlog._internal.core.signature import public_key
 
 # --- note, checkpoint ---
@@ -271,17 +272,22 @@ def bad_policies() -> list[Case]:
 
 
 def log() -> list[Case]:
-    """Eight entries: the genesis alone, then the six shapes in one batch, then one more alone."""
+    """Eight entries: the genesis, the six shapes in two batches, cut after the CHANGE, and one more."""
     key, made = p256_key(), msgspec.structs.replace(tiny_genesis(), policy=GOVERNED)
     first = prepare(draft_genesis(made), made.policy, entry_id=entry_id(0), environment={})
-    plans = [planned([first], key, Head())]
+    plans, lines, head, rules = [planned([first], key, Head())], list[str](), Head(), Rules.of(made)
     log = LogId(ORIGIN, plans[0].head.entry_hash)
     governed: Case = {"policy": GOVERNED, "log": log, "now_us": NOW_US}
     shapes = {**SHAPES, "CHANGE": change_for(log)}
     six = [prepared(shape, number, **governed) for number, shape in enumerate(shapes.values(), 1)]
-    plans.append(planned(six, key, plans[0].head, now_us=NOW_US + 1))
-    plans.append(planned([prepared(BOOT, 7)], key, plans[1].head, now_us=NOW_US + 2))
-    lines = [line for plan in plans for line in seal(plan, key)]
+    plans = []
+    for later, items in enumerate(([first], six[:4], six[4:], [prepared(BOOT, 7)])):
+        plans.append(planned(items, key, head, now_us=NOW_US + later, pointers=rules.pointers))
+        lines += seal(plans[-1], key)
+        head = plans[-1].head
+        if len(lines) == 1:
+            rules = Rules.of(parse_genesis(decode_line(lines[0].encode())))
+        rules, _ = rules.following(line.encode() for line in lines[1:])
     edge = plans[-1].head.edge
     note = signed(format_checkpoint(Checkpoint(ORIGIN, 8, edge.root())), VKEY)
     entries = [json.loads(line) for line in lines]

@@ -75,7 +75,10 @@ def erasure() -> list[Case]:
         judged("of another action type", refused, policy={"erasure": {"action_types": ["deploy"]}}),
         judged("on another basis", refused, policy={"erasure": {"legal_bases": ["GDPR 6"]}}),
         judged("too early", refused, policy=day_less),
-        judged("of what changes rules", refused, erasure={**payload, "action_type": PLACE_LEGAL_HOLD}),
+        judged(
+            "of a name of the log's: only where its entry acts is it kept",
+            erasure={**payload, "action_type": PLACE_LEGAL_HOLD},
+        ),
         judged("without a reason", "malformed.entry", erasure={**payload, "reason": ""}),
         judged("with a member too many", "malformed.entry", erasure={**payload, "colour": "red"}),
         *releases(),

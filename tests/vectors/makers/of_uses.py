@@ -181,6 +181,7 @@ class Changes:
         self.genesis = msgspec.structs.replace(tiny_genesis(), policy=policy)
         first = prepare(draft_genesis(self.genesis), policy, entry_id=entry_id(0), environment={})
         self.head, self.lines = Head(), list[str]()
+        self.rules = Rules.of(self.genesis)
         self._store(first)
         self.rules = Rules.of(parse_genesis(decode_line(self.lines[0].encode())))
         self.held: list[int] = []
@@ -217,7 +218,7 @@ class Changes:
         return self.add("release_legal_hold", {"name": "case-7", "placed_by": named, "reason": "settled"})
 
     def _store(self, item: Prepared) -> None:
-        plan = planned([item], p256_key(), self.head)
+        plan = planned([item], p256_key(), self.head, pointers=self.rules.pointers)
         self.lines += seal(plan, p256_key())
         self.head = plan.head
 

@@ -57,9 +57,10 @@ def release(
 ) -> None:
     """End a hold."""
     from attestlog._internal.core.rules import release_of
+    from attestlog._internal.in_force import read_rules
     from attestlog._internal.storage.resolve import open_source
 
-    ended = release_of(open_source(log).rules(), name, reason)
+    ended = release_of(read_rules(open_source(log)), name, reason)
     _change(Output(as_json), log, ended, actor_id=actor_id, approvals=approval or [], request_to=request_to)
 
 
@@ -67,9 +68,10 @@ def release(
 def list_holds(log: options.LogArgument, *, as_json: options.JsonOption = False) -> None:
     """List the holds in force."""
     from attestlog._internal.core.rules import format_hold
+    from attestlog._internal.in_force import read_rules
     from attestlog._internal.storage.resolve import open_source
 
-    out, holds = Output(as_json), open_source(log).rules().holds
+    out, holds = Output(as_json), read_rules(open_source(log)).holds
     for name in sorted(holds):
         if out.as_json:
             out.emit("hold", format_hold(holds[name]))

@@ -1,7 +1,8 @@
-"""`attestlog keys`: make and list signing keys; rotate and revoke those of a log."""
+"""`attestlog keys`: make and list signing keys; rotate, admit and revoke those of a log."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -104,17 +105,88 @@ def rotate(
 ) -> None:
     """Replace the log's signing key.
 
-    The old key signs the change, the new key its consent. From the next entry on, only the new key is
-    accepted, and the configuration names it. Without --to, a key file is made in the keys directory.
-    Afterwards, destroy the old key.
+    The old key signs the change, the new key its consent. From the next entry on, the new key is accepted
+    in its place, and the configuration names it. Keys of other hosts stay. Without --to, a key file is made
+    in the keys directory. Afterwards, destroy the old key.
     """
+    from attestlog._internal.core.entry import decode_line
+    from attestlog._internal.core.rotation import parse_rotation
+
     with open_log(log, signer=signer, any_filesystem=any_filesystem) as opened:
-        (old, *_) = opened.rules.key_ids
         receipt = opened.rotate_key(to, algorithm=algorithm, **_actor(actor_id))
-        (key,) = opened.rules.keys.values()
-    facts = {"old_key_id": old, "key_id": key.key_id, "algorithm": key.algorithm, "public_key": key.pem}
+    entry = decode_line(receipt.line)
+    key = parse_rotation(entry.action_payload).key
+    facts = {
+        "old_key_id": entry.signing_key_id,
+        "key_id": key.key_id,
+        "algorithm": key.algorithm,
+        "public_key": key.pem,
+    }
     out, members = Output(as_json), {"sequence_number": receipt.sequence_number, **facts}
     out.emit("rotation", members) if out.as_json else _show_change(out, receipt, facts)
+
+
+@app.command(
+    epilog=example("attestlog keys consent audit --signer file:keys/host-2.pem --label host-2 > host-2.json")
+)
+def consent(
+    log: options.LogArgument,
+    *,
+    signer: Annotated[str, text("The key that is to sign too.", metavar="URI")],
+    label: Annotated[str, text("Which host's key it is, 1 to 64 characters.", metavar="NAME")],
+    as_json: options.JsonOption = False,
+) -> None:
+    """Consent, with a new key, to sign a log beside its other keys.
+
+    Run it on the new host. The output goes to a host whose key is in force, for `attestlog keys admit`.
+    """
+    from attestlog._internal.approving import consent_to_admission
+
+    payload, out = consent_to_admission(log, signer, label=label, passphrase=ask_passphrase), Output(as_json)
+    out.emit("consent", payload) if as_json else out.raw(json.dumps(payload, indent=1).encode() + b"\n")
+
+
+@app.command(epilog=example("attestlog keys admit audit host-2.json"))
+def admit(
+    log: options.LogArgument,
+    file: Annotated[str, argument("CONSENT", "The file that `attestlog keys consent` made.")],
+    *,
+    signer: options.SignerOption = None,
+    actor_id: ActorOption = None,
+    approval: options.ApprovalOption = None,
+    request_to: options.RequestApprovalOption = None,
+    any_filesystem: options.AnyFilesystemOption = False,
+    as_json: options.JsonOption = False,
+) -> None:
+    """Admit the key of another host, to sign beside those in force.
+
+    It needs the approvals that the policy requires. Require one: otherwise a thief of any key can admit
+    another.
+    """
+    from attestlog._internal.cli.approval import request_approval, with_approvals
+    from attestlog._internal.cli.files import read_file
+    from attestlog._internal.core import canonical
+    from attestlog._internal.core.entry import parse_draft
+    from attestlog._internal.core.reserved import ADMIT_SIGNING_KEY
+    from attestlog._internal.core.rotation import parse_admission
+    from attestlog._internal.log.drafts import change_draft
+
+    payload, out = canonical.decode(read_file(file)), Output(as_json)
+    admission = parse_admission(payload)
+    given = {"actor_id": admission.key.key_id, "event_category": "CRITICAL", **_actor(actor_id)}
+    members = change_draft(ADMIT_SIGNING_KEY, payload, given)
+    if request_to is not None:
+        request_approval(out, log, members, request_to)
+        return
+    with open_log(log, signer=signer, any_filesystem=any_filesystem) as opened:
+        draft = parse_draft(members)
+        receipt = opened.append(with_approvals(opened, draft, approval) if approval else draft)
+    facts = {
+        "key_id": admission.key.key_id, "algorithm": admission.key.algorithm,
+        "public_key": admission.key.pem, "label": admission.label,
+    }  # fmt: skip
+    shown = {"sequence_number": receipt.sequence_number, **facts}
+    out.emit("admission", shown) if out.as_json else _show_change(out, receipt, facts)
 
 
 @app.command(
@@ -133,8 +205,8 @@ def revoke(
 ) -> None:
     """Record that later entries of a key are not to be trusted.
 
-    Rotate first: the key in force cannot be revoked. Verifiers then doubt what the key signed after entry N,
-    unless they verified it earlier and remember it.
+    Rotate first where it is the only key in force. Verifiers then doubt what the key signed after entry N,
+    unless they verified it earlier and remember it. Keys that came in by it after entry N go with it.
     """
     with open_log(log, signer=signer, any_filesystem=any_filesystem) as opened:
         receipt = opened.revoke_key(key_id, reason=reason, last_trusted=last_trusted, **_actor(actor_id))
@@ -155,25 +227,26 @@ def _list_key_files() -> Iterator[dict[str, Any]]:
 
 def _list_log_keys(log: str) -> Iterator[dict[str, Any]]:
     """The public keys of a log: each entry key with the entries it signs, then the checkpoint keys."""
-    from attestlog._internal.core.entry import decode_line
     from attestlog._internal.core.note import COSIGNATURE_ML_DSA_44, ED25519, format_vkey
-    from attestlog._internal.core.reserved import ROTATE_SIGNING_KEY
-    from attestlog._internal.core.rotation import parse_rotation
+    from attestlog._internal.core.reserved import ADMIT_SIGNING_KEY, ROTATE_SIGNING_KEY
+    from attestlog._internal.core.rotation import parse_admission, parse_rotation
+    from attestlog._internal.in_force import changes_of_rules, read_rules
     from attestlog._internal.storage.resolve import open_source
 
+    parsers = {ROTATE_SIGNING_KEY: parse_rotation, ADMIT_SIGNING_KEY: parse_admission}
     source = open_source(log)
     genesis = source.genesis()
-    rules, lines = source.governance()
+    rules = read_rules(source, with_holds=False)
     keys = dict(genesis.entry_keys)
-    for entry in map(decode_line, lines):
-        if entry.action_type == ROTATE_SIGNING_KEY:
-            key = parse_rotation(entry.action_payload).key
+    for entry in changes_of_rules(rules, source):
+        if (parse := parsers.get(entry.action_type)) is not None:
+            key = parse(entry.action_payload).key
             keys[key.key_id] = key
     for key_id, term in rules.terms.items():
         key = keys[key_id]
         yield {
             "signs": "entries", "algorithm": key.algorithm, "key_id": key_id, "public_key": key.pem,
-            "start": term.start, "stop": term.stop, "last_trusted": term.last_trusted,
+            "start": term.start, "stop": term.stop, "last_trusted": term.last_trusted, "label": term.label,
         }  # fmt: skip
     algorithms = {ED25519: "Ed25519", COSIGNATURE_ML_DSA_44: "ML-DSA-44"}
     for vkey in genesis.checkpoint_keys:
@@ -187,7 +260,7 @@ def _signs(row: dict[str, Any]) -> str:
     """Where a key file is, or what a log's key signs, in words."""
     if "uri" in row:
         return str(row["uri"])
-    words = str(row["signs"])
+    words = str(row["signs"]) + (f" of {row['label']}" if row.get("label") else "")
     if row.get("start") or row.get("stop") is not None:
         last = "on" if row["stop"] is None else f"to {row['stop'] - 1}"
         words += f" from {row['start']} {last}"

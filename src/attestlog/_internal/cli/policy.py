@@ -34,9 +34,10 @@ def show(log: LogArgument, *, as_json: options.JsonOption = False) -> None:
     """
     from attestlog._internal.core.policy import format_policy
     from attestlog._internal.core.policy_text import format_policy_text
+    from attestlog._internal.in_force import read_rules
     from attestlog._internal.storage.resolve import open_source
 
-    out, rules = Output(as_json), open_source(log).rules()
+    out, rules = Output(as_json), read_rules(open_source(log), with_holds=False)
     if as_json:
         out.emit("policy", format_policy(rules.policy))
     else:
@@ -77,11 +78,12 @@ def set_policy(
     """
     from attestlog._internal.core.policy_change import set_policy_payload
     from attestlog._internal.core.reserved import SET_POLICY
+    from attestlog._internal.in_force import read_rules
     from attestlog._internal.storage.resolve import open_source
 
     more = {"proposal_id": proposal_id, "change_description": description}
     given = {name: value for name, value in more.items() if value}
-    payload = set_policy_payload(open_source(log).rules(), read_policy(file), **given)
+    payload = set_policy_payload(read_rules(open_source(log), with_holds=False), read_policy(file), **given)
     draft = _change_draft(SET_POLICY, payload, actor_id)
     _change(Output(as_json), log, draft, approval or [], request_to)
 
@@ -106,11 +108,12 @@ def modify(
     from attestlog._internal.cli.drafts import read_json_option
     from attestlog._internal.core.policy_change import modify_rule_payload
     from attestlog._internal.core.reserved import MODIFY_POLICY_RULE
+    from attestlog._internal.in_force import read_rules
     from attestlog._internal.storage.resolve import open_source
     from attestlog.errors import MalformedPolicyError
 
     new = read_json_option("value", value)
-    rules = open_source(log).rules()
+    rules = read_rules(open_source(log), with_holds=False)
     try:
         payload = modify_rule_payload(
             rules, scope, new, proposal_id=proposal_id, change_description=description

@@ -105,9 +105,11 @@ def _signers_of(root: Path, origin: str, entry: str | None, checkpoint: str | No
 
 def _record(root: Path, url: str, restored: Restored) -> Receipt:
     """Append the entry that says so; CRITICAL if the restore was forced."""
+    from attestlog._internal.core.reserved import RESTORED
+
     with open_log(str(root)) as log:
-        return log.change(
-            "attestlog.restored", actor_id="attestlog", actor_type="SYSTEM",
-            event_category="CRITICAL" if restored.is_behind else "WARNING",
-            action_payload={"from": url, "size": restored.size, "forced": restored.is_behind},
-        )  # fmt: skip
+        return log._append_own({
+            "event_type": "CHANGE", "action_type": RESTORED, "actor_id": "attestlog", "actor_type": "SYSTEM",
+            "event_category": "CRITICAL" if restored.is_behind else "WARNING",
+            "action_payload": {"from": url, "size": restored.size, "forced": restored.is_behind},
+        })  # fmt: skip

@@ -11,7 +11,7 @@ that comes in is changed, and what failed may be planned again.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from operator import attrgetter
@@ -50,6 +50,7 @@ from attestlog._internal.core.entry import (
 )
 from attestlog._internal.core.hashes import GENESIS_PREV_HASH, batch_message, hex_hash, leaf_hash
 from attestlog._internal.core.merkle import Grown, Span, inclusion_paths
+from attestlog._internal.core.pointer import HOLDS_MEMBER, POINTER_LENGTH_MAX, RULES_MEMBER, Pointers
 from attestlog._internal.core.policy import Policy
 from attestlog._internal.core.reserved import governs
 from attestlog._internal.core.signature import (
@@ -72,6 +73,7 @@ _FILLED_BYTES: Final = (
     len(',"entry_hash":""') + 64 + len(',"hsm_signature":":1023/1024:"') + 10 * 64 + len('""') + 64
     + len("false") + 16 + len(f'"{BATCH_SUFFIX}","signing_key_id":""') + 64
     + len('"0000-00-00T00:00:00.000000Z"')
+    + len(f'"{HOLDS_MEMBER}":"","{RULES_MEMBER}":""') + 2 * POINTER_LENGTH_MAX
 )  # fmt: skip
 """What fills a template at the most, beside the names of algorithms, the signature and the payload: a path in
 a batch has 10 hashes, a sequence number 16 digits."""
@@ -198,9 +200,10 @@ def _template(
 ) -> Entry:
     """The entry with marks for what `plan_batch` and `Plan.seal` fill in.
 
-    In this order: the places of the entry's hash and of its signature, which are not hashed and so not
-    there yet; the previous hash; the quorum, if it may change; the sequence number; the algorithm, with the
-    key id behind it; the timestamp. The place of the payload needs no mark.
+    In this order: the places of the entry's hash, of the two pointers (see `_encode_environment`) and of the
+    signature; the previous hash; the quorum, if it may change; the sequence number; the algorithm, with the
+    key id behind it; the timestamp. Hash and signature are not hashed and so not there yet, and the place of
+    the payload needs no mark.
     """
     # In the order of its fields: by their names it takes twice as long.
     return _Entry(  # type: ignore[no-any-return]
@@ -309,13 +312,14 @@ def spell(
     for name, value in zip(OBJECT_MEMBERS, _object_members(draft), strict=True):
         if value or (value == {} and name in _NULLABLE_MEMBERS):
             nested[name] = value  # noqa: PERF403 - what calling a comprehension costs is what it would save
-    if draft.environment:
-        nested["environment"] = {**environment, **draft.environment}
+    nested.pop("environment", None)
     if replicas:
         nested["replicas"] = list(replicas)
     spelled = encode_members(nested)
-    if not draft.environment:
-        spelled["environment"] = _encoded_environment(tuple(environment.items()))
+    if draft.environment:
+        spelled["environment"] = _encode_environment({**environment, **draft.environment})
+    else:
+        spelled["environment"] = _cached_environment(tuple(environment.items()))
     return spelled
 
 
@@ -327,10 +331,38 @@ def _score(composite: float | None) -> Raw:
     return Raw(repr(composite).encode() if plain else encode_member("composite_score", composite))
 
 
+def _encode_environment(members: Mapping[str, str]) -> Raw:
+    """With a mark in the place of each pointer. Raises MalformedEntryError naming the member."""
+    encode_member("environment", members)
+    names = sorted(members)
+    before = [name for name in names if name < HOLDS_MEMBER]
+    between = [name for name in names if HOLDS_MEMBER < name < RULES_MEMBER]
+    after = [name for name in names if name > RULES_MEMBER]
+    first, second, last = (
+        encode_member("environment", {name: members[name] for name in part})[1:-1]
+        for part in (before, between, after)
+    )
+    return Raw(
+        b"{" + (first and first + b",") + _MARK + (second and second + b",") + _MARK
+        + (last and b"," + last) + b"}"
+    )  # fmt: skip
+
+
 @lru_cache(maxsize=64)
-def _encoded_environment(members: tuple[tuple[str, str], ...]) -> Raw:
+def _cached_environment(members: tuple[tuple[str, str], ...]) -> Raw:
     """The same for nearly every entry of a process."""
-    return Raw(encode_member("environment", dict(members)))
+    return _encode_environment(dict(members))
+
+
+def _spell_pointers(pointers: Pointers) -> tuple[bytes, bytes]:
+    """What stands at the marks for holds and for rules; see `_encode_environment` for the commas."""
+    holds = "" if pointers.holds is None else f'"{HOLDS_MEMBER}":"{pointers.holds}",'
+    return holds.encode(), f'"{RULES_MEMBER}":"{pointers.rules}"'.encode()
+
+
+def _without_pointers(before: bytes, after: bytes) -> bytes:
+    """What stands before and after the pointers, joined where there are none: with one comma less."""
+    return before[:-1] + after if before.endswith(b",") else before + after.removeprefix(b",")
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,6 +382,8 @@ class Plan:
     """Of every entry of the batch."""
     preimages: list[bytes] = field(default_factory=list)
     """What each entry hash is the hash of: the line without payload, hash and signature."""
+    places: list[tuple[int, int]] = field(default_factory=list)
+    """Where hash and signature go into each of these."""
 
     def seal(self, signatures: Sequence[bytes]) -> list[bytes]:
         """The lines to store (without line ends), given a signature for each message."""
@@ -359,11 +393,10 @@ class Plan:
         else:
             texts = [format_plain(signature) for signature in signatures]
         lines = []
-        for item, preimage, entry_hash, text in zip(
-            self.prepared, self.preimages, self.entry_hashes, texts, strict=True
+        for item, preimage, places, entry_hash, text in zip(
+            self.prepared, self.preimages, self.places, self.entry_hashes, texts, strict=True
         ):
-            hash_at = item.template.index(_MARK)
-            signature_at = item.template.index(_MARK, hash_at + 1) - len(_MARK)
+            hash_at, signature_at = places
             lines.append(b"".join((
                 preimage[:_PAYLOAD_AT], b',"action_payload":', item.payload, preimage[_PAYLOAD_AT:hash_at],
                 b',"entry_hash":"', entry_hash.encode(), b'"', preimage[hash_at:signature_at],
@@ -380,10 +413,12 @@ def plan_batch(
     algorithm: str,
     key_id: str,
     batched: bool,
+    pointers: Pointers,
     clock_tolerance_s: float = CLOCK_TOLERANCE_S,
 ) -> Plan:
     """Chain and hash `prepared` after `head`. `now_us`: microseconds since 1970.
 
+    `pointers`: those of the rules in force at the head, known under the log's lock; entry 0 gets none.
     A batch of one is signed plainly. Raises ClockError if the clock stepped back too far.
     """
     timestamp_us = monotonic_timestamp(head, now_us, clock_tolerance_s)
@@ -394,16 +429,22 @@ def plan_batch(
     batched = batched and len(prepared) > 1
     signed_by = f'"{algorithm}{BATCH_SUFFIX if batched else ""}","signing_key_id":"{key_id}"'.encode()
     signed_at = f'"{timestamp}"'.encode()
-    previous, hashes, preimages, leaves = head.entry_hash, [], [], []
+    holds, rules = _spell_pointers(pointers)
+    previous, hashes, preimages, places, leaves = head.entry_hash, [], [], [], []
     for number, item in enumerate(prepared, head.size):
         pieces = item.template.split(_MARK)
         if item.quorum is not None:
-            pieces[3:5] = [(b"true" if item.quorum(timestamp) else b"false").join(pieces[3:5])]
-        to_hash, to_signature, to_previous, to_number, to_key, to_time, end = pieces
+            pieces[5:7] = [(b"true" if item.quorum(timestamp) else b"false").join(pieces[5:7])]
+        to_hash, to_holds, to_rules, to_signature, to_previous, to_number, to_key, to_time, end = pieces
+        if number:
+            middle = b"".join((to_holds, holds, to_rules, rules, to_signature))
+        else:
+            middle = _without_pointers(to_holds + to_rules, to_signature)
         preimage = b"".join((
-            to_hash, to_signature, to_previous, b'"', previous.encode(), b'"', to_number, b"%d" % number,
+            to_hash, middle, to_previous, b'"', previous.encode(), b'"', to_number, b"%d" % number,
             to_key, signed_by, to_time, signed_at, end,
         ))  # fmt: skip
+        places.append((len(to_hash), len(to_hash) + len(middle)))
         previous = hex_hash(preimage)
         hashes.append(previous)
         preimages.append(preimage)
@@ -413,7 +454,7 @@ def plan_batch(
     root, paths = inclusion_paths(leaves) if batched else (b"", [])
     messages = [batch_message(root)] if batched else [bytes.fromhex(digest) for digest in hashes]
     after = Head(head.size + len(prepared), previous, timestamp_us, edge)
-    return Plan(after, prepared, hashes, leaves, grown, messages, paths, timestamp, preimages)
+    return Plan(after, prepared, hashes, leaves, grown, messages, paths, timestamp, preimages, places)
 
 
 def monotonic_timestamp(head: Head, now_us: int, tolerance_s: float) -> int:

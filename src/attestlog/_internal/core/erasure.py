@@ -32,7 +32,7 @@ from attestlog._internal.core.entry import (
 )
 from attestlog._internal.core.glob import Glob
 from attestlog._internal.core.hashes import hex_hash
-from attestlog._internal.core.reserved import KEPT, erases
+from attestlog._internal.core.reserved import erases, is_kept
 from attestlog._internal.core.rules import ReasonText, Rules, held_by
 from attestlog.errors import ErasureRefusedError, HashMismatchError, MalformedEntryError
 
@@ -102,8 +102,6 @@ def check_erasure(rules: Rules, erasure: Erasure, timestamp: str) -> None:
     names = held_by(rules.holds.values(), number)
     if names:
         _refuse(erasure, "hold", f"is under legal hold: {', '.join(names)}", holds=names)
-    if action_type in KEPT:
-        _refuse(erasure, "kept", f"is of a {action_type}, which the log cannot do without")
     if any(Glob(pattern).matches(action_type) for pattern in policy.held):
         _refuse(erasure, "policy", f"is of a {action_type}, which the policy holds")
     if not any(Glob(pattern).matches(action_type) for pattern in policy.action_types):
@@ -118,6 +116,16 @@ def check_erasure(rules: Rules, erasure: Erasure, timestamp: str) -> None:
     if age_us < policy.retain_days * _DAY_US:
         age = f"{age_us / _DAY_US:.3g} days old, is kept for {policy.retain_days}"
         _refuse(erasure, "policy", f"is {age}")
+
+
+def check_erasable(target: Entry) -> None:
+    """Raises ErasureRefusedError for an entry whose payload the log cannot do without."""
+    if is_kept(target):
+        number, what = target.sequence_number, target.action_type
+        raise ErasureRefusedError(
+            f"the payload of entry {number} is of a {what}, which the log cannot do without",
+            sequence_number=number, rule="kept",
+        )  # fmt: skip
 
 
 def says_erased(line: bytes, sequence_number: int, entry_hash: str) -> bool:

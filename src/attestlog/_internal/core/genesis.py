@@ -43,6 +43,10 @@ SEGMENT_ENTRIES_MAX: Final = 1 << 20
 """More would make opening slow, and a file awkward to handle."""
 
 
+KEYS_IN_FORCE_MAX: Final = 64
+"""Keys that may sign at once: one a host that appends. Bounds what a revocation has to follow."""
+
+
 class EntryKey(Struct, frozen=True, forbid_unknown_fields=True):
     """A key that may sign entries, as a payload states it."""
 
@@ -83,7 +87,7 @@ class _Payload(Struct, frozen=True, forbid_unknown_fields=True):
     format: Annotated[int, Meta(ge=1)]
     origin: str
     continues: Continues | None
-    entry_keys: list[EntryKey]
+    entry_keys: Annotated[list[EntryKey], Meta(max_length=KEYS_IN_FORCE_MAX)]
     checkpoint_keys: list[str]
     policy: dict[str, Any]
     settings: Settings

@@ -50,7 +50,8 @@ KNOWN: Final = GOVERNING | OF_THE_LOG
 """Names that a CHANGE may have. The genesis entry's is for entry 0 alone."""
 
 KEPT: Final = GOVERNING | {GENESIS, ERASE_PAYLOAD, ERASE_PAYLOADS}
-"""Verifiers act upon these payloads: a log without them would not verify. Never erased nor redacted."""
+"""Verifiers act upon these payloads where the entry acts: see `is_kept`. Never salted nor redacted, records
+with these names included: an intent has the payload of its act."""
 
 ENVIRONMENT_MEMBER: Final = "attestlog"
 ENVIRONMENT_PREFIX: Final = "attestlog_"
@@ -86,6 +87,11 @@ def erases(facts: Entry | EntryDraft) -> bool:
     return facts.action_type == ERASE_PAYLOAD and acts(facts)
 
 
+def is_kept(entry: Entry) -> bool:
+    """Whether the log cannot do without this payload: it made rules, or says what is erased."""
+    return entry.sequence_number == 0 or (entry.action_type in KEPT and acts(entry))
+
+
 def may_govern(line: bytes) -> bool:
     """Whether a canonical line perhaps is of a governing entry: its bytes say so, be it in its payload."""
     # Most entries are no CHANGE: one look at their bytes is enough.
@@ -95,6 +101,11 @@ def may_govern(line: bytes) -> bool:
 def is_newer(entry: Entry) -> bool:
     """Whether the entry acts by a name not known here: it may change rules of a newer attestlog."""
     return entry.action_type not in KNOWN and acts(entry)
+
+
+def is_reserved(name: object) -> bool:
+    """Whether an action type belongs to the log, however it is spelled."""
+    return isinstance(name, str) and _folded(name).startswith(PREFIX)
 
 
 def check_reserved(draft: EntryDraft, *, by_log: bool = False) -> None:
@@ -109,7 +120,7 @@ def check_reserved(draft: EntryDraft, *, by_log: bool = False) -> None:
             _refuse(name, f"is a change of the log itself, not {_article(draft.event_type)}")
         if name in OF_THE_LOG and not by_log and draft.event_type is EventType.CHANGE:
             _refuse(name, "is appended by the log alone")
-    elif _folded(name).startswith(PREFIX):
+    elif is_reserved(name):
         _refuse(name, f"begins with {PREFIX!r}, which belongs to the log")
     check_environment(draft)
 

@@ -38,6 +38,7 @@ from attestlog._internal.core.entry import (
 from attestlog._internal.core.hashes import hex_hash
 from attestlog._internal.core.policy import Policy
 from attestlog._internal.core.receipt import Receipt
+from attestlog._internal.core.reserved import check_reserved
 from attestlog._internal.guard.asking import POLL_S, find_approvals, write_request
 from attestlog._internal.guard.checking import (
     QUORUM,
@@ -387,7 +388,7 @@ class Guard:
         event_type, action_type = members["event_type"], members["action_type"]
         # Checked before anything is done with it: redaction relies on its shape.
         given = dict(given) if isinstance(given, Mapping) else given
-        parse_draft({**members, "event_type": EventType.DECISION, "action_payload": given})
+        check_reserved(parse_draft({**members, "action_payload": given}))
         payload = self._log.storable_payload(given, action_type)
         demand = self._log.rules.policy.demand(event_type, action_type, members["actor_id"])
         proofs = (*members.get("required_proofs", ()), *demand.required_proofs)

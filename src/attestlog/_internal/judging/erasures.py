@@ -33,10 +33,15 @@ class Erased(NamedTuple):
 
     number: int
     fingerprint: bytes
+    is_kept: bool = False
+    """Whether the log cannot do without the payload."""
 
 
-def judge_erasure(rules: Rules, entry: Entry) -> tuple[ErasureClaim | None, Finding | None]:
-    """What an erase_payload entry claims, if it can be read, and what is wrong with it by itself."""
+def judge_erasure(rules: Rules | None, entry: Entry) -> tuple[ErasureClaim | None, Finding | None]:
+    """What an erase_payload entry claims, if it can be read, and what is wrong with it by itself.
+
+    `rules`: those it stands under; None: not known.
+    """
     number = entry.sequence_number
     try:
         erasure = parse_erasure(entry.action_payload)
@@ -46,7 +51,7 @@ def judge_erasure(rules: Rules, entry: Entry) -> tuple[ErasureClaim | None, Find
         what = f"says that the payload of entry {erasure.sequence_number} is erased, which is no earlier one"
         return None, finding("erasure.malformed", what, number, found=erasure.sequence_number)
     claim = ErasureClaim(erasure.sequence_number, erasure.fingerprint, number)
-    return claim, _judge_by_rules(rules, entry, erasure)
+    return claim, None if rules is None else _judge_by_rules(rules, entry, erasure)
 
 
 def _judge_by_rules(rules: Rules, entry: Entry, erasure: Erasure) -> Finding | None:
@@ -71,6 +76,7 @@ class Erasures:
 
     def __init__(self) -> None:
         self._erased, self._erased_fingerprints = array("Q"), bytearray()
+        self._kept: set[int] = set()
         self._targets, self._by, self._target_fingerprints = array("Q"), array("Q"), bytearray()
 
     def add(self, erased: Iterable[Erased], claims: Iterable[ErasureClaim]) -> None:
@@ -78,6 +84,8 @@ class Erasures:
         for entry in erased:
             self._erased.append(entry.number)
             self._erased_fingerprints += entry.fingerprint
+            if entry.is_kept:
+                self._kept.add(entry.number)
         for claim in claims:
             self._targets.append(claim.target)
             self._by.append(claim.by)
@@ -105,6 +113,9 @@ class Erasures:
                 what = "the payload is null and no erase_payload entry says why"
                 yield finding("entry.payload_missing", what, number)
                 continue
+            if number in self._kept:
+                what = f"erased the payload of entry {number}, which the log cannot do without"
+                yield finding("erasure.refused", what, self._by[claim], found=number)
             if _part(self._erased_fingerprints, place) != _part(self._target_fingerprints, claim):
                 by = self._by[claim]
                 what = f"says that the payload of entry {number} is erased, and describes another entry"

@@ -7,7 +7,7 @@ entry is chained to it) and for the keys it was rotated to.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 
 from attestlog._internal.core.entry import Entry
 from attestlog._internal.core.genesis import Genesis
@@ -59,14 +59,20 @@ def tell_terms(rules: Rules, trusted: Collection[str]) -> Iterator[Finding]:
 
 
 def find_doubtful(
-    rules: Rules, size: int, *, remembered: int, cosigned: int, trusted: Collection[str]
+    rules: Rules,
+    size: int,
+    *,
+    remembered: int,
+    cosigned: int,
+    trusted: Collection[str],
+    signed: Mapping[str, int] | None = None,
 ) -> Iterator[Finding]:
     """A finding for each key that signed entries which, by a revocation, may be anybody's.
 
-    Those are what it signed after its last trusted entry; and if a rotation is among them, all that the
-    new key signed. Not doubtful is what was there before as others know: the first `remembered` entries,
-    or time-stamped before, and the first `cosigned`, if the revocation is not among these. What a trusted
-    key signed is its word.
+    Those are what it signed after its last trusted entry; and if a rotation or an admission is among them,
+    all that the new key signed. `signed`: the last entry that each key signed, where all were read. Not
+    doubtful is what was there before as others know: the first `remembered` entries, or time-stamped before,
+    and the first `cosigned`, if the revocation is not among these. What a trusted key signed is its word.
     """
     doubtful: dict[str, int] = {}
     for key_id, term in rules.terms.items():
@@ -81,6 +87,8 @@ def find_doubtful(
                 f"their key came in by entry {term.start - 1}, which is not to be trusted",
             )
         start, stop = max(start, covered), size if term.stop is None else term.stop
+        if signed is not None:
+            stop = min(stop, signed.get(key_id, -1) + 1)
         if start < stop:
             doubtful[key_id] = start
             what = f"{_entries(start, stop)} may be anybody's: {why}"
@@ -88,7 +96,7 @@ def find_doubtful(
 
 
 def _is_doubtful(doubtful: dict[str, int], term: Term) -> bool:
-    """Whether the rotation that brought a key in is among what is doubtful."""
+    """Whether the rotation or admission that brought a key in is among what is doubtful."""
     return term.by in doubtful and doubtful[term.by] < term.start
 
 

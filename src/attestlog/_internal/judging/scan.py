@@ -26,11 +26,15 @@ hands in a list. This module keeps these rules:
 9. An entry that governs changes the rules for all entries after it, if it holds; if it does not, that is
    `entry.change` and the rules stay as they were. One that acts on the log by a name not known here may
    change rules of a newer version, `entry.newer`.
-10. What an entry says about others (dependencies, erasures, guarded acts, counters, heads it saw) is
+10. An entry must name these rules (`core.pointer`), else `entry.rules`: told once a wrong value. After lines
+    that could not be read, and after an `entry.newer`, the rules are not known (`knows_rules`). They are
+    known again at an entry whose pointers lead back to those known before. Until then only what does not rest
+    on rules is judged, and the entries are counted, `entry.unjudged`.
+11. What an entry says about others (dependencies, erasures, guarded acts, counters, heads it saw) is
     gathered, and judged when the log was read to its end (`relations`).
-11. Without a state, the first entry says what the state before it must have been (`assumed`). Who knows the
-    state compares (`follows`), or scans again. Lines that do not begin with an entry, and lines that change
-    the rules, have no result before the state is known.
+12. Without a state, the first entry says what the state before it must have been (`assumed`). Who knows the
+    state compares (`follows`), or scans again. Lines that do not begin with an entry, and lines that may
+    change the rules, have no result before the state is known.
 
 Lines are read once, and memory stays flat.
 """
@@ -50,8 +54,15 @@ from attestlog._internal.core.erasure import fingerprint
 from attestlog._internal.core.hashes import GENESIS_PREV_HASH, batch_message, leaf_hash
 from attestlog._internal.core.lines import Line, Piece, whole_batches
 from attestlog._internal.core.merkle import inclusion_paths
-from attestlog._internal.core.report import Finding
-from attestlog._internal.core.reserved import erases, governs, is_newer
+from attestlog._internal.core.pointer import (
+    HOLDS_MEMBER,
+    RULES_MEMBER,
+    Fetch,
+    Pointers,
+    is_later,
+)
+from attestlog._internal.core.report import Finding, Verdict
+from attestlog._internal.core.reserved import erases, governs, is_kept, is_newer
 from attestlog._internal.core.rules import Rules
 from attestlog._internal.core.seen_head import HeadClaim
 from attestlog._internal.core.signature import (
@@ -68,11 +79,14 @@ from attestlog._internal.judging.findings import TEXT_LENGTH_MAX, finding
 from attestlog._internal.judging.governance import judge_entry
 from attestlog.errors import (
     MalformedEntryError,
+    MalformedError,
     MalformedSignatureError,
     RuleChangeError,
     SignatureInvalidError,
     StorageError,
     TooLargeError,
+    UnverifiedError,
+    VerificationError,
 )
 
 NEIGHBOURS: Final = 1_024
@@ -80,6 +94,9 @@ NEIGHBOURS: Final = 1_024
 
 PROOF_TYPES_MAX: Final = 256
 """Unknown proof types told apart; a log that makes one up for each entry must not fill memory."""
+
+WRONG_POINTERS_MAX: Final = 256
+"""Wrong pointers told apart; the rest is counted."""
 
 _SYSTEM_EVENTS: Final = (EventType.BOOT, EventType.SHUTDOWN)
 
@@ -199,6 +216,8 @@ class State(Struct):
     run: Run | None = None
     is_synced: bool = True
     """False after what could not be read: the next entry is taken for what it says it is."""
+    knows_rules: bool = True
+    """False where keys or policy may have changed in what could not be read or judged (rule 10)."""
 
     @property
     def torn_batch_start(self) -> int | None:
@@ -208,13 +227,17 @@ class State(Struct):
         return None if self.batch is None else self.batch.start
 
 
+WrongPointers = dict[tuple[str, str | None], tuple[int, int, str | None]]
+"""(Member, what it is) → first sequence number, how many entries, what it must be in the first."""
+
+
 class Scanned(Struct):
     """What some lines came to."""
 
     state: State
     """After the last of them."""
     assumed: State | None = None
-    """The state before, as the first entry has it (rule 11); None if that cannot be told."""
+    """The state before, as the first entry has it (rule 12); None if that cannot be told."""
     entries: int = 0
     findings: list[Finding] = field(default_factory=list)
     """In the order of the entries."""
@@ -224,8 +247,8 @@ class Scanned(Struct):
     """Whether `leaves` has all the entries, which then follow on the state before."""
     before_batch: str | None = None
     """The entry_hash before the last batch that starts in these lines."""
-    key_ids: set[str] = field(default_factory=set)
-    """Keys that entries name as theirs, and that are in force."""
+    key_ids: dict[str, int] = field(default_factory=dict)
+    """Keys that entries name as theirs, and that are in force → the last entry of each."""
     erased: list[Erased] = field(default_factory=list)
     erasures: list[ErasureClaim] = field(default_factory=list)
     conduct: Conduct = field(default_factory=Conduct)
@@ -249,6 +272,11 @@ class Scanned(Struct):
     """The rules after these lines, where they change them."""
     changes: list[bytes] = field(default_factory=list)
     """The lines that did."""
+    has_fetched_rules: bool = False
+    """Whether rules became known again by entries that are not among `changes`."""
+    wrong_pointers: WrongPointers = field(default_factory=dict)
+    unjudged: tuple[int, int] = (0, 0)
+    """The first entry that stands under rules that are not known, and how many do."""
 
 
 def scan(
@@ -257,13 +285,15 @@ def scan(
     state: State | None = None,
     *,
     place: Callable[[int], str] = "byte {}".format,
+    fetch: Fetch | None = None,
 ) -> Scanned:
-    """Judge lines, from `state` or from what the first says the state must have been (rule 11).
+    """Judge lines, from `state` or from what the first says the state must have been (rule 12).
 
-    `rules`: those in force before the first line. `place`: an offset of these lines, in words.
+    `rules`: those in force before the first line, or the last ones known. `place`: an offset of these lines,
+    in words. `fetch`: other lines of the log, for what rule 10 says of rules that are not known.
     An OSError or StorageError of `lines` ends it: `error` says so, and what was judged by then counts.
     """
-    scanner = _Scanner(rules, state, place)
+    scanner = _Scanner(rules, state, place, fetch)
     error = None
     try:
         for line in lines:
@@ -274,9 +304,11 @@ def scan(
     return scanner.finish(error)
 
 
-def scan_piece(rules: Rules, piece: Piece, state: State | None = None) -> Scanned:
+def scan_piece(
+    rules: Rules, piece: Piece, state: State | None = None, *, fetch: Fetch | None = None
+) -> Scanned:
     """`scan` the batches that begin in a piece."""
-    return scan(rules, whole_batches(piece), state, place=piece.place)
+    return scan(rules, whole_batches(piece), state, place=piece.place, fetch=fetch)
 
 
 def scan_ahead(_: None, item: tuple[Rules, Piece]) -> Scanned:
@@ -288,6 +320,7 @@ def follows(state: State, assumed: State) -> bool:
     """Whether what was scanned from `assumed` is what `scan` would give from `state`."""
     return (
         state.is_synced
+        and state.knows_rules
         and state.run is None
         and state.position == assumed.position
         and state.previous == assumed.previous
@@ -297,8 +330,11 @@ def follows(state: State, assumed: State) -> bool:
 
 
 class _Scanner:
-    def __init__(self, rules: Rules, state: State | None, place: Callable[[int], str]) -> None:
-        self._rules, self._place = rules, place
+    def __init__(
+        self, rules: Rules, state: State | None, place: Callable[[int], str], fetch: Fetch | None
+    ) -> None:
+        self._rules, self._place, self._fetch = rules, place, fetch
+        self._unresolved: Pointers | None = None
         self._state, self._is_ahead = state, state is None
         self._result = Scanned(State())
         self._ordinal = 0
@@ -312,10 +348,10 @@ class _Scanner:
     def _enter(self, state: State) -> None:
         self._position, self._previous = state.position, state.previous
         self._timestamp, self._batch, self._run = state.timestamp, copy(state.batch), copy(state.run)
-        self._is_synced = state.is_synced
+        self._is_synced, self._knows_rules = state.is_synced, state.knows_rules
 
     def add(self, line: Line) -> bool:
-        """Judge one line. False if the state is not known, and the line does not say it (rule 11)."""
+        """Judge one line. False if the state is not known, and the line does not say it (rule 12)."""
         data = line.data
         try:
             if len(data) < LINE_SIZE_MIN_BYTES:
@@ -337,7 +373,9 @@ class _Scanner:
         if entry.timestamp != self._timestamp:
             self._check_timestamp(entry)
         digest = self._check_content(entry, data)
-        self._check_derived(entry)
+        self._check_pointers(entry)
+        if self._knows_rules:
+            self._check_derived(entry)
         if entry.actor_context:
             self._findings += [(self._ordinal, found) for found in self._result.conduct.add(entry)]
         if entry.event_type in _SYSTEM_EVENTS:
@@ -348,9 +386,7 @@ class _Scanner:
         self._check_signature(entry, digest, leaf, is_next)
         if entry.dependencies or entry.rollback_executed or entry.event_type is EventType.CHANGE:
             self._remember_relations(entry)
-            if is_newer(entry):
-                self._find("entry.newer", f"{entry.action_type[:80]!r} is not known here", entry)
-            if governs(entry):
+            if is_newer(entry) or governs(entry):
                 if self._is_ahead:
                     return False
                 self._change_rules(entry, data)
@@ -374,8 +410,9 @@ class _Scanner:
         result.last_ids = list(self._ids)[-NEIGHBOURS:]
         result.error = error
         result.state = State(
-            self._position, self._previous, self._timestamp, self._batch, self._run, self._is_synced
-        )
+            self._position, self._previous, self._timestamp, self._batch, self._run, self._is_synced,
+            self._knows_rules,
+        )  # fmt: skip
         return result
 
     def _assume(self, entry: Entry) -> bool:
@@ -469,7 +506,7 @@ class _Scanner:
             self._find("entry.canonical", str(error) or "entry is nested too deep", entry)
             return _digest(stated)
         if action_hash is None:
-            self._result.erased.append(Erased(entry.sequence_number, fingerprint(entry)))
+            self._result.erased.append(Erased(entry.sequence_number, fingerprint(entry), is_kept(entry)))
         elif action_hash != entry.action_hash:
             self._find(
                 "entry.action_hash", "action_hash is not the hash of the payload", entry,
@@ -483,6 +520,50 @@ class _Scanner:
             return _digest(stated)
         return bytes.fromhex(stated)
 
+    def _check_pointers(self, entry: Entry) -> None:
+        """That it names the rules it stands under (rule 10)."""
+        if not self._knows_rules:
+            self._learn_rules(entry)
+            return
+        due, environment = self._rules.pointers, entry.environment
+        if environment.get(RULES_MEMBER) == due.rules and environment.get(HOLDS_MEMBER) == due.holds:
+            return
+        self._compare_pointers(entry, Pointers() if entry.sequence_number == 0 else due)
+
+    def _compare_pointers(self, entry: Entry, due: Pointers) -> None:
+        for member, expected, found in zip(
+            (RULES_MEMBER, HOLDS_MEMBER), due, Pointers.of(entry), strict=True
+        ):
+            if found != expected:
+                known = found if found is None else found[:TEXT_LENGTH_MAX]
+                count_pointer(
+                    self._result.wrong_pointers, (member, known), (entry.sequence_number, 1, expected)
+                )
+
+    def _learn_rules(self, entry: Entry) -> None:
+        """The rules are known again if the pointers lead back to those known before."""
+        stated, last = Pointers.of(entry), self._rules.pointers
+        if stated == last:
+            self._knows_rules = True
+        elif stated != self._unresolved:
+            if is_later(stated, last):
+                self._fetch_rules(stated)
+            else:  # whatever was not read: rules do not go back
+                self._compare_pointers(entry, last)
+            self._unresolved = stated
+        if not self._knows_rules:
+            first, count = self._result.unjudged
+            self._result.unjudged = (first if count else entry.sequence_number, count + 1)
+
+    def _fetch_rules(self, stated: Pointers) -> None:
+        try:
+            if self._fetch is not None:
+                self._rules = self._rules.at(stated, self._fetch)
+                self._knows_rules = self._result.has_fetched_rules = True
+                self._result.rules = self._rules
+        except (StorageError, VerificationError, MalformedError):
+            pass  # what it leads to cannot be read either, or is not known here
+
     def _check_derived(self, entry: Entry) -> None:
         judged = judge_entry(self._rules.policy, self._rules.log, entry)
         for code, message, expected, found in judged.remarks:
@@ -493,19 +574,24 @@ class _Scanner:
             count_proof(self._result.unchecked_proofs, kind[:TEXT_LENGTH_MAX], entry.sequence_number, 1)
 
     def _remember_relations(self, entry: Entry) -> None:
-        """What the entry says about others, which only the whole log can answer (rule 10)."""
+        """What the entry says about others, which only the whole log can answer (rule 11)."""
         number, result = entry.sequence_number, self._result
         result.wanted.extend((number, wanted) for wanted in entry.dependencies if wanted not in self._ids)
         if entry.rollback_executed and entry.rollback_snapshot_hash:
             result.wanted.append((number, entry.rollback_snapshot_hash))
         if erases(entry):
-            claim, wrong = judge_erasure(self._rules, entry)
+            claim, wrong = judge_erasure(self._rules if self._knows_rules else None, entry)
             if claim is not None:
                 result.erasures.append(claim)
             if wrong is not None:
                 self._findings.append((self._ordinal, wrong))
 
     def _change_rules(self, entry: Entry, line: bytes) -> None:
+        if is_newer(entry):
+            self._find("entry.newer", f"{entry.action_type[:80]!r} is not known here", entry)
+            self._knows_rules = False
+        if not self._knows_rules:
+            return
         try:
             self._rules = self._rules.after(entry)
         except RuleChangeError as error:
@@ -523,7 +609,7 @@ class _Scanner:
         if key is None:
             self._find_no_key(entry)
         else:
-            self._result.key_ids.add(entry.signing_key_id)
+            self._result.key_ids[entry.signing_key_id] = number
             if key.key is None:
                 count_proof(self._result.unverified, key.algorithm, number, 1)
                 key = None
@@ -546,6 +632,8 @@ class _Scanner:
                 self._find("entry.signature", str(error), entry)
 
     def _find_no_key(self, entry: Entry) -> None:
+        if not self._knows_rules:
+            return
         key = self._rules.keys.get(entry.signing_key_id)
         if key is None:
             self._find(
@@ -619,3 +707,42 @@ def count_proof(counts: dict[str, tuple[int, int]], kind: str, first: int, count
         counts[kind] = (known[0], known[1] + count)
     elif len(counts) < PROOF_TYPES_MAX:
         counts[kind] = (first, count)
+
+
+def count_pointer(
+    counts: WrongPointers, key: tuple[str, str | None], wrong: tuple[int, int, str | None]
+) -> None:
+    """Add to the tally of wrong pointers; those that there is no room for are one."""
+    if key not in counts and len(counts) >= WRONG_POINTERS_MAX:
+        key = ("", None)
+    known = counts.get(key)
+    counts[key] = wrong if known is None else (known[0], known[1] + wrong[1], known[2])
+
+
+def tell_wrong_pointers(counts: WrongPointers) -> Iterator[Finding]:
+    """A finding for each wrong value: where it is first, and how often."""
+    for (member, found), (first, count, expected) in sorted(counts.items(), key=lambda item: item[1][0]):
+        stated = "is missing" if found is None else f"is {found[:80]}"
+        what = f"{member} {stated}" if member else "many more pointers are wrong"
+        what += f" in {count} entries from this one on" if count > 1 else ""
+        yield finding("entry.rules", what, first, expected=expected, found=found)
+
+
+UNKNOWN_PROOFS: Final = "entry.proofs_unknown"
+"""Proofs of types that only the writer's application checks: no reason to refuse what it says."""
+
+
+def check_sound(scanned: Scanned) -> None:
+    """Raises VerificationError with the first finding, if there is one that is not a notice.
+
+    UnverifiedError where all are of what is not known here, such as an entry of a newer version.
+    """
+    found = [*scanned.findings, *tell_wrong_pointers(scanned.wrong_pointers)]
+    faults = [item for item in found if item.verdict != Verdict.VERIFIED and item.code != UNKNOWN_PROOFS]
+    if faults:
+        first = min(faults, key=lambda item: item.sequence_number or 0)
+        is_known = any(item.verdict != Verdict.UNKNOWN for item in faults)
+        raise (VerificationError if is_known else UnverifiedError)(
+            f"entry {first.sequence_number}: {first.message}",
+            sequence_number=first.sequence_number, finding=first.code, findings=len(faults),
+        )  # fmt: skip

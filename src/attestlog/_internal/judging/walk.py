@@ -5,19 +5,19 @@
     ending = walk.finish(...)
 
 What can be said of an entry depends on what is known of those before it. That
-is one of five states, `Known`, and these are its rules:
+is one of four states, `Known`, and these are its rules:
 
 1. A piece that was scanned ahead counts only if it assumed the state that there is (`scan.follows`), and was
    scanned by the rules in force before it; else it is scanned again, here.
 2. ALL: every entry so far was read, and each has the number of its place. Everything is judged.
 3. DISORDERED: a number is not that of its place, which was a finding. Roots are not known from here on.
    Links, signatures, rules and the end are judged as before.
-4. SKIPPED: a segment is missing, which was a finding. The first entry after it is taken for what it says
-   (`State.is_synced`). Roots are not known. Keys or policy may have changed in what is missing: what the
-   known rules find fault with is then counted, and reported once, as `entry.unjudged`.
-5. LOST: a piece could not be read, which was a finding. As SKIPPED; and what only a log read whole can show
-   is not judged: where the last segment ends, whether a stored tree or checkpoint is longer than the entries,
-   relations between entries.
+4. A segment that is missing, which was a finding, is also disorder. The first entry after it is taken for
+   what it says (`State.is_synced`). Keys or policy may have changed in what is missing
+   (`State.knows_rules`).
+5. LOST: a piece could not be read, which was a finding. As after a missing segment; and what only a log read
+   whole can show is not judged: where the last segment ends, whether a stored tree or checkpoint is longer
+   than the entries, relations between entries.
 6. ARCHIVED: a segment is elsewhere, and its stored hashes stand for it. As LOST, but roots are known, on the
    word of these hashes: a root that differs shows that something is wrong, not what.
 7. Bytes after the last entry, and a batch that is not all there, were torn off by a power cut, unless
@@ -36,47 +36,48 @@ from typing import Final, NamedTuple
 from attestlog._internal.core.hashes import HASH_SIZE_BYTES
 from attestlog._internal.core.lines import Piece
 from attestlog._internal.core.merkle import Grown, Span
+from attestlog._internal.core.pointer import Fetch
 from attestlog._internal.core.report import Finding
 from attestlog._internal.core.rules import Rules
 from attestlog._internal.judging.findings import finding
 from attestlog._internal.judging.relations import Relations
-from attestlog._internal.judging.scan import Run, Scanned, State, follows, malformed_run, scan_piece
+from attestlog._internal.judging.scan import (
+    Run,
+    Scanned,
+    State,
+    WrongPointers,
+    count_pointer,
+    follows,
+    malformed_run,
+    scan_piece,
+    tell_wrong_pointers,
+)
 from attestlog._internal.judging.stored import StoredTree
 
 CHANGES_SIZE_MAX_BYTES: Final = 1 << 20
 """Of the lines kept that changed the rules: hundreds of keys and policies fit a verifier's memory file."""
 
-_BY_RULES: Final = frozenset({"approval.used", "entry.signing_key", "entry.derived", "entry.change"})
-"""Codes whose finding depends on rules that may be unknown."""
-
 
 class Known(Enum):
     """What is known of the entries so far. The rules of each state stand at the top of this module.
 
-                        all read    rules    roots
-        ALL                yes       yes      yes
-        DISORDERED         yes       yes      no
-        SKIPPED            yes       no       no
-        ARCHIVED           no        no       yes
-        LOST               no        no       no
+                        all read    roots
+        ALL                yes       yes
+        DISORDERED         yes       no
+        ARCHIVED           no        yes
+        LOST               no        no
 
     No transition gives back what was not known any more.
     """
 
     ALL = "all"
     DISORDERED = "disordered"
-    SKIPPED = "skipped"
     ARCHIVED = "archived"
     LOST = "lost"
 
     @property
     def is_all_read(self) -> bool:
         """Whether every entry that is there could be read."""
-        return self in {Known.ALL, Known.DISORDERED, Known.SKIPPED}
-
-    @property
-    def has_rules(self) -> bool:
-        """Whether the rules in force are known: nothing that may have changed them was left out."""
         return self in {Known.ALL, Known.DISORDERED}
 
     @property
@@ -85,12 +86,8 @@ class Known(Enum):
         return self in {Known.ALL, Known.ARCHIVED}
 
     def after_disorder(self) -> Known:
-        """A number was not that of its place."""
+        """A number was not that of its place, or a segment is missing."""
         return {Known.ALL: Known.DISORDERED, Known.ARCHIVED: Known.LOST}.get(self, self)
-
-    def after_gap(self) -> Known:
-        """A segment is missing."""
-        return Known.SKIPPED if self.is_all_read else Known.LOST
 
     def after_archived(self) -> Known:
         """A segment is elsewhere, and its stored hashes stand for it."""
@@ -113,13 +110,15 @@ class Ending(NamedTuple):
     timestamp: str
     """The last entry's."""
     known: Known
+    knows_rules: bool
+    """Whether `rules` are those at the end: nothing that may have changed them was left out."""
     roots: Mapping[int, bytes]
     """The root at each stop that was reached with every number in its place."""
     rules: Rules
     changes: list[bytes] | None
     """The lines that made the rules; None: more than are kept."""
-    key_ids: frozenset[str]
-    """Keys that signed entries."""
+    key_ids: Mapping[str, int]
+    """Keys that signed entries that were read → the last that each signed."""
     findings: list[Finding]
 
 
@@ -137,10 +136,12 @@ class Walk:
         gaps: Collection[int] = (),
         changes: Collection[bytes] = (),
         segment_entries: int,
+        fetch: Fetch | None = None,
     ) -> None:
         """From `state` on, under `rules` that the lines `changes` made, with the tree that `edge` is of.
 
         `stops`: sizes whose root is wanted. `gaps`: first entries of segments before which one is missing.
+        `fetch`: see `scan`.
         """
         self.rules = rules
         """Those in force after the pieces joined so far."""
@@ -149,14 +150,15 @@ class Walk:
         self._changes: list[bytes] | None = list(changes)
         self._state, self._edge = state, edge
         self._stops, self._stored, self._gaps = stops, stored, gaps
-        self._segment_entries = segment_entries
+        self._segment_entries, self._fetch = segment_entries, fetch
         self._before_batch: tuple[Span, str | None] = (edge, None)
         self._unreadable: set[str] = set()
-        self._unjudged: list[int] = []
-        """First of the entries that the rules known find fault with, and how many faults there are."""
+        self._unjudged = (0, 0)
+        """First of the entries under rules that are not known, and how many there are."""
+        self._wrong_pointers: WrongPointers = {}
         self._entries = 0
         self._roots: dict[int, bytes] = {}
-        self._key_ids: set[str] = set()
+        self._key_ids: dict[str, int] = {}
         self._findings: list[Finding] = []
 
     @property
@@ -169,13 +171,14 @@ class Walk:
         if piece.begins_segment:
             self._enter_segment(piece.segment)
         if ahead is None or ahead.assumed is None or not follows(self._state, ahead.assumed):
-            ahead = scan_piece(self.rules, piece, self._state)
-        self._findings += filter(self._is_certain, ahead.findings)
-        self._findings += filter(self._is_certain, self.relations.add(ahead))
+            ahead = scan_piece(self.rules, piece, self._state, fetch=self._fetch)
+        self._findings += ahead.findings
+        self._findings += self.relations.add(ahead)
         self._entries += ahead.entries
         self._key_ids |= ahead.key_ids
         if ahead.rules is not None:
-            self._change_rules(ahead.rules, ahead.changes)
+            self._change_rules(ahead.rules, None if ahead.has_fetched_rules else ahead.changes)
+        self._count_rules(ahead)
         if self.known.has_roots:
             self._extend_tree(ahead.leaves, ahead.state, ahead.before_batch)
             if not ahead.is_contiguous:
@@ -201,30 +204,28 @@ class Walk:
             is_cut = acknowledged > start
             self._findings.append(self._torn_batch("log.cut_batch" if is_cut else "log.torn_batch", start))
             size, accounted = (size, accounted) if is_cut else (start, start)
-        if self._unjudged:
-            first, count = self._unjudged
-            what = f"{count} times from entry {first} on, keys or policy are not those known so far"
-            what += ": they may have changed in what was not read"
+        self._findings += tell_wrong_pointers(self._wrong_pointers)
+        first, count = self._unjudged
+        if count:
+            what = f"{count} entries from entry {first} on stand under keys or policy that are not known: "
+            what += "they changed in what could not be read"
             self._findings.append(finding("entry.unjudged", what, first, found=count))
         edge, head_hash = self._head_at(size)
         return Ending(
-            size, accounted, self._entries, edge, head_hash, state.timestamp, self.known, self._roots,
-            self.rules, self._changes, frozenset(self._key_ids), self._take_findings(),
+            size, accounted, self._entries, edge, head_hash, state.timestamp, self.known,
+            state.knows_rules, self._roots, self.rules, self._changes, self._key_ids,
+            self._take_findings(),
         )  # fmt: skip
 
     def _take_findings(self) -> list[Finding]:
         found, self._findings = self._findings, []
         return found
 
-    def _is_certain(self, found: Finding) -> bool:
-        """Whether it is a finding whatever the rules are; if not, it is counted (rule 4)."""
-        if self.known.has_rules or found.code not in _BY_RULES:
-            return True
-        if self._unjudged:
-            self._unjudged[1] += 1
-        else:
-            self._unjudged = [found.sequence_number or 0, 1]
-        return False
+    def _count_rules(self, scanned: Scanned) -> None:
+        for key, wrong in scanned.wrong_pointers.items():
+            count_pointer(self._wrong_pointers, key, wrong)
+        (first, count), (new, more) = self._unjudged, scanned.unjudged
+        self._unjudged = (first if count else new, count + more)
 
     def _judge_last_segment(self, due: range) -> Iterator[Finding]:
         position = self._state.position
@@ -263,9 +264,11 @@ class Walk:
             return self._edge, run.previous
         return None, None
 
-    def _change_rules(self, rules: Rules, changes: list[bytes]) -> None:
+    def _change_rules(self, rules: Rules, changes: list[bytes] | None) -> None:
         self.rules = rules
-        if self._changes is not None:
+        if changes is None:
+            self._changes = None
+        elif self._changes is not None:
             self._changes += changes
             if sum(map(len, self._changes)) > CHANGES_SIZE_MAX_BYTES:
                 self._changes = None
@@ -273,7 +276,7 @@ class Walk:
     def _enter_segment(self, first: int) -> None:
         state = self._state
         if first in self._gaps:
-            self.known = self.known.after_gap()
+            self.known = self.known.after_disorder()
             self._desynchronize()
         elif state.is_synced and state.run is None and state.previous is not None and state.position != first:
             self._findings.append(self._segment_length(first, range(first, first + 1)))
@@ -327,3 +330,4 @@ class Walk:
         """The next entry is taken for what it says it is, and what was used before it is not known."""
         self.relations.uses.lose()
         self._state.is_synced, self._state.previous, self._state.batch = False, None, None
+        self._state.knows_rules = False

@@ -29,7 +29,7 @@ from attestlog._internal.core import canonical
 from attestlog._internal.core.entry import PAYLOAD_SIZE_MAX_BYTES, EventCategory, EventType, parse_draft
 from attestlog._internal.core.receipt import Receipt
 from attestlog._internal.core.report import Progress, Report, Verdict
-from attestlog._internal.core.reserved import GENESIS, IMPORTED
+from attestlog._internal.core.reserved import IMPORTED, is_reserved
 from attestlog._internal.legacy.judge import LineError, parse_line
 from attestlog._internal.legacy.verify import (
     FileLine,
@@ -91,8 +91,8 @@ class ReceivingLog(Protocol):
     def append_unredacted(self, drafts: Sequence[Mapping[str, Any]], /) -> Sequence[Receipt]:
         """Append in order, with nothing redacted."""
 
-    def append(self, draft: Mapping[str, Any], /) -> Receipt:
-        """Append one."""
+    def _append_own(self, draft: Mapping[str, Any], /) -> Receipt:
+        """Append one that says what the log did."""
 
 
 class ImportReceipt(Struct, frozen=True, kw_only=True):
@@ -168,7 +168,7 @@ def import_legacy(
                 path=str(path), sequence_number=earlier.closed_at, what="import",
             )  # fmt: skip
         _append_lines(log, source, identity, earlier.lines, progress)
-        closing = log.append(_closing_draft(source, identity, lines, report, actor_id))
+        closing = log._append_own(_closing_draft(source, identity, lines, report, actor_id))
     return ImportReceipt(
         report=report,
         legacy_log=identity,
@@ -358,8 +358,9 @@ def _line_member(data: bytes) -> dict[str, Any]:
 
 def _carried(members: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """The members an entry takes over, and the names of those it had to say something else for."""
-    # A CHANGE orders the log that holds it (a key, a policy); here it only says what another log said.
-    if members.get("event_type") == EventType.CHANGE or members.get("action_type") == GENESIS:
+    # A CHANGE orders the log that holds it (a key, a policy), and so does a name of the log's; here it only
+    # says what another log said.
+    if members.get("event_type") == EventType.CHANGE or is_reserved(members.get("action_type")):
         members = {**members, "action_type": f"legacy:{members.get('action_type')}"}
     carried: dict[str, Any] = {
         "event_type": "ACTION", "action_type": UNKNOWN_NAME, "actor_id": UNKNOWN_NAME,

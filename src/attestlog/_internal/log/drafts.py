@@ -24,7 +24,7 @@ from attestlog._internal.core.erasure import Erasure, format_erasure
 from attestlog._internal.core.genesis import Genesis
 from attestlog._internal.core.policy import Policy, Redaction
 from attestlog._internal.core.redaction import NONCE_SIZE_BYTES, REDACTED_MEMBERS, Redactor, commitment
-from attestlog._internal.core.reserved import ERASE_PAYLOAD, KEPT
+from attestlog._internal.core.reserved import ERASE_PAYLOAD, KEPT, check_reserved
 from attestlog._internal.core.rules import Rules
 from attestlog._internal.core.signature import ECDSA_P256
 from attestlog._internal.ids import new_entry_id
@@ -83,15 +83,22 @@ class Drafts:
         return f"Drafts({self._genesis.origin!r})"  # it holds the redaction key
 
     def prepare(
-        self, draft: AnyDraft, rules: Rules, algorithm: str = ECDSA_P256, *, redact: bool = True
+        self,
+        draft: AnyDraft,
+        rules: Rules,
+        algorithm: str = ECDSA_P256,
+        *,
+        redact: bool = True,
+        by_log: bool = False,
     ) -> Prepared:
-        """Ready to be committed. `algorithm`: of the key that will sign.
+        """Ready to be committed. `algorithm`: of the key that will sign. `by_log`: the log made the draft.
 
-        Raises MalformedEntryError, DerivedMemberError, TooLargeError. KeyFileError: there is a secret, and
-        no key to redact it with.
+        Raises MalformedEntryError (also for a name that belongs to the log), DerivedMemberError,
+        TooLargeError. KeyFileError: there is a secret, and no key to redact it with.
         """
         # Structs built directly bypass validation: check them here.
         draft = parse_draft(draft if isinstance(draft, EntryDraft) else dict(draft))
+        check_reserved(draft, by_log=by_log)
         spelled = self._spell(draft)
         if redact:
             redactor = self._redactor(rules.policy)
@@ -108,7 +115,8 @@ class Drafts:
 
     def request(self, draft: AnyDraft, rules: Rules, algorithm: str = ECDSA_P256) -> ApprovalRequest:
         """What to give to those who approve: the draft with the payload as it will be written."""
-        prepared = self.prepare(draft, rules, algorithm)
+        # An erasure is approved before the log appends it.
+        prepared = self.prepare(draft, rules, algorithm, by_log=True)
         payload = canonical.decode(bytes(prepared.payload))
         written = msgspec.structs.replace(prepared.draft, action_payload=payload, received_approvals=[])
         return make_request(written, rules.log, new_entry_id())

@@ -18,11 +18,13 @@ from attestlog._internal.core.entry import decode_line
 from attestlog._internal.core.genesis import Genesis
 from attestlog._internal.core.note import COSIGNATURE_ML_DSA_44, VerifierKey, format_note, sign_note
 from attestlog._internal.core.note import ED25519 as NOTE_ED25519
-from attestlog._internal.core.rules import Rules
+from attestlog._internal.core.pointer import Pointers
+from attestlog._internal.core.rules import HoldsUnreadError, Rules
 from attestlog._internal.core.signature import ED25519, ML_DSA_44, PublicKey
+from attestlog._internal.in_force import follow_rules, read_holds, read_rules
 from attestlog._internal.signers import Passphrase, Signer, open_signer
 from attestlog._internal.signers.asking import note_key, sign_message, sign_verified
-from attestlog._internal.storage.contract import Kept, Store
+from attestlog._internal.storage.contract import Store
 from attestlog.errors import AttestlogError, SignerError, TrustError, WrongKeyError
 
 _KINDS: Final = {ED25519: NOTE_ED25519, ML_DSA_44: COSIGNATURE_ML_DSA_44}
@@ -44,64 +46,57 @@ class InForce:
         self._key_id = self.algorithm = ""
         """Of the signer's key; empty until `load`."""
         self.rules = Rules.of(store.genesis)
-        self._applied = 0
-        """How many entries are folded into `rules`."""
-        self._saved = 0
-        """How many of them the store has noted (see `Governing.keep`)."""
-        self._lines: list[bytes] = []
-        """The governing entries among them, as stored bytes."""
+        self._head: Head | None = None
+        """Where the log stood when these were its rules; None before the first turn."""
 
     def load(self, head: Head, signer: Signer | None, *, is_chosen: bool) -> None:
         """Find the rules at the head, and the signer to use: this one, or else a configured one.
 
-        `is_chosen`: it must be this one. Raises SignerError if no signer holds a key in force, StorageError,
-        MalformedConfigError.
+        `is_chosen`: it must be this one. Raises SignerError if no signer holds a key in force,
+        MalformedConfigError, and as `catch_up`.
         """
         self.catch_up(head)
-        try:
-            self._choose(signer, is_chosen=is_chosen)
-        except WrongKeyError:
-            if not self._saved:
-                raise
-            # What the store noted is no evidence. Before a signer is refused, the entries are read again.
-            self.rules, self._lines = Rules.of(self._store.genesis), []
-            self._applied = self._saved = 0
-            self._apply_new(head)
-            self._choose(signer, is_chosen=is_chosen)
+        self._choose(signer, is_chosen=is_chosen)
 
     def catch_up(self, head: Head) -> None:
-        """Apply what entries up to the head change. Raises StorageError."""
-        if self._applied == 0:
-            kept = self._store.governing.kept(head.size)
-            if kept is not None:
-                self.rules, self._lines = self.rules.following(kept.lines)
-                self._applied = self._saved = kept.size
-        if self._applied != head.size:
-            self._apply_new(head)
+        """Apply what entries up to the head change. Legal holds are read when they are asked for.
+
+        Raises VerificationError for entries that do not hold, StorageError for what cannot be read.
+        """
+        known = self._head
+        if known is None or known.size > head.size:
+            self.rules = read_rules(self._store.source, size=head.size, with_holds=False)
+        elif known.size < head.size:
+            self.rules = follow_rules(self.rules, self._store.source, known, head.size)
+        self._head = head
+
+    def read_holds(self) -> Rules:
+        """The rules, with the legal holds in force."""
+        self.rules = read_holds(self.rules, self._store.source)
+        return self.rules
 
     def rules_at(self, sequence_number: int) -> Rules:
         """Those that entry `sequence_number`, which is there, stands under."""
         if self.rules.start <= sequence_number:
             return self.rules
-        return Rules.of(self._store.genesis).following(self._lines, stop=sequence_number)[0]
+        source = self._store.source
+        pointers = Pointers.of(source.entry(sequence_number)) if sequence_number else None
+        start = Rules.of(self._store.genesis)
+        return start if pointers is None else start.at(pointers, source.line, with_holds=False)
 
     def rules_after(self, plan: Plan, lines: Sequence[bytes]) -> Rules:
         """The rules once this batch is stored; raises RuleChangeError for a change that does not hold."""
-        return self.rules.after(decode_line(lines[-1])) if plan.prepared[-1].stands_alone else self.rules
+        if not plan.prepared[-1].stands_alone:
+            return self.rules
+        entry = decode_line(lines[-1])
+        try:
+            return self.rules.after(entry)
+        except HoldsUnreadError:
+            return self.read_holds().after(entry)
 
-    def advance(self, size: int, line: bytes, rules: Rules) -> None:
-        """A batch is durable: the log has this size, its last entry is this line; `rules` as of then."""
-        self._applied = size
-        if rules is not self.rules:
-            self.rules = rules
-            self._lines.append(line)
-            self.save()
-
-    def save(self) -> None:
-        """Have the store note how far the changes are known, so that opening need not search for them."""
-        if self._saved != self._applied:
-            self._store.governing.keep(Kept(self._applied, self._lines))
-            self._saved = self._applied
+    def advance(self, head: Head, rules: Rules) -> None:
+        """A batch is durable: the log stands at `head`, and `rules` are in force there."""
+        self._head, self.rules = head, rules
 
     # --- the signer of entries ---
 
@@ -127,11 +122,6 @@ class InForce:
         """Close the signer."""
         if self._signer is not None:
             self._signer.close()
-
-    def _apply_new(self, head: Head) -> None:
-        self.rules, changes = self.rules.following(self._store.governing.since(self._applied, head.size))
-        self._lines += changes
-        self._applied = head.size
 
     def _choose(self, signer: Signer | None, *, is_chosen: bool) -> None:
         if signer is not None and (is_chosen or self._key_of(signer) is not None):
@@ -172,8 +162,9 @@ class InForce:
         key = self._key_of(signer)
         if key is None:
             found = signer.public_key.key_id
+            was = f": {self.rules.retired(found)}" if found in self.rules.terms else ""
             raise WrongKeyError(
-                f"signer holds key {found[:16]}, the log is signed by {self._keys_in_force()}",
+                f"signer holds key {found[:16]}, the log is signed by {self._keys_in_force()}{was}",
                 expected=self.rules.key_ids, found=found,
             )  # fmt: skip
         return key

@@ -33,7 +33,12 @@ from attestlog._internal.core.genesis import Genesis, Settings
 from attestlog._internal.core.note import format_vkey
 from attestlog._internal.core.policy import Policy
 from attestlog._internal.core.receipt import Receipt
-from attestlog._internal.core.reserved import PLACE_LEGAL_HOLD, RELEASE_LEGAL_HOLD, REVOKE_SIGNING_KEY
+from attestlog._internal.core.reserved import (
+    ADMIT_SIGNING_KEY,
+    PLACE_LEGAL_HOLD,
+    RELEASE_LEGAL_HOLD,
+    REVOKE_SIGNING_KEY,
+)
 from attestlog._internal.core.rotation import Revocation, format_revocation
 from attestlog._internal.core.rules import Hold, Rules, format_hold, release_of
 from attestlog._internal.core.seen_head import seen_head
@@ -212,6 +217,12 @@ class Log:
         return self._writer.in_force.rules
 
     @property
+    def holds(self) -> dict[str, Hold]:
+        """The legal holds in force, by name. Reading them takes a turn. Raises as `head`."""
+        rules: Rules = self._queue.run(self._writer.rules_with_holds)
+        return dict(rules.holds)
+
+    @property
     def recovered(self) -> list[str]:
         """What opening or committing had to set aside after a crash, in words."""
         return list(self._store.recovered)
@@ -271,6 +282,11 @@ class Log:
             await asyncio.wrap_future(confirmation)
         return receipt
 
+    def _append_own(self, draft: AnyDraft) -> Receipt:
+        """Append an entry of the log itself, with a name that callers cannot append. Raises as `append`."""
+        (receipt,) = self._append([self._writer.prepare(draft, by_log=True)])
+        return receipt
+
     def check(self, draft: AnyDraft) -> None:
         """Raises what `append` would raise for this draft before anything is written; writes nothing."""
         self._writer.prepare(draft)
@@ -308,7 +324,7 @@ class Log:
         algorithm: str | None = None,
         **members: Unpack[ChangeMembers],
     ) -> Receipt:
-        """Append the change to another signing key: from the next entry on only that one counts.
+        """Append the change to another signing key, which takes the place of the one that signs here.
 
         `new_signer`: a signer or its URI; without one, or for a `file:` URI naming no file yet, a key file
         is made, of `algorithm` or else of the old key's. `members`: further members of the draft.
@@ -323,6 +339,16 @@ class Log:
             receipt: Receipt = self._queue.run(partial(self._writer.rotate, new, given))
             undo.pop_all()
             return receipt
+
+    def admit_key(self, consent: Mapping[str, Any], **members: Unpack[ChangeMembers]) -> Receipt:
+        """Append that a further key, of another host, signs beside those in force.
+
+        `consent`: what `consent_to_admission` made with that key. `members`: further members of the draft,
+        such as the approvals that the policy asks for.
+        Raises as `append`, and RuleChangeError if the key was in force before, or an approval is missing.
+        """
+        given = {"actor_id": self.rules.key_ids[0], "event_category": "CRITICAL", **members}
+        return self.append(change_draft(ADMIT_SIGNING_KEY, dict(consent), given))
 
     def revoke_key(
         self, key_id: str, *, reason: str, last_trusted: int, **members: Unpack[ChangeMembers]
@@ -357,7 +383,8 @@ class Log:
         self, name: str, *, reason: str, actor_id: str, **members: Unpack[MoreMembers]
     ) -> Receipt:
         """End a legal hold. Raises as `append`, and RuleChangeError if no hold has this name."""
-        payload = format_hold(release_of(self.rules, name, reason))
+        rules: Rules = self._queue.run(self._writer.rules_with_holds)
+        payload = format_hold(release_of(rules, name, reason))
         return self.append(change_draft(RELEASE_LEGAL_HOLD, payload, {"actor_id": actor_id, **members}))
 
     def erase(

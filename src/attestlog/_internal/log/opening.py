@@ -22,6 +22,7 @@ from attestlog._internal.config import (
 from attestlog._internal.core.batch import Head, plan_batch, prepare
 from attestlog._internal.core.checkpoint import Checkpoint, check_origin
 from attestlog._internal.core.genesis import Genesis, Settings, Software, check_settings, draft_genesis
+from attestlog._internal.core.pointer import Pointers
 from attestlog._internal.core.policy import Policy, format_policy, parse_policy
 from attestlog._internal.core.signature import ED25519, ML_DSA_44
 from attestlog._internal.ids import new_entry_id
@@ -80,7 +81,10 @@ def create(
         first = prepare(draft_genesis(genesis), policy, entry_id=new_entry_id(), environment=environment(),
             algorithm=key.algorithm,
         )  # fmt: skip
-        plan = plan_batch(Head(), [first], clock(), algorithm=key.algorithm, key_id=key.key_id, batched=False)
+        plan = plan_batch(
+            Head(), [first], clock(), algorithm=key.algorithm, key_id=key.key_id, batched=False,
+            pointers=Pointers(),
+        )  # fmt: skip
         (line,) = plan.seal(sign_plan(entry_signer, key, plan))
         holders = key_holders(genesis, check_signer, pq_signer)
         note = sign_head(holders, Checkpoint(origin, 1, plan.head.edge.root()), clock())
@@ -98,7 +102,7 @@ def create(
             store,
             in_force,
             holders=holders,
-            drafts=Drafts(genesis, clock),
+            drafts=Drafts(store.genesis, clock),
             replicas=Replicas([]),
             clock=clock,
         )

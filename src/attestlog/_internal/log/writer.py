@@ -23,13 +23,13 @@ from attestlog._internal.core.batch import (
     plan_batch,
 )
 from attestlog._internal.core.checkpoint import Checkpoint
-from attestlog._internal.core.entry import Entry, EventType, format_timestamp
-from attestlog._internal.core.erasure import check_erasure, parse_erasure
+from attestlog._internal.core.entry import Entry, format_timestamp
+from attestlog._internal.core.erasure import check_erasable, check_erasure, parse_erasure
 from attestlog._internal.core.genesis import open_log_checkpoint
 from attestlog._internal.core.merkle import edge_at
 from attestlog._internal.core.note import NoteSignature, format_note, parse_note
 from attestlog._internal.core.receipt import Receipt
-from attestlog._internal.core.reserved import ERASE_PAYLOAD, ROTATE_SIGNING_KEY, SIGNER_OUTAGE
+from attestlog._internal.core.reserved import ROTATE_SIGNING_KEY, SIGNER_OUTAGE
 from attestlog._internal.core.rotation import Rotation, format_rotation, rotation_message
 from attestlog._internal.core.rules import Rules
 from attestlog._internal.core.signature import BATCH_ENTRIES_MAX, PublicKey
@@ -84,17 +84,10 @@ class Writer:
         self._used = UsedRequests(store.source, in_force)
         self._outage = _Outage()
 
-    def prepare(self, draft: AnyDraft, *, redact: bool = True) -> Prepared:
-        """A caller's draft, by the rules in force as of the last turn. Raises as `Drafts.prepare`.
-
-        ErasureRefusedError for the entry of an erasure: appended by itself it would say that a payload is
-        gone which is there, past holds and policy.
-        """
-        prepared = self.drafts.prepare(draft, self.in_force.rules, self.in_force.algorithm, redact=redact)
-        event_type, action_type = prepared.draft.event_type, prepared.draft.action_type
-        if event_type is EventType.CHANGE and action_type == ERASE_PAYLOAD:
-            raise ErasureRefusedError(f"{ERASE_PAYLOAD} is appended by erasing alone", rule="append")
-        return prepared
+    def prepare(self, draft: AnyDraft, *, redact: bool = True, by_log: bool = False) -> Prepared:
+        """A draft, by the rules in force as of the last turn. Raises as `Drafts.prepare`."""
+        rules, algorithm = self.in_force.rules, self.in_force.algorithm
+        return self.drafts.prepare(draft, rules, algorithm, redact=redact, by_log=by_log)
 
     # --- a turn of the queue ---
 
@@ -111,7 +104,11 @@ class Writer:
             self._catch_up(head)
             room = min(self.store.room(head.size), BATCH_ENTRIES_MAX)
             # Of an outage the first batch afterwards tells, if it has room for one entry more.
-            own = [self.prepare(self._outage.draft())] if self._outage.has_been and room > 1 else []
+            own = (
+                [self.prepare(self._outage.draft(), by_log=True)]
+                if self._outage.has_been and room > 1
+                else []
+            )
             group = turn.take(room - len(own))
             # Renew what was prepared under other rules. A caller whose draft they forbid is told, alone.
             # So is one whose approvals were used for another entry: one request, one act.
@@ -177,7 +174,8 @@ class Writer:
             self.store.finish_erasure()  # one that was begun before comes first
             target = self.store.source.entry(sequence_number)
             draft = erasure_draft(target, reason, legal_basis, members)
-            prepared = self.drafts.prepare(draft, self.in_force.rules, self.in_force.algorithm)
+            self.in_force.read_holds()
+            prepared = self.prepare(draft, by_log=True)
             self._check_erasure(target, prepared)
             key, signer = self.in_force.signer()
             signed = self._sign(self._plan_alone(head, prepared, key), key, signer)
@@ -214,6 +212,12 @@ class Writer:
                 kept = {(line.name, line.key_id): line for line in (*note.signatures, *lines)}
                 self.store.replace_checkpoint(old, format_note(text, list(kept.values())))
 
+    def rules_with_holds(self) -> Rules:
+        """The rules in force, after everything that other processes made durable, legal holds included."""
+        with self.store.exclusive() as head:
+            self.in_force.catch_up(head)
+            return self.in_force.read_holds()
+
     def head(self) -> Head:
         """The head, after everything that other processes made durable."""
         with self.store.exclusive() as head:
@@ -227,8 +231,6 @@ class Writer:
             if not self.store.is_released:
                 with self.store.exclusive() as head:
                     self._checkpoint_at(head)
-                    self.in_force.catch_up(head)
-                    self.in_force.save()
         finally:
             self.store.close()
             self.in_force.close()
@@ -245,7 +247,6 @@ class Writer:
             # cannot be signed, nobody waits for it: the next checkpoint, or close, says what is wrong.
             with contextlib.suppress(AttestlogError):
                 self._checkpoint_at(head)
-            self.in_force.save()
 
     def _renew(self, group: Group[Receipt]) -> None:
         """Prepare the group's entries again where another policy or key came in force meanwhile."""
@@ -277,7 +278,7 @@ class Writer:
     def _plan(self, head: Head, prepared: list[Prepared], key: PublicKey, now_us: int) -> Plan:
         return plan_batch(
             head, prepared, now_us, algorithm=key.algorithm, key_id=key.key_id,
-            batched=self.genesis.settings.batch,
+            batched=self.genesis.settings.batch, pointers=self.in_force.rules.pointers,
         )  # fmt: skip
 
     def _plan_alone(self, head: Head, prepared: Prepared, key: PublicKey) -> Plan:
@@ -295,8 +296,8 @@ class Writer:
     def _commit(self, signed: _Signed) -> list[Receipt]:
         plan, lines, rules = signed
         self.store.commit(plan, lines)
-        # A crash here loses nothing: the rules are found out from the entries.
-        self.in_force.advance(plan.head.size, lines[-1], rules)
+        # A crash here loses nothing: the next entry's pointers lead to the rules.
+        self.in_force.advance(plan.head, rules)
         facts = zip(plan.prepared, plan.entry_hashes, lines, strict=True)
         return [
             Receipt(number, item.entry_id, entry_hash, plan.timestamp, line)
@@ -315,6 +316,7 @@ class Writer:
             raise ErasureRefusedError(
                 f"entry {number} is not the one described", sequence_number=number, rule="described"
             )
+        check_erasable(target)
         check_erasure(self.in_force.rules, erasure, format_timestamp(self.clock()))
         draft = prepared.draft
         demand = self.in_force.rules.policy.demand(draft.event_type, draft.action_type, draft.actor_id)

@@ -7,16 +7,15 @@ the copy judges them, as it would the original.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from attestlog._internal.core.batch import Head, Plan
 from attestlog._internal.core.entry import decode_line, format_timestamp, parse_timestamp
 from attestlog._internal.core.hashes import HASH_SIZE_BYTES
 from attestlog._internal.core.lines import whole_lines
 from attestlog._internal.core.merkle import Grown
-from attestlog._internal.core.report import Verdict
 from attestlog._internal.core.rules import Rules
-from attestlog._internal.judging.scan import State, scan
+from attestlog._internal.judging.scan import State, check_sound, scan
 from attestlog.errors import VerificationError
 
 
@@ -35,10 +34,6 @@ def plans(head: Head, lines: Sequence[bytes], room: int, segment_entries: int, l
     return made
 
 
-UNKNOWN_PROOFS: Final = "entry.proofs_unknown"
-"""Proofs of types that only the writer's application checks: no reason to refuse a copy of what it says."""
-
-
 class Verified(NamedTuple):
     """What verified lines come to."""
 
@@ -46,8 +41,6 @@ class Verified(NamedTuple):
     """Their leaf hashes, one after the other."""
     rules: Rules
     """Those after them."""
-    changes: list[bytes]
-    """The lines that changed the rules."""
 
 
 def verify_lines(rules: Rules, head: Head, lines: Sequence[bytes]) -> Verified:
@@ -57,17 +50,7 @@ def verify_lines(rules: Rules, head: Head, lines: Sequence[bytes]) -> Verified:
     """
     timestamp = format_timestamp(head.timestamp_us) if head.size else ""
     scanned = scan(rules, whole_lines(lines), State(head.size, head.entry_hash, timestamp))
-    findings = [
-        found
-        for found in scanned.findings
-        if found.verdict != Verdict.VERIFIED and found.code != UNKNOWN_PROOFS
-    ]
-    if findings:
-        first = findings[0]
-        raise VerificationError(
-            f"entry {first.sequence_number}: {first.message}",
-            sequence_number=first.sequence_number, finding=first.code, findings=len(findings),
-        )  # fmt: skip
+    check_sound(scanned)
     state = scanned.state
     if state.run is not None or state.batch is not None:
         raise VerificationError(
@@ -76,4 +59,4 @@ def verify_lines(rules: Rules, head: Head, lines: Sequence[bytes]) -> Verified:
         )  # fmt: skip
     if len(scanned.leaves) != len(lines) * HASH_SIZE_BYTES or state.position != head.size + len(lines):
         raise VerificationError(f"{len(lines)} lines do not follow on entry {head.size - 1}")
-    return Verified(scanned.leaves, scanned.rules or rules, scanned.changes)
+    return Verified(scanned.leaves, scanned.rules or rules)

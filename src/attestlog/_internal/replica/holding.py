@@ -28,9 +28,10 @@ from attestlog._internal.core.note import (
 )
 from attestlog._internal.core.replication import ReplicaAnswer, Shipment, ends_batch, log_id
 from attestlog._internal.core.rules import Rules
+from attestlog._internal.in_force import read_rules
 from attestlog._internal.replica import erasing, evidence
 from attestlog._internal.replica.checking import plans, verify_lines
-from attestlog._internal.storage.contract import Kept, LogSource, NewLog
+from attestlog._internal.storage.contract import LogSource, NewLog
 from attestlog._internal.storage.resolve import create_log, open_store
 from attestlog.errors import (
     MalformedEntryError,
@@ -59,9 +60,8 @@ class Holding:
         self.directory = directory
         self._key = key
         self._store = open_store(directory / LOG_DIR)
-        self._rules, self._changes = Rules.of(self._store.genesis), list[bytes]()
         with self._store.exclusive() as head:
-            self._find_rules(head)
+            self._rules = read_rules(self._store.source, size=head.size)
 
     @classmethod
     def create(cls, directory: Path, key: ReplicaKey, shipment: Shipment) -> Holding:
@@ -158,7 +158,7 @@ class Holding:
 
     def _commit_run(self, head: Head, lines: Sequence[bytes]) -> None:
         genesis = self._store.genesis
-        leaves, rules, changes = verify_lines(self._rules, head, lines)
+        leaves, rules = verify_lines(self._rules, head, lines)
         if erasing.line_erases(lines[0]):
             erasing.note(self._store, head.size, lines[0])
         room, at = self._store.room(head.size), 0
@@ -167,7 +167,6 @@ class Holding:
             self._store.commit(plan, lines[at : at + len(plan.leaves)])
             at += len(plan.leaves)
         self._rules = rules
-        self._changes += changes
         self._store.finish_erasure()
         for number, line in enumerate(lines[1:], head.size + 1):
             if erasing.line_erases(
@@ -175,16 +174,6 @@ class Holding:
             ):  # within a batch: a crash before this leaves what `unerased` reports
                 erasing.note(self._store, number, line)
                 self._store.finish_erasure()
-
-    def _find_rules(self, head: Head) -> None:
-        """Those in force at the head; each line was verified when it came."""
-        governing, start = self._store.governing, 0
-        kept = governing.kept(head.size)
-        if kept is not None:
-            self._rules, self._changes = self._rules.following(kept.lines)
-            start = kept.size
-        self._rules, more = self._rules.following(governing.since(start, head.size))
-        self._changes += more
 
     # --- checkpoints ---
 
@@ -212,7 +201,6 @@ class Holding:
         kept = [signed for _, signed in verified_signatures(parsed, keys, verify_checkpoint_signature)]
         # Stored before it is given away: after a crash here the writer asks again, and is answered.
         self._store.replace_checkpoint(old, format_note(parsed.text, [*kept, line]))
-        self._store.governing.keep(Kept(head.size, self._changes))
         return (line,)
 
     def _cosigned_at(self, note: bytes | None) -> int:

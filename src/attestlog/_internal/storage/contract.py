@@ -13,7 +13,7 @@ the place that holds it: no driver verifies anything for its readers.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from threading import Event
 from typing import Final, Literal, NamedTuple, Protocol
@@ -24,7 +24,6 @@ from attestlog._internal.core.batch import Head, Plan
 from attestlog._internal.core.entry import Count, Entry, Hex64, decode_line
 from attestlog._internal.core.genesis import Genesis, parse_genesis
 from attestlog._internal.core.lines import Line
-from attestlog._internal.core.rules import Rules
 from attestlog.errors import ConflictError, CorruptError, MalformedEntryError, NotFoundError
 
 TIMESTAMP_SIZE_MAX_BYTES: Final = 256 << 10
@@ -80,13 +79,6 @@ class NewLog(NamedTuple):
     """The first checkpoint; None for a copy of another's log, which is not the copy's to sign."""
 
 
-class Kept(NamedTuple):
-    """Lines that may govern among the first `size` entries."""
-
-    size: int
-    lines: list[bytes]
-
-
 class LogSource(ABC):
     """One log's bytes, for readers. Threads may share it; it needs no key and no lock, and writes nothing.
 
@@ -140,14 +132,6 @@ class LogSource(ABC):
         """The stored checkpoint, a signed note; None where there is none.
 
         MAY be cut one byte past NOTE_SIZE_MAX_BYTES: then it is not a note.
-        """
-
-    @abstractmethod
-    def governing(self) -> Iterable[bytes]:
-        """The lines that may change the rules in force, in order, found without reading the whole log.
-
-        MAY hold lines that do not change them, or one twice. The driver MUST NOT use what it noted of them
-        before unless the stored hashes agree.
         """
 
     @abstractmethod
@@ -236,14 +220,6 @@ class LogSource(ABC):
                 )  # fmt: skip
             stopped.wait(poll_s)
 
-    def rules(self) -> Rules:
-        """Signing keys and policy in force at the end. Raises as `genesis`."""
-        return self.governance()[0]
-
-    def governance(self) -> tuple[Rules, list[bytes]]:
-        """The rules in force at the end, and the lines that made them. No line is verified but those."""
-        return Rules.of(self.genesis()).following(self.governing())
-
     def stored_checkpoint(self) -> bytes:
         """`checkpoint`; raises NotFoundError where there is none."""
         note = self.checkpoint()
@@ -270,10 +246,6 @@ class Store(Protocol):
     @property
     def genesis(self) -> Genesis:
         """What entry 0 states."""
-
-    @property
-    def governing(self) -> Governing:
-        """What may change the rules in force, among the entries there are."""
 
     @property
     def recovered(self) -> Sequence[str]:
@@ -349,22 +321,6 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Release every resource; a turn then raises ClosedError. May be called twice."""
-
-
-class Governing(Protocol):
-    """Where a store notes the lines that may change the rules in force, and finds them without reading all.
-
-    What it noted is derived: lost or wrong, it is found out by the stored hashes, and searched for again.
-    """
-
-    def kept(self, size: int) -> Kept | None:
-        """What was noted of the first `size` entries; None if that is missing or wrong."""
-
-    def since(self, start: int, stop: int) -> list[bytes]:
-        """The lines that may govern among the entries [start, stop), and perhaps some before."""
-
-    def keep(self, kept: Kept) -> None:
-        """Note it. MUST NOT raise where that fails: it loses nothing."""
 
 
 class Cursors(Protocol):

@@ -24,9 +24,7 @@ from attestlog._internal.core.genesis import parse_genesis
 from attestlog._internal.core.hashes import leaf_hash
 from attestlog._internal.core.lines import Line
 from attestlog._internal.core.merkle import Grown, Span
-from attestlog._internal.core.reserved import may_govern
 from attestlog._internal.storage.contract import (
-    Kept,
     LogSource,
     NewLog,
     PendingErasure,
@@ -65,7 +63,6 @@ class MemoryLog:
         self.timestamps: dict[str, tuple[int, bytes]] = {}
         self.pending: PendingErasure | None = None
         self.erasures = 0
-        self.kept: Kept | None = None
         self.cursors = MemoryCursors()
 
     def add(
@@ -133,10 +130,6 @@ class MemorySource(LogSource):
         """See `LogSource`."""
         return self.log.checkpoint
 
-    def governing(self) -> Iterator[bytes]:
-        """See `LogSource`."""
-        return filter(may_govern, self.lines())
-
     def timestamps(self) -> list[StoredTimestamp]:
         """See `LogSource`."""
         return sorted(StoredTimestamp(size, name) for name, (size, _) in self.log.timestamps.items())
@@ -173,7 +166,6 @@ class MemoryStore:
 
     def __init__(self, log: MemoryLog, lock_timeout_s: float) -> None:
         self.log, self.source, self.genesis = log, MemorySource(log), log.genesis
-        self.governing = MemoryGoverning(log)
         self.recovered: list[str] = []
         self.is_released = False
         self._lock_timeout_s, self._is_closed = lock_timeout_s, False
@@ -269,25 +261,6 @@ class MemoryStore:
     def close(self) -> None:
         """See `Store`."""
         self._is_closed = True
-
-
-class MemoryGoverning:
-    """Keeps the `Governing` contract."""
-
-    def __init__(self, log: MemoryLog) -> None:
-        self._log = log
-
-    def kept(self, size: int) -> Kept | None:
-        """See `Governing`."""
-        return self._log.kept if self._log.kept is not None and self._log.kept.size <= size else None
-
-    def since(self, start: int, stop: int) -> list[bytes]:
-        """See `Governing`."""
-        return [line for line in self._log.lines[start:stop] if may_govern(line)]
-
-    def keep(self, kept: Kept) -> None:
-        """See `Governing`."""
-        self._log.kept = Kept(kept.size, list(kept.lines))
 
 
 class MemoryCursors:

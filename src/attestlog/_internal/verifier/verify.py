@@ -11,7 +11,9 @@ FORKED, 6 INCOMPLETE.
 
 It is written to be read, from top to bottom: JSON, entries, the tree, keys, notes, proofs, the rules, the
 log. It shares no code with attestlog. What it does not judge: the policy, what the policy derives or allows
-(scores, proofs, approvals, erasures), cosignatures by witnesses, and what was seen of the log before.
+(scores, proofs, approvals, erasures), and so whether a change of the policy or a legal hold was allowed: it
+takes each to hold, and the next entry has to say so; cosignatures by witnesses; and what was seen of the log
+before.
 """
 
 from __future__ import annotations
@@ -45,7 +47,7 @@ DEPTH_MAX = 64
 REST_SIZE_MAX, PAYLOAD_SIZE_MAX = 65_535, 16 << 20
 LINE_SIZE_MAX = REST_SIZE_MAX + PAYLOAD_SIZE_MAX + 64
 BATCH_MAX = 1_024
-KEYS_MAX = 10_000
+KEYS_MAX, KEYS_IN_FORCE_MAX = 10_000, 64
 FORMAT = 1
 """The version of the formats that this verifier knows; the first entry states the log's."""
 
@@ -201,6 +203,11 @@ ACTING = {
     ).split()
 }
 """Action types by which a CHANGE of status SUCCESS acts on the log itself."""
+
+
+KEY_CHANGES = {f"attestlog.{name}_signing_key" for name in ("rotate", "admit", "revoke")}
+POLICY_CHANGES = {"attestlog.set_policy", "attestlog.modify_policy_rule"}
+HOLD_CHANGES = {"attestlog.place_legal_hold", "attestlog.release_legal_hold"}
 
 
 def acts(entry: Entry) -> bool:
@@ -689,6 +696,7 @@ class Rules:
     settings: dict[str, Any]
     terms: dict[str, Term]
     """Of every key that ever could sign, in the order in which they came."""
+    genesis_hash: str
 
     def check_signers(self, checkpoint: Checkpoint) -> None:
         """Raises Wrong unless it is of this log, with a signature of each type that the log has keys of."""
@@ -697,27 +705,38 @@ class Rules:
             raise Wrong("the checkpoint is of another log, or not signed by the log's keys")
 
     def change(self, entry: Entry) -> None:
-        """Rotation or revocation, by an entry that is sound and signed by a key in force. Raises Wrong."""
-        payload, number = entry["action_payload"], entry["sequence_number"]
-        if entry["action_type"] == "attestlog.rotate_signing_key":
-            self._rotate(payload, number, entry["signing_key_id"])
-        else:
-            self._revoke(payload, number, entry["signing_key_id"])
+        """A change of keys, by an entry that is sound and signed by a key in force. Raises Wrong."""
+        payload, number, signer = entry["action_payload"], entry["sequence_number"], entry["signing_key_id"]
+        match entry["action_type"]:
+            case "attestlog.rotate_signing_key":
+                message = f"attestlog/rotate/v1\n{self.origin}\n{signer}\n{{}}\n{number}\n"
+                self._come_in(payload, number, signer, message)
+                self._retire(signer, number + 1)  # that one, and no other
+            case "attestlog.admit_signing_key":
+                payload = dict(payload) if fits(payload, "object") else {}
+                label = payload.pop("label", None)
+                if not fits(label, "/(?s).{1,64}/") or len(self.keys) >= KEYS_IN_FORCE_MAX:
+                    raise Wrong("an admission without a label, or too many keys in force")
+                message = f"attestlog/admit/v1\n{self.origin}\n{self.genesis_hash}\n{{}}\n"
+                self._come_in(payload, number, signer, message)
+            case _:
+                self._revoke(payload, number, signer)
 
-    def _rotate(self, payload: Any, number: int, old: str) -> None:
+    def _come_in(self, payload: Any, number: int, signer: str, message: str) -> None:
         if not fits(payload, "{text}") or "signature" not in payload:
-            raise Wrong("the payload of a rotation has other members")
+            raise Wrong("the payload that brings a key in has other members")
         key = read_stated_key({name: payload[name] for name in payload if name != "signature"})
         if key.id in self.terms or len(self.terms) >= KEYS_MAX:
             raise Wrong(f"key {key.id[:16]} was in force before, or there were too many")
         if not fits(payload["signature"], "/([0-9a-f]{2})+/"):
             raise Wrong("the new key's signature is not hex")
-        message = f"attestlog/rotate/v1\n{self.origin}\n{old}\n{key.id}\n{number}\n"
-        key.verify(bytes.fromhex(payload["signature"]), message.encode())
-        for known in self.keys:
-            self.terms[known].stop = number + 1
-        self.keys = {key.id: key}
-        self.terms[key.id] = Term(number + 1, by=old)
+        key.verify(bytes.fromhex(payload["signature"]), message.format(key.id).encode())
+        self.keys[key.id] = key
+        self.terms[key.id] = Term(number + 1, by=signer)
+
+    def _retire(self, key_id: str, stop: int) -> None:
+        if self.keys.pop(key_id, None) is not None:
+            self.terms[key_id].stop = stop
 
     def _revoke(self, payload: Any, number: int, signer: str) -> None:
         names = {"key_id", "last_trusted_sequence_number", "reason"}
@@ -730,18 +749,28 @@ class Rules:
         last = number - 1 if term.trusted is None else term.trusted - 1
         if not fits(trusted, "count") or not max(term.start - 1, 0) <= trusted <= last:
             raise Wrong(f"the last trusted entry cannot be {trusted}")
-        term.stop, term.trusted = number if term.stop is None else term.stop, trusted
-        self.keys = {known: key for known, key in self.keys.items() if known != key_id}
+        term.trusted = trusted
+        self._retire(key_id, number)
+        gone: set[str] = set()  # with it go the keys that it brought in since then, and those that these did
+        for known, other in self.terms.items():
+            if known != signer and (other.by in gone or (other.by == key_id and other.start - 1 > trusted)):
+                gone.add(known)
+                self._retire(known, number)
 
-    def doubtful(self, size: int, trusted: list[str]) -> Iterator[tuple[int, int, str]]:
-        """Entries [start, stop) that by a revocation may be anybody's, with their key."""
+    def doubtful(self, signed: dict[str, int], trusted: list[str]) -> Iterator[tuple[int, int, str]]:
+        """Entries [start, stop) that by a revocation may be anybody's, where this key signed them.
+
+        `signed`: the last entry of each key.
+        """
         since: dict[str, int] = {}
         for key_id, term in self.terms.items():
-            start, stop = size, size if term.stop is None else term.stop
+            start = stop = signed.get(key_id, -1) + 1
             if term.trusted is not None:
                 start = max(term.start, term.trusted + 1)
-            elif key_id not in trusted and term.by is not None and since.get(term.by, size) < term.start:
-                start = term.start  # brought in by a rotation that may be anybody's
+            elif (
+                key_id not in trusted and term.by is not None and since.get(term.by, term.start) < term.start
+            ):
+                start = term.start  # brought in by an entry that may be anybody's
             if start < stop:
                 since[key_id] = start
                 yield start, stop, key_id
@@ -811,12 +840,13 @@ def read_genesis(line: bytes) -> tuple[Rules, Entry]:
         raise Malformed("the genesis payload has no policy or software")
     keys = [read_stated_key(stated) for stated in payload["entry_keys"]]
     vkeys = [parse_vkey(text) for text in payload["checkpoint_keys"]]
-    if not keys or not vkeys or len({key.id for key in keys}) < len(keys):
-        raise Malformed("the genesis payload names no key, or one twice")
+    if not keys or not vkeys or len({key.id for key in keys}) < len(keys) or len(keys) > KEYS_IN_FORCE_MAX:
+        raise Malformed("the genesis payload names no key, one twice, or too many")
     if any(vkey.name != origin for vkey in vkeys) or {vkey.kind for vkey in vkeys} - {ML_DSA_44} != {ED25519}:
         raise Malformed("a checkpoint key is not called as the log")
     terms = {key.id: Term() for key in keys}
-    return Rules(origin, {key.id: key for key in keys}, vkeys, settings, terms), entry
+    by_id = {key.id: key for key in keys}
+    return Rules(origin, by_id, vkeys, settings, terms, entry["entry_hash"]), entry
 
 
 def begin(line: bytes) -> tuple[Rules, Entry]:
@@ -851,18 +881,36 @@ class Torn:
     batch_start: int | None = None
 
 
+RULES, HOLDS = "attestlog_rules", "attestlog_holds"
+"""Members of `environment` by which an entry names the last change of keys or policy, and of legal holds."""
+POINTER = r"/(0|[1-9]\d{0,15}):[0-9a-f]{64}/"
+
+
+def is_later(stated: str | None, due: str | None) -> bool:
+    """Whether a pointer may be that of an entry after those that have `due`."""
+    if stated is None or not fits(stated, POINTER) or int(stated.partition(":")[0]) > INTEGER_MAX:
+        return False
+    return due is None or int(stated.partition(":")[0]) > int(due.partition(":")[0])
+
+
 class Walk:
     """The lines of a log, in order: each judged by itself, by the one before, and by the rules in force."""
 
     def __init__(self, report: Report, rules: Rules, wanted: int) -> None:
         self.report, self.rules, self.wanted = report, rules, wanted
         self.position, self.previous, self.timestamp = 0, "0" * 64, ""
-        self.is_synced, self.is_whole, self.is_gone = True, True, False
+        self.is_synced, self.is_whole, self.knows_rules = True, True, True
+        self.due: dict[str, str | None] = {RULES: f"0:{rules.genesis_hash}", HOLDS: None}
+        """By pointer, what entries must have now."""
+        self.wrong: dict[tuple[str, str | None], list[int]] = {}
+        """Each wrong pointer: the first entry with it, and how many."""
+        self.unjudged: list[int] = []
         self.tree, self.root = Tree(), Tree().root() if wanted == 0 else None
         self.torn: Torn | None = None
         self.batch: Batch | None = None
         self.erased, self.erasures = dict[int, Entry](), dict[int, Entry]()
-        self.key_ids = set[str]()
+        self.key_ids = dict[str, int]()
+        """Of keys that signed → the last entry of each."""
         self.first_keys = set(rules.keys)
         self._verified: tuple[str, bytes, bytes] | None = None
 
@@ -879,6 +927,7 @@ class Walk:
         number, is_next = entry["sequence_number"], self._check_link(entry)
         is_sound = self._holds(number, check_entry, entry, line)
         self._holds(number, self._check_time, entry)
+        is_pointed = self._check_pointers(entry)
         is_sound &= self._holds(number, self._check_signature, entry)
         self._holds(number, self._check_place, entry, is_next)
         if self.is_whole:
@@ -886,12 +935,12 @@ class Walk:
             self.tree.add(leaf_hash(bytes.fromhex(stated) if fits(stated, HASH) else bytes(32)))
             if self.tree.size == self.wanted:
                 self.root = self.tree.root()
-        self._check_relations(entry, is_sound=is_sound)
+        self._check_relations(entry, is_sound=is_sound and is_pointed)
         self.position, self.previous = number + 1, entry["entry_hash"]
 
     def lose(self) -> None:
         """Entries are missing here: the next one is not held against those before."""
-        self.is_synced, self.is_whole, self.is_gone, self.batch = False, False, True, None
+        self.is_synced, self.is_whole, self.knows_rules, self.batch = False, False, False, None
 
     def _holds(self, number: int, check: Callable[..., None], *arguments: Any) -> bool:
         try:
@@ -943,16 +992,33 @@ class Walk:
             raise Wrong("its timestamp is earlier than the one before")
         self.timestamp = text
 
+    def _check_pointers(self, entry: Entry) -> bool:
+        """Whether it names the rules it stands under.
+
+        After what was not read, they are known again at an entry that names those known before.
+        """
+        number, is_right = entry["sequence_number"], True
+        for name in (RULES, HOLDS):
+            stated, due = entry["environment"].get(name), self.due[name] if number else None
+            if stated == due:
+                continue
+            is_right = False
+            if self.knows_rules or not is_later(stated, due):
+                self.wrong.setdefault((name, stated), [number, 0])[1] += 1
+        self.knows_rules |= is_right
+        if not self.knows_rules:
+            self.unjudged.append(number)
+        return is_right
+
     def _check_signature(self, entry: Entry) -> None:
         key = self.rules.keys.get(entry["signing_key_id"])
-        if key is None and self.is_gone:
-            self.report.find("UNKNOWN", "an entry not read may have let its key in", entry["sequence_number"])
+        if key is None and not self.knows_rules:
             return
         if key is None:
             raise Wrong("it is not signed by a key in force")
         if entry["signature_algorithm"].removesuffix("+BATCH") != key.algorithm:
             raise Wrong("it names another algorithm than its key's")
-        self.key_ids.add(key.id)
+        self.key_ids[key.id] = entry["sequence_number"]
         signature = parse_signature(entry)
         message = signed_message(signature, entry)
         if self._verified != (key.id, signature.value, message):  # once for a whole batch
@@ -984,13 +1050,16 @@ class Walk:
         name = entry["action_type"]
         if name not in ACTING:
             self.report.find("UNKNOWN", f"{name[:80]!r} is not known here: a newer attestlog made it", number)
+            self.knows_rules = False
         if name == "attestlog.erase_payload":
             self._holds(number, self._note_erasure, payload, number)
-        if name in ("attestlog.rotate_signing_key", "attestlog.revoke_signing_key"):
-            if is_sound:
-                self._holds(number, self.rules.change, entry)
-            else:
-                self.report.find("TAMPERED", "a change of keys that does not hold", number)
+        if name not in KEY_CHANGES | POLICY_CHANGES | HOLD_CHANGES or not self.knows_rules:
+            return
+        member, new = HOLDS if name in HOLD_CHANGES else RULES, f"{number}:{entry['entry_hash']}"
+        if not is_sound or payload is None:
+            self.report.find("TAMPERED", "a change that does not hold", number)
+        elif name not in KEY_CHANGES or self._holds(number, self.rules.change, entry):
+            self.due[member] = new
 
     def _note_erasure(self, payload: Any, number: int) -> None:
         """What an erase_payload entry says of an earlier one. Whether the rules allowed it is not judged."""
@@ -1020,6 +1089,12 @@ class Walk:
             is_cut = acknowledged > start
             self.report.find("TRUNCATED" if is_cut else "INCOMPLETE", "its batch is not all there", start)
             there = there if is_cut else start
+        for (name, stated), (first, count) in sorted(self.wrong.items(), key=lambda item: item[1]):
+            self.report.find("TAMPERED", f"{name} is {str(stated)[:100]}, and so in {count} entries", first)
+        if self.unjudged:
+            count = len(self.unjudged)
+            what = f"{count} entries stand under rules that changed in what was not read"
+            self.report.find("UNKNOWN", what, self.unjudged[0])
         for number, entry in self.erased.items():
             said = self.erasures.get(number, {})
             if any(said.get(name) != entry[name] for name in ("entry_hash", "action_type", "timestamp")):
@@ -1098,13 +1173,13 @@ def conclude(walk: Walk, there: int, checkpoint: Checkpoint | None, genesis: Ent
     report.say(f"{walk.rules.origin}: {there} entries, {len(walk.erased)} of them without their payload")
     report.say(f"genesis {genesis['entry_hash']}, head {walk.previous}")
     report.say(f"signed by {', '.join(sorted(walk.key_ids))}")
-    vouching = {genesis["entry_hash"], genesis["signing_key_id"], *(walk.key_ids - walk.first_keys)}
+    vouching = {genesis["entry_hash"], genesis["signing_key_id"], *(walk.key_ids.keys() - walk.first_keys)}
     vouching |= {vkey.text for vkey in checkpoint.signers} if checkpoint else set()
     asked = [*(vkey.text for vkey in trust.vkeys), *(key.id for key in trust.keys), *trust.hashes]
     trusted = [item for item in asked if item in vouching]
     if asked and not trusted:
         report.find("FORKED", "nothing that is trusted vouches for this log")
-    for start, stop, key_id in walk.rules.doubtful(there, trusted):
+    for start, stop, key_id in walk.rules.doubtful(walk.key_ids, trusted):
         report.find("UNKNOWN", f"from here to {stop - 1}, revoked key {key_id[:16]} may be anybody's", start)
     self_attested = "SELF-ATTESTED: nobody but itself vouches for it"
     report.say(f"confirmed by {', '.join(trusted)}" if trusted else self_attested)

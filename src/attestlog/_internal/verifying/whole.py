@@ -318,6 +318,7 @@ class _Verification:
             gaps=log.segments.gaps,
             changes=changes,
             segment_entries=log.genesis.settings.segment_entries,
+            fetch=self._source.line,
         )  # fmt: skip
 
     def _read_entries(self, log: _Log, walk: Walk) -> None:
@@ -440,7 +441,7 @@ class _Verification:
         if not self._session.credit(report, vouching):
             trusted = self._session.trusted
             # A key may have come in by a rotation that was not read.
-            is_certain = ending.known.has_rules or all("+" in item for item in trusted)
+            is_certain = ending.knows_rules or all("+" in item for item in trusted)
             code, what = ("trust.mismatch", "this log") if is_certain else ("entry.unjudged", "what was read")
             self._find(
                 code, f"none of the keys or hashes asked for vouches for {what}",
@@ -454,6 +455,7 @@ class _Verification:
             find_doubtful(
                 rules, report.size, remembered=max(report.remembered_size or 0, stamped),
                 cosigned=cosigned or 0, trusted=report.trusted_by,
+                signed=ending.key_ids if ending.known.is_all_read and not start else None,
             )
         )  # fmt: skip
 

@@ -5,7 +5,6 @@ entries/torn-…                 bytes set aside by recovery, never read again
 tree/0, tree/1 …               32-byte hashes of complete subtrees of 256^level leaves; derived
 checkpoint                     the latest signed checkpoint
 timestamps/<size>-<tag>.tsr    RFC 3161 responses over checkpoints
-rules.jsonl                    the entries that changed keys or policy; derived
 erasing                        an erasure under way, while there is one
 lock                           flock: one committer at a time
 """
@@ -20,7 +19,6 @@ ENTRIES_DIR: Final = "entries"
 TREE_DIR: Final = "tree"
 CHECKPOINT_FILE: Final = "checkpoint"
 TIMESTAMPS_DIR: Final = "timestamps"
-RULES_FILE: Final = "rules.jsonl"
 ERASING_FILE: Final = "erasing"
 LOCK_FILE: Final = "lock"
 TORN_PREFIX: Final = "torn-"

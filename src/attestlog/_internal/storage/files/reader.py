@@ -24,7 +24,6 @@ from attestlog._internal.core.note import NOTE_SIZE_MAX_BYTES
 from attestlog._internal.places import replicas_dir
 from attestlog._internal.storage.contract import LocatedLine, LogSource, PendingErasure, StoredTimestamp
 from attestlog._internal.storage.files.beside import FileCursors, list_timestamps, read_timestamp
-from attestlog._internal.storage.files.governing import read_governing
 from attestlog._internal.storage.files.layout import (
     CHECKPOINT_FILE,
     ENTRIES_DIR,
@@ -96,10 +95,6 @@ class FileSource(LogSource):
             return 0
         except OSError as error:
             raise disk.read_error(error, path) from None
-
-    def governing(self) -> Iterator[bytes]:
-        """See `LogSource.governing`."""
-        return read_governing(self.root)
 
     def timestamps(self) -> list[StoredTimestamp]:
         """See `LogSource.timestamps`."""

@@ -33,7 +33,6 @@ from attestlog._internal.core.genesis import Genesis, open_log_checkpoint
 from attestlog._internal.core.hashes import leaf_hash
 from attestlog._internal.core.lines import Line
 from attestlog._internal.core.merkle import Grown
-from attestlog._internal.core.reserved import may_govern
 from attestlog._internal.core.signature import EntrySignature, parse_signature
 from attestlog._internal.storage.files import layout
 from attestlog._internal.storage.files.segments import EndlessLineError, last_line, read_lines
@@ -60,8 +59,6 @@ class Tail:
     """Offset after the last accepted line."""
     torn: str | None
     """Why the bytes from `stop` on are torn; None when there are none."""
-    governing: list[bytes]
-    """Accepted lines that may change the rules in force."""
 
 
 class Link(Struct, frozen=True):
@@ -79,8 +76,6 @@ class Link(Struct, frozen=True):
 class _Accepted:
     link: Link
     stop: int
-    governing: bytes | None
-    """The line, if it may change the rules in force."""
 
 
 _link_decoder: Final = msgspec.json.Decoder(Link)
@@ -110,7 +105,7 @@ def read_forward(lines: Iterator[Line], head: Head, offset: int, trusted_size: i
             later = [link for link in whole if link.sequence_number >= number]
             _drop_batch_around(accepted, later, number, trusted_size, torn)
             break
-        accepted.append(_Accepted(link, line.stop, line.data if may_govern(line.data) else None))
+        accepted.append(_Accepted(link, line.stop))
         previous = link.entry_hash
     torn = _drop_partial_batch(accepted, head.size, trusted_size) or torn
     return _tail(head, accepted, offset, trusted_size, torn)
@@ -192,7 +187,7 @@ def _batch_of(link: Link) -> EntrySignature:
 
 def _tail(head: Head, accepted: list[_Accepted], offset: int, trusted_size: int, torn: str | None) -> Tail:
     if not accepted:
-        return Tail(head, [], [], offset, offset, torn, [])
+        return Tail(head, [], [], offset, offset, torn)
     leaves = [leaf_hash(bytes.fromhex(item.link.entry_hash)) for item in accepted]
     grown: list[Grown] = []
     edge = head.edge.extended(leaves, grown)
@@ -204,8 +199,7 @@ def _tail(head: Head, accepted: list[_Accepted], offset: int, trusted_size: int,
     after = Head(head.size + len(leaves), last.entry_hash, timestamp_us, edge)
     trusted = min(trusted_size - head.size, len(accepted))
     proven = accepted[trusted - 1].stop if trusted > 0 else offset
-    governing = [item.governing for item in accepted if item.governing is not None]
-    return Tail(after, leaves, grown, proven, accepted[-1].stop, torn, governing)
+    return Tail(after, leaves, grown, proven, accepted[-1].stop, torn)
 
 
 def _corrupt(number: int, reason: str) -> CorruptError:

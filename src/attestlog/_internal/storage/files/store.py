@@ -22,7 +22,6 @@ from attestlog._internal.core.merkle import Grown
 from attestlog._internal.storage.contract import LOCK_TIMEOUT_S, PendingErasure, check_plan, room_in_segment
 from attestlog._internal.storage.files import erasing, layout, recovery
 from attestlog._internal.storage.files.beside import add_timestamp
-from attestlog._internal.storage.files.governing import GoverningLines
 from attestlog._internal.storage.files.lock import Lock
 from attestlog._internal.storage.files.reader import FileSource, read_pending
 from attestlog._internal.storage.files.recovery import Tail, read_forward
@@ -62,7 +61,6 @@ class FileStore:
         self.genesis: Genesis = parse_genesis(decode_line(next(self.source.lines(0, 1), b"")))
         self._segment_entries = self.genesis.settings.segment_entries
         self._tree = TreeFiles(root, writable=True)
-        self.governing = GoverningLines(root, self.hashes)
         self._lock = Lock(root, lock_timeout_s)
         try:
             with self.exclusive():
@@ -353,7 +351,6 @@ class FileStore:
             self._set_aside(tail, size_bytes)
         self._make_durable(tail)
         self._unwritten.append((self._head.size, tail.leaves, tail.grown))
-        self.governing.add(self._head.size, tail.head.size, tail.governing)
         self._offset, self._head = tail.stop, tail.head
         self._write_tree()
 

@@ -1,0 +1,180 @@
+"""The rules in force at the end of a log, read at once: without reading what is before its checkpoint.
+
+    rules = read_rules(source)                     # who may sign, the policy, the legal holds
+    rules = follow_rules(rules, source, head, stop)  # what other processes wrote since
+
+1. The last entry that the checkpoint covers is shown to be the log's by an inclusion proof.
+2. Its pointers lead, entry by entry and hash by hash, back to the genesis entry.
+3. The entries found that way change the rules in order (`Rules.after`).
+4. From the checkpoint on every entry is judged, as a verifier would.
+
+Nothing else in the log's place is believed. What cannot be read raises StorageError, which names the entry;
+what does not hold raises VerificationError. Whose log it is, is for the caller to know: the genesis entry
+speaks for itself here. Specified in docs/spec/rules.md.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import replace
+
+from attestlog._internal.core.batch import Head
+from attestlog._internal.core.checkpoint import Checkpoint
+from attestlog._internal.core.entry import Entry, entry_hash, format_timestamp
+from attestlog._internal.core.genesis import Genesis, open_log_checkpoint, parse_genesis
+from attestlog._internal.core.hashes import HASH_SIZE_BYTES, leaf_hash
+from attestlog._internal.core.lines import whole_lines
+from attestlog._internal.core.merkle import Span, prove_inclusion, verify_inclusion
+from attestlog._internal.core.pointer import Pointers, read_changes
+from attestlog._internal.core.reserved import governs
+from attestlog._internal.core.rules import HoldsUnreadError, Rules
+from attestlog._internal.judging.scan import Scanned, State, check_sound, scan
+from attestlog._internal.storage.contract import LogSource
+from attestlog.errors import (
+    CorruptError,
+    HashMismatchError,
+    InclusionError,
+    RuleChangeError,
+    StorageError,
+    VerificationError,
+)
+
+
+def read_rules(source: LogSource, *, size: int | None = None, with_holds: bool = True) -> Rules:
+    """The rules for the entry after the first `size`, by default after all there are.
+
+    Without `with_holds` the legal holds are not read, if there are any: see `Rules.at`.
+    Raises VerificationError, MalformedError and StorageError.
+    """
+    first = source.entry(0)
+    _check_hash(first, 0)
+    genesis = parse_genesis(first)
+    checkpoint = _checkpoint(source, genesis, size)
+    if checkpoint is not None:
+        try:
+            bound = _bound_entry(source, checkpoint)
+        except (CorruptError, InclusionError) as error:
+            if isinstance(error, CorruptError) and error.repair != "tree":
+                raise
+            # Without right stored hashes nothing short of all entries shows that one is the log's.
+        else:
+            rules = _rules_after(Rules.of(genesis), bound, source, with_holds=with_holds)
+            start = State(checkpoint.size, bound.entry_hash, bound.timestamp)
+            return _judge_on(rules, source, start, size)[0]
+    rules, scanned = _judge_on(Rules.of(genesis), source, State(), size)
+    if checkpoint is not None:
+        _check_root(scanned, checkpoint)
+    return rules
+
+
+def follow_rules(rules: Rules, source: LogSource, head: Head, stop: int) -> Rules:
+    """The rules after entry `stop` - 1, from those at `head`. Every entry between is judged."""
+    start = State(head.size, head.entry_hash, format_timestamp(head.timestamp_us))
+    return _judge_on(rules, source, start, stop)[0]
+
+
+def read_holds(rules: Rules, source: LogSource) -> Rules:
+    """The same rules with the legal holds, which are read if they were not."""
+    if rules.read_holds is not None:
+        return rules
+    full = Rules.of(source.genesis()).at(rules.pointers, source.line)
+    # The very same policy: what was prepared under it needs no new preparation.
+    return replace(full, policy=rules.policy)
+
+
+def changes_of_rules(rules: Rules, source: LogSource) -> Iterator[Entry]:
+    """The entries that changed keys and policy, from the genesis entry's to these. Raises as `read_rules`."""
+    return read_changes(Pointers(f"0:{rules.genesis_hash}"), Pointers(rules.pointers.rules), source.line)
+
+
+def _checkpoint(source: LogSource, genesis: Genesis, size: int | None) -> Checkpoint | None:
+    note = source.checkpoint()
+    if note is None:
+        return None
+    checkpoint = open_log_checkpoint(note, genesis)
+    there = source.size() if size is None else size
+    if checkpoint.size > there:
+        raise VerificationError(
+            f"the checkpoint covers {checkpoint.size} entries, {there} are there",
+            expected=checkpoint.size, found=there,
+        )  # fmt: skip
+    return checkpoint if checkpoint.size else None
+
+
+def _bound_entry(source: LogSource, checkpoint: Checkpoint) -> Entry:
+    """The last entry that the checkpoint covers, shown to be so."""
+    number = checkpoint.size - 1
+    entry = source.entry(number)
+    _check_hash(entry, number)
+    path = prove_inclusion(number, checkpoint.size, source.hashes)
+    leaf = leaf_hash(bytes.fromhex(entry.entry_hash))
+    verify_inclusion(leaf, number, checkpoint.size, path, checkpoint.root)
+    return entry
+
+
+def _rules_after(rules: Rules, entry: Entry, source: LogSource, *, with_holds: bool) -> Rules:
+    """The rules after this entry, from those at the genesis."""
+    if entry.sequence_number == 0:
+        return rules
+    rules = rules.at(Pointers.of(entry), source.line, with_holds=with_holds)
+    if governs(entry):
+        # One that does not hold leaves the rules as they are; verifiers report it.
+        with contextlib.suppress(RuleChangeError):
+            try:
+                return rules.after(entry)
+            except HoldsUnreadError:
+                return read_holds(rules, source).after(entry)
+    return rules
+
+
+def _judge_on(rules: Rules, source: LogSource, start: State, stop: int | None) -> tuple[Rules, Scanned]:
+    """The rules after the entries from `start` on, each of which must be sound."""
+    problems: list[StorageError] = []
+
+    def lines() -> Iterator[bytes]:
+        try:
+            yield from source.lines(start.position, stop)
+        except StorageError as error:
+            problems.append(error)
+            raise
+
+    def judge() -> Scanned:
+        return scan(rules, whole_lines(lines()), start)
+
+    try:
+        scanned = judge()
+    except HoldsUnreadError:
+        rules = read_holds(rules, source)
+        scanned = judge()
+    if problems:
+        raise problems[-1]
+    check_sound(scanned)
+    if stop is not None and scanned.state.position != stop:
+        raise CorruptError(
+            f"{source.where}: entry {scanned.state.position} of {stop} cannot be read",
+            path=source.where, sequence_number=scanned.state.position,
+        )  # fmt: skip
+    return scanned.rules or rules, scanned
+
+
+def _check_hash(entry: Entry, number: int) -> None:
+    found = entry_hash(entry)
+    if (entry.sequence_number, entry.entry_hash) != (number, found):
+        raise HashMismatchError(
+            f"entry {number} is not what its hash is of", expected=found, found=entry.entry_hash,
+            sequence_number=number,
+        )  # fmt: skip
+
+
+def _check_root(scanned: Scanned, checkpoint: Checkpoint) -> None:
+    leaves = [
+        scanned.leaves[at : at + HASH_SIZE_BYTES]
+        for at in range(0, checkpoint.size * HASH_SIZE_BYTES, HASH_SIZE_BYTES)
+    ]
+    root = Span().extended(leaves).root()
+    if root != checkpoint.root:
+        raise VerificationError(
+            f"the first {checkpoint.size} entries are not those that the checkpoint covers",
+            expected=checkpoint.root.hex(), found=root.hex(),
+        )  # fmt: skip
