@@ -16,11 +16,11 @@ import typer
 from attestlog._internal.cli import filters, options
 from attestlog._internal.cli.output import Output, notice
 from attestlog._internal.cli.verbs import UsageError, example, new_app
-from attestlog._internal.exporting.contract import Form
 
 if TYPE_CHECKING:
     from attestlog._internal.config import Identity
     from attestlog._internal.exporting.choosing import Choice
+    from attestlog._internal.exporting.contract import About, Form
     from attestlog._internal.signers.contract import Signer
     from attestlog._internal.storage.contract import LogSource
 
@@ -39,7 +39,7 @@ def export(
     context: typer.Context,
     log: options.LogArgument,
     *,
-    form: Annotated[str, options.text(_FORMS, "--format", metavar="FORMAT")] = Form.JSONL,
+    form: Annotated[str, options.text(_FORMS, "--format", metavar="FORMAT")] = "jsonl",
     output: options.OutputOption = None,
     start: Annotated[int, options.text("First entry; default: 0.", metavar="N")] = 0,
     stop: Annotated[int | None, options.text("Entry to stop before; default: the end.", metavar="N")] = None,
@@ -65,21 +65,22 @@ def export(
     """Write entries that match every filter, oldest first, in a form that other tools read.
 
     jsonl has the log's lines, byte for byte. csv and parquet have a column for every member. ocsf, otlp and
-    cloudevents have one JSON record an entry (otlp: a request for many). dsse has one signed in-toto statement
-    an entry, cose one COSE receipt (RFC 9942).
+    cloudevents have one JSON record an entry (otlp: a request for many). dsse has one signed in-toto
+    statement an entry, cose one COSE receipt (RFC 9942).
 
     What was erased or redacted in the log is erased or redacted in every form. Where the export goes is noted
     in this user's state, so that `attestlog erase` can name it.
     """
     from attestlog._internal.config import identity
     from attestlog._internal.exporting.choosing import Choice
+    from attestlog._internal.exporting.contract import About, Form
     from attestlog._internal.query.filter import parse_filter
     from attestlog._internal.storage.resolve import open_source
 
-    form = _parse_form(form)
+    chosen = _parse_form(form)
     if as_json and output is None:
         raise UsageError("--json describes an export to a file: add -o FILE")
-    if form is Form.PARQUET and output is None:
+    if chosen is Form.PARQUET and output is None:
         raise UsageError("parquet needs -o FILE")
     members = filters.members(context) | {"newest_first": False}
     if limit is not None:
@@ -87,25 +88,27 @@ def export(
     choice = Choice(parse_filter(members), time.time_ns() // 1_000, start=start, stop=stop)
     source = open_source(log)
     which = identity(source)
-    with _signer(form, source, signer) as opened, _output(output) as file:
-        counts, end = _write(form, source, which, choice, file, opened)
+    with _signer(chosen, source, signer) as opened, _output(output) as file:
+        counts, end = _write(chosen, source, About(*which), choice, file=file, signer=opened)
     written = sum(counts.values())
-    _note(which, form, output, start, end, written)
-    _report(Output(as_json), form, output, written, counts)
+    _note(which, chosen, output, range(start, end), written)
+    _report(Output(as_json), chosen, output, written, counts)
 
 
 def _parse_form(text: str) -> Form:
+    from attestlog._internal.exporting.contract import Form
+
     try:
         return Form(text)
     except ValueError:
-        raise UsageError(f"--format is {text!r}, want {_FORMS.split(';')[0]}") from None
+        raise UsageError(f"--format is {text!r}, want {', '.join(Form)}") from None
 
 
 def _write(
-    form: Form, source: LogSource, which: Identity, choice: Choice, file: IO[bytes], signer: Signer | None
+    form: Form, source: LogSource, about: About, choice: Choice, *, file: IO[bytes], signer: Signer | None
 ) -> tuple[Counter[str], int]:
     """How many entries of which content were written, and where the range ended."""
-    from attestlog._internal.exporting.contract import About, content_of
+    from attestlog._internal.exporting.contract import Form, content_of
     from attestlog._internal.exporting.writing import open_writer
 
     counts: Counter[str] = Counter()
@@ -115,7 +118,7 @@ def _write(
             counts[content_of(line)] += 1
             file.write(line + b"\n")
         return counts, end
-    writer = open_writer(form, file, source, About(which.origin, which.genesis), signer)
+    writer = open_writer(form, file, source, about, signer)
     for item in choice.entries(source, end):
         counts[item.content] += 1
         writer.add(item)
@@ -125,7 +128,7 @@ def _write(
 
 @contextmanager
 def _output(path: Path | None) -> Iterator[IO[bytes]]:
-    """Stdout, or a file that is there whole at the end or not at all; a device or pipe is written directly."""
+    """Stdout, or a file that is there whole at the end or not at all; a pipe is written directly."""
     from attestlog._internal import disk
 
     if path is None:
@@ -134,7 +137,7 @@ def _output(path: Path | None) -> Iterator[IO[bytes]]:
         with path.open("wb") as file:
             yield file
     else:
-        with disk.replacing(path) as descriptor, open(descriptor, "wb", closefd=False) as file:  # noqa: PTH123
+        with disk.replacing(path) as descriptor, open(descriptor, "wb", closefd=False) as file:
             yield file
 
 
@@ -158,7 +161,7 @@ def _signer(form: Form, source: LogSource, uri: str | None) -> Iterator[Signer |
         signer.close()
 
 
-def _note(which: Identity, form: Form, output: Path | None, start: int, end: int, written: int) -> None:
+def _note(which: Identity, form: Form, output: Path | None, chosen: range, written: int) -> None:
     """That it cannot be noted is no reason to fail: the export is there."""
     from attestlog._internal.exporting.made import STDOUT, note_export
     from attestlog.errors import AttestlogError
@@ -167,7 +170,7 @@ def _note(which: Identity, form: Form, output: Path | None, start: int, end: int
         return
     to = STDOUT if output is None else str(output.absolute())
     try:
-        note_export(which.genesis, to=to, form=form, start=start, stop=end, entries=written)
+        note_export(which.genesis, to=to, form=form, start=chosen.start, stop=chosen.stop, entries=written)
     except AttestlogError as error:
         notice(f"attestlog erase will not name this export, because it could not be noted: {error}")
 

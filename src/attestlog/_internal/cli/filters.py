@@ -1,4 +1,4 @@
-"""The filters of a query, as options that several verbs share, and the members of a `Filter` that they give."""
+"""The filters of a query, as options that several verbs share."""
 
 from __future__ import annotations
 
@@ -23,9 +23,7 @@ SinceOption = Annotated[
     str | None, options.text("Start: RFC 3339, or 45s, 30m, 2h, 7d, 1w ago.", metavar="TIME")
 ]
 UntilOption = Annotated[str | None, options.text("End (exclusive), as --since.", metavar="TIME")]
-TextOption = Annotated[
-    str | None, options.text("Words in names, payload, result or error.", metavar="WORDS")
-]
+TextOption = Annotated[str | None, options.text("Words in names, payload, result or error.", metavar="WORDS")]
 PayloadOption = Annotated[
     list[str] | None, options.text("Value of a payload member; repeatable.", metavar="PATH=VALUE")
 ]

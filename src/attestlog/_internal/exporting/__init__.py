@@ -1,8 +1,9 @@
-"""Entries in the forms that other tools read. Pure: an entry goes in, a record comes out; `writing` is the edge.
+"""Entries in the forms that other tools read: an entry goes in, a record comes out.
 
 contract.py     what a form is given of an entry, and the forms there are
 choosing.py     which entries: the filters of a query, over the log's lines
 ocsf.py, otlp.py, cloudevents.py, csv_rows.py, dsse.py, cose.py, parquet.py    one form each
+keys.py         how the forms that are signed name keys
 signing.py      who signs the forms that are signed
 writing.py      entries into a file, streamed
 made.py         what exports were made of a log, as far as this user's state knows

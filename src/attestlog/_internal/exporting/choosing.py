@@ -1,7 +1,7 @@
 """Which entries are exported: a query's filter, over the log's own lines, in the log's order.
 
-It reads the log and no index: an export leaves nothing behind, and gives the lines as they are. Entries before
-`since` are not read, because timestamps never go back along a log.
+It reads the log and no index: an export leaves nothing behind, and gives the lines as they are. Entries
+before `since` are not read, because timestamps never go back along a log.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """CloudEvents 1.0 as JSON: one event an entry, with the entry as its data.
 
-`source` and `id` together name one event: the log's origin and the entry's id. Extensions are lower-case letters
-and digits, as the specification asks.
+`source` and `id` together name one event: the log's origin and the entry's id. Extensions are lower-case
+letters and digits, as the specification asks.
 """
 
 from __future__ import annotations

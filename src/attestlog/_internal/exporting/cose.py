@@ -5,12 +5,13 @@
     unprotected   396 vdp {-1: [inclusion proof]}, "entry_hash": 32 bytes
     payload       detached: the root of the tree
 
-The tree is the log's own and its leaf the `entry_hash`, so a receipt needs no second tree. `kid` is the SHA-256
-of the key's SubjectPublicKeyInfo, `iss` the log's origin, `sub` is `ORIGIN#SIZE`: all receipts of one checkpoint
-have one signature. `entry_hash` is not signed and need not be: only the right one leads to the root.
+The tree is the log's own and its leaf the `entry_hash`, so a receipt needs no second tree. `kid` is the
+SHA-256 of the key's SubjectPublicKeyInfo, `iss` the log's origin, `sub` is `ORIGIN#SIZE`: all receipts of one
+checkpoint have one signature. `entry_hash` is not signed and need not be: only the right one leads to the
+root.
 
-A Sig_structure begins with the bytes 84 6a, which begin no UTF-8 text, so that none is a checkpoint's text; it is
-longer than an entry's hash, and does not begin as a batch does. Needs the extra `cose`.
+A Sig_structure begins with the bytes 84 6a, which begin no UTF-8 text, so that none is a checkpoint's text;
+it is longer than an entry's hash, and does not begin as a batch does. Needs the extra `cose`.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ TAG: Final = 18
 FIRST_BYTE: Final = b"\xd2"
 """The tag's one byte: what a file of receipts begins with."""
 
-RECEIPT_SIZE_MAX_BYTES: Final = 64 << 10
-"""63 hashes, names of 255 bytes and a signature stay far below it."""
+FILE_SIZE_MAX_BYTES: Final = 1 << 30
+"""Of a file of receipts that is read back: two million of them."""
 
 ALG, KID, CLAIMS, VDS, VDP = 1, 4, 15, 395, 396
 ISSUER, SUBJECT = 1, 2
@@ -95,7 +96,7 @@ def parse_receipts(data: bytes) -> Iterator[Receipt]:
     while stream.tell() < len(data):
         try:
             yield _parse(cbor, cbor.CBORDecoder(stream).decode())
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
             # What the library and the shapes of others raise has no common ancestor.
             raise MalformedProofError(f"not a receipt of RFC 9942 over a SHA-256 tree: {error}") from None
 

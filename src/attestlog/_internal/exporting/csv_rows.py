@@ -1,9 +1,9 @@
 """CSV (RFC 4180): one row an entry, every member a column.
 
-The columns stand in the same order always. Objects and arrays are canonical JSON, null is empty. A cell that a
-spreadsheet would take for a formula (it starts with = + - @, their full-width forms, a tab or a line end) gets an
-apostrophe in front, and so does one that starts with an apostrophe: removing one leading apostrophe from every
-cell that has one gives back exactly what the entry says.
+The columns stand in the same order always. Objects and arrays are canonical JSON, null is empty. A cell that
+a spreadsheet would take for a formula (it starts with = + - @, their full-width forms, a tab or a line end)
+gets an apostrophe in front, and so does one that starts with an apostrophe: removing one leading apostrophe
+from every cell that has one gives back exactly what the entry says.
 """
 
 from __future__ import annotations

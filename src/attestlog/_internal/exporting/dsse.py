@@ -1,11 +1,11 @@
 """in-toto Statement v1 in a DSSE v1 envelope: one signed statement an entry, as JSON lines.
 
-The subject is the entry: its name is `ORIGIN#NUMBER`, its digest the `entry_hash`. The predicate is the entry.
-The signature is the exporter's, over the statement; the entry's own signature is in the predicate.
+The subject is the entry: its name is `ORIGIN#NUMBER`, its digest the `entry_hash`. The predicate is the
+entry. The signature is the exporter's, over the statement; the entry's own signature is in the predicate.
 
 What is signed (PAE) begins with `DSSEv1 ` and has no line feed, because the statement is canonical JSON. A
-checkpoint of a log has three, a batch of entries begins with `attestlog/batch/v1`, an entry's hash has 32 bytes:
-no signature over one of them can be taken for one over another, also where one key makes all of them.
+checkpoint of a log has three, a batch of entries begins with `attestlog/batch/v1`, an entry's hash has 32
+bytes: no signature over one of them can be taken for one over another, also where one key makes all of them.
 """
 
 from __future__ import annotations
@@ -80,8 +80,11 @@ def envelope(payload: bytes, key_id: str, signature: bytes) -> bytes:
 
 def is_envelope(line: bytes) -> bool:
     """Whether a line looks like an envelope."""
-    head = line[:1] == b"{" and msgspec.json.decode(line) if len(line) <= ENVELOPE_SIZE_MAX_BYTES else None
-    return isinstance(head, dict) and {"payload", "payloadType", "signatures"} <= head.keys()
+    try:
+        msgspec.json.decode(line, type=_Envelope)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return False
+    return True
 
 
 def parse_envelope(line: bytes) -> Signed:

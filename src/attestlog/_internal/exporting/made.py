@@ -53,9 +53,12 @@ def exports_made(genesis_hash: str) -> list[MadeExport]:
     """
     try:
         path = _path(genesis_hash)
+    except NoHomeError:
+        return []
+    try:
         with disk.open_plain(path) as file:
             return msgspec.json.decode(file.read(), type=list[MadeExport])
-    except (FileNotFoundError, NoHomeError):
+    except FileNotFoundError:
         return []
     except OSError as error:
         raise disk.read_error(error, path) from None

@@ -31,6 +31,7 @@ STATUS: Final = {
 """By execution_status, which itself is `status_code`: status_id and status."""
 
 _USER_TYPE: Final = {ActorType.HUMAN: (1, "User"), ActorType.SYSTEM: (3, "System")}
+_CALLS: Final = ("tool_call_id", "tool_use_id", "request_id")
 _NO_SPAN: Final = "0" * 16
 
 
@@ -55,7 +56,7 @@ def record(item: Exported, about: About) -> bytes:
         "api": {
             "operation": entry.action_type,
             "service": {"name": about.origin},
-            "request": {"uid": context_text(entry, "tool_call_id", "tool_use_id", "request_id") or entry.entry_id},
+            "request": {"uid": context_text(entry, *_CALLS) or entry.entry_id},
         },
         "src_endpoint": {"name": about.origin},
         **_more(entry, time_ms),

@@ -1,7 +1,8 @@
-"""OTLP 1.x logs as JSON: ExportLogsServiceRequest, of one or more entries (the file exporter writes one a line).
+"""OTLP 1.x logs as JSON: requests of one or more entries. A file has one request a line.
 
-The body is the log's line, byte for byte; attributes repeat what a backend searches for. Names of ours begin with
-`attestlog.`; the `gen_ai.` ones are OpenTelemetry's, whose semantic conventions for them are in development.
+The body is the log's line, byte for byte; attributes repeat what a backend searches for. Names of ours begin
+with `attestlog.`; the `gen_ai.` ones are OpenTelemetry's, whose semantic conventions for them are in
+development.
 """
 
 from __future__ import annotations

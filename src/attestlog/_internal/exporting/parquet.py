@@ -1,12 +1,13 @@
 """Parquet: one row an entry, every member a column, and the log's line beside them.
 
-Members that hold other values are text in canonical JSON (RFC 8785), so that a query engine can hash them again:
-`sha256(action_payload) = action_hash`. `line` is the entry as the log has it; the other columns only repeat it.
-Needs the extra `parquet`.
+Members that hold other values are text in canonical JSON (RFC 8785), so that a query engine can hash them
+again: `sha256(action_payload) = action_hash`. `line` is the entry as the log has it; the other columns only
+repeat it. Needs the extra `parquet`.
 """
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from attestlog._internal.core import canonical
@@ -15,7 +16,7 @@ from attestlog._internal.exporting.contract import About, Exported
 from attestlog.errors import MissingExtraError
 
 if TYPE_CHECKING:
-    import pyarrow
+    import pyarrow as pa
 
 MAGIC: Final = b"PAR1"
 
@@ -54,7 +55,7 @@ def load() -> Any:
     return pyarrow.parquet
 
 
-def schema(about: About, checkpoint: bytes | None) -> pyarrow.Schema:
+def schema(about: About, checkpoint: bytes | None) -> pa.Schema:
     """Names and types of the columns, and the metadata. Raises MissingExtraError."""
     load()
     import pyarrow as pa
@@ -86,3 +87,13 @@ def _cell(item: Exported, name: str, kind: str) -> Any:
     if kind == "timestamp":
         return item.timestamp_us
     return float(value) if kind == "double" else value
+
+
+def plain_row(item: Exported) -> dict[str, Any]:
+    """The cells of one entry by column, as a reader of the file gets them."""
+    moments = {"timestamp": _EPOCH + timedelta(microseconds=item.timestamp_us)}
+    cells = dict(zip(COLUMNS, row(item), strict=True)) | moments
+    return {name: cell.decode() if isinstance(cell, bytes) else cell for name, cell in cells.items()}
+
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

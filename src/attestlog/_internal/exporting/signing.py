@@ -1,47 +1,41 @@
 """Who signs the forms that are signed, and what over: a key that the log's readers know already.
 
-A receipt is signed by the log's own checkpoint key, over a root that this key has signed already, in the stored
-checkpoint: no export commits the log to anything new. An envelope is signed by the same key, or by one that is
-given.
+A receipt is signed by the log's own checkpoint key, over a root that this key has signed already, in the
+stored checkpoint: no export commits the log to anything new. An envelope is signed by the same key, or by one
+that is given.
 """
 
 from __future__ import annotations
 
-from hashlib import sha256
 from typing import NamedTuple
 
 from attestlog._internal.core.checkpoint import Checkpoint
 from attestlog._internal.core.genesis import open_log_checkpoint
 from attestlog._internal.core.merkle import prove_inclusion
 from attestlog._internal.core.note import ED25519 as NOTE_ED25519
-from attestlog._internal.core.note import VerifierKey
 from attestlog._internal.core.signature import ECDSA_P256, ED25519, PublicKey
 from attestlog._internal.exporting import cose, dsse
 from attestlog._internal.exporting.contract import About, Exported
+from attestlog._internal.exporting.keys import note_public_key
 from attestlog._internal.signers.asking import sign_message
 from attestlog._internal.signers.contract import Signer
 from attestlog._internal.storage.contract import LogSource
 from attestlog.errors import NotFoundError, SignerError
-
-_ED25519_SPKI = bytes.fromhex("302a300506032b6570032100")
-"""How the SubjectPublicKeyInfo of an Ed25519 key begins (RFC 8410)."""
-
-
-def spki_hash(vkey: VerifierKey) -> bytes:
-    """The key id of an Ed25519 checkpoint key, as receipts and envelopes name it."""
-    return sha256(_ED25519_SPKI + vkey.public_key).digest()
 
 
 class Receipts:
     """Makes the receipts of one log's entries, all over its stored checkpoint."""
 
     def __init__(self, log: LogSource, signer: Signer) -> None:
-        """Raises SignerError unless the signer holds the log's checkpoint key, NotFoundError without a
-        checkpoint, VerificationError, MissingExtraError.
+        """Raises SignerError unless the signer holds the log's checkpoint key.
+
+        Raises NotFoundError without a checkpoint, VerificationError, MissingExtraError.
         """
         genesis = log.genesis()
         key = signer.public_key
-        known = [spki_hash(vkey).hex() for vkey in genesis.checkpoint_keys if vkey.kind == NOTE_ED25519]
+        known = [
+            note_public_key(vkey).key_id for vkey in genesis.checkpoint_keys if vkey.kind == NOTE_ED25519
+        ]
         if key.key_id not in known:
             raise SignerError(
                 f"the signer holds key {key.key_id[:16]}, want the log's checkpoint key", expected=known

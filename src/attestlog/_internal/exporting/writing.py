@@ -36,9 +36,7 @@ def open_writer(
     return _RecordWriter(file, _records(form, log, about, signer), _head(form))
 
 
-def _records(
-    form: Form, log: LogSource, about: About, signer: Signer | None
-) -> Callable[[Exported], bytes]:
+def _records(form: Form, log: LogSource, about: About, signer: Signer | None) -> Callable[[Exported], bytes]:
     """One entry → its bytes, line end included."""
     if form in SIGNED:
         assert signer is not None, "the caller opens it"
@@ -92,10 +90,9 @@ class _ParquetWriter:
 
     def __init__(self, file: IO[bytes], about: About, checkpoint: bytes | None) -> None:
         self._schema = parquet.schema(about, checkpoint)
-        import pyarrow
+        import pyarrow as pa
 
-        self._table = pyarrow.Table
-        self._array = pyarrow.array
+        self._table, self._array = pa.Table, pa.array
         # Random text repeats nothing: a dictionary of it would only cost memory.
         repeated = [name for name in parquet.COLUMNS if name in _REPEATED]
         self._writer: Any = parquet.load().ParquetWriter(
@@ -120,8 +117,7 @@ class _ParquetWriter:
         if not self._columns[0]:
             return
         arrays = [
-            self._array(column, field.type)
-            for column, field in zip(self._columns, self._schema, strict=True)
+            self._array(column, field.type) for column, field in zip(self._columns, self._schema, strict=True)
         ]
         self._writer.write_table(self._table.from_arrays(arrays, schema=self._schema))
         self._columns, self._size_bytes = [[] for _ in parquet.COLUMNS], 0
