@@ -47,6 +47,8 @@ DEPTH_MAX = 64
 REST_SIZE_MAX, PAYLOAD_SIZE_MAX = 65_535, 16 << 20
 LINE_SIZE_MAX = REST_SIZE_MAX + PAYLOAD_SIZE_MAX + 64
 BATCH_MAX = 1_024
+ROOM_SIZE_MAX = 4 << 20
+"""Of the spaces in which the last segment may end: a writer reserved them to write into."""
 KEYS_MAX, KEYS_IN_FORCE_MAX = 10_000, 64
 FORMAT = 1
 """The version of the formats that this verifier knows; the first entry states the log's."""
@@ -1127,7 +1129,10 @@ def verify_log(report: Report, root: Path, trust: Trust) -> None:
         try:
             with segments[first].open("rb") as file:
                 for line, is_complete in read_lines(file):
-                    walk.add(line, is_complete=is_complete)
+                    if is_complete or len(line) > ROOM_SIZE_MAX or line.strip(b" "):
+                        walk.add(line, is_complete=is_complete)
+                    elif first != max(segments):
+                        report.find("TAMPERED", "room behind it, and it is not the last segment", first)
         except OSError as error:  # perhaps it was archived: what is not read is not held against the rest
             report.find("UNKNOWN", f"its segment cannot be read: {error.strerror}", first)
             walk.lose()
