@@ -55,6 +55,7 @@ from attestlog._internal.storage.resolve import LogName
 from attestlog.errors import AttestlogError, ClosedError, NotFoundError
 
 if TYPE_CHECKING:
+    from asyncio import Future as LoopFuture
     from concurrent.futures import Future
 
     from attestlog._internal.core.note import NoteSignature
@@ -166,10 +167,18 @@ class Log:
 
     @classmethod
     async def open_async(cls, path: LogName | Store, **options: Unpack[OpenOptions]) -> Self:
-        """`open` in a thread: `async with await Log.open_async("audit") as log`."""
+        """`open` in a thread: `async with await Log.open_async("audit") as log`.
+
+        If the task is cancelled while the log is being opened, the log is closed as soon as it is open.
+        """
         import asyncio
 
-        return await asyncio.to_thread(cls.open, path, **options)
+        opening = asyncio.get_running_loop().run_in_executor(None, partial(cls.open, path, **options))
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            opening.add_done_callback(_close_opened)
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -563,6 +572,12 @@ def _one_draft(draft: AnyDraft | None, members: dict[str, Any]) -> AnyDraft:
     if members:
         raise TypeError("append takes a draft or members, not both")
     return draft
+
+
+def _close_opened(opening: LoopFuture[Any]) -> None:
+    """Nobody took this log, whose opening went on in its thread. Closing signs, so it is in a thread, too."""
+    if not opening.cancelled() and opening.exception() is None:
+        opening.get_loop().run_in_executor(None, opening.result().close)
 
 
 _open_logs: Final[WeakSet[Log]] = WeakSet()

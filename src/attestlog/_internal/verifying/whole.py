@@ -504,8 +504,7 @@ def check_segments(snapshot: Snapshot, segment_entries: int, findings: list[Find
             what = (
                 f"{segment.name} ends in {segment.room} bytes of room, which only the last segment may have"
             )
-            stop = segment.first + segment_entries
-            findings.append(finding("segment.length", what, stop, expected=0, found=segment.room))
+            findings.append(finding("segment.length", what, segment.first, expected=0, found=segment.room))
     what = "{} is not one of this log's segments"
     findings.extend(finding("segment.stray", what.format(name), found=name) for name in strays)
     return Segments(present, gaps)
