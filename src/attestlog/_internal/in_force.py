@@ -8,9 +8,11 @@
 3. The entries found that way change the rules in order (`Rules.after`).
 4. From the checkpoint on every entry is judged, as a verifier would.
 
-Nothing else in the log's place is believed. What cannot be read raises StorageError, which names the entry;
-what does not hold raises VerificationError. Whose log it is, is for the caller to know: the genesis entry
-speaks for itself here. Specified in docs/spec/rules.md.
+What a walk came to is kept in this user's cache (`rules_cache`): the next one ends where it meets the
+pointers that were kept. Nothing else beside the entries is believed, and nothing in the log's place. What
+cannot be read raises StorageError, which names the entry; what does not hold raises VerificationError. Whose
+log it is, is for the caller to know: the genesis entry speaks for itself here.
+Specified in docs/spec/rules.md.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Final
 
 from attestlog._internal.core.batch import Head
 from attestlog._internal.core.checkpoint import Checkpoint
@@ -30,15 +33,20 @@ from attestlog._internal.core.pointer import Pointers, read_changes
 from attestlog._internal.core.reserved import governs
 from attestlog._internal.core.rules import HoldsUnreadError, Rules
 from attestlog._internal.judging.scan import Scanned, State, check_sound, scan
+from attestlog._internal.rules_cache import load_rules, save_rules
 from attestlog._internal.storage.contract import LogSource
 from attestlog.errors import (
     CorruptError,
     HashMismatchError,
     InclusionError,
+    MalformedError,
     RuleChangeError,
     StorageError,
     VerificationError,
 )
+
+KEPT_AFTER: Final = 256
+"""Entries that were fetched on one walk before what it came to is kept: a tenth of a second."""
 
 
 def read_rules(source: LogSource, *, size: int | None = None, with_holds: bool = True) -> Rules:
@@ -78,7 +86,7 @@ def read_holds(rules: Rules, source: LogSource) -> Rules:
     """The same rules with the legal holds, which are read if they were not."""
     if rules.read_holds is not None:
         return rules
-    full = Rules.of(source.genesis()).at(rules.pointers, source.line)
+    full = _walk(Rules.of(source.genesis()), rules.pointers, source, with_holds=True)
     # The very same policy: what was prepared under it needs no new preparation.
     return replace(full, policy=rules.policy)
 
@@ -117,7 +125,7 @@ def _rules_after(rules: Rules, entry: Entry, source: LogSource, *, with_holds: b
     """The rules after this entry, from those at the genesis."""
     if entry.sequence_number == 0:
         return rules
-    rules = rules.at(Pointers.of(entry), source.line, with_holds=with_holds)
+    rules = _walk(rules, Pointers.of(entry), source, with_holds=with_holds)
     if governs(entry):
         # One that does not hold leaves the rules as they are; verifiers report it.
         with contextlib.suppress(RuleChangeError):
@@ -125,6 +133,26 @@ def _rules_after(rules: Rules, entry: Entry, source: LogSource, *, with_holds: b
                 return rules.after(entry)
             except HoldsUnreadError:
                 return read_holds(rules, source).after(entry)
+    return rules
+
+
+def _walk(start: Rules, pointers: Pointers, source: LogSource, *, with_holds: bool) -> Rules:
+    """The rules of entries with these pointers, from those at the genesis, or from those that were kept."""
+    fetched = 0
+
+    def fetch(number: int) -> bytes:
+        nonlocal fetched
+        fetched += 1
+        return source.line(number)
+
+    kept = None if source.is_transient else load_rules(start, with_holds=with_holds)
+    if kept is not None:
+        # Where they are not met on the way, or it cannot be walked, the whole way says what is the matter.
+        with contextlib.suppress(StorageError, VerificationError, MalformedError):
+            start = kept.at(pointers, fetch, with_holds=with_holds)
+    rules = start if start.pointers == pointers else start.at(pointers, fetch, with_holds=with_holds)
+    if fetched >= KEPT_AFTER and not source.is_transient:
+        save_rules(rules, with_holds=with_holds)
     return rules
 
 
