@@ -399,6 +399,10 @@ class RawSegment(Protocol):
     def size(self) -> int:
         """The offset at which it ends."""
 
+    @property
+    def room(self) -> int:
+        """What stands behind it to be written into, in offsets: only the last segment may have room."""
+
     def lines(self, start: int, stop: int) -> Iterator[Line]:
         """Each line that begins at an offset in [start, stop), whole. `start` need not begin a line.
 

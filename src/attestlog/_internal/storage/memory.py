@@ -308,6 +308,11 @@ class MemorySegment(Struct, frozen=True):
         """See `RawSegment`."""
         return len(self.data)
 
+    @property
+    def room(self) -> int:
+        """See `RawSegment`."""
+        return 0
+
     def lines(self, start: int, stop: int) -> Iterator[Line]:
         """See `RawSegment`."""
         for offset in range(start, min(stop, len(self.data))):

@@ -28,7 +28,7 @@ from attestlog._internal.places import index_dir
 from attestlog._internal.storage.contract import Known, LocatedLine, PendingErasure
 from attestlog._internal.storage.files import layout
 from attestlog._internal.storage.files.reader import FileSource
-from attestlog._internal.storage.files.segments import BLOCK_BYTES
+from attestlog._internal.storage.files.segments import BLOCK_BYTES, lines_end
 from attestlog.errors import (
     CorruptError,
     ErasureRefusedError,
@@ -129,7 +129,7 @@ def _erase(root: Path, pending: PendingErasure) -> Path | None:
 
 
 def _replace_line(path: Path, line: LocatedLine, replacement: bytes) -> None:
-    """Write the segment again with this line in the other's place. Raises OSError."""
+    """Write the segment again with this line in the other's place, and without room. Raises OSError."""
     source = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         mode = os.fstat(source).st_mode & 0o777
@@ -138,7 +138,8 @@ def _replace_line(path: Path, line: LocatedLine, replacement: bytes) -> None:
             os.fchmod(target, mode)
             _copy(source, target, 0, line.offset)
             disk.write_all(target, replacement)
-            _copy(source, target, line.offset + len(line.data), os.fstat(source).st_size)
+            stop = lines_end(source, os.fstat(source).st_size)
+            _copy(source, target, line.offset + len(line.data), stop)
     finally:
         os.close(source)
 

@@ -1,6 +1,7 @@
 """The embedded directory: what each file is called and what it is. No file is written here.
 
-entries/000000000000.jsonl     one canonical entry a line; 65,536 entries a segment
+entries/000000000000.jsonl     one canonical entry a line; 65,536 entries a segment; the last may
+                               end in room (spaces)
 entries/torn-…                 bytes set aside by recovery, never read again
 tree/0, tree/1 …               32-byte hashes of complete subtrees of 256^level leaves; derived
 checkpoint                     the latest signed checkpoint

@@ -31,7 +31,7 @@ from attestlog._internal.storage.files.beside import add_timestamp, check_not_mo
 from attestlog._internal.storage.files.lock import Lock
 from attestlog._internal.storage.files.reader import FileSource, read_pending
 from attestlog._internal.storage.files.recovery import Tail, read_forward
-from attestlog._internal.storage.files.segments import BLOCK_BYTES, read_lines
+from attestlog._internal.storage.files.segments import BLOCK_BYTES, lines_end, read_lines, spaces_start
 from attestlog._internal.storage.files.tree import TreeFiles
 from attestlog.errors import (
     ClosedError,
@@ -113,6 +113,7 @@ class FileStore:
         before = self._head.size
         if before == self._first + self._segment_entries:
             self._next_segment()
+        self._cut_room()
         data = b"\n".join([*lines, b""])
         stop = self._offset + len(data)
         self._write(data)
@@ -180,6 +181,8 @@ class FileStore:
 
     def close(self) -> None:
         """See `Store.close`."""
+        if self._stopped is None and self._descriptor >= 0:
+            self._leave_no_room()
         self._stopped = self._stopped or f"log {self.root} is closed"
         self.release()
 
@@ -239,7 +242,44 @@ class FileStore:
         if self._unwritten:
             raise StorageError(f"the tree in {self.root} cannot be written", path=str(self.root))
 
+    def _cut_room(self, *, durable: bool = False) -> None:
+        """Cut the room behind the last line: what is written next goes to the end of the file.
+
+        `durable`: before anything that makes the segment one that may not have room.
+        """
+        size_bytes = os.fstat(self._descriptor).st_size
+        if size_bytes == self._offset:
+            return
+        if lines_end(self._descriptor, size_bytes) != self._offset:
+            # Only its first byte was looked at; these bytes are the rest of what was never committed.
+            self._adopt(self._read_tail(size_bytes), size_bytes)
+            return
+        try:
+            # A crash after this leaves the segment with less room, or none.
+            os.ftruncate(self._descriptor, self._offset)
+            if durable:
+                os.fsync(self._descriptor)
+        except OSError as error:
+            raise disk.storage_error(error, self._path, "cutting the room of") from None
+
+    def _leave_no_room(self) -> None:
+        """Cut it under the lock. Whoever has the lock now, or opens the log next, does it instead."""
+        with contextlib.suppress(OSError, StorageError):
+            if os.fstat(self._descriptor).st_size == self._offset:
+                return
+            lock = Lock(self.root, timeout_s=0.0)
+            try:
+                lock.acquire()
+                if not self._is_replaced():
+                    size_bytes = os.fstat(self._descriptor).st_size
+                    end = lines_end(self._descriptor, size_bytes)
+                    if end < size_bytes:
+                        os.ftruncate(self._descriptor, end)
+            finally:
+                lock.close()
+
     def _next_segment(self) -> None:
+        self._cut_room(durable=True)
         first = self._first + self._segment_entries
         path = self.root / layout.ENTRIES_DIR / layout.segment_name(first)
         flags = os.O_EXCL | os.O_RDWR | os.O_APPEND
@@ -310,11 +350,12 @@ class FileStore:
         checkpoint = self._parsed_checkpoint()
         head = recovery.head_at_checkpoint(self._descriptor, self._first, self._tree, checkpoint)
         if head is not None and head.size <= self._first + self._segment_entries:
-            self._head, self._offset = head, os.fstat(self._descriptor).st_size
+            self._head = head
+            self._offset = lines_end(self._descriptor, os.fstat(self._descriptor).st_size)
             return
         # The process that made the segment may have died before its name was durable.
         disk.fsync_directory(self._path.parent)
-        size_bytes = self._segment_size()
+        size_bytes = lines_end(self._descriptor, self._segment_size())
         self._adopt(self._confirmed_tail(segments, checkpoint, size_bytes), size_bytes)
 
     def _confirmed_tail(
@@ -343,7 +384,8 @@ class FileStore:
         """Read what stands behind the head: other processes' entries, or a crash's remains."""
         while True:
             size_bytes = self._segment_size()
-            if size_bytes > self._offset:
+            if size_bytes > self._offset and os.pread(self._descriptor, 1, self._offset) != b" ":
+                size_bytes = lines_end(self._descriptor, size_bytes)
                 self._adopt(self._read_tail(size_bytes), size_bytes)
             following = self._first + self._segment_entries
             if self._head.size != following:
@@ -394,6 +436,9 @@ class FileStore:
 
     def _set_aside(self, tail: Tail, size_bytes: int) -> None:
         """Move torn bytes out of the segment, never out of existence."""
+        # Spaces at its end were room that was not written to.
+        stop = spaces_start(self._descriptor, size_bytes, tail.stop)
+        size_bytes = stop if stop > tail.stop else size_bytes
         torn = disk.free_name(self._path.with_name(f"{layout.TORN_PREFIX}{self._path.stem}-{tail.stop}"))
         try:
             try:
