@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 from tests.cli.running import Run, lines_of, segment
+from tests.support.audits import verdicts
 from tests.support.logs import draft
+from tests.support.schema_events import PRINTED, schema_event
 
 from attestlog._internal.cli import drafts
 from attestlog._internal.core.entry import LINE_SIZE_MAX_BYTES, EntryDraft
@@ -278,3 +280,18 @@ def test_failing_to_close_does_not_say_that_nothing_was_written(
     assert result.out.split()[0] == str(before)
     assert "what was appended is stored" in result.err
     assert "nothing was written" not in result.err
+
+
+def test_the_schemas_own_examples_from_a_file(run: Run, log: Path, tmp_path: Path) -> None:
+    (tmp_path / "events.jsonl").write_bytes(lines_of(*map(schema_event, PRINTED)))
+    before = size(log)
+    assert run("append", log, tmp_path / "events.jsonl").code == 0
+    assert size(log) == before + len(PRINTED)
+    changed = open_source(log).entry(before + list(PRINTED).index("CHANGE"))
+    assert (changed.action_type, changed.quorum_met) == ("modify_policy_rule", False)
+    assert "safety_floor = 7" in run("policy", "show", log).out
+    assert verdicts(log) == ("VERIFIED", "VERIFIED")
+
+    (tmp_path / "asserted.jsonl").write_bytes(lines_of(schema_event("CHANGE", quorum_met=True)))
+    refused = run("append", log, tmp_path / "asserted.jsonl")
+    assert (refused.code, "line 1: quorum_met" in refused.err) == (2, True), refused.err

@@ -13,7 +13,10 @@ The queue calls it, and not the other way round, for one reason: a signal
 handler may raise anywhere in a thread that waits or leads. So turns change
 hands in steps between which none can run (it runs when a call returns, or a
 loop goes round), everything before them can be done twice, and all of these
-steps stand in this module. It knows nothing of logs, keys or files.
+steps stand in this module. Loops have functions of their own: Python 3.12 and
+3.13 do not run `finally`, nor leave `with`, where a signal handler raises as a
+loop goes round (CPython's issue 108214), and the lock would stay taken.
+It knows nothing of logs, keys or files.
 """
 
 from __future__ import annotations
@@ -150,27 +153,29 @@ class Turn(Generic[Result]):
         Each is a whole caller while it fits; a longer list goes in pieces. A group is handed out, or fails
         with what the turn raises.
         """
-        queue, mutex = self._committer._queue, self._committer._mutex
-        room, size_left = min(room, self._committer._batch_entries_max), self._committer._batch_size_bytes
-        group, taken = Group(self._committer), 0
+        group: Group[Result] = Group(self._committer)
         self.groups.append(group)
-        with mutex:
-            while queue and queue[0].task is None and taken < room and size_left > 0:
-                waiting = queue[0]
-                if waiting.done:
-                    queue.popleft()  # see `Committer._serve`
-                    continue
-                start = len(waiting.results)
-                if taken and len(waiting.prepared) - start > room - taken:
-                    break
-                stop, size_left = _fit(waiting.prepared, start, room - taken, size_left, not taken)
-                if stop == start:
-                    break
-                # It may stand in the group and in the queue, but never in neither: then nobody would wake it.
-                group.shares.append(Share(waiting, waiting.prepared[start:stop]))
-                queue.popleft()
-                taken += stop - start
+        with self._committer._mutex:
+            self._fill(group, min(room, self._committer._batch_entries_max))
         return group
+
+    def _fill(self, group: Group[Result], room: int) -> None:
+        queue, size_left, taken = self._committer._queue, self._committer._batch_size_bytes, 0
+        while queue and queue[0].task is None and taken < room and size_left > 0:
+            waiting = queue[0]
+            if waiting.done:
+                queue.popleft()  # see `Committer._drop_done`
+                continue
+            start = len(waiting.results)
+            if taken and len(waiting.prepared) - start > room - taken:
+                break
+            stop, size_left = _fit(waiting.prepared, start, room - taken, size_left, not taken)
+            if stop == start:
+                break
+            # It may stand in the group and in the queue, but never in neither: then nobody would wake it.
+            group.shares.append(Share(waiting, waiting.prepared[start:stop]))
+            queue.popleft()
+            taken += stop - start
 
 
 def _fit(
@@ -194,6 +199,10 @@ def _deliver_all(group: Sequence[_Waiting[Any]]) -> None:
         # What a future's callback raises must not keep the others from their outcome.
         with contextlib.suppress(BaseException):
             waiting.deliver()
+
+
+def _still_waiting(unfinished: Sequence[_Waiting[Any]]) -> list[_Waiting[Any]]:
+    return [waiting for waiting in unfinished if not waiting.abandoned]
 
 
 class Committer(Generic[Result]):
@@ -354,8 +363,7 @@ class Committer(Generic[Result]):
 
     def _serve(self, turn: Turn[Result]) -> None:
         with self._mutex:
-            while self._queue and self._queue[0].done:
-                self._queue.popleft()  # told already: a turn was interrupted before it had left the queue
+            self._drop_done()
             if self._queue and self._queue[0] is self._closing:
                 # Nothing enters any more, but pieces of long lists come back: closing is last.
                 self._queue.rotate(-1)
@@ -374,10 +382,15 @@ class Committer(Generic[Result]):
             if group.is_open and group.shares:
                 raise RuntimeError("a group was taken from the queue, and its results were not handed out")
 
+    def _drop_done(self) -> None:
+        """From the front of the queue: a turn was interrupted before these, settled already, had left it."""
+        while self._queue and self._queue[0].done:
+            self._queue.popleft()
+
     def _wait_again(self, unfinished: Sequence[_Waiting[Any]]) -> None:
         with self._mutex:
             # To the back: others get their turn between the pieces of a long list.
-            self._queue.extend([waiting for waiting in unfinished if not waiting.abandoned])
+            self._queue.extend(_still_waiting(unfinished))
 
     def _fail(self, turn: Turn[Result], error: BaseException) -> None:
         """Everyone in the batch learns of it; if there was no batch yet, everyone who waits for one."""
@@ -385,11 +398,9 @@ class Committer(Generic[Result]):
         if turn.task is not None:
             served.append(turn.task)
         if isinstance(error, Exception):
-            with self._mutex:
-                no_batch = not served and all(group.is_open for group in turn.groups)
-                while no_batch and self._queue and self._queue[0].task is None:
-                    served.append(self._queue[0])
-                    self._queue.popleft()
+            if not served and all(group.is_open for group in turn.groups):
+                with self._mutex:
+                    self._move_waiting(served)
         else:
             # Interrupted after the batch was taken. The store finds out what became of it in the next
             # turn, as it would by opening; those who wait cannot.
@@ -398,6 +409,11 @@ class Committer(Generic[Result]):
             )
         for waiting in served:
             self._settle(waiting, error)
+
+    def _move_waiting(self, served: list[_Waiting[Any]]) -> None:
+        while self._queue and self._queue[0].task is None:
+            served.append(self._queue[0])
+            self._queue.popleft()
 
     def _settle(self, waiting: _Waiting[Any], error: BaseException | None = None) -> None:
         if waiting.done:
@@ -431,9 +447,7 @@ class Committer(Generic[Result]):
         """To the first thread that waits; else, for futures, to the background thread."""
         with self._mutex:
             self._wake_settled()
-            while self._threads and (self._threads[0].done or self._threads[0].abandoned):
-                self._threads.popleft()
-            following = self._threads[0] if self._threads else None
+            following = self._first_thread()
             # From here on no call stands before the one that wakes the next.
             if holder is None:
                 self._background_has_turn = False
@@ -448,6 +462,11 @@ class Committer(Generic[Result]):
                 self._background_jobs.put(self._take_background_turn)
             else:
                 self._busy = False
+
+    def _first_thread(self) -> _Waiting[Any] | None:
+        while self._threads and (self._threads[0].done or self._threads[0].abandoned):
+            self._threads.popleft()
+        return self._threads[0] if self._threads else None
 
     def _wake_settled(self) -> None:
         """Send the threads of this turn home, each waking the next: nobody leaves without being woken.

@@ -50,11 +50,12 @@ from attestlog._internal.log.replicas import ACK_TIMEOUT_S
 from attestlog._internal.log.writer import Writer
 from attestlog._internal.signers import Passphrase, Signer
 from attestlog._internal.signers.making import given_or_made, given_or_opened
-from attestlog._internal.storage.contract import Store
+from attestlog._internal.storage.contract import Group, Store
 from attestlog._internal.storage.resolve import LogName
 from attestlog.errors import AttestlogError, ClosedError, NotFoundError
 
 if TYPE_CHECKING:
+    from asyncio import Future as LoopFuture
     from concurrent.futures import Future
 
     from attestlog._internal.core.note import NoteSignature
@@ -113,13 +114,15 @@ class Log:
         any_filesystem: bool = False,
         clock: Clock | None = None,
         settings: Settings | None = None,
+        group: Group | None = None,
     ) -> Self:
         """Make a new log, with its genesis entry and first checkpoint, and open it.
 
         `signer` and `checkpoint_signer` are signer URIs or signers; without one a key file is made
         where keys are kept (see `attestlog._internal.places.keys_dir`), and so it is for a `file:` URI
         naming no file yet. The checkpoint key must be Ed25519. With `checkpoint_pq_signer` every
-        checkpoint is signed with ML-DSA-44 as well, and does not count without it.
+        checkpoint is signed with ML-DSA-44 as well, and does not count without it. `group`: users of this
+        machine who may read or write it beside its owner.
         Raises ExistsError, MalformedConfigError, MalformedPolicyError, SignerError or StorageError;
         the log is then not there at all.
         """
@@ -129,6 +132,7 @@ class Log:
                 checkpoint_pq_signer=checkpoint_pq_signer, algorithm=algorithm, policy=policy,
                 settings=settings or Settings(batch=batch, erasable_payloads=erasable_payloads),
                 passphrase=passphrase, any_filesystem=any_filesystem, clock=clock or system_clock,
+                group=group,
             ),
             passphrase,
         )  # fmt: skip
@@ -166,10 +170,18 @@ class Log:
 
     @classmethod
     async def open_async(cls, path: LogName | Store, **options: Unpack[OpenOptions]) -> Self:
-        """`open` in a thread: `async with await Log.open_async("audit") as log`."""
+        """`open` in a thread: `async with await Log.open_async("audit") as log`.
+
+        If the task is cancelled while the log is being opened, the log is closed as soon as it is open.
+        """
         import asyncio
 
-        return await asyncio.to_thread(cls.open, path, **options)
+        opening = asyncio.get_running_loop().run_in_executor(None, partial(cls.open, path, **options))
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            opening.add_done_callback(_close_opened)
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -563,6 +575,12 @@ def _one_draft(draft: AnyDraft | None, members: dict[str, Any]) -> AnyDraft:
     if members:
         raise TypeError("append takes a draft or members, not both")
     return draft
+
+
+def _close_opened(opening: LoopFuture[Any]) -> None:
+    """Nobody took this log, whose opening went on in its thread. Closing signs, so it is in a thread, too."""
+    if not opening.cancelled() and opening.exception() is None:
+        opening.get_loop().run_in_executor(None, opening.result().close)
 
 
 _open_logs: Final[WeakSet[Log]] = WeakSet()
