@@ -32,7 +32,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from attestlog._internal.core.batch import Prepared
-from attestlog.errors import AttestlogError, ClosedError, UncertainCommitError
+from attestlog.errors import AttestlogError, ClosedError, ReentrantError, UncertainCommitError
 
 if TYPE_CHECKING:
     import asyncio
@@ -201,6 +201,20 @@ def _deliver_all(group: Sequence[_Waiting[Any]]) -> None:
             waiting.deliver()
 
 
+class _Here(threading.local):
+    """Whether this thread waits in the queue or has the turn.
+
+    What it calls meanwhile (a signal handler, a finalizer, a signer that writes to the log) and that appends
+    would wait for itself, holding the log's lock.
+    """
+
+    is_inside = False
+
+
+def _reentrant() -> ReentrantError:
+    return ReentrantError("this thread is at work in this log already, and would wait for itself")
+
+
 def _still_waiting(unfinished: Sequence[_Waiting[Any]]) -> list[_Waiting[Any]]:
     return [waiting for waiting in unfinished if not waiting.abandoned]
 
@@ -219,6 +233,7 @@ class Committer(Generic[Result]):
         self._queue: deque[_Waiting[Any]] = deque()
         self._threads: deque[_Waiting[Any]] = deque()
         """Those of the queue that have a thread waiting. Those that are done or gone are dropped when met."""
+        self._here = _Here()
         self._busy = False
         self._closed = False
         self._closing: _Waiting[Any] | None = None
@@ -300,14 +315,31 @@ class Committer(Generic[Result]):
         self._queue.append(waiting)
 
     def _enter_for_future(self, waiting: _Waiting[Any]) -> None:
-        with self._mutex:
-            self._start_background()
-            self._enter(waiting)
-            if not self._busy:
-                self._busy = self._background_has_turn = True
-                self._background_jobs.put(self._take_background_turn)
+        here = self._here
+        if here.is_inside:
+            raise _reentrant()
+        here.is_inside = True
+        try:
+            with self._mutex:
+                self._start_background()
+                self._enter(waiting)
+                if not self._busy:
+                    self._busy = self._background_has_turn = True
+                    self._background_jobs.put(self._take_background_turn)
+        finally:
+            here.is_inside = False
 
     def _wait(self, waiting: _Waiting[Any], *, closing: bool = False) -> None:
+        here = self._here
+        if here.is_inside:
+            raise _reentrant()
+        here.is_inside = True  # no call stands between this and `try`
+        try:
+            self._wait_inside(waiting, closing=closing)
+        finally:
+            here.is_inside = False
+
+    def _wait_inside(self, waiting: _Waiting[Any], *, closing: bool) -> None:
         try:
             with self._mutex:
                 self._enter(waiting)
@@ -499,4 +531,8 @@ class Committer(Generic[Result]):
     def _take_background_turn(self) -> None:
         # A callback of this thread may have taken the turn over.
         if self._background_has_turn:
-            self._take_turn(None)
+            self._here.is_inside = True
+            try:
+                self._take_turn(None)
+            finally:
+                self._here.is_inside = False
