@@ -21,6 +21,7 @@ It knows nothing of logs, keys or files.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import copy
 import threading
@@ -29,7 +30,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from attestlog._internal.core.batch import Prepared
 from attestlog.errors import AttestlogError, ClosedError, ReentrantError, UncertainCommitError
@@ -201,6 +202,19 @@ def _deliver_all(group: Sequence[_Waiting[Any]]) -> None:
             waiting.deliver()
 
 
+_leaving: Final[set[threading.Thread]] = set()
+"""Threads that empty the queue of a log that nobody has any more."""
+
+
+def _wait_for_leaving() -> None:
+    """The program ends: a daemon thread would be stopped in the middle of its work."""
+    for thread in list(_leaving):
+        thread.join()
+
+
+atexit.register(_wait_for_leaving)
+
+
 class _Here(threading.local):
     """Whether this thread waits in the queue or has the turn.
 
@@ -300,6 +314,21 @@ class Committer(Generic[Result]):
                 self._background_jobs.put(None)
                 if self._background is not threading.current_thread():
                     self._background.join()
+
+    def leave(self, last: Callable[[], Any]) -> None:
+        """Nobody has the log any more: once the queue is empty, run `last`. For a finalizer.
+
+        It runs in any thread, between any two instructions, and so takes no lock and waits for nothing.
+        """
+        if self._background is None:
+            last()  # who appended has returned, and no future waits
+        else:
+            _leaving.add(self._background)
+            self._background_jobs.put(partial(self._end, last))
+
+    def _end(self, last: Callable[[], Any]) -> None:
+        self.close(last)
+        _leaving.discard(threading.current_thread())
 
     def renewed(self) -> Committer[Result]:
         """The same, empty and idle: for a forked child, where the threads that wait and lead are not."""
