@@ -59,6 +59,7 @@ it only narrows what the parent says.
     ├── LogError                       the log refuses
     │   ├── ClosedError
     │   ├── TooLargeError (ValueError)
+    │   ├── MovedError                 it is written elsewhere now, says a file in it
     │   └── ClockError                 the clock is behind the log
     ├── GovernanceError                what the log's own rules forbid
     │   ├── ActionBlockedError         a guarded act was not done (`receipt`: the VIOLATION written)
@@ -506,6 +507,13 @@ class TooLargeError(LogError, ValueError):
     member: str = ""
     size_bytes: int = 0
     size_bytes_max: int = 0
+
+
+class MovedError(LogError):
+    """A file in the log's directory says that the log is written elsewhere now. `path`."""
+
+    code = "log.moved"
+    path: str = ""
 
 
 class ClockError(LogError):

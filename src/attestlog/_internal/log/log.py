@@ -50,7 +50,7 @@ from attestlog._internal.log.replicas import ACK_TIMEOUT_S
 from attestlog._internal.log.writer import Writer
 from attestlog._internal.signers import Passphrase, Signer
 from attestlog._internal.signers.making import given_or_made, given_or_opened
-from attestlog._internal.storage.contract import Store
+from attestlog._internal.storage.contract import Group, Store
 from attestlog._internal.storage.resolve import LogName
 from attestlog.errors import AttestlogError, ClosedError, NotFoundError
 
@@ -114,13 +114,15 @@ class Log:
         any_filesystem: bool = False,
         clock: Clock | None = None,
         settings: Settings | None = None,
+        group: Group | None = None,
     ) -> Self:
         """Make a new log, with its genesis entry and first checkpoint, and open it.
 
         `signer` and `checkpoint_signer` are signer URIs or signers; without one a key file is made
         where keys are kept (see `attestlog._internal.places.keys_dir`), and so it is for a `file:` URI
         naming no file yet. The checkpoint key must be Ed25519. With `checkpoint_pq_signer` every
-        checkpoint is signed with ML-DSA-44 as well, and does not count without it.
+        checkpoint is signed with ML-DSA-44 as well, and does not count without it. `group`: users of this
+        machine who may read or write it beside its owner.
         Raises ExistsError, MalformedConfigError, MalformedPolicyError, SignerError or StorageError;
         the log is then not there at all.
         """
@@ -130,6 +132,7 @@ class Log:
                 checkpoint_pq_signer=checkpoint_pq_signer, algorithm=algorithm, policy=policy,
                 settings=settings or Settings(batch=batch, erasable_payloads=erasable_payloads),
                 passphrase=passphrase, any_filesystem=any_filesystem, clock=clock or system_clock,
+                group=group,
             ),
             passphrase,
         )  # fmt: skip

@@ -72,6 +72,8 @@ DEPTH_MAX = 64
 REST_SIZE_MAX, PAYLOAD_SIZE_MAX = 65_535, 16 << 20
 LINE_SIZE_MAX = REST_SIZE_MAX + PAYLOAD_SIZE_MAX + 64
 BATCH_MAX = 1_024
+ROOM_SIZE_MAX = 4 << 20
+"""Of the spaces in which the last segment may end: a writer reserved them to write into."""
 KEYS_MAX, KEYS_IN_FORCE_MAX = 10_000, 64
 FORMAT = 1
 """The version of the formats that this verifier knows; the first entry states the log's."""
@@ -1256,7 +1258,7 @@ def verify_log(report: Report, root: Path, trust: Trust) -> None:
             what = f"entry {walk.position} is due where segment {first} starts"
             report.find("segment.length", what, first)
         due = first + width
-        _walk_segment(walk, segments[first], first)
+        _walk_segment(walk, segments[first], first, is_last=first == max(segments))
     if walk.is_all_read and walk.torn is None and not first <= walk.position <= due:
         what = f"entry {walk.position} is due where the last segment ends"
         report.find("segment.length", what, first)
@@ -1270,12 +1272,16 @@ def verify_log(report: Report, root: Path, trust: Trust) -> None:
 SEGMENT = r"/[0-9]{12}\.jsonl/"
 
 
-def _walk_segment(walk: Walk, path: Path, first: int) -> None:
+def _walk_segment(walk: Walk, path: Path, first: int, *, is_last: bool) -> None:
     """Its lines. What cannot be read is not held against the rest."""
     try:
         with open_plain(path) as file:
             for line, is_complete in read_lines(file):
-                walk.add(line, is_complete=is_complete)
+                if is_complete or len(line) > ROOM_SIZE_MAX or line.strip(b" "):
+                    walk.add(line, is_complete=is_complete)
+                elif not is_last:
+                    what = f"{path.name} has room, which only the last segment may have"
+                    walk.report.find("segment.length", what, first)
     except OSError as error:
         is_away = path.is_symlink() and not path.exists()  # it was archived, and is not to be reached now
         code, number = ("segment.absent", first) if is_away else ("log.unreadable", walk.position)

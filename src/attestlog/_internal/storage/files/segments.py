@@ -9,6 +9,9 @@ on the sequence numbers that the lines themselves state. Where they mislead
 (damage), lines are counted instead, so that a damaged log is still read by
 position.
 
+An open segment may end in *room*: spaces that a writer reserved behind the last
+line feed, to write into. It is nothing (`lines_end`).
+
 Raises OSError, and EndlessLineError at what is longer than any line may be.
 """
 
@@ -34,6 +37,12 @@ LOOK_BYTES: Final = 8 << 10
 
 SEARCH_BYTES: Final = 64 << 10
 """Bisecting stops at a range this small, some tens of entries; they are read in one go."""
+
+
+ROOM_SIZE_MAX_BYTES: Final = 4 << 20
+"""Of room: more would take a reader longer to pass over than it saves the writer."""
+
+_SPACES: Final = b" " * BLOCK_BYTES
 
 
 class EndlessLineError(Exception):
@@ -70,6 +79,29 @@ def read_lines(
             offset = after
 
 
+def lines_end(descriptor: int, end: int) -> int:
+    """Where the lines of a segment of `end` bytes end: before its room, if it has room; else `end`.
+
+    Spaces that follow anything but a line feed, and more of them than room may have, are not room.
+    """
+    start = spaces_start(descriptor, end, max(0, end - ROOM_SIZE_MAX_BYTES - 1))
+    if not 0 < end - start <= ROOM_SIZE_MAX_BYTES:
+        return end
+    return start if start == 0 or os.pread(descriptor, 1, start - 1) == b"\n" else end
+
+
+def spaces_start(descriptor: int, end: int, floor: int) -> int:
+    """From where on there is nothing but spaces up to `end`; not before `floor`."""
+    size_bytes = 1  # most segments do not end in a space
+    while end > floor:
+        start = max(floor, end - size_bytes)
+        block = os.pread(descriptor, end - start, start)
+        if block != _SPACES[: len(block)]:
+            return start + len(block.rstrip(b" "))
+        end, size_bytes = start, BLOCK_BYTES
+    return floor
+
+
 def line_start(descriptor: int, offset: int, end: int) -> int:
     """The first offset from this one on at which a line begins; `end` if that is not before it."""
     return _after_line_end(descriptor, offset - 1, end)[0] if offset else 0
@@ -95,7 +127,7 @@ def count_entries(descriptor: int, first: int) -> int | None:
 
     Looks at the last two lines only, unless these contradict each other.
     """
-    end = os.fstat(descriptor).st_size
+    end = lines_end(descriptor, os.fstat(descriptor).st_size)
     if last_complete_line(descriptor, end) is None:
         return None
     number = _number_before(descriptor, end, first)
@@ -107,9 +139,9 @@ def count_entries(descriptor: int, first: int) -> int | None:
 
 def find_line(descriptor: int, first: int, number: int) -> int | None:
     """Offset at which the line of entry `number` starts, or will start; None if it lies further on."""
-    end = os.fstat(descriptor).st_size
     if number == first:
         return 0
+    end = lines_end(descriptor, os.fstat(descriptor).st_size)
     low, low_number = _bisect(descriptor, end, first, number)
     offset = _skip_lines(descriptor, low, end, number - low_number)
     if offset is None and low == 0:
