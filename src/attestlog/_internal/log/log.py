@@ -11,13 +11,15 @@ who wait (`Writer.commit`). Reading and verifying need no `Log`; see
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+import warnings
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, TypedDict, Unpack, overload
-from weakref import WeakSet
+from weakref import WeakMethod, WeakSet, finalize
 
 from attestlog._internal.core.approval import ApprovalRequest
 from attestlog._internal.core.batch import Head, Prepared
@@ -92,8 +94,10 @@ class Log:
         self._writer, self._passphrase = writer, passphrase
         self._store, self._genesis, self._replicas = writer.store, writer.genesis, writer.replicas
         self._queue: Committer[Receipt] = Committer(writer.commit, BATCH_ENTRIES_MAX, BATCH_SIZE_BYTES)
-        self._replicas.work = self._work
+        work = WeakMethod(self._work)  # a log that nobody has is not kept by what it holds
+        self._replicas.work = lambda: _called(work)
         _open_logs.add(self)
+        self._on_loss()
 
     # --- opening ---
 
@@ -579,9 +583,16 @@ class Log:
 
         return Work(self._store.source, self.origin, self.checkpoint, keep, record)
 
+    def _on_loss(self) -> None:
+        """A log that is dropped without `close` leaves no descriptor open. It signs no last checkpoint."""
+        self._finalizer = finalize(self, self._queue.leave, self._store.close)
+        self._finalizer.atexit = False
+
     def _follow_fork(self) -> None:
         """In a forked child: a queue of its own, and descriptors that do not share its parent's lock."""
+        self._finalizer.detach()
         self._queue = self._queue.renewed()
+        self._on_loss()
         self._replicas.follow_fork()
         self._store.release()
 
@@ -600,6 +611,13 @@ def _close_opened(opening: LoopFuture[Any]) -> None:
         opening.get_loop().run_in_executor(None, opening.result().close)
 
 
+def _called(work: WeakMethod[Callable[[], Work]]) -> Work:
+    method = work()
+    if method is None:
+        raise ClosedError("nobody has the log any more")
+    return method()
+
+
 _open_logs: Final[WeakSet[Log]] = WeakSet()
 
 
@@ -608,4 +626,16 @@ def _follow_fork() -> None:
         log._follow_fork()
 
 
+def _close_at_exit() -> None:
+    """A program that ends with logs open loses nothing of what it submitted, or is told."""
+    for log in list(_open_logs):
+        if log._store.is_released:
+            continue  # a forked child's, which never used it
+        try:
+            log.close()
+        except AttestlogError as error:
+            warnings.warn(f"{log!r} was not closed at exit: {error}", RuntimeWarning, stacklevel=1)
+
+
 os.register_at_fork(after_in_child=_follow_fork)
+atexit.register(_close_at_exit)
