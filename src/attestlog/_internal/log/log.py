@@ -62,7 +62,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from attestlog._internal.core.note import NoteSignature
-    from attestlog._internal.guard import Guard, GuardMembers
+    from attestlog._internal.guard import Guard, GuardMembers, ResumeMembers
     from attestlog._internal.query import FilterMembers
     from attestlog._internal.replication import Work
 
@@ -459,6 +459,23 @@ class Log:
         from attestlog._internal.guard import Guard
 
         return Guard(self, action_type=action_type, actor_id=actor_id, **members)
+
+    def resume(self, request: ApprovalRequest | bytes, /, **members: Unpack[ResumeMembers]) -> Guard:
+        """The guarded act that people were asked to approve, in another call, task or process.
+
+        `request`: what `log.request` or `guard.request` gave, or the bytes of its file: all that is kept of
+        an act while it waits. Its payload, with its salt, and all other members are taken from it, and not
+        made again. Nothing is written, and nothing used up, before the act is entered. It is a guard like any
+        other, but for one act: it decorates no function. Beside `approvals`, `ask`, `ask_timeout_s`,
+        `rollback` and `snapshot` (of the state now) are those of `guard`.
+
+        Raises MalformedApprovalError for what is no request, ApprovalRefusedError for one of another log,
+        ValueError unless the act is an ACTION or a CHANGE. Entering raises ApprovalRefusedError where the
+        log's policy redacts more of the payload by now.
+        """
+        from attestlog._internal.guard import Guard
+
+        return Guard.resumed(self, request, **members)
 
     @overload
     def request(self, draft: AnyDraft, /) -> ApprovalRequest: ...
