@@ -24,7 +24,7 @@ LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "verifier", "version"}),
     frozenset({"core", "disk", "net", "places"}),
     frozenset({"proof_types", "schemas", "signers", "storage"}),
-    frozenset({"config"}),
+    frozenset({"config", "rules_cache"}),
     frozenset({"judging", "query", "ids", "proving", "replication", "snapshots", "timestamping"}),
     frozenset({"in_force", "verifying"}),
     # guard: below log, which offers it as `log.guard`; what it asks of a log is a protocol

@@ -80,6 +80,11 @@ def index_dir(genesis_hash: str) -> Path:
     return cache_dir() / "index" / genesis_hash
 
 
+def rules_dir() -> Path:
+    """Where the rules that were read of logs are kept. Raises NoHomeError."""
+    return cache_dir() / "rules"
+
+
 @contextmanager
 def all_below(home: Path) -> Iterator[None]:
     """All of them are below `home` while this lasts, for this process and those that it starts."""

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from attestlog._internal.cli import options
+from attestlog._internal.cli.verbs import UsageError
 from attestlog._internal.core.entry import ActorType, EventCategory, EventType, ExecutionStatus
 
 EventTypeOption = Annotated[EventType | None, options.choice(EventType, "What kind of event.")]
@@ -35,11 +36,14 @@ _NAMES: Final = (
 
 
 def members(context: typer.Context) -> dict[str, Any]:
-    """The members that were given. Raises QueryError for what is no condition on a payload."""
+    """The members that were given. Raises UsageError, QueryError for what is no condition on a payload."""
     from attestlog._internal.query import parse_condition
 
     given = {name: context.params.get(name) for name in _NAMES}
     found: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    if conditions := context.params.get("payload"):
-        found["payload"] = dict(map(parse_condition, conditions))
+    if given_conditions := context.params.get("payload"):
+        conditions = dict(map(parse_condition, given_conditions))
+        if len(conditions) < len(given_conditions):
+            raise UsageError("--payload is given twice for one member: no entry has both values")
+        found["payload"] = conditions
     return found
