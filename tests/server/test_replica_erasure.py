@@ -115,7 +115,7 @@ def test_an_erasure_that_could_not_be_done_is_reported_until_it_is(
 
     client = ReplicaClient(one.at, ORIGIN)
     with monkeypatch.context() as patch:
-        patch.setattr("attestlog._internal.storage.files.erasing._replace_line", full)
+        patch.setattr("attestlog._internal.storage.files.erasing._copy", full)
         with pytest.raises(FullError):
             one.replica.take(log_id(ORIGIN), Shipment(5, lines(log, 5)))
         assert client.unerased() == [2]

@@ -881,6 +881,118 @@ class Torn:
     batch_start: int | None = None
 
 
+@dataclass
+class RangeErased:
+    """Entry `by` says that payloads of a range are erased. Counted: those that match, and its own."""
+
+    by: int
+    said: Entry
+    matching: int = 0
+    own: int = 0
+    """Those that no earlier entry erases."""
+
+    def takes(self, number: int, action_type: str) -> bool:
+        """Whether this payload is one of them."""
+        is_in = self.said["start"] <= number < self.said["stop"]
+        return is_in and any(matches(glob, action_type) for glob in self.said["action_types"])
+
+
+def matches(glob: str, text: str) -> bool:
+    """`*` is any run of characters, `?` any one, a backslash makes the next plain. Never backtracks far."""
+    tokens = [(escaped or plain, not escaped and plain) for escaped, plain in _GLOB.findall(glob)]
+    at = place = 0
+    star, tried = -1, 0
+    while place < len(text):
+        if at < len(tokens) and tokens[at][1] == "*":
+            star, tried = at, place
+            at += 1
+        elif at < len(tokens) and (tokens[at][1] == "?" or tokens[at][0] == text[place]):
+            at, place = at + 1, place + 1
+        elif star >= 0:
+            tried += 1
+            at, place = star + 1, tried
+        else:
+            return False
+    return all(special == "*" for _, special in tokens[at:])
+
+
+_GLOB = re.compile(r"(?s)\\(.)|(.)")
+
+
+class Erasures:
+    """What entries say of payloads that are erased, and what a second reading of the log finds of them.
+
+    Only what is claimed is kept, not which payloads are missing. Whether the rules allowed it is not judged.
+    """
+
+    def __init__(self, report: Report) -> None:
+        self.report, self.missing = report, 0
+        self.singles = dict[int, list[tuple[int, Entry]]]()
+        self.ranges = list[RangeErased]()
+
+    def note(self, name: str, payload: Any, number: int) -> None:
+        """What an entry says of earlier ones. Raises Wrong."""
+        is_range = name == "attestlog.erase_payloads"
+        one = {"sequence_number": "count", "entry_hash": HASH, "action_type": "name"}
+        kinds = {
+            **(one if not is_range else {
+                "start": "count", "stop": "count", "action_types": "[name]", "count": "count",
+                "last_entry_hash": HASH,
+            }),
+            "reason": "/(?s).{1,4096}/", "legal_basis": "name?",
+        }  # fmt: skip
+        if not is_range:
+            kinds["timestamp"] = MEMBERS["timestamp"]
+        said = {name: value for name, value in (payload or {}).items() if name != "_salt"}
+        if said.keys() != kinds.keys() or not all(fits(said[name], kind) for name, kind in kinds.items()):
+            raise Wrong("an erasure that does not say what it must")
+        start = said["start"] if is_range else said["sequence_number"]
+        stop = said["stop"] if is_range else start + 1
+        if not start < stop <= number:
+            raise Wrong("an erasure of no earlier entry")
+        if not is_range:
+            self.singles.setdefault(start, []).append((number, said))
+        elif 1 <= said["count"] <= stop - start and 1 <= len(said["action_types"]) <= 64:
+            self.ranges.append(RangeErased(number, said))
+        else:
+            raise Wrong("an erasure of no types, or of none or too many payloads")
+
+    def settle(self, lines: Iterator[bytes]) -> None:
+        """Each payload that is missing must be erased by an entry, which describes it rightly."""
+        if not (self.missing or self.ranges):
+            return
+        for line in lines:
+            if not self.ranges and b'"action_payload":null,' not in line[:128]:
+                continue
+            try:
+                self._look(decode_entry(line))
+            except Malformed:
+                continue  # which was said
+        for erased in self.ranges:
+            if not erased.own <= erased.said["count"] <= erased.matching:
+                what = f"it says that {erased.said['count']} payloads are erased, {erased.own} were to go"
+                self.report.find("TAMPERED", what, erased.by)
+
+    def _look(self, entry: Entry) -> None:
+        number, action_type = entry["sequence_number"], entry["action_type"]
+        singles = self.singles.get(number, [])
+        ranges = [erased for erased in self.ranges if erased.takes(number, action_type)]
+        first = min([by for by, _ in singles] + [erased.by for erased in ranges], default=None)
+        for erased in ranges:
+            erased.matching += 1
+            erased.own += erased.by == first
+        for erased in self.ranges:
+            if number == erased.said["stop"] - 1 and entry["entry_hash"] != erased.said["last_entry_hash"]:
+                self.report.find("TAMPERED", "it names another last entry of the range it erases", erased.by)
+        if entry["action_payload"] is not None:
+            return
+        if first is None:
+            self.report.find("TAMPERED", "its payload is null, and no entry that erases says so", number)
+        for by, said in singles:
+            if any(said[name] != entry[name] for name in ("entry_hash", "action_type", "timestamp")):
+                self.report.find("TAMPERED", f"it erases the payload of {number}, and describes another", by)
+
+
 RULES, HOLDS = "attestlog_rules", "attestlog_holds"
 """Members of `environment` by which an entry names the last change of keys or policy, and of legal holds."""
 POINTER = r"/(0|[1-9]\d{0,15}):[0-9a-f]{64}/"
@@ -908,7 +1020,7 @@ class Walk:
         self.tree, self.root = Tree(), Tree().root() if wanted == 0 else None
         self.torn: Torn | None = None
         self.batch: Batch | None = None
-        self.erased, self.erasures = dict[int, Entry](), dict[int, Entry]()
+        self.erasures = Erasures(report)
         self.key_ids = dict[str, int]()
         """Of keys that signed → the last entry of each."""
         self.first_keys = set(rules.keys)
@@ -1043,16 +1155,15 @@ class Walk:
 
     def _check_relations(self, entry: Entry, *, is_sound: bool) -> None:
         number, payload = entry["sequence_number"], entry["action_payload"]
-        if payload is None:
-            self.erased[number] = entry
+        self.erasures.missing += payload is None
         if not acts(entry):
             return
         name = entry["action_type"]
         if name not in ACTING:
             self.report.find("UNKNOWN", f"{name[:80]!r} is not known here: a newer attestlog made it", number)
             self.knows_rules = False
-        if name == "attestlog.erase_payload":
-            self._holds(number, self._note_erasure, payload, number)
+        if name in ("attestlog.erase_payload", "attestlog.erase_payloads"):
+            self._holds(number, self.erasures.note, name, payload, number)
         if name not in KEY_CHANGES | POLICY_CHANGES | HOLD_CHANGES or not self.knows_rules:
             return
         member, new = HOLDS if name in HOLD_CHANGES else RULES, f"{number}:{entry['entry_hash']}"
@@ -1060,19 +1171,6 @@ class Walk:
             self.report.find("TAMPERED", "a change that does not hold", number)
         elif name not in KEY_CHANGES or self._holds(number, self.rules.change, entry):
             self.due[member] = new
-
-    def _note_erasure(self, payload: Any, number: int) -> None:
-        """What an erase_payload entry says of an earlier one. Whether the rules allowed it is not judged."""
-        kinds = {
-            "sequence_number": "count", "entry_hash": HASH, "action_type": "name", "legal_basis": "name?",
-            "timestamp": MEMBERS["timestamp"], "reason": "/(?s).{1,4096}/",
-        }  # fmt: skip
-        said = {name: value for name, value in (payload or {}).items() if name != "_salt"}
-        if said.keys() != kinds.keys() or not all(fits(said[name], kind) for name, kind in kinds.items()):
-            raise Wrong("an erasure that does not say what it must")
-        if said["sequence_number"] >= number:
-            raise Wrong("an erasure of no earlier entry")
-        self.erasures[said["sequence_number"]] = said
 
     def finish(self, acknowledged: int) -> int:
         """How many entries there are, now that it ends. `acknowledged` are known to have been durable."""
@@ -1095,10 +1193,6 @@ class Walk:
             count = len(self.unjudged)
             what = f"{count} entries stand under rules that changed in what was not read"
             self.report.find("UNKNOWN", what, self.unjudged[0])
-        for number, entry in self.erased.items():
-            said = self.erasures.get(number, {})
-            if any(said.get(name) != entry[name] for name in ("entry_hash", "action_type", "timestamp")):
-                self.report.find("TAMPERED", "its payload is null, and no erase_payload says so", number)
         return there
 
 
@@ -1134,6 +1228,7 @@ def verify_log(report: Report, root: Path, trust: Trust) -> None:
             is_read = False
     if not is_read:
         return
+    walk.erasures.settle(line for first in sorted(segments) for line in read_again(segments[first]))
     if walk.torn is None and not due - width <= walk.position <= due:
         report.find("TAMPERED", f"entry {walk.position} is due where the last segment ends")
     stored = _tree_sizes(root / "tree")
@@ -1156,6 +1251,8 @@ def verify_export(report: Report, file: BinaryIO, note: bytes | None, trust: Tru
     for line, is_complete in lines:
         walk.add(line, is_complete=is_complete)
     there = walk.finish(checkpoint.size if checkpoint else 0)
+    file.seek(0)
+    walk.erasures.settle(line for line, _ in read_lines(file))
     if checkpoint is None:
         report.say("no checkpoint was given: entries may be missing at the end")
     conclude(walk, there, checkpoint, genesis, trust)
@@ -1170,7 +1267,7 @@ def conclude(walk: Walk, there: int, checkpoint: Checkpoint | None, genesis: Ent
         report.find("TRUNCATED", f"the checkpoint covers {checkpoint.size} entries, {there} are there")
     elif checkpoint is not None and walk.root != checkpoint.root:
         report.find("TAMPERED", "the checkpoint has another root than the entries")
-    report.say(f"{walk.rules.origin}: {there} entries, {len(walk.erased)} of them without their payload")
+    report.say(f"{walk.rules.origin}: {there} entries, {walk.erasures.missing} of them without their payload")
     report.say(f"genesis {genesis['entry_hash']}, head {walk.previous}")
     report.say(f"signed by {', '.join(sorted(walk.key_ids))}")
     vouching = {genesis["entry_hash"], genesis["signing_key_id"], *(walk.key_ids.keys() - walk.first_keys)}
@@ -1194,6 +1291,13 @@ def read_lines(file: BinaryIO) -> Iterator[tuple[bytes, bool]]:
             if not rest:
                 break
         yield line.removesuffix(b"\n"), line.endswith(b"\n")
+
+
+def read_again(path: Path) -> Iterator[bytes]:
+    """The lines of a segment."""
+    with path.open("rb") as file:
+        for line, _ in read_lines(file):
+            yield line
 
 
 def _first_line(path: Path | None) -> bytes:

@@ -15,11 +15,11 @@ from pathlib import Path
 from attestlog._internal import disk
 from attestlog._internal.core.batch import Head, Plan
 from attestlog._internal.core.checkpoint import Checkpoint
-from attestlog._internal.core.entry import decode_line
+from attestlog._internal.core.entry import Entry, decode_line
 from attestlog._internal.core.genesis import Genesis, parse_genesis
 from attestlog._internal.core.hashes import leaf_hash
 from attestlog._internal.core.merkle import Grown
-from attestlog._internal.storage.contract import LOCK_TIMEOUT_S, PendingErasure, check_plan, room_in_segment
+from attestlog._internal.storage.contract import LOCK_TIMEOUT_S, check_plan, room_in_segment
 from attestlog._internal.storage.files import erasing, layout, recovery
 from attestlog._internal.storage.files.beside import add_timestamp
 from attestlog._internal.storage.files.lock import Lock
@@ -31,6 +31,7 @@ from attestlog.errors import (
     ClosedError,
     ConflictError,
     CorruptError,
+    ErasureRefusedError,
     NoLogError,
     StorageError,
     UncertainCommitError,
@@ -53,6 +54,8 @@ class FileStore:
         self._unwritten: list[tuple[int, list[bytes], list[Grown]]] = []
         """Tree hashes that follow durable entries and could not be written yet."""
         self._stopped: str | None = None
+        self._judged = ""
+        """Hash of the erasing entry that this process found right: others are judged before a byte goes."""
         if not layout.is_log(root):
             raise NoLogError(f"{root} is not a log", path=str(root))
         if not any_filesystem:
@@ -143,23 +146,26 @@ class FileStore:
         """See `Store.add_timestamp`."""
         return str(add_timestamp(self.root, size, response))
 
-    def begin_erasure(self, sequence_number: int, entry_hash: str, erased_by: int | None = None) -> None:
+    def begin_erasure(self, entry: Entry) -> None:
         """See `Store.begin_erasure`."""
-        pending = PendingErasure(
-            sequence_number=sequence_number, entry_hash=entry_hash,
-            erased_by=self._head.size if erased_by is None else erased_by,
-        )  # fmt: skip
-        erasing.write_pending(self.root, pending)
+        erasing.write_pending(self.root, entry)
+        self._judged = entry.entry_hash
 
     def finish_erasure(self) -> None:
         """See `Store.finish_erasure`."""
         pending = read_pending(self.root)
         if pending is None:
             return
-        path = erasing.finish(self.root, pending, self._head.size)
-        if path == self._path:
-            self._open_segment(self._first, self._path)
-            self._offset = os.fstat(self._descriptor).st_size
+        is_judged = pending.entry_hash == self._judged
+        try:
+            erasing.finish(self.root, pending, self._head.size, is_judged=is_judged)
+        except ErasureRefusedError as error:
+            self.recovered.append(f"an erasure that was begun is not allowed: {error}")
+            return
+        finally:
+            if self._is_replaced():
+                self._open_segment(self._first, self._path)
+                self._offset = os.fstat(self._descriptor).st_size
 
     def close(self) -> None:
         """See `Store.close`."""
