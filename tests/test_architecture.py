@@ -24,10 +24,11 @@ LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "verifier", "version"}),
     frozenset({"core", "disk", "net", "places"}),
     frozenset({"proof_types", "schemas", "signers", "storage"}),
-    frozenset({"config"}),
+    frozenset({"config", "rules_cache"}),
     frozenset({"judging", "query", "ids", "proving", "replication", "snapshots", "timestamping"}),
     frozenset({"in_force", "verifying"}),
-    frozenset({"guard"}),  # below log, which offers it as `log.guard`: what it asks of a log is a protocol
+    # guard: below log, which offers it as `log.guard`; what it asks of a log is a protocol
+    frozenset({"exporting", "guard"}),
     frozenset({"log", "replica", "witness"}),
     frozenset(
         {"approving", "configuring", "legacy", "repairing", "restoring"}

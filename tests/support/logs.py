@@ -384,6 +384,14 @@ def last_segment(path: Path) -> Path:
     return layout.list_segments(path)[-1][1]
 
 
+def add_room(path: Path, size_bytes: int = 4_096) -> Path:
+    """Room at the end of the last segment, as a writer leaves it that reserved it and was killed."""
+    segment = last_segment(path)
+    with segment.open("ab") as file:
+        file.write(b" " * size_bytes)
+    return segment
+
+
 def torn_files(path: Path) -> list[Path]:
     return sorted((path / layout.ENTRIES_DIR).glob("torn-*"))
 

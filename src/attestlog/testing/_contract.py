@@ -269,7 +269,7 @@ def a_snapshot_is_of_one_moment(log: LogMade) -> None:
         found, places = [], []
         for segment in pickle.loads(pickle.dumps(list(snapshot.segments))):  # noqa: S301 - made right here
             assert segment.name == snapshot.segment_name(segment.first)
-            assert segment.away() is None
+            assert (segment.away(), segment.room) == (None, 0)
             placed = list(segment.lines(0, segment.size))
             assert all(line.is_complete for line in placed)
             found += [line.data for line in placed]

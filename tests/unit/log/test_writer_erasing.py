@@ -14,6 +14,8 @@ from attestlog._internal.core.genesis import Settings
 from attestlog._internal.core.note import format_vkey
 from attestlog._internal.core.policy import parse_policy
 from attestlog._internal.core.report import Verdict
+from attestlog._internal.core.reserved import ERASE_PAYLOAD
+from attestlog._internal.in_force import JudgesErasures
 from attestlog._internal.log import Log
 from attestlog._internal.places import index_dir
 from attestlog._internal.query import query_log
@@ -21,6 +23,7 @@ from attestlog._internal.storage.contract import PendingErasure
 from attestlog._internal.storage.files import erasing
 from attestlog._internal.storage.files.layout import ERASING_FILE
 from attestlog._internal.storage.files.reader import FileSource
+from attestlog._internal.storage.files.store import FileStore
 from attestlog._internal.storage.resolve import open_source, open_store
 from attestlog._internal.verifying import judge_log, judge_proof
 from attestlog.errors import (
@@ -241,6 +244,59 @@ def test_the_entry_alone_cannot_be_appended(log: Log) -> None:
         with pytest.raises(MalformedEntryError, match="by the log alone"):
             append({**members, "action_payload": payload})
     log.append({**members, "event_type": "DECISION"})  # of another kind: it erases nothing
+
+
+# --- `erasing` stands beside the entries: it only goes on with what they say ---
+
+
+def kept_log(path: Path, covered: int) -> LogMaker:
+    """A log with an entry that says that entry 1's payload is erased, and which no rule allows."""
+    made = LogMaker(path, policy=parse_policy({"erasure": {"retain_days": 30}}))
+    made.append(draft(1, action_payload={"word": "secret1"}))
+    made.append(draft(2))
+    target = decode_line(made.lines[1])
+    payload = format_erasure(Erasure.of(target, "asked for", None))
+    members = draft(3, event_type="CHANGE", action_type=ERASE_PAYLOAD, action_payload=payload)
+    made.append(members, batched=False)
+    made.lay_out(size=covered, tree_size=covered)
+    erasing.write_pending(path, decode_line(made.lines[3]))
+    return made
+
+
+@pytest.mark.parametrize(
+    "covered, known, is_forgotten",
+    [(4, JudgesErasures(), True), (2, JudgesErasures(), False), (4, None, False)],
+)
+def test_what_the_rules_forbid_is_not_gone_on_with(
+    tmp_path: Path, covered: int, known: JudgesErasures | None, is_forgotten: bool
+) -> None:
+    """Refused for good, it is forgotten; where it cannot be judged, or the entry is wrong, it is kept."""
+    made = kept_log(tmp_path / "log", covered)
+    before = made.segment().read_bytes()
+    store = FileStore(made.root, known=known)
+    store.close()
+    assert made.segment().read_bytes() == before
+    assert len(store.recovered) == 1
+    assert (made.root / ERASING_FILE).exists() != is_forgotten
+
+
+@pytest.mark.parametrize("size", [1, 5])
+def test_what_they_allow_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    """Whether the checkpoint covers the entry that says so, or not yet."""
+    log = create(tmp_path / "log")
+    log.append(draft(1, action_payload={"word": "secret1"}))
+    with monkeypatch.context() as patch:
+        patch.setattr(FileStore, "finish_erasure", lambda store: None)
+        log.erase(1, reason="asked for", actor_id="officer-1")
+        if size > 1:
+            log.checkpoint()
+        log._store.close()
+        assert (log.path / ERASING_FILE).exists()
+    store = FileStore(log.path, known=JudgesErasures())
+    store.close()
+    assert store.recovered == []
+    assert open_source(log.path).entry(1).action_payload is None
+    check_log(log.path)
 
 
 # --- what stops it halfway ---
@@ -466,7 +522,7 @@ def refused(made: LogMaker, saying: int) -> list[str]:
     """What opening says of a log with a note that entry `saying` erases; nothing goes."""
     made.lay_out()
     begin(made.root, made.lines[saying])
-    store = open_store(made.root)
+    store = open_store(made.root, known=JudgesErasures())
     store.close()
     assert [line.data for line in FileSource(made.root).located_lines()] == made.lines
     assert not (made.root / ERASING_FILE).exists()
@@ -492,7 +548,7 @@ def test_a_begun_erasure_is_finished_by_what_its_entry_says(made: LogMaker, many
     say_range_erased(made, 2, 6) if many else say_erased(made, 2)
     made.lay_out()
     begin(made.root, made.lines[6])
-    open_store(made.root).close()
+    open_store(made.root, known=JudgesErasures()).close()
     gone = [n for n, line in enumerate(FileSource(made.root).lines()) if b'"action_payload":null' in line]
     assert gone == ([2, 3, 4, 5] if many else [2])
     report = judge_log(made.root, remember=False)
@@ -517,13 +573,15 @@ def test_what_the_policy_keeps_is_not_finished(tmp_path: Path, many: bool) -> No
     assert "is kept for 1" in said
 
 
-def test_what_nobody_approved_is_not_finished(tmp_path: Path) -> None:
+@pytest.mark.parametrize("claims_quorum", [False, True])
+def test_what_nobody_approved_is_not_finished(tmp_path: Path, claims_quorum: bool) -> None:
     policy = governed(rules={"e": {"action_types": ["attestlog.erase*"], "required_approvals": 1}})
     made = LogMaker(tmp_path / "made", policy=policy)
     made.append(draft(1))
     say_erased(made, 1)
+    made.reseal(2, quorum_met=claims_quorum)
     (said,) = refused(made, 2)
-    assert "has not the quorum" in said
+    assert ("has not the quorum" if claims_quorum else "quorum_met is false") in said
 
 
 @pytest.mark.parametrize("changes", [{"entry_hash": "0" * 64}, {"action_type": "x"}, {"sequence_number": 4}])

@@ -39,17 +39,14 @@ from attestlog._internal.core.entry import (
 )
 from attestlog._internal.core.glob import Glob
 from attestlog._internal.core.hashes import hex_hash
-from attestlog._internal.core.pointer import Fetch, Pointers
 from attestlog._internal.core.policy import ErasureRules
-from attestlog._internal.core.policy_change import check_allowed
 from attestlog._internal.core.reserved import ERASE_PAYLOAD, erases, is_kept
-from attestlog._internal.core.rules import Hold, ReasonText, Rules, check_is_signed, held_by
+from attestlog._internal.core.rules import Hold, ReasonText, Rules, held_by
 from attestlog.errors import (
     ErasureRefusedError,
     HashMismatchError,
     MalformedEntryError,
     MalformedError,
-    VerificationError,
 )
 
 _DAY_US: Final = 86_400_000_000
@@ -342,26 +339,6 @@ def taken(erasure: AnyErasure, lines: Iterable[bytes]) -> Iterator[tuple[bytes, 
             is_named = types[stored.action_type] = erasure.takes(stored)
         if is_named:
             yield line, stored
-
-
-def judge_again(genesis_rules: Rules, entry: Entry, fetch: Fetch) -> tuple[AnyErasure, Limits]:
-    """What an entry of the log erases, and what the rules that it stands under keep: from the log alone.
-
-    For those who find an erasure that was begun, and do not know by whom: nothing but the entry counts.
-    `genesis_rules`: those at entry 0; `fetch`: other lines of the log.
-    Raises ErasureRefusedError, VerificationError, MalformedError, and what `fetch` raises.
-    """
-    if not erases(entry):
-        raise VerificationError(
-            f"entry {entry.sequence_number} erases nothing", sequence_number=entry.sequence_number
-        )
-    rules = genesis_rules.at(Pointers.of(entry), fetch)
-    check_is_signed(rules, entry)
-    check_allowed(rules.policy, entry, rules.log)
-    erasure = erasure_of(entry)
-    if not entry.proofs_valid:
-        _refuse(erasure.reach.start, "approval", "stays: proofs_valid is false")
-    return erasure, Limits.of(rules, erasure, entry.timestamp)
 
 
 def _refuse(number: int, rule: str, reason: str, **evidence: Any) -> NoReturn:

@@ -24,7 +24,13 @@ from attestlog._internal.core.batch import Head, Plan
 from attestlog._internal.core.entry import Count, Entry, Hex64, decode_line
 from attestlog._internal.core.genesis import Genesis, parse_genesis
 from attestlog._internal.core.lines import Line
-from attestlog.errors import ConflictError, CorruptError, MalformedEntryError, NotFoundError
+from attestlog.errors import (
+    ConflictError,
+    CorruptError,
+    MalformedEntryError,
+    NotFoundError,
+    StorageError,
+)
 
 TIMESTAMP_SIZE_MAX_BYTES: Final = 256 << 10
 """A response with its certificates has a few thousand bytes."""
@@ -67,6 +73,14 @@ class PendingErasure(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """That entry's."""
 
 
+class Group(NamedTuple):
+    """Users of this machine whom the owner of a log lets in."""
+
+    name: str
+    may_write: bool
+    """Else they read only."""
+
+
 class NewLog(NamedTuple):
     """What a log is made of."""
 
@@ -76,6 +90,30 @@ class NewLog(NamedTuple):
     """Its leaf hash."""
     checkpoint: bytes | None = None
     """The first checkpoint; None for a copy of another's log, which is not the copy's to sign."""
+    group: Group | None = None
+    """Who may come to it beside its owner, where a driver knows users."""
+
+
+class Known:
+    """What the one who opens a store knows of the log from elsewhere: healing obeys it.
+
+    This one knows nothing: subclass it. Both are asked under the log's lock.
+    """
+
+    def acknowledged(self) -> int:
+        """How many entries were acknowledged for certain: none of them may be set aside as torn."""
+        return 0
+
+    def check_erasure(self, log: LogSource, pending: PendingErasure) -> None:
+        """Raises ErasureRefusedError unless the rules at the entry that says so allow the erasure.
+
+        Another error: it cannot be judged here, and now.
+        """
+        raise StorageError(
+            f"entry {pending.erased_by} says that payloads are erased, which is not judged here: opening the"
+            " log for writing does it",
+            path=log.where, erased_by=pending.erased_by,
+        )  # fmt: skip
 
 
 class LogSource(ABC):
@@ -305,8 +343,9 @@ class Store(Protocol):
     def finish_erasure(self) -> None:
         """Erase what the entry says that was noted. Inside `exclusive`.
 
-        Raises StorageError; then the next turn or opening MUST try again. What was begun, and then not
-        said by an entry, is forgotten; so is what the rules at that entry do not allow (`recovered` says so).
+        A driver whose bytes others can write MUST ask `Known.check_erasure` before a byte goes, unless it was
+        begun here. What was begun, and then not said by an entry or refused by the rules there, is forgotten.
+        Raises StorageError; then the next turn or opening MUST try again.
         """
 
     def rebuild_tree(self) -> None:
@@ -358,6 +397,10 @@ class RawSegment(Protocol):
     @property
     def size(self) -> int:
         """The offset at which it ends."""
+
+    @property
+    def room(self) -> int:
+        """What stands behind it to be written into, in offsets: only the last segment may have room."""
 
     def lines(self, start: int, stop: int) -> Iterator[Line]:
         """Each line that begins at an offset in [start, stop), whole. `start` need not begin a line.

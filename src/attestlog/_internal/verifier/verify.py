@@ -12,7 +12,8 @@ FORKED, 6 INCOMPLETE.
 It is written to be read, from top to bottom: JSON, entries, the tree, keys, notes, proofs, the rules, the
 log. It shares no code with attestlog. What it does not judge: the policy, what the policy derives or allows
 (scores, proofs, approvals, erasures), and so whether a change of the policy or a legal hold was allowed: it
-takes each to hold, and the next entry has to say so; cosignatures by witnesses; and what was seen of the log
+takes each to hold, and the next entry has to say so; guarded acts beside their intents; heads that entries
+saw further back than the entry before; cosignatures by witnesses; time stamps; and what was seen of the log
 before.
 """
 
@@ -21,7 +22,9 @@ from __future__ import annotations
 import argparse
 import base64
 import json
+import os
 import re
+import stat
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -30,37 +33,69 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePublicKey
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
+try:
+    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePublicKey
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
+except ImportError as error:  # a traceback would leave with 1, which means TAMPERED
+    if __name__ != "__main__":
+        raise
+    sys.stdout.write(f"UNKNOWN\n  nothing was verified: {error} (pip install cryptography)\n")
+    sys.exit(4)
 
 EXIT_CODES = {
     "VERIFIED": 0, "INCOMPLETE": 6, "UNKNOWN": 4, "TRUNCATED": 5, "FORKED": 5, "TAMPERED": 1, "MALFORMED": 3,
 }  # fmt: skip
 """Lightest first: the gravest finding is the verdict."""
+CODES = {
+    "MALFORMED": "log.not_a_log log.no_genesis proof.malformed",
+    "TAMPERED": "entry.malformed entry.canonical entry.too_large entry.sequence entry.chain entry.timestamp"
+    " entry.action_hash entry.entry_hash entry.algorithm entry.signing_key entry.signature_form"
+    " entry.signature entry.batch entry.rules entry.head entry.change entry.payload_missing erasure.malformed"
+    " erasure.refused segment.missing segment.stray segment.length checkpoint.missing checkpoint.malformed"
+    " checkpoint.signature checkpoint.origin checkpoint.root proof.checkpoint proof.hash proof.inclusion"
+    " proof.consistency proof.entry_signature",
+    "FORKED": "trust.mismatch",
+    "TRUNCATED": "log.cut_batch tree.longer checkpoint.ahead",
+    "UNKNOWN": "log.missing log.newer log.unreadable segment.absent proof.unreadable checkpoint.unsupported"
+    " trust.none entry.newer entry.unjudged key.revoked",
+    "INCOMPLETE": "log.torn_tail log.torn_batch",
+}
+"""Verdict → the findings that amount to it, by the codes of attestlog."""
+VERDICTS = {code: verdict for verdict, codes in CODES.items() for code in codes.split()}
 FINDINGS_SHOWN = 50
 INTEGER_MAX = 2**53 - 1
 DEPTH_MAX = 64
 REST_SIZE_MAX, PAYLOAD_SIZE_MAX = 65_535, 16 << 20
 LINE_SIZE_MAX = REST_SIZE_MAX + PAYLOAD_SIZE_MAX + 64
 BATCH_MAX = 1_024
+ROOM_SIZE_MAX = 4 << 20
+"""Of the spaces in which the last segment may end: a writer reserved them to write into."""
 KEYS_MAX, KEYS_IN_FORCE_MAX = 10_000, 64
 FORMAT = 1
 """The version of the formats that this verifier knows; the first entry states the log's."""
 
 
-class Malformed(Exception):  # noqa: N818 - what it says, not that it was raised
+class Fault(Exception):  # noqa: N818 - what it says, not that it was raised
+    """What is found. `code`: of the finding, where it is known here."""
+
+    def __init__(self, what: str, code: str = "") -> None:
+        super().__init__(what)
+        self.code = code
+
+
+class Malformed(Fault):
     """The bytes are not of the format."""
 
 
-class Wrong(Exception):  # noqa: N818
+class Wrong(Fault):
     """Well-formed, and does not hold."""
 
 
-class Newer(OSError):  # noqa: N818
+class Newer(Fault):
     """Of a format that only a newer attestlog knows: nothing is judged."""
 
 
@@ -208,6 +243,9 @@ ACTING = {
 KEY_CHANGES = {f"attestlog.{name}_signing_key" for name in ("rotate", "admit", "revoke")}
 POLICY_CHANGES = {"attestlog.set_policy", "attestlog.modify_policy_rule"}
 HOLD_CHANGES = {"attestlog.place_legal_hold", "attestlog.release_legal_hold"}
+ERASURES = {"attestlog.erase_payload", "attestlog.erase_payloads"}
+KEPT = KEY_CHANGES | POLICY_CHANGES | HOLD_CHANGES | ERASURES | {"attestlog.genesis"}
+"""Those whose payloads are never erased."""
 
 
 def acts(entry: Entry) -> bool:
@@ -218,21 +256,32 @@ def acts(entry: Entry) -> bool:
 
 def check_entry(entry: Entry, line: bytes) -> None:
     """Raises Malformed unless the line is the entry's one spelling, Wrong unless its hashes are its own."""
+    for code, what in find_wrong_hashes(entry, line):
+        raise Wrong(what, code)
+
+
+def find_wrong_hashes(entry: Entry, line: bytes) -> Iterator[tuple[str, str]]:
+    """Code and words for each hash that is not its own. Raises Malformed unless it is in its one spelling."""
     spelled = {name: canonical(entry[name], 2) for name in sorted(entry)}
     try:
         payload, whole = spelled["action_payload"].encode(), _join(spelled).encode()
     except UnicodeEncodeError:
-        raise Malformed("a lone surrogate") from None
+        raise Malformed("a lone surrogate", "entry.canonical") from None
     if whole != line:
-        raise Malformed("not in canonical form")
+        raise Malformed("not in canonical form", "entry.canonical")
     rest = len(line) - len(payload) - len('"action_payload":,')
     if len(payload) > PAYLOAD_SIZE_MAX or rest > REST_SIZE_MAX:
-        raise Malformed("over its size limit")
+        raise Malformed("over its size limit", "entry.too_large")
     if entry["action_payload"] is not None and entry["action_hash"] != sha256(payload).hexdigest():
-        raise Wrong("action_hash is not the hash of the payload")
+        yield "entry.action_hash", "action_hash is not the hash of the payload"
+    if entry["entry_hash"] != hash_entry(spelled):
+        yield "entry.entry_hash", "entry_hash is not the hash of the entry"
+
+
+def hash_entry(spelled: dict[str, str]) -> str:
+    """What the `entry_hash` of an entry with these members must be."""
     covered = _join({name: text for name, text in spelled.items() if name not in NOT_COVERED})
-    if entry["entry_hash"] != sha256(covered.encode()).hexdigest():
-        raise Wrong("entry_hash is not the hash of the entry")
+    return sha256(covered.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _join(spelled: dict[str, str]) -> str:
@@ -278,13 +327,18 @@ class Tree:
         return root
 
 
+def path_length(index: int, size: int) -> int:
+    """How many hashes an inclusion path has."""
+    inner = (index ^ (size - 1)).bit_length()
+    return inner + (index >> inner).bit_count()
+
+
 def climb(node: bytes, index: int, size: int, path: list[bytes]) -> bytes:
     """The root that an inclusion path leads to (RFC 9162, 2.1.3.2). Raises Wrong if it does not fit."""
     if not 0 <= index < size:
-        raise Wrong(f"index {index} is not in a tree of {size}")
-    inner = (index ^ (size - 1)).bit_length()
-    if len(path) != inner + (index >> inner).bit_count():
-        raise Wrong(f"the path has {len(path)} hashes, which do not fit")
+        raise Wrong(f"index {index} is not in a tree of {size}", "proof.inclusion")
+    if len(path) != path_length(index, size):
+        raise Wrong(f"the path has {len(path)} hashes, which do not fit", "proof.inclusion")
     last = size - 1
     for sibling in path:
         while index == last and index % 2 == 0:
@@ -297,22 +351,22 @@ def climb(node: bytes, index: int, size: int, path: list[bytes]) -> bytes:
 def check_consistency(old: int, size: int, old_root: bytes, root: bytes, path: list[bytes]) -> None:
     """Raises Wrong unless the first `old` leaves are a prefix of the tree (RFC 9162, 2.1.4.2)."""
     if not 0 < old <= size:
-        raise Wrong(f"size {old} is not from 1 to {size}")
+        raise Wrong(f"size {old} is not from 1 to {size}", "proof.consistency")
     if old == size:
         if path or old_root != root:
-            raise Wrong("one size, and another root")
+            raise Wrong("one size, and another root", "proof.consistency")
         return
     if old & (old - 1) == 0:
         path = [old_root, *path]
     if not path:
-        raise Wrong("the proof is empty")
+        raise Wrong("the proof is empty", "proof.consistency")
     index, last = old - 1, size - 1
     while index % 2:
         index, last = index // 2, last // 2
     first = second = path[0]
     for sibling in path[1:]:
         if last == 0:
-            raise Wrong("the proof has too many hashes")
+            raise Wrong("the proof has too many hashes", "proof.consistency")
         if index % 2 or index == last:
             first, second = node_hash(sibling, first), node_hash(sibling, second)
             while index % 2 == 0 and index:
@@ -321,7 +375,7 @@ def check_consistency(old: int, size: int, old_root: bytes, root: bytes, path: l
             second = node_hash(second, sibling)
         index, last = index // 2, last // 2
     if last or (first, second) != (old_root, root):
-        raise Wrong("the proof leads to another root")
+        raise Wrong("the proof leads to another root", "proof.consistency")
 
 
 # --- keys and signatures ---
@@ -380,9 +434,11 @@ def load_key(pem: str) -> Key:
         try:
             key.verify(signature, message, *more)
         except InvalidSignature:
-            raise Wrong(f"the signature does not verify under key {sha256(der).hexdigest()[:16]}") from None
+            what = f"the signature does not verify under key {sha256(der).hexdigest()[:16]}"
+            raise Wrong(what, "entry.signature") from None
         if more and decode_dss_signature(signature)[1] > P256_HALF_ORDER:
-            raise Wrong("the signature is respelled: its s is over half of the order")
+            what = "the signature is respelled: its s is over half of the order"
+            raise Wrong(what, "entry.signature_form")
 
     return Key(sha256(der).hexdigest(), algorithm, text, verify)
 
@@ -405,20 +461,25 @@ def parse_signature(entry: Entry) -> Signature:
     text = entry["hsm_signature"]
     if not entry["signature_algorithm"].endswith("+BATCH"):
         if not re.fullmatch("(?:[0-9a-f]{2})+", text):
-            raise Wrong("hsm_signature is not lower-case hex")
+            raise Wrong("hsm_signature is not lower-case hex", "entry.signature_form")
         return Signature(bytes.fromhex(text))
     match = _BATCH.fullmatch(text)
     if not match or not int(match[2]) < int(match[3]) <= BATCH_MAX:
-        raise Wrong("hsm_signature is not '<hex>:<index>/<size>:<hex path>'")
-    path = bytes.fromhex(match[4])
-    return Signature(bytes.fromhex(match[1]), int(match[2]), int(match[3]), tuple(split_hashes(path)))
+        raise Wrong("hsm_signature is not '<hex>:<index>/<size>:<hex path>'", "entry.signature_form")
+    index, size, path = int(match[2]), int(match[3]), tuple(split_hashes(bytes.fromhex(match[4])))
+    if len(path) != path_length(index, size):
+        raise Wrong(f"the path of {index}/{size} has {len(path)} hashes", "entry.signature_form")
+    return Signature(bytes.fromhex(match[1]), index, size, path)
+
+
+def digest_of(entry: Entry) -> bytes:
+    """The hash that the entry states: chain, signature and tree go by it. Zeros if it states none."""
+    return bytes.fromhex(entry["entry_hash"]) if fits(entry["entry_hash"], HASH) else bytes(32)
 
 
 def signed_message(signature: Signature, entry: Entry) -> bytes:
     """What the signature must cover: the entry's hash, or the root over its batch."""
-    if not fits(entry["entry_hash"], HASH):
-        raise Wrong("entry_hash is not a hash")
-    digest = bytes.fromhex(entry["entry_hash"])
+    digest = digest_of(entry)
     if not signature.size:
         return digest
     root = climb(leaf_hash(digest), signature.index, signature.size, list(signature.path))
@@ -433,6 +494,7 @@ def split_hashes(data: bytes) -> list[bytes]:
 # --- notes and checkpoints (C2SP signed-note, tlog-checkpoint, tlog-cosignature) ---
 
 ED25519, ML_DSA_44 = 0x01, 0x06
+NOTE_SIZE_MAX = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -502,7 +564,7 @@ def open_checkpoint(data: bytes, vkeys: list[VKey]) -> Checkpoint:
     if not blank or not tail.endswith("\n") or any(char < " " and char != "\n" for char in content):
         raise Malformed("the checkpoint is not a signed note")
     text, lines = body + "\n", tail[:-1].split("\n")
-    if len(data) > 1 << 20 or len(lines) > 100:
+    if len(data) > NOTE_SIZE_MAX or len(lines) > 100:
         raise Malformed("the note is over its limits")
     signers = []
     for line in lines:
@@ -543,7 +605,8 @@ def _verify_line(vkey: VKey, signature: bytes, text: str) -> None:
             message = f"cosignature/v1\ntime {int.from_bytes(time, 'big')}\n{text}".encode()
             Ed25519PublicKey.from_public_bytes(vkey.key).verify(signature, message)
     except InvalidSignature:
-        raise Wrong(f"the checkpoint's signature by {vkey.name} does not verify") from None
+        what = f"the checkpoint's signature by {vkey.name} does not verify"
+        raise Wrong(what, "checkpoint.signature") from None
 
 
 def _verify_ml_dsa(vkey: VKey, time: bytes, signature: bytes, text: str) -> None:
@@ -567,13 +630,18 @@ class Report:
 
     def __init__(self) -> None:
         self.verdict, self.faults, self.facts = "VERIFIED", 0, list[str]()
+        self.found = list[tuple[str, int | None]]()
+        """Code and entry of each finding that is shown."""
 
-    def find(self, verdict: str, what: str, number: int | None = None) -> None:
-        """Something that does not hold, or that could not be told."""
+    def find(self, code: str, what: str, number: int | None = None) -> None:
+        """Something that does not hold, or that could not be told. `code`: see CODES."""
+        verdict = VERDICTS[code]
         self.verdict = max(self.verdict, verdict, key=list(EXIT_CODES).index)
         self.faults += 1
         if self.faults <= FINDINGS_SHOWN:
-            self.facts.append(f"{verdict}: " + (f"entry {number}: " if number is not None else "") + what)
+            self.found.append((code, number))
+            where = "" if number is None else f" entry {number}:"
+            self.facts.append(f"{verdict}:{where} {what} [{code}]")
 
     def say(self, fact: str) -> None:
         """Something worth knowing."""
@@ -613,9 +681,9 @@ def _report_signers(report: Report, checkpoint: Checkpoint, trust: Trust) -> Non
         report.say(f"signed by {vkey.text}, which is trusted")
     if not signers:
         if trust.vkeys:
-            report.find("FORKED", "the checkpoint is signed by none of the keys that are trusted")
+            report.find("trust.mismatch", "the checkpoint is signed by none of the keys that are trusted")
         else:
-            report.find("UNKNOWN", "no checkpoint key is trusted: the file shows nothing")
+            report.find("trust.none", "no checkpoint key is trusted: the file shows nothing")
 
 
 def _verify_inclusion(report: Report, lines: list[str], checkpoint: Checkpoint, trust: Trust) -> None:
@@ -627,16 +695,18 @@ def _verify_inclusion(report: Report, lines: list[str], checkpoint: Checkpoint, 
     check_entry(entry, extra)
     signature = parse_signature(entry)
     if entry["sequence_number"] != index:
-        raise Wrong(f"the proof is of index {index}, its entry is entry {entry['sequence_number']}")
+        raise Wrong(
+            f"the proof is of index {index}, its entry is entry {entry['sequence_number']}", "proof.inclusion"
+        )
     if climb(leaf_hash(bytes.fromhex(entry["entry_hash"])), index, checkpoint.size, path) != checkpoint.root:
-        raise Wrong("the path leads to another root")
+        raise Wrong("the path leads to another root", "proof.inclusion")
     report.say(f"entry {index}: {entry['event_type']} {entry['action_type']} by {entry['actor_id']}")
     report.say(f"entry_hash {entry['entry_hash']}, recorded at {entry['timestamp']} by the writer's clock")
     report.say("payload: " + ("not here" if entry["action_payload"] is None else "here, as it was recorded"))
     for key in trust.keys:
         if key.id == entry["signing_key_id"]:
             if entry["signature_algorithm"].removesuffix("+BATCH") != key.algorithm:
-                raise Wrong("the entry names another algorithm than its key's")
+                raise Wrong("the entry names another algorithm than its key's", "entry.algorithm")
             key.verify(signature.value, signed_message(signature, entry))
             report.say(f"the entry is signed by key {key.id}, which is trusted")
             return
@@ -700,9 +770,10 @@ class Rules:
 
     def check_signers(self, checkpoint: Checkpoint) -> None:
         """Raises Wrong unless it is of this log, with a signature of each type that the log has keys of."""
-        signed = {vkey.kind for vkey in checkpoint.signers}
-        if checkpoint.origin != self.origin or signed != {vkey.kind for vkey in self.vkeys}:
-            raise Wrong("the checkpoint is of another log, or not signed by the log's keys")
+        if {vkey.kind for vkey in checkpoint.signers} != {vkey.kind for vkey in self.vkeys}:
+            raise Wrong("the checkpoint is not signed by the log's keys", "checkpoint.signature")
+        if checkpoint.origin != self.origin:
+            raise Wrong("the checkpoint is of another log", "checkpoint.origin")
 
     def change(self, entry: Entry) -> None:
         """A change of keys, by an entry that is sound and signed by a key in force. Raises Wrong."""
@@ -828,7 +899,7 @@ def read_genesis(line: bytes) -> tuple[Rules, Entry]:
     if (entry["event_type"], entry["action_type"]) != ("BOOT", "attestlog.genesis"):
         raise Malformed("the first entry is no genesis entry")
     if payload is not None and fits(payload.get("format"), "count") and payload["format"] > FORMAT:
-        raise Newer(f"the log is of format {payload['format']}: a newer attestlog made it")
+        raise Newer(f"the log is of format {payload['format']}: a newer attestlog made it", "log.newer")
     if payload is None or payload.keys() != names or not fits(payload["checkpoint_keys"], "[text]"):
         raise Malformed("the genesis payload has other members")
     origin, settings = payload["origin"], read_settings(payload["settings"])
@@ -844,9 +915,10 @@ def read_genesis(line: bytes) -> tuple[Rules, Entry]:
         raise Malformed("the genesis payload names no key, one twice, or too many")
     if any(vkey.name != origin for vkey in vkeys) or {vkey.kind for vkey in vkeys} - {ML_DSA_44} != {ED25519}:
         raise Malformed("a checkpoint key is not called as the log")
+    genesis_hash = hash_entry({name: canonical(entry[name], 2) for name in sorted(entry)})
     terms = {key.id: Term() for key in keys}
     by_id = {key.id: key for key in keys}
-    return Rules(origin, by_id, vkeys, settings, terms, entry["entry_hash"]), entry
+    return Rules(origin, by_id, vkeys, settings, terms, genesis_hash), entry
 
 
 def begin(line: bytes) -> tuple[Rules, Entry]:
@@ -890,6 +962,8 @@ class RangeErased:
     matching: int = 0
     own: int = 0
     """Those that no earlier entry erases."""
+    is_refused: bool = False
+    """Whether the log cannot do without one of these."""
 
     def takes(self, number: int, action_type: str) -> bool:
         """Whether this payload is one of them."""
@@ -969,28 +1043,39 @@ class Erasures:
             except Malformed:
                 continue  # which was said
         for erased in self.ranges:
+            if erased.is_refused:
+                what = "it erases the payload of an entry that the log cannot do without"
+                self.report.find("erasure.refused", what, erased.by)
             if not erased.own <= erased.said["count"] <= erased.matching:
                 what = f"it says that {erased.said['count']} payloads are erased, {erased.own} were to go"
-                self.report.find("TAMPERED", what, erased.by)
+                self.report.find("erasure.malformed", what, erased.by)
 
     def _look(self, entry: Entry) -> None:
         number, action_type = entry["sequence_number"], entry["action_type"]
         singles = self.singles.get(number, [])
+        is_kept = number == 0 or (acts(entry) and action_type in KEPT)
         ranges = [erased for erased in self.ranges if erased.takes(number, action_type)]
         first = min([by for by, _ in singles] + [erased.by for erased in ranges], default=None)
         for erased in ranges:
             erased.matching += 1
             erased.own += erased.by == first
+            erased.is_refused |= is_kept and erased.by == first
         for erased in self.ranges:
             if number == erased.said["stop"] - 1 and entry["entry_hash"] != erased.said["last_entry_hash"]:
-                self.report.find("TAMPERED", "it names another last entry of the range it erases", erased.by)
+                what = "it names another last entry of the range it erases"
+                self.report.find("erasure.malformed", what, erased.by)
         if entry["action_payload"] is not None:
             return
         if first is None:
-            self.report.find("TAMPERED", "its payload is null, and no entry that erases says so", number)
+            what = "its payload is null, and no entry that erases says so"
+            self.report.find("entry.payload_missing", what, number)
         for by, said in singles:
+            if is_kept:
+                what = f"it erased the payload of entry {number}, which the log cannot do without"
+                self.report.find("erasure.refused", what, by)
             if any(said[name] != entry[name] for name in ("entry_hash", "action_type", "timestamp")):
-                self.report.find("TAMPERED", f"it erases the payload of {number}, and describes another", by)
+                what = f"it erases the payload of entry {number}, and describes another"
+                self.report.find("erasure.malformed", what, by)
 
 
 RULES, HOLDS = "attestlog_rules", "attestlog_holds"
@@ -1011,7 +1096,7 @@ class Walk:
     def __init__(self, report: Report, rules: Rules, wanted: int) -> None:
         self.report, self.rules, self.wanted = report, rules, wanted
         self.position, self.previous, self.timestamp = 0, "0" * 64, ""
-        self.is_synced, self.is_whole, self.knows_rules = True, True, True
+        self.is_synced, self.is_whole, self.knows_rules, self.is_all_read = True, True, True, True
         self.due: dict[str, str | None] = {RULES: f"0:{rules.genesis_hash}", HOLDS: None}
         """By pointer, what entries must have now."""
         self.wrong: dict[tuple[str, str | None], list[int]] = {}
@@ -1021,9 +1106,13 @@ class Walk:
         self.torn: Torn | None = None
         self.batch: Batch | None = None
         self.erasures = Erasures(report)
+        self.again: Iterator[bytes] = iter(())
+        """All lines once more, for what is only known at the end."""
         self.key_ids = dict[str, int]()
         """Of keys that signed → the last entry of each."""
         self.first_keys = set(rules.keys)
+        self.first_signer: str | None = None
+        """The key that signed entry 0, if it did."""
         self._verified: tuple[str, bytes, bytes] | None = None
 
     def add(self, line: bytes, *, is_complete: bool) -> None:
@@ -1037,16 +1126,17 @@ class Walk:
             self.torn.lines += is_complete
             return
         number, is_next = entry["sequence_number"], self._check_link(entry)
-        is_sound = self._holds(number, check_entry, entry, line)
-        self._holds(number, self._check_time, entry)
+        is_sound = self._check_content(entry, line)
+        self._check_time(entry)
         is_pointed = self._check_pointers(entry)
-        is_sound &= self._holds(number, self._check_signature, entry)
-        self._holds(number, self._check_place, entry, is_next)
+        is_sound &= self._holds(number, "", self._check_signature, entry)
+        self._check_place(entry, is_next)
         if self.is_whole:
-            stated = entry["entry_hash"]
-            self.tree.add(leaf_hash(bytes.fromhex(stated) if fits(stated, HASH) else bytes(32)))
+            self.tree.add(leaf_hash(digest_of(entry)))
             if self.tree.size == self.wanted:
                 self.root = self.tree.root()
+        if entry["event_type"] in ("BOOT", "SHUTDOWN"):
+            self._holds(number, "entry.head", self._check_head, entry)
         self._check_relations(entry, is_sound=is_sound and is_pointed)
         self.position, self.previous = number + 1, entry["entry_hash"]
 
@@ -1054,11 +1144,12 @@ class Walk:
         """Entries are missing here: the next one is not held against those before."""
         self.is_synced, self.is_whole, self.knows_rules, self.batch = False, False, False, None
 
-    def _holds(self, number: int, check: Callable[..., None], *arguments: Any) -> bool:
+    def _holds(self, number: int, code: str, check: Callable[..., None], *arguments: Any) -> bool:
+        """Whether a check passes. `code`: of the finding if not; empty: the check itself says it."""
         try:
             check(*arguments)
-        except (Malformed, Wrong) as error:
-            self.report.find("TAMPERED", str(error), number)
+        except Fault as error:
+            self.report.find(code or error.code, str(error), number)
             return False
         return True
 
@@ -1074,9 +1165,9 @@ class Walk:
             return follows
         if number != self.position:
             self.is_whole = False
-            self.report.find("TAMPERED", f"it stands where entry {self.position} is due", number)
+            self.report.find("entry.sequence", f"it stands where entry {self.position} is due", number)
         elif not follows:
-            self.report.find("TAMPERED", "prev_entry_hash is not the hash of the entry before", number)
+            self.report.find("entry.chain", "prev_entry_hash is not the hash of the entry before", number)
         return follows
 
     def _close_torn(self, entry: Entry) -> None:
@@ -1091,17 +1182,41 @@ class Walk:
             if start <= torn.position < number and torn.batch_start in (None, start):
                 torn.batch_start = start
                 return
-        self.report.find("TAMPERED", f"bytes that are no entry: {torn.reason}", torn.position)
+        self.report.find("entry.malformed", f"bytes that are no entry: {torn.reason}", torn.position)
         self.torn = None
 
+    def _check_content(self, entry: Entry, line: bytes) -> bool:
+        number, wrong = entry["sequence_number"], list[tuple[str, str]]()
+        try:
+            wrong += find_wrong_hashes(entry, line)
+        except Malformed as error:
+            wrong.append((error.code, str(error)))
+        for code, what in wrong:
+            self.report.find(code, what, number)
+        return not wrong
+
+    def _check_head(self, entry: Entry) -> None:
+        """The head that the entry saw, where it is the entry before. An earlier one is not looked up."""
+        seen, number = entry["system_state_snapshot"].get("log_head"), entry["sequence_number"]
+        if seen is None:
+            return
+        is_head = fits(seen, "object") and seen.keys() == {"size", "entry_hash"}
+        if not is_head or not fits(seen["size"], "count") or not fits(seen["entry_hash"], HASH):
+            raise Wrong("the head it saw is none")
+        if not 1 <= seen["size"] <= number:
+            raise Wrong(f"a log of {seen['size']} entries, seen by entry {number}")
+        if seen["size"] == number and seen["entry_hash"] != entry["prev_entry_hash"]:
+            raise Wrong(f"it saw another entry {number - 1} than there is")
+
     def _check_time(self, entry: Entry) -> None:
-        text = entry["timestamp"]
+        text, number = entry["timestamp"], entry["sequence_number"]
         try:
             datetime.fromisoformat(text)
         except ValueError:
-            raise Wrong(f"{text} is no time") from None
+            self.report.find("entry.timestamp", f"{text} is no time", number)
+            return
         if text < self.timestamp:
-            raise Wrong("its timestamp is earlier than the one before")
+            self.report.find("entry.timestamp", "its timestamp is earlier than the one before", number)
         self.timestamp = text
 
     def _check_pointers(self, entry: Entry) -> bool:
@@ -1109,14 +1224,17 @@ class Walk:
 
         After what was not read, they are known again at an entry that names those known before.
         """
-        number, is_right = entry["sequence_number"], True
-        for name in (RULES, HOLDS):
-            stated, due = entry["environment"].get(name), self.due[name] if number else None
-            if stated == due:
-                continue
-            is_right = False
-            if self.knows_rules or not is_later(stated, due):
-                self.wrong.setdefault((name, stated), [number, 0])[1] += 1
+        number = entry["sequence_number"]
+        pairs = {
+            name: (entry["environment"].get(name), self.due[name] if number else None) for name in self.due
+        }
+        is_right = all(stated == due for stated, due in pairs.values())
+        if self.knows_rules or not all(
+            stated == due or is_later(stated, due) for stated, due in pairs.values()
+        ):
+            for name, (stated, due) in pairs.items():
+                if stated != due:
+                    self.wrong.setdefault((name, stated), [number, 0])[1] += 1
         self.knows_rules |= is_right
         if not self.knows_rules:
             self.unjudged.append(number)
@@ -1127,31 +1245,39 @@ class Walk:
         if key is None and not self.knows_rules:
             return
         if key is None:
-            raise Wrong("it is not signed by a key in force")
+            raise Wrong("it is not signed by a key in force", "entry.signing_key")
         if entry["signature_algorithm"].removesuffix("+BATCH") != key.algorithm:
-            raise Wrong("it names another algorithm than its key's")
+            raise Wrong("it names another algorithm than its key's", "entry.algorithm")
         self.key_ids[key.id] = entry["sequence_number"]
         signature = parse_signature(entry)
         message = signed_message(signature, entry)
         if self._verified != (key.id, signature.value, message):  # once for a whole batch
             key.verify(signature.value, message)
             self._verified = (key.id, signature.value, message)
+        if entry["sequence_number"] == 0:
+            self.first_signer = key.id
 
     def _check_place(self, entry: Entry, is_next: bool) -> None:
         """Entries of a batch stand together, in their order, all of them."""
-        batch, self.batch = self.batch, None
-        try:
-            signature = parse_signature(entry)
-        except Wrong:  # said already; it counts as the one that was due
-            signature = Signature(batch.signature, batch.due, batch.size) if batch else Signature(b"")
-        if signature.size:
-            start = max(0, entry["sequence_number"] - signature.index)
-            self.batch = Batch(signature.value, signature.size, signature.index + 1, start)
-            if self.batch.due == self.batch.size:
-                self.batch = None
-        due = (batch.signature, batch.size, batch.due) if batch else (signature.value, signature.size, 0)
-        if is_next and (signature.value, signature.size, signature.index) != due:
-            raise Wrong("it does not stand where its batch signature says")
+        batch, number, stated = self.batch, entry["sequence_number"], Signature(b"")
+        if entry["signature_algorithm"].endswith("+BATCH"):
+            try:
+                stated = parse_signature(entry)
+            except Wrong:  # said already; it counts as the one that is due
+                stated = Signature(batch.signature, batch.due, batch.size) if batch and is_next else stated
+        if batch and is_next:
+            due = (batch.signature, batch.size, batch.due)
+        else:
+            due = (stated.value, stated.size, 0)
+        if is_next and (stated.value, stated.size, stated.index) != due:
+            what = "it does not stand where its batch signature says"
+            self.report.find("entry.batch", what, number)
+        if batch is None or not is_next or stated.value != batch.signature:
+            start = max(0, number - stated.index)
+            batch = Batch(stated.value, stated.size, stated.index, start) if stated.size else None
+        if batch is not None:
+            batch.due += 1
+        self.batch = batch if batch is not None and batch.due < batch.size else None
 
     def _check_relations(self, entry: Entry, *, is_sound: bool) -> None:
         number, payload = entry["sequence_number"], entry["action_payload"]
@@ -1160,16 +1286,17 @@ class Walk:
             return
         name = entry["action_type"]
         if name not in ACTING:
-            self.report.find("UNKNOWN", f"{name[:80]!r} is not known here: a newer attestlog made it", number)
+            what = f"{name[:80]!r} is not known here: a newer attestlog made it"
+            self.report.find("entry.newer", what, number)
             self.knows_rules = False
         if name in ("attestlog.erase_payload", "attestlog.erase_payloads"):
-            self._holds(number, self.erasures.note, name, payload, number)
+            self._holds(number, "erasure.malformed", self.erasures.note, name, payload, number)
         if name not in KEY_CHANGES | POLICY_CHANGES | HOLD_CHANGES or not self.knows_rules:
             return
         member, new = HOLDS if name in HOLD_CHANGES else RULES, f"{number}:{entry['entry_hash']}"
         if not is_sound or payload is None:
-            self.report.find("TAMPERED", "a change that does not hold", number)
-        elif name not in KEY_CHANGES or self._holds(number, self.rules.change, entry):
+            self.report.find("entry.change", "a change that does not hold", number)
+        elif name not in KEY_CHANGES or self._holds(number, "entry.change", self.rules.change, entry):
             self.due[member] = new
 
     def finish(self, acknowledged: int) -> int:
@@ -1179,63 +1306,89 @@ class Walk:
         if torn is not None:
             there = torn.position
             if torn.lines and acknowledged > (there if torn.batch_start is None else torn.batch_start):
-                self.report.find("TAMPERED", f"bytes that are no entry: {torn.reason}", there)
+                self.report.find("entry.malformed", f"bytes that are no entry: {torn.reason}", there)
                 there = max(self.position, there + torn.lines)
             else:
-                self.report.find("INCOMPLETE", f"torn bytes at the end: {torn.reason}", there)
+                self.report.find("log.torn_tail", f"torn bytes at the end: {torn.reason}", there)
         if start is not None:
             is_cut = acknowledged > start
-            self.report.find("TRUNCATED" if is_cut else "INCOMPLETE", "its batch is not all there", start)
+            code = "log.cut_batch" if is_cut else "log.torn_batch"
+            self.report.find(code, "its batch is not all there", start)
             there = there if is_cut else start
         for (name, stated), (first, count) in sorted(self.wrong.items(), key=lambda item: item[1]):
-            self.report.find("TAMPERED", f"{name} is {str(stated)[:100]}, and so in {count} entries", first)
+            what = f"{name} is {str(stated)[:100]}, and so in {count} entries"
+            self.report.find("entry.rules", what, first)
         if self.unjudged:
             count = len(self.unjudged)
             what = f"{count} entries stand under rules that changed in what was not read"
-            self.report.find("UNKNOWN", what, self.unjudged[0])
+            self.report.find("entry.unjudged", what, self.unjudged[0])
         return there
 
 
 def verify_log(report: Report, root: Path, trust: Trust) -> None:
-    """A log's directory."""
+    """A log's directory.
+
+    It may be written meanwhile: what the entries must reach to is read before they are.
+    """
     if not (root / "entries").is_dir():
-        raise Malformed(f"{root} has no directory entries")
-    names = sorted(path.name for path in (root / "entries").glob("*.jsonl"))
-    segments = {int(name[:12]): root / "entries" / name for name in names if fits(name, r"/\d{12}\.jsonl/")}
-    rules, genesis = begin(_first_line(segments.get(0)))
-    checkpoint = _log_checkpoint(report, root / "checkpoint", rules)
+        raise Malformed(f"{root} has no directory entries", "log.not_a_log")
+    note, stored = _read_checkpoint(report, root), _tree_sizes(report, root / "tree")
+    names = sorted(path.name for path in (root / "entries").iterdir() if path.suffix == ".jsonl")
+    segments = {int(name[:12]): root / "entries" / name for name in names if fits(name, SEGMENT)}
+    try:
+        line = _first_line(segments.get(0))
+    except OSError as error:
+        report.find("log.unreadable", f"entries cannot be read: {error}", 0)
+        return
+    rules, genesis = begin(line)
+    checkpoint = _log_checkpoint(report, note, rules)
     width = rules.settings["segment_entries"]
-    strays = [name for name in names if not fits(name, r"/\d{12}\.jsonl/") or int(name[:12]) % width]
-    for name in strays:
-        if not name.startswith("torn-"):
-            report.find("TAMPERED", f"{name} is not one of this log's segments")
+    for name in names:
+        if not name.startswith("torn-") and (not fits(name, SEGMENT) or int(name[:12]) % width):
+            report.find("segment.stray", f"{name} is not one of this log's segments")
     walk = Walk(report, rules, checkpoint.size if checkpoint else -1)
-    due, is_read = 0, True
+    first, due = 0, 0
     for first in sorted(first for first in segments if first % width == 0):
         if first != due:
-            report.find("TAMPERED", "a segment is missing before it", first)
+            report.find("segment.missing", f"a segment is missing before that of entry {first}", due)
             walk.lose()
         elif walk.is_synced and walk.torn is None and walk.position != first:
-            report.find("TAMPERED", f"entry {walk.position} is due where segment {first} starts")
+            what = f"entry {walk.position} is due where segment {first} starts"
+            report.find("segment.length", what, first)
         due = first + width
-        try:
-            with segments[first].open("rb") as file:
-                for line, is_complete in read_lines(file):
-                    walk.add(line, is_complete=is_complete)
-        except OSError as error:  # perhaps it was archived: what is not read is not held against the rest
-            report.find("UNKNOWN", f"its segment cannot be read: {error.strerror}", first)
-            walk.lose()
-            is_read = False
-    if not is_read:
-        return
-    walk.erasures.settle(line for first in sorted(segments) for line in read_again(segments[first]))
-    if walk.torn is None and not due - width <= walk.position <= due:
-        report.find("TAMPERED", f"entry {walk.position} is due where the last segment ends")
-    stored = _tree_sizes(root / "tree")
+        _walk_segment(walk, segments[first], first, is_last=first == max(segments))
+    walk.again = (
+        line for name in sorted(segments) if name % width == 0 for line in read_again(segments[name])
+    )
+    if walk.is_all_read and walk.torn is None and not first <= walk.position <= due:
+        what = f"entry {walk.position} is due where the last segment ends"
+        report.find("segment.length", what, first)
     there = walk.finish(max(-(-stored.get(0, 0) // 32), checkpoint.size if checkpoint else 0))
-    if any(size > (there >> 8 * level) * 32 for level, size in stored.items()):
-        report.find("TRUNCATED", f"the stored tree is longer than the {there} entries that are there")
+    if walk.is_all_read and any(size > (there >> 8 * level) * 32 for level, size in stored.items()):
+        what = f"the stored tree is longer than the {there} entries that are there"
+        report.find("tree.longer", what)
     conclude(walk, there, checkpoint, genesis, trust)
+
+
+SEGMENT = r"/[0-9]{12}\.jsonl/"
+
+
+def _walk_segment(walk: Walk, path: Path, first: int, *, is_last: bool) -> None:
+    """Its lines. What cannot be read is not held against the rest."""
+    try:
+        with open_plain(path) as file:
+            for line, is_complete in read_lines(file):
+                if is_complete or len(line) > ROOM_SIZE_MAX or line.strip(b" "):
+                    walk.add(line, is_complete=is_complete)
+                elif not is_last:
+                    what = f"{path.name} has room, which only the last segment may have"
+                    walk.report.find("segment.length", what, first)
+    except OSError as error:
+        is_away = path.is_symlink() and not path.exists()  # it was archived, and is not to be reached now
+        code, number = ("segment.absent", first) if is_away else ("log.unreadable", walk.position)
+        walk.report.find(code, f"{path.name} cannot be read: {error.strerror or error}", number)
+        walk.lose()
+        walk.is_all_read = False
 
 
 def verify_export(report: Report, file: BinaryIO, note: bytes | None, trust: Trust) -> None:
@@ -1243,17 +1396,15 @@ def verify_export(report: Report, file: BinaryIO, note: bytes | None, trust: Tru
     lines = read_lines(file)
     first, is_complete = next(lines, (b"", False))
     rules, genesis = begin(first)
-    checkpoint = open_checkpoint(note, rules.vkeys) if note is not None else None
-    if checkpoint is not None:
-        rules.check_signers(checkpoint)
+    checkpoint = _log_checkpoint(report, note, rules) if note is not None else None
     walk = Walk(report, rules, checkpoint.size if checkpoint else -1)
     walk.add(first, is_complete=is_complete)
     for line, is_complete in lines:
         walk.add(line, is_complete=is_complete)
     there = walk.finish(checkpoint.size if checkpoint else 0)
     file.seek(0)
-    walk.erasures.settle(line for line, _ in read_lines(file))
-    if checkpoint is None:
+    walk.again = (line for line, _ in read_lines(file))
+    if note is None:
         report.say("no checkpoint was given: entries may be missing at the end")
     conclude(walk, there, checkpoint, genesis, trust)
 
@@ -1262,22 +1413,34 @@ def conclude(walk: Walk, there: int, checkpoint: Checkpoint | None, genesis: Ent
     """The entries against the checkpoint, and both against what the reader trusts."""
     report = walk.report
     if genesis["signature_algorithm"].endswith("+BATCH"):
-        report.find("TAMPERED", "the genesis entry is not signed alone", 0)
-    if checkpoint is not None and checkpoint.size > there:
-        report.find("TRUNCATED", f"the checkpoint covers {checkpoint.size} entries, {there} are there")
-    elif checkpoint is not None and walk.root != checkpoint.root:
-        report.find("TAMPERED", "the checkpoint has another root than the entries")
+        report.find("entry.batch", "the genesis entry is not signed alone", 0)
+    if walk.is_all_read:
+        try:
+            walk.erasures.settle(walk.again)
+        except OSError as error:
+            report.find("log.unreadable", f"entries cannot be read again: {error}")
+    if checkpoint is not None and walk.is_all_read:
+        is_hidden = walk.root is None and report.verdict not in ("VERIFIED", "INCOMPLETE")
+        if checkpoint.size > there:
+            what = f"the checkpoint covers {checkpoint.size} entries, {there} are there"
+            report.find("checkpoint.ahead", what)
+        elif walk.root != checkpoint.root and not is_hidden:  # what hides the root was found
+            report.find("checkpoint.root", "the checkpoint has another root than the entries")
     report.say(f"{walk.rules.origin}: {there} entries, {walk.erasures.missing} of them without their payload")
-    report.say(f"genesis {genesis['entry_hash']}, head {walk.previous}")
+    report.say(f"genesis {walk.rules.genesis_hash}, head {walk.previous}")
     report.say(f"signed by {', '.join(sorted(walk.key_ids))}")
-    vouching = {genesis["entry_hash"], genesis["signing_key_id"], *(walk.key_ids.keys() - walk.first_keys)}
+    vouching = {walk.rules.genesis_hash, walk.first_signer, *(walk.key_ids.keys() - walk.first_keys)}
     vouching |= {vkey.text for vkey in checkpoint.signers} if checkpoint else set()
     asked = [*(vkey.text for vkey in trust.vkeys), *(key.id for key in trust.keys), *trust.hashes]
     trusted = [item for item in asked if item in vouching]
     if asked and not trusted:
-        report.find("FORKED", "nothing that is trusted vouches for this log")
+        # A key may have come in by a rotation that was not read.
+        is_certain = walk.knows_rules or not (trust.keys or trust.hashes)
+        code = "trust.mismatch" if is_certain else "entry.unjudged"
+        report.find(code, "nothing that is trusted vouches for this log")
     for start, stop, key_id in walk.rules.doubtful(walk.key_ids, trusted):
-        report.find("UNKNOWN", f"from here to {stop - 1}, revoked key {key_id[:16]} may be anybody's", start)
+        what = f"from here to {stop - 1}, revoked key {key_id[:16]} may be anybody's"
+        report.find("key.revoked", what, start)
     self_attested = "SELF-ATTESTED: nobody but itself vouches for it"
     report.say(f"confirmed by {', '.join(trusted)}" if trusted else self_attested)
 
@@ -1295,35 +1458,71 @@ def read_lines(file: BinaryIO) -> Iterator[tuple[bytes, bool]]:
 
 def read_again(path: Path) -> Iterator[bytes]:
     """The lines of a segment."""
-    with path.open("rb") as file:
+    with open_plain(path) as file:
         for line, _ in read_lines(file):
             yield line
 
 
 def _first_line(path: Path | None) -> bytes:
+    """Entry 0's; empty if there is no whole one."""
     if path is None:
-        raise Malformed("the first segment is missing")
-    with path.open("rb") as file:
-        return next(read_lines(file), (b"", False))[0]
+        return b""
+    with open_plain(path) as file:
+        line, is_complete = next(read_lines(file), (b"", False))
+    return line if is_complete else b""
 
 
-def _log_checkpoint(report: Report, path: Path, rules: Rules) -> Checkpoint | None:
+def open_plain(path: Path) -> BinaryIO:
+    """A regular file, to be read; a pipe or a device would hang or never end. Raises OSError."""
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(path, flags)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(f"{path} is not a regular file")
+    return open(descriptor, "rb")  # noqa: PTH123 - a descriptor, not a path
+
+
+def _read_checkpoint(report: Report, root: Path) -> bytes | None:
+    """The note; empty if it could not be read, which is found; None if it is missing."""
     try:
-        checkpoint = open_checkpoint(path.read_bytes(), rules.vkeys)
-        rules.check_signers(checkpoint)
+        with open_plain(root / "checkpoint") as file:
+            return file.read(NOTE_SIZE_MAX + 1)
     except FileNotFoundError:
-        report.find("TAMPERED", "the log has no checkpoint")
-    except (Malformed, Wrong) as error:
-        report.find("TAMPERED", str(error))
-    else:
-        return checkpoint
+        return None
+    except OSError as error:
+        report.find("log.unreadable", f"the checkpoint cannot be read: {error}")
+        return b""
+
+
+def _log_checkpoint(report: Report, note: bytes | None, rules: Rules) -> Checkpoint | None:
+    if note is None:
+        report.find("checkpoint.missing", "the log has no checkpoint")
+    elif note or not report.faults:
+        try:
+            checkpoint = open_checkpoint(note, rules.vkeys)
+            rules.check_signers(checkpoint)
+        except Malformed as error:
+            report.find("checkpoint.malformed", str(error))
+        except Wrong as error:
+            report.find(error.code, str(error))
+        else:
+            return checkpoint
     return None
 
 
-def _tree_sizes(folder: Path) -> dict[int, int]:
-    if not folder.is_dir():
-        return {}
-    return {int(path.name): path.stat().st_size for path in folder.iterdir() if fits(path.name, r"/\d{1,2}/")}
+def _tree_sizes(report: Report, folder: Path) -> dict[int, int]:
+    """Level → bytes that are stored of it."""
+    sizes = {}
+    try:
+        for path in folder.iterdir():
+            if fits(path.name, "/[0-9]|[1-9][0-9]/"):
+                with open_plain(path) as file:
+                    sizes[int(path.name)] = os.fstat(file.fileno()).st_size
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        report.find("log.unreadable", f"the stored tree cannot be read: {error}")
+    return sizes
 
 
 # --- the command line ---
@@ -1344,23 +1543,35 @@ def parse_trust(items: list[str]) -> Trust:
 
 def verify(report: Report, subject: Path, checkpoint: Path | None, trust: Trust) -> None:
     """Whatever the path is. What is found is in the report."""
+    kind = "log"
     try:
         if subject.is_dir():
             verify_log(report, subject, trust)
             return
-        with subject.open("rb") as file:
+        with open_plain(subject) as file:
             start = file.read(64)
             file.seek(0)
             if start.startswith((PROOF.encode(), CONSISTENCY.encode())) or subject.suffix != ".jsonl":
+                kind = "proof"
                 verify_proof(report, file.read(), trust)
             else:
                 verify_export(report, file, checkpoint.read_bytes() if checkpoint else None, trust)
-    except Malformed as error:
-        report.find("MALFORMED", str(error))
-    except Wrong as error:
-        report.find("TAMPERED", str(error))
+    except Fault as error:
+        code = error.code or "log.no_genesis"
+        if kind == "proof":
+            code = "proof.malformed" if isinstance(error, Malformed) else PROOF_CODES.get(code, code)
+        report.find(code, str(error), 0 if code == "log.newer" or code.startswith("entry.") else None)
     except OSError as error:
-        report.find("UNKNOWN", str(error))
+        missing = isinstance(error, FileNotFoundError)
+        report.find("log.missing" if missing else f"{kind}.unreadable", str(error))
+
+
+PROOF_CODES = {
+    "checkpoint.signature": "proof.checkpoint", "entry.action_hash": "proof.hash",
+    "entry.entry_hash": "proof.hash", "entry.signature": "proof.entry_signature",
+    "entry.signature_form": "proof.entry_signature", "entry.algorithm": "proof.entry_signature",
+}  # fmt: skip
+"""What a finding of a log is in a proof file."""
 
 
 def main() -> int:
@@ -1375,12 +1586,23 @@ def main() -> int:
     except (Malformed, OSError, ValueError) as error:
         parser.error(f"--trust: {error}")
     report = Report()
-    verify(report, arguments.subject, arguments.checkpoint, trust)
+    try:
+        verify(report, arguments.subject, arguments.checkpoint, trust)
+    except Exception as error:  # noqa: BLE001 - a traceback would leave with 1, which means TAMPERED
+        report = Report()
+        what = f"the verifier failed, and nothing was verified: {type(error).__name__}: {error}"
+        report.find("log.unreadable", what)
     lines = [report.verdict, *(f"  {fact}" for fact in report.facts)]
     if report.faults > FINDINGS_SHOWN:
         lines.append(f"  and {report.faults - FINDINGS_SHOWN} more")
     text = "\n".join(lines)  # a log is written by strangers: no control character reaches the terminal
-    sys.stdout.write("".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text) + "\n")
+    text = "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
+    encoding = sys.stdout.encoding or "ascii"
+    try:
+        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+        sys.stdout.flush()
+    except OSError:  # nobody reads it any more; the exit code says the verdict
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return EXIT_CODES[report.verdict]
 
 

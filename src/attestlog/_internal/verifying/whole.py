@@ -507,6 +507,12 @@ def check_segments(snapshot: Snapshot, segment_entries: int, findings: list[Find
             what = f"{name} is missing" if name == last else f"{name} to {last} are missing"
             findings.append(finding("segment.missing", what, due, expected=due, found=segment.first))
         present.append(segment)
+    for segment in present[:-1]:
+        if segment.room:
+            what = (
+                f"{segment.name} ends in {segment.room} bytes of room, which only the last segment may have"
+            )
+            findings.append(finding("segment.length", what, segment.first, expected=0, found=segment.room))
     what = "{} is not one of this log's segments"
     findings.extend(finding("segment.stray", what.format(name), found=name) for name in strays)
     return Segments(present, gaps)

@@ -10,7 +10,8 @@ A crash before 2 leaves a note that means nothing, and is removed. After 2 the
 erasure is a fact of the log: the next process that opens it, or finds what the
 crashed one wrote, goes on with 3; segments that were written again have nothing left to go.
 The note may have been put there by anybody. So it says nothing of its own: before a byte goes,
-that process judges the entry again, by the rules where it stands. All of it is done under the log's lock.
+that process judges the entry again, by the rules where it stands (`Known.check_erasure`). All of it is done
+under the log's lock.
 """
 
 from __future__ import annotations
@@ -30,18 +31,15 @@ from attestlog._internal.core.entry import Entry
 from attestlog._internal.core.erasure import (
     AnyErasure,
     Stored,
-    check_payloads,
     erase_line,
     erasure_of,
-    judge_again,
     taken,
 )
-from attestlog._internal.core.rules import Rules
 from attestlog._internal.places import index_dir
-from attestlog._internal.storage.contract import LocatedLine, PendingErasure
+from attestlog._internal.storage.contract import Known, LocatedLine, PendingErasure
 from attestlog._internal.storage.files import layout
 from attestlog._internal.storage.files.reader import FileSource
-from attestlog._internal.storage.files.segments import BLOCK_BYTES
+from attestlog._internal.storage.files.segments import BLOCK_BYTES, lines_end
 from attestlog.errors import (
     AttestlogError,
     CorruptError,
@@ -76,38 +74,48 @@ def write_pending(root: Path, entry: Entry) -> None:
     path = root / layout.ERASING_FILE
     pending = PendingErasure(erased_by=entry.sequence_number, entry_hash=entry.entry_hash)
     try:
-        disk.replace_file(path, msgspec.json.encode(pending) + b"\n")
+        disk.replace_file(path, msgspec.json.encode(pending) + b"\n", layout.file_mode(root), exact=True)
     except OSError as error:
         raise disk.storage_error(error, path, "writing") from None
 
 
-def finish(root: Path, pending: PendingErasure, size: int, *, is_judged: bool) -> None:
+def finish(root: Path, pending: PendingErasure, size: int, known: Known | None) -> None:
     """Steps 3 to 5, if the log of `size` entries has the entry that says so.
 
-    `is_judged`: this process found the entry right before. Raises ErasureRefusedError for one that the rules
-    do not allow: nothing goes, and what was begun is forgotten. StorageError: then it can be tried again.
+    `known` judges it; None: this process judged it when it began.
+    Raises StorageError: then it can be tried again. ErasureRefusedError: it never can, and is forgotten.
     """
     try:
-        entry, refusal = _saying(root, pending, size), None
+        entry = _saying(root, pending, size)
         if entry is not None:
-            try:
-                erasure = erasure_of(entry) if is_judged else _judge(root, entry)
-            except (MalformedError, VerificationError, ErasureRefusedError) as error:
-                refusal = error
-            else:
-                for segment in _reached(root, erasure):
-                    _erase(root, segment, erasure)
-                _forget_words(root)
-        (root / layout.ERASING_FILE).unlink(missing_ok=True)
-        # A crash here may bring `erasing` back: all it asks for is found done.
-        disk.fsync_directory(root)
+            if known is not None:
+                _check(root, pending, known)
+            erasure = erasure_of(entry)
+            for segment in _reached(root, erasure):
+                _erase(root, segment, erasure)
+            _forget_words(root)
+        _forget(root)
     except OSError as error:
         raise disk.storage_error(error, root, "erasing in") from None
-    if refusal is not None:
-        raise ErasureRefusedError(
-            f"entry {pending.erased_by} erases nothing here: {refusal}",
-            sequence_number=pending.erased_by, rule="again",
-        )  # fmt: skip
+
+
+def _forget(root: Path) -> None:
+    (root / layout.ERASING_FILE).unlink(missing_ok=True)
+    # A crash here may bring `erasing` back: all it asks for is found done, or refused once more.
+    disk.fsync_directory(root)
+
+
+def _check(root: Path, pending: PendingErasure, known: Known) -> None:
+    try:
+        known.check_erasure(FileSource(root), pending)
+    except ErasureRefusedError:
+        _forget(root)
+        raise
+    except (MalformedError, VerificationError) as error:
+        raise CorruptError(
+            f"entry {pending.erased_by} does not erase: {error}",
+            path=str(root), sequence_number=pending.erased_by, repair="entries",
+        ) from None  # fmt: skip
 
 
 def _forget_words(root: Path) -> None:
@@ -125,17 +133,6 @@ def _saying(root: Path, pending: PendingErasure, size: int) -> Entry | None:
     except NotFoundError:
         return None
     return entry if entry.entry_hash == pending.entry_hash else None
-
-
-def _judge(root: Path, entry: Entry) -> AnyErasure:
-    """What the entry erases, if by the rules at its place it may. Raises ErasureRefusedError and others."""
-    source = FileSource(root)
-    erasure, limits = judge_again(Rules.of(source.genesis()), entry, source.line)
-    try:
-        check_payloads(limits, erasure, source.lines(erasure.reach.start, erasure.reach.stop))
-    except (MalformedError, VerificationError) as error:
-        raise _damaged(root, f"entries {erasure.reach.start} to {erasure.reach.stop - 1}", error) from None
-    return erasure
 
 
 def _reached(root: Path, erasure: AnyErasure) -> Iterator[_Segment]:
@@ -181,7 +178,8 @@ def _erase(root: Path, segment: _Segment, erasure: AnyErasure) -> None:
                 _copy(source, target, done, line.offset)
                 disk.write_all(target, _erased(segment.path, line.data, erasure, stored))
                 done = line.offset + len(line.data)
-            _copy(source, target, done, os.fstat(source).st_size)
+            # Without room: what is written again is as long as its lines.
+            _copy(source, target, done, lines_end(source, os.fstat(source).st_size))
     finally:
         os.close(source)
 

@@ -35,7 +35,7 @@ from attestlog._internal.core.lines import Line
 from attestlog._internal.core.merkle import Grown
 from attestlog._internal.core.signature import EntrySignature, parse_signature
 from attestlog._internal.storage.files import layout
-from attestlog._internal.storage.files.segments import EndlessLineError, last_line, read_lines
+from attestlog._internal.storage.files.segments import EndlessLineError, last_line, lines_end, read_lines
 from attestlog._internal.storage.files.tree import TreeFiles
 from attestlog.errors import (
     AttestlogError,
@@ -232,7 +232,7 @@ def head_at_checkpoint(
     """
     if checkpoint is None or checkpoint.size <= first:
         return None
-    line = _last_line(descriptor)
+    line = _last_line(descriptor, lines_end(descriptor, os.fstat(descriptor).st_size))
     if line is None or not line.is_complete or not tree.size() == tree.covered() == checkpoint.size:
         return None
     try:
@@ -254,7 +254,7 @@ def head_before(segments: list[Segment], tree: TreeFiles) -> Head | None:
         return Head()
     first, (_, path) = segments[-1][0], segments[-2]
     with path.open("rb") as file:
-        line = _last_line(file.fileno())
+        line = _last_line(file.fileno(), os.fstat(file.fileno()).st_size)
     try:
         entry = decode_line(line.data if line and line.is_complete else b"")
         timestamp_us = parse_timestamp(entry.timestamp)
@@ -309,10 +309,10 @@ def contradicted(checkpoint: Checkpoint | None, root: Path) -> CorruptError:
     )
 
 
-def _last_line(descriptor: int) -> Line | None:
+def _last_line(descriptor: int, end: int) -> Line | None:
     """None also where no line is that long."""
     try:
-        return last_line(descriptor, os.fstat(descriptor).st_size)
+        return last_line(descriptor, end)
     except EndlessLineError:
         return None
 
