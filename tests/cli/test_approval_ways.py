@@ -97,8 +97,10 @@ def by_message(run: Run, folder: Path, _: pytest.MonkeyPatch) -> Iterator[Approv
     line = make_key(folder / "id", "ecdsa")
 
     def sign(message: Path) -> None:
-        words = [tool("ssh-keygen"), "-q", "-Y", "sign", "-n", NAMESPACE, "-f", folder / "id", message]
-        subprocess.run(words, check=True, stderr=subprocess.DEVNULL)
+        subprocess.run(
+            [tool("ssh-keygen"), "-q", "-Y", "sign", "-n", NAMESPACE, "-f", folder / "id", message],
+            check=True, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
 
     yield Approver(line, "SSHSIG", lambda request: taken_in(run, request, sign))
 
