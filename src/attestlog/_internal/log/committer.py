@@ -15,7 +15,7 @@ hands in steps between which none can run (it runs when a call returns, or a
 loop goes round), everything before them can be done twice, and all of these
 steps stand in this module. Loops have functions of their own: Python 3.12 and
 3.13 do not run `finally`, nor leave `with`, where a signal handler raises as a
-loop goes round (CPython's issue 108214), and the lock would stay taken.
+loop goes round (a defect of CPython's), and the lock would stay taken.
 It knows nothing of logs, keys or files.
 """
 

@@ -46,6 +46,7 @@ from attestlog._internal.core.rules import Hold, Rules, format_hold, release_of
 from attestlog._internal.core.seen_head import seen_head
 from attestlog._internal.core.signature import BATCH_ENTRIES_MAX, ECDSA_P256
 from attestlog._internal.log import opening
+from attestlog._internal.log.checkpoints import CHECKPOINT_EVERY_S, Checkpoints
 from attestlog._internal.log.committer import Committer
 from attestlog._internal.log.drafts import AnyDraft, Clock, change_draft, system_clock
 from attestlog._internal.log.replicas import ACK_TIMEOUT_S
@@ -80,6 +81,7 @@ class OpenOptions(TypedDict, total=False):
     clock: Clock | None
     ack_replicas: int
     ack_timeout_s: float
+    checkpoint_every_s: float | None
 
 
 class Log:
@@ -90,12 +92,19 @@ class Log:
     and belongs in a thread: `await asyncio.to_thread(log.checkpoint)`.
     """
 
-    def __init__(self, writer: Writer, passphrase: Passphrase | None = None) -> None:
+    def __init__(
+        self,
+        writer: Writer,
+        passphrase: Passphrase | None = None,
+        checkpoint_every_s: float | None = CHECKPOINT_EVERY_S,
+    ) -> None:
         self._writer, self._passphrase = writer, passphrase
         self._store, self._genesis, self._replicas = writer.store, writer.genesis, writer.replicas
         self._queue: Committer[Receipt] = Committer(writer.commit, BATCH_ENTRIES_MAX, BATCH_SIZE_BYTES)
         work = WeakMethod(self._work)  # a log that nobody has is not kept by what it holds
         self._replicas.work = lambda: _called(work)
+        self._checkpoint_every_s = checkpoint_every_s
+        self._start_checkpoints()
         _open_logs.add(self)
         self._on_loss()
 
@@ -154,12 +163,15 @@ class Log:
         clock: Clock | None = None,
         ack_replicas: int = 0,
         ack_timeout_s: float = ACK_TIMEOUT_S,
+        checkpoint_every_s: float | None = CHECKPOINT_EVERY_S,
     ) -> Self:
         """Open a log for writing, healing what a crash left (`recovered` says what). Never creates.
 
         Without signers, the configured ones are opened. `ack_replicas`: an append also waits, for
         `ack_timeout_s` at the most, until so many replicas hold its entry durably; ReplicationError then
-        says that it is in the log, and who else has it.
+        says that it is in the log, and who else has it. `checkpoint_every_s`: at the latest so long after
+        an entry a checkpoint covers it, while the log is open; None: only `checkpoint`, `close` and the end
+        of a segment make one.
         Raises NotFoundError or another StorageError, MalformedConfigError, SignerError.
         """
         return cls(
@@ -170,6 +182,7 @@ class Log:
                 ack_timeout_s=ack_timeout_s,
             ),
             passphrase,
+            checkpoint_every_s,
         )  # fmt: skip
 
     @classmethod
@@ -538,6 +551,7 @@ class Log:
 
         May be called twice. Raises SignerError or StorageError if there is no checkpoint; it is closed then.
         """
+        self._checkpoints.close()
         self._replicas.close()
         with contextlib.suppress(ClosedError):
             self._queue.close(self._writer.close)
@@ -583,6 +597,10 @@ class Log:
 
         return Work(self._store.source, self.origin, self.checkpoint, keep, record)
 
+    def _start_checkpoints(self) -> None:
+        self._checkpoints = Checkpoints(self._checkpoint_every_s, self.checkpoint)
+        self._writer.committed = self._checkpoints.notify
+
     def _on_loss(self) -> None:
         """A log that is dropped without `close` leaves no descriptor open. It signs no last checkpoint."""
         self._finalizer = finalize(self, self._queue.leave, self._store.close)
@@ -593,6 +611,7 @@ class Log:
         self._finalizer.detach()
         self._queue = self._queue.renewed()
         self._on_loss()
+        self._start_checkpoints()
         self._replicas.follow_fork()
         self._store.release()
 
