@@ -57,8 +57,10 @@ it only narrows what the parent says.
     │   ├── SnapshotError              a file or tree could not be hashed, or changed meanwhile
     │   └── CorruptError               what was read back is damaged (where, and what repairs it)
     ├── LogError                       the log refuses
+    │   ├── ReentrantError             used within a signal handler, by the thread that was using it
     │   ├── ClosedError
     │   ├── TooLargeError (ValueError)
+    │   ├── MovedError                 it is written elsewhere now, says a file in it
     │   └── ClockError                 the clock is behind the log
     ├── GovernanceError                what the log's own rules forbid
     │   ├── ActionBlockedError         a guarded act was not done (`receipt`: the VIOLATION written)
@@ -493,6 +495,12 @@ class LogError(AttestlogError):
     code = "log"
 
 
+class ReentrantError(LogError):
+    """A signal handler, a finalizer or a signer used the log in a thread that was using it."""
+
+    code = "log.reentrant"
+
+
 class ClosedError(LogError):
     """The log was closed, or poisoned by a failure whose outcome is unknown."""
 
@@ -506,6 +514,13 @@ class TooLargeError(LogError, ValueError):
     member: str = ""
     size_bytes: int = 0
     size_bytes_max: int = 0
+
+
+class MovedError(LogError):
+    """A file in the log's directory says that the log is written elsewhere now. `path`."""
+
+    code = "log.moved"
+    path: str = ""
 
 
 class ClockError(LogError):

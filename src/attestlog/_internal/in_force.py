@@ -20,11 +20,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Final
+from typing import Final, NoReturn
 
 from attestlog._internal.core.batch import Head
 from attestlog._internal.core.checkpoint import Checkpoint
 from attestlog._internal.core.entry import Entry, entry_hash, format_timestamp
+from attestlog._internal.core.erasure import check_erasable, fingerprint
 from attestlog._internal.core.genesis import Genesis, open_log_checkpoint, parse_genesis
 from attestlog._internal.core.hashes import HASH_SIZE_BYTES, leaf_hash
 from attestlog._internal.core.lines import whole_lines
@@ -32,11 +33,13 @@ from attestlog._internal.core.merkle import Span, prove_inclusion, verify_inclus
 from attestlog._internal.core.pointer import Pointers, read_changes
 from attestlog._internal.core.reserved import governs
 from attestlog._internal.core.rules import HoldsUnreadError, Rules
+from attestlog._internal.judging.erasures import judge_erasure
 from attestlog._internal.judging.scan import Scanned, State, check_sound, scan
 from attestlog._internal.rules_cache import load_rules, save_rules
-from attestlog._internal.storage.contract import LogSource
+from attestlog._internal.storage.contract import Known, LogSource, PendingErasure
 from attestlog.errors import (
     CorruptError,
+    ErasureRefusedError,
     HashMismatchError,
     InclusionError,
     MalformedError,
@@ -61,7 +64,7 @@ def read_rules(source: LogSource, *, size: int | None = None, with_holds: bool =
     checkpoint = _checkpoint(source, genesis, size)
     if checkpoint is not None:
         try:
-            bound = _bound_entry(source, checkpoint)
+            bound = _bound_entry(source, checkpoint, checkpoint.size - 1)
         except (CorruptError, InclusionError) as error:
             if isinstance(error, CorruptError) and error.repair != "tree":
                 raise
@@ -91,6 +94,42 @@ def read_holds(rules: Rules, source: LogSource) -> Rules:
     return replace(full, policy=rules.policy)
 
 
+class JudgesErasures(Known):
+    """Lets an erasure that was interrupted go on, if the entry that says so stands and its rules allow it."""
+
+    def check_erasure(self, log: LogSource, pending: PendingErasure) -> None:
+        """See `Known.check_erasure`. Raises VerificationError, MalformedError and StorageError, too."""
+        entry, rules = _judged_entry(log, pending.erased_by)
+        claim, problem = judge_erasure(rules, entry)
+        target = log.entry(pending.sequence_number)
+        if claim is None or problem is not None:
+            what = problem.message if problem is not None else "it cannot be read"
+            _refuse(pending, f"entry {pending.erased_by} {what}")
+        if (claim.target, claim.fingerprint) != (target.sequence_number, fingerprint(target)):
+            _refuse(pending, f"entry {pending.erased_by} describes another")
+        check_erasable(target)
+
+
+def _judged_entry(source: LogSource, number: int) -> tuple[Entry, Rules]:
+    """An entry, shown to be the log's by the checkpoint or by all that an entry must be; its rules."""
+    genesis = source.genesis()
+    checkpoint = _checkpoint(source, genesis, None)
+    if checkpoint is not None and number < checkpoint.size:
+        entry = _bound_entry(source, checkpoint, number)
+        return entry, Rules.of(genesis).at(Pointers.of(entry), source.line)
+    rules, before = read_rules(source, size=number), source.entry(number - 1)
+    start = State(number, before.entry_hash, before.timestamp)
+    _judge_on(rules, source, start, number + 1)
+    return source.entry(number), rules
+
+
+def _refuse(pending: PendingErasure, reason: str) -> NoReturn:
+    raise ErasureRefusedError(
+        f"the payload of entry {pending.sequence_number} stays: {reason}",
+        sequence_number=pending.sequence_number, rule="described",
+    )  # fmt: skip
+
+
 def changes_of_rules(rules: Rules, source: LogSource) -> Iterator[Entry]:
     """The entries that changed keys and policy, from the genesis entry's to these. Raises as `read_rules`."""
     return read_changes(Pointers(f"0:{rules.genesis_hash}"), Pointers(rules.pointers.rules), source.line)
@@ -110,9 +149,8 @@ def _checkpoint(source: LogSource, genesis: Genesis, size: int | None) -> Checkp
     return checkpoint if checkpoint.size else None
 
 
-def _bound_entry(source: LogSource, checkpoint: Checkpoint) -> Entry:
-    """The last entry that the checkpoint covers, shown to be so."""
-    number = checkpoint.size - 1
+def _bound_entry(source: LogSource, checkpoint: Checkpoint, number: int) -> Entry:
+    """An entry that the checkpoint covers, shown to be so."""
     entry = source.entry(number)
     _check_hash(entry, number)
     path = prove_inclusion(number, checkpoint.size, source.hashes)

@@ -4,19 +4,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.logs import create, draft, drafts, last_segment
+from tests.support.logs import LogMaker, create, draft, drafts, last_segment
 
-from attestlog._internal.core.entry import Entry
+from attestlog._internal.core.entry import Entry, decode_line
+from attestlog._internal.core.erasure import Erasure, format_erasure
 from attestlog._internal.core.genesis import Settings
 from attestlog._internal.core.note import format_vkey
 from attestlog._internal.core.policy import parse_policy
 from attestlog._internal.core.report import Verdict
+from attestlog._internal.core.reserved import ERASE_PAYLOAD
+from attestlog._internal.in_force import JudgesErasures
 from attestlog._internal.log import Log
 from attestlog._internal.places import index_dir
 from attestlog._internal.query import query_log
 from attestlog._internal.storage.contract import PendingErasure
 from attestlog._internal.storage.files import erasing
 from attestlog._internal.storage.files.layout import ERASING_FILE
+from attestlog._internal.storage.files.store import FileStore
 from attestlog._internal.storage.resolve import open_source
 from attestlog._internal.verifying import judge_log, judge_proof
 from attestlog.errors import (
@@ -236,6 +240,60 @@ def test_the_entry_alone_cannot_be_appended(log: Log) -> None:
         with pytest.raises(MalformedEntryError, match="by the log alone"):
             append({**members, "action_payload": payload})
     log.append({**members, "event_type": "DECISION"})  # of another kind: it erases nothing
+
+
+# --- `erasing` stands beside the entries: it only goes on with what they say ---
+
+
+def kept_log(path: Path, covered: int) -> LogMaker:
+    """A log with an entry that says that entry 1's payload is erased, and which no rule allows."""
+    made = LogMaker(path, policy=parse_policy({"erasure": {"retain_days": 30}}))
+    made.append(draft(1, action_payload={"word": "secret1"}))
+    made.append(draft(2))
+    target = decode_line(made.lines[1])
+    payload = format_erasure(Erasure.of(target, "asked for", None))
+    members = draft(3, event_type="CHANGE", action_type=ERASE_PAYLOAD, action_payload=payload)
+    made.append(members, batched=False)
+    made.lay_out(size=covered, tree_size=covered)
+    pending = PendingErasure(sequence_number=1, entry_hash=target.entry_hash, erased_by=3)
+    erasing.write_pending(path, pending)
+    return made
+
+
+@pytest.mark.parametrize(
+    "covered, known, is_forgotten",
+    [(4, JudgesErasures(), True), (2, JudgesErasures(), False), (4, None, False)],
+)
+def test_what_the_rules_forbid_is_not_gone_on_with(
+    tmp_path: Path, covered: int, known: JudgesErasures | None, is_forgotten: bool
+) -> None:
+    """Refused for good, it is forgotten; where it cannot be judged, or the entry is wrong, it is kept."""
+    made = kept_log(tmp_path / "log", covered)
+    before = made.segment().read_bytes()
+    store = FileStore(made.root, known=known)
+    store.close()
+    assert made.segment().read_bytes() == before
+    assert len(store.recovered) == 1
+    assert (made.root / ERASING_FILE).exists() != is_forgotten
+
+
+@pytest.mark.parametrize("size", [1, 5])
+def test_what_they_allow_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    """Whether the checkpoint covers the entry that says so, or not yet."""
+    log = create(tmp_path / "log")
+    log.append(draft(1, action_payload={"word": "secret1"}))
+    with monkeypatch.context() as patch:
+        patch.setattr(FileStore, "finish_erasure", lambda store: None)
+        log.erase(1, reason="asked for", actor_id="officer-1")
+        if size > 1:
+            log.checkpoint()
+        log._store.close()
+        assert (log.path / ERASING_FILE).exists()
+    store = FileStore(log.path, known=JudgesErasures())
+    store.close()
+    assert store.recovered == []
+    assert open_source(log.path).entry(1).action_payload is None
+    check_log(log.path)
 
 
 # --- what stops it halfway ---

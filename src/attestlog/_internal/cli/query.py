@@ -66,7 +66,10 @@ def query(
         raise UsageError("--format must be table, json or csv; --limit must be at least 1")
     limit = TABLE_LIMIT if limit is None and form == "table" else limit
     members: dict[str, Any] = {name: value for name in FILTERS if (value := context.params[name]) is not None}
-    members |= {"newest_first": not oldest_first, "payload": dict(map(parse_condition, payload or []))}
+    conditions = dict(map(parse_condition, payload or []))
+    if len(conditions) < len(payload or []):
+        raise UsageError("--payload is given twice for one member: no entry has both values")
+    members |= {"newest_first": not oldest_first, "payload": conditions}
     if limit is not None:
         members["limit"] = limit + 1  # one more than is shown tells whether there are more
     catch_up(log)

@@ -26,13 +26,14 @@ from attestlog._internal.core.pointer import Pointers
 from attestlog._internal.core.policy import Policy, format_policy, parse_policy
 from attestlog._internal.core.signature import ED25519, ML_DSA_44
 from attestlog._internal.ids import new_entry_id
+from attestlog._internal.in_force import JudgesErasures
 from attestlog._internal.log.drafts import Clock, Drafts, environment
 from attestlog._internal.log.keys import InForce, key_holders, sign_head, sign_plan, signer_vkey
 from attestlog._internal.log.replicas import Replicas
 from attestlog._internal.log.writer import Writer
 from attestlog._internal.signers import Passphrase, Signer
 from attestlog._internal.signers.making import given_or_made, given_or_opened
-from attestlog._internal.storage.contract import NewLog, Store
+from attestlog._internal.storage.contract import Group, NewLog, Store
 from attestlog._internal.storage.resolve import (
     LogName,
     check_free,
@@ -57,6 +58,7 @@ def create(
     passphrase: Passphrase | None,
     any_filesystem: bool,
     clock: Clock,
+    group: Group | None,
 ) -> Writer:
     """See `Log.create`."""
     check_origin(origin)
@@ -94,8 +96,8 @@ def create(
             checkpoint_pq=pq_signer.uri if pq_signer is not None else None,
         )
         which = Identity(origin, plan.head.entry_hash)
-        _make(name, NewLog(line, plan.leaves[0], note), which, signers)
-        store = open_store(name, any_filesystem=any_filesystem)
+        _make(name, NewLog(line, plan.leaves[0], note, group), which, signers)
+        store = open_store(name, any_filesystem=any_filesystem, known=JudgesErasures())
         undo.callback(store.close)
         in_force = _load(store, entry_signer, passphrase)
         writer = Writer(
@@ -123,7 +125,7 @@ def open_writer(
     ack_timeout_s: float,
 ) -> Writer:
     """See `Log.open`."""
-    store = open_store(name, any_filesystem=any_filesystem)
+    store = open_store(name, any_filesystem=any_filesystem, known=JudgesErasures())
     with contextlib.ExitStack() as undo:
         undo.callback(store.close)
         config = find_config(store.source)

@@ -9,7 +9,7 @@ as `Prepared`, made by `drafts` in their own threads.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, NamedTuple
 
@@ -81,6 +81,8 @@ class Writer:
         self.store, self.genesis = store, store.genesis
         self.in_force, self.holders = in_force, holders
         self.drafts, self.replicas, self.clock = drafts, replicas, clock
+        self.committed: Callable[[], None] = lambda: None
+        """Called after each commit of the queue, by the thread that has the turn."""
         self._used = UsedRequests(store.source, in_force)
         self._outage = _Outage()
 
@@ -135,6 +137,7 @@ class Writer:
                 self._outage = _Outage()
         # Hand out. The lock is free by now: no other process waits for that.
         group.hand_out(receipts[len(own) :])
+        self.committed()
         self.replicas.notify()
 
     def rotate(self, new: Signer, members: Mapping[str, Any]) -> Receipt:

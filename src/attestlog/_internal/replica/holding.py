@@ -28,7 +28,7 @@ from attestlog._internal.core.note import (
 )
 from attestlog._internal.core.replication import ReplicaAnswer, Shipment, ends_batch, log_id
 from attestlog._internal.core.rules import Rules
-from attestlog._internal.in_force import read_rules
+from attestlog._internal.in_force import JudgesErasures, read_rules
 from attestlog._internal.replica import erasing, evidence
 from attestlog._internal.replica.checking import plans, verify_lines
 from attestlog._internal.storage.contract import LogSource, NewLog
@@ -59,7 +59,7 @@ class Holding:
         """`directory`, named by the log's id, holds the copy (`log/`) and evidence against its writer."""
         self.directory = directory
         self._key = key
-        self._store = open_store(directory / LOG_DIR)
+        self._store = open_store(directory / LOG_DIR, known=JudgesErasures())
         with self._store.exclusive() as head:
             self._rules = read_rules(self._store.source, size=head.size)
 

@@ -24,7 +24,13 @@ from attestlog._internal.core.batch import Head, Plan
 from attestlog._internal.core.entry import Count, Entry, Hex64, decode_line
 from attestlog._internal.core.genesis import Genesis, parse_genesis
 from attestlog._internal.core.lines import Line
-from attestlog.errors import ConflictError, CorruptError, MalformedEntryError, NotFoundError
+from attestlog.errors import (
+    ConflictError,
+    CorruptError,
+    MalformedEntryError,
+    NotFoundError,
+    StorageError,
+)
 
 TIMESTAMP_SIZE_MAX_BYTES: Final = 256 << 10
 """A response with its certificates has a few thousand bytes."""
@@ -68,6 +74,14 @@ class PendingErasure(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Sequence number of the entry that says so, once it is there."""
 
 
+class Group(NamedTuple):
+    """Users of this machine whom the owner of a log lets in."""
+
+    name: str
+    may_write: bool
+    """Else they read only."""
+
+
 class NewLog(NamedTuple):
     """What a log is made of."""
 
@@ -77,6 +91,30 @@ class NewLog(NamedTuple):
     """Its leaf hash."""
     checkpoint: bytes | None = None
     """The first checkpoint; None for a copy of another's log, which is not the copy's to sign."""
+    group: Group | None = None
+    """Who may come to it beside its owner, where a driver knows users."""
+
+
+class Known:
+    """What the one who opens a store knows of the log from elsewhere: healing obeys it.
+
+    This one knows nothing: subclass it. Both are asked under the log's lock.
+    """
+
+    def acknowledged(self) -> int:
+        """How many entries were acknowledged for certain: none of them may be set aside as torn."""
+        return 0
+
+    def check_erasure(self, log: LogSource, pending: PendingErasure) -> None:
+        """Raises ErasureRefusedError unless the rules at the entry that says so allow the erasure.
+
+        Another error: it cannot be judged here, and now.
+        """
+        raise StorageError(
+            f"the payload of entry {pending.sequence_number} is to be erased, which is not judged here:"
+            " opening the log for writing does it",
+            path=log.where, sequence_number=pending.sequence_number, erased_by=pending.erased_by,
+        )  # fmt: skip
 
 
 class LogSource(ABC):
@@ -306,8 +344,9 @@ class Store(Protocol):
     def finish_erasure(self) -> None:
         """Erase the payload that the last entry says is erased. Inside `exclusive`.
 
-        Raises StorageError; then the next turn or opening MUST try again. What was begun, and then not
-        said by an entry, is forgotten.
+        A driver whose bytes others can write MUST ask `Known.check_erasure` before a byte goes. Raises
+        StorageError; then the next turn or opening MUST try again. What was begun, and then not said by an
+        entry or refused by the rules there, is forgotten.
         """
 
     def rebuild_tree(self) -> None:

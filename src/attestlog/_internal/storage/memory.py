@@ -25,6 +25,7 @@ from attestlog._internal.core.hashes import leaf_hash
 from attestlog._internal.core.lines import Line
 from attestlog._internal.core.merkle import Grown, Span
 from attestlog._internal.storage.contract import (
+    Known,
     LogSource,
     NewLog,
     PendingErasure,
@@ -372,8 +373,15 @@ class MemoryDriver:
         """See `Driver`."""
         return MemorySource(self._find(name))
 
-    def open_store(self, name: str, *, lock_timeout_s: float, any_filesystem: bool) -> MemoryStore:  # noqa: ARG002
-        """See `Driver`."""
+    def open_store(
+        self,
+        name: str,
+        *,
+        lock_timeout_s: float,
+        any_filesystem: bool,  # noqa: ARG002
+        known: Known,  # noqa: ARG002
+    ) -> MemoryStore:
+        """See `Driver`. Nobody but this process can have changed it: there is nothing to know better."""
         return MemoryStore(self._find(name), lock_timeout_s)
 
     def forget(self, name: str) -> None:

@@ -8,8 +8,8 @@
 
 A crash before 2 leaves a note that means nothing, and is removed. After 2 the
 erasure is a fact of the log: the next process that opens it, or finds what the
-crashed one wrote, goes on with 3. Nothing here decides whether a payload
-may be erased. All of it is done under the log's lock.
+crashed one wrote, goes on with 3. Whether a payload may be erased is decided by the entries and
+the rules there (`Known.check_erasure`), never by `erasing`. All of it is done under the log's lock.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from attestlog._internal import disk
 from attestlog._internal.core.entry import decode_line
 from attestlog._internal.core.erasure import erase_line, says_erased
 from attestlog._internal.places import index_dir
-from attestlog._internal.storage.contract import LocatedLine, PendingErasure
+from attestlog._internal.storage.contract import Known, LocatedLine, PendingErasure
 from attestlog._internal.storage.files import layout
 from attestlog._internal.storage.files.reader import FileSource
 from attestlog._internal.storage.files.segments import BLOCK_BYTES, lines_end
@@ -33,6 +33,7 @@ from attestlog.errors import (
     CorruptError,
     ErasureRefusedError,
     MalformedEntryError,
+    MalformedError,
     NoHomeError,
     StorageError,
     VerificationError,
@@ -50,19 +51,22 @@ def write_pending(root: Path, pending: PendingErasure) -> None:
         )  # fmt: skip
     path = root / layout.ERASING_FILE
     try:
-        disk.replace_file(path, msgspec.json.encode(pending) + b"\n")
+        disk.replace_file(path, msgspec.json.encode(pending) + b"\n", layout.file_mode(root), exact=True)
     except OSError as error:
         raise disk.storage_error(error, path, "writing") from None
 
 
-def finish(root: Path, pending: PendingErasure, size: int) -> Path | None:
+def finish(root: Path, pending: PendingErasure, size: int, known: Known) -> Path | None:
     """Steps 3 to 5, if the log of `size` entries has the entry that says so; the segment that was replaced.
 
-    Raises StorageError: then it can be tried again.
+    `erasing` stands beside the entries: anyone who can write there can have written it. So it only lets go
+    on what the entry says, if the rules there allow it.
+    Raises StorageError: then it can be tried again. ErasureRefusedError: it never can.
     """
     path = None
     try:
         if _is_said(root, pending, size):
+            _check(root, pending, known)
             path = _erase(root, pending)
             _forget_words(root)
         (root / layout.ERASING_FILE).unlink(missing_ok=True)
@@ -71,6 +75,21 @@ def finish(root: Path, pending: PendingErasure, size: int) -> Path | None:
     except OSError as error:
         raise disk.storage_error(error, root, "erasing in") from None
     return path
+
+
+def _check(root: Path, pending: PendingErasure, known: Known) -> None:
+    try:
+        known.check_erasure(FileSource(root), pending)
+    except ErasureRefusedError:
+        # A crash in here leaves the file: it is refused once more.
+        (root / layout.ERASING_FILE).unlink(missing_ok=True)
+        disk.fsync_directory(root)
+        raise
+    except (MalformedError, VerificationError) as error:
+        raise CorruptError(
+            f"entry {pending.sequence_number} is not erased: {error}",
+            path=str(root), sequence_number=pending.erased_by, repair="entries",
+        ) from None  # fmt: skip
 
 
 def _forget_words(root: Path) -> None:

@@ -19,9 +19,15 @@ from attestlog._internal.core.entry import decode_line
 from attestlog._internal.core.genesis import Genesis, parse_genesis
 from attestlog._internal.core.hashes import leaf_hash
 from attestlog._internal.core.merkle import Grown
-from attestlog._internal.storage.contract import LOCK_TIMEOUT_S, PendingErasure, check_plan, room_in_segment
+from attestlog._internal.storage.contract import (
+    LOCK_TIMEOUT_S,
+    Known,
+    PendingErasure,
+    check_plan,
+    room_in_segment,
+)
 from attestlog._internal.storage.files import erasing, layout, recovery
-from attestlog._internal.storage.files.beside import add_timestamp
+from attestlog._internal.storage.files.beside import add_timestamp, check_not_moved
 from attestlog._internal.storage.files.lock import Lock
 from attestlog._internal.storage.files.reader import FileSource, read_pending
 from attestlog._internal.storage.files.recovery import Tail, read_forward
@@ -31,6 +37,7 @@ from attestlog.errors import (
     ClosedError,
     ConflictError,
     CorruptError,
+    ErasureRefusedError,
     NoLogError,
     StorageError,
     UncertainCommitError,
@@ -41,10 +48,15 @@ class FileStore:
     """A log directory open for writing; keeps the `Store` contract."""
 
     def __init__(
-        self, root: Path, *, lock_timeout_s: float = LOCK_TIMEOUT_S, any_filesystem: bool = False
+        self,
+        root: Path,
+        *,
+        lock_timeout_s: float = LOCK_TIMEOUT_S,
+        any_filesystem: bool = False,
+        known: Known | None = None,
     ) -> None:
-        """Open and heal. Raises StorageError or MalformedEntryError."""
-        self.root = root
+        """Open and heal, as far as `known` lets it. Raises StorageError or MalformedEntryError."""
+        self.root, self._known = root, known or Known()
         self.recovered: list[str] = []
         """What opening or committing had to set aside, in words."""
         self._descriptor, self._path = -1, root
@@ -53,8 +65,13 @@ class FileStore:
         self._unwritten: list[tuple[int, list[bytes], list[Grown]]] = []
         """Tree hashes that follow durable entries and could not be written yet."""
         self._stopped: str | None = None
-        if not layout.is_log(root):
+        try:
+            is_log = layout.is_log(root)
+        except OSError as error:
+            raise disk.read_error(error, root) from None
+        if not is_log:
             raise NoLogError(f"{root} is not a log", path=str(root))
+        check_not_moved(root)
         if not any_filesystem:
             disk.check_filesystem(root)
         self.source = FileSource(root)
@@ -136,7 +153,7 @@ class FileStore:
             self._stop(f"the tree could not be made durable: {error.strerror}")
             raise disk.storage_error(error, self.root / layout.TREE_DIR, "syncing") from None
         try:
-            disk.replace_file(path, new)
+            disk.replace_file(path, new, layout.file_mode(self.root), exact=True)
         except OSError as error:
             raise disk.storage_error(error, path, "writing") from None
 
@@ -157,7 +174,7 @@ class FileStore:
         pending = read_pending(self.root)
         if pending is None:
             return
-        path = erasing.finish(self.root, pending, self._head.size)
+        path = erasing.finish(self.root, pending, self._head.size, self._known)
         if path == self._path:
             self._open_segment(self._first, self._path)
             self._offset = os.fstat(self._descriptor).st_size
@@ -265,9 +282,9 @@ class FileStore:
         self._cut_room(durable=True)
         first = self._first + self._segment_entries
         path = self.root / layout.ENTRIES_DIR / layout.segment_name(first)
-        flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
+        flags = os.O_EXCL | os.O_RDWR | os.O_APPEND
         try:
-            descriptor = os.open(path, flags, 0o644)
+            descriptor = disk.open_made(path, flags, layout.file_mode(self.root))
             try:
                 # A crash here leaves an empty segment, in which the log goes on.
                 disk.fsync_directory(path.parent)
@@ -323,7 +340,7 @@ class FileStore:
         """Finish an erasure that a crash interrupted. That it cannot be done holds nobody up."""
         try:
             self.finish_erasure()
-        except StorageError as error:
+        except (StorageError, ErasureRefusedError) as error:
             self.recovered.append(f"an erasure could not be finished: {error}")
 
     def _locate(self) -> None:
@@ -425,7 +442,7 @@ class FileStore:
         torn = disk.free_name(self._path.with_name(f"{layout.TORN_PREFIX}{self._path.stem}-{tail.stop}"))
         try:
             try:
-                copy = os.open(torn, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644)
+                copy = disk.open_made(torn, os.O_EXCL | os.O_WRONLY, layout.file_mode(self.root))
                 try:
                     for start in range(tail.stop, size_bytes, BLOCK_BYTES):
                         block = os.pread(self._descriptor, min(BLOCK_BYTES, size_bytes - start), start)
@@ -451,8 +468,9 @@ class FileStore:
         return recovery.is_signed(self.genesis, self.source.line, start, link)
 
     def _covered(self, checkpoint: Checkpoint | None) -> int:
-        """How many entries were committed for certain: tree and checkpoint are evidence of that."""
-        return max(checkpoint.size if checkpoint else 0, self._tree.covered())
+        """How many entries were committed for certain: tree, checkpoint and `known` say so."""
+        in_checkpoint = checkpoint.size if checkpoint else 0
+        return max(in_checkpoint, self._tree.covered(), self._known.acknowledged())
 
     def _check_covered(self, tail: Tail, checkpoint: Checkpoint | None) -> None:
         """Raises CorruptError if something of what was committed is gone."""
