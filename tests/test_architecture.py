@@ -27,7 +27,8 @@ LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"config", "rules_cache"}),
     frozenset({"judging", "query", "ids", "proving", "replication", "snapshots", "timestamping"}),
     frozenset({"in_force", "verifying"}),
-    frozenset({"guard"}),  # below log, which offers it as `log.guard`: what it asks of a log is a protocol
+    # guard: below log, which offers it as `log.guard`; what it asks of a log is a protocol
+    frozenset({"exporting", "guard"}),
     frozenset({"log", "replica", "witness"}),
     frozenset(
         {"approving", "configuring", "legacy", "repairing", "restoring"}
