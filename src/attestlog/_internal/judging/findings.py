@@ -110,6 +110,7 @@ _BY_VERDICT: Final[dict[Verdict, dict[str, str]]] = {
     Verdict.INCOMPLETE: {
         "log.torn_tail": "bytes after the last complete entry, never acknowledged",
         "log.torn_batch": "the last batch is not all there and was never acknowledged",
+        "log.unsettled": "the last batch was never acknowledged, and its bytes or its signature do not hold",
     },
     Verdict.VERIFIED: {
         "entry.dependency": "a dependency names no entry of this log",
