@@ -51,6 +51,15 @@ from attestlog.errors import (
 KEPT_AFTER: Final = 256
 """Entries that were fetched on one walk before what it came to is kept: a tenth of a second."""
 
+NEAR_ENTRIES: Final = 64
+"""Entries that are read at once where those that are asked for are no further apart."""
+
+NEAR_ROW: Final = 8
+"""So many in a row must have been that near: a few are looked up one by one, and nothing else is read."""
+
+NEAR_SIZE_MAX_BYTES: Final = 4 << 20
+"""Lines that are kept of one such reading."""
+
 
 def read_rules(source: LogSource, *, size: int | None = None, with_holds: bool = True) -> Rules:
     """The rules for the entry after the first `size`, by default after all there are.
@@ -176,22 +185,48 @@ def _rules_after(rules: Rules, entry: Entry, source: LogSource, *, with_holds: b
 
 def _walk(start: Rules, pointers: Pointers, source: LogSource, *, with_holds: bool) -> Rules:
     """The rules of entries with these pointers, from those at the genesis, or from those that were kept."""
-    fetched = 0
-
-    def fetch(number: int) -> bytes:
-        nonlocal fetched
-        fetched += 1
-        return source.line(number)
-
+    fetch = _Lines(source)
     kept = None if source.is_transient else load_rules(start, with_holds=with_holds)
     if kept is not None:
         # Where they are not met on the way, or it cannot be walked, the whole way says what is the matter.
         with contextlib.suppress(StorageError, VerificationError, MalformedError):
             start = kept.at(pointers, fetch, with_holds=with_holds)
     rules = start if start.pointers == pointers else start.at(pointers, fetch, with_holds=with_holds)
-    if fetched >= KEPT_AFTER and not source.is_transient:
+    if fetch.count >= KEPT_AFTER and not source.is_transient:
         save_rules(rules, with_holds=with_holds)
     return rules
+
+
+class _Lines:
+    """Lines by number; where they turn out to be near one another, many are read at once."""
+
+    def __init__(self, source: LogSource) -> None:
+        self._source = source
+        self._last, self._row = -NEAR_ENTRIES, 0
+        self._near: dict[int, bytes] = {}
+        self.count = 0
+        """How many were asked for."""
+
+    def __call__(self, number: int) -> bytes:
+        """The line of this entry. Raises as `LogSource.line`."""
+        self.count += 1
+        step, self._last = number - self._last, number
+        self._row = self._row + 1 if abs(step) < NEAR_ENTRIES else 0
+        if number not in self._near and self._row >= NEAR_ROW:
+            first = number if step > 0 else number - NEAR_ENTRIES
+            self._read(max(first, 0), first + NEAR_ENTRIES + 1)
+        line = self._near.get(number)
+        return self._source.line(number) if line is None else line
+
+    def _read(self, start: int, stop: int) -> None:
+        """Those from `start` on, as far as they can be read and are not too long."""
+        self._near, size_bytes = {}, 0
+        with contextlib.suppress(StorageError):  # whether it matters is seen when one of them is asked for
+            for number, line in enumerate(self._source.lines(start, stop), start):
+                size_bytes += len(line)
+                if size_bytes > NEAR_SIZE_MAX_BYTES:
+                    break
+                self._near[number] = line
 
 
 def _judge_on(rules: Rules, source: LogSource, start: State, stop: int | None) -> tuple[Rules, Scanned]:

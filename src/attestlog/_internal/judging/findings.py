@@ -16,6 +16,7 @@ _BY_VERDICT: Final[dict[Verdict, dict[str, str]]] = {
         "published.not_a_log": "the published checkpoint file is not a signed checkpoint",
         "log.no_genesis": "entry 0 is missing or is not a genesis entry: nothing says whose log this is",
         "proof.malformed": "the file is not a proof of an entry, or not a proof of consistency",
+        "export.malformed": "the file is not an export of a log, or a record in it is none",
     },
     Verdict.TAMPERED: {
         "entry.malformed": "bytes among the entries, or counted as entries before, are not an entry",
@@ -61,6 +62,9 @@ _BY_VERDICT: Final[dict[Verdict, dict[str, str]]] = {
         "proof.inclusion": "the proof does not lead from its entry to the root of its checkpoint",
         "proof.consistency": "the proof does not lead from the old root to the root of its checkpoint",
         "proof.entry_signature": "the proof's entry is not signed by the entry key it names",
+        "export.column": "a column of a Parquet export is not what the line beside it says",
+        "export.subject": "a statement or receipt is of another entry, or another log, than it says",
+        "export.signature": "a statement or receipt is not signed by the key it names",
     },
     Verdict.FORKED: {
         "memory.genesis": "another log of this origin, with another genesis entry, is remembered",
@@ -88,6 +92,10 @@ _BY_VERDICT: Final[dict[Verdict, dict[str, str]]] = {
         "segment.absent": "an archived segment is not where it was put: its entries were not read",
         "memory.unreadable": "the verifier's memory of this log could not be read",
         "proof.unreadable": "the proof's file could not be read",
+        "export.unreadable": "the exported file could not be read",
+        "export.key_unknown": "some of an export is signed by keys that were not given",
+        "export.entry": "the entry that a receipt is of was not given",
+        "export.held": "the export does not hold all entries that the checkpoint held covers",
         "checkpoint.unsupported": "a signature is of a kind that the installed cryptography cannot verify",
         "proof.held_size": "the proof starts from another size than that of the checkpoint held",
         "trust.none": "no trusted key was given: the proof is consistent but proves nothing",
@@ -102,6 +110,7 @@ _BY_VERDICT: Final[dict[Verdict, dict[str, str]]] = {
     Verdict.INCOMPLETE: {
         "log.torn_tail": "bytes after the last complete entry, never acknowledged",
         "log.torn_batch": "the last batch is not all there and was never acknowledged",
+        "log.unsettled": "the last batch was never acknowledged, and its bytes or its signature do not hold",
     },
     Verdict.VERIFIED: {
         "entry.dependency": "a dependency names no entry of this log",
@@ -115,6 +124,7 @@ _BY_VERDICT: Final[dict[Verdict, dict[str, str]]] = {
         "proof.entry_key": "the entry's signature was not judged: the key it names was not given",
         "proof.not_cosigned": "no witness that was asked for has cosigned: the log's own key alone vouches",
         "proof.signatures_unknown": "the checkpoint has signatures by keys that were not given",
+        "export.gaps": "entries are left out between those of an export",
         "entry.heads_unread": "heads that BOOT or SHUTDOWN entries saw could not be compared",
         "guard.outcome_differs": "an outcome is of another payload, action or actor than the intent it names",
         "guard.outcome_repeated": "a guarded act has a second outcome",

@@ -275,8 +275,9 @@ class Log:
     def append_many(self, drafts: Iterable[AnyDraft]) -> list[Receipt]:
         """Append these in order; all are validated before the first is written. Raises as `append`.
 
-        Committed in batches of up to 1,024 that do not cross a segment: each batch is there whole or
-        not at all. If a later batch fails, the earlier ones stay: `committed` of the error counts them.
+        Committed in batches of up to 1,024 that do not cross a segment, or one by one in a log that signs
+        each entry alone. Each batch is there whole or not at all, the whole call is not: if a later batch
+        fails, the earlier ones stay (`committed` of the error counts them), and so they may after a crash.
         """
         return self._append([self._writer.prepare(draft) for draft in drafts])
 

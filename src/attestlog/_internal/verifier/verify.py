@@ -62,9 +62,13 @@ CODES = {
     "TRUNCATED": "log.cut_batch tree.longer checkpoint.ahead",
     "UNKNOWN": "log.missing log.newer log.unreadable segment.absent proof.unreadable checkpoint.unsupported"
     " trust.none entry.newer entry.unjudged key.revoked",
-    "INCOMPLETE": "log.torn_tail log.torn_batch",
+    "INCOMPLETE": "log.torn_tail log.torn_batch log.unsettled",
 }
 """Verdict → the findings that amount to it, by the codes of attestlog."""
+UNSETTLED = (
+    "entry.canonical entry.too_large entry.action_hash entry.entry_hash entry.signature_form entry.signature"
+).split()
+"""Bytes or signature of an entry do not hold: in a last batch that was never acknowledged, a crash's work."""
 VERDICTS = {code: verdict for verdict, codes in CODES.items() for code in codes.split()}
 FINDINGS_SHOWN = 50
 INTEGER_MAX = 2**53 - 1
@@ -1130,6 +1134,13 @@ class Walk:
         if entry["sequence_number"] == 0:
             self.first_signer = key.id
 
+    def check_signed(self, entry: Entry) -> None:
+        """Raises Wrong unless the key that it names, if that is in force, signed it. Changes nothing."""
+        key = self.rules.keys.get(entry["signing_key_id"])
+        if key is not None and entry["signature_algorithm"].removesuffix("+BATCH") == key.algorithm:
+            signature = parse_signature(entry)
+            key.verify(signature.value, signed_message(signature, entry))
+
     def _check_place(self, entry: Entry, is_next: bool) -> None:
         """Entries of a batch stand together, in their order, all of them."""
         batch, number, stated = self.batch, entry["sequence_number"], Signature(b"")
@@ -1249,6 +1260,8 @@ def verify_log(report: Report, root: Path, trust: Trust) -> None:
         if not name.startswith("torn-") and (not fits(name, SEGMENT) or int(name[:12]) % width):
             report.find("segment.stray", f"{name} is not one of this log's segments")
     walk = Walk(report, rules, checkpoint.size if checkpoint else -1)
+    acknowledged = max(-(-stored.get(0, 0) // 32), checkpoint.size if checkpoint else 0)
+    last = max((first for first in segments if first % width == 0 and _has_lines(segments[first])), default=0)
     first, due = 0, 0
     for first in sorted(first for first in segments if first % width == 0):
         if first != due:
@@ -1258,11 +1271,12 @@ def verify_log(report: Report, root: Path, trust: Trust) -> None:
             what = f"entry {walk.position} is due where segment {first} starts"
             report.find("segment.length", what, first)
         due = first + width
-        _walk_segment(walk, segments[first], first, is_last=first == max(segments))
+        skip = max(0, acknowledged - first) if first == last else None
+        _walk_segment(walk, segments[first], first, skip, is_last=first == max(segments))
     if walk.is_all_read and walk.torn is None and not first <= walk.position <= due:
         what = f"entry {walk.position} is due where the last segment ends"
         report.find("segment.length", what, first)
-    there = walk.finish(max(-(-stored.get(0, 0) // 32), checkpoint.size if checkpoint else 0))
+    there = walk.finish(acknowledged)
     if walk.is_all_read and any(size > (there >> 8 * level) * 32 for level, size in stored.items()):
         what = f"the stored tree is longer than the {there} entries that are there"
         report.find("tree.longer", what)
@@ -1272,22 +1286,101 @@ def verify_log(report: Report, root: Path, trust: Trust) -> None:
 SEGMENT = r"/[0-9]{12}\.jsonl/"
 
 
-def _walk_segment(walk: Walk, path: Path, first: int, *, is_last: bool) -> None:
-    """Its lines. What cannot be read is not held against the rest."""
+def _walk_segment(walk: Walk, path: Path, first: int, skip: int | None, *, is_last: bool) -> None:
+    """Its lines. What cannot be read is not held against the rest.
+
+    `skip`: so many lines of the last segment that has any were acknowledged.
+    """
     try:
+        stop = None if skip is None else _last_batch(path, skip, first)
         with open_plain(path) as file:
             for line, is_complete in read_lines(file):
-                if is_complete or len(line) > ROOM_SIZE_MAX or line.strip(b" "):
-                    walk.add(line, is_complete=is_complete)
-                elif not is_last:
-                    what = f"{path.name} has room, which only the last segment may have"
-                    walk.report.find("segment.length", what, first)
+                if is_room(line, is_complete):
+                    if not is_last:
+                        what = f"{path.name} has room, which only the last segment may have"
+                        walk.report.find("segment.length", what, first)
+                    break
+                if stop is not None and file.tell() > stop:
+                    wrong, stop = _unsettled(walk, path, stop), None
+                    if wrong:
+                        what = f"the last batch was never acknowledged, and does not hold: {wrong}"
+                        walk.report.find("log.unsettled", what, walk.position)
+                        break
+                walk.add(line, is_complete=is_complete)
     except OSError as error:
         is_away = path.is_symlink() and not path.exists()  # it was archived, and is not to be reached now
         code, number = ("segment.absent", first) if is_away else ("log.unreadable", walk.position)
         walk.report.find(code, f"{path.name} cannot be read: {error.strerror or error}", number)
         walk.lose()
         walk.is_all_read = False
+
+
+def is_room(line: bytes, is_complete: bool) -> bool:
+    """Whether what is behind the last line feed was only reserved, to be written into."""
+    return not is_complete and len(line) <= ROOM_SIZE_MAX and not line.strip(b" ")
+
+
+def _has_lines(path: Path) -> bool:
+    try:
+        with open_plain(path) as file:
+            return file.read(1) not in (b"", b" ")
+    except OSError:
+        return False
+
+
+def _last_batch(path: Path, skip: int, first: int) -> int | None:
+    """Where the last batch begins; None unless all of it is behind the first `skip` lines.
+
+    What is no entry is counted to the batch that it stands in, or that follows it.
+    """
+    offset = begun = start = None
+    is_over, at = True, 0
+    with open_plain(path) as file:
+        for count, (line, is_complete) in enumerate(read_lines(file)):
+            before, at = at, file.tell()
+            if count < skip or is_room(line, is_complete):
+                continue
+            start, is_end = _batch_of(line, is_complete, begun)
+            if is_over or is_end is None or begun not in (None, start):
+                offset = before
+            begun, is_over = start, is_end is not False
+    return None if begun is not None and begun < first + skip else offset
+
+
+def _batch_of(line: bytes, is_complete: bool, begun: int | None) -> tuple[int | None, bool | None]:
+    """The first entry of the batch, and whether it ends here; None: the entry is signed alone.
+
+    `begun`: of the batch before, for what does not tell.
+    """
+    try:
+        if not is_complete:
+            return begun, False
+        entry = decode_entry(line)
+        if not entry["signature_algorithm"].endswith("+BATCH"):
+            return entry["sequence_number"], None
+        signature = parse_signature(entry)
+    except Fault:
+        return begun, False
+    return entry["sequence_number"] - signature.index, signature.index + 1 == signature.size
+
+
+def _unsettled(walk: Walk, path: Path, offset: int) -> str:
+    """What shows that bytes or signatures from this offset on do not hold; empty if nothing does."""
+    with open_plain(path) as file:
+        file.seek(offset)
+        for line, is_complete in read_lines(file):
+            try:
+                entry = decode_entry(line) if is_complete else None
+            except Malformed:
+                continue
+            try:
+                if entry is not None:
+                    check_entry(entry, line)
+                    walk.check_signed(entry)
+            except Fault as error:
+                if error.code in UNSETTLED:
+                    return str(error)
+    return ""
 
 
 def verify_export(report: Report, file: BinaryIO, note: bytes | None, trust: Trust) -> None:

@@ -399,7 +399,7 @@ class FileStore:
     def _read_tail(self, size_bytes: int) -> Tail:
         lines = read_lines(self._descriptor, self._offset, size_bytes)
         try:
-            return read_forward(lines, self._head, self._offset, self._tree.size())
+            return read_forward(lines, self._head, self._offset, self._tree.size(), self._is_signed)
         except CorruptError as error:
             place = error.path or str(self._path)
             raise error.with_evidence(f"{self._path}: {error}", path=place) from None
@@ -461,10 +461,20 @@ class FileStore:
             raise disk.storage_error(error, torn, "setting aside") from None
         self.recovered.append(f"{size_bytes - tail.stop} bytes set aside in {torn}: {tail.torn}")
 
-    def _check_covered(self, tail: Tail, checkpoint: Checkpoint | None) -> None:
-        """Tree, checkpoint and `known` say what was committed. Raises CorruptError if it is gone."""
+    def _is_signed(self, start: int, link: recovery.Link) -> bool:
+        """See `recovery.IsSigned`; true for what was committed: damage to it is not set aside."""
+        if start == 0 or start < self._covered(self._parsed_checkpoint()):
+            return True
+        return recovery.is_signed(self.genesis, self.source.line, start, link)
+
+    def _covered(self, checkpoint: Checkpoint | None) -> int:
+        """How many entries were committed for certain: tree, checkpoint and `known` say so."""
         in_checkpoint = checkpoint.size if checkpoint else 0
-        covered = max(in_checkpoint, self._tree.covered(), self._known.acknowledged())
+        return max(in_checkpoint, self._tree.covered(), self._known.acknowledged())
+
+    def _check_covered(self, tail: Tail, checkpoint: Checkpoint | None) -> None:
+        """Raises CorruptError if something of what was committed is gone."""
+        covered = self._covered(checkpoint)
         if tail.head.size >= covered:
             return
         reason = f"is damaged: {tail.torn}" if tail.torn else "is missing: the tail was cut"
