@@ -36,8 +36,8 @@ _BY_VERDICT: Final[dict[Verdict, dict[str, str]]] = {
         "entry.rules": "an entry names other rules (keys, policy, legal holds) than those it stands under",
         "entry.change": "an entry that changes keys or policy does not hold: the rules stay as they were",
         "entry.invariant": "an entry breaks an invariant, or names an unknown one",
-        "entry.payload_missing": "a payload is null and no later erase_payload entry accounts for it",
-        "erasure.malformed": "an erase_payload entry does not say what it must of the entry it names",
+        "entry.payload_missing": "a payload is null, and no later entry that erases accounts for it",
+        "erasure.malformed": "an entry that erases does not say what it must of the entries it names",
         "erasure.held": "a payload was erased under legal hold",
         "erasure.refused": "a payload was erased although the policy in force forbids it",
         "entry.head": "a BOOT or SHUTDOWN entry saw another head than the log has",
@@ -110,6 +110,7 @@ _BY_VERDICT: Final[dict[Verdict, dict[str, str]]] = {
     Verdict.INCOMPLETE: {
         "log.torn_tail": "bytes after the last complete entry, never acknowledged",
         "log.torn_batch": "the last batch is not all there and was never acknowledged",
+        "log.unsettled": "the last batch was never acknowledged, and its bytes or its signature do not hold",
     },
     Verdict.VERIFIED: {
         "entry.dependency": "a dependency names no entry of this log",
