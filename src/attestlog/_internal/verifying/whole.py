@@ -40,6 +40,7 @@ from attestlog._internal.core.report import Finding, Progress, Report, Verdict
 from attestlog._internal.core.rules import Rules
 from attestlog._internal.core.signature import BATCH_SUFFIX
 from attestlog._internal.core.uses import Use, search_start, uses_in
+from attestlog._internal.judging.erasures import Looked, Wanted, look_in_piece
 from attestlog._internal.judging.findings import finding
 from attestlog._internal.judging.keys import find_doubtful, tell_terms, vouching_keys
 from attestlog._internal.judging.relations import find_ids
@@ -381,10 +382,17 @@ class _Verification:
                 return map_ordered(find_ids, wanted, pieces, self._options.workers)
             return (find_ids(wanted, piece) for piece in pieces)
 
+        def look_again(wanted: Wanted, concerns: Callable[[range], bool]) -> Iterator[Looked]:
+            width = log.genesis.settings.segment_entries
+            needed = [piece for piece in pieces if concerns(range(piece.segment, piece.segment + width))]
+            if self._is_shared(sum(piece.size_bytes for piece in needed)):
+                return map_ordered(look_in_piece, wanted, needed, self._options.workers)
+            return (look_in_piece(wanted, piece) for piece in needed)
+
         relations = walk.relations
         if walk.known.is_all_read:
-            self._report.erased_payloads, findings = relations.erasures.settle(self._options.start)
-            self._add_all(findings)
+            self._add_all(relations.erasures.settle(look_again, self._options.start))
+            self._report.erased_payloads = relations.erasures.accounted
             self._add_all(relations.conduct.settle())
             self._add_all(relations.heads.settle(log.stored.leaf, self._options.start))
             # What stands before the start, or could not be read, may be what is depended on.
