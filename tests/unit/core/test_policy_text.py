@@ -149,6 +149,7 @@ def test_what_is_wrong_is_said_with_its_line(text: str, line: int, member: str, 
     "text, line",
     [
         ("safety_floor = ", 1), ("a = 1\nb = \n", 2), ("a = 1\na = 2\n", 2), ("[weights]\n\n[weights]\n", 3),
+        ("a = 1\n" + ".".join("k" * 65) + " = 1\n", 2), ('[x]\na = {"k"' + '."k"' * 64 + " = 1}", 2),
         ('a = """\nx\n', 3), ("a = [1,\n2\n", 3), ("=", 1), ("\x00", 1), ("a = " + "[" * 5_000, 1),
     ],
 )  # fmt: skip
