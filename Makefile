@@ -23,8 +23,8 @@ CODE = src tests $(wildcard bench examples)
 # The resolver behind `make lock`; it stays out of .venv.
 UV_VERSION = 0.13.9
 
-.PHONY: help demo test test-all services interop lint types format faults repeat simulate fuzz mutants bench bench-proofs \
-	bench-signers bench-replication growth soak nightly lock clean
+.PHONY: help demo test test-all services interop lint types format faults repeat simulate fuzz mutants bench bench-formats \
+	bench-proofs bench-signers bench-replication growth soak nightly lock clean
 
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 23
@@ -109,6 +109,9 @@ SOAK_SECONDS ?= 3600
 
 soak: $(VENV)/.installed-dev ## writers, readers, tail -f, queries and verify at once for an hour: nothing may grow
 	@$(BIN)/python -m bench.soak --seconds $(SOAK_SECONDS)
+
+bench-formats: $(VENV)/.installed-dev ## measure what the formats cost (BENCH_ARGS="--before COMMIT" to compare)
+	@$(BIN)/python -m bench.formats $(BENCH_ARGS)
 
 bench-proofs: $(VENV)/.installed-dev ## measure proofs and checkpoints at 10 million entries, publishing, tiles (3 GB)
 	@$(BIN)/python -m bench.proofs $(BENCH_ARGS)

@@ -15,6 +15,7 @@ Act under the log's policy:
 
     with log.guard(action_type="deploy", actor_id="agent-7") as act: ...   # a `Guard` (`GuardMembers`);
                                                                            # also a decorator
+    with log.resume(request, approvals=[...]) as act: ...                  # (`ResumeMembers`): what waited
     NumberedActor(log, "agent-7").append(...)                              # a verifier finds gaps
     snapshot_hash("page.html"); verify_snapshot("page.html", digest)       # what a rollback goes back to
 
@@ -97,7 +98,7 @@ if TYPE_CHECKING:
     from attestlog._internal.core.report import Finding, ProofReport, Report, Verdict
     from attestlog._internal.core.signature import PublicKey, public_key
     from attestlog._internal.core.trust import TrustPolicy, parse_trust_policy
-    from attestlog._internal.guard import Guard, GuardMembers, NumberedActor
+    from attestlog._internal.guard import Guard, GuardMembers, NumberedActor, ResumeMembers
     from attestlog._internal.log import Log
     from attestlog._internal.proof_types import register_proof
     from attestlog._internal.proving import prove, prove_prefix
@@ -149,6 +150,7 @@ _HOMES: Final = {
     "Published": "storage.publishing",
     "Receipt": "core.receipt",
     "Report": "core.report",
+    "ResumeMembers": "guard",
     "Settings": "core.genesis",
     "Signer": "signers",
     "TrustPolicy": "core.trust",
@@ -219,6 +221,7 @@ __all__ = [
     "Published",
     "Receipt",
     "Report",
+    "ResumeMembers",
     "Settings",
     "Signer",
     "TrustPolicy",

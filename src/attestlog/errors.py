@@ -57,6 +57,7 @@ it only narrows what the parent says.
     │   ├── SnapshotError              a file or tree could not be hashed, or changed meanwhile
     │   └── CorruptError               what was read back is damaged (where, and what repairs it)
     ├── LogError                       the log refuses
+    │   ├── ReentrantError             used within a signal handler, by the thread that was using it
     │   ├── ClosedError
     │   ├── TooLargeError (ValueError)
     │   ├── MovedError                 it is written elsewhere now, says a file in it
@@ -492,6 +493,12 @@ class LogError(AttestlogError):
     """The log refuses the operation."""
 
     code = "log"
+
+
+class ReentrantError(LogError):
+    """A signal handler, a finalizer or a signer used the log in a thread that was using it."""
+
+    code = "log.reentrant"
 
 
 class ClosedError(LogError):

@@ -214,6 +214,7 @@ _HINTS: Final[dict[type[errors.AttestlogError], str | Callable[[errors.Attestlog
     errors.VerificationError: _verification,
     errors.ConsistencyError: "the two histories differ: keep both as they are, they are evidence",
     errors.ApprovalRefusedError: "nothing was written; attestlog policy show LOG says who may approve what",
+    errors.ApprovalUsedError: "nothing was written; attestlog approval request LOG DRAFT asks for another",
     errors.RuleChangeError: _rule_change,
     errors.DerivedMemberError: "leave the member out, and the log derives it",
     errors.KeyFileError: _key_file,

@@ -47,11 +47,11 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
         "tail": "Show the last entries, and new ones as they come.",
         "query": "Find entries.",
         "stats": "Show figures: rates, sizes, pillars, actors.",
-        "export": "Write all entries as JSON lines or CSV.",
+        "export": "Write entries in a form that other tools read.",
         "prove": "Write a proof of one entry, or of consistency, to a file.",
     },
     "Verify": {
-        "verify": "Verify a log, a proof file or a legacy JSON-lines file.",
+        "verify": "Verify a log, a proof, an exported file or a legacy file.",
         "memory": "List or forget what verify remembers of logs.",
         "print-verifier": "Print the one-file verifier, which needs no attestlog.",
         "repair": "Show what is damaged, and repair what can be repaired.",

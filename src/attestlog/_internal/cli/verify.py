@@ -1,4 +1,4 @@
-"""`attestlog verify`: a whole log, a published one, a proof file, or a legacy JSON-lines file."""
+"""`attestlog verify`: a log, a published one, a proof, an exported file, or a legacy JSON-lines file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from attestlog._internal.cli.output import Bar, Output, hint
 from attestlog._internal.cli.verbs import UsageError, example, new_app
 
 if TYPE_CHECKING:
-    from attestlog._internal.core.report import ProofReport, Report
+    from attestlog._internal.core.report import ExportReport, ProofReport, Report
 
 app = new_app()
 
@@ -22,8 +22,8 @@ def verify(
     subject: Annotated[
         str,
         argument(
-            "LOG|URL|PROOF|FILE.jsonl",
-            "A log, a published log, a proof file, or a legacy JSON-lines file.",
+            "LOG|URL|PROOF|EXPORT|FILE.jsonl",
+            "A log, a published log, a proof file, an exported file, or a legacy JSON-lines file.",
         ),
     ],
     *,
@@ -49,12 +49,17 @@ def verify(
         text("PEM root certificate of a trusted time-stamp authority.", "--tsa-root", metavar="FILE"),
     ] = None,
     full: Annotated[bool, flag("Read every tile and entry bundle of a published log.", "--full")] = False,
+    entry: Annotated[
+        Path | None, text("Exported entries (jsonl) that COSE receipts are of.", "--entry", metavar="FILE")
+    ] = None,
     workers: Annotated[int | None, text("Processes to use; default: one per core.", metavar="N")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Verify entries, signatures, links, tree and checkpoint, and that no entry seen before is missing.
 
-    --trust takes a verifier key, a key id, a public key file or a genesis hash. A proof file needs no log.
+    --trust takes a verifier key, a key id, a public key file or a genesis hash. A proof file needs no log,
+    nor does a file that `attestlog export` wrote as jsonl, parquet, dsse or cose: the report says what such a
+    file alone does not show.
 
     The exit code is the verdict: 0 VERIFIED, 1 TAMPERED, 3 MALFORMED, 4 UNKNOWN, 5 TRUNCATED or FORKED, 6
     INCOMPLETE (torn tail only).
@@ -63,7 +68,15 @@ def verify(
     from attestlog._internal.cli.reports import emit_report, hints, show_report
 
     options = {"trust": trust or [], "trust_policy": trust_policy, "held": since, "remember": remember}
-    report = _judge(subject, start, tsa_root or [], full=full, workers=workers, **options)
+    report: Report | ProofReport | ExportReport
+    if _is_export(subject):
+        if start or tsa_root or full:
+            raise UsageError("--from, --tsa-root and --full are for logs, not for an exported file")
+        report = _judge_export(subject, entry, options)
+    elif entry is not None:
+        raise UsageError("--entry is for COSE receipts")
+    else:
+        report = _judge(subject, start, tsa_root or [], full=full, workers=workers, **options)
     out, code = Output(as_json), BY_VERDICT[report.verdict]
     if out.as_json:
         emit_report(out, report, code)
@@ -73,6 +86,21 @@ def verify(
         for advice in hints(report):
             hint(advice)
     raise typer.Exit(code)
+
+
+def _is_export(subject: str) -> bool:
+    from attestlog._internal.exporting.reading import export_form
+    from attestlog._internal.storage.resolve import is_url
+
+    return not is_url(subject) and export_form(subject) is not None
+
+
+def _judge_export(subject: str, entry: Path | None, options: dict[str, Any]) -> ExportReport:
+    from attestlog._internal.exporting.reading import judge_export
+
+    asked = {name: options[name] for name in ("trust", "trust_policy", "held")}
+    with Bar("verifying") as bar:
+        return judge_export(subject, entry_file=entry, progress=bar, **asked)
 
 
 def _judge(

@@ -12,6 +12,7 @@ does not hold. FORKED is for what contradicts evidence from outside the log.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
@@ -39,6 +40,7 @@ from attestlog._internal.core.report import Finding, Progress, Report, Verdict
 from attestlog._internal.core.rules import Rules
 from attestlog._internal.core.signature import BATCH_SUFFIX
 from attestlog._internal.core.uses import Use, search_start, uses_in
+from attestlog._internal.judging.erasures import Looked, Wanted, look_in_piece
 from attestlog._internal.judging.findings import finding
 from attestlog._internal.judging.keys import find_doubtful, tell_terms, vouching_keys
 from attestlog._internal.judging.relations import find_ids
@@ -57,7 +59,7 @@ from attestlog._internal.verifying.session import (
     compare_age,
     held_of_another,
 )
-from attestlog._internal.verifying.source import cut_pieces
+from attestlog._internal.verifying.source import cut_last_batch, cut_pieces
 from attestlog._internal.verifying.timestamps import (
     Stamp,
     judge_stamps,
@@ -216,8 +218,9 @@ class _Verification:
         if walk is None:
             return
         self._begun_at = start = walk.position
-        self._read_entries(log, walk)
-        ending = self._finish(log, walk, checkpoint, memory)
+        acknowledged = self._acknowledged(log, checkpoint, memory)
+        self._read_entries(log, walk, acknowledged)
+        ending = self._finish(log, walk, acknowledged)
         self._conclude(log, ending, checkpoint, memory)
         self._check_trust(log, ending, checkpoint, start)
         self._remember(log, ending, checkpoint)
@@ -321,7 +324,17 @@ class _Verification:
             fetch=self._source.line,
         )  # fmt: skip
 
-    def _read_entries(self, log: _Log, walk: Walk) -> None:
+    def _acknowledged(self, log: _Log, checkpoint: LogCheckpoint | None, memory: Memory | None) -> int:
+        """How many entries something beside the entries says were durable."""
+        held = self._session.held
+        return max(
+            log.stored.size,
+            checkpoint.checkpoint.size if checkpoint is not None else 0,
+            memory.size if memory is not None else 0,
+            held.size if held is not None else 0,
+        )
+
+    def _read_entries(self, log: _Log, walk: Walk, acknowledged: int) -> None:
         width, begin = log.genesis.settings.segment_entries, walk.position
         segments = [segment for segment in log.segments.present if segment.first + width > begin]
         skip = max(0, begin - segments[0].first) if segments else 0
@@ -330,6 +343,10 @@ class _Verification:
         except (OSError, StorageError) as error:
             self._find("log.unreadable", f"entries cannot be read: {reason(error)}", begin)
             return
+        # That the end cannot be read is found, and said, when it is read.
+        last = None
+        with contextlib.suppress(OSError, StorageError):
+            pieces, last = cut_last_batch(pieces, acknowledged)
         total = sum(piece.size_bytes for piece in pieces)
         done = 0
         with closing(self._scan_ahead(walk, pieces, total)) as results:
@@ -337,7 +354,9 @@ class _Verification:
                 self._add_all(walk.join(piece, ahead))
                 done += piece.size_bytes
                 self._options.progress(done, total)
-        self._relate(log, walk, pieces, total)
+        if last is not None:
+            self._add_all(walk.join_last(last))
+        self._relate(log, walk, pieces if last is None else [*pieces, last], total)
 
     def _scan_ahead(self, walk: Walk, pieces: Sequence[Piece], total: int) -> Generator[Scanned | None]:
         """What workers make of the pieces, in order; None for each that is to be scanned as it comes."""
@@ -363,10 +382,17 @@ class _Verification:
                 return map_ordered(find_ids, wanted, pieces, self._options.workers)
             return (find_ids(wanted, piece) for piece in pieces)
 
+        def look_again(wanted: Wanted, concerns: Callable[[range], bool]) -> Iterator[Looked]:
+            width = log.genesis.settings.segment_entries
+            needed = [piece for piece in pieces if concerns(range(piece.segment, piece.segment + width))]
+            if self._is_shared(sum(piece.size_bytes for piece in needed)):
+                return map_ordered(look_in_piece, wanted, needed, self._options.workers)
+            return (look_in_piece(wanted, piece) for piece in needed)
+
         relations = walk.relations
         if walk.known.is_all_read:
-            self._report.erased_payloads, findings = relations.erasures.settle(self._options.start)
-            self._add_all(findings)
+            self._add_all(relations.erasures.settle(look_again, self._options.start))
+            self._report.erased_payloads = relations.erasures.accounted
             self._add_all(relations.conduct.settle())
             self._add_all(relations.heads.settle(log.stored.leaf, self._options.start))
             # What stands before the start, or could not be read, may be what is depended on.
@@ -386,16 +412,7 @@ class _Verification:
         rules, _ = Rules.of(log.genesis).following(self._changes, stop=first)
         return uses_in(rules, source.lines(first, start), wanted)
 
-    def _finish(
-        self, log: _Log, walk: Walk, checkpoint: LogCheckpoint | None, memory: Memory | None
-    ) -> Ending:
-        held = self._session.held
-        acknowledged = max(
-            log.stored.size,
-            checkpoint.checkpoint.size if checkpoint is not None else 0,
-            memory.size if memory is not None else 0,
-            held.size if held is not None else 0,
-        )
+    def _finish(self, log: _Log, walk: Walk, acknowledged: int) -> Ending:
         last = log.segments.present[-1].first
         ending = walk.finish(acknowledged, range(last, last + log.genesis.settings.segment_entries))
         self._add_all(ending.findings)
