@@ -131,7 +131,7 @@ def replaced(old: str, new: str) -> str:
         (replaced("2026-01-01T01:00:00+01:00", "2026-01-01"), 27, f"{BOBS}.revoked", "expected"),
         (replaced("2026-01-01T01:00:00+01:00", "2026-01-01T01:00:00"), 27, f"{BOBS}.revoked", "expected"),
         (replaced("BEGIN PUBLIC", "BEGIN SECRET"), 28, f"{BOBS}.keys", "key 1: not a public key"),
-        (replaced("-[0-9]{4}", "-["), 40, "redaction.custom_patterns.badge", "not a regular expression"),
+        (replaced("-[0-9]{4}", "-["), 40, "redaction.custom_patterns.badge", "not a pattern"),
         (replaced('{ keys = ["', '{ key = ["'), 36, "actors.agent-7.key", "is not a member"),
         (TEXT + "[rules.x]\nroles = 3\n", 42, "rules.x.roles", "expected `array`, got `int`"),
     ],

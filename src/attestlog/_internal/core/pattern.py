@@ -1,9 +1,9 @@
-"""Patterns of a policy: regular expressions that are found in time linear in the text.
+r"""Patterns of a policy: regular expressions that are found in time linear in the text.
 
     Pattern(r"CASE-[0-9]{4,}").spans("see CASE-1017")      # [(4, 13)]
 
 The language is what most regular expressions are written in: characters, `.`,
-classes, groups, `|`, `* + ? {m,n}`, `^ $ \\A \\z \\b \\B`, `\\d \\w \\s` and their
+classes, groups, `|`, `* + ? {m,n}`, `^ $ \A \z \b \B`, `\d \w \s` and their
 opposites, of ASCII. What needs memory of what was matched (back references), looks
 around, or asks for the shortest match is refused. So the language is the same
 wherever a log is written, whatever is installed there.

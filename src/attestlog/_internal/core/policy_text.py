@@ -19,6 +19,7 @@ from typing import Any, Final
 from attestlog._internal.core.convert import parse_path
 from attestlog._internal.core.entry import format_timestamp
 from attestlog._internal.core.policy import Policy, format_policy, parse_policy
+from attestlog._internal.core.redaction import compile_patterns
 from attestlog._internal.core.toml import format_toml_key, format_toml_value, load_toml, toml_statements
 from attestlog.errors import MalformedPolicyError
 
@@ -46,10 +47,12 @@ def parse_policy_text(text: str) -> Policy:
         reason = _AT.sub("", str(error)).removesuffix("(at end of document)").strip() or "nested too deep"
         raise _located(f"not TOML: {reason[:1].lower()}{reason[1:]}", "", line) from None
     try:
-        return parse_policy(_with_timestamps(members))
+        policy = parse_policy(_with_timestamps(members))
+        compile_patterns(policy.redaction.custom_patterns)
     except MalformedPolicyError as error:
         place = _line_of(text, error.member)
         raise _located(error.message.removeprefix("policy: "), error.member, place) from None
+    return policy
 
 
 def format_policy_text(policy: Policy) -> str:

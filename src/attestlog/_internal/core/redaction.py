@@ -15,11 +15,11 @@ from __future__ import annotations
 
 import hmac
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from hashlib import sha256
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -66,6 +66,16 @@ _members: Final = attrgetter(*REDACTED_MEMBERS)
 _NAMES_KNOWN_MAX: Final = 4_096
 """Names whose answer is kept: a log that makes up names must not fill memory."""
 
+
+class Redacted(NamedTuple):
+    """One thing that an entry holds a commitment for."""
+
+    member: str
+    """Where, as `action_payload.headers[2]`."""
+    kind: str
+    """`field`, or the pattern that found it."""
+
+
 MakeCommitment = Callable[[str, bytes], str]
 """What is to stand in a value's place, given what it is and its canonical bytes."""
 
@@ -83,11 +93,11 @@ class Redactor:
         """Names known to be no secret's."""
         self._finds_email = "email" in redaction.patterns
         self._finds_shapes = len(redaction.patterns) > self._finds_email
-        self._custom = compile_patterns(redaction)
+        self._custom = compile_patterns(redaction.custom_patterns)
         self._patterns = [
             (name, re.compile(source))
             for name, source in PATTERN_SOURCES.items()
-            if name in redaction.patterns
+            if name in set[str](redaction.patterns)
         ]
         self._name_ends = name_ends(redaction.fields)
         self._given: set[bytes] = set()
@@ -266,10 +276,10 @@ _UNQUOTED: Final = 5
 """The group of `ASSIGNED` that stands in no quotes."""
 
 
-def compile_patterns(redaction: Redaction) -> list[tuple[str, Pattern]]:
-    """(kind, pattern) of each custom pattern. Raises MalformedPolicyError, with its path, for another language."""
+def compile_patterns(patterns: Mapping[str, str]) -> list[tuple[str, Pattern]]:
+    """(kind, pattern) of each custom pattern. Raises MalformedPolicyError, with its path."""
     found = []
-    for name, source in redaction.custom_patterns.items():
+    for name, source in patterns.items():
         try:
             found.append((_kind(name), Pattern(source)))
         except PatternError as error:
@@ -318,6 +328,28 @@ def _is_given(text: str, kind: int, *, is_quoted: bool, joined: str | None) -> b
     if kind == _AMBIGUOUS and not looks_secret(text):
         return False
     return is_quoted or (joined or "=").strip() in {"=", ":="} or not text.isalpha()
+
+
+def redactions(line: bytes) -> list[Redacted]:
+    """What stands as a commitment in the members of a stored line that redaction reads, in their order."""
+    if _COMMITMENT_MARK.encode() not in line:
+        return []
+    found: list[Redacted] = []
+    members = msgspec.json.decode(line, type=dict[str, Any])
+    todo: list[tuple[str, Any]] = [(name, members.get(name)) for name in reversed(REDACTED_MEMBERS)]
+    while todo:
+        path, value = todo.pop()
+        if type(value) is str:
+            found += [Redacted(path, match[1]) for match in _COMMITMENT.finditer(value)]
+        elif type(value) is dict:
+            inner: list[tuple[str, Any]] = []
+            for name, item in value.items():
+                found += [Redacted(path, match[1]) for match in _COMMITMENT.finditer(name)]
+                inner.append((f"{path}.{format_path((name,))}", item))
+            todo += reversed(inner)
+        elif type(value) is list:
+            todo += [(f"{path}[{index}]", item) for index, item in enumerate(value)][::-1]
+    return found
 
 
 def commitment(key: bytes, nonce: bytes, what: str, value: bytes) -> str:

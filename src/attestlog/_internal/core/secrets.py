@@ -18,30 +18,30 @@ import re
 from collections.abc import Iterable
 from typing import Any, Final
 
-SECRET_FIELDS: Final = (
-    "*password", "*passwords", "*passwd", "*pwd", "*passphrase", "*passcode", "*password_hash",
-    "*password_confirmation", "pin", "*_pin", "*pin_code", "otp", "*_otp", "totp", "cvv", "cvc",
-    "*secret", "*secrets", "*secret_key", "*secretkey", "*secret_value", "*secret_access_key",
-    "*api_key", "*api_keys", "*apikey", "*apikeys", "*access_key", "*accesskey", "*account_key",
-    "*private_key", "*privatekey", "*encryption_key", "*master_key", "*shared_key", "*credential", "*credentials",
-    "*recovery_code", "*recovery_codes", "*backup_codes", "*seed_phrase", "mnemonic", "*security_answer",
-    "*token", "*tokens", "*authorization", "*cookie", "*cookies", "*_pass", "pass", "*jwt", "*csrf", "*xsrf",
-    "*sessid", "*connect_sid", "aiohttp_session",
-)  # fmt: skip
+SECRET_FIELDS: Final = tuple(
+    """
+    *password *passwords *passwd *pwd *passphrase *passcode *password_hash *password_confirmation pin
+    *_pin *pin_code otp *_otp totp cvv cvc *secret *secrets *secret_key *secretkey *secret_value
+    *secret_access_key *api_key *api_keys *apikey *apikeys *access_key *accesskey *account_key
+    *private_key *privatekey *encryption_key *master_key *shared_key *credential *credentials
+    *recovery_code *recovery_codes *backup_codes *seed_phrase mnemonic *security_answer *token *tokens
+    *authorization *cookie *cookies *_pass pass *jwt *csrf *xsrf *sessid *connect_sid aiohttp_session
+    """.split()
+)
 """Globs over folded names: the default of a policy's `fields`."""
 
 AMBIGUOUS_FIELDS: Final = frozenset(
     "*token *tokens *authorization *cookie *cookies *_pass pass *jwt *csrf *xsrf *sessid *connect_sid"
     " aiohttp_session *access_key *accesskey *credential *credentials".split()
 )
-"""Of those, names of other things too: what they name is a secret if it looks like one (`looks_secret`)."""
+"""Of those, names of other things too: a value is a secret if it looks like one (`looks_secret`)."""
 
 PLAIN_TOKENS: Final = frozenset(
     "bos cached cancellation cls completion continuation cursor eos first idempotency input last mask max min"
     " next output pad page pagination previous prompt reasoning request resume sep special stop sync total unk"
     " used".split()
 )
-"""Words before `token` or `tokens` in names of what is no secret: positions in a list, counts, vocabularies."""
+"""Words beside `token` in names of no secrets: positions in a list, counts, vocabularies."""
 
 SECRET_LENGTH_MIN: Final = 6
 """Characters of a secret under an ambiguous name: `none`, `basic`, `yes` and counts are shorter."""
@@ -105,12 +105,14 @@ _RUN_TOKENS: Final = (
     (r"gh[pousr]_", 30, "A-Za-z0-9"),
     (r"github_pat_", 30, r"\w"),
     (r"gl(?:pat|dt|rt|cbt|ptt|ft|imt|agent|oas|soat|ffct)-", 20, r"\w-"),
-    (r"npm_|hf_|r8_|lin_api_|rubygems_|gsk_|dckr_pat_|tskey-[a-z]{2,12}-|nfp_|sbp_|lsv2_[ps]t_|fo1_|fm[12][ar]?_",
-     20, r"\w-"),
+    (r"npm_|hf_|r8_|lin_api_|rubygems_|gsk_|dckr_pat_|nfp_|sbp_|lsv2_[ps]t_|fo1_|fm[12][ar]?_", 20, r"\w-"),
+    (r"tskey-[a-z]{2,12}-", 20, r"\w-"),
     (r"pypi-", 50, r"\w-"),
-    (r"xox[abeprs]-|xapp-[0-9]-|xai-|pplx-|nvapi-|tvly-|figd_|ntn_|PMAK-|NRAK-|glsa_|glc_|sntry[su]_|GOCSPX-|pul-"
-     r"|pat-(?:na|eu)[0-9]-|whsec_|phx_|shp(?:at|ss|ca|pa)_|sq0(?:atp|csp)-|do[opr]_v1_|FLWSECK_TEST-|FLWSECK-"
-     r"|ATATT3|ATCTT3|CLOJARS_|duffel_(?:test|live)_|ops_eyJ|AGE-SECRET-KEY-1", 15, r"\w=-"),
+    (r"xox[abeprs]-|xapp-[0-9]-|xai-|pplx-|nvapi-|tvly-|figd_|ntn_|PMAK-|NRAK-", 15, r"\w=-"),
+    (r"glsa_|glc_|sntry[su]_", 15, r"\w=-"),
+    (r"GOCSPX-|pul-|pat-(?:na|eu)[0-9]-|whsec_|phx_|shp(?:at|ss|ca|pa)_|sq0(?:atp|csp)-", 15, r"\w=-"),
+    (r"do[opr]_v1_|FLWSECK_TEST-|FLWSECK-|ATATT3|ATCTT3|CLOJARS_|duffel_(?:test|live)_", 15, r"\w=-"),
+    (r"ops_eyJ|AGE-SECRET-KEY-1", 15, r"\w=-"),
     (r"[spr]k_(?:live|test|prod)_", 16, "A-Za-z0-9"),
     (r"sk-", 20, r"\w-"),
     (r"dapi", 32, "a-f0-9"),
@@ -141,7 +143,7 @@ PATTERN_SOURCES: Final[dict[str, str]] = {
         r"|[MNO][A-Za-z0-9_-]{23,27}\.[\w-]{6}\.[\w-]{27,40}+"  # Discord
         r"|1//0[\w-]{40,}+"  # Google refresh token
         r")"
-        rf"|\b(?i:bearer|basic) {{1,4}}+[\w.~+/-]{{20,}}+={{0,3}}"
+        r"|\b(?i:bearer|basic) {1,4}+[\w.~+/-]{20,}+={0,3}"
         r"|//(?i:hooks\.slack\.com/(?:services|workflows)|discord(?:app)?\.com/api/webhooks)/([\w/-]{20,}+)"
         r"|(?<![A-Za-z0-9+.-])[A-Za-z][A-Za-z0-9+.-]{1,20}+://[^\s/:@\"'<>?#]{0,256}+:([^\s/@\"'<>]{1,256}+)(?=@)"
     ),
@@ -251,9 +253,9 @@ def names_given(data: bytes, ends: NameEnds | None) -> list[bytes]:
 
 
 def name_ends(fields: Iterable[str]) -> NameEnds | None:
-    """Expressions for a colon and for `=` after the last two letters of one of these names, in small or capitals.
+    """Expressions for a colon and for `=` after the last two letters of one of these names, in either case.
 
-    None if a glob is open at its end. Two bytes tell nearly all that stands before colons from a secret's name.
+    None if a glob is open at its end. Two letters tell most words before a colon from a secret's name.
     """
     last: dict[str, str] = {}
     for glob in fields:
