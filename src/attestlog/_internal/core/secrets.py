@@ -38,8 +38,8 @@ AMBIGUOUS_FIELDS: Final = frozenset(
 
 PLAIN_TOKENS: Final = frozenset(
     "bos cached cancellation cls completion continuation cursor eos first idempotency input last mask max min"
-    " next output pad page pagination previous prompt reasoning request resume sep special stop sync total unk"
-    " used".split()
+    " next output pad page pagination previous prompt reasoning request resume sep special stop sync total"
+    " unk used".split()
 )
 """Words beside `token` in names of no secrets: positions in a list, counts, vocabularies."""
 
