@@ -23,7 +23,14 @@ from attestlog._internal.core.entry import EntryDraft, Object, encode_member, pa
 from attestlog._internal.core.erasure import AnyErasure, Erasure, format_erasure
 from attestlog._internal.core.genesis import Genesis
 from attestlog._internal.core.policy import Policy, Redaction
-from attestlog._internal.core.redaction import NONCE_SIZE_BYTES, REDACTED_MEMBERS, Redactor, commitment
+from attestlog._internal.core.policy_change import proposed_patterns
+from attestlog._internal.core.redaction import (
+    NONCE_SIZE_BYTES,
+    REDACTED_MEMBERS,
+    Redactor,
+    commitment,
+    compile_patterns,
+)
 from attestlog._internal.core.reserved import ERASE_PAYLOAD, ERASE_PAYLOADS, KEPT, check_reserved
 from attestlog._internal.core.rules import Rules
 from attestlog._internal.core.signature import ECDSA_P256
@@ -92,13 +99,15 @@ class Drafts:
         """Ready to be committed. `algorithm`: of the key that will sign. `by_log`: the log made the draft.
 
         Raises MalformedEntryError (also for a name that belongs to the log), DerivedMemberError,
-        TooLargeError. KeyFileError: there is a secret, and no key to redact it with.
+        TooLargeError. MalformedPolicyError: a policy's patterns cannot be run. KeyFileError: there is a
+        secret, and no key to redact it with.
         """
         # Structs built directly bypass validation: check them here.
         draft = parse_draft(draft if isinstance(draft, EntryDraft) else dict(draft))
         check_reserved(draft, by_log=by_log)
+        compile_patterns(proposed_patterns(draft))
         spelled = self._spell(draft)
-        if redact:
+        if redact and draft.action_type not in KEPT and rules.policy.redaction.enabled:
             redactor = self._redactor(rules.policy)
             # Scanning the encoded members is cheap: redact only if something matches.
             if redactor.suspects(draft, [spelled[name] for name in REDACTED_MEMBERS if name in spelled]):

@@ -31,7 +31,7 @@ from attestlog._internal.core.entry import (
     MoreMembers,
     OptionalMembers,
 )
-from attestlog._internal.core.genesis import Genesis, Settings
+from attestlog._internal.core.genesis import Continues, Genesis, Settings
 from attestlog._internal.core.note import format_vkey
 from attestlog._internal.core.policy import Policy
 from attestlog._internal.core.receipt import Receipt
@@ -129,6 +129,7 @@ class Log:
         clock: Clock | None = None,
         settings: Settings | None = None,
         group: Group | None = None,
+        continues: Continues | None = None,
     ) -> Self:
         """Make a new log, with its genesis entry and first checkpoint, and open it.
 
@@ -136,7 +137,8 @@ class Log:
         where keys are kept (see `attestlog._internal.places.keys_dir`), and so it is for a `file:` URI
         naming no file yet. The checkpoint key must be Ed25519. With `checkpoint_pq_signer` every
         checkpoint is signed with ML-DSA-44 as well, and does not count without it. `group`: users of this
-        machine who may read or write it beside its owner.
+        machine who may read or write it beside its owner. `continues`: the log that this one goes on from, as
+        `attestlog.carry_over` gives it; the entry says so for good.
         Raises ExistsError, MalformedConfigError, MalformedPolicyError, SignerError or StorageError;
         the log is then not there at all.
         """
@@ -146,7 +148,7 @@ class Log:
                 checkpoint_pq_signer=checkpoint_pq_signer, algorithm=algorithm, policy=policy,
                 settings=settings or Settings(batch=batch, erasable_payloads=erasable_payloads),
                 passphrase=passphrase, any_filesystem=any_filesystem, clock=clock or system_clock,
-                group=group,
+                group=group, continues=continues,
             ),
             passphrase,
         )  # fmt: skip

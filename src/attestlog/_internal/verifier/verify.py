@@ -1520,6 +1520,12 @@ def conclude(walk: Walk, there: int, checkpoint: Checkpoint | None, genesis: Ent
         elif walk.root != checkpoint.root and not is_hidden:  # what hides the root was found
             report.find("checkpoint.root", "the checkpoint has another root than the entries")
     report.say(f"{walk.rules.origin}: {there} entries, {walk.erasures.missing} of them without their payload")
+    older = genesis["action_payload"]["continues"]
+    if older is not None:
+        what = (
+            f"{older['size']} entries of {older['origin']}, root {older['root']}, genesis {older['genesis']}"
+        )
+        report.say(f"continues {what}: verify that log by itself")
     report.say(f"genesis {walk.rules.genesis_hash}, head {walk.previous}")
     report.say(f"signed by {', '.join(sorted(walk.key_ids))}")
     vouching = {walk.rules.genesis_hash, walk.first_signer, *(walk.key_ids.keys() - walk.first_keys)}
