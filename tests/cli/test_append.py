@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 from tests.cli.running import Run, lines_of, segment
+from tests.support.audits import verdicts
 from tests.support.logs import draft
+from tests.support.schema_events import PRINTED, schema_event
 
 from attestlog._internal.cli import drafts
 from attestlog._internal.core.entry import LINE_SIZE_MAX_BYTES, EntryDraft
@@ -38,7 +40,21 @@ def test_a_receipt_in_json(run: Run, log: Path) -> None:
     assert receipt == {
         "type": "receipt",
         **{name: entry[name] for name in ("sequence_number", "entry_id", "entry_hash", "timestamp")},
+        "redacted": [],
     }
+
+
+def test_what_was_redacted_is_said_by_the_receipt_and_on_stderr(run: Run, log: Path) -> None:
+    payload = ["--payload", '{"args":{"clientSecret":"x","pins":1},"password":1}']
+    result = run("append", log, *LEAST, *payload)
+    number = last_entry(log)["sequence_number"]
+    said = "action_payload.args.clientSecret (field), action_payload.password (field)"
+    assert result.err == f"attestlog: note: entry {number}: redacted: {said}\n"
+    receipt = run("append", log, *LEAST, *payload, "--json").object
+    assert receipt["redacted"] == [
+        {"member": "action_payload.args.clientSecret", "kind": "field"},
+        {"member": "action_payload.password", "kind": "field"},
+    ]
 
 
 def test_every_simple_member_has_its_option(run: Run, log: Path, tmp_path: Path) -> None:
@@ -92,7 +108,7 @@ def test_every_member_a_caller_may_give_has_an_option() -> None:
     "arguments, said",
     [
         (["--event-type", "ACTION"], "action_type: is missing"),
-        ([*LEAST, "--event-type", "PARTY"], "PARTY"),
+        (["--event-type", "PARTY", *LEAST[2:]], "PARTY"),
         ([*LEAST, "--severity", "11"], "severity: expected `int` <= 10"),
         ([*LEAST, "--payload", "{"], "action_payload: not JSON"),
         ([*LEAST, "--payload", '{"a":1,"a":2}'], "action_payload: member 'a' appears twice"),
@@ -175,30 +191,34 @@ def test_nothing_from_nothing(shell: Run, log: Path) -> None:
         (b"\xff\xfe", "line 3: byte 0 is not UTF-8"),
     ],
 )
-def test_a_bad_line_is_named_and_its_chunk_is_not_appended(
+def test_a_bad_line_is_named_and_what_stands_before_it_is_appended(
     shell: Run, log: Path, bad: bytes, said: str
 ) -> None:
     result = shell("append", log, "-", stdin=lines_of(draft(1), draft(2)) + bad + b"\n" + lines_of(draft(4)))
-    assert (result.code, result.out) == (2, "")
-    assert "attestlog: note: 0 entries were appended before this" in result.err
+    assert (result.code, len(result.out.splitlines())) == (2, 2)
+    assert "attestlog: note: 2 entries were appended before this" in result.err
     assert said in result.err
-    assert size(log) == 4
+    assert size(log) == 4 + 2
+    assert last_entry(log)["action_payload"] == draft(2)["action_payload"]
 
 
-def test_chunks_before_a_bad_line_stay_and_are_counted(shell: Run, log: Path) -> None:
-    good = drafts.CHUNK_DRAFTS_MAX
-    result = shell("append", log, "-", stdin=lines_of(*map(draft, range(good))) + b"{}\n")
-    assert result.code == 2
-    appended = len(result.out.splitlines())
-    assert f"{appended} entries were appended before this" in result.err
-    assert size(log) == 4 + appended
+@pytest.mark.parametrize("good", [1, drafts.CHUNK_DRAFTS_MAX - 1, drafts.CHUNK_DRAFTS_MAX + 500])
+@pytest.mark.parametrize("bad", [b"{}", b"[1]"])
+def test_every_line_before_a_bad_one_is_appended_wherever_chunks_end(
+    shell: Run, log: Path, good: int, bad: bytes
+) -> None:
+    result = shell("append", log, "-", stdin=lines_of(*map(draft, range(good))) + bad + b"\n")
+    assert (result.code, len(result.out.splitlines())) == (2, good)
+    assert f"{good} entries were appended before this" in result.err
+    assert f"line {good + 1}: " in result.err
+    assert size(log) == 4 + good
 
 
 def test_a_member_stated_wrongly_is_the_callers_mistake(shell: Run, log: Path) -> None:
     result = shell("append", log, "-", stdin=lines_of(draft(1), draft(2, k_state=0)))
     assert result.code == 2
     assert "line 2: k_state is stated as 0, derived as 1" in result.err
-    assert size(log) == 4
+    assert size(log) == 4 + 1
 
 
 def test_what_is_too_large_names_the_limit(shell: Run, log: Path) -> None:
@@ -219,7 +239,7 @@ def test_one_entry_or_many_not_both(run: Run, log: Path, tmp_path: Path) -> None
 
 
 def test_bytes_in_argv_that_are_no_text_are_refused(run: Run, log: Path) -> None:
-    result = run("append", log, *LEAST, "--actor-id", "\udcff", "--json")
+    result = run("append", log, *LEAST[:-1], "\udcff", "--json")
     assert (result.code, result.out) == (2, "")
     assert "actor_id" in result.error["message"]
     assert size(log) == 4
@@ -274,3 +294,18 @@ def test_failing_to_close_does_not_say_that_nothing_was_written(
     assert result.out.split()[0] == str(before)
     assert "what was appended is stored" in result.err
     assert "nothing was written" not in result.err
+
+
+def test_the_schemas_own_examples_from_a_file(run: Run, log: Path, tmp_path: Path) -> None:
+    (tmp_path / "events.jsonl").write_bytes(lines_of(*map(schema_event, PRINTED)))
+    before = size(log)
+    assert run("append", log, tmp_path / "events.jsonl").code == 0
+    assert size(log) == before + len(PRINTED)
+    changed = open_source(log).entry(before + list(PRINTED).index("CHANGE"))
+    assert (changed.action_type, changed.quorum_met) == ("modify_policy_rule", False)
+    assert "safety_floor = 7" in run("policy", "show", log).out
+    assert verdicts(log) == ("VERIFIED", "VERIFIED")
+
+    (tmp_path / "asserted.jsonl").write_bytes(lines_of(schema_event("CHANGE", quorum_met=True)))
+    refused = run("append", log, tmp_path / "asserted.jsonl")
+    assert (refused.code, "line 1: quorum_met" in refused.err) == (2, True), refused.err

@@ -6,6 +6,7 @@ from typing import Any
 from tests.support.logs import LogMaker, draft, drafts
 
 from attestlog._internal.core.report import Report
+from attestlog._internal.verifier import verify as one_file
 from attestlog._internal.verifying import judge_log
 
 
@@ -36,3 +37,10 @@ def verify(log: LogMaker, tmp_path: Path, **options: Any) -> Report:
 def codes(report: Report) -> list[tuple[str, int | None]]:
     """What was found, and where."""
     return [(found.code, found.sequence_number) for found in report.findings]
+
+
+def verdicts(path: Path) -> tuple[str, str]:
+    """What the full verifier, which remembers nothing, and the one-file verifier say of the whole log."""
+    report = one_file.Report()
+    one_file.verify(report, path, None, one_file.parse_trust([]))
+    return judge_log(path, remember=False).verdict.value, report.verdict

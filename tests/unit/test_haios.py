@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key a
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tests.support.rfc6962 import mth
+from tests.support.schema_events import CHANGE, PRINTED, schema_event
 
 import attestlog
 from attestlog import EventType, haios
@@ -45,49 +46,6 @@ from attestlog.testing import MemorySigner, check_log
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "haios.md"
 
-SCORES = {"an_toan": 9.0, "duong_dai": 8.5, "tin_vao_so_lieu": 9.2, "han_che_rui_ro": 8.8}
-
-EVENTS: dict[str, dict[str, Any]] = {
-    "ACTION": {
-        "event_category": "NORMAL",
-        "action_type": "execute_autonomous_task",
-        "action_payload": {"task_id": "task_12345", "lines_changed": 127, "risk_score": 2.5},
-        "pillars_scores": SCORES,
-        "execution_status": "SUCCESS",
-    },
-    "DECISION": {
-        "event_category": "WARNING",
-        "action_type": "skip_social_preview_upload",
-        "action_payload": {"decision": "skip", "impact_assessment": {"social_preview": 0.10, "topics": 0.50}},
-        "pillars_scores": SCORES,
-        "execution_status": "SUCCESS",
-    },
-    "VIOLATION": {
-        "event_category": "ERROR",
-        "action_type": "safety_floor_breach_attempt",
-        "action_payload": {"safety_score": 6.2, "min_required": 7.0, "blocked": True},
-        "error_details": {
-            "violation_type": "SAFETY_FLOOR_BREACH",
-            "violated_invariant": "INVARIANT_2_SAFETY_FLOOR",
-        },
-        "execution_status": "BLOCKED",
-    },
-    "CHANGE": {
-        "event_category": "CRITICAL",
-        "action_type": "change_experimental_floor",
-        "action_payload": {"proposal_id": "CP-2025-001", "old_value": 7.0, "new_value": 6.5},
-        "required_approvals": 3,
-        "execution_status": "SUCCESS",
-    },
-    "BOOT": {
-        "action_type": "system_initialization",
-        "action_payload": {"version": "HAIOS-1.0.0", "invariants_loaded": 7, "initial_k_state": 1},
-        "provided_proofs": [{"type": "attribution_intact", "valid": True}],
-        "execution_status": "SUCCESS",
-    },
-}
-"""What the schema gives as examples of events."""
-
 
 class HsmKey:
     """A key as code written for the schema has one: it signs bytes, and gives its public key as PEM."""
@@ -101,7 +59,7 @@ class HsmKey:
 
 
 def event(kind: str = "ACTION", /, **members: Any) -> dict[str, Any]:
-    return {"event_type": kind, "actor_id": "digital_organism_01", **EVENTS[kind], **members}
+    return schema_event(kind, **members)
 
 
 def numbered(number: int, **members: Any) -> dict[str, Any]:
@@ -142,7 +100,7 @@ def test_the_40_members_are_those_of_an_entry(log: ImmutableAttestationLog) -> N
 
 
 def test_json_is_the_stored_line_and_comes_back(log: ImmutableAttestationLog) -> None:
-    entries = [log.append(event(kind)) for kind in EVENTS]
+    entries = [log.append(event(kind)) for kind in PRINTED]
     lines = segment(log).read_text(encoding="utf-8").splitlines()[1:]
     assert [entry.to_json() for entry in entries] == lines
     assert [AttestationEntry.from_json(line) for line in lines] == entries
@@ -601,7 +559,7 @@ def test_another_key_opens_nothing(
 # --- appending ---
 
 
-@pytest.mark.parametrize("kind", EVENTS)
+@pytest.mark.parametrize("kind", PRINTED)
 def test_the_schemas_events(log: ImmutableAttestationLog, key: HsmKey, kind: str) -> None:
     entry = log.append(event(kind))
     stated = event(kind)
@@ -613,27 +571,14 @@ def test_the_schemas_events(log: ImmutableAttestationLog, key: HsmKey, kind: str
     assert entry.verify_signature(key)
     assert log.verify_integrity()
     if "pillars_scores" in stated:
-        assert (entry.composite_score, entry.safety_floor_met) == (8.875, True)
+        composite = {"ACTION": 8.875, "DECISION": 9.575}[kind]
+        assert (entry.composite_score, entry.safety_floor_met) == (composite, True)
 
 
 def test_a_quorum_that_is_only_said_is_refused(log: ImmutableAttestationLog) -> None:
     """The schema's own example of a CHANGE, word for word."""
-    with pytest.raises(attestlog.AttestlogError):
-        log.append(
-            event(
-                "CHANGE",
-                action_type="modify_policy_rule",
-                received_approvals=[
-                    {"signer": signer, "signature": "0x123...", "timestamp": "..."}
-                    for signer in ("creator", "community", "auditor")
-                ],
-                quorum_met=True,
-                provided_proofs=[
-                    {"type": kind, "valid": True, "hash": "0xabc..."}
-                    for kind in ("safety_floor", "rollback", "k1_state", "pillars")
-                ],
-            )
-        )
+    with pytest.raises(DerivedMemberError, match="quorum_met"):
+        log.append({**CHANGE, "actor_id": "digital_organism_01"})
     assert len(log.entries) == 1
     assert log.append(event("CHANGE")).quorum_met is False
 

@@ -75,7 +75,7 @@ def read_error(error: OSError, path: Path | str) -> StorageError:
 
 def open_plain(path: Path | str, buffering: int = BLOCK_BYTES) -> BinaryIO:
     """Opens a regular file for reading; a pipe or device would hang or never end. Raises OSError."""
-    return open(plain_descriptor(path), "rb", buffering=buffering)  # noqa: PTH123 - a descriptor, not a path
+    return open(plain_descriptor(path), "rb", buffering=buffering)
 
 
 def plain_descriptor(path: Path | str) -> int:
@@ -127,6 +127,21 @@ def make_directories(path: Path, mode: int = 0o777) -> None:
         fsync_directory(directory.parent)
 
 
+def open_made(path: Path, flags: int, mode: int) -> int:
+    """Open a file for writing, and make it where it is not there: with just this mode, under any umask.
+
+    Raises OSError; FileExistsError with O_EXCL among the flags.
+    """
+    try:
+        descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    except FileExistsError:
+        if flags & os.O_EXCL:
+            raise
+        return os.open(path, flags | os.O_CLOEXEC)
+    os.fchmod(descriptor, mode)
+    return descriptor
+
+
 def write_new(path: Path, data: bytes, *, private: bool = False) -> None:
     """A file that must not be there yet, with its bytes durable; its name is once its directory is synced.
 
@@ -152,18 +167,26 @@ def write_new(path: Path, data: bytes, *, private: bool = False) -> None:
 
 @contextmanager
 def replacing(
-    path: Path, mode: int = 0o644, *, durable: bool = True, suffix: str | None = None
+    path: Path,
+    mode: int = 0o644,
+    *,
+    durable: bool = True,
+    suffix: str | None = None,
+    exact: bool = False,
 ) -> Iterator[int]:
     """A descriptor to write to: what was written becomes `path` at the end, whole, or nothing does.
 
     Atomically and durably: old content or new, never a mixture. Not `durable`, a power cut may leave either
     of them, or the new one cut short. `suffix`: of the temporary file's name, where the next attempt, of
-    whatever process, must overwrite what a crash left of this one. Raises OSError.
+    whatever process, must overwrite what a crash left of this one. `exact`: the mode whatever the umask.
+    Raises OSError.
     """
     temporary = path.with_name(f".{path.name}.{suffix or f'{os.getpid()}.new'}")
     try:
         descriptor = os.open(temporary, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC, mode)
         try:
+            if exact:
+                os.fchmod(descriptor, mode)
             yield descriptor
             # A crash before the rename leaves the old file and a stray temporary one, which nothing reads.
             if durable:
@@ -180,9 +203,11 @@ def replacing(
         fsync_directory(path.parent)
 
 
-def replace_file(path: Path, data: bytes, mode: int = 0o644, *, durable: bool = True) -> None:
+def replace_file(
+    path: Path, data: bytes, mode: int = 0o644, *, durable: bool = True, exact: bool = False
+) -> None:
     """Make `path` hold `data`, as `replacing` does. Raises OSError."""
-    with replacing(path, mode, durable=durable) as descriptor:
+    with replacing(path, mode, durable=durable, exact=exact) as descriptor:
         write_all(descriptor, data)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from attestlog._internal.core.report import Finding, Report, Verdict
+from attestlog._internal.in_force import JudgesErasures
 from attestlog._internal.storage.resolve import LogName, open_store
 
 TORN, TREE = "torn", "tree"
@@ -43,7 +44,7 @@ def beyond_repair(report: Report) -> list[Finding]:
 def repair_log(log: LogName, fixes: Iterable[str], *, any_filesystem: bool) -> list[str]:
     """Do these fixes; a sentence for each thing that was set aside. Raises what opening a log raises."""
     # Opening sets torn bytes aside, and goes on only if nothing else is damaged.
-    store = open_store(log, any_filesystem=any_filesystem)
+    store = open_store(log, any_filesystem=any_filesystem, known=JudgesErasures())
     try:
         with store.exclusive():
             if TREE in fixes:

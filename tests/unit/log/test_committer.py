@@ -1,6 +1,8 @@
 """Group commit without a log: what the queue promises, whoever leads, fails, is interrupted or closes."""
 
+import ast
 import asyncio
+import inspect
 import itertools
 import signal
 import threading
@@ -15,11 +17,13 @@ from typing import Any, cast
 import pytest
 
 from attestlog._internal.core.batch import Prepared
-from attestlog._internal.log.committer import Committer, Turn
+from attestlog._internal.log import committer as committer_module
+from attestlog._internal.log.committer import Committer, Group, Turn
 from attestlog.errors import (
     BusyError,
     ClockError,
     ClosedError,
+    ReentrantError,
     SignerError,
     UncertainCommitError,
     WriteFailedError,
@@ -36,6 +40,17 @@ class Item:
     name: str
     size_bytes: int = 1
     stands_alone: bool = False
+
+
+# Loops have functions of their own, as in the committer and for the same reason.
+
+
+def names_of(group: Group[str]) -> list[str]:
+    return [cast("Item", item).name for item in group.prepared]
+
+
+def receipts_of(names: list[str]) -> list[str]:
+    return [f"receipt {name}" for name in names]
 
 
 class Book:
@@ -68,20 +83,23 @@ class Book:
         try:
             self.before()
             group = turn.take(self.room)
-            for share in list(group.shares):
-                for item in share.prepared:
-                    if cast("Item", item).name in self.forbidden:
-                        group.refuse(share, ClockError(f"{cast('Item', item).name} is forbidden"))
-                        break
-            names = [cast("Item", item).name for item in group.prepared]
+            self.refuse_forbidden(group)
+            names = names_of(group)
             self.within(names)
             self.batches.append(names)
             self.names += names
             self.after(names)
-            group.hand_out(self.wrap([f"receipt {name}" for name in names]))
+            group.hand_out(self.wrap(receipts_of(names)))
             self.finally_()
         finally:
             self.in_turn = False
+
+    def refuse_forbidden(self, group: Group[str]) -> None:
+        for share in list(group.shares):
+            for item in share.prepared:
+                if cast("Item", item).name in self.forbidden:
+                    group.refuse(share, ClockError(f"{cast('Item', item).name} is forbidden"))
+                    break
 
     def append(self, *names: str, size_bytes: int = 1) -> list[str]:
         return self.committer.append(items(*names, size_bytes=size_bytes))
@@ -657,16 +675,100 @@ def test_signals_at_any_moment_wedge_nobody(book: Book, runner: Runner, knocking
             while knocks[0] <= number:
                 book.append(f"main.{next(numbers)}", f"main.{next(numbers)}")
             book.append(f"main.{next(numbers)}")
-            is_exposed = False
         except KeyboardInterrupt:
-            is_exposed = False
             interruptions += 1
+        finally:
+            is_exposed = False
     stop.set()
     outcomes = runner.join()
     # The interpreter swallows (and pytest would report) what is raised within a weak reference's callback.
     assert 250 < interruptions <= knocks[0] == 300
     assert all(outcomes[f"t{number}"] > 0 for number in range(3))
     assert len(book.names) == len(set(book.names)), "nothing is committed twice"
+
+
+def test_no_loop_goes_round_while_the_lock_is_held() -> None:
+    """In the function that holds it: see the module's docstring."""
+    loops = (ast.For, ast.While, ast.ListComp, ast.GeneratorExp, ast.SetComp, ast.DictComp)
+    holding = [
+        node
+        for node in ast.walk(ast.parse(inspect.getsource(committer_module)))
+        if isinstance(node, ast.With) and ast.unparse(node.items[0].context_expr).endswith("._mutex")
+    ]
+    assert len(holding) > 5
+    for node in holding:
+        assert not [part for part in ast.walk(node) if isinstance(part, loops)], ast.unparse(node)
+
+
+# --- one thread, twice ---
+
+
+@pytest.mark.parametrize("way", ["append", "submit", "run", "close"])
+def test_what_uses_the_log_in_a_thread_that_has_the_turn_is_told_at_once(book: Book, way: str) -> None:
+    """As a signer would that logs to the log it signs for."""
+    caught: list[ReentrantError] = []
+
+    def again(names: list[str]) -> None:
+        with pytest.raises(ReentrantError) as error:
+            ways(book)[way]()
+        caught.append(error.value)
+
+    book.within = again
+    assert book.append("first") == ["receipt first"]
+    book.within = lambda names: None
+    assert book.append("second") == ["receipt second"]
+    assert (book.names, len(caught)) == (["first", "second"], 1)
+
+
+def test_so_is_what_uses_it_in_the_background_thread_s_turn(book: Book) -> None:
+    caught: list[ReentrantError] = []
+
+    def again(names: list[str]) -> None:
+        with pytest.raises(ReentrantError) as error:
+            book.append("again")
+        caught.append(error.value)
+
+    book.within = again
+    assert book.submit("first").result(PATIENCE_S) == "receipt first"
+    assert len(caught) == 1
+
+
+@pytest.mark.parametrize("way", ["append", "submit", "run", "close"])
+def test_so_is_a_signal_handler_while_its_thread_waits(book: Book, runner: Runner, way: str) -> None:
+    reached, go_on = hold(book)
+    runner.start("first", lambda: book.append("first"))
+    assert reached.wait(PATIENCE_S)
+    caught: list[ReentrantError] = []
+
+    def handler(number: int, frame: object) -> None:
+        with pytest.raises(ReentrantError) as error:
+            ways(book)[way]()
+        caught.append(error.value)
+        go_on.set()
+
+    before, main = signal.signal(signal.SIGUSR1, handler), threading.main_thread().ident
+    assert main is not None
+
+    def knock() -> None:
+        queued(book, 1)
+        signal.pthread_kill(main, signal.SIGUSR1)
+
+    try:
+        runner.start("knock", knock)
+        assert book.append("waits") == ["receipt waits"]
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    runner.join()
+    assert (book.names, len(caught)) == (["first", "waits"], 1)
+
+
+def ways(book: Book) -> dict[str, Callable[[], object]]:
+    return {
+        "append": lambda: book.append("again"),
+        "submit": lambda: book.submit("again"),
+        "run": lambda: book.committer.run(lambda: None),
+        "close": lambda: close(book.committer),
+    }
 
 
 # --- futures ---

@@ -241,6 +241,36 @@ def test_a_service_opens_appends_asks_and_closes(tmp_path: Path) -> None:
     check_log(path, [receipt])
 
 
+def test_a_log_whose_opening_is_cancelled_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "log"
+    create(path).close()
+    begun, go_on, closed = threading.Event(), threading.Event(), threading.Event()
+    open_log, close = Log.open, Log.close
+
+    def held(*args: Any, **options: Any) -> Log:
+        begun.set()
+        assert go_on.wait(PATIENCE_S)
+        return open_log(*args, **options)
+
+    def noted(log: Log) -> None:
+        close(log)
+        closed.set()
+
+    monkeypatch.setattr(Log, "open", held)
+    monkeypatch.setattr(Log, "close", noted)
+
+    async def main() -> None:
+        task = asyncio.create_task(Log.open_async(path))
+        await asyncio.to_thread(begun.wait, PATIENCE_S)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        go_on.set()
+        assert await asyncio.to_thread(closed.wait, PATIENCE_S)
+
+    asyncio.run(main())
+
+
 def test_the_loop_goes_on_while_a_log_is_closed(tmp_path: Path) -> None:
     signer = FaultSigner(MemorySigner("Ed25519"))
     log = create(tmp_path / "log", checkpoint_signer=signer)

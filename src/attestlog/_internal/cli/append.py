@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -18,6 +18,9 @@ from attestlog._internal.core.entry import ActorType, EntryDraft, EventCategory,
 if TYPE_CHECKING:
     from attestlog._internal.core.approval import ApprovalRequest
     from attestlog._internal.log import Log, Receipt
+
+REDACTED_SHOWN: Final = 5
+"""Redacted members that a note on stderr names; with --json all are named."""
 
 app = new_app()
 _EXAMPLE = example(
@@ -124,18 +127,22 @@ def append_one(out: Output, log: Log, draft: EntryDraft) -> None:
 
 def append_lines(out: Output, log: Log, source: str) -> None:
     """Append the drafts of a file, or of stdin for `-`, and print their receipts as they become durable."""
-    from attestlog._internal.cli.drafts import REFUSALS, decode_chunk, read_chunks, refusal
+    from attestlog._internal.cli.drafts import REFUSALS, decode_chunk, find_refused, read_chunks
 
     appended = 0
     try:
         for chunk in read_chunks(source):
-            drafts = decode_chunk(chunk)
+            drafts, wrong = decode_chunk(chunk)
             try:
                 receipts = log.append_many(drafts)
             except REFUSALS as error:
-                raise UsageError(refusal(error, log, chunk, drafts)) from None
+                # Nothing of the chunk is written. What stands before the line at fault is good, and goes in.
+                good, wrong = find_refused(error, log, chunk, drafts)
+                receipts = log.append_many(drafts[:good])
             appended += len(receipts)
             _print(out, receipts)
+            if wrong is not None:
+                raise wrong
     except BaseException:
         notice(f"{appended} entries were appended before this")
         raise
@@ -147,11 +154,16 @@ def _print(out: Output, receipts: Iterable[Receipt]) -> None:
             out.emit("receipt", describe_receipt(receipt))
         else:
             out.text(f"{receipt.sequence_number}  {receipt.entry_id}  {receipt.entry_hash}")
+        redacted = [f"{item.member} ({item.kind})" for item in receipt.redacted[:REDACTED_SHOWN]]
+        if redacted and not out.as_json:
+            more = ", …" if len(receipt.redacted) > REDACTED_SHOWN else ""
+            notice(f"entry {receipt.sequence_number}: redacted: {', '.join(redacted)}{more}")
     out.flush()
 
 
 def describe_receipt(receipt: Receipt) -> dict[str, Any]:
     """The members of a receipt, for JSON."""
-    return {
+    described: dict[str, Any] = {
         name: getattr(receipt, name) for name in ("sequence_number", "entry_id", "entry_hash", "timestamp")
     }
+    return described | {"redacted": [item._asdict() for item in receipt.redacted]}

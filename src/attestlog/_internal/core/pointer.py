@@ -32,8 +32,8 @@ HOLDS_MEMBER: Final = "attestlog_holds"
 POINTER_LENGTH_MAX: Final = len(f"{INTEGER_MAX}:") + 64
 """Characters of a pointer with the longest number."""
 
-KEPT_SIZE_MAX_BYTES: Final = 16 << 20
-"""Lines of a list that are kept while it is followed back: thousands. More are fetched a second time."""
+KEPT_SIZE_MAX_BYTES: Final = 64 << 20
+"""Lines of a list that are kept while it is followed back: some 30,000. More are fetched a second time."""
 
 POINTER_PATTERN: Final = "(0|[1-9][0-9]{0,15}):([0-9a-f]{64})"
 
@@ -124,7 +124,7 @@ def _follow(start: str | None, stop: str | None, member: str, fetch: Fetch) -> I
         stop = _read(pointer, line).environment.get(member)
     while found:
         pointer, kept = found.pop()
-        yield _read(pointer, fetch(pointer.sequence_number) if kept is None else kept)
+        yield _read(pointer, fetch(pointer.sequence_number)) if kept is None else decode_line(kept)
 
 
 def _read(pointer: Pointer, line: bytes) -> Entry:

@@ -13,11 +13,15 @@ The queue calls it, and not the other way round, for one reason: a signal
 handler may raise anywhere in a thread that waits or leads. So turns change
 hands in steps between which none can run (it runs when a call returns, or a
 loop goes round), everything before them can be done twice, and all of these
-steps stand in this module. It knows nothing of logs, keys or files.
+steps stand in this module. Loops have functions of their own: Python 3.12 and
+3.13 do not run `finally`, nor leave `with`, where a signal handler raises as a
+loop goes round (a defect of CPython's), and the lock would stay taken.
+It knows nothing of logs, keys or files.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import copy
 import threading
@@ -26,10 +30,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from attestlog._internal.core.batch import Prepared
-from attestlog.errors import AttestlogError, ClosedError, UncertainCommitError
+from attestlog.errors import AttestlogError, ClosedError, ReentrantError, UncertainCommitError
 
 if TYPE_CHECKING:
     import asyncio
@@ -150,27 +154,29 @@ class Turn(Generic[Result]):
         Each is a whole caller while it fits; a longer list goes in pieces. A group is handed out, or fails
         with what the turn raises.
         """
-        queue, mutex = self._committer._queue, self._committer._mutex
-        room, size_left = min(room, self._committer._batch_entries_max), self._committer._batch_size_bytes
-        group, taken = Group(self._committer), 0
+        group: Group[Result] = Group(self._committer)
         self.groups.append(group)
-        with mutex:
-            while queue and queue[0].task is None and taken < room and size_left > 0:
-                waiting = queue[0]
-                if waiting.done:
-                    queue.popleft()  # see `Committer._serve`
-                    continue
-                start = len(waiting.results)
-                if taken and len(waiting.prepared) - start > room - taken:
-                    break
-                stop, size_left = _fit(waiting.prepared, start, room - taken, size_left, not taken)
-                if stop == start:
-                    break
-                # It may stand in the group and in the queue, but never in neither: then nobody would wake it.
-                group.shares.append(Share(waiting, waiting.prepared[start:stop]))
-                queue.popleft()
-                taken += stop - start
+        with self._committer._mutex:
+            self._fill(group, min(room, self._committer._batch_entries_max))
         return group
+
+    def _fill(self, group: Group[Result], room: int) -> None:
+        queue, size_left, taken = self._committer._queue, self._committer._batch_size_bytes, 0
+        while queue and queue[0].task is None and taken < room and size_left > 0:
+            waiting = queue[0]
+            if waiting.done:
+                queue.popleft()  # see `Committer._drop_done`
+                continue
+            start = len(waiting.results)
+            if taken and len(waiting.prepared) - start > room - taken:
+                break
+            stop, size_left = _fit(waiting.prepared, start, room - taken, size_left, not taken)
+            if stop == start:
+                break
+            # It may stand in the group and in the queue, but never in neither: then nobody would wake it.
+            group.shares.append(Share(waiting, waiting.prepared[start:stop]))
+            queue.popleft()
+            taken += stop - start
 
 
 def _fit(
@@ -196,6 +202,37 @@ def _deliver_all(group: Sequence[_Waiting[Any]]) -> None:
             waiting.deliver()
 
 
+_leaving: Final[set[threading.Thread]] = set()
+"""Threads that empty the queue of a log that nobody has any more."""
+
+
+def _wait_for_leaving() -> None:
+    """The program ends: a daemon thread would be stopped in the middle of its work."""
+    for thread in list(_leaving):
+        thread.join()
+
+
+atexit.register(_wait_for_leaving)
+
+
+class _Here(threading.local):
+    """Whether this thread waits in the queue or has the turn.
+
+    What it calls meanwhile (a signal handler, a finalizer, a signer that writes to the log) and that appends
+    would wait for itself, holding the log's lock.
+    """
+
+    is_inside = False
+
+
+def _reentrant() -> ReentrantError:
+    return ReentrantError("this thread is at work in this log already, and would wait for itself")
+
+
+def _still_waiting(unfinished: Sequence[_Waiting[Any]]) -> list[_Waiting[Any]]:
+    return [waiting for waiting in unfinished if not waiting.abandoned]
+
+
 class Committer(Generic[Result]):
     """The queue of one log in one process. Any thread may call its public methods."""
 
@@ -210,6 +247,7 @@ class Committer(Generic[Result]):
         self._queue: deque[_Waiting[Any]] = deque()
         self._threads: deque[_Waiting[Any]] = deque()
         """Those of the queue that have a thread waiting. Those that are done or gone are dropped when met."""
+        self._here = _Here()
         self._busy = False
         self._closed = False
         self._closing: _Waiting[Any] | None = None
@@ -277,6 +315,21 @@ class Committer(Generic[Result]):
                 if self._background is not threading.current_thread():
                     self._background.join()
 
+    def leave(self, last: Callable[[], Any]) -> None:
+        """Nobody has the log any more: once the queue is empty, run `last`. For a finalizer.
+
+        It runs in any thread, between any two instructions, and so takes no lock and waits for nothing.
+        """
+        if self._background is None:
+            last()  # who appended has returned, and no future waits
+        else:
+            _leaving.add(self._background)
+            self._background_jobs.put(partial(self._end, last))
+
+    def _end(self, last: Callable[[], Any]) -> None:
+        self.close(last)
+        _leaving.discard(threading.current_thread())
+
     def renewed(self) -> Committer[Result]:
         """The same, empty and idle: for a forked child, where the threads that wait and lead are not."""
         fresh = Committer(self._commit, self._batch_entries_max, self._batch_size_bytes)
@@ -291,14 +344,31 @@ class Committer(Generic[Result]):
         self._queue.append(waiting)
 
     def _enter_for_future(self, waiting: _Waiting[Any]) -> None:
-        with self._mutex:
-            self._start_background()
-            self._enter(waiting)
-            if not self._busy:
-                self._busy = self._background_has_turn = True
-                self._background_jobs.put(self._take_background_turn)
+        here = self._here
+        if here.is_inside:
+            raise _reentrant()
+        here.is_inside = True
+        try:
+            with self._mutex:
+                self._start_background()
+                self._enter(waiting)
+                if not self._busy:
+                    self._busy = self._background_has_turn = True
+                    self._background_jobs.put(self._take_background_turn)
+        finally:
+            here.is_inside = False
 
     def _wait(self, waiting: _Waiting[Any], *, closing: bool = False) -> None:
+        here = self._here
+        if here.is_inside:
+            raise _reentrant()
+        here.is_inside = True  # no call stands between this and `try`
+        try:
+            self._wait_inside(waiting, closing=closing)
+        finally:
+            here.is_inside = False
+
+    def _wait_inside(self, waiting: _Waiting[Any], *, closing: bool) -> None:
         try:
             with self._mutex:
                 self._enter(waiting)
@@ -354,8 +424,7 @@ class Committer(Generic[Result]):
 
     def _serve(self, turn: Turn[Result]) -> None:
         with self._mutex:
-            while self._queue and self._queue[0].done:
-                self._queue.popleft()  # told already: a turn was interrupted before it had left the queue
+            self._drop_done()
             if self._queue and self._queue[0] is self._closing:
                 # Nothing enters any more, but pieces of long lists come back: closing is last.
                 self._queue.rotate(-1)
@@ -374,10 +443,15 @@ class Committer(Generic[Result]):
             if group.is_open and group.shares:
                 raise RuntimeError("a group was taken from the queue, and its results were not handed out")
 
+    def _drop_done(self) -> None:
+        """From the front of the queue: a turn was interrupted before these, settled already, had left it."""
+        while self._queue and self._queue[0].done:
+            self._queue.popleft()
+
     def _wait_again(self, unfinished: Sequence[_Waiting[Any]]) -> None:
         with self._mutex:
             # To the back: others get their turn between the pieces of a long list.
-            self._queue.extend([waiting for waiting in unfinished if not waiting.abandoned])
+            self._queue.extend(_still_waiting(unfinished))
 
     def _fail(self, turn: Turn[Result], error: BaseException) -> None:
         """Everyone in the batch learns of it; if there was no batch yet, everyone who waits for one."""
@@ -385,11 +459,9 @@ class Committer(Generic[Result]):
         if turn.task is not None:
             served.append(turn.task)
         if isinstance(error, Exception):
-            with self._mutex:
-                no_batch = not served and all(group.is_open for group in turn.groups)
-                while no_batch and self._queue and self._queue[0].task is None:
-                    served.append(self._queue[0])
-                    self._queue.popleft()
+            if not served and all(group.is_open for group in turn.groups):
+                with self._mutex:
+                    self._move_waiting(served)
         else:
             # Interrupted after the batch was taken. The store finds out what became of it in the next
             # turn, as it would by opening; those who wait cannot.
@@ -398,6 +470,11 @@ class Committer(Generic[Result]):
             )
         for waiting in served:
             self._settle(waiting, error)
+
+    def _move_waiting(self, served: list[_Waiting[Any]]) -> None:
+        while self._queue and self._queue[0].task is None:
+            served.append(self._queue[0])
+            self._queue.popleft()
 
     def _settle(self, waiting: _Waiting[Any], error: BaseException | None = None) -> None:
         if waiting.done:
@@ -431,9 +508,7 @@ class Committer(Generic[Result]):
         """To the first thread that waits; else, for futures, to the background thread."""
         with self._mutex:
             self._wake_settled()
-            while self._threads and (self._threads[0].done or self._threads[0].abandoned):
-                self._threads.popleft()
-            following = self._threads[0] if self._threads else None
+            following = self._first_thread()
             # From here on no call stands before the one that wakes the next.
             if holder is None:
                 self._background_has_turn = False
@@ -448,6 +523,11 @@ class Committer(Generic[Result]):
                 self._background_jobs.put(self._take_background_turn)
             else:
                 self._busy = False
+
+    def _first_thread(self) -> _Waiting[Any] | None:
+        while self._threads and (self._threads[0].done or self._threads[0].abandoned):
+            self._threads.popleft()
+        return self._threads[0] if self._threads else None
 
     def _wake_settled(self) -> None:
         """Send the threads of this turn home, each waking the next: nobody leaves without being woken.
@@ -480,4 +560,8 @@ class Committer(Generic[Result]):
     def _take_background_turn(self) -> None:
         # A callback of this thread may have taken the turn over.
         if self._background_has_turn:
-            self._take_turn(None)
+            self._here.is_inside = True
+            try:
+                self._take_turn(None)
+            finally:
+                self._here.is_inside = False

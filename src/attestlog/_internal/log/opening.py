@@ -21,18 +21,28 @@ from attestlog._internal.config import (
 )
 from attestlog._internal.core.batch import Head, plan_batch, prepare
 from attestlog._internal.core.checkpoint import Checkpoint, check_origin
-from attestlog._internal.core.genesis import Genesis, Settings, Software, check_settings, draft_genesis
+from attestlog._internal.core.genesis import (
+    Continues,
+    Genesis,
+    Settings,
+    Software,
+    check_continues,
+    check_settings,
+    draft_genesis,
+)
 from attestlog._internal.core.pointer import Pointers
 from attestlog._internal.core.policy import Policy, format_policy, parse_policy
+from attestlog._internal.core.redaction import compile_patterns
 from attestlog._internal.core.signature import ED25519, ML_DSA_44
 from attestlog._internal.ids import new_entry_id
+from attestlog._internal.in_force import JudgesErasures
 from attestlog._internal.log.drafts import Clock, Drafts, environment
 from attestlog._internal.log.keys import InForce, key_holders, sign_head, sign_plan, signer_vkey
 from attestlog._internal.log.replicas import Replicas
 from attestlog._internal.log.writer import Writer
 from attestlog._internal.signers import Passphrase, Signer
 from attestlog._internal.signers.making import given_or_made, given_or_opened
-from attestlog._internal.storage.contract import NewLog, Store
+from attestlog._internal.storage.contract import Group, NewLog, Store
 from attestlog._internal.storage.resolve import (
     LogName,
     check_free,
@@ -57,13 +67,18 @@ def create(
     passphrase: Passphrase | None,
     any_filesystem: bool,
     clock: Clock,
+    group: Group | None,
+    continues: Continues | None,
 ) -> Writer:
     """See `Log.create`."""
     check_origin(origin)
     check_free(name, any_filesystem=any_filesystem)
     # Structs built directly bypass validation: check them here.
     policy = parse_policy(format_policy(policy) if isinstance(policy, Policy) else dict(policy or {}))
+    compile_patterns(policy.redaction.custom_patterns)
     check_settings(settings)
+    if continues is not None:
+        check_continues(continues)
     with contextlib.ExitStack() as undo:
         made = given_or_made(signer, origin=origin, role="entry", algorithm=algorithm)
         entry_signer = given_or_opened(made, passphrase, undo)
@@ -77,7 +92,8 @@ def create(
             pq_signer = given_or_opened(made, passphrase, undo)
             vkeys.append(signer_vkey(origin, pq_signer, ML_DSA_44))
         key = entry_signer.public_key
-        genesis = Genesis(origin, {key.key_id: key}, vkeys, policy, settings, Software("attestlog", VERSION))
+        software = Software("attestlog", VERSION)
+        genesis = Genesis(origin, {key.key_id: key}, vkeys, policy, settings, software, continues)
         first = prepare(draft_genesis(genesis), policy, entry_id=new_entry_id(), environment=environment(),
             algorithm=key.algorithm,
         )  # fmt: skip
@@ -94,8 +110,8 @@ def create(
             checkpoint_pq=pq_signer.uri if pq_signer is not None else None,
         )
         which = Identity(origin, plan.head.entry_hash)
-        _make(name, NewLog(line, plan.leaves[0], note), which, signers)
-        store = open_store(name, any_filesystem=any_filesystem)
+        _make(name, NewLog(line, plan.leaves[0], note, group), which, signers)
+        store = open_store(name, any_filesystem=any_filesystem, known=JudgesErasures())
         undo.callback(store.close)
         in_force = _load(store, entry_signer, passphrase)
         writer = Writer(
@@ -123,7 +139,7 @@ def open_writer(
     ack_timeout_s: float,
 ) -> Writer:
     """See `Log.open`."""
-    store = open_store(name, any_filesystem=any_filesystem)
+    store = open_store(name, any_filesystem=any_filesystem, known=JudgesErasures())
     with contextlib.ExitStack() as undo:
         undo.callback(store.close)
         config = find_config(store.source)

@@ -24,7 +24,13 @@ from attestlog._internal.core.batch import Head, Plan
 from attestlog._internal.core.entry import Count, Entry, Hex64, decode_line
 from attestlog._internal.core.genesis import Genesis, parse_genesis
 from attestlog._internal.core.lines import Line
-from attestlog.errors import ConflictError, CorruptError, MalformedEntryError, NotFoundError
+from attestlog.errors import (
+    ConflictError,
+    CorruptError,
+    MalformedEntryError,
+    NotFoundError,
+    StorageError,
+)
 
 TIMESTAMP_SIZE_MAX_BYTES: Final = 256 << 10
 """A response with its certificates has a few thousand bytes."""
@@ -59,13 +65,20 @@ class StoredTimestamp(NamedTuple):
 
 
 class PendingErasure(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A payload that is to be erased as soon as the log says so."""
+    """An erasure under way. What is erased, the entry says that is named here, and nothing else."""
 
-    sequence_number: Count
-    """Of the entry whose payload is erased."""
-    entry_hash: Hex64
     erased_by: Count
     """Sequence number of the entry that says so, once it is there."""
+    entry_hash: Hex64
+    """That entry's."""
+
+
+class Group(NamedTuple):
+    """Users of this machine whom the owner of a log lets in."""
+
+    name: str
+    may_write: bool
+    """Else they read only."""
 
 
 class NewLog(NamedTuple):
@@ -77,6 +90,30 @@ class NewLog(NamedTuple):
     """Its leaf hash."""
     checkpoint: bytes | None = None
     """The first checkpoint; None for a copy of another's log, which is not the copy's to sign."""
+    group: Group | None = None
+    """Who may come to it beside its owner, where a driver knows users."""
+
+
+class Known:
+    """What the one who opens a store knows of the log from elsewhere: healing obeys it.
+
+    This one knows nothing: subclass it. Both are asked under the log's lock.
+    """
+
+    def acknowledged(self) -> int:
+        """How many entries were acknowledged for certain: none of them may be set aside as torn."""
+        return 0
+
+    def check_erasure(self, log: LogSource, pending: PendingErasure) -> None:
+        """Raises ErasureRefusedError unless the rules at the entry that says so allow the erasure.
+
+        Another error: it cannot be judged here, and now.
+        """
+        raise StorageError(
+            f"entry {pending.erased_by} says that payloads are erased, which is not judged here: opening the"
+            " log for writing does it",
+            path=log.where, erased_by=pending.erased_by,
+        )  # fmt: skip
 
 
 class LogSource(ABC):
@@ -144,7 +181,7 @@ class LogSource(ABC):
 
     @abstractmethod
     def pending_erasure(self) -> PendingErasure | None:
-        """The payload that is to be erased and is still there, if the log says so already or will next."""
+        """The erasure that is under way, if there is one: the log says it already, or will next."""
 
     @abstractmethod
     def snapshot(self) -> AbstractContextManager[Snapshot]:
@@ -295,19 +332,20 @@ class Store(Protocol):
         Needs no turn. MUST NOT replace another.
         """
 
-    def begin_erasure(self, sequence_number: int, entry_hash: str, erased_by: int | None = None) -> None:
-        """The next entry committed will say that this entry's payload is erased. Inside `exclusive`.
+    def begin_erasure(self, entry: Entry) -> None:
+        """Note durably that this entry erases: the next to be committed, or one that is there.
 
-        If that commit becomes durable, the payload MUST be erased then or later, whatever happens between.
-        `erased_by`: the entry that says so, where it is there already.
-        Raises ErasureRefusedError where the payload is out of the store's reach.
+        Inside `exclusive`. The caller has judged it. If it is or becomes durable, its payloads MUST be
+        erased then or later, whatever happens between. Raises ErasureRefusedError where one is out of the
+        store's reach.
         """
 
     def finish_erasure(self) -> None:
-        """Erase the payload that the last entry says is erased. Inside `exclusive`.
+        """Erase what the entry says that was noted. Inside `exclusive`.
 
-        Raises StorageError; then the next turn or opening MUST try again. What was begun, and then not
-        said by an entry, is forgotten.
+        A driver whose bytes others can write MUST ask `Known.check_erasure` before a byte goes, unless it was
+        begun here. What was begun, and then not said by an entry or refused by the rules there, is forgotten.
+        Raises StorageError; then the next turn or opening MUST try again.
         """
 
     def rebuild_tree(self) -> None:
@@ -359,6 +397,10 @@ class RawSegment(Protocol):
     @property
     def size(self) -> int:
         """The offset at which it ends."""
+
+    @property
+    def room(self) -> int:
+        """What stands behind it to be written into, in offsets: only the last segment may have room."""
 
     def lines(self, start: int, stop: int) -> Iterator[Line]:
         """Each line that begins at an offset in [start, stop), whole. `start` need not begin a line.

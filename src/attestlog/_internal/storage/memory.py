@@ -18,13 +18,14 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from attestlog._internal.core.batch import Head, Plan
-from attestlog._internal.core.entry import decode_line, parse_timestamp
-from attestlog._internal.core.erasure import erase_line, says_erased
+from attestlog._internal.core.entry import Entry, decode_line, parse_timestamp
+from attestlog._internal.core.erasure import erase_line, erasure_of, taken
 from attestlog._internal.core.genesis import parse_genesis
 from attestlog._internal.core.hashes import leaf_hash
 from attestlog._internal.core.lines import Line
 from attestlog._internal.core.merkle import Grown, Span
 from attestlog._internal.storage.contract import (
+    Known,
     LogSource,
     NewLog,
     PendingErasure,
@@ -219,31 +220,33 @@ class MemoryStore:
         self.log.timestamps[name] = size, response
         return f"{self.log.where} {name}"
 
-    def begin_erasure(self, sequence_number: int, entry_hash: str, erased_by: int | None = None) -> None:
+    def begin_erasure(self, entry: Entry) -> None:
         """See `Store`."""
-        self.log.pending = PendingErasure(
-            sequence_number=sequence_number, entry_hash=entry_hash,
-            erased_by=self.log.head.size if erased_by is None else erased_by,
-        )  # fmt: skip
+        self.log.pending = PendingErasure(erased_by=entry.sequence_number, entry_hash=entry.entry_hash)
 
     def finish_erasure(self) -> None:
         """See `Store`."""
         pending, lines = self.log.pending, self.log.lines
         if pending is None:
             return
-        number, by = pending.sequence_number, pending.erased_by
-        if by < len(lines) and says_erased(lines[by], number, pending.entry_hash):
-            try:
-                if number >= len(lines) or decode_line(lines[number]).entry_hash != pending.entry_hash:
-                    raise MalformedEntryError("it is not there")
-                lines[number] = erase_line(lines[number])
-            except (MalformedEntryError, VerificationError) as error:
-                raise CorruptError(
-                    f"entry {number} cannot be erased: {error}",
-                    path=self.log.where, sequence_number=number, repair="entries",
-                ) from None  # fmt: skip
-            self.log.erasures += 1
+        if pending.erased_by < len(lines):
+            entry = decode_line(lines[pending.erased_by])
+            if entry.entry_hash == pending.entry_hash:
+                erasure = erasure_of(entry)
+                reach = erasure.reach
+                for line, stored in taken(erasure, lines[reach.start : reach.stop]):
+                    lines[stored.sequence_number] = self._erased(line, stored.sequence_number)
+                self.log.erasures += 1
         self.log.pending = None
+
+    def _erased(self, line: bytes, number: int) -> bytes:
+        try:
+            return erase_line(line)
+        except (MalformedEntryError, VerificationError) as error:
+            raise CorruptError(
+                f"entry {number} cannot be erased: {error}",
+                path=self.log.where, sequence_number=number, repair="entries",
+            ) from None  # fmt: skip
 
     def rebuild_tree(self) -> None:
         """See `Store`."""
@@ -307,6 +310,11 @@ class MemorySegment(Struct, frozen=True):
         """See `RawSegment`."""
         return len(self.data)
 
+    @property
+    def room(self) -> int:
+        """See `RawSegment`."""
+        return 0
+
     def lines(self, start: int, stop: int) -> Iterator[Line]:
         """See `RawSegment`."""
         for offset in range(start, min(stop, len(self.data))):
@@ -367,8 +375,15 @@ class MemoryDriver:
         """See `Driver`."""
         return MemorySource(self._find(name))
 
-    def open_store(self, name: str, *, lock_timeout_s: float, any_filesystem: bool) -> MemoryStore:  # noqa: ARG002
-        """See `Driver`."""
+    def open_store(
+        self,
+        name: str,
+        *,
+        lock_timeout_s: float,
+        any_filesystem: bool,  # noqa: ARG002
+        known: Known,  # noqa: ARG002
+    ) -> MemoryStore:
+        """See `Driver`. Nobody but this process can have changed it: there is nothing to know better."""
         return MemoryStore(self._find(name), lock_timeout_s)
 
     def forget(self, name: str) -> None:

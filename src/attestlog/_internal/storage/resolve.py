@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
-from attestlog._internal.storage.contract import LOCK_TIMEOUT_S, LogSource, NewLog, Store
+from attestlog._internal.storage.contract import LOCK_TIMEOUT_S, Known, LogSource, NewLog, Store
 from attestlog._internal.storage.files import layout
 from attestlog.errors import MalformedConfigError
 
@@ -40,8 +40,11 @@ class Driver(Protocol):
     def open_source(self, name: str) -> LogSource:
         """Raises NotFoundError unless there is a log."""
 
-    def open_store(self, name: str, *, lock_timeout_s: float, any_filesystem: bool) -> Store:
-        """Open for writing, and heal what a crash left. Raises NotFoundError unless there is a log."""
+    def open_store(self, name: str, *, lock_timeout_s: float, any_filesystem: bool, known: Known) -> Store:
+        """Open for writing, and heal what a crash left, as far as `known` lets it.
+
+        Raises NotFoundError unless there is a log.
+        """
 
 
 def register_driver(scheme: str, driver: Driver) -> None:
@@ -69,13 +72,21 @@ def open_source(log: LogName | LogSource | Store) -> LogSource:
 
 
 def open_store(
-    log: LogName | Store, *, lock_timeout_s: float = LOCK_TIMEOUT_S, any_filesystem: bool = False
+    log: LogName | Store,
+    *,
+    lock_timeout_s: float = LOCK_TIMEOUT_S,
+    any_filesystem: bool = False,
+    known: Known | None = None,
 ) -> Store:
-    """The log for writing, healed of what a crash left; close it. Raises as `open_source`, BusyError."""
+    """The log for writing, healed of what a crash left; close it. Raises as `open_source`, BusyError.
+
+    `known`: what the caller knows of it from elsewhere.
+    """
     if isinstance(log, (str, os.PathLike)):
         return _driver(log).open_store(
-            os.fspath(log), lock_timeout_s=lock_timeout_s, any_filesystem=any_filesystem
-        )
+            os.fspath(log), lock_timeout_s=lock_timeout_s, any_filesystem=any_filesystem,
+            known=known or Known(),
+        )  # fmt: skip
     return log
 
 

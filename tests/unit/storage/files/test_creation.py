@@ -1,18 +1,21 @@
 """Making a log: all of it or nothing, never over anything."""
 
 import errno
+import grp
 import os
+import stat
 import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.logs import contents, create, draft
+from tests.support.logs import contents, create, draft, drafts
 
 from attestlog._internal import disk
 from attestlog._internal.core.genesis import SEGMENT_ENTRIES_MAX, Settings
 from attestlog._internal.core.policy import Policy
 from attestlog._internal.log import Log
+from attestlog._internal.storage.contract import Group
 from attestlog.errors import (
     AttestlogError,
     ExistsError,
@@ -36,6 +39,47 @@ def test_a_new_log_is_whole_and_nothing_else_is_there(tmp_path: Path) -> None:
     assert left(tmp_path / "log") == ["checkpoint", "entries", "lock", "tree"]
     log.close()
     assert len(check_log(tmp_path / "log")) == 1
+
+
+def modes(path: Path) -> dict[str, int]:
+    """Of everything in the log, its directory included."""
+    return {
+        str(item.relative_to(path.parent)): stat.S_IMODE(item.stat().st_mode)
+        for item in (path, *path.rglob("*"))
+    }
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0])
+@pytest.mark.parametrize(
+    "may_write, expected",
+    [(None, (0o700, 0o600, 0o600)), (True, (0o2770, 0o660, 0o660)), (False, (0o2750, 0o640, 0o600))],
+)
+def test_a_log_is_for_its_owner_and_whom_he_lets_in(
+    tmp_path: Path, umask: int, may_write: bool | None, expected: tuple[int, int, int]
+) -> None:
+    """Under any umask, and so is what is made in it later."""
+    of_folder, of_file, of_lock = expected
+    group = None if may_write is None else Group(grp.getgrgid(os.getegid()).gr_name, may_write)
+    before = os.umask(umask)
+    try:
+        log = create(tmp_path / "log", segment_entries=2, group=group)
+        log.append_many(drafts(range(3)))
+        log._store.add_timestamp(1, b"x")
+        log.close()
+    finally:
+        os.umask(before)
+    (tmp_path / "log" / "timestamps").rename(tmp_path / "log" / "seen")
+    check_log(tmp_path / "log")
+    found = modes(tmp_path / "log")
+    assert found.pop("log/lock") == of_lock
+    for name, mode in found.items():
+        assert mode == (of_folder if (tmp_path / name).is_dir() else of_file), name
+
+
+def test_a_group_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(MalformedConfigError, match="there is no group 'no-such-group' here"):
+        create(tmp_path / "log", group=Group("no-such-group", may_write=True))
+    assert left(tmp_path) == []
 
 
 def test_parents_are_made(tmp_path: Path) -> None:

@@ -1,15 +1,23 @@
 """Lines of a segment, forwards and from the end, whatever the size of a block."""
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from attestlog._internal.core.entry import LINE_SIZE_MAX_BYTES
 from attestlog._internal.core.lines import Line
 from attestlog._internal.storage.files import segments
-from attestlog._internal.storage.files.segments import EndlessLineError, last_line, line_start, read_lines
+from attestlog._internal.storage.files.segments import (
+    EndlessLineError,
+    find_line,
+    last_line,
+    line_start,
+    read_lines,
+)
 
 CONTENTS = [
     b"",
@@ -110,3 +118,35 @@ def test_the_longest_line_is_found_and_nothing_longer(descriptor: int) -> None:
     os.ftruncate(descriptor, 8 * LINE_SIZE_MAX_BYTES)  # zeros, and no line end among them
     with pytest.raises(EndlessLineError):
         last_line(descriptor, 8 * LINE_SIZE_MAX_BYTES)
+
+
+@pytest.mark.parametrize("sizes", ["even", "uneven", "two kinds", "growing"])
+def test_a_line_is_found_in_a_few_looks_however_long_the_others_are(
+    descriptor: int, sizes: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chance, offsets, data = Random(7), [], b""
+    for number in range(2_000):
+        rest = {
+            "even": 300, "uneven": chance.randrange(600), "two kinds": 3_000 if number % 100 == 0 else 100,
+            "growing": number // 3,
+        }[sizes]  # fmt: skip
+        offsets.append(len(data))
+        data += json.dumps({"sequence_number": number, "rest": "x" * rest}).encode() + b"\n"
+    os.write(descriptor, data)
+    monkeypatch.setattr(segments, "SEARCH_BYTES", 4_000)
+    looks = 0
+    real = segments.line_start
+
+    def counted(descriptor: int, offset: int, end: int) -> int:
+        nonlocal looks
+        looks += 1
+        return real(descriptor, offset, end)
+
+    monkeypatch.setattr(segments, "line_start", counted)
+    asked = [*range(0, 2_000, 61), 1_998, 1_999]
+    for number in asked:
+        assert find_line(descriptor, 0, number) == offsets[number]
+    # Halving alone takes 8 looks in the 700,000 bytes of even lines.
+    assert looks < {"even": 4, "uneven": 6, "two kinds": 6, "growing": 8}[sizes] * len(asked)
+    assert find_line(descriptor, 0, 2_000) == len(data)
+    assert find_line(descriptor, 0, 2_001) is None

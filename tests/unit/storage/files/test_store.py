@@ -29,6 +29,7 @@ from attestlog._internal.core.checkpoint import Checkpoint, open_checkpoint, sig
 from attestlog._internal.core.note import ED25519 as NOTE_ED25519
 from attestlog._internal.core.note import VerifierKey
 from attestlog._internal.log import Log
+from attestlog._internal.storage.contract import Known
 from attestlog._internal.storage.files.layout import list_segments
 from attestlog._internal.storage.files.store import FileStore
 from attestlog.errors import (
@@ -37,6 +38,7 @@ from attestlog.errors import (
     CorruptError,
     LockLostError,
     MalformedEntryError,
+    MovedError,
     NotFoundError,
     StorageError,
 )
@@ -490,6 +492,51 @@ def test_a_segment_another_process_made_is_synced_before_it_is_written(
     synced.clear()
     FileStore(path).close()
     assert synced == ["entries"]
+
+
+class Remembers(Known):
+    """Somebody who knows how many entries were acknowledged."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def acknowledged(self) -> int:
+        """See `Known`."""
+        return self.size
+
+
+@pytest.mark.parametrize("known", [3, 2])
+def test_what_is_known_to_be_acknowledged_is_not_set_aside(tmp_path: Path, known: int) -> None:
+    """Whoever cuts the last entry, with its hash, leaves what looks like a crash."""
+    path = tmp_path / "log"
+    log = create(path)
+    log.append(draft(1))
+    log.checkpoint()
+    log.append(draft(2))
+    log._store.close()
+    segment = last_segment(path)
+    segment.write_bytes(segment.read_bytes()[:-20])
+    cut_tree(path, 2)
+    before = contents(path)
+    if known == 2:
+        FileStore(path, known=Remembers(2)).close()
+        assert len(torn_files(path)) == 1
+        return
+    with pytest.raises(CorruptError, match="entry 2 of 3 committed is damaged"):
+        FileStore(path, known=Remembers(3))
+    assert contents(path) == before
+
+
+def test_a_log_that_has_moved_is_not_opened(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    create(path).close()
+    (path / "moved").write_text("/srv/audit\n\x1b[2J")
+    with pytest.raises(MovedError, match=r"moved to /srv/audit\?\?\[2J$"):
+        Log.open(path)
+    (path / "moved").unlink()
+    os.mkfifo(path / "moved")
+    with pytest.raises(StorageError, match="moved cannot be read"):
+        Log.open(path)
 
 
 def test_opening_while_a_writer_goes_on(tmp_path: Path) -> None:

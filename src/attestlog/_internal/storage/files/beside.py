@@ -24,6 +24,10 @@ from attestlog._internal import disk
 from attestlog._internal.core.hashes import hex_hash
 from attestlog._internal.storage.contract import TIMESTAMP_SIZE_MAX_BYTES, StoredTimestamp
 from attestlog._internal.storage.files import layout
+from attestlog.errors import MovedError
+
+MOVED_SIZE_MAX_BYTES: Final = 1_024
+"""A path or a URL. More is not shown."""
 
 _TIMESTAMP: Final = re.compile(r"([0-9]{12,19})-[0-9a-f]{8}\.tsr")
 
@@ -33,9 +37,10 @@ def add_timestamp(root: Path, size: int, response: bytes) -> Path:
     name = f"{size:012d}-{sha256(response).hexdigest()[:8]}.tsr"
     path = root / layout.TIMESTAMPS_DIR / name
     try:
-        disk.make_directories(path.parent)
+        layout.make_directory(root, path.parent)
+        disk.fsync_directory(root)
         # A crash in here leaves the whole file or none.
-        disk.replace_file(path, response)
+        disk.replace_file(path, response, layout.file_mode(root), exact=True)
     except OSError as error:
         raise disk.storage_error(error, path, "writing") from None
     return path
@@ -64,6 +69,21 @@ def read_timestamp(root: Path, name: str) -> bytes:
             return file.read(TIMESTAMP_SIZE_MAX_BYTES + 1)
     except OSError as error:
         raise disk.read_error(error, path) from None
+
+
+def check_not_moved(root: Path) -> None:
+    """Raises MovedError where a file says that the log is written elsewhere now. All it can do is stop."""
+    path = root / layout.MOVED_FILE
+    try:
+        with disk.open_plain(path) as file:
+            text = file.read(MOVED_SIZE_MAX_BYTES).decode(errors="replace")
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise disk.read_error(error, path) from None
+    # Others can have written it: no line ends, no characters that a terminal obeys.
+    where = "".join(character if character.isprintable() else "?" for character in text.strip())
+    raise MovedError(f"the log in {root} is not written here any more: moved to {where}", path=str(root))
 
 
 class FileCursors:

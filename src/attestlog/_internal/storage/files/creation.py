@@ -7,19 +7,21 @@ is not a log.
 
 from __future__ import annotations
 
+import grp
 import os
 import shutil
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from attestlog._internal import disk
-from attestlog._internal.storage.contract import NewLog
+from attestlog._internal.storage.contract import Group, Known, NewLog
 from attestlog._internal.storage.files import layout
 from attestlog._internal.storage.files.reader import FileSource
 from attestlog._internal.storage.files.store import FileStore
-from attestlog.errors import ExistsError
+from attestlog.errors import ExistsError, MalformedConfigError
 
 
 class FileDriver:
@@ -40,9 +42,13 @@ class FileDriver:
         """See `Driver`."""
         return FileSource(name)
 
-    def open_store(self, name: str, *, lock_timeout_s: float, any_filesystem: bool) -> FileStore:
+    def open_store(
+        self, name: str, *, lock_timeout_s: float, any_filesystem: bool, known: Known
+    ) -> FileStore:
         """See `Driver`."""
-        return FileStore(Path(name).absolute(), lock_timeout_s=lock_timeout_s, any_filesystem=any_filesystem)
+        return FileStore(
+            Path(name).absolute(), lock_timeout_s=lock_timeout_s, any_filesystem=any_filesystem, known=known
+        )
 
 
 def create_directory(root: Path, new: NewLog) -> None:
@@ -51,11 +57,11 @@ def create_directory(root: Path, new: NewLog) -> None:
     Raises ExistsError or another StorageError; then nothing is left behind.
     """
     check_free(root)
+    group_id = None if new.group is None else _group_id(new.group.name)
     made = temporary = root.with_name(f".{root.name}.{os.getpid()}-{os.urandom(4).hex()}.new")
     try:
         disk.make_directories(root.parent)
-        for directory in (temporary, temporary / layout.ENTRIES_DIR, temporary / layout.TREE_DIR):
-            directory.mkdir()
+        _make_directories(temporary, _mode(new.group), group_id)
         files = {
             layout.LOCK_FILE: b"",
             f"{layout.ENTRIES_DIR}/{layout.segment_name(0)}": new.line + b"\n",
@@ -64,7 +70,7 @@ def create_directory(root: Path, new: NewLog) -> None:
         if new.checkpoint is not None:
             files[layout.CHECKPOINT_FILE] = new.checkpoint
         for name, data in files.items():
-            disk.replace_file(temporary / name, data)
+            disk.replace_file(temporary / name, data, layout.file_mode(temporary, name), exact=True)
         disk.fsync_directory(temporary)
         temporary.rename(root)
         made = root
@@ -72,6 +78,29 @@ def create_directory(root: Path, new: NewLog) -> None:
     except OSError as error:
         shutil.rmtree(made, ignore_errors=True)
         raise disk.storage_error(error, root, "creating") from None
+
+
+def _make_directories(root: Path, mode: int, group_id: int | None) -> None:
+    """Those of a new log. Files then follow them."""
+    for directory in (root, root / layout.ENTRIES_DIR, root / layout.TREE_DIR):
+        directory.mkdir(layout.PRIVATE_MODE)
+        if group_id is not None:
+            os.chown(directory, -1, group_id)
+        directory.chmod(mode)  # after its group: a change of that takes setgid away
+
+
+def _mode(group: Group | None) -> int:
+    """Of a new log's directories: for its owner alone, unless a group is let in."""
+    if group is None:
+        return layout.PRIVATE_MODE
+    return layout.WRITERS_MODE if group.may_write else layout.READERS_MODE
+
+
+def _group_id(name: str) -> int:
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        raise MalformedConfigError(f"there is no group {name!r} here", member="group") from None
 
 
 def check_free(root: Path) -> None:
@@ -97,13 +126,20 @@ class Building:
         """The log's lines, from the first to the last. Memory: one of them. Raises StorageError."""
         segment: BinaryIO | None = None
         try:
-            (self._made / layout.ENTRIES_DIR).mkdir(parents=True)
-            (self._made / layout.TREE_DIR).mkdir()
+            self._made.parent.mkdir(parents=True, exist_ok=True)
+            there = self._root.stat() if layout.is_log(self._root) else None
+            if there is None:
+                _make_directories(self._made, layout.PRIVATE_MODE, None)
+            else:
+                # Those who were let in to the log that stood there are let in to this one.
+                _make_directories(self._made, stat.S_IMODE(there.st_mode), there.st_gid)
+            mode = layout.file_mode(self._made, layout.ENTRIES_DIR)
             try:
                 for number, line in enumerate(lines):
                     if number % segment_entries == 0:
                         _close(segment)
-                        segment = (self._made / layout.ENTRIES_DIR / layout.segment_name(number)).open("xb")
+                        path = self._made / layout.ENTRIES_DIR / layout.segment_name(number)
+                        segment = _new_file(path, mode)
                     assert segment is not None
                     segment.write(line + b"\n")
             finally:
@@ -119,7 +155,7 @@ class Building:
             files[layout.CHECKPOINT_FILE] = checkpoint
         try:
             for name, data in files.items():
-                disk.replace_file(self._made / name, data)
+                disk.replace_file(self._made / name, data, layout.file_mode(self._made, name), exact=True)
         except OSError as error:
             raise disk.storage_error(error, self._made, "restoring") from None
 
@@ -152,6 +188,10 @@ def building(root: Path) -> Iterator[Building]:
         yield made
     finally:
         shutil.rmtree(made.name, ignore_errors=True)
+
+
+def _new_file(path: Path, mode: int) -> BinaryIO:
+    return os.fdopen(disk.open_made(path, os.O_WRONLY | os.O_EXCL, mode), "wb")
 
 
 def _close(segment: BinaryIO | None) -> None:

@@ -1,17 +1,23 @@
 """The embedded directory: what each file is called and what it is. No file is written here.
 
-entries/000000000000.jsonl     one canonical entry a line; 65,536 entries a segment
+entries/000000000000.jsonl     one canonical entry a line; 65,536 entries a segment; the last may
+                               end in room (spaces)
 entries/torn-…                 bytes set aside by recovery, never read again
 tree/0, tree/1 …               32-byte hashes of complete subtrees of 256^level leaves; derived
 checkpoint                     the latest signed checkpoint
 timestamps/<size>-<tag>.tsr    RFC 3161 responses over checkpoints
 erasing                        an erasure under way, while there is one
 lock                           flock: one committer at a time
+moved                          where the log is now: it is not written here any more
+
+A new log is for its owner alone, or for a group too. Whatever is made in it later has the mode that its
+directory says.
 """
 
 from __future__ import annotations
 
 import re
+import stat
 from pathlib import Path
 from typing import Final
 
@@ -21,7 +27,13 @@ CHECKPOINT_FILE: Final = "checkpoint"
 TIMESTAMPS_DIR: Final = "timestamps"
 ERASING_FILE: Final = "erasing"
 LOCK_FILE: Final = "lock"
+MOVED_FILE: Final = "moved"
 TORN_PREFIX: Final = "torn-"
+
+PRIVATE_MODE: Final = 0o700
+WRITERS_MODE: Final = 0o2770
+"""Of directories whose group may write: setgid, so that what one of them makes is the group's."""
+READERS_MODE: Final = 0o2750
 
 _SEGMENT: Final = re.compile(r"([0-9]{12})\.jsonl")
 
@@ -47,6 +59,24 @@ def list_segments(root: Path) -> list[tuple[int, Path]]:
 def tree_path(root: Path, level: int) -> Path:
     """The flat file of stored hashes at this tile level."""
     return root / TREE_DIR / str(level)
+
+
+def file_mode(root: Path, name: str = "") -> int:
+    """Of a new file in the log: its directory's, without the right to enter.
+
+    The lock is for those alone who may write: whoever can read a file can lock it, and hold up all writers.
+    """
+    mode = stat.S_IMODE(root.stat().st_mode) & 0o666
+    if name == LOCK_FILE:
+        mode = 0o660 if mode & stat.S_IWGRP else 0o600
+    return mode
+
+
+def make_directory(root: Path, path: Path) -> None:
+    """A directory in the log, with the log's mode; durable once `root` is synced. Raises OSError."""
+    if not path.exists():
+        path.mkdir(PRIVATE_MODE, exist_ok=True)
+        path.chmod(stat.S_IMODE(root.stat().st_mode))
 
 
 def is_log(path: Path) -> bool:

@@ -1,7 +1,7 @@
 """A log's directory, read only: no key, no lock, nothing written, so read-only media will do.
 
 A line counts once its line end is there; what follows the last line end may be
-a writer at work or the mark of a crash, and is not an entry either way. The
+room, a writer at work or the mark of a crash, and is not an entry in any case. The
 reader finds and splits lines and decodes them. It verifies nothing: that is
 the audit's work, and what is read here is only as good as the directory is.
 """
@@ -37,6 +37,7 @@ from attestlog._internal.storage.files.segments import (
     EndlessLineError,
     count_entries,
     find_line,
+    lines_end,
     read_lines,
 )
 from attestlog._internal.storage.files.snapshot import FileSnapshot, take_snapshot
@@ -118,10 +119,13 @@ class FileSource(LogSource):
 
     def extents(self) -> dict[int, int]:
         """See `LogSource.extents`: the segment files. Erasing a payload makes one shorter."""
-        found = {}
-        for first, path in self.segments():
+        found, segments = {}, self.segments()
+        for first, path in segments[:-1]:
             with _reading(path):
                 found[first] = path.stat().st_size
+        for first, path in segments[-1:]:
+            with _opened(path) as descriptor:
+                found[first] = lines_end(descriptor, os.fstat(descriptor).st_size)
         return found
 
     def size(self) -> int:
@@ -198,6 +202,8 @@ def _wanted_lines(path: Path, first: int, start: int, stop: int | None, end: int
     number, wanted = start, None if stop is None else stop - start
     with _opened(path) as descriptor:
         offset, size_bytes = find_line(descriptor, first, start), os.fstat(descriptor).st_size
+        if end is None:
+            size_bytes = lines_end(descriptor, size_bytes)
         block_bytes = LOOK_BYTES if wanted == 1 else None
         lines = read_lines(
             descriptor, size_bytes if offset is None else offset, size_bytes, block_bytes=block_bytes

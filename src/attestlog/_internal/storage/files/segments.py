@@ -4,9 +4,13 @@ Everything that reads a line of a segment reads it here: opening and committing,
 readers, the verifier. Positional reads only, so that all can share a descriptor.
 Nothing is verified.
 
-A line is found by bisecting its segment on the sequence numbers that the lines
-themselves state. Where they mislead (damage), lines are counted instead, so
-that a damaged log is still read by position.
+A line is found by searching its segment, as one looks up a word in a dictionary,
+on the sequence numbers that the lines themselves state. Where they mislead
+(damage), lines are counted instead, so that a damaged log is still read by
+position.
+
+An open segment may end in *room*: spaces that a writer reserved behind the last
+line feed, to write into. It is nothing (`lines_end`).
 
 Raises OSError, and EndlessLineError at what is longer than any line may be.
 """
@@ -16,6 +20,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from itertools import islice
+from math import isqrt
 from typing import Final
 
 import msgspec
@@ -32,6 +37,12 @@ LOOK_BYTES: Final = 8 << 10
 
 SEARCH_BYTES: Final = 64 << 10
 """Bisecting stops at a range this small, some tens of entries; they are read in one go."""
+
+
+ROOM_SIZE_MAX_BYTES: Final = 4 << 20
+"""Of room: more would take a reader longer to pass over than it saves the writer."""
+
+_SPACES: Final = b" " * BLOCK_BYTES
 
 
 class EndlessLineError(Exception):
@@ -68,6 +79,29 @@ def read_lines(
             offset = after
 
 
+def lines_end(descriptor: int, end: int) -> int:
+    """Where the lines of a segment of `end` bytes end: before its room, if it has room; else `end`.
+
+    Spaces that follow anything but a line feed, and more of them than room may have, are not room.
+    """
+    start = spaces_start(descriptor, end, max(0, end - ROOM_SIZE_MAX_BYTES - 1))
+    if not 0 < end - start <= ROOM_SIZE_MAX_BYTES:
+        return end
+    return start if start == 0 or os.pread(descriptor, 1, start - 1) == b"\n" else end
+
+
+def spaces_start(descriptor: int, end: int, floor: int) -> int:
+    """From where on there is nothing but spaces up to `end`; not before `floor`."""
+    size_bytes = 1  # most segments do not end in a space
+    while end > floor:
+        start = max(floor, end - size_bytes)
+        block = os.pread(descriptor, end - start, start)
+        if block != _SPACES[: len(block)]:
+            return start + len(block.rstrip(b" "))
+        end, size_bytes = start, BLOCK_BYTES
+    return floor
+
+
 def line_start(descriptor: int, offset: int, end: int) -> int:
     """The first offset from this one on at which a line begins; `end` if that is not before it."""
     return _after_line_end(descriptor, offset - 1, end)[0] if offset else 0
@@ -93,7 +127,7 @@ def count_entries(descriptor: int, first: int) -> int | None:
 
     Looks at the last two lines only, unless these contradict each other.
     """
-    end = os.fstat(descriptor).st_size
+    end = lines_end(descriptor, os.fstat(descriptor).st_size)
     if last_complete_line(descriptor, end) is None:
         return None
     number = _number_before(descriptor, end, first)
@@ -105,9 +139,9 @@ def count_entries(descriptor: int, first: int) -> int | None:
 
 def find_line(descriptor: int, first: int, number: int) -> int | None:
     """Offset at which the line of entry `number` starts, or will start; None if it lies further on."""
-    end = os.fstat(descriptor).st_size
     if number == first:
         return 0
+    end = lines_end(descriptor, os.fstat(descriptor).st_size)
     low, low_number = _bisect(descriptor, end, first, number)
     offset = _skip_lines(descriptor, low, end, number - low_number)
     if offset is None and low == 0:
@@ -120,8 +154,12 @@ def find_line(descriptor: int, first: int, number: int) -> int | None:
 def _bisect(descriptor: int, end: int, first: int, number: int) -> tuple[int, int]:
     """(offset, sequence number) of a line not past entry `number`; close to it if the lines are in order."""
     low, low_number, high = 0, first, end
+    last = last_complete_line(descriptor, end)
+    high_number = None if last is None else _stated_number(last)
+    steps = 0
     while high - low > SEARCH_BYTES:
-        middle = (low + high) // 2
+        middle = _middle((low, low_number), (high, high_number), number, steps)
+        steps += 1
         offset = line_start(descriptor, middle + 1, end)
         line = next(read_lines(descriptor, offset, end, block_bytes=LOOK_BYTES), None)
         if offset >= high or line is None:
@@ -133,8 +171,21 @@ def _bisect(descriptor: int, end: int, first: int, number: int) -> tuple[int, in
         if stated <= number:
             low, low_number = offset, stated
         else:
-            high = middle
+            high, high_number = middle, stated
     return low, low_number
+
+
+def _middle(lowest: tuple[int, int], highest: tuple[int, int | None], number: int, step: int) -> int:
+    """Where to look next: a little before and behind the place where lines of even length would have it.
+
+    Two looks thus take it between them; every third halves, so that uneven lengths cost no more than that.
+    """
+    (low, low_number), (high, high_number) = lowest, highest
+    if step % 3 == 2 or high_number is None or not low_number <= number <= high_number != low_number:
+        return (low + high) // 2
+    place = low + (high - low) * (number - low_number) // (high_number - low_number)
+    slack = 2 * isqrt(high - low)
+    return min(max(low, place + (slack if step % 3 else -slack)), high - 1)
 
 
 def _is_between(descriptor: int, offset: int, end: int, first: int, number: int) -> bool:

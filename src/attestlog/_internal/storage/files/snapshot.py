@@ -25,7 +25,7 @@ from attestlog._internal.core.hashes import HASH_SIZE_BYTES
 from attestlog._internal.core.lines import Line
 from attestlog._internal.core.note import NOTE_SIZE_MAX_BYTES
 from attestlog._internal.storage.files import layout
-from attestlog._internal.storage.files.segments import line_start, read_lines
+from attestlog._internal.storage.files.segments import line_start, lines_end, read_lines
 
 LOCK_WAIT_S: Final = 5.0
 """How long to wait for a commit to end: most take milliseconds; a slow signer must not stop an audit."""
@@ -34,13 +34,15 @@ _LEVEL: Final = re.compile(r"[0-9]|[1-9][0-9]")
 
 
 class FileSegment(Struct, frozen=True):
-    """A segment file: its first sequence number, and its size when the snapshot was taken."""
+    """A segment file: its first sequence number, and where its lines ended when the snapshot was taken."""
 
     first: int
     path: str
     size: int
     inode: int = 0
     """When the snapshot was taken; 0: not known."""
+    room: int = 0
+    """See `RawSegment`. Bytes."""
 
     @property
     def unit(self) -> Literal["byte"]:
@@ -155,11 +157,14 @@ class FileSnapshot:
                 self.strays.append(path.name)
         for first, path in sorted(known.items()):
             try:
-                status = _plain_status(path)
+                with disk.open_plain(path, buffering=0) as file:
+                    status = os.fstat(file.fileno())
+                    size = lines_end(file.fileno(), status.st_size)
             except OSError:
                 self.segments.append(FileSegment(first, str(path), 1))  # reading it will say why it cannot be
             else:
-                self.segments.append(FileSegment(first, str(path), status.st_size, status.st_ino))
+                room = status.st_size - size
+                self.segments.append(FileSegment(first, str(path), size, status.st_ino, room))
 
 
 @contextmanager

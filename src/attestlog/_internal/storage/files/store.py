@@ -15,22 +15,23 @@ from pathlib import Path
 from attestlog._internal import disk
 from attestlog._internal.core.batch import Head, Plan
 from attestlog._internal.core.checkpoint import Checkpoint
-from attestlog._internal.core.entry import decode_line
+from attestlog._internal.core.entry import Entry, decode_line
 from attestlog._internal.core.genesis import Genesis, parse_genesis
 from attestlog._internal.core.hashes import leaf_hash
 from attestlog._internal.core.merkle import Grown
-from attestlog._internal.storage.contract import LOCK_TIMEOUT_S, PendingErasure, check_plan, room_in_segment
+from attestlog._internal.storage.contract import LOCK_TIMEOUT_S, Known, check_plan, room_in_segment
 from attestlog._internal.storage.files import erasing, layout, recovery
-from attestlog._internal.storage.files.beside import add_timestamp
+from attestlog._internal.storage.files.beside import add_timestamp, check_not_moved
 from attestlog._internal.storage.files.lock import Lock
 from attestlog._internal.storage.files.reader import FileSource, read_pending
 from attestlog._internal.storage.files.recovery import Tail, read_forward
-from attestlog._internal.storage.files.segments import BLOCK_BYTES, read_lines
+from attestlog._internal.storage.files.segments import BLOCK_BYTES, lines_end, read_lines, spaces_start
 from attestlog._internal.storage.files.tree import TreeFiles
 from attestlog.errors import (
     ClosedError,
     ConflictError,
     CorruptError,
+    ErasureRefusedError,
     NoLogError,
     StorageError,
     UncertainCommitError,
@@ -41,10 +42,15 @@ class FileStore:
     """A log directory open for writing; keeps the `Store` contract."""
 
     def __init__(
-        self, root: Path, *, lock_timeout_s: float = LOCK_TIMEOUT_S, any_filesystem: bool = False
+        self,
+        root: Path,
+        *,
+        lock_timeout_s: float = LOCK_TIMEOUT_S,
+        any_filesystem: bool = False,
+        known: Known | None = None,
     ) -> None:
-        """Open and heal. Raises StorageError or MalformedEntryError."""
-        self.root = root
+        """Open and heal, as far as `known` lets it. Raises StorageError or MalformedEntryError."""
+        self.root, self._known = root, known or Known()
         self.recovered: list[str] = []
         """What opening or committing had to set aside, in words."""
         self._descriptor, self._path = -1, root
@@ -53,8 +59,15 @@ class FileStore:
         self._unwritten: list[tuple[int, list[bytes], list[Grown]]] = []
         """Tree hashes that follow durable entries and could not be written yet."""
         self._stopped: str | None = None
-        if not layout.is_log(root):
+        self._begun = ""
+        """Hash of the erasing entry that was judged and begun here: others are judged before a byte goes."""
+        try:
+            is_log = layout.is_log(root)
+        except OSError as error:
+            raise disk.read_error(error, root) from None
+        if not is_log:
             raise NoLogError(f"{root} is not a log", path=str(root))
+        check_not_moved(root)
         if not any_filesystem:
             disk.check_filesystem(root)
         self.source = FileSource(root)
@@ -96,6 +109,7 @@ class FileStore:
         before = self._head.size
         if before == self._first + self._segment_entries:
             self._next_segment()
+        self._cut_room()
         data = b"\n".join([*lines, b""])
         stop = self._offset + len(data)
         self._write(data)
@@ -135,7 +149,7 @@ class FileStore:
             self._stop(f"the tree could not be made durable: {error.strerror}")
             raise disk.storage_error(error, self.root / layout.TREE_DIR, "syncing") from None
         try:
-            disk.replace_file(path, new)
+            disk.replace_file(path, new, layout.file_mode(self.root), exact=True)
         except OSError as error:
             raise disk.storage_error(error, path, "writing") from None
 
@@ -143,26 +157,28 @@ class FileStore:
         """See `Store.add_timestamp`."""
         return str(add_timestamp(self.root, size, response))
 
-    def begin_erasure(self, sequence_number: int, entry_hash: str, erased_by: int | None = None) -> None:
+    def begin_erasure(self, entry: Entry) -> None:
         """See `Store.begin_erasure`."""
-        pending = PendingErasure(
-            sequence_number=sequence_number, entry_hash=entry_hash,
-            erased_by=self._head.size if erased_by is None else erased_by,
-        )  # fmt: skip
-        erasing.write_pending(self.root, pending)
+        erasing.write_pending(self.root, entry)
+        self._begun = entry.entry_hash
 
     def finish_erasure(self) -> None:
         """See `Store.finish_erasure`."""
         pending = read_pending(self.root)
         if pending is None:
             return
-        path = erasing.finish(self.root, pending, self._head.size)
-        if path == self._path:
-            self._open_segment(self._first, self._path)
-            self._offset = os.fstat(self._descriptor).st_size
+        known = None if pending.entry_hash == self._begun else self._known
+        try:
+            erasing.finish(self.root, pending, self._head.size, known)
+        finally:
+            if self._is_replaced():
+                self._open_segment(self._first, self._path)
+                self._offset = os.fstat(self._descriptor).st_size
 
     def close(self) -> None:
         """See `Store.close`."""
+        if self._stopped is None and self._descriptor >= 0:
+            self._leave_no_room()
         self._stopped = self._stopped or f"log {self.root} is closed"
         self.release()
 
@@ -222,12 +238,49 @@ class FileStore:
         if self._unwritten:
             raise StorageError(f"the tree in {self.root} cannot be written", path=str(self.root))
 
+    def _cut_room(self, *, durable: bool = False) -> None:
+        """Cut the room behind the last line: what is written next goes to the end of the file.
+
+        `durable`: before anything that makes the segment one that may not have room.
+        """
+        size_bytes = os.fstat(self._descriptor).st_size
+        if size_bytes == self._offset:
+            return
+        if lines_end(self._descriptor, size_bytes) != self._offset:
+            # Only its first byte was looked at; these bytes are the rest of what was never committed.
+            self._adopt(self._read_tail(size_bytes), size_bytes)
+            return
+        try:
+            # A crash after this leaves the segment with less room, or none.
+            os.ftruncate(self._descriptor, self._offset)
+            if durable:
+                os.fsync(self._descriptor)
+        except OSError as error:
+            raise disk.storage_error(error, self._path, "cutting the room of") from None
+
+    def _leave_no_room(self) -> None:
+        """Cut it under the lock. Whoever has the lock now, or opens the log next, does it instead."""
+        with contextlib.suppress(OSError, StorageError):
+            if os.fstat(self._descriptor).st_size == self._offset:
+                return
+            lock = Lock(self.root, timeout_s=0.0)
+            try:
+                lock.acquire()
+                if not self._is_replaced():
+                    size_bytes = os.fstat(self._descriptor).st_size
+                    end = lines_end(self._descriptor, size_bytes)
+                    if end < size_bytes:
+                        os.ftruncate(self._descriptor, end)
+            finally:
+                lock.close()
+
     def _next_segment(self) -> None:
+        self._cut_room(durable=True)
         first = self._first + self._segment_entries
         path = self.root / layout.ENTRIES_DIR / layout.segment_name(first)
-        flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
+        flags = os.O_EXCL | os.O_RDWR | os.O_APPEND
         try:
-            descriptor = os.open(path, flags, 0o644)
+            descriptor = disk.open_made(path, flags, layout.file_mode(self.root))
             try:
                 # A crash here leaves an empty segment, in which the log goes on.
                 disk.fsync_directory(path.parent)
@@ -283,7 +336,7 @@ class FileStore:
         """Finish an erasure that a crash interrupted. That it cannot be done holds nobody up."""
         try:
             self.finish_erasure()
-        except StorageError as error:
+        except (StorageError, ErasureRefusedError) as error:
             self.recovered.append(f"an erasure could not be finished: {error}")
 
     def _locate(self) -> None:
@@ -293,11 +346,12 @@ class FileStore:
         checkpoint = self._parsed_checkpoint()
         head = recovery.head_at_checkpoint(self._descriptor, self._first, self._tree, checkpoint)
         if head is not None and head.size <= self._first + self._segment_entries:
-            self._head, self._offset = head, os.fstat(self._descriptor).st_size
+            self._head = head
+            self._offset = lines_end(self._descriptor, os.fstat(self._descriptor).st_size)
             return
         # The process that made the segment may have died before its name was durable.
         disk.fsync_directory(self._path.parent)
-        size_bytes = self._segment_size()
+        size_bytes = lines_end(self._descriptor, self._segment_size())
         self._adopt(self._confirmed_tail(segments, checkpoint, size_bytes), size_bytes)
 
     def _confirmed_tail(
@@ -326,7 +380,8 @@ class FileStore:
         """Read what stands behind the head: other processes' entries, or a crash's remains."""
         while True:
             size_bytes = self._segment_size()
-            if size_bytes > self._offset:
+            if size_bytes > self._offset and os.pread(self._descriptor, 1, self._offset) != b" ":
+                size_bytes = lines_end(self._descriptor, size_bytes)
                 self._adopt(self._read_tail(size_bytes), size_bytes)
             following = self._first + self._segment_entries
             if self._head.size != following:
@@ -340,7 +395,7 @@ class FileStore:
     def _read_tail(self, size_bytes: int) -> Tail:
         lines = read_lines(self._descriptor, self._offset, size_bytes)
         try:
-            return read_forward(lines, self._head, self._offset, self._tree.size())
+            return read_forward(lines, self._head, self._offset, self._tree.size(), self._is_signed)
         except CorruptError as error:
             place = error.path or str(self._path)
             raise error.with_evidence(f"{self._path}: {error}", path=place) from None
@@ -377,10 +432,13 @@ class FileStore:
 
     def _set_aside(self, tail: Tail, size_bytes: int) -> None:
         """Move torn bytes out of the segment, never out of existence."""
+        # Spaces at its end were room that was not written to.
+        stop = spaces_start(self._descriptor, size_bytes, tail.stop)
+        size_bytes = stop if stop > tail.stop else size_bytes
         torn = disk.free_name(self._path.with_name(f"{layout.TORN_PREFIX}{self._path.stem}-{tail.stop}"))
         try:
             try:
-                copy = os.open(torn, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644)
+                copy = disk.open_made(torn, os.O_EXCL | os.O_WRONLY, layout.file_mode(self.root))
                 try:
                     for start in range(tail.stop, size_bytes, BLOCK_BYTES):
                         block = os.pread(self._descriptor, min(BLOCK_BYTES, size_bytes - start), start)
@@ -399,9 +457,20 @@ class FileStore:
             raise disk.storage_error(error, torn, "setting aside") from None
         self.recovered.append(f"{size_bytes - tail.stop} bytes set aside in {torn}: {tail.torn}")
 
+    def _is_signed(self, start: int, link: recovery.Link) -> bool:
+        """See `recovery.IsSigned`; true for what was committed: damage to it is not set aside."""
+        if start == 0 or start < self._covered(self._parsed_checkpoint()):
+            return True
+        return recovery.is_signed(self.genesis, self.source.line, start, link)
+
+    def _covered(self, checkpoint: Checkpoint | None) -> int:
+        """How many entries were committed for certain: tree, checkpoint and `known` say so."""
+        in_checkpoint = checkpoint.size if checkpoint else 0
+        return max(in_checkpoint, self._tree.covered(), self._known.acknowledged())
+
     def _check_covered(self, tail: Tail, checkpoint: Checkpoint | None) -> None:
-        """Tree and checkpoint are evidence of what was committed. Raises CorruptError if it is gone."""
-        covered = max(checkpoint.size if checkpoint else 0, self._tree.covered())
+        """Raises CorruptError if something of what was committed is gone."""
+        covered = self._covered(checkpoint)
         if tail.head.size >= covered:
             return
         reason = f"is damaged: {tail.torn}" if tail.torn else "is missing: the tail was cut"

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from attestlog._internal.core.hashes import HASH_SIZE_BYTES
 from attestlog._internal.core.merkle import TILE_HEIGHT, Grown, Span, edge_at
-from attestlog._internal.disk import fsync_directory, pwrite_all
-from attestlog._internal.storage.files.layout import TREE_DIR, tree_path
+from attestlog._internal.disk import fsync_directory, open_made, pwrite_all
+from attestlog._internal.storage.files.layout import TREE_DIR, file_mode, make_directory, tree_path
 from attestlog.errors import CorruptError
 
 
@@ -88,8 +88,9 @@ class TreeFiles:
         if level not in self._descriptors:
             path = tree_path(self._root, level)
             if create and not path.exists():
-                path.parent.mkdir(exist_ok=True)
+                make_directory(self._root, path.parent)
                 self._fresh = True
-            flags = self._access | os.O_CLOEXEC | (os.O_CREAT if create else 0)
-            self._descriptors[level] = os.open(path, flags, 0o644)
+                self._descriptors[level] = open_made(path, self._access, file_mode(self._root))
+            else:
+                self._descriptors[level] = os.open(path, self._access | os.O_CLOEXEC)
         return self._descriptors[level]
