@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import shlex
+import warnings
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from attestlog._internal.cli.opening import ask_passphrase
 from attestlog._internal.cli.options import AnyFilesystemOption, JsonOption, LogArgument, flag, text
 from attestlog._internal.cli.output import Output, hint, notice
-from attestlog._internal.cli.verbs import example, new_app
+from attestlog._internal.cli.verbs import UsageError, example, new_app
+
+if TYPE_CHECKING:
+    from attestlog._internal.log import Log
 
 app = new_app()
 
@@ -42,26 +47,43 @@ def init(
     erasable_payloads: Annotated[
         bool, flag("Salt payloads, so that they can be erased later.", "--erasable-payloads")
     ] = False,
+    group: Annotated[str | None, text("Users of this group may write it, too.", metavar="NAME")] = None,
+    readers: Annotated[str | None, text("Users of this group may read it, too.", metavar="NAME")] = None,
     any_filesystem: AnyFilesystemOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Make a new log.
+
+    It is for its owner alone, unless --group or --readers lets others in.
 
     Without --signer, key files are made in the keys directory (`attestlog keys list` shows them). If
     ATTESTLOG_PASSPHRASE is set, they are encrypted with it.
     """
     from attestlog._internal.cli.policy import read_policy
     from attestlog._internal.log import Log
+    from attestlog._internal.storage.contract import Group
 
+    if group is not None and readers is not None:
+        raise UsageError("give --group or --readers, not both: a file has one group")
     _say_if_remembered(origin)
-    Log.create(
+    name = group or readers
+    _quietly(
+        Log.create,
         log, origin=origin, signer=signer, checkpoint_signer=checkpoint_signer,
         checkpoint_pq_signer=checkpoint_pq_signer, algorithm=algorithm,
         policy=None if policy is None else read_policy(policy), batch=batch,
         erasable_payloads=erasable_payloads, passphrase=ask_passphrase, any_filesystem=any_filesystem,
+        group=None if name is None else Group(name, may_write=readers is None),
     ).close()  # fmt: skip
     out, described = Output(as_json), _describe_log(log)
     out.emit("log", described) if as_json else _show(out, log, described)
+
+
+def _quietly(make: Callable[..., Log], *arguments: Any, **options: Any) -> Log:
+    """What Python warns of was said already, in the words of a command."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return make(*arguments, **options)
 
 
 def _say_if_remembered(origin: str) -> None:

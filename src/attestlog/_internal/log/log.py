@@ -46,6 +46,7 @@ from attestlog._internal.core.signature import BATCH_ENTRIES_MAX, ECDSA_P256
 from attestlog._internal.log import opening
 from attestlog._internal.log.committer import Committer
 from attestlog._internal.log.drafts import AnyDraft, Clock, change_draft, system_clock
+from attestlog._internal.log.remembered import StateDir
 from attestlog._internal.log.replicas import ACK_TIMEOUT_S
 from attestlog._internal.log.writer import Writer
 from attestlog._internal.signers import Passphrase, Signer
@@ -78,6 +79,7 @@ class OpenOptions(TypedDict, total=False):
     clock: Clock | None
     ack_replicas: int
     ack_timeout_s: float
+    state: StateDir
 
 
 class Log:
@@ -115,6 +117,7 @@ class Log:
         clock: Clock | None = None,
         settings: Settings | None = None,
         group: Group | None = None,
+        state: StateDir = None,
     ) -> Self:
         """Make a new log, with its genesis entry and first checkpoint, and open it.
 
@@ -122,7 +125,7 @@ class Log:
         where keys are kept (see `attestlog._internal.places.keys_dir`), and so it is for a `file:` URI
         naming no file yet. The checkpoint key must be Ed25519. With `checkpoint_pq_signer` every
         checkpoint is signed with ML-DSA-44 as well, and does not count without it. `group`: users of this
-        machine who may read or write it beside its owner.
+        machine who may read or write it beside its owner. `state`: see `open`.
         Raises ExistsError, MalformedConfigError, MalformedPolicyError, SignerError or StorageError;
         the log is then not there at all.
         """
@@ -132,7 +135,7 @@ class Log:
                 checkpoint_pq_signer=checkpoint_pq_signer, algorithm=algorithm, policy=policy,
                 settings=settings or Settings(batch=batch, erasable_payloads=erasable_payloads),
                 passphrase=passphrase, any_filesystem=any_filesystem, clock=clock or system_clock,
-                group=group,
+                group=group, state=state,
             ),
             passphrase,
         )  # fmt: skip
@@ -150,20 +153,25 @@ class Log:
         clock: Clock | None = None,
         ack_replicas: int = 0,
         ack_timeout_s: float = ACK_TIMEOUT_S,
+        state: StateDir = None,
     ) -> Self:
         """Open a log for writing, healing what a crash left (`recovered` says what). Never creates.
 
         Without signers, the configured ones are opened. `ack_replicas`: an append also waits, for
         `ack_timeout_s` at the most, until so many replicas hold its entry durably; ReplicationError then
-        says that it is in the log, and who else has it.
-        Raises NotFoundError or another StorageError, MalformedConfigError, SignerError.
+        says that it is in the log, and who else has it. `state`: the directory in which this machine
+        remembers what it signed last; by default this user's state directory. With signers and `state`, no
+        other file is needed.
+        Raises RollbackError for a log with fewer or other entries than were signed or acknowledged here,
+        NoStateError where its configuration expects that this is remembered; NotFoundError or another
+        StorageError, MalformedConfigError, SignerError.
         """
         return cls(
             opening.open_writer(
                 path, signer=signer, checkpoint_signer=checkpoint_signer,
                 checkpoint_pq_signer=checkpoint_pq_signer, passphrase=passphrase,
                 any_filesystem=any_filesystem, clock=clock or system_clock, ack_replicas=ack_replicas,
-                ack_timeout_s=ack_timeout_s,
+                ack_timeout_s=ack_timeout_s, state=state,
             ),
             passphrase,
         )  # fmt: skip
@@ -238,6 +246,11 @@ class Log:
     def recovered(self) -> list[str]:
         """What opening or committing had to set aside after a crash, in words."""
         return list(self._store.recovered)
+
+    @property
+    def notices(self) -> list[str]:
+        """What opening it found that the operator should know, in words: that it was adopted, for one."""
+        return list(self._writer.notices)
 
     # --- writing ---
 
