@@ -23,8 +23,8 @@ CODE = src tests $(wildcard bench examples)
 # The resolver behind `make lock`; it stays out of .venv.
 UV_VERSION = 0.13.9
 
-.PHONY: help demo test test-all services interop lint types format faults repeat simulate fuzz mutants bench bench-proofs \
-	bench-signers bench-replication growth soak nightly lock clean
+.PHONY: help demo test test-all services interop lint types format faults repeat simulate fuzz mutants bench bench-formats \
+	bench-proofs bench-signers bench-replication growth soak nightly lock clean
 
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 23
@@ -40,7 +40,7 @@ test-all: $(VENV)/.installed-dev ## run all tests, as CI does
 
 services: .venv-services/.installed ## servers that hold keys, for tests that ask one: an emulator of AWS, OpenBao (90 MB)
 
-interop: $(VENV)/.installed-dev ## other people's verifiers, for tests that ask them: Go's x/mod, Tessera, torchwood, and two of PyPI's
+interop: $(VENV)/.installed-dev ## other people's verifiers and readers of exports, for tests that ask them: Go's and PyPI's
 	@$(BIN)/python -m tests.interop.install
 
 lint: $(VENV)/.installed-dev ## ruff: rules and formatting
@@ -110,6 +110,9 @@ SOAK_SECONDS ?= 3600
 soak: $(VENV)/.installed-dev ## writers, readers, tail -f, queries and verify at once for an hour: nothing may grow
 	@$(BIN)/python -m bench.soak --seconds $(SOAK_SECONDS)
 
+bench-formats: $(VENV)/.installed-dev ## measure what the formats cost (BENCH_ARGS="--before COMMIT" to compare)
+	@$(BIN)/python -m bench.formats $(BENCH_ARGS)
+
 bench-proofs: $(VENV)/.installed-dev ## measure proofs and checkpoints at 10 million entries, publishing, tiles (3 GB)
 	@$(BIN)/python -m bench.proofs $(BENCH_ARGS)
 
@@ -134,6 +137,7 @@ lock: $(VENV)/.created ## bring the lock files up to the newest versions that py
 	.venv-lock/bin/uv $(LOCK) --upgrade --group build -o requirements.lock pyproject.toml
 	.venv-lock/bin/uv $(LOCK) --upgrade --all-extras --group dev -c requirements.lock -o requirements-dev.lock pyproject.toml
 	.venv-lock/bin/uv $(LOCK) --upgrade --group services -c requirements.lock -o requirements-services.lock
+	.venv-lock/bin/uv $(LOCK) --upgrade --group validators -o tests/interop/exports.txt
 	rm -rf .venv-lock
 
 # No host names, no paths, every platform and every Python from 3.11 on.

@@ -15,6 +15,7 @@ Act under the log's policy:
 
     with log.guard(action_type="deploy", actor_id="agent-7") as act: ...   # a `Guard` (`GuardMembers`);
                                                                            # also a decorator
+    with log.resume(request, approvals=[...]) as act: ...                  # (`ResumeMembers`): what waited
     NumberedActor(log, "agent-7").append(...)                              # a verifier finds gaps
     snapshot_hash("page.html"); verify_snapshot("page.html", digest)       # what a rollback goes back to
 
@@ -37,6 +38,10 @@ Verify. `verify` and what is called `judge_…` return a report, and raise nothi
     report.raise_for_verdict()             # raises unless the verdict is VERIFIED
     judge_published("https://…")           # the same of a published log
     judge_proof(proof, trust=[vkey])       # a `ProofReport`
+    judge_chain("audit-2027")              # this log, and those that it continues
+
+A log that ends goes on in a new one: `create(…, continues=carry_over("audit-2026", reason="…"))`; what
+`carry_over` gives is a `Continues`.
 
 What is called `verify_…` returns nothing, or raises what does not hold. A report has no truth value.
 
@@ -90,14 +95,14 @@ if TYPE_CHECKING:
         EventType,
         ExecutionStatus,
     )
-    from attestlog._internal.core.genesis import Settings
+    from attestlog._internal.core.genesis import Continues, Settings
     from attestlog._internal.core.policy import Policy
     from attestlog._internal.core.policy_change import modify_rule_payload
     from attestlog._internal.core.receipt import Receipt
     from attestlog._internal.core.report import Finding, ProofReport, Report, Verdict
     from attestlog._internal.core.signature import PublicKey, public_key
     from attestlog._internal.core.trust import TrustPolicy, parse_trust_policy
-    from attestlog._internal.guard import Guard, GuardMembers, NumberedActor
+    from attestlog._internal.guard import Guard, GuardMembers, NumberedActor, ResumeMembers
     from attestlog._internal.log import Log
     from attestlog._internal.proof_types import register_proof
     from attestlog._internal.proving import prove, prove_prefix
@@ -116,6 +121,7 @@ if TYPE_CHECKING:
     from attestlog._internal.timestamping import timestamp_checkpoint
     from attestlog._internal.verifying import judge_log as verify
     from attestlog._internal.verifying import judge_proof, judge_published, verify_proof
+    from attestlog._internal.verifying.chain import carry_over, judge_chain
     from attestlog._internal.witness.collecting import cosign_checkpoint
 
     create = Log.create
@@ -128,6 +134,7 @@ _HOMES: Final = {
     "ActorType": "core.entry",
     "Approval": "core.approval",
     "ApprovalRequest": "core.approval",
+    "Continues": "core.genesis",
     "DraftMembers": "core.entry",
     "Entry": "core.entry",
     "EntryDraft": "core.entry",
@@ -149,11 +156,13 @@ _HOMES: Final = {
     "Published": "storage.publishing",
     "Receipt": "core.receipt",
     "Report": "core.report",
+    "ResumeMembers": "guard",
     "Settings": "core.genesis",
     "Signer": "signers",
     "TrustPolicy": "core.trust",
     "Verdict": "core.report",
     "approved_draft": "approving",
+    "carry_over": "verifying.chain",
     "check_approvals": "approving",
     "consent_to_admission": "approving",
     "cosign_checkpoint": "witness.collecting",
@@ -161,6 +170,7 @@ _HOMES: Final = {
     "explain": "core.deriving",
     "format_approval": "core.approval",
     "format_request": "core.approval",
+    "judge_chain": "verifying.chain",
     "judge_proof": "verifying",
     "judge_published": "verifying",
     "modify_rule_payload": "core.policy_change",
@@ -198,6 +208,7 @@ __all__ = [
     "Approval",
     "ApprovalRequest",
     "AttestlogError",
+    "Continues",
     "DraftMembers",
     "Entry",
     "EntryDraft",
@@ -219,12 +230,14 @@ __all__ = [
     "Published",
     "Receipt",
     "Report",
+    "ResumeMembers",
     "Settings",
     "Signer",
     "TrustPolicy",
     "Verdict",
     "__version__",
     "approved_draft",
+    "carry_over",
     "check_approvals",
     "consent_to_admission",
     "cosign_checkpoint",
@@ -232,6 +245,7 @@ __all__ = [
     "explain",
     "format_approval",
     "format_request",
+    "judge_chain",
     "judge_proof",
     "judge_published",
     "modify_rule_payload",

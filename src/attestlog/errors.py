@@ -60,6 +60,7 @@ it only narrows what the parent says.
     │   ├── SnapshotError              a file or tree could not be hashed, or changed meanwhile
     │   └── CorruptError               what was read back is damaged (where, and what repairs it)
     ├── LogError                       the log refuses
+    │   ├── ReentrantError             used within a signal handler, by the thread that was using it
     │   ├── ClosedError
     │   ├── TooLargeError (ValueError)
     │   ├── MovedError                 it is written elsewhere now, says a file in it
@@ -73,6 +74,7 @@ it only narrows what the parent says.
     │   └── StaleSizeError             it holds another number of entries (`known_size`)
     ├── WitnessError                   a witness did not cosign; `retryable`
     │   └── UnknownOriginError         it does not know the log (`origin`)
+    ├── SinkError                      a sink did not take the entries shipped to it; `retryable`
     ├── TimestampError                 an authority gave no time stamp; `retryable`
     ├── RequestError                   a server refuses a request
     │   ├── UnauthenticatedError       no token, or none of this server's
@@ -521,6 +523,12 @@ class LogError(AttestlogError):
     code = "log"
 
 
+class ReentrantError(LogError):
+    """A signal handler, a finalizer or a signer used the log in a thread that was using it."""
+
+    code = "log.reentrant"
+
+
 class ClosedError(LogError):
     """The log was closed, or poisoned by a failure whose outcome is unknown."""
 
@@ -643,6 +651,14 @@ class UnknownOriginError(WitnessError):
 
     code = "witness.unknown_origin"
     origin: str = ""
+
+
+class SinkError(AttestlogError):
+    """A sink did not take the entries that were shipped to it: it may have all, some or none of them."""
+
+    code = "sink"
+    _always: ClassVar = {"retryable": False}
+    status: int | None = None
 
 
 class TimestampError(AttestlogError):

@@ -99,6 +99,7 @@ def test_an_error_with_a_report_ends_as_its_verdict() -> None:
         (errors.MalformedConfigError("", member="replicas"), "attestlog replica add --help"),
         (errors.MalformedConfigError("", file="tokens.toml"), None),
         (errors.MalformedConfigError("", member="tsa_root"), None),
+        (errors.ApprovalUsedError("", used_by=1), "attestlog approval request"),
         (errors.RuleChangeError("", expected={"approvals": {"have": 0, "need": 2}}), "0 of the 2 approvals"),
         (errors.RuleChangeError("", expected={"roles": ["auditor"]}), "no approval of role auditor"),
         (errors.RuleChangeError("", expected=1), None),

@@ -10,8 +10,8 @@ import pytest
 from tests.cli.running import ORIGIN, Run, lines_of, segment, stored
 from tests.support.logs import draft
 
-from attestlog._internal.cli.entries import COLUMNS
 from attestlog._internal.core.entry import Entry
+from attestlog._internal.exporting.csv_rows import COLUMNS
 from attestlog._internal.log import Log
 
 
@@ -65,6 +65,8 @@ def test_export_gives_the_exact_lines(run: Run, log: Path, tmp_path: Path) -> No
         "path": str(tmp_path / "copy.jsonl"),
         "format": "jsonl",
         "size": 4,
+        "erased": 0,
+        "redacted": 0,
     }
     assert (tmp_path / "copy.jsonl").read_bytes() == segment(log).read_bytes()
     assert run("export", log, "-o", tmp_path / "copy.csv", "--format", "csv").out.startswith("4 entries")

@@ -4,7 +4,9 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.cli.running import Run
@@ -12,6 +14,7 @@ from tests.support.commands import RUNNABLE
 
 from attestlog._internal import cli
 from attestlog._internal.cli import verbs
+from attestlog._internal.cli.verbs import VERBS, UsageError, Verbs
 from attestlog._internal.version import VERSION
 from attestlog.errors import FullError
 
@@ -201,3 +204,63 @@ def test_a_verb_loads_only_what_it_needs(log: Path, arguments: list[str], heavy:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stderr.splitlines()[-1]) == []
+
+
+OF_NO_NUMBER = [
+    "1_1",
+    "+4",
+    "０５",
+    "٥",
+    " 6",
+    "6 ",
+    "05",
+    "0x1",
+    "1e3",
+    "",
+    "9" * 16,
+    "9" * 5_000,
+    "9007199254740992",
+]
+
+
+def _numbers(command: Any, *path: str) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from _numbers(inner, *path, name)
+    for parameter in command.params:
+        if parameter.type.name.startswith("int"):
+            yield path, parameter
+
+
+NUMBERS = [item for verb in VERBS for item in _numbers(Verbs().get_command(None, verb), verb)]
+
+
+def test_numbers_are_read_wherever_there_are_some() -> None:
+    assert {path[0] for path, _ in NUMBERS} >= {
+        "append",
+        "archive",
+        "erase",
+        "hold",
+        "prove",
+        "query",
+        "verify",
+    }
+
+
+IDS = [" ".join([*path, found.name]) for path, found in NUMBERS]
+
+
+@pytest.mark.parametrize("path, parameter", NUMBERS, ids=IDS)
+def test_a_number_has_one_spelling_in_every_verb(path: tuple[str, ...], parameter: Any) -> None:
+    for text in OF_NO_NUMBER:
+        with pytest.raises(UsageError, match="is not a number: want decimal digits"):
+            parameter.type(text, parameter, None)
+    assert parameter.type("12", parameter, None) == 12
+
+
+def test_an_option_is_given_once(run: Run, log: Path) -> None:
+    result = run(
+        "append", log, "--event-type", "ACTION", "--action-type", "a", "--action-type", "b", "--actor-id", "c"
+    )
+    assert (result.code, result.out) == (2, "")
+    assert "--action-type" in result.err
+    assert "is given 2 times" in result.err

@@ -66,6 +66,12 @@ def test_query_table_says_when_there_is_more(run: Run, log: Path) -> None:
         ["--payload", "number"],
         ["--text", "…"],
         ["--cursor", "-1"],
+        ["--limit", "9" * 20],
+        ["--limit", "1_1"],
+        ["--cursor", "٥"],
+        ["--payload", "number=1", "--payload", "number=2"],
+        ["--payload", "number=1", "--payload", "payload.number=1"],
+        ["--event-type", "ACTION", "--event-type", "CHANGE"],
     ],
 )
 def test_query_refuses_what_cannot_be_asked(run: Run, log: Path, arguments: list[str]) -> None:

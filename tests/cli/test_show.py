@@ -35,6 +35,6 @@ def test_show_says_when_there_is_no_such_entry(run: Run, log: Path, which: str) 
     assert "hint" not in result.err
 
 
-@pytest.mark.parametrize("which", ["9" * 30, "not-an-id", "-1", "²"])
+@pytest.mark.parametrize("which", ["9" * 30, "9" * 16, "not-an-id", "-1", "²", "٥", "05", "1_1", " 1"])
 def test_show_refuses_what_is_neither_number_nor_id(run: Run, log: Path, which: str) -> None:
     assert run("show", log, "--", which).code == 2

@@ -3,15 +3,15 @@
 from pathlib import Path
 
 import pytest
+from tests.support.audits import verdicts
 from tests.support.logs import create
 from tests.support.tokens import SoftToken
 
 from attestlog._internal.approving import approved_draft, check_approvals, sign_approval
 from attestlog._internal.core.policy import parse_policy
-from attestlog._internal.core.report import Verdict
 from attestlog._internal.log.drafts import system_clock
 from attestlog._internal.signers.opening import open_signer
-from attestlog._internal.verifying import judge_log
+from attestlog.errors import ApprovalUsedError
 
 
 @pytest.mark.parametrize("label", ["other", "checkpoints"])
@@ -27,4 +27,6 @@ def test_an_approval_by_a_key_in_a_device(keys: SoftToken, tmp_path: Path, label
         approval = sign_approval(request, keys.uri(label), name="ana")
         check_approvals(policy, request, [approval])
         assert log.append(approved_draft(request, [approval])).entry.quorum_met
-    assert judge_log(tmp_path / "log", remember=False).verdict == Verdict.VERIFIED
+        with pytest.raises(ApprovalUsedError):
+            log.append(approved_draft(request, [approval]))
+    assert verdicts(tmp_path / "log") == ("VERIFIED", "VERIFIED")

@@ -2,7 +2,9 @@
 
 import base64
 import os
+import socketserver
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256, sha512
@@ -58,6 +60,42 @@ def agent(*keys: Path) -> Iterator[dict[str, str]]:
             process.terminate()
 
 
+@contextmanager
+def fido_agent(person: Person, socket_path: Path, application: str = "ssh:") -> Iterator[dict[str, str]]:
+    """An agent with a FIDO key whose authenticator is software: `ssh-keygen` asks it as it would a real one.
+
+    Of the protocol (draft-ietf-sshm-ssh-agent) it knows which keys there are, and how to sign.
+    """
+    key = _fido_blob(person, application)
+
+    def answer(asked: bytes) -> bytes:
+        if asked[0] == _REQUEST_IDENTITIES:
+            return bytes([_IDENTITIES_ANSWER]) + (1).to_bytes(4, "big") + _string(key) + _string(b"a key")
+        if asked[0] != _SIGN_REQUEST or asked[1 : 5 + len(key)] != _string(key):
+            return bytes([_FAILURE])
+        size = int.from_bytes(asked[5 + len(key) : 9 + len(key)], "big")
+        signed = asked[9 + len(key) :][:size]
+        return bytes([_SIGN_RESPONSE]) + _string(_touched(person, signed, application))
+
+    class Asked(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            while head := self.rfile.read(4):
+                self.wfile.write(_string(answer(self.rfile.read(int.from_bytes(head, "big")))))
+
+    with socketserver.ThreadingUnixStreamServer(str(socket_path), Asked) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield {"SSH_AUTH_SOCK": str(socket_path)}
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+_FAILURE, _REQUEST_IDENTITIES, _IDENTITIES_ANSWER, _SIGN_REQUEST, _SIGN_RESPONSE = 5, 11, 12, 13, 14
+
+
 def sshsig(person: Person, namespace: str, message: bytes, reserved: bytes = b"") -> str:
     """What `ssh-keygen -Y sign` would write, as hex of its bytes: written out, so that it is shown."""
     return _sshsig(
@@ -80,14 +118,20 @@ def fido_sshsig(
 
     `signed_for`: the application that is signed, if it is another than the key names.
     """
-    touched = bytes([flags]) + counter.to_bytes(4, "big")
-    hashed = sha256((application if signed_for is None else signed_for).encode()).digest()
+    signed_for = application if signed_for is None else signed_for
 
     def inner(signed: bytes) -> bytes:
-        kind, signature = _signature(person, hashed + touched + sha256(signed).digest())
-        return _string(b"sk-" + kind + b"@openssh.com") + _string(signature) + touched
+        return _touched(person, signed, signed_for, flags, counter)
 
     return _sshsig(_fido_blob(person, application), namespace, message, b"", inner)
+
+
+def _touched(person: Person, signed: bytes, application: str, flags: int = 1, counter: int = 7) -> bytes:
+    """What an authenticator signs, as SSH spells it."""
+    touched = bytes([flags]) + counter.to_bytes(4, "big")
+    hashed = sha256(application.encode()).digest()
+    kind, signature = _signature(person, hashed + touched + sha256(signed).digest())
+    return _string(b"sk-" + kind + b"@openssh.com") + _string(signature) + touched
 
 
 def _sshsig(

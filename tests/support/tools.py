@@ -3,11 +3,12 @@
 Where a program is missing the test is skipped, and in CI it fails: nothing is left out there unseen.
 """
 
+import importlib
 import os
 import re
 import shutil
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 import pytest
 
@@ -54,6 +55,14 @@ def library(name: str, package: str) -> Path:
         path for folder in sorted(Path("/usr").glob("lib*")) for path in sorted(folder.glob(f"**/{name}"))
     ]
     return found[0] if found else missing(f"{name} is not installed: apt-get install {package}")
+
+
+def extra(module: str) -> Any:
+    """A module that an extra of the package installs."""
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        missing(f"needs {module}: make test installs it")
 
 
 def root(why: str) -> None:

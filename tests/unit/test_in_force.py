@@ -9,6 +9,8 @@ import pytest
 from tests.support.audits import codes, verify
 from tests.support.logs import Key, LogMaker, draft, drafts
 
+from attestlog._internal import in_force
+from attestlog._internal.core import pointer
 from attestlog._internal.core.entry import decode_line
 from attestlog._internal.core.pointer import point_to
 from attestlog._internal.core.policy import parse_policy
@@ -130,6 +132,50 @@ def test_without_the_stored_hashes_all_is_read(tmp_path: Path, level: int) -> No
 def test_without_a_checkpoint_all_is_read(log: LogMaker) -> None:
     (log.root / "checkpoint").unlink()
     assert read(log) == IN_FORCE
+
+
+@pytest.fixture
+def often_changed(tmp_path: Path) -> LogMaker:
+    """1 to 40 set a policy, with another entry after each, but for 21 to 30."""
+    made = LogMaker(tmp_path / "often", segment_entries=16)
+    for number in range(1, 41):
+        made.append(change("set_policy", set_policy_payload(made.rules, parse_policy({"safety_floor": 3}))))
+        if not 20 < number <= 30:
+            made.append(draft(number))
+    made.lay_out()
+    return made
+
+
+def test_changes_that_are_near_one_another_are_read_together(
+    often_changed: LogMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(in_force, "NEAR_ENTRIES", 12)
+    found = read_rules(FileSource(often_changed.root))
+    looked_up: list[int] = []
+    real = FileSource.line
+
+    def line(self: FileSource, number: int) -> bytes:
+        looked_up.append(number)
+        return real(self, number)
+
+    monkeypatch.setattr(FileSource, "line", line)
+    assert read_rules(FileSource(often_changed.root)) == found
+    assert found.pointers == often_changed.rules.pointers
+    assert len(looked_up) < 15, "eight in a row, before it is known that they are near"
+    looked_up.clear()
+    monkeypatch.setattr(in_force, "NEAR_SIZE_MAX_BYTES", 0)
+    assert read_rules(FileSource(often_changed.root)) == found
+    assert len(looked_up) > 40, "lines that are too long are looked up one by one"
+    monkeypatch.undo()
+    monkeypatch.setattr(pointer, "KEPT_SIZE_MAX_BYTES", 20_000)  # the others are fetched a second time
+    assert read_rules(FileSource(often_changed.root)) == found
+
+
+def test_a_change_that_cannot_be_read_is_missed_where_many_are_read_too(often_changed: LogMaker) -> None:
+    assert read_rules(FileSource(often_changed.root)).pointers == often_changed.rules.pointers
+    often_changed.segment(16).unlink()
+    with pytest.raises(StorageError):
+        read_rules(FileSource(often_changed.root))
 
 
 # --- what is not believed ---

@@ -48,6 +48,7 @@ from attestlog._internal.core.snapshot import HEADER, Kind, Node, TreeHasher, fo
 from attestlog._internal.core.trust import format_trust_policy, open_trusted_checkpoint, parse_trust_policy
 from attestlog._internal.core.uses import Uses, use_of
 from attestlog._internal.core.witness import Seen, judge, parse_add_checkpoint
+from attestlog._internal.judging.erasures import look
 from attestlog._internal.judging.relations import Relations
 from attestlog._internal.judging.scan import State, count_pointer, scan, tell_wrong_pointers
 from attestlog._internal.snapshots import verify_snapshot
@@ -329,7 +330,8 @@ def scanned(case: Case) -> tuple[list[list[Any]], Rules]:
         for key, value in part.wrong_pointers.items():
             count_pointer(wrong, key, value)
         unjudged = unjudged if unjudged[1] else part.unjudged
-    findings += relations.erasures.settle()[1]
+    given = [line.encode() for line in case["lines"] if line is not None]
+    findings += relations.erasures.settle(lambda wanted, _: [look(wanted, whole_lines(given))])
     findings += tell_wrong_pointers(wrong)
     found = [[item.code, item.sequence_number] for item in findings if item.verdict != Verdict.VERIFIED]
     return found + ([["entry.unjudged", unjudged[0]]] if unjudged[1] else []), rules

@@ -25,14 +25,15 @@ from typing import Final, NoReturn
 from attestlog._internal.core.batch import Head
 from attestlog._internal.core.checkpoint import Checkpoint
 from attestlog._internal.core.entry import Entry, entry_hash, format_timestamp
-from attestlog._internal.core.erasure import check_erasable, fingerprint
+from attestlog._internal.core.erasure import Limits, check_payloads, erasure_of
 from attestlog._internal.core.genesis import Genesis, open_log_checkpoint, parse_genesis
 from attestlog._internal.core.hashes import HASH_SIZE_BYTES, leaf_hash
 from attestlog._internal.core.lines import whole_lines
 from attestlog._internal.core.merkle import Span, prove_inclusion, verify_inclusion
 from attestlog._internal.core.pointer import Pointers, read_changes
-from attestlog._internal.core.reserved import governs
-from attestlog._internal.core.rules import HoldsUnreadError, Rules
+from attestlog._internal.core.policy_change import check_allowed
+from attestlog._internal.core.reserved import erases, governs
+from attestlog._internal.core.rules import HoldsUnreadError, Rules, check_is_signed
 from attestlog._internal.judging.erasures import judge_erasure
 from attestlog._internal.judging.scan import Scanned, State, check_sound, scan
 from attestlog._internal.rules_cache import load_rules, save_rules
@@ -50,6 +51,15 @@ from attestlog.errors import (
 
 KEPT_AFTER: Final = 256
 """Entries that were fetched on one walk before what it came to is kept: a tenth of a second."""
+
+NEAR_ENTRIES: Final = 64
+"""Entries that are read at once where those that are asked for are no further apart."""
+
+NEAR_ROW: Final = 8
+"""So many in a row must have been that near: a few are looked up one by one, and nothing else is read."""
+
+NEAR_SIZE_MAX_BYTES: Final = 4 << 20
+"""Lines that are kept of one such reading."""
 
 
 def read_rules(source: LogSource, *, size: int | None = None, with_holds: bool = True) -> Rules:
@@ -100,14 +110,19 @@ class JudgesErasures(Known):
     def check_erasure(self, log: LogSource, pending: PendingErasure) -> None:
         """See `Known.check_erasure`. Raises VerificationError, MalformedError and StorageError, too."""
         entry, rules = _judged_entry(log, pending.erased_by)
+        if entry.entry_hash != pending.entry_hash or not erases(entry):
+            _refuse(pending, "it erases nothing")
         claim, problem = judge_erasure(rules, entry)
-        target = log.entry(pending.sequence_number)
         if claim is None or problem is not None:
-            what = problem.message if problem is not None else "it cannot be read"
-            _refuse(pending, f"entry {pending.erased_by} {what}")
-        if (claim.target, claim.fingerprint) != (target.sequence_number, fingerprint(target)):
-            _refuse(pending, f"entry {pending.erased_by} describes another")
-        check_erasable(target)
+            _refuse(pending, problem.message if problem is not None else "it cannot be read")
+        erasure = erasure_of(entry)
+        try:
+            check_is_signed(rules, entry)
+            check_allowed(rules.policy, entry, rules.log)
+        except VerificationError as error:
+            _refuse(pending, str(error))
+        limits = Limits.of(rules, erasure, entry.timestamp)
+        check_payloads(limits, erasure, log.lines(erasure.reach.start, erasure.reach.stop))
 
 
 def _judged_entry(source: LogSource, number: int) -> tuple[Entry, Rules]:
@@ -125,8 +140,8 @@ def _judged_entry(source: LogSource, number: int) -> tuple[Entry, Rules]:
 
 def _refuse(pending: PendingErasure, reason: str) -> NoReturn:
     raise ErasureRefusedError(
-        f"the payload of entry {pending.sequence_number} stays: {reason}",
-        sequence_number=pending.sequence_number, rule="described",
+        f"entry {pending.erased_by} is not gone on with: {reason}",
+        sequence_number=pending.erased_by, rule="again",
     )  # fmt: skip
 
 
@@ -176,22 +191,48 @@ def _rules_after(rules: Rules, entry: Entry, source: LogSource, *, with_holds: b
 
 def _walk(start: Rules, pointers: Pointers, source: LogSource, *, with_holds: bool) -> Rules:
     """The rules of entries with these pointers, from those at the genesis, or from those that were kept."""
-    fetched = 0
-
-    def fetch(number: int) -> bytes:
-        nonlocal fetched
-        fetched += 1
-        return source.line(number)
-
+    fetch = _Lines(source)
     kept = None if source.is_transient else load_rules(start, with_holds=with_holds)
     if kept is not None:
         # Where they are not met on the way, or it cannot be walked, the whole way says what is the matter.
         with contextlib.suppress(StorageError, VerificationError, MalformedError):
             start = kept.at(pointers, fetch, with_holds=with_holds)
     rules = start if start.pointers == pointers else start.at(pointers, fetch, with_holds=with_holds)
-    if fetched >= KEPT_AFTER and not source.is_transient:
+    if fetch.count >= KEPT_AFTER and not source.is_transient:
         save_rules(rules, with_holds=with_holds)
     return rules
+
+
+class _Lines:
+    """Lines by number; where they turn out to be near one another, many are read at once."""
+
+    def __init__(self, source: LogSource) -> None:
+        self._source = source
+        self._last, self._row = -NEAR_ENTRIES, 0
+        self._near: dict[int, bytes] = {}
+        self.count = 0
+        """How many were asked for."""
+
+    def __call__(self, number: int) -> bytes:
+        """The line of this entry. Raises as `LogSource.line`."""
+        self.count += 1
+        step, self._last = number - self._last, number
+        self._row = self._row + 1 if abs(step) < NEAR_ENTRIES else 0
+        if number not in self._near and self._row >= NEAR_ROW:
+            first = number if step > 0 else number - NEAR_ENTRIES
+            self._read(max(first, 0), first + NEAR_ENTRIES + 1)
+        line = self._near.get(number)
+        return self._source.line(number) if line is None else line
+
+    def _read(self, start: int, stop: int) -> None:
+        """Those from `start` on, as far as they can be read and are not too long."""
+        self._near, size_bytes = {}, 0
+        with contextlib.suppress(StorageError):  # whether it matters is seen when one of them is asked for
+            for number, line in enumerate(self._source.lines(start, stop), start):
+                size_bytes += len(line)
+                if size_bytes > NEAR_SIZE_MAX_BYTES:
+                    break
+                self._near[number] = line
 
 
 def _judge_on(rules: Rules, source: LogSource, start: State, stop: int | None) -> tuple[Rules, Scanned]:

@@ -70,6 +70,11 @@ def replicas_dir(genesis_hash: str) -> Path:
     return state_dir() / "replicas" / genesis_hash
 
 
+def exports_dir() -> Path:
+    """Where it is kept which exports were made of each log, and how far sinks are. Raises NoHomeError."""
+    return state_dir() / "exports"
+
+
 def index_dir(genesis_hash: str) -> Path:
     """Where the query indexes of a log's copies are: they hold words of its payloads. Raises NoHomeError."""
     return cache_dir() / "index" / genesis_hash

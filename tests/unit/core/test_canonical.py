@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 import rfc8785
+from hypothesis import given
+from hypothesis import strategies as st
 
 from attestlog._internal.core import canonical
 from attestlog._internal.core.canonical import (
@@ -158,6 +160,48 @@ def test_integer_texts_beyond_the_limit(text: str) -> None:
     # The reason is ours, not the interpreter's limit on digits, which an application can switch off.
     with pytest.raises(MalformedJSONError, match=r"integer .*is beyond 2\^53-1$"):
         decode(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1e-400",
+        "-1e-400",
+        "1234567890123.4567891",
+        "0.1000000000000000055511151231257827",
+        "1.00000000000000000001",
+        "123456789012345678e-1",
+        "6e-325",
+        f"0.{'0' * 1_000}1",
+        f"1e-{'9' * 4_000}",
+        f"0.{'3' * 100_000}",
+    ],
+)
+def test_a_number_that_a_double_does_not_keep_is_refused_by_name(text: str) -> None:
+    with pytest.raises(MalformedJSONError, match="would be kept as") as caught:
+        decode(f'{{"a":[1,{{"rate":{text}}}]}}')
+    assert caught.value.member == "a[1].rate"
+
+
+@pytest.mark.parametrize(
+    "text, kept",
+    [
+        ("0.1", 0.1), ("1.10", 1.1), ("0.30000000000000004", 0.30000000000000004), ("-0.0", 0.0),
+        ("0e9", 0.0),
+        ("1E2", 100.0), ("5e-324", 5e-324), ("1.7976931348623157e308", 1.7976931348623157e308),
+        ("100000.0e-5", 1.0),
+        (f"0e{'9' * 5_000}", 0.0), (f"1.5{'0' * 5_000}", 1.5), ("0.1234567890123", 0.1234567890123),
+    ],
+)  # fmt: skip
+def test_a_number_is_kept_whatever_its_spelling(text: str, kept: float) -> None:
+    assert decode(text) == kept
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_every_double_is_kept(number: float) -> None:
+    if abs(number) < 1e21 and number.is_integer() and abs(number) > INTEGER_MAX:
+        return
+    assert decode(repr(number)) == number
 
 
 def test_depth_at_the_limit_and_one_past_it() -> None:

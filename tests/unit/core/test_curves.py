@@ -1,21 +1,27 @@
 """One spelling of P-256 signatures in every place that has one, and keys under which anyone can sign."""
 
-import base64
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, derive_private_key
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
-from cryptography.hazmat.primitives.hashes import SHA256
+from tests.support.curves import (
+    FORGED,
+    NOT_REDUCED,
+    SMALL_ORDER,
+    key_with_s,
+    pem_of,
+    respelled,
+    spki_of,
+    ssh_line_of,
+)
 from tests.support.people import Person, members_of
 from tests.support.shapes import LOG, ORIGIN
 from tests.support.ssh import blob, make_key, sign, sshsig
 
 from attestlog._internal.core.curves import (
-    ED25519_PRIME,
     P256_HALF_ORDER,
     P256_ORDER,
     check_ed25519_key,
@@ -28,10 +34,8 @@ from attestlog._internal.core.hashes import actor_message, batch_message
 from attestlog._internal.core.note import VerifierKey, format_vkey, parse_vkey
 from attestlog._internal.core.policy import parse_policy
 from attestlog._internal.core.signature import (
-    PublicKey,
     format_batch,
     load_public_key,
-    public_key,
     verify_entry_signature,
 )
 from attestlog._internal.core.sshsig import decode_sshsig, low_s_sshsig, parse_ssh_key, verify_sshsig
@@ -42,47 +46,12 @@ from attestlog.testing import FaultSigner, MemorySigner
 
 MESSAGE = sha256(b"entry").digest()
 
-SMALL_ORDER = [
-    "0100000000000000000000000000000000000000000000000000000000000000",
-    "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
-    "0000000000000000000000000000000000000000000000000000000000000080",
-    "0000000000000000000000000000000000000000000000000000000000000000",
-    "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
-    "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa",
-    "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
-    "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc85",
-]
-"""The encodings of the 8 points of small order: multiples of a point of order 8."""
-NOT_REDUCED = [
-    (value | sign << 255).to_bytes(32, "little").hex()
-    for value in (ED25519_PRIME, ED25519_PRIME + 1, ED25519_PRIME + 2, 2**255 - 1)
-    for sign in (0, 1)
-] + ["01" + "00" * 30 + "80", "ec" + "ff" * 31]
-"""Other spellings of points: y beyond the prime, and the sign of an x that is 0."""
-
-
-def respelled(signature: bytes) -> bytes:
-    """What anybody can make of a signature without the key."""
-    r, s = decode_dss_signature(signature)
-    return encode_dss_signature(r, P256_ORDER - s)
-
-
-def key_with_s(s: int, message: bytes = MESSAGE) -> tuple[PublicKey, bytes]:
-    """A key, and its signature over the message with this very s: private key = (s·k - z) / r."""
-    nonce = 0x1234_5678_9ABC_DEF0
-    r = derive_private_key(nonce, SECP256R1()).public_key().public_numbers().x % P256_ORDER
-    digest = int.from_bytes(sha256(message).digest(), "big")
-    private = (s * nonce - digest) * pow(r, -1, P256_ORDER) % P256_ORDER
-    key = derive_private_key(private, SECP256R1()).public_key()
-    key.verify(encode_dss_signature(r, s), message, ECDSA(SHA256()))
-    return public_key(key), encode_dss_signature(r, s)
-
 
 def test_half_of_the_order_is_the_largest_s() -> None:
-    key, signature = key_with_s(P256_HALF_ORDER)
+    key, signature = key_with_s(P256_HALF_ORDER, MESSAGE)
     key.verify(signature, MESSAGE)
     assert to_low_s(signature) == signature
-    key, signature = key_with_s(P256_HALF_ORDER + 1)
+    key, signature = key_with_s(P256_HALF_ORDER + 1, MESSAGE)
     with pytest.raises(MalformedSignatureError, match="over half of the order") as raised:
         key.verify(signature, MESSAGE)
     assert raised.value.evidence()["found"] == f"{P256_HALF_ORDER + 1:x}"
@@ -180,22 +149,19 @@ def test_a_key_under_which_anyone_signs_is_refused_wherever_keys_are_read(hexed:
     raw = bytes.fromhex(hexed)
     with pytest.raises(MalformedSignatureError, match=r"small order|one spelling"):
         check_ed25519_key(raw)
-    spki = bytes.fromhex("302a300506032b6570032100") + raw
-    pem = f"-----BEGIN PUBLIC KEY-----\n{base64.b64encode(spki).decode()}\n-----END PUBLIC KEY-----\n"
-    for data in (spki, pem.encode()):
+    for data in (spki_of(hexed), pem_of(hexed).encode()):
         with pytest.raises(MalformedSignatureError):
             load_public_key(data)
     for kind in (0x01, 0x04):
         with pytest.raises(MalformedNoteError):
             parse_vkey(format_vkey(VerifierKey("example.com/log", kind, raw)))
-    blob = b"".join(len(part).to_bytes(4, "big") + part for part in (b"ssh-ed25519", raw))
     with pytest.raises(MalformedSignatureError):
-        parse_ssh_key(f"ssh-ed25519 {base64.b64encode(blob).decode()}")
+        parse_ssh_key(ssh_line_of(hexed))
 
 
 def test_the_eight_points_are_those_of_small_order() -> None:
     """Under each of the first two, one signature verifies over different messages: that is why."""
-    forged = bytes.fromhex(SMALL_ORDER[0]) + bytes(32)
+    forged = bytes.fromhex(FORGED)
     key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(SMALL_ORDER[0]))
     key.verify(forged, b"one message")
     key.verify(forged, b"another")

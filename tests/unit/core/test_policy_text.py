@@ -159,6 +159,11 @@ def test_what_is_no_toml_is_said_with_its_line(text: str, line: int) -> None:
     assert abs(caught.value.line - line) <= 1
 
 
+def test_a_number_of_any_length_is_malformed() -> None:
+    with pytest.raises(MalformedPolicyError):
+        parse_policy_text(f"safety_floor = {'9' * 4_301}\n")
+
+
 def test_a_whole_that_is_wrong_has_no_line() -> None:
     with pytest.raises(MalformedPolicyError) as caught:
         parse_policy_text("\n".join(f'actors."{"n" * 200}{n}".keys = ["{ANA.ssh}"]' for n in range(5_000)))

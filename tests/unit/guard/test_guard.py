@@ -8,10 +8,17 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.support.audits import verdicts
 from tests.support.logs import create
 from tests.support.people import ROLES, Person, governed
 
-from attestlog._internal.core.approval import Approval, bindings, format_approval
+from attestlog._internal.core.approval import (
+    Approval,
+    bindings,
+    format_approval,
+    format_request,
+    parse_request,
+)
 from attestlog._internal.core.checkpoint import LogId
 from attestlog._internal.core.entry import Entry
 from attestlog._internal.core.genesis import Settings
@@ -26,7 +33,13 @@ from attestlog._internal.log import Log
 from attestlog._internal.snapshots import snapshot_hash
 from attestlog._internal.storage.resolve import open_source
 from attestlog._internal.verifying import judge_log
-from attestlog.errors import ActionBlockedError, MalformedEntryError, SignerError
+from attestlog.errors import (
+    ActionBlockedError,
+    ApprovalRefusedError,
+    MalformedApprovalError,
+    MalformedEntryError,
+    SignerError,
+)
 from attestlog.testing import FaultSigner, ManualClock, MemorySigner, check_log
 
 GOOD = {"an_toan": 9, "duong_dai": 8, "tin_vao_so_lieu": 8, "han_che_rui_ro": 9}
@@ -34,8 +47,14 @@ CLAIM = {"type": "pillars", "valid": True}
 RULES = {"deploys": {"action_types": ["deploy"], "required_approvals": 3, "roles": list(ROLES)}}
 
 
+SIGNER, CHECK_SIGNER = MemorySigner(), MemorySigner("Ed25519")
+
+
 def made(tmp_path: Path, policy: Policy | None = None, **settings: Any) -> Log:
-    return create(tmp_path / "log", policy=policy, settings=Settings(**settings))
+    return create(
+        tmp_path / "log", policy=policy, settings=Settings(**settings), signer=SIGNER.uri,
+        checkpoint_signer=CHECK_SIGNER.uri,
+    )  # fmt: skip
 
 
 def entries(log: Log) -> list[Entry]:
@@ -769,3 +788,92 @@ def test_a_numbered_actor(log: Log) -> None:
     assert {context["session"] for context in contexts} == {actor.session}
     assert contexts[0]["role"] == "r"
     assert judge_log(log.path, remember=False).verdict == Verdict.VERIFIED
+
+
+# --- an act that waited elsewhere ---
+
+
+def asked(tmp_path: Path, **members: Any) -> tuple[Log, bytes, list[bytes]]:
+    """A log that salts, the file of a request, and the approvals of it. Who asked is gone."""
+    log = made(tmp_path, governed(rules=RULES), erasable_payloads=True)
+    act = guard(log, pillars_scores=GOOD, actor_context={"session": "s-17"}, **members)
+    approvals = [approve(act, person) for person in ROLES]
+    return log, format_request(act.request), approvals
+
+
+@pytest.mark.parametrize("opened_again", [False, True])
+def test_an_act_goes_on_from_its_request(tmp_path: Path, opened_again: bool) -> None:
+    log, file, approvals = asked(tmp_path, action_payload={"commit": "372b274", "mail": "a@example.com"})
+    assert log.head().size == 1, "asking writes nothing"
+    if opened_again:
+        log.close()
+        log = Log.open(log.path, signer=SIGNER.uri, checkpoint_signer=CHECK_SIGNER.uri, clock=ManualClock())
+    request = parse_request(file)
+    with log.resume(file, approvals=approvals) as act:
+        assert act.request == request
+        act.result = {"url": "https://example.com"}
+    intent, outcome = entries(log)
+    for entry in (intent, outcome):
+        assert entry.quorum_met
+        assert entry.action_hash == request.action_hash
+        assert entry.action_payload == request.draft["action_payload"]
+        assert entry.pillars_scores == GOOD
+        assert entry.actor_context["session"] == "s-17"
+    assert set(intent.action_payload or {}) == {"_salt", "commit", "mail"}
+    assert outcome.dependencies == [intent.entry_id]
+    with pytest.raises(ActionBlockedError), log.resume(file, approvals=approvals):
+        raise AssertionError("one request, one act")
+    log.close()
+    assert verdicts(log.path) == ("VERIFIED", "VERIFIED")
+
+
+def test_what_asked_a_log_can_go_on_as_a_guarded_act(tmp_path: Path) -> None:
+    log = made(tmp_path, governed(rules=RULES))
+    request = log.request(event_type="ACTION", action_type="deploy", actor_id="agent-7")
+    act = log.resume(request, ask=tmp_path / "room", ask_timeout_s=30)
+    (tmp_path / "room").mkdir()
+    for person in ROLES:
+        approve(act, person, tmp_path / "room")
+    with act:
+        pass
+    assert [entry.quorum_met for entry in entries(log)] == [True, True]
+
+
+def test_without_signatures_it_stays_blocked_and_its_request_unused(tmp_path: Path) -> None:
+    log, file, approvals = asked(tmp_path)
+    with pytest.raises(ActionBlockedError), log.resume(file, approvals=approvals[:2]):
+        pass
+    with log.resume(file, approvals=approvals):
+        pass
+    assert [row[2] for row in shape(log)] == ["BLOCKED", "BLOCKED", "SUCCESS", "SUCCESS"]
+
+
+def test_a_request_that_was_changed_or_is_of_another_log_goes_on_nowhere(tmp_path: Path) -> None:
+    log, file, approvals = asked(tmp_path)
+    request = parse_request(file)
+    with pytest.raises(MalformedApprovalError, match="action_hash"):
+        log.resume(file.replace(b"372b274", b"372b275"), approvals=approvals)
+    for changes in ({"log": "0" * 64}, {"origin": "example.com/other"}):
+        with pytest.raises(ApprovalRefusedError) as refused:
+            log.resume(msgspec.structs.replace(request, **changes), approvals=approvals)
+        assert refused.value.reason == "approval.log"
+    other_scores = msgspec.structs.replace(request, draft={**request.draft, "pillars_scores": {"an_toan": 9}})
+    with pytest.raises(ActionBlockedError), log.resume(other_scores, approvals=approvals):
+        pass
+    with pytest.raises(ValueError, match="an ACTION or a CHANGE"):
+        log.resume(log.request(event_type="BOOT", action_type="x", actor_id="a"))
+    with pytest.raises(TypeError, match="good for one act"):
+        log.resume(file, approvals=approvals)(print)()
+
+
+def test_a_payload_that_the_log_would_redact_by_now_is_asked_for_again(tmp_path: Path) -> None:
+    log, file, approvals = asked(tmp_path)
+    stricter = governed(rules=RULES, redaction={"fields": ["commit"]})
+    change = {
+        "event_type": "CHANGE", "action_type": "attestlog.set_policy", "actor_id": "maintainer",
+        "action_payload": set_policy_payload(log.rules, stricter),
+    }  # fmt: skip
+    log.append(change)
+    with pytest.raises(ApprovalRefusedError, match="ask again"), log.resume(file, approvals=approvals):
+        pass
+    assert log.head().size == 2

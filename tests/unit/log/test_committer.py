@@ -23,6 +23,7 @@ from attestlog.errors import (
     BusyError,
     ClockError,
     ClosedError,
+    ReentrantError,
     SignerError,
     UncertainCommitError,
     WriteFailedError,
@@ -697,6 +698,77 @@ def test_no_loop_goes_round_while_the_lock_is_held() -> None:
     assert len(holding) > 5
     for node in holding:
         assert not [part for part in ast.walk(node) if isinstance(part, loops)], ast.unparse(node)
+
+
+# --- one thread, twice ---
+
+
+@pytest.mark.parametrize("way", ["append", "submit", "run", "close"])
+def test_what_uses_the_log_in_a_thread_that_has_the_turn_is_told_at_once(book: Book, way: str) -> None:
+    """As a signer would that logs to the log it signs for."""
+    caught: list[ReentrantError] = []
+
+    def again(names: list[str]) -> None:
+        with pytest.raises(ReentrantError) as error:
+            ways(book)[way]()
+        caught.append(error.value)
+
+    book.within = again
+    assert book.append("first") == ["receipt first"]
+    book.within = lambda names: None
+    assert book.append("second") == ["receipt second"]
+    assert (book.names, len(caught)) == (["first", "second"], 1)
+
+
+def test_so_is_what_uses_it_in_the_background_thread_s_turn(book: Book) -> None:
+    caught: list[ReentrantError] = []
+
+    def again(names: list[str]) -> None:
+        with pytest.raises(ReentrantError) as error:
+            book.append("again")
+        caught.append(error.value)
+
+    book.within = again
+    assert book.submit("first").result(PATIENCE_S) == "receipt first"
+    assert len(caught) == 1
+
+
+@pytest.mark.parametrize("way", ["append", "submit", "run", "close"])
+def test_so_is_a_signal_handler_while_its_thread_waits(book: Book, runner: Runner, way: str) -> None:
+    reached, go_on = hold(book)
+    runner.start("first", lambda: book.append("first"))
+    assert reached.wait(PATIENCE_S)
+    caught: list[ReentrantError] = []
+
+    def handler(number: int, frame: object) -> None:
+        with pytest.raises(ReentrantError) as error:
+            ways(book)[way]()
+        caught.append(error.value)
+        go_on.set()
+
+    before, main = signal.signal(signal.SIGUSR1, handler), threading.main_thread().ident
+    assert main is not None
+
+    def knock() -> None:
+        queued(book, 1)
+        signal.pthread_kill(main, signal.SIGUSR1)
+
+    try:
+        runner.start("knock", knock)
+        assert book.append("waits") == ["receipt waits"]
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    runner.join()
+    assert (book.names, len(caught)) == (["first", "waits"], 1)
+
+
+def ways(book: Book) -> dict[str, Callable[[], object]]:
+    return {
+        "append": lambda: book.append("again"),
+        "submit": lambda: book.submit("again"),
+        "run": lambda: book.committer.run(lambda: None),
+        "close": lambda: close(book.committer),
+    }
 
 
 # --- futures ---

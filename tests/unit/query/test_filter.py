@@ -3,6 +3,7 @@
 import fnmatch
 import re
 import sqlite3
+import unicodedata
 from typing import Any, get_type_hints
 
 import msgspec
@@ -27,7 +28,7 @@ from attestlog._internal.query.filter import (
     parse_moment,
 )
 from attestlog._internal.query.index import decode_indexed
-from attestlog._internal.query.words import contains, fold, fold_json, words
+from attestlog._internal.query.words import _folded, contains, fold, fold_json, words
 from attestlog.errors import QueryError
 
 NOW_US = 1_761_825_600_000_000  # 2025-10-30T12:00:00Z
@@ -243,10 +244,51 @@ def test_glob_of_many_stars_does_not_explode() -> None:
         ("ﬁle №5", ["file", "no5"]),
         ("a\u0301b", ["ab"]),
         ("✓ 🛡 \x00", []),
+        ("مُسْتَخدِم جديد", ["مستخدم", "جديد"]),
+        ("שָׁלוֹם", ["שלום"]),
+        ("का के को", ["का", "के", "को"]),
+        ("हिन्दी", ["हिन्दी"]),
+        ("เข้าสู่", list("เขาสู")),
+        ("ວຽກ", list("ວຽກ")),
+        ("ខ្មែរ", list("ខ្មែរ")),
+        ("မြန်မာ", list("မြန်မာ")),
+        ("می\u200cخواهم", ["میخواهم"]),
+        ("a\u200bb soft\u00adhyphen", ["a", "b", "softhyphen"]),
+        ("가나", ["가나".translate(_folded)]),
     ],
 )
 def test_words(text: str, folded: list[str]) -> None:
     assert words(fold(text)) == folded
+
+
+@pytest.mark.parametrize(
+    "text, asked, found",
+    [
+        ("مُسْتَخدِم جديد", "مستخدم", True),
+        ("مستخدم جديد", "مُسْتَخدِم", True),
+        ("का के को", "की", False),
+        ("का के को", "के", True),
+        ("เข้าสู่ระบบสำเร็จ", "ระบบ", True),
+        ("เข้าสู่ระบบสำเร็จ", "ระบาย", False),
+        ("ສະບາຍດີຊາວໂລກ", "ຊາວ", True),
+        ("のがす", "のかす", False),
+    ],
+)
+def test_marks_are_of_their_word_and_scripts_without_spaces_are_found_inside(
+    text: str, asked: str, found: bool
+) -> None:
+    assert contains(fold(text), words(fold(asked))) is found
+
+
+@given(st.text(max_size=30))
+def test_a_text_is_found_in_any_normal_form(text: str) -> None:
+    forms = {tuple(words(fold(unicodedata.normalize(form, text)))) for form in ("NFC", "NFD", "NFKC", "NFKD")}
+    assert len(forms) == 1
+
+
+def test_folding_all_characters_keeps_memory_bounded() -> None:
+    fold("".join(map(chr, range(0x10000, 0x30000))))
+    assert len(_folded) <= 1 << 16
 
 
 def test_escapes_are_separators() -> None:

@@ -7,8 +7,7 @@ from hashlib import sha256
 from typing import Any, Final
 
 import rfc8785
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
-from tests.support import rfc6962
+from tests.support import curves, rfc6962
 from tests.support.shapes import (
     ACTION,
     BOOT,
@@ -20,7 +19,7 @@ from tests.support.shapes import (
 from tests.vectors.makers.cases import AnyKey, Case, case, flipped, lines_of, replaced, sign
 from tests.vectors.makers.ml_dsa import ml_dsa_key
 
-from attestlog._internal.core.curves import P256_ORDER
+from attestlog._internal.core.curves import P256_HALF_ORDER
 from attestlog._internal.core.entry import decode_line, preimage
 from attestlog._internal.core.hashes import batch_message
 from attestlog._internal.core.signature import format_batch, public_key
@@ -175,7 +174,7 @@ def hashes() -> list[Case]:
 
 def signature() -> list[Case]:
     keys: list[AnyKey] = [p256_key(), ed25519_key(), ml_dsa_key(44), ml_dsa_key(65)]
-    return [one for key in keys for one in signatures(key)]
+    return [*(one for key in keys for one in signatures(key)), *edges()]
 
 
 def signatures(key: AnyKey) -> list[Case]:
@@ -231,9 +230,32 @@ def signatures(key: AnyKey) -> list[Case]:
 
 
 def respelled(hexed: str) -> str:
-    """What anybody can make of a P-256 signature without the key."""
-    r, s = decode_dss_signature(bytes.fromhex(hexed))
-    return encode_dss_signature(r, P256_ORDER - s).hex()
+    return curves.respelled(bytes.fromhex(hexed)).hex()
+
+
+def edges() -> list[Case]:
+    """The largest s that is taken and the next one; and keys under which anybody can sign."""
+    message = sha256(b"entry 2").digest()
+
+    def one(name: str, error: str | None, public: dict[str, str], signature: str) -> Case:
+        facts = {"entry_hash": message.hex(), "hsm_signature": signature}
+        return case(name, error, **facts, **public)
+
+    cases = []
+    for what, s, error in (
+        ("half of the order", P256_HALF_ORDER, None),
+        ("half of the order and 1", P256_HALF_ORDER + 1, "malformed.signature"),
+    ):
+        key, signature = curves.key_with_s(s, message)
+        public = {"algorithm": key.algorithm, "public_key": key.pem, "key_id": key.key_id}
+        cases.append(one(f"s is {what}", error, public, signature.hex()))
+    for what, points in (("of small order", curves.SMALL_ORDER), ("not reduced", curves.NOT_REDUCED)):
+        for number, point in enumerate(points, 1):
+            key_id = sha256(curves.spki_of(point)).hexdigest()
+            public = {"algorithm": "Ed25519", "public_key": curves.pem_of(point), "key_id": key_id}
+            name = f"an Ed25519 key {what}, {number}"
+            cases.append(one(name, "malformed.signature", public, curves.FORGED))
+    return cases
 
 
 _LONG_DIGITS: Final = 1_000

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import msgspec
+from tests.support.curves import respelled
 from tests.support.people import DATED, EXPIRES, ROLES, Person, members_of, request_id_of
 from tests.support.shapes import CHANGE, LOG, TIMESTAMP
 from tests.support.ssh import fido_line, fido_sshsig, sshsig
@@ -15,8 +17,10 @@ from tests.vectors.makers.of_uses import policy_changes, uses
 
 from attestlog._internal.core import canonical
 from attestlog._internal.core.approval import SSH_NAMESPACE, Approval, Request, format_approval, message_of
+from attestlog._internal.core.deriving import derive
 from attestlog._internal.core.entry import parse_draft
-from attestlog._internal.core.hashes import hex_hash
+from attestlog._internal.core.hashes import actor_message, hex_hash
+from attestlog._internal.core.policy import parse_policy
 
 ACTION_HASH = hex_hash(canonical.encode(CHANGE["action_payload"]))
 REQUEST: Case = {
@@ -39,11 +43,11 @@ VERSION_7 = ANOTHER[:14] + "7" + ANOTHER[15:]
 
 
 def approval() -> list[Case]:
-    return [*counting(), *terms(), *requests(), *by_openssh(), *files(), *uses()]
+    return [*counting(), *terms(), *requests(), *by_openssh(), *high_s(), *files(), *uses()]
 
 
 def policy() -> list[Case]:
-    return [*policies(), *policy_changes()]
+    return [*policies(), *signed_actions(), *policy_changes()]
 
 
 def judged(name: str, codes: list[str | None], *approvals: dict[str, str], **facts: Any) -> Case:
@@ -188,6 +192,48 @@ def by_openssh() -> list[Case]:
             touched(f"{name}: another's key", bad, fido_line(Person("auditor", algorithm=algorithm)), good)
             | {"codes": ["approval.unknown_key"]},
         ]  # fmt: skip
+    return cases
+
+
+def high_s() -> list[Case]:
+    """P-256 signatures as they are made and as anybody can respell them: plain, of OpenSSH, of a FIDO key."""
+    person = Person("creator", algorithm="ECDSA-P256-SHA256")
+    low = partial(sign, person.private)
+
+    def plain() -> str:
+        return person.sign(MESSAGE).hex()
+
+    ways: list[tuple[str, str, str, Callable[[], str]]] = [
+        ("P-256", person.public.pem, person.public.algorithm, plain),
+        ("P-256 of OpenSSH", person.ssh, "SSHSIG", partial(sshsig, person, SSH_NAMESPACE, MESSAGE)),
+        ("FIDO, P-256", fido_line(person), "SSHSIG", partial(fido_sshsig, person, SSH_NAMESPACE, MESSAGE)),
+    ]
+    cases = []
+    for name, line, algorithm, make in ways:
+        policy = {"approvers": {"creator": {"roles": ["creator"], "keys": [line]}}}
+        for is_low in (True, False):
+            person.sign = low if is_low else lambda message: respelled(low(message))
+            terms = {**TERMS, "key_id": person.key_id, "algorithm": algorithm, "signature": make()}
+            what, code = ("low s", None) if is_low else ("respelled: n - s", "approval.signature")
+            cases.append(judged(f"{name}: {what}", [code], terms, policy=policy))
+    return cases
+
+
+def signed_actions() -> list[Case]:
+    """The proof that the actor's own key signed the action: as it was made, and respelled."""
+    actor = Person("agent-7", algorithm="ECDSA-P256-SHA256")
+    members = {"actors": {"agent-7": {"keys": [actor.public.pem]}}}
+    signature = sign(actor.private, actor_message(LOG.origin, bytes.fromhex(ACTION_HASH)))
+    cases = []
+    for name, blob in (("low s", signature), ("respelled: n - s", respelled(signature))):
+        proof = {"type": "actor_signature", "valid": True, "key_id": actor.key_id, "signature": blob.hex()}
+        facts: Case = {"actor_id": "agent-7", "provided_proofs": [proof]}
+        draft = parse_draft({"event_type": "ACTION", "action_type": "x", **facts})
+        place: Case = {"log": LOG._asdict(), "action_hash": ACTION_HASH, "timestamp": TIMESTAMP}
+        derived = derive(parse_policy(members), draft, LOG, ACTION_HASH, TIMESTAMP)._asdict()
+        assert derived["proofs_valid"] == (name == "low s")
+        what = f"the actor's signature: {name}"
+        cases.append(case(what, policy=members, facts=facts, **place, derived=derived))
     return cases
 
 

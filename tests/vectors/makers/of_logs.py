@@ -8,6 +8,7 @@ from hashlib import sha256
 
 import msgspec
 import rfc8785
+from tests.support.curves import FORGED, NOT_REDUCED, SMALL_ORDER, pem_of, spki_of, ssh_line_of
 from tests.support.people import Person, members_of
 from tests.support.shapes import (
     BOOT,
@@ -33,7 +34,7 @@ from attestlog._internal.core.checkpoint import Checkpoint, LogId, format_checkp
 from attestlog._internal.core.deriving import derive
 from attestlog._internal.core.entry import PILLARS, decode_line, parse_draft
 from attestlog._internal.core.genesis import Genesis, Settings, Software, draft_genesis, parse_genesis
-from attestlog._internal.core.note import NoteSignature, VerifierKey, format_note, format_vkey
+from attestlog._internal.core.note import ED25519, NoteSignature, VerifierKey, format_note, format_vkey
 from attestlog._internal.core.policy import format_policy, parse_policy
 from attestlog._internal.core.rules import Rules
 from attestlog._internal.core.signature import public_key
@@ -77,7 +78,27 @@ def note() -> list[Case]:
         case("base64 with other trailing bits", form, note=retrailed(good), vkeys=vkeys),
         case("vkey with another key ID", form, note=good, vkeys=[f"{name}+{flipped(key_id)}+{material}"]),
         case("vkey of another type", form, note=good, vkeys=[f"{name}+{key_id}+{timestamped}"]),
+        *(
+            case(
+                f"vkey under which anybody signs, {number}",
+                form,
+                note=forged(text, point),
+                vkeys=[weak_vkey(point)],
+            )
+            for number, point in enumerate([*SMALL_ORDER, *NOT_REDUCED], 1)
+        ),
     ]
+
+
+def weak_vkey(point: str) -> str:
+    return format_vkey(VerifierKey(VKEY.name, ED25519, bytes.fromhex(point)))
+
+
+def forged(text: str, point: str) -> str:
+    """With a signature that verifies over any text under the neutral element."""
+    key = VerifierKey(VKEY.name, ED25519, bytes.fromhex(point))
+    blob = base64.b64encode(key.key_id + bytes.fromhex(FORGED)).decode()
+    return f"{text}\n— {VKEY.name} {blob}\n"
 
 
 def retrailed(text: str) -> str:
@@ -141,6 +162,11 @@ def tiny_genesis() -> Genesis:
 def genesis() -> list[Case]:
     payload = json.loads(rfc8785.dumps(draft_genesis(tiny_genesis()).action_payload))
     (key,) = payload["entry_keys"]
+    weak, weak_again = (
+        {"algorithm": "Ed25519", "key_id": sha256(spki_of(point)).hexdigest(), "public_key": pem_of(point)}
+        for point in (SMALL_ORDER[0], NOT_REDUCED[2])
+    )
+    weak_vkey = format_vkey(VerifierKey(ORIGIN, ED25519, bytes.fromhex(SMALL_ORDER[0])))
     continued = {
         "origin": "example.com/2025", "genesis": "a" * 64, "size": 7, "root": "b" * 64,
         "reason": "a new year",
@@ -160,6 +186,9 @@ def genesis() -> list[Case]:
         "segments of nothing": {"settings": {**payload["settings"], "segment_entries": 0}},
         "unknown member": {"colour": "red"},
         "no format": {"format": 0},
+        "an entry key of small order": {"entry_keys": [weak]},
+        "an entry key of small order in another spelling": {"entry_keys": [weak_again]},
+        "a checkpoint key of small order": {"checkpoint_keys": [weak_vkey]},
         "continues nothing": {"continues": {}},
         "continues no entries": {"continues": {**continued, "size": 0}},
     }
@@ -261,6 +290,15 @@ def bad_policies() -> list[Case]:
         "an approver beyond ASCII": {"approvers": {"an\u00e1": keys}},
         "an approver with an invisible character": {"approvers": {"ana\u200b": keys}},
         "an actor with a FIDO key": {"actors": {"ana": {"keys": [fido_line(Person("ana"))]}}},
+        **{
+            f"{who} whose key is {what}": {members: {"ana": {"keys": [text]}}}
+            for who, members in (("an approver", "approvers"), ("an actor", "actors"))
+            for what, text in (
+                ("of small order", pem_of(SMALL_ORDER[4])),
+                ("not reduced", pem_of(NOT_REDUCED[0])),
+                ("of small order, of OpenSSH", ssh_line_of(SMALL_ORDER[0])),
+            )
+        },
         "one key in two spellings": {
             "approvers": {"ana": {"keys": [keys["keys"][0], fido_line(Person("ana"))]}}
         },

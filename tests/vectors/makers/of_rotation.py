@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+from hashlib import sha256
 
+from tests.support.curves import FORGED, SMALL_ORDER, pem_of, respelled, spki_of
 from tests.support.shapes import BOOT, ORIGIN, PrivateKey, ed25519_key, entry_id, p256_key, planned, prepared
 from tests.vectors.makers.cases import Case, case, flipped, seal, sign
 from tests.vectors.makers.of_logs import tiny_genesis
@@ -23,6 +25,7 @@ from attestlog._internal.core.rules import Rules
 from attestlog._internal.core.signature import public_key
 
 OLD, NEW, NEXT, LAST = p256_key(), p256_key("second"), ed25519_key("third"), p256_key("fourth")
+WEAK = SMALL_ORDER[0]
 Change = tuple[PrivateKey, str, Case]
 """Who signs it, its action type, its payload."""
 
@@ -89,6 +92,10 @@ def log_of(*changes: Change) -> list[str]:
     return lines
 
 
+def high_s(payload: Case) -> str:
+    return respelled(bytes.fromhex(payload["signature"])).hex()
+
+
 def rotation() -> list[Case]:
     good = rotation_to(NEW, 2)
     second = rotation_to(NEXT, 3, NEW)
@@ -112,6 +119,15 @@ def rotation() -> list[Case]:
         "with another key's consent": [rotation_to(NEW, 2, signer=NEXT)],
         "a bit of the consent changed": [other(signature=flipped(payload["signature"]))],
         "consent in upper case": [other(signature=payload["signature"].upper())],
+        "consent respelled: n - s": [other(signature=high_s(payload))],
+        "to a key of small order": [
+            other(
+                algorithm="Ed25519",
+                key_id=sha256(spki_of(WEAK)).hexdigest(),
+                public_key=pem_of(WEAK),
+                signature=FORGED,
+            )
+        ],
         "another key id": [other(key_id=key_id(NEXT))],
         "another algorithm": [other(algorithm="Ed25519")],
         "member unknown": [other(reason="old age")],
@@ -195,6 +211,13 @@ def _bad_admissions() -> dict[str, list[Change]]:
         "admission by consent to another genesis": [admission_of(NEW, genesis_hash="0" * 64)],
         "admission by consent to another log": [admission_of(NEW, origin="example.com/other")],
         "admission by another key's consent": [admission_of(NEW, consent=NEXT)],
+        "admission by consent respelled: n - s": [other(signature=high_s(payload))],
+        "admission of a key of small order": [
+            other(
+                algorithm="Ed25519", key_id=sha256(spki_of(WEAK)).hexdigest(), public_key=pem_of(WEAK),
+                signature=FORGED,
+            )
+        ],
         "admission by consent to a rotation": [
             (OLD, "attestlog.admit_signing_key", {**rotation_to(NEW, 2)[2], "label": "host-2"})
         ],

@@ -120,8 +120,9 @@ def _right() -> list[Case]:
     release = format_hold(release_of(released.rules, "case-7", "settled"))
     released.change("release_legal_hold", release).add(BOOT)
     held = Chain().change("place_legal_hold", HOLD).add(BOOT)
-    failed, blocked = (
-        Chain().set_policy(execution_status=status).add(BOOT) for status in ("FAILED", "BLOCKED")
+    failed, blocked, rolled_back = (
+        Chain().set_policy(execution_status=status).add(BOOT)
+        for status in ("FAILED", "BLOCKED", "ROLLED_BACK")
     )
     return [
         pointed("genesis and first entry", Chain()),
@@ -136,6 +137,7 @@ def _right() -> list[Case]:
         ),
         pointed("after a change that failed", failed),
         pointed("after a change that was blocked", blocked),
+        pointed("after a change that was rolled back", rolled_back),
         pointed("after an intent", Chain().set_policy(event_type="DECISION").add(BOOT)),
     ]
 
@@ -179,6 +181,10 @@ def _wrong(wrong: Callable[..., Case]) -> list[Case]:
         pointed(
             "of a change that does not hold", bad.add(BOOT, pointers=bad_pointer),
             ("entry.change", 2), ("entry.rules", 3),
+        ),
+        pointed(
+            "after a change that does not hold",
+            Chain().change("set_policy", {"policy": {"safety_floor": 99}}).add(BOOT), ("entry.change", 2),
         ),
         pointed(
             "of a change whose payload was erased", erased,
@@ -228,9 +234,16 @@ def _unread() -> list[Case]:
         changed,
         lines=changed.without(2, 3, 4),
     )
+    other = Chain().add(BOOT)
+    other.change("set_policy", set_policy_payload(other.rules, parse_policy({"safety_floor": 0})))
+    in_its_place = pointed(
+        "changed in what could not be read, and another change of that number is at hand", changed,
+        ("entry.unjudged", 5), lines=changed.without(2, 3, 4),
+    )  # fmt: skip
     return [
         pointed("the same after entries that could not be read", same, lines=same.without(2, 3, 4)),
         {**listed, "elsewhere": {"3": changed.lines[3]}},
+        {**in_its_place, "elsewhere": {"3": other.lines[3]}},
         pointed(
             "changed in what could not be read", changed, ("entry.unjudged", 5),
             lines=changed.without(2, 3, 4),

@@ -124,18 +124,22 @@ def append_one(out: Output, log: Log, draft: EntryDraft) -> None:
 
 def append_lines(out: Output, log: Log, source: str) -> None:
     """Append the drafts of a file, or of stdin for `-`, and print their receipts as they become durable."""
-    from attestlog._internal.cli.drafts import REFUSALS, decode_chunk, read_chunks, refusal
+    from attestlog._internal.cli.drafts import REFUSALS, decode_chunk, find_refused, read_chunks
 
     appended = 0
     try:
         for chunk in read_chunks(source):
-            drafts = decode_chunk(chunk)
+            drafts, wrong = decode_chunk(chunk)
             try:
                 receipts = log.append_many(drafts)
             except REFUSALS as error:
-                raise UsageError(refusal(error, log, chunk, drafts)) from None
+                # Nothing of the chunk is written. What stands before the line at fault is good, and goes in.
+                good, wrong = find_refused(error, log, chunk, drafts)
+                receipts = log.append_many(drafts[:good])
             appended += len(receipts)
             _print(out, receipts)
+            if wrong is not None:
+                raise wrong
     except BaseException:
         notice(f"{appended} entries were appended before this")
         raise

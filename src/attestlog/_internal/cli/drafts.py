@@ -74,15 +74,18 @@ def draft_from_options(given: Mapping[str, Any]) -> EntryDraft:
         raise UsageError(str(error)) from None
 
 
-def decode_chunk(chunk: Chunk) -> list[dict[str, Any]]:
-    """The members of a draft for each line; the log parses them. Raises UsageError naming the line."""
-    drafts = []
+def decode_chunk(chunk: Chunk) -> tuple[list[dict[str, Any]], Exception | None]:
+    """The members of a draft for each line before the first that is no object; the log parses them.
+
+    Second, a UsageError that names that line.
+    """
+    drafts: list[dict[str, Any]] = []
     for number, line in chunk:
         try:
             drafts.append(_members(line))
         except (MalformedJSONError, MalformedEntryError) as error:
-            raise UsageError(f"line {number}: {error}") from None
-    return drafts
+            return drafts, UsageError(f"line {number}: {error}")
+    return drafts, None
 
 
 def read_draft(path: str) -> EntryDraft:
@@ -100,14 +103,19 @@ def _members(text: bytes) -> dict[str, Any]:
     return members
 
 
-def refusal(error: Exception, log: Log, chunk: Chunk, drafts: Sequence[dict[str, Any]]) -> str:
-    """Why the log refused a chunk, with the number of the line; the log itself only knows the member."""
-    for (number, _), draft in zip(chunk, drafts, strict=True):
+def find_refused(
+    error: Exception, log: Log, chunk: Chunk, drafts: Sequence[dict[str, Any]]
+) -> tuple[int, Exception]:
+    """How many drafts stand before the first that the log refuses, and a UsageError that names its line.
+
+    The log itself refused the chunk as a whole (`error`), and only knows the member.
+    """
+    for index, ((number, _), draft) in enumerate(zip(chunk, drafts, strict=False)):
         try:
             log.check(draft)
         except REFUSALS as found:
-            return f"line {number}: {found}"
-    return str(error)
+            return index, UsageError(f"line {number}: {found}")
+    return 0, UsageError(str(error))
 
 
 def read_chunks(source: str) -> Iterator[Chunk]:
@@ -140,6 +148,8 @@ def _chunks(descriptor: int) -> Iterator[Chunk]:
                 yield chunk
                 chunk, size_bytes = [], 0
         if len(rest) > LINE_SIZE_MAX_BYTES:
+            if chunk:
+                yield chunk
             raise UsageError(f"line {number + 1}: has more than {LINE_SIZE_MAX_BYTES} bytes")
         if chunk and not (block and select.select([descriptor], [], [], 0)[0]):
             yield chunk

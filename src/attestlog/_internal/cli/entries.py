@@ -1,12 +1,4 @@
-"""Entries as text: one line each, or every member of one; and as CSV (RFC 4180).
-
-In CSV every member is a column, in the same order always. Objects and arrays
-are canonical JSON, null is empty. A cell that a spreadsheet would take for a
-formula (it starts with = + - @, their full-width forms, a tab or a line end)
-gets an apostrophe in front, and so does one that starts with an apostrophe:
-removing one leading apostrophe from every cell that has one gives back exactly
-what the entry says.
-"""
+"""Entries as text: one line each, or every member of one; and as CSV."""
 
 from __future__ import annotations
 
@@ -18,8 +10,8 @@ from typing import Any, Final, TextIO
 import msgspec
 
 from attestlog._internal.cli.output import Output, Piece, printable
-from attestlog._internal.core import canonical
 from attestlog._internal.core.entry import Entry
+from attestlog._internal.exporting.csv_rows import COLUMNS, cells
 
 FORMATS: Final = ("table", "json", "csv")
 
@@ -48,20 +40,6 @@ _GROUPS: Final[dict[str, tuple[str, ...]]] = {
     ),
 }  # fmt: skip
 """Every member of an entry except those of `_PLACE`, in the order in which they are shown."""
-
-
-COLUMNS: Final = (
-    "sequence_number", "timestamp", "event_type", "event_category", "severity", "actor_type", "actor_id",
-    "action_type", "execution_status", "composite_score", "safety_floor_met", "k_state", "proofs_valid",
-    "quorum_met", "rollback_available", "rollback_executed", "required_approvals", "action_payload",
-    "result_data", "error_details", "actor_context", "system_state_snapshot", "environment", "pillars_scores",
-    "conflicts_detected", "dependencies", "required_proofs", "provided_proofs", "received_approvals",
-    "replicas", "rollback_snapshot_hash", "entry_id", "action_hash", "prev_entry_hash", "entry_hash",
-    "signature_algorithm", "signing_key_id", "hsm_signature", "attribution", "schema_version",
-)  # fmt: skip
-"""A column is never moved or removed; a new one is added at the end."""
-
-_MEANT_AS_FORMULA: Final = tuple("=+-@＝＋－＠\t\r\n'")
 
 
 def entry_line(entry: Entry) -> list[Piece]:
@@ -148,15 +126,6 @@ def write_csv_heading(file: TextIO) -> None:
 
 def write_csv_entry(file: TextIO, entry: Entry) -> None:
     """One line of CSV."""
-    members: dict[str, Any] = msgspec.to_builtins(entry)
-    cells = [_cell(members[name]) for name in COLUMNS]
+    row = cells(entry)
     # A file gets control characters as they are, a terminal never does.
-    csv.writer(file).writerow(map(printable, cells) if file.isatty() else cells)
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        return canonical.encode(value).decode()
-    return f"'{value}" if value.startswith(_MEANT_AS_FORMULA) else value
+    csv.writer(file).writerow(map(printable, row) if file.isatty() else row)

@@ -8,6 +8,7 @@ from typing import Annotated
 from attestlog._internal.cli.options import JsonOption, LogArgument, OutputOption, argument, flag, text
 from attestlog._internal.cli.output import Output
 from attestlog._internal.cli.verbs import UsageError, example, new_app
+from attestlog._internal.core.convert import read_number
 
 app = new_app()
 
@@ -64,6 +65,5 @@ def prove(
 
 def _old(since: str) -> int | bytes:
     """A size, or the checkpoint in a file."""
-    if since.isascii() and since.isdigit() and len(since) < 20:
-        return int(since)
-    return Path(since).read_bytes()
+    size = read_number(since)
+    return Path(since).read_bytes() if size is None else size

@@ -9,7 +9,7 @@ import msgspec
 
 from attestlog._internal.cli.output import Output, Piece, notice
 from attestlog._internal.core.entry import format_timestamp
-from attestlog._internal.core.report import Cosigner, Finding, ProofReport, Report, Verdict
+from attestlog._internal.core.report import Cosigner, ExportReport, Finding, ProofReport, Report, Verdict
 
 FINDINGS_SHOWN_MAX: Final = 50
 """Findings listed for people; JSON has them all."""
@@ -46,6 +46,12 @@ _PROOF_HINTS: Final = {
     Verdict.UNKNOWN: "pass --trust VKEY, the log's checkpoint key (attestlog keys list LOG shows it)",
 }
 
+_EXPORT_HINTS: Final = {
+    Verdict.TAMPERED: "keep this file as it is, it is evidence; the log shows what stood there",
+    Verdict.FORKED: "the file may be sound, but no trusted key signed it: check whose key was meant",
+    Verdict.UNKNOWN: "pass --trust KEY: a key that signed what is in the file (attestlog keys list LOG)",
+}
+
 _HINTS_OF_CODES: Final = {
     "key.revoked": "an earlier checkpoint, remembered or cosigned, or --trust of a later key can settle it",
     "entry.unverified": "pip install 'cryptography>=48' here, or verify elsewhere",
@@ -69,8 +75,14 @@ def _verdict_pieces(report: Report) -> list[Piece]:
     return pieces
 
 
-def show_report(out: Output, report: Report | ProofReport) -> None:
+AnyReport = Report | ProofReport | ExportReport
+
+
+def show_report(out: Output, report: AnyReport) -> None:
     """The whole report as text."""
+    if isinstance(report, ExportReport):
+        _show_export_report(out, report)
+        return
     if isinstance(report, ProofReport):
         _show_proof_report(out, report)
         return
@@ -96,8 +108,12 @@ def show_findings(out: Output, findings: Iterable[Finding], not_kept: int, **nam
         out.text(("note", "yellow"), f" {finding.code}  {finding.message}")
 
 
-def hints(report: Report | ProofReport) -> Iterator[str]:
+def hints(report: AnyReport) -> Iterator[str]:
     """What the user can do about the verdict."""
+    if isinstance(report, ExportReport):
+        if report.verdict in _EXPORT_HINTS:
+            yield _EXPORT_HINTS[report.verdict]
+        return
     if isinstance(report, ProofReport):
         if report.verdict in _PROOF_HINTS:
             yield _PROOF_HINTS[report.verdict]
@@ -121,10 +137,12 @@ def hints(report: Report | ProofReport) -> Iterator[str]:
             yield f"if you made a new log of the same name: attestlog memory forget {report.origin}"
 
 
-def emit_report(out: Output, report: Report | ProofReport, exit_code: int) -> None:
+def emit_report(out: Output, report: AnyReport, exit_code: int) -> None:
     """The whole report as one JSON object."""
     members: dict[str, Any] = {**msgspec.to_builtins(report), "exit_code": exit_code}
-    if isinstance(report, ProofReport):
+    if isinstance(report, ExportReport):
+        out.emit("export_report", members)
+    elif isinstance(report, ProofReport):
         out.emit("proof_report", members)
     else:
         out.emit("report", {**members, "self_attested": report.self_attested})
@@ -132,6 +150,8 @@ def emit_report(out: Output, report: Report | ProofReport, exit_code: int) -> No
 
 def _figures(report: Report) -> Iterator[tuple[str, str]]:
     yield "subject", report.subject + (f" ({report.origin})" if report.origin else "")
+    if report.continues is not None:
+        yield "continues", f"{report.continues['origin']}, {report.continues['size']:,} entries of it"
     yield (
         "entries",
         f"{report.size:,}" + (f", {report.erased_payloads:,} erased" if report.erased_payloads else ""),
@@ -231,3 +251,44 @@ def _entry_figures(report: ProofReport, entry: dict[str, Any]) -> Iterator[tuple
     yield "payload", here if report.has_payload else f"not here, its hash is {entry['action_hash']}"
     judged = "trusted, and it signed the entry" if report.is_entry_key_trusted else "not given, so not judged"
     yield "entry key", f"{report.entry_key_id} ({judged})"
+
+
+def _show_export_report(out: Output, report: ExportReport) -> None:
+    pieces: list[Piece] = [(report.verdict, STYLES[report.verdict])]
+    if report.verdict == Verdict.VERIFIED:
+        pieces.append(f", confirmed by {', '.join(report.trusted_by)}")
+    out.text(*pieces)
+    out.text()
+    for label, value in _export_figures(report):
+        out.text(f"  {label:<11} {value}")
+    show_findings(
+        out, report.findings, sum(report.finding_counts.values()) - len(report.findings), whole="file"
+    )
+    if report.not_shown:
+        out.text()
+        out.text("not shown by this file alone:")
+        for what in report.not_shown:
+            out.text(f"  - {what}")
+
+
+_RECORDS: Final = {"dsse": "statements", "cose": "receipts"}
+
+
+def _export_figures(report: ExportReport) -> Iterator[tuple[str, str]]:
+    yield "subject", report.subject + (f" ({report.format})" if report.format else "")
+    if report.origin:
+        yield "log", report.origin
+    if report.size:
+        gaps = "" if report.is_consecutive else ", with gaps"
+        places = "" if report.first is None else f": {report.first} to {report.last}{gaps}"
+        yield _RECORDS.get(report.format, "entries"), f"{report.size:,}{places}"
+    said = {"erased": report.erased_payloads, "redacted": report.redacted}
+    if any(said.values()):
+        yield "content", ", ".join(f"{count:,} {what}" for what, count in said.items() if count)
+    if report.genesis_hash:
+        yield "genesis", report.genesis_hash
+    for key in report.signing_keys:
+        yield "signed by", key
+    if report.checkpoint_size is not None:
+        yield "checkpoint", f"covers the first {report.checkpoint_size:,} entries of the log"
+    yield "took", f"{report.duration_s:.2f} s"

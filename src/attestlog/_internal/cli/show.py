@@ -22,19 +22,15 @@ def show(
 ) -> None:
     """Show one entry as the log stores it. It is not verified; `attestlog verify` does that."""
     from attestlog._internal.cli.entries import emit_entry, show_entry
-
-    entry = _by_number(log, which) if which.isascii() and which.isdigit() else _by_id(log, which)
-    out = Output(as_json)
-    (emit_entry if out.as_json else show_entry)(out, entry)
-
-
-def _by_number(log: str, which: str) -> Entry:
+    from attestlog._internal.core.convert import read_number
     from attestlog._internal.storage.resolve import open_source
 
-    # A number beyond any log's would overflow the reader's arithmetic, not be missing from the log.
-    if len(which) > 16:
-        raise UsageError(f"{which} is not a sequence number")
-    return open_source(log).entry(int(which))
+    number = read_number(which)
+    if number is None and which.isdigit():
+        raise UsageError(f"{which[:40]!r} is not a sequence number")
+    entry = _by_id(log, which) if number is None else open_source(log).entry(number)
+    out = Output(as_json)
+    (emit_entry if out.as_json else show_entry)(out, entry)
 
 
 def _by_id(log: str, which: str) -> Entry:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from copy import copy
 from difflib import get_close_matches
+from functools import partial
 from importlib import import_module
 from typing import Annotated, Any, Final
 
@@ -11,6 +14,8 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
+from attestlog._internal.core.canonical import INTEGER_MAX
+from attestlog._internal.core.convert import read_number
 from attestlog._internal.version import VERSION
 
 UsageError: Final[type[Exception]] = typer.BadParameter.__bases__[0]
@@ -43,11 +48,11 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
         "tail": "Show the last entries, and new ones as they come.",
         "query": "Find entries.",
         "stats": "Show figures: rates, sizes, pillars, actors.",
-        "export": "Write all entries as JSON lines or CSV.",
+        "export": "Write entries in a form that other tools read.",
         "prove": "Write a proof of one entry, or of consistency, to a file.",
     },
     "Verify": {
-        "verify": "Verify a log, a proof file or a legacy JSON-lines file.",
+        "verify": "Verify a log, a proof, an exported file or a legacy file.",
         "memory": "List or forget what verify remembers of logs.",
         "print-verifier": "Print the one-file verifier, which needs no attestlog.",
         "repair": "Show what is damaged, and repair what can be repaired.",
@@ -55,6 +60,7 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
     "Copy": {
         "copy": "Copy a log, also while others write to it.",
         "replica": "Choose the replicas of a log, and see how far their copies are.",
+        "ship": "Send entries to another system as they are committed.",
         "restore": "Bring a lost log back from a replica.",
     },
     "Serve": {
@@ -92,13 +98,54 @@ class Verbs(TyperGroup):
         if cmd_name not in VERBS:
             close = get_close_matches(cmd_name, VERBS, n=1)
             ctx.fail(f"no verb {cmd_name!r}" + (f"; did you mean {close[0]!r}?" if close else ""))
-        return get_command(import_module(module_of(cmd_name)).app)
+        return _strict(get_command(import_module(module_of(cmd_name)).app))
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
         """The verbs by section, without importing any."""
         for section, verbs in SECTIONS.items():
             with formatter.section(section):
                 formatter.write_dl(list(verbs.items()))
+
+
+def _strict(command: Any) -> Any:
+    """The command, and those under it, taking numbers in one spelling and each value once.
+
+    The parser takes what Python's `int` takes, of any length, and of a repeated option the last value: an
+    erasure of entry 1_1 erased entry 11, and a filter given twice was asked once.
+    """
+    for inner in getattr(command, "commands", {}).values():
+        _strict(inner)
+    for parameter in command.params:
+        if parameter.type.name.startswith("int"):
+            parameter.type = copy(parameter.type)
+            parameter.type.convert = partial(_convert_number, parameter.type.convert)
+    command.make_parser = partial(_make_parser, command.make_parser)
+    return command
+
+
+def _convert_number(convert: Any, value: Any, parameter: Any, context: Any) -> Any:
+    if isinstance(value, str) and read_number(value) is None:
+        raise typer.BadParameter(
+            f"{value[:40]!r} is not a number: want decimal digits, at most {INTEGER_MAX}",
+            ctx=context, param=parameter,
+        )  # fmt: skip
+    return convert(value, parameter, context)
+
+
+def _make_parser(make: Any, context: Any) -> Any:
+    parser = make(context)
+    parse_args = parser.parse_args
+
+    def parse(args: list[str]) -> Any:
+        options, rest, order = parse_args(args)
+        counts = Counter(parameter for parameter in order if parameter.param_type_name == "option")
+        for option, count in counts.items():
+            if count > 1 and not (option.multiple or option.is_flag):
+                raise typer.BadParameter(f"is given {count} times", ctx=context, param=option)
+        return options, rest, order
+
+    parser.parse_args = parse
+    return parser
 
 
 def new_app(**options: Any) -> typer.Typer:

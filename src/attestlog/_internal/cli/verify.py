@@ -1,7 +1,8 @@
-"""`attestlog verify`: a whole log, a published one, a proof file, or a legacy JSON-lines file."""
+"""`attestlog verify`: a log, a published one, a proof, an exported file, or a legacy JSON-lines file."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +13,7 @@ from attestlog._internal.cli.output import Bar, Output, hint
 from attestlog._internal.cli.verbs import UsageError, example, new_app
 
 if TYPE_CHECKING:
-    from attestlog._internal.core.report import ProofReport, Report
+    from attestlog._internal.core.report import ExportReport, ProofReport, Report
 
 app = new_app()
 
@@ -22,8 +23,8 @@ def verify(
     subject: Annotated[
         str,
         argument(
-            "LOG|URL|PROOF|FILE.jsonl",
-            "A log, a published log, a proof file, or a legacy JSON-lines file.",
+            "LOG|URL|PROOF|EXPORT|FILE.jsonl",
+            "A log, a published log, a proof file, an exported file, or a legacy JSON-lines file.",
         ),
     ],
     *,
@@ -49,30 +50,90 @@ def verify(
         text("PEM root certificate of a trusted time-stamp authority.", "--tsa-root", metavar="FILE"),
     ] = None,
     full: Annotated[bool, flag("Read every tile and entry bundle of a published log.", "--full")] = False,
+    entry: Annotated[
+        Path | None, text("Exported entries (jsonl) that COSE receipts are of.", "--entry", metavar="FILE")
+    ] = None,
+    chain: Annotated[bool, flag("Follow the older logs that it continues.", "--chain")] = False,
+    older: Annotated[
+        list[str] | None,
+        text("With --chain: where an older log is, if not as configured; repeatable.", metavar="LOG"),
+    ] = None,
     workers: Annotated[int | None, text("Processes to use; default: one per core.", metavar="N")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Verify entries, signatures, links, tree and checkpoint, and that no entry seen before is missing.
 
-    --trust takes a verifier key, a key id, a public key file or a genesis hash. A proof file needs no log.
+    --trust takes a verifier key, a key id, a public key file or a genesis hash. A proof file needs no log,
+    nor does a file that `attestlog export` wrote as jsonl, parquet, dsse or cose: the report says what such a
+    file alone does not show.
 
     The exit code is the verdict: 0 VERIFIED, 1 TAMPERED, 3 MALFORMED, 4 UNKNOWN, 5 TRUNCATED or FORKED, 6
-    INCOMPLETE (torn tail only).
+    INCOMPLETE (torn tail only). Of a chain it is the gravest.
     """
+    options = {"trust": trust or [], "trust_policy": trust_policy, "held": since, "remember": remember}
+    reports: Sequence[Report | ProofReport | ExportReport]
+    if older and not chain:
+        raise UsageError("--older is for --chain")
+    if _is_export(subject):
+        if start or tsa_root or full or chain:
+            raise UsageError("--from, --tsa-root, --full and --chain are for logs, not for an exported file")
+        reports = [_judge_export(subject, entry, options)]
+    elif entry is not None:
+        raise UsageError("--entry is for COSE receipts")
+    elif chain:
+        more = {"start": start, "tsa_roots": tsa_root or [], "workers": workers}
+        reports = _judge_chain(subject, older or [], full=full, **options, **more)
+    else:
+        reports = [_judge(subject, start, tsa_root or [], full=full, workers=workers, **options)]
+    for report in reports:
+        _tell(Output(as_json), report)
+    raise typer.Exit(_exit_code(reports))
+
+
+def _exit_code(reports: Sequence[Report | ProofReport | ExportReport]) -> int:
+    from attestlog._internal.cli.exits import BY_VERDICT
+    from attestlog._internal.core.report import GRAVITY
+
+    return BY_VERDICT[max((report.verdict for report in reports), key=GRAVITY.index)]
+
+
+def _tell(out: Output, report: Report | ProofReport | ExportReport) -> None:
     from attestlog._internal.cli.exits import BY_VERDICT
     from attestlog._internal.cli.reports import emit_report, hints, show_report
 
-    options = {"trust": trust or [], "trust_policy": trust_policy, "held": since, "remember": remember}
-    report = _judge(subject, start, tsa_root or [], full=full, workers=workers, **options)
-    out, code = Output(as_json), BY_VERDICT[report.verdict]
     if out.as_json:
-        emit_report(out, report, code)
-    else:
-        show_report(out, report)
-        out.flush()
-        for advice in hints(report):
-            hint(advice)
-    raise typer.Exit(code)
+        emit_report(out, report, BY_VERDICT[report.verdict])
+        return
+    show_report(out, report)
+    out.flush()
+    for advice in hints(report):
+        hint(advice)
+
+
+def _judge_chain(subject: str, older: list[str], *, full: bool, **options: Any) -> list[Report]:
+    from attestlog._internal.storage.resolve import is_published
+    from attestlog._internal.verifying import is_proof
+    from attestlog._internal.verifying.chain import judge_chain
+
+    if full or is_proof(subject) or is_published(subject) or Path(subject).is_file():
+        raise UsageError("--chain is for a log's own directory")
+    with Bar("verifying") as bar:
+        return judge_chain(subject, older=older, progress=bar, **options)
+
+
+def _is_export(subject: str) -> bool:
+    from attestlog._internal.exporting.reading import export_form
+    from attestlog._internal.storage.resolve import is_url
+
+    return not is_url(subject) and export_form(subject) is not None
+
+
+def _judge_export(subject: str, entry: Path | None, options: dict[str, Any]) -> ExportReport:
+    from attestlog._internal.exporting.reading import judge_export
+
+    asked = {name: options[name] for name in ("trust", "trust_policy", "held")}
+    with Bar("verifying") as bar:
+        return judge_export(subject, entry_file=entry, progress=bar, **asked)
 
 
 def _judge(

@@ -13,18 +13,21 @@ from U+D800 on.
 
 It is not a JSON library: values that JSON cannot carry exactly (NaN, integers
 beyond 2^53-1, lone surrogates, names that are not strings, dates, bytes) are
-refused, never converted. So are floats from 2^53 to 1e21 that are whole:
+refused, never converted. So are numbers of a text that a double does not
+keep (`1e-400` would become 0), floats from 2^53 to 1e21 that are whole:
 ECMAScript spells them as integers, which every reader here would refuse.
 """
 
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any, Final, NoReturn
 
 import msgspec
+from msgspec import Struct
 
 from attestlog.errors import MalformedJSONError
 
@@ -90,7 +93,7 @@ def decode(data: bytes | str) -> Any:
     """
     try:
         text = data.decode("utf-8") if isinstance(data, bytes) else data
-        value = json.loads(text, object_pairs_hook=_object, parse_constant=_constant, parse_int=_integer)
+        value = _decoder.decode(text)
     except UnicodeDecodeError as error:
         raise MalformedJSONError(f"byte {error.start} is not UTF-8") from None
     except RecursionError:
@@ -150,15 +153,52 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return members
 
 
-def _integer(digits: str) -> int:
+class _Inexact(Struct, frozen=True):
+    """Stands in a decoded value for a number that cannot be kept, until `encode` says where."""
+
+    reason: str
+
+
+def _integer(digits: str) -> int | _Inexact:
     # Converting is quadratic in the digits, and the interpreter's own limit can be switched off.
     if len(digits) > _INTEGER_DIGITS_MAX:
-        raise MalformedJSONError("integer is beyond 2^53-1")
+        return _Inexact("integer is beyond 2^53-1")
     return int(digits)
+
+
+def _float(text: str) -> float | _Inexact:
+    number = float(text)
+    # Every double keeps 15 digits. One that is too large is infinite, and refused as such.
+    if (len(text) <= sys.float_info.dig and text.isascii() and "e" not in text.lower()) or number in (
+        _INFINITY,
+        -_INFINITY,
+    ):
+        return number
+    if _significant(text) == _significant(repr(number)):
+        return number
+    return _Inexact(f"{text[:40]} would be kept as {number!r}: give it fewer digits, or as a string")
+
+
+def _significant(text: str) -> tuple[str, int]:
+    """The digits of a number's text from the first to the last that is not 0, and the power of ten."""
+    mantissa, _, exponent = text.lower().lstrip("-").partition("e")
+    whole, _, fraction = mantissa.partition(".")
+    digits = (whole + fraction).lstrip("0")
+    significant = digits.rstrip("0")
+    if not significant:
+        return "", 0
+    # An exponent of more digits is of no double; its text stands for none either.
+    power = int(exponent or 0) if len(exponent) <= _INTEGER_DIGITS_MAX else INTEGER_MAX
+    return significant, power - len(fraction) + len(digits) - len(significant)
 
 
 def _constant(name: str) -> NoReturn:
     raise MalformedJSONError(f"{name} is not a JSON number")
+
+
+_decoder: Final = json.JSONDecoder(
+    object_pairs_hook=_object, parse_constant=_constant, parse_int=_integer, parse_float=_float
+)
 
 
 def _inspect(value: Any, depth: int) -> int:
@@ -197,6 +237,8 @@ def _inspect(value: Any, depth: int) -> int:
                         spelling = spelling or _FLOATS
                 elif kind in _CONTAINERS:
                     below.append(item)
+                elif kind is _Inexact:
+                    raise _Unfit(item, item.reason)
                 elif kind is not bool and item is not None:
                     raise _Unfit(item, f"expected a JSON value, got {kind.__name__}")
         level = below

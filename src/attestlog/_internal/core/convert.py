@@ -14,6 +14,7 @@ from typing import Any, Final, NoReturn, TypeVar
 
 import msgspec
 
+from attestlog._internal.core import canonical
 from attestlog.errors import MalformedEntryError, MalformedPolicyError
 
 Kind = TypeVar("Kind")
@@ -34,6 +35,19 @@ def read_complaint(complaint: str) -> tuple[str, str]:
     if field:
         return join(path, field[1]), MISSING if "missing" in reason else UNKNOWN
     return path, reason if reason.startswith("JSON") else reason[:1].lower() + reason[1:]
+
+
+_NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,15}")
+
+
+def read_number(text: str) -> int | None:
+    """The number from 0 to 2^53-1 that the text spells in decimal digits; None for any other text.
+
+    Python's `int` also takes `1_1`, ` 6` and digits of other scripts: a range pasted by mistake would name
+    another entry than the one meant.
+    """
+    number = int(text) if _NUMBER.fullmatch(text) else canonical.INTEGER_MAX + 1
+    return number if number <= canonical.INTEGER_MAX else None
 
 
 def join(*parts: str) -> str:

@@ -16,7 +16,9 @@ from typing import Final, Protocol
 
 from msgspec import Struct
 
-from attestlog._internal.core.signature import BATCH_ENTRIES_MAX
+from attestlog._internal.core.entry import decode_line
+from attestlog._internal.core.signature import BATCH_ENTRIES_MAX, BATCH_SUFFIX, parse_signature
+from attestlog.errors import MalformedEntryError, MalformedSignatureError
 
 _WITHIN_BATCH: Final = re.compile(rb'"hsm_signature":"[0-9a-f]*:[1-9][0-9]*/')
 """An entry that is not the first of its batch. It need not be exact, only the same wherever it is asked."""
@@ -110,3 +112,55 @@ def whole_batches(piece: Piece) -> Iterator[Line]:
 def begins_batch(line: Line) -> bool:
     """Whether no batch reaches across the place before this line, as far as the line tells."""
     return _WITHIN_BATCH.search(line.data) is None
+
+
+def entry_number(line: Line) -> int | None:
+    """The sequence number that a line states; None if it is not an entry."""
+    try:
+        return decode_line(line.data).sequence_number if line.is_complete else None
+    except MalformedEntryError:
+        return None
+
+
+class LastBatch:
+    """Where the last batch begins among lines that are added one by one, as far as the lines tell.
+
+    Lines that are not entries are counted to the batch that they stand in, or that follows them: a power cut
+    may have left them of it.
+    """
+
+    def __init__(self) -> None:
+        self.offset: int | None = None
+        """None while there is no line."""
+        self.start: int | None = None
+        """Sequence number of the batch's first entry, as its entries tell; None: none of them can."""
+        self._is_complete = False
+
+    def add(self, line: Line) -> None:
+        """The next line."""
+        try:
+            if not line.is_complete:
+                raise MalformedEntryError("the line does not end")
+            entry = decode_line(line.data)
+        except MalformedEntryError:
+            self._add(line, self.start, is_last=False)
+            return
+        if not entry.signature_algorithm.endswith(BATCH_SUFFIX):
+            self._begin(line, entry.sequence_number, is_last=True)
+            return
+        try:
+            signature = parse_signature(entry.hsm_signature, entry.signature_algorithm)
+        except MalformedSignatureError:
+            self._add(line, self.start, is_last=False)
+            return
+        start = entry.sequence_number - signature.index
+        self._add(line, start, is_last=signature.index + 1 == signature.size)
+
+    def _add(self, line: Line, start: int | None, *, is_last: bool) -> None:
+        if self._is_complete or self.offset is None or self.start not in (None, start):
+            self._begin(line, start, is_last=is_last)
+        else:
+            self.start, self._is_complete = start, is_last
+
+    def _begin(self, line: Line, start: int | None, *, is_last: bool) -> None:
+        self.offset, self.start, self._is_complete = line.offset, start, is_last

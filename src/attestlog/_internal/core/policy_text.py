@@ -39,7 +39,7 @@ def parse_policy_text(text: str) -> Policy:
         )
     try:
         members = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         match = _AT.search(str(error))
         at_end = text.count("\n") + (not text.endswith("\n"))
         line = int(match[1]) if match else at_end

@@ -122,6 +122,8 @@ class Report(Judgement, kw_only=True):
     head_hash: str | None = None
     """The last entry's entry_hash."""
     genesis_hash: str | None = None
+    continues: dict[str, Any] | None = None
+    """The older log that this one goes on from: `origin`, `genesis`, `size`, `root`, `reason`."""
     signing_keys: list[str] = field(default_factory=list)
     """Key ids that entries were signed with."""
     trusted_by: list[str] = field(default_factory=list)
@@ -189,4 +191,41 @@ class ProofReport(Judgement, kw_only=True):
     def add(self, finding: Finding) -> None:
         """Keep it, and weigh it into the verdict."""
         self.findings.append(finding)
+        self.verdict = max(self.verdict, finding.verdict, key=GRAVITY.index)
+
+
+class ExportReport(Judgement, kw_only=True):
+    """What an exported file came to, and what it showed. What was not shown is None, or empty."""
+
+    format: str = ""
+    """`jsonl`, `parquet`, `dsse` or `cose`."""
+    origin: str | None = None
+    """The log's name, as far as the file says it."""
+    genesis_hash: str | None = None
+    """Of entry 0, where it is in the file."""
+    size: int = 0
+    """Entries, statements or receipts in the file."""
+    first: int | None = None
+    last: int | None = None
+    """Sequence numbers of the first and the last one."""
+    is_consecutive: bool = True
+    """Whether each entry is followed by the next one of the log."""
+    erased_payloads: int = 0
+    redacted: int = 0
+    signing_keys: list[str] = field(default_factory=list)
+    """Key ids that entries, statements or receipts say they are signed with."""
+    trusted_by: list[str] = field(default_factory=list)
+    """Which of the caller's keys and hashes vouch for what is in the file."""
+    checkpoint_size: int | None = None
+    """Entries covered by a checkpoint that is trusted, and to whose root the file leads."""
+    not_shown: list[str] = field(default_factory=list)
+    """What the file alone cannot show, in words."""
+    finding_counts: dict[str, int] = field(default_factory=dict)
+    duration_s: float = 0.0
+
+    def add(self, finding: Finding) -> None:
+        """Count, keep while there is room, weigh into the verdict."""
+        self.finding_counts[finding.code] = self.finding_counts.get(finding.code, 0) + 1
+        if len(self.findings) < FINDINGS_KEPT_MAX:
+            self.findings.append(finding)
         self.verdict = max(self.verdict, finding.verdict, key=GRAVITY.index)

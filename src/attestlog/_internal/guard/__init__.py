@@ -9,7 +9,7 @@ instead, and the act does not happen. Afterwards an ACTION (or CHANGE) entry
 says how it ended. It decides nothing itself: the policy in the log does.
 """
 
-from attestlog._internal.guard.act import Guard, GuardMembers
+from attestlog._internal.guard.act import Guard, GuardMembers, ResumeMembers
 from attestlog._internal.guard.counting import NumberedActor
 
-__all__ = ["Guard", "GuardMembers", "NumberedActor"]
+__all__ = ["Guard", "GuardMembers", "NumberedActor", "ResumeMembers"]

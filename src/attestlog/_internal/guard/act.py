@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Literal, ParamSpec, Self, TypeVar, Unpack, cast
+from typing import Any, Final, Literal, ParamSpec, Self, TypedDict, TypeVar, Unpack, cast
 
 from attestlog._internal.core import canonical
 from attestlog._internal.core.approval import (
@@ -23,6 +23,7 @@ from attestlog._internal.core.approval import (
     ApprovalRequest,
     make_request,
     parse_approval,
+    parse_request,
     stored_form,
 )
 from attestlog._internal.core.entry import (
@@ -53,6 +54,7 @@ from attestlog._internal.ids import new_entry_id
 from attestlog._internal.snapshots import snapshot_hash, verify_snapshot
 from attestlog.errors import (
     ActionBlockedError,
+    ApprovalRefusedError,
     ApprovalUsedError,
     AttestlogError,
     LogError,
@@ -86,8 +88,18 @@ class GuardMembers(MoreMembers, total=False):
     snapshot: bytes | str | os.PathLike[str] | None
 
 
+class ResumeMembers(TypedDict, total=False):
+    """What `Log.resume` takes beside the request: how to go about the act. See `Log.guard`."""
+
+    approvals: Iterable[AnyApproval]
+    ask: str | os.PathLike[str] | None
+    ask_timeout_s: float | None
+    rollback: Rollback | None
+    snapshot: bytes | str | os.PathLike[str] | None
+
+
 class Guard:
-    """One act. Made by `Log.guard`; entered once, or used as a decorator for as many acts as there are calls.
+    """One act. Made by `Log.guard` or `Log.resume`; entered once, or a decorator for as many acts as calls.
 
     While it lasts: `result` (what to record; a dict, or any JSON value), `intent` (the receipt of the
     DECISION; None if the log could not write and the policy lets the act go on), `outcome` (the receipt of
@@ -129,6 +141,8 @@ class Guard:
         }  # fmt: skip
         self._approvals: list[dict[str, str]] = [_stored(item) for item in approvals]
         self._is_fixed = self._is_entered = False
+        self._asked: ApprovalRequest | None = None
+        """The request that is gone on with: the act is what people were asked to approve, to the byte."""
         self._judged: tuple[Policy, list[dict[str, str]], str, list[Reason]] | None = None
         """Under which policy, with which approvals and when the act was judged, and the reasons found."""
         self._action_hash = ""
@@ -137,6 +151,22 @@ class Guard:
         self.result: Any = None
         self.intent: Receipt | None = None
         self.outcome: Receipt | None = None
+
+    @classmethod
+    def resumed(
+        cls, log: GuardedLog, request: ApprovalRequest | bytes, **members: Unpack[ResumeMembers]
+    ) -> Self:
+        """See `Log.resume`."""
+        asked = parse_request(request) if isinstance(request, bytes) else request
+        if (asked.log, asked.origin) != (log.rules.log.genesis, log.rules.log.origin):
+            raise ApprovalRefusedError(
+                f"the request is for {asked.origin} ({asked.log}), not for this log", reason="approval.log",
+                expected=log.rules.log.genesis, found=asked.log,
+            )  # fmt: skip
+        given: dict[str, Any] = {**asked.draft, **members}
+        act = cls(log, **given)
+        act._asked, act._request_id = asked, asked.request_id
+        return act
 
     def __repr__(self) -> str:
         return f"Guard({self._members['action_type']!r}, actor_id={self._members['actor_id']!r})"
@@ -209,8 +239,11 @@ class Guard:
     @property
     def request(self) -> ApprovalRequest:
         """What people are asked to approve: the act with its payload as it will be stored."""
+        if self._asked is not None:
+            return self._asked
         self._fix()
-        return make_request(self._members, self._log.rules.log, self._request_id)
+        context = {"actor_context": self._context} if self._context else {}
+        return make_request({**self._members, **context}, self._log.rules.log, self._request_id)
 
     def propose(self, directory: str | os.PathLike[str] | None = None) -> Path:
         """Write the request into a directory, by default that of `ask`; its path. Raises StorageError."""
@@ -390,6 +423,11 @@ class Guard:
         given = dict(given) if isinstance(given, Mapping) else given
         check_reserved(parse_draft({**members, "action_payload": given}))
         payload = self._log.storable_payload(given, action_type)
+        if self._asked is not None and payload != given:
+            raise ApprovalRefusedError(
+                "the log would redact more of the payload now than when approval was asked: ask again",
+                reason="approval.action_hash",
+            )  # fmt: skip
         demand = self._log.rules.policy.demand(event_type, action_type, members["actor_id"])
         proofs = (*members.get("required_proofs", ()), *demand.required_proofs)
         members["required_proofs"] = list(dict.fromkeys(proofs))
@@ -422,6 +460,8 @@ class Guard:
 
     def _again(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Guard:
         """The same for one call."""
+        if self._asked is not None:
+            raise TypeError("a request is good for one act: what resumes it decorates no function")
         payload = self._payload(*args, **kwargs) if callable(self._payload) else self._payload
         return Guard(self._log, action_payload=payload, approvals=self._given, **self._arguments)
 

@@ -23,6 +23,9 @@ is one of four states, `Known`, and these are its rules:
 7. Bytes after the last entry, and a batch that is not all there, were torn off by a power cut, unless
    something else says that more was durable (`acknowledged`). Torn, they are not part of the log; else they
    are damage.
+8. A last batch that nothing says was durable, and whose bytes or signature do not hold, may be what a power
+   cut left: pages of one write reach the disk in any order, and a signature may be checked while its lines
+   are flushed. It is `log.unsettled`, and not part of the log: nothing of it counts.
 
 Nothing is read here but what `Piece` and `StoredHashes` give.
 """
@@ -53,6 +56,12 @@ from attestlog._internal.judging.scan import (
     tell_wrong_pointers,
 )
 from attestlog._internal.judging.stored import StoredTree
+
+UNSETTLED: Final = frozenset({
+    "entry.canonical", "entry.too_large", "entry.action_hash", "entry.entry_hash", "entry.signature_form",
+    "entry.signature",
+})  # fmt: skip
+"""Bytes or signature of an entry do not hold (rule 8). What a key in force signed stays what it is."""
 
 CHANGES_SIZE_MAX_BYTES: Final = 1 << 20
 """Of the lines kept that changed the rules: hundreds of keys and policies fit a verifier's memory file."""
@@ -187,6 +196,15 @@ class Walk:
         if ahead.error is not None:
             self._skip_unreadable(piece, ahead.error)
         return self._take_findings()
+
+    def join_last(self, piece: Piece) -> list[Finding]:
+        """Take the last batch, none of which anything says was durable (rule 8)."""
+        ahead = scan_piece(self.rules, piece, self._state, fetch=self._fetch)
+        wrong = next((found for found in ahead.findings if found.code in UNSETTLED), None)
+        if wrong is None:
+            return self.join(piece, ahead)
+        what = f"{ahead.entries} entries at the end were never acknowledged, and do not hold: {wrong.message}"
+        return [finding("log.unsettled", what, self.position, found=wrong.code)]
 
     def finish(self, acknowledged: int, last_segment: range) -> Ending:
         """The log ends here.

@@ -15,12 +15,13 @@ hands in steps between which none can run (it runs when a call returns, or a
 loop goes round), everything before them can be done twice, and all of these
 steps stand in this module. Loops have functions of their own: Python 3.12 and
 3.13 do not run `finally`, nor leave `with`, where a signal handler raises as a
-loop goes round (CPython's issue 108214), and the lock would stay taken.
+loop goes round (a defect of CPython's), and the lock would stay taken.
 It knows nothing of logs, keys or files.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import copy
 import threading
@@ -29,10 +30,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from attestlog._internal.core.batch import Prepared
-from attestlog.errors import AttestlogError, ClosedError, UncertainCommitError
+from attestlog.errors import AttestlogError, ClosedError, ReentrantError, UncertainCommitError
 
 if TYPE_CHECKING:
     import asyncio
@@ -201,6 +202,33 @@ def _deliver_all(group: Sequence[_Waiting[Any]]) -> None:
             waiting.deliver()
 
 
+_leaving: Final[set[threading.Thread]] = set()
+"""Threads that empty the queue of a log that nobody has any more."""
+
+
+def _wait_for_leaving() -> None:
+    """The program ends: a daemon thread would be stopped in the middle of its work."""
+    for thread in list(_leaving):
+        thread.join()
+
+
+atexit.register(_wait_for_leaving)
+
+
+class _Here(threading.local):
+    """Whether this thread waits in the queue or has the turn.
+
+    What it calls meanwhile (a signal handler, a finalizer, a signer that writes to the log) and that appends
+    would wait for itself, holding the log's lock.
+    """
+
+    is_inside = False
+
+
+def _reentrant() -> ReentrantError:
+    return ReentrantError("this thread is at work in this log already, and would wait for itself")
+
+
 def _still_waiting(unfinished: Sequence[_Waiting[Any]]) -> list[_Waiting[Any]]:
     return [waiting for waiting in unfinished if not waiting.abandoned]
 
@@ -219,6 +247,7 @@ class Committer(Generic[Result]):
         self._queue: deque[_Waiting[Any]] = deque()
         self._threads: deque[_Waiting[Any]] = deque()
         """Those of the queue that have a thread waiting. Those that are done or gone are dropped when met."""
+        self._here = _Here()
         self._busy = False
         self._closed = False
         self._closing: _Waiting[Any] | None = None
@@ -286,6 +315,21 @@ class Committer(Generic[Result]):
                 if self._background is not threading.current_thread():
                     self._background.join()
 
+    def leave(self, last: Callable[[], Any]) -> None:
+        """Nobody has the log any more: once the queue is empty, run `last`. For a finalizer.
+
+        It runs in any thread, between any two instructions, and so takes no lock and waits for nothing.
+        """
+        if self._background is None:
+            last()  # who appended has returned, and no future waits
+        else:
+            _leaving.add(self._background)
+            self._background_jobs.put(partial(self._end, last))
+
+    def _end(self, last: Callable[[], Any]) -> None:
+        self.close(last)
+        _leaving.discard(threading.current_thread())
+
     def renewed(self) -> Committer[Result]:
         """The same, empty and idle: for a forked child, where the threads that wait and lead are not."""
         fresh = Committer(self._commit, self._batch_entries_max, self._batch_size_bytes)
@@ -300,14 +344,31 @@ class Committer(Generic[Result]):
         self._queue.append(waiting)
 
     def _enter_for_future(self, waiting: _Waiting[Any]) -> None:
-        with self._mutex:
-            self._start_background()
-            self._enter(waiting)
-            if not self._busy:
-                self._busy = self._background_has_turn = True
-                self._background_jobs.put(self._take_background_turn)
+        here = self._here
+        if here.is_inside:
+            raise _reentrant()
+        here.is_inside = True
+        try:
+            with self._mutex:
+                self._start_background()
+                self._enter(waiting)
+                if not self._busy:
+                    self._busy = self._background_has_turn = True
+                    self._background_jobs.put(self._take_background_turn)
+        finally:
+            here.is_inside = False
 
     def _wait(self, waiting: _Waiting[Any], *, closing: bool = False) -> None:
+        here = self._here
+        if here.is_inside:
+            raise _reentrant()
+        here.is_inside = True  # no call stands between this and `try`
+        try:
+            self._wait_inside(waiting, closing=closing)
+        finally:
+            here.is_inside = False
+
+    def _wait_inside(self, waiting: _Waiting[Any], *, closing: bool) -> None:
         try:
             with self._mutex:
                 self._enter(waiting)
@@ -499,4 +560,8 @@ class Committer(Generic[Result]):
     def _take_background_turn(self) -> None:
         # A callback of this thread may have taken the turn over.
         if self._background_has_turn:
-            self._take_turn(None)
+            self._here.is_inside = True
+            try:
+                self._take_turn(None)
+            finally:
+                self._here.is_inside = False

@@ -19,12 +19,12 @@ from msgspec import Raw
 from attestlog._internal.core import canonical
 from attestlog._internal.core.approval import ApprovalRequest, make_request
 from attestlog._internal.core.batch import Prepared, prepare_spelled, spell
-from attestlog._internal.core.entry import Entry, EntryDraft, Object, encode_member, parse_draft
-from attestlog._internal.core.erasure import Erasure, format_erasure
+from attestlog._internal.core.entry import EntryDraft, Object, encode_member, parse_draft
+from attestlog._internal.core.erasure import AnyErasure, Erasure, format_erasure
 from attestlog._internal.core.genesis import Genesis
 from attestlog._internal.core.policy import Policy, Redaction
 from attestlog._internal.core.redaction import NONCE_SIZE_BYTES, REDACTED_MEMBERS, Redactor, commitment
-from attestlog._internal.core.reserved import ERASE_PAYLOAD, KEPT, check_reserved
+from attestlog._internal.core.reserved import ERASE_PAYLOAD, ERASE_PAYLOADS, KEPT, check_reserved
 from attestlog._internal.core.rules import Rules
 from attestlog._internal.core.signature import ECDSA_P256
 from attestlog._internal.ids import new_entry_id
@@ -60,12 +60,10 @@ def change_draft(action_type: str, payload: Object, members: Mapping[str, Any]) 
     return {**members, "event_type": "CHANGE", "action_type": action_type, "action_payload": payload}
 
 
-def erasure_draft(
-    target: Entry, reason: str, legal_basis: str | None, members: Mapping[str, Any]
-) -> dict[str, Any]:
-    """The draft of the entry that says that the payload of `target` is erased."""
-    payload = format_erasure(Erasure.of(target, reason, legal_basis))
-    return change_draft(ERASE_PAYLOAD, payload, {"event_category": "WARNING", **members})
+def erasure_draft(erasure: AnyErasure, members: Mapping[str, Any]) -> dict[str, Any]:
+    """The draft of the entry that says what is erased."""
+    name = ERASE_PAYLOAD if isinstance(erasure, Erasure) else ERASE_PAYLOADS
+    return change_draft(name, format_erasure(erasure), {"event_category": "WARNING", **members})
 
 
 class Drafts:

@@ -11,13 +11,15 @@ who wait (`Writer.commit`). Reading and verifying need no `Log`; see
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+import warnings
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, TypedDict, Unpack, overload
-from weakref import WeakSet
+from weakref import WeakMethod, WeakSet, finalize
 
 from attestlog._internal.core.approval import ApprovalRequest
 from attestlog._internal.core.batch import Head, Prepared
@@ -29,7 +31,7 @@ from attestlog._internal.core.entry import (
     MoreMembers,
     OptionalMembers,
 )
-from attestlog._internal.core.genesis import Genesis, Settings
+from attestlog._internal.core.genesis import Continues, Genesis, Settings
 from attestlog._internal.core.note import format_vkey
 from attestlog._internal.core.policy import Policy
 from attestlog._internal.core.receipt import Receipt
@@ -44,8 +46,10 @@ from attestlog._internal.core.rules import Hold, Rules, format_hold, release_of
 from attestlog._internal.core.seen_head import seen_head
 from attestlog._internal.core.signature import BATCH_ENTRIES_MAX, ECDSA_P256
 from attestlog._internal.log import opening
+from attestlog._internal.log.checkpoints import CHECKPOINT_EVERY_S, Checkpoints
 from attestlog._internal.log.committer import Committer
 from attestlog._internal.log.drafts import AnyDraft, Clock, change_draft, system_clock
+from attestlog._internal.log.erasing import WantedPayloads
 from attestlog._internal.log.remembered import StateDir
 from attestlog._internal.log.replicas import ACK_TIMEOUT_S
 from attestlog._internal.log.writer import Writer
@@ -60,7 +64,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from attestlog._internal.core.note import NoteSignature
-    from attestlog._internal.guard import Guard, GuardMembers
+    from attestlog._internal.guard import Guard, GuardMembers, ResumeMembers
     from attestlog._internal.query import FilterMembers
     from attestlog._internal.replication import Work
 
@@ -80,6 +84,7 @@ class OpenOptions(TypedDict, total=False):
     ack_replicas: int
     ack_timeout_s: float
     state: StateDir
+    checkpoint_every_s: float | None
 
 
 class Log:
@@ -90,12 +95,21 @@ class Log:
     and belongs in a thread: `await asyncio.to_thread(log.checkpoint)`.
     """
 
-    def __init__(self, writer: Writer, passphrase: Passphrase | None = None) -> None:
+    def __init__(
+        self,
+        writer: Writer,
+        passphrase: Passphrase | None = None,
+        checkpoint_every_s: float | None = CHECKPOINT_EVERY_S,
+    ) -> None:
         self._writer, self._passphrase = writer, passphrase
         self._store, self._genesis, self._replicas = writer.store, writer.genesis, writer.replicas
         self._queue: Committer[Receipt] = Committer(writer.commit, BATCH_ENTRIES_MAX, BATCH_SIZE_BYTES)
-        self._replicas.work = self._work
+        work = WeakMethod(self._work)  # a log that nobody has is not kept by what it holds
+        self._replicas.work = lambda: _called(work)
+        self._checkpoint_every_s = checkpoint_every_s
+        self._start_checkpoints()
         _open_logs.add(self)
+        self._on_loss()
 
     # --- opening ---
 
@@ -118,6 +132,7 @@ class Log:
         settings: Settings | None = None,
         group: Group | None = None,
         state: StateDir = None,
+        continues: Continues | None = None,
     ) -> Self:
         """Make a new log, with its genesis entry and first checkpoint, and open it.
 
@@ -125,7 +140,8 @@ class Log:
         where keys are kept (see `attestlog._internal.places.keys_dir`), and so it is for a `file:` URI
         naming no file yet. The checkpoint key must be Ed25519. With `checkpoint_pq_signer` every
         checkpoint is signed with ML-DSA-44 as well, and does not count without it. `group`: users of this
-        machine who may read or write it beside its owner. `state`: see `open`.
+        machine who may read or write it beside its owner. `state`: see `open`. `continues`: the log that
+        this one goes on from, as `attestlog.carry_over` gives it; the entry says so for good.
         Raises ExistsError, MalformedConfigError, MalformedPolicyError, SignerError or StorageError;
         the log is then not there at all.
         """
@@ -135,7 +151,7 @@ class Log:
                 checkpoint_pq_signer=checkpoint_pq_signer, algorithm=algorithm, policy=policy,
                 settings=settings or Settings(batch=batch, erasable_payloads=erasable_payloads),
                 passphrase=passphrase, any_filesystem=any_filesystem, clock=clock or system_clock,
-                group=group, state=state,
+                group=group, state=state, continues=continues,
             ),
             passphrase,
         )  # fmt: skip
@@ -154,14 +170,16 @@ class Log:
         ack_replicas: int = 0,
         ack_timeout_s: float = ACK_TIMEOUT_S,
         state: StateDir = None,
+        checkpoint_every_s: float | None = CHECKPOINT_EVERY_S,
     ) -> Self:
         """Open a log for writing, healing what a crash left (`recovered` says what). Never creates.
 
         Without signers, the configured ones are opened. `ack_replicas`: an append also waits, for
         `ack_timeout_s` at the most, until so many replicas hold its entry durably; ReplicationError then
-        says that it is in the log, and who else has it. `state`: the directory in which this machine
-        remembers what it signed last; by default this user's state directory. With signers and `state`, no
-        other file is needed.
+        says that it is in the log, and who else has it. `checkpoint_every_s`: at the latest so long after
+        an entry a checkpoint covers it, while the log is open; None: only `checkpoint`, `close` and the end
+        of a segment make one. `state`: the directory in which this machine remembers what it signed last; by
+        default this user's state directory. With signers and `state`, no other file is needed.
         Raises RollbackError for a log with fewer or other entries than were signed or acknowledged here,
         NoStateError where its configuration expects that this is remembered; NotFoundError or another
         StorageError, MalformedConfigError, SignerError.
@@ -174,6 +192,7 @@ class Log:
                 ack_timeout_s=ack_timeout_s, state=state,
             ),
             passphrase,
+            checkpoint_every_s,
         )  # fmt: skip
 
     @classmethod
@@ -271,8 +290,9 @@ class Log:
     def append_many(self, drafts: Iterable[AnyDraft]) -> list[Receipt]:
         """Append these in order; all are validated before the first is written. Raises as `append`.
 
-        Committed in batches of up to 1,024 that do not cross a segment: each batch is there whole or
-        not at all. If a later batch fails, the earlier ones stay: `committed` of the error counts them.
+        Committed in batches of up to 1,024 that do not cross a segment, or one by one in a log that signs
+        each entry alone. Each batch is there whole or not at all, the whole call is not: if a later batch
+        fails, the earlier ones stay (`committed` of the error counts them), and so they may after a crash.
         """
         return self._append([self._writer.prepare(draft) for draft in drafts])
 
@@ -436,6 +456,38 @@ class Log:
         )
         return receipt
 
+    def erase_many(
+        self,
+        action_types: Sequence[str],
+        *,
+        reason: str,
+        actor_id: str,
+        start: int | None = None,
+        stop: int | None = None,
+        older_than: str | None = None,
+        legal_basis: str | None = None,
+        **members: Unpack[MoreMembers],
+    ) -> Receipt:
+        """Erase the payloads of a range together, and append the one CHANGE entry that says so, and why.
+
+        `action_types`: globs; payloads of entries go whose type matches one. `start`: the first entry, by
+        default that of the first such payload. `stop`: one past the last; by default the end of the log.
+        `older_than`: only entries from before this time, RFC 3339 or so long ago (`90d`). All else as for
+        `erase`. If a hold or the policy keeps one of these payloads, or the log cannot do without it, none
+        goes: ErasureRefusedError names the first. The log's lock is held until all segments are written.
+        Raises QueryError for a time that cannot be read.
+        """
+        from attestlog._internal.query.filter import parse_moment
+
+        before_us = None if older_than is None else parse_moment(older_than, self._writer.clock())
+        wanted = WantedPayloads(
+            action_types=[action_types] if isinstance(action_types, str) else list(action_types),
+            reason=reason, legal_basis=legal_basis, start=start, stop=stop, before_us=before_us,
+        )  # fmt: skip
+        given = {"actor_id": actor_id, **members}
+        receipt: Receipt = self._queue.run(partial(self._writer.erase_many, wanted, given))
+        return receipt
+
     # --- acts and approvals ---
 
     def guard(self, *, action_type: str, actor_id: str, **members: Unpack[GuardMembers]) -> Guard:
@@ -455,6 +507,23 @@ class Log:
         from attestlog._internal.guard import Guard
 
         return Guard(self, action_type=action_type, actor_id=actor_id, **members)
+
+    def resume(self, request: ApprovalRequest | bytes, /, **members: Unpack[ResumeMembers]) -> Guard:
+        """The guarded act that people were asked to approve, in another call, task or process.
+
+        `request`: what `log.request` or `guard.request` gave, or the bytes of its file: all that is kept of
+        an act while it waits. Its payload, with its salt, and all other members are taken from it, and not
+        made again. Nothing is written, and nothing used up, before the act is entered. It is a guard like any
+        other, but for one act: it decorates no function. Beside `approvals`, `ask`, `ask_timeout_s`,
+        `rollback` and `snapshot` (of the state now) are those of `guard`.
+
+        Raises MalformedApprovalError for what is no request, ApprovalRefusedError for one of another log,
+        ValueError unless the act is an ACTION or a CHANGE. Entering raises ApprovalRefusedError where the
+        log's policy redacts more of the payload by now.
+        """
+        from attestlog._internal.guard import Guard
+
+        return Guard.resumed(self, request, **members)
 
     @overload
     def request(self, draft: AnyDraft, /) -> ApprovalRequest: ...
@@ -530,6 +599,7 @@ class Log:
 
         May be called twice. Raises SignerError or StorageError if there is no checkpoint; it is closed then.
         """
+        self._checkpoints.close()
         self._replicas.close()
         with contextlib.suppress(ClosedError):
             self._queue.close(self._writer.close)
@@ -575,9 +645,21 @@ class Log:
 
         return Work(self._store.source, self.origin, self.checkpoint, keep, record)
 
+    def _start_checkpoints(self) -> None:
+        self._checkpoints = Checkpoints(self._checkpoint_every_s, self.checkpoint)
+        self._writer.committed = self._checkpoints.notify
+
+    def _on_loss(self) -> None:
+        """A log that is dropped without `close` leaves no descriptor open. It signs no last checkpoint."""
+        self._finalizer = finalize(self, self._queue.leave, self._store.close)
+        self._finalizer.atexit = False
+
     def _follow_fork(self) -> None:
         """In a forked child: a queue of its own, and descriptors that do not share its parent's lock."""
+        self._finalizer.detach()
         self._queue = self._queue.renewed()
+        self._on_loss()
+        self._start_checkpoints()
         self._replicas.follow_fork()
         self._store.release()
 
@@ -596,6 +678,13 @@ def _close_opened(opening: LoopFuture[Any]) -> None:
         opening.get_loop().run_in_executor(None, opening.result().close)
 
 
+def _called(work: WeakMethod[Callable[[], Work]]) -> Work:
+    method = work()
+    if method is None:
+        raise ClosedError("nobody has the log any more")
+    return method()
+
+
 _open_logs: Final[WeakSet[Log]] = WeakSet()
 
 
@@ -604,4 +693,16 @@ def _follow_fork() -> None:
         log._follow_fork()
 
 
+def _close_at_exit() -> None:
+    """A program that ends with logs open loses nothing of what it submitted, or is told."""
+    for log in list(_open_logs):
+        if log._store.is_released:
+            continue  # a forked child's, which never used it
+        try:
+            log.close()
+        except AttestlogError as error:
+            warnings.warn(f"{log!r} was not closed at exit: {error}", RuntimeWarning, stacklevel=1)
+
+
 os.register_at_fork(after_in_child=_follow_fork)
+atexit.register(_close_at_exit)

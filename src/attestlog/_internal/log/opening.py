@@ -24,7 +24,15 @@ from attestlog._internal.config import (
 )
 from attestlog._internal.core.batch import Head, plan_batch, prepare
 from attestlog._internal.core.checkpoint import Checkpoint, check_origin
-from attestlog._internal.core.genesis import Genesis, Settings, Software, check_settings, draft_genesis
+from attestlog._internal.core.genesis import (
+    Continues,
+    Genesis,
+    Settings,
+    Software,
+    check_continues,
+    check_settings,
+    draft_genesis,
+)
 from attestlog._internal.core.pointer import Pointers
 from attestlog._internal.core.policy import Policy, format_policy, parse_policy
 from attestlog._internal.core.signature import ED25519, ML_DSA_44
@@ -67,6 +75,7 @@ def create(
     clock: Clock,
     group: Group | None,
     state: StateDir,
+    continues: Continues | None,
 ) -> Writer:
     """See `Log.create`."""
     check_origin(origin)
@@ -74,6 +83,8 @@ def create(
     # Structs built directly bypass validation: check them here.
     policy = parse_policy(format_policy(policy) if isinstance(policy, Policy) else dict(policy or {}))
     check_settings(settings)
+    if continues is not None:
+        check_continues(continues)
     with contextlib.ExitStack() as undo:
         entry_signer, check_signer, pq_signer = _signers(
             origin, (signer, checkpoint_signer, checkpoint_pq_signer), algorithm, passphrase, undo
@@ -82,7 +93,8 @@ def create(
         if pq_signer is not None:
             vkeys.append(signer_vkey(origin, pq_signer, ML_DSA_44))
         key = entry_signer.public_key
-        genesis = Genesis(origin, {key.key_id: key}, vkeys, policy, settings, Software("attestlog", VERSION))
+        software = Software("attestlog", VERSION)
+        genesis = Genesis(origin, {key.key_id: key}, vkeys, policy, settings, software, continues)
         first = prepare(draft_genesis(genesis), policy, entry_id=new_entry_id(), environment=environment(),
             algorithm=key.algorithm,
         )  # fmt: skip

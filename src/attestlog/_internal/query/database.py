@@ -22,7 +22,7 @@ from attestlog.errors import BusyError, FullError, NoHomeError, StorageError
 APPLICATION_ID: Final = 0x61746C67
 """`atlg`: SQLite's mark of whose file it is. A file without it is never altered, only put aside."""
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 """Changes with every change of the tables, of what is indexed or of how words are made."""
 
 BUSY_TIMEOUT_S: Final = 60

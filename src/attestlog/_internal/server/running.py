@@ -18,6 +18,7 @@ import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from attestlog._internal.core.convert import read_number
 from attestlog.errors import MalformedConfigError, StorageError
 
 HEAD_TIME_MAX_S: Final = 10.0
@@ -53,11 +54,12 @@ class Listen:
 def parse_listen(text: str, *, certificate: Path | None = None, key: Path | None = None) -> Listen:
     """HOST:PORT, [IPv6]:PORT or PORT (then on loopback). Raises MalformedConfigError."""
     host, _, port = text.rpartition(":")
-    if not port.isascii() or not port.isdigit() or int(port) > 65_535:
+    number = read_number(port)
+    if number is None or number > 65_535:
         raise MalformedConfigError(f"{text!r} is no HOST:PORT to listen on", member="listen")
     if (certificate is None) != (key is None):
         raise MalformedConfigError("TLS needs a certificate and its key", member="tls")
-    return Listen(host.strip("[]") or "127.0.0.1", int(port), certificate, key)
+    return Listen(host.strip("[]") or "127.0.0.1", number, certificate, key)
 
 
 def serve(app: Any, listen: Listen, *, started: Callable[[str], None] = lambda _url: None) -> None:

@@ -62,9 +62,13 @@ CODES = {
     "TRUNCATED": "log.cut_batch tree.longer checkpoint.ahead",
     "UNKNOWN": "log.missing log.newer log.unreadable segment.absent proof.unreadable checkpoint.unsupported"
     " trust.none entry.newer entry.unjudged key.revoked",
-    "INCOMPLETE": "log.torn_tail log.torn_batch",
+    "INCOMPLETE": "log.torn_tail log.torn_batch log.unsettled",
 }
 """Verdict → the findings that amount to it, by the codes of attestlog."""
+UNSETTLED = (
+    "entry.canonical entry.too_large entry.action_hash entry.entry_hash entry.signature_form entry.signature"
+).split()
+"""Bytes or signature of an entry do not hold: in a last batch that was never acknowledged, a crash's work."""
 VERDICTS = {code: verdict for verdict, codes in CODES.items() for code in codes.split()}
 FINDINGS_SHOWN = 50
 INTEGER_MAX = 2**53 - 1
@@ -953,6 +957,131 @@ class Torn:
     batch_start: int | None = None
 
 
+@dataclass
+class RangeErased:
+    """Entry `by` says that payloads of a range are erased. Counted: those that match, and its own."""
+
+    by: int
+    said: Entry
+    matching: int = 0
+    own: int = 0
+    """Those that no earlier entry erases."""
+    is_refused: bool = False
+    """Whether the log cannot do without one of these."""
+
+    def takes(self, number: int, action_type: str) -> bool:
+        """Whether this payload is one of them."""
+        is_in = self.said["start"] <= number < self.said["stop"]
+        return is_in and any(matches(glob, action_type) for glob in self.said["action_types"])
+
+
+def matches(glob: str, text: str) -> bool:
+    """`*` is any run of characters, `?` any one, a backslash makes the next plain. Never backtracks far."""
+    tokens = [(escaped or plain, not escaped and plain) for escaped, plain in _GLOB.findall(glob)]
+    at = place = 0
+    star, tried = -1, 0
+    while place < len(text):
+        if at < len(tokens) and tokens[at][1] == "*":
+            star, tried = at, place
+            at += 1
+        elif at < len(tokens) and (tokens[at][1] == "?" or tokens[at][0] == text[place]):
+            at, place = at + 1, place + 1
+        elif star >= 0:
+            tried += 1
+            at, place = star + 1, tried
+        else:
+            return False
+    return all(special == "*" for _, special in tokens[at:])
+
+
+_GLOB = re.compile(r"(?s)\\(.)|(.)")
+
+
+class Erasures:
+    """What entries say of payloads that are erased, and what a second reading of the log finds of them.
+
+    Only what is claimed is kept, not which payloads are missing. Whether the rules allowed it is not judged.
+    """
+
+    def __init__(self, report: Report) -> None:
+        self.report, self.missing = report, 0
+        self.singles = dict[int, list[tuple[int, Entry]]]()
+        self.ranges = list[RangeErased]()
+
+    def note(self, name: str, payload: Any, number: int) -> None:
+        """What an entry says of earlier ones. Raises Wrong."""
+        is_range = name == "attestlog.erase_payloads"
+        one = {"sequence_number": "count", "entry_hash": HASH, "action_type": "name"}
+        kinds = {
+            **(one if not is_range else {
+                "start": "count", "stop": "count", "action_types": "[name]", "count": "count",
+                "last_entry_hash": HASH,
+            }),
+            "reason": "/(?s).{1,4096}/", "legal_basis": "name?",
+        }  # fmt: skip
+        if not is_range:
+            kinds["timestamp"] = MEMBERS["timestamp"]
+        said = {name: value for name, value in (payload or {}).items() if name != "_salt"}
+        if said.keys() != kinds.keys() or not all(fits(said[name], kind) for name, kind in kinds.items()):
+            raise Wrong("an erasure that does not say what it must")
+        start = said["start"] if is_range else said["sequence_number"]
+        stop = said["stop"] if is_range else start + 1
+        if not start < stop <= number:
+            raise Wrong("an erasure of no earlier entry")
+        if not is_range:
+            self.singles.setdefault(start, []).append((number, said))
+        elif 1 <= said["count"] <= stop - start and 1 <= len(said["action_types"]) <= 64:
+            self.ranges.append(RangeErased(number, said))
+        else:
+            raise Wrong("an erasure of no types, or of none or too many payloads")
+
+    def settle(self, lines: Iterator[bytes]) -> None:
+        """Each payload that is missing must be erased by an entry, which describes it rightly."""
+        if not (self.missing or self.ranges):
+            return
+        for line in lines:
+            if not self.ranges and b'"action_payload":null,' not in line[:128]:
+                continue
+            try:
+                self._look(decode_entry(line))
+            except Malformed:
+                continue  # which was said
+        for erased in self.ranges:
+            if erased.is_refused:
+                what = "it erases the payload of an entry that the log cannot do without"
+                self.report.find("erasure.refused", what, erased.by)
+            if not erased.own <= erased.said["count"] <= erased.matching:
+                what = f"it says that {erased.said['count']} payloads are erased, {erased.own} were to go"
+                self.report.find("erasure.malformed", what, erased.by)
+
+    def _look(self, entry: Entry) -> None:
+        number, action_type = entry["sequence_number"], entry["action_type"]
+        singles = self.singles.get(number, [])
+        is_kept = number == 0 or (acts(entry) and action_type in KEPT)
+        ranges = [erased for erased in self.ranges if erased.takes(number, action_type)]
+        first = min([by for by, _ in singles] + [erased.by for erased in ranges], default=None)
+        for erased in ranges:
+            erased.matching += 1
+            erased.own += erased.by == first
+            erased.is_refused |= is_kept and erased.by == first
+        for erased in self.ranges:
+            if number == erased.said["stop"] - 1 and entry["entry_hash"] != erased.said["last_entry_hash"]:
+                what = "it names another last entry of the range it erases"
+                self.report.find("erasure.malformed", what, erased.by)
+        if entry["action_payload"] is not None:
+            return
+        if first is None:
+            what = "its payload is null, and no entry that erases says so"
+            self.report.find("entry.payload_missing", what, number)
+        for by, said in singles:
+            if is_kept:
+                what = f"it erased the payload of entry {number}, which the log cannot do without"
+                self.report.find("erasure.refused", what, by)
+            if any(said[name] != entry[name] for name in ("entry_hash", "action_type", "timestamp")):
+                what = f"it erases the payload of entry {number}, and describes another"
+                self.report.find("erasure.malformed", what, by)
+
+
 RULES, HOLDS = "attestlog_rules", "attestlog_holds"
 """Members of `environment` by which an entry names the last change of keys or policy, and of legal holds."""
 POINTER = r"/(0|[1-9]\d{0,15}):[0-9a-f]{64}/"
@@ -980,7 +1109,9 @@ class Walk:
         self.tree, self.root = Tree(), Tree().root() if wanted == 0 else None
         self.torn: Torn | None = None
         self.batch: Batch | None = None
-        self.erased, self.erasures = dict[int, Entry](), dict[int, Entry]()
+        self.erasures = Erasures(report)
+        self.again: Iterator[bytes] = iter(())
+        """All lines once more, for what is only known at the end."""
         self.key_ids = dict[str, int]()
         """Of keys that signed → the last entry of each."""
         self.first_keys = set(rules.keys)
@@ -1130,6 +1261,13 @@ class Walk:
         if entry["sequence_number"] == 0:
             self.first_signer = key.id
 
+    def check_signed(self, entry: Entry) -> None:
+        """Raises Wrong unless the key that it names, if that is in force, signed it. Changes nothing."""
+        key = self.rules.keys.get(entry["signing_key_id"])
+        if key is not None and entry["signature_algorithm"].removesuffix("+BATCH") == key.algorithm:
+            signature = parse_signature(entry)
+            key.verify(signature.value, signed_message(signature, entry))
+
     def _check_place(self, entry: Entry, is_next: bool) -> None:
         """Entries of a batch stand together, in their order, all of them."""
         batch, number, stated = self.batch, entry["sequence_number"], Signature(b"")
@@ -1154,8 +1292,7 @@ class Walk:
 
     def _check_relations(self, entry: Entry, *, is_sound: bool) -> None:
         number, payload = entry["sequence_number"], entry["action_payload"]
-        if payload is None:
-            self.erased[number] = entry
+        self.erasures.missing += payload is None
         if not acts(entry):
             return
         name = entry["action_type"]
@@ -1163,8 +1300,8 @@ class Walk:
             what = f"{name[:80]!r} is not known here: a newer attestlog made it"
             self.report.find("entry.newer", what, number)
             self.knows_rules = False
-        if name == "attestlog.erase_payload":
-            self._holds(number, "erasure.malformed", self._note_erasure, payload, number)
+        if name in ("attestlog.erase_payload", "attestlog.erase_payloads"):
+            self._holds(number, "erasure.malformed", self.erasures.note, name, payload, number)
         if name not in KEY_CHANGES | POLICY_CHANGES | HOLD_CHANGES or not self.knows_rules:
             return
         member, new = HOLDS if name in HOLD_CHANGES else RULES, f"{number}:{entry['entry_hash']}"
@@ -1172,19 +1309,6 @@ class Walk:
             self.report.find("entry.change", "a change that does not hold", number)
         elif name not in KEY_CHANGES or self._holds(number, "entry.change", self.rules.change, entry):
             self.due[member] = new
-
-    def _note_erasure(self, payload: Any, number: int) -> None:
-        """What an erase_payload entry says of an earlier one. Whether the rules allowed it is not judged."""
-        kinds = {
-            "sequence_number": "count", "entry_hash": HASH, "action_type": "name", "legal_basis": "name?",
-            "timestamp": MEMBERS["timestamp"], "reason": "/(?s).{1,4096}/",
-        }  # fmt: skip
-        said = {name: value for name, value in (payload or {}).items() if name != "_salt"}
-        if said.keys() != kinds.keys() or not all(fits(said[name], kind) for name, kind in kinds.items()):
-            raise Wrong("an erasure that does not say what it must")
-        if said["sequence_number"] >= number:
-            raise Wrong("an erasure of no earlier entry")
-        self.erasures[said["sequence_number"]] = {**said, "by": number}
 
     def finish(self, acknowledged: int) -> int:
         """How many entries there are, now that it ends. `acknowledged` are known to have been durable."""
@@ -1211,21 +1335,6 @@ class Walk:
             self.report.find("entry.unjudged", what, self.unjudged[0])
         return there
 
-    def finish_erasures(self) -> None:
-        """Each payload that is gone, and what is said of it. All entries were read."""
-        for number, entry in self.erased.items():
-            said = self.erasures.get(number)
-            if said is None:
-                what = "its payload is null, and no erase_payload says so"
-                self.report.find("entry.payload_missing", what, number)
-                continue
-            if number == 0 or (acts(entry) and entry["action_type"] in KEPT):
-                what = f"erased the payload of entry {number}, which the log cannot do without"
-                self.report.find("erasure.refused", what, said["by"])
-            if any(said[name] != entry[name] for name in ("entry_hash", "action_type", "timestamp")):
-                what = f"says that the payload of entry {number} is erased, and describes another entry"
-                self.report.find("erasure.malformed", what, said["by"])
-
 
 def verify_log(report: Report, root: Path, trust: Trust) -> None:
     """A log's directory.
@@ -1249,6 +1358,8 @@ def verify_log(report: Report, root: Path, trust: Trust) -> None:
         if not name.startswith("torn-") and (not fits(name, SEGMENT) or int(name[:12]) % width):
             report.find("segment.stray", f"{name} is not one of this log's segments")
     walk = Walk(report, rules, checkpoint.size if checkpoint else -1)
+    acknowledged = max(-(-stored.get(0, 0) // 32), checkpoint.size if checkpoint else 0)
+    last = max((first for first in segments if first % width == 0 and _has_lines(segments[first])), default=0)
     first, due = 0, 0
     for first in sorted(first for first in segments if first % width == 0):
         if first != due:
@@ -1258,11 +1369,15 @@ def verify_log(report: Report, root: Path, trust: Trust) -> None:
             what = f"entry {walk.position} is due where segment {first} starts"
             report.find("segment.length", what, first)
         due = first + width
-        _walk_segment(walk, segments[first], first, is_last=first == max(segments))
+        skip = max(0, acknowledged - first) if first == last else None
+        _walk_segment(walk, segments[first], first, skip, is_last=first == max(segments))
+    walk.again = (
+        line for name in sorted(segments) if name % width == 0 for line in read_again(segments[name])
+    )
     if walk.is_all_read and walk.torn is None and not first <= walk.position <= due:
         what = f"entry {walk.position} is due where the last segment ends"
         report.find("segment.length", what, first)
-    there = walk.finish(max(-(-stored.get(0, 0) // 32), checkpoint.size if checkpoint else 0))
+    there = walk.finish(acknowledged)
     if walk.is_all_read and any(size > (there >> 8 * level) * 32 for level, size in stored.items()):
         what = f"the stored tree is longer than the {there} entries that are there"
         report.find("tree.longer", what)
@@ -1272,22 +1387,101 @@ def verify_log(report: Report, root: Path, trust: Trust) -> None:
 SEGMENT = r"/[0-9]{12}\.jsonl/"
 
 
-def _walk_segment(walk: Walk, path: Path, first: int, *, is_last: bool) -> None:
-    """Its lines. What cannot be read is not held against the rest."""
+def _walk_segment(walk: Walk, path: Path, first: int, skip: int | None, *, is_last: bool) -> None:
+    """Its lines. What cannot be read is not held against the rest.
+
+    `skip`: so many lines of the last segment that has any were acknowledged.
+    """
     try:
+        stop = None if skip is None else _last_batch(path, skip, first)
         with open_plain(path) as file:
             for line, is_complete in read_lines(file):
-                if is_complete or len(line) > ROOM_SIZE_MAX or line.strip(b" "):
-                    walk.add(line, is_complete=is_complete)
-                elif not is_last:
-                    what = f"{path.name} has room, which only the last segment may have"
-                    walk.report.find("segment.length", what, first)
+                if is_room(line, is_complete):
+                    if not is_last:
+                        what = f"{path.name} has room, which only the last segment may have"
+                        walk.report.find("segment.length", what, first)
+                    break
+                if stop is not None and file.tell() > stop:
+                    wrong, stop = _unsettled(walk, path, stop), None
+                    if wrong:
+                        what = f"the last batch was never acknowledged, and does not hold: {wrong}"
+                        walk.report.find("log.unsettled", what, walk.position)
+                        break
+                walk.add(line, is_complete=is_complete)
     except OSError as error:
         is_away = path.is_symlink() and not path.exists()  # it was archived, and is not to be reached now
         code, number = ("segment.absent", first) if is_away else ("log.unreadable", walk.position)
         walk.report.find(code, f"{path.name} cannot be read: {error.strerror or error}", number)
         walk.lose()
         walk.is_all_read = False
+
+
+def is_room(line: bytes, is_complete: bool) -> bool:
+    """Whether what is behind the last line feed was only reserved, to be written into."""
+    return not is_complete and len(line) <= ROOM_SIZE_MAX and not line.strip(b" ")
+
+
+def _has_lines(path: Path) -> bool:
+    try:
+        with open_plain(path) as file:
+            return file.read(1) not in (b"", b" ")
+    except OSError:
+        return False
+
+
+def _last_batch(path: Path, skip: int, first: int) -> int | None:
+    """Where the last batch begins; None unless all of it is behind the first `skip` lines.
+
+    What is no entry is counted to the batch that it stands in, or that follows it.
+    """
+    offset = begun = start = None
+    is_over, at = True, 0
+    with open_plain(path) as file:
+        for count, (line, is_complete) in enumerate(read_lines(file)):
+            before, at = at, file.tell()
+            if count < skip or is_room(line, is_complete):
+                continue
+            start, is_end = _batch_of(line, is_complete, begun)
+            if is_over or is_end is None or begun not in (None, start):
+                offset = before
+            begun, is_over = start, is_end is not False
+    return None if begun is not None and begun < first + skip else offset
+
+
+def _batch_of(line: bytes, is_complete: bool, begun: int | None) -> tuple[int | None, bool | None]:
+    """The first entry of the batch, and whether it ends here; None: the entry is signed alone.
+
+    `begun`: of the batch before, for what does not tell.
+    """
+    try:
+        if not is_complete:
+            return begun, False
+        entry = decode_entry(line)
+        if not entry["signature_algorithm"].endswith("+BATCH"):
+            return entry["sequence_number"], None
+        signature = parse_signature(entry)
+    except Fault:
+        return begun, False
+    return entry["sequence_number"] - signature.index, signature.index + 1 == signature.size
+
+
+def _unsettled(walk: Walk, path: Path, offset: int) -> str:
+    """What shows that bytes or signatures from this offset on do not hold; empty if nothing does."""
+    with open_plain(path) as file:
+        file.seek(offset)
+        for line, is_complete in read_lines(file):
+            try:
+                entry = decode_entry(line) if is_complete else None
+            except Malformed:
+                continue
+            try:
+                if entry is not None:
+                    check_entry(entry, line)
+                    walk.check_signed(entry)
+            except Fault as error:
+                if error.code in UNSETTLED:
+                    return str(error)
+    return ""
 
 
 def verify_export(report: Report, file: BinaryIO, note: bytes | None, trust: Trust) -> None:
@@ -1301,6 +1495,8 @@ def verify_export(report: Report, file: BinaryIO, note: bytes | None, trust: Tru
     for line, is_complete in lines:
         walk.add(line, is_complete=is_complete)
     there = walk.finish(checkpoint.size if checkpoint else 0)
+    file.seek(0)
+    walk.again = (line for line, _ in read_lines(file))
     if note is None:
         report.say("no checkpoint was given: entries may be missing at the end")
     conclude(walk, there, checkpoint, genesis, trust)
@@ -1312,7 +1508,10 @@ def conclude(walk: Walk, there: int, checkpoint: Checkpoint | None, genesis: Ent
     if genesis["signature_algorithm"].endswith("+BATCH"):
         report.find("entry.batch", "the genesis entry is not signed alone", 0)
     if walk.is_all_read:
-        walk.finish_erasures()
+        try:
+            walk.erasures.settle(walk.again)
+        except OSError as error:
+            report.find("log.unreadable", f"entries cannot be read again: {error}")
     if checkpoint is not None and walk.is_all_read:
         is_hidden = walk.root is None and report.verdict not in ("VERIFIED", "INCOMPLETE")
         if checkpoint.size > there:
@@ -1320,7 +1519,13 @@ def conclude(walk: Walk, there: int, checkpoint: Checkpoint | None, genesis: Ent
             report.find("checkpoint.ahead", what)
         elif walk.root != checkpoint.root and not is_hidden:  # what hides the root was found
             report.find("checkpoint.root", "the checkpoint has another root than the entries")
-    report.say(f"{walk.rules.origin}: {there} entries, {len(walk.erased)} of them without their payload")
+    report.say(f"{walk.rules.origin}: {there} entries, {walk.erasures.missing} of them without their payload")
+    older = genesis["action_payload"]["continues"]
+    if older is not None:
+        what = (
+            f"{older['size']} entries of {older['origin']}, root {older['root']}, genesis {older['genesis']}"
+        )
+        report.say(f"continues {what}: verify that log by itself")
     report.say(f"genesis {walk.rules.genesis_hash}, head {walk.previous}")
     report.say(f"signed by {', '.join(sorted(walk.key_ids))}")
     vouching = {walk.rules.genesis_hash, walk.first_signer, *(walk.key_ids.keys() - walk.first_keys)}
@@ -1348,6 +1553,13 @@ def read_lines(file: BinaryIO) -> Iterator[tuple[bytes, bool]]:
             if not rest:
                 break
         yield line.removesuffix(b"\n"), line.endswith(b"\n")
+
+
+def read_again(path: Path) -> Iterator[bytes]:
+    """The lines of a segment."""
+    with open_plain(path) as file:
+        for line, _ in read_lines(file):
+            yield line
 
 
 def _first_line(path: Path | None) -> bytes:

@@ -11,8 +11,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from attestlog._internal.core.lines import Line
+from attestlog._internal.core.lines import LastBatch, Line, entry_number
 from attestlog._internal.storage.contract import RawSegment
 
 PIECE_SIZE_MAX_BYTES: Final = 8 << 20
@@ -20,6 +21,9 @@ PIECE_SIZE_MAX_BYTES: Final = 8 << 20
 
 PIECE_SIZE_MIN_BYTES: Final = 256 << 10
 """Below it, handing a piece over takes longer than reading it."""
+
+END_SIZE_BYTES: Final = 64 << 10
+"""Looked at to see what the last entry of a segment is: some tens of entries."""
 
 LINE_SIZE_BYTES: Final = 1_024
 """What a line is taken for where a driver counts lines: it only decides how many a piece has."""
@@ -33,6 +37,8 @@ class SegmentPiece(Struct, frozen=True):
     start: int
     stop: int
     is_first: bool
+    end: int | None = None
+    """Where the lines end that are in pieces, if that is before the segment's end."""
 
     @property
     def segment(self) -> int:
@@ -63,7 +69,7 @@ class SegmentPiece(Struct, frozen=True):
 
     def following(self) -> Iterator[Line]:
         """See `Piece`."""
-        lines: Iterator[Line] = self.raw.lines(self.stop, self.raw.size)
+        lines: Iterator[Line] = self.raw.lines(self.stop, self.raw.size if self.end is None else self.end)
         return lines
 
     def place(self, offset: int) -> str:
@@ -92,6 +98,42 @@ def cut_pieces(segments: Sequence[RawSegment], skip: int, workers: int) -> list[
             pieces.append(SegmentPiece(segment, start, stop, start == offset))
         offset = 0
     return pieces
+
+
+def cut_last_batch(
+    pieces: Sequence[SegmentPiece], acknowledged: int
+) -> tuple[list[SegmentPiece], SegmentPiece | None]:
+    """The pieces without the last batch of the log, and that, if all of it is beyond what was acknowledged.
+
+    Only lines beyond that are looked at. Raises OSError or StorageError.
+    """
+    if not pieces:
+        return [], None
+    raw: RawSegment = pieces[-1].raw
+    if _is_acknowledged(raw, acknowledged):
+        return list(pieces), None
+    offset = raw.offset_after(max(0, acknowledged - raw.first))
+    last = LastBatch()
+    for line in raw.lines(offset, raw.size):
+        last.add(line)
+    start = last.offset
+    if start is None or (last.start is not None and last.start < acknowledged):
+        return list(pieces), None
+    kept = []
+    for piece in pieces:
+        if piece.raw is not raw:
+            kept.append(piece)
+        elif piece.start < start:
+            kept.append(replace(piece, stop=min(piece.stop, start), end=start))
+    return kept, SegmentPiece(raw, start, raw.size, is_first=True)
+
+
+def _is_acknowledged(raw: RawSegment, acknowledged: int) -> bool:
+    """Whether the segment's last line is an entry below that: the usual case, known by a look at its end."""
+    number = None
+    for line in raw.lines(max(0, raw.size - END_SIZE_BYTES // _bytes_each(raw)), raw.size):
+        number = entry_number(line)
+    return number is not None and number < acknowledged
 
 
 def piece_size(total_bytes: int, workers: int) -> int:

@@ -6,9 +6,9 @@ wherever the two disagree, the entries are read (`head_…`).
 
 `read_forward` serves every opening and every commit that finds the segment
 longer than it was left. Bytes at the end that were never acknowledged (a line
-cut short, a batch not all there) are *torn* and can be set aside; damage
-anywhere else raises. Evidence of acknowledgement is the stored tree, which is
-written only after its entries are durable.
+cut short, a batch not all there, or with a signature that does not verify) are
+*torn* and can be set aside; damage anywhere else raises. Evidence of
+acknowledgement is the stored tree, which is written only after its entries are durable.
 
 Nothing is written here. What reads files raises OSError.
 """
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -33,7 +33,10 @@ from attestlog._internal.core.genesis import Genesis, open_log_checkpoint
 from attestlog._internal.core.hashes import leaf_hash
 from attestlog._internal.core.lines import Line
 from attestlog._internal.core.merkle import Grown
-from attestlog._internal.core.signature import EntrySignature, parse_signature
+from attestlog._internal.core.pointer import Fetch, Pointers
+from attestlog._internal.core.reserved import governs
+from attestlog._internal.core.rules import Rules
+from attestlog._internal.core.signature import EntrySignature, parse_signature, verify_entry_signature
 from attestlog._internal.storage.files import layout
 from attestlog._internal.storage.files.segments import EndlessLineError, last_line, lines_end, read_lines
 from attestlog._internal.storage.files.tree import TreeFiles
@@ -43,6 +46,8 @@ from attestlog.errors import (
     CorruptError,
     HashMismatchError,
     MalformedEntryError,
+    MalformedSignatureError,
+    SignatureInvalidError,
 )
 
 
@@ -69,6 +74,7 @@ class Link(Struct, frozen=True):
     entry_hash: entries.Hex64
     hsm_signature: str
     signature_algorithm: str
+    signing_key_id: str
     timestamp: str
 
 
@@ -81,12 +87,19 @@ class _Accepted:
 _link_decoder: Final = msgspec.json.Decoder(Link)
 
 
-def read_forward(lines: Iterator[Line], head: Head, offset: int, trusted_size: int) -> Tail:
+IsSigned = Callable[[int, Link], bool]
+"""Whether a batch's signature verifies, by the sequence number of its first entry and its last link."""
+
+
+def read_forward(
+    lines: Iterator[Line], head: Head, offset: int, trusted_size: int, is_signed: IsSigned | None = None
+) -> Tail:
     """Accept lines after `head` (which ends at `offset`) for as long as they continue the log.
 
     Entries below `trusted_size` are known to have been committed: they are
     chained, not hashed again, and damage among them raises CorruptError, as
     does damage with a valid entry of another batch after it.
+    `is_signed` is asked of a last batch that is whole, and not known to have been committed.
     """
     accepted: list[_Accepted] = []
     torn: str | None = None
@@ -108,6 +121,8 @@ def read_forward(lines: Iterator[Line], head: Head, offset: int, trusted_size: i
         accepted.append(_Accepted(link, line.stop))
         previous = link.entry_hash
     torn = _drop_partial_batch(accepted, head.size, trusted_size) or torn
+    if torn is None and is_signed is not None:
+        torn = _drop_unsigned_batch(accepted, trusted_size, is_signed)
     return _tail(head, accepted, offset, trusted_size, torn)
 
 
@@ -179,6 +194,41 @@ def _drop_partial_batch(accepted: list[_Accepted], before: int, trusted_size: in
     if start < trusted_size:
         raise _corrupt(last.sequence_number + 1, f"{missing} entries of a committed batch are missing")
     return f"a batch of {signature.size} entries stops {missing} before its end"
+
+
+def _drop_unsigned_batch(accepted: list[_Accepted], trusted_size: int, is_signed: IsSigned) -> str | None:
+    """The last batch, if its signature does not verify: it may be checked while the lines are flushed."""
+    if not accepted:
+        return None
+    last = accepted[-1].link
+    start = last.sequence_number - _batch_of(last).index
+    if start < trusted_size or is_signed(start, last):
+        return None
+    while accepted and accepted[-1].link.sequence_number >= start:
+        accepted.pop()
+    return f"the signature of the batch that starts at entry {start} does not verify"
+
+
+def is_signed(genesis: Genesis, fetch: Fetch, start: int, link: Link) -> bool:
+    """Whether the key in force at entry `start` signed the batch; true where that cannot be told.
+
+    `fetch`: a line of an entry before it.
+    """
+    try:
+        before = decode_line(fetch(start - 1))
+        rules = Rules.of(genesis)
+        if before.sequence_number:
+            rules = rules.at(Pointers.of(before), fetch, with_holds=False)
+        if governs(before):
+            rules = rules.after(before)
+        key = rules.signing_key(link.signing_key_id, link.signature_algorithm)
+        if key is not None:
+            verify_entry_signature(key, link.signature_algorithm, link.hsm_signature, link.entry_hash)
+    except (SignatureInvalidError, MalformedSignatureError):
+        return False
+    except AttestlogError:
+        pass  # opening judges every entry beyond the checkpoint, and will say what is wrong with these
+    return True
 
 
 def _batch_of(link: Link) -> EntrySignature:
