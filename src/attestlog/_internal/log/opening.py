@@ -22,7 +22,7 @@ from attestlog._internal.config import (
     read_config,
     save_config,
 )
-from attestlog._internal.core.batch import Head, plan_batch, prepare
+from attestlog._internal.core.batch import Head, Plan, plan_batch, prepare
 from attestlog._internal.core.checkpoint import Checkpoint, check_origin
 from attestlog._internal.core.genesis import (
     Continues,
@@ -35,7 +35,7 @@ from attestlog._internal.core.genesis import (
 )
 from attestlog._internal.core.pointer import Pointers
 from attestlog._internal.core.policy import Policy, format_policy, parse_policy
-from attestlog._internal.core.signature import ED25519, ML_DSA_44
+from attestlog._internal.core.signature import ED25519, ML_DSA_44, PublicKey
 from attestlog._internal.ids import new_entry_id
 from attestlog._internal.log.drafts import Clock, Drafts, environment
 from attestlog._internal.log.fence import Post, ask_fences
@@ -95,13 +95,7 @@ def create(
         key = entry_signer.public_key
         software = Software("attestlog", VERSION)
         genesis = Genesis(origin, {key.key_id: key}, vkeys, policy, settings, software, continues)
-        first = prepare(draft_genesis(genesis), policy, entry_id=new_entry_id(), environment=environment(),
-            algorithm=key.algorithm,
-        )  # fmt: skip
-        plan = plan_batch(
-            Head(), [first], clock(), algorithm=key.algorithm, key_id=key.key_id, batched=False,
-            pointers=Pointers(),
-        )  # fmt: skip
+        plan = _plan_first(genesis, key, clock())
         (line,) = plan.seal(sign_plan(entry_signer, key, plan))
         holders = key_holders(genesis, check_signer, pq_signer)
         which = Identity(origin, plan.head.entry_hash)
@@ -133,6 +127,18 @@ def create(
         undo.pop_all()
     _warn_if_another_is_remembered(which, state)
     return writer
+
+
+def _plan_first(genesis: Genesis, key: PublicKey, now_us: int) -> Plan:
+    """The genesis entry, numbered and hashed."""
+    first = prepare(
+        draft_genesis(genesis), genesis.policy, entry_id=new_entry_id(), environment=environment(),
+        algorithm=key.algorithm,
+    )  # fmt: skip
+    return plan_batch(
+        Head(), [first], now_us, algorithm=key.algorithm, key_id=key.key_id, batched=False,
+        pointers=Pointers(),
+    )  # fmt: skip
 
 
 _Given = str | Signer | None
