@@ -651,7 +651,7 @@ class Log:
 
     def _on_loss(self) -> None:
         """A log that is dropped without `close` leaves no descriptor open. It signs no last checkpoint."""
-        self._finalizer = finalize(self, self._queue.leave, self._store.close)
+        self._finalizer = finalize(self, self._queue.leave, self._writer.release)
         self._finalizer.atexit = False
 
     def _follow_fork(self) -> None:

@@ -270,6 +270,11 @@ class Writer:
             for signer, _ in self.holders:
                 signer.close()
 
+    def release(self) -> None:
+        """Close what a log that nobody has any more holds open; nothing is signed."""
+        self.store.close()
+        self.remembered.close()
+
     # --- the steps ---
 
     def _catch_up(self, head: Head) -> None:
