@@ -493,9 +493,14 @@ class ConflictError(StorageError):
 
 
 class UncertainCommitError(StorageError):
-    """Whether the batch is durable cannot be known; reopen the log to find out."""
+    """Whether the batch is durable cannot be known; reopen the log to find out.
+
+    `entry_ids`: of the caller's entries of which it is not known. Before appending one of them again, look
+    whether it is there: `attestlog.query_log(log, entry_id=…)`.
+    """
 
     code = "storage.uncertain"
+    entry_ids: Sequence[str] = ()
 
 
 class StateError(StorageError):

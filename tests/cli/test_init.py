@@ -20,6 +20,7 @@ def test_init_makes_a_log_and_says_all_that_matters(run: Run, tmp_path: Path, ho
     assert parse_vkey(vkey).name == ORIGIN
     assert key_id in result.out
     assert f"attestlog verify {tmp_path / 'audit'} --trust {vkey}" in result.out
+    assert "redaction       on: passwords, tokens and keys are replaced" in result.out
     assert sum(f"file:{path}" in result.out for path in (home / "keys").iterdir()) == 2
 
 
@@ -28,6 +29,12 @@ def test_what_init_advises_works(run: Run, tmp_path: Path) -> None:
     result = run(*advice.split()[1:])
     assert result.code == 0
     assert result.out.startswith(f"VERIFIED, confirmed by {ORIGIN}+")
+
+
+def test_init_says_that_redaction_is_off(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "policy.toml").write_text("redaction.enabled = false\n")
+    made = run("init", tmp_path / "audit", "--origin", ORIGIN, "--policy", tmp_path / "policy.toml")
+    assert "redaction       off: entries are written as they are given" in made.out
 
 
 def test_init_with_everything_chosen(run: Run, tmp_path: Path) -> None:

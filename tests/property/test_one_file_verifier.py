@@ -213,6 +213,22 @@ def test_rules(case: dict[str, Any]) -> None:
         assert {"rules": walk.due[one_file.RULES], "holds": walk.due[one_file.HOLDS]} == case["pointers"]
 
 
+@pytest.mark.parametrize(
+    "case", [case for case in CASES["erasure"] if "findings" in case], ids=lambda case: str(case["name"])
+)
+def test_erasures_of_many(case: dict[str, Any]) -> None:
+    """All of it, but for what the rules keep."""
+    report = one_file.Report()
+    rules, _ = one_file.read_genesis(case["lines"][0].encode())
+    walk = one_file.Walk(report, rules, -1)
+    for line in case["lines"]:
+        walk.add(line.encode(), is_complete=True)
+    walk.finish(0)
+    walk.erasures.settle(line.encode() for line in case["lines"])
+    expected = {(code, number) for code, number in case["findings"] if code not in NOT_JUDGED}
+    assert {item for item in report.found if item[0] not in NOT_JUDGED} == expected
+
+
 @pytest.mark.parametrize("status", list(ExecutionStatus))
 @pytest.mark.parametrize("event_type", list(EventType))
 def test_only_what_acts_is_more_than_a_record(

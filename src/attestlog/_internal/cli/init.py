@@ -159,6 +159,14 @@ def _show(out: Output, log: str, described: dict[str, Any]) -> None:
     for pq_vkey in more:
         out.text(f"and ML-DSA-44   {pq_vkey[:PQ_VKEY_SHOWN]}… (keys list LOG --json shows all of it)")
         out.text(f"  kept in       {described['signers']['checkpoint_pq']}")
+    redaction = described["policy"]["redaction"]
+    if redaction["enabled"]:
+        out.text("redaction       on: passwords, tokens and keys are replaced before an entry is written;")
+        out.text(
+            "                receipts say which. The policy says what is replaced: attestlog policy show"
+        )
+    else:
+        out.text("redaction       off: entries are written as they are given")
     if described["continues"] is not None:
         old = described["continues"]
         out.text(f"continues       {old['origin']}, {old['size']:,} entries carried over")

@@ -37,7 +37,7 @@ from attestlog._internal.disk import open_plain
 from attestlog._internal.exporting import cose, dsse, parquet
 from attestlog._internal.exporting.contract import Content, Exported, Form, content_of
 from attestlog._internal.exporting.keys import note_public_key
-from attestlog._internal.verifying.given import Given, read_small_file, reason
+from attestlog._internal.verifying.given import Given, reason
 from attestlog._internal.verifying.session import AnyTrustPolicy, Session
 from attestlog.errors import (
     AttestlogError,
@@ -426,7 +426,8 @@ def _judge_parquet(report: ExportReport, session: Session, path: Path, progress:
     library = parquet.load()
     judge = _Lines(report, session)
     try:
-        file = library.ParquetFile(path)
+        # Without `pre_buffer` what was read is freed; with it, all of the file stays in memory.
+        file = library.ParquetFile(path, pre_buffer=False)
         stated = {key.decode(): value for key, value in (file.schema_arrow.metadata or {}).items()}
         checkpoint: bytes | None = stated.get(parquet.CHECKPOINT_KEY)
         if "line" not in file.schema_arrow.names:
@@ -536,11 +537,12 @@ class _Receipts:
         """Every receipt of the file."""
         report, session = self._report, self._session
         known = {} if entry_file is None else dict(self._entries(Path(entry_file)))
-        for receipt in cose.parse_receipts(read_small_file(path, cose.FILE_SIZE_MAX_BYTES)):
-            report.size += 1
-            report.first = receipt.index if report.first is None else report.first
-            report.last, report.origin = receipt.index, report.origin or receipt.issuer
-            self._judge(receipt, known.get(receipt.index), has_entries=entry_file is not None)
+        with open_plain(path) as file:
+            for receipt in cose.parse_receipts(file, path.stat().st_size):
+                report.size += 1
+                report.first = receipt.index if report.first is None else report.first
+                report.last, report.origin = receipt.index, report.origin or receipt.issuer
+                self._judge(receipt, known.get(receipt.index), has_entries=entry_file is not None)
         _judge_trust(report, session, self._unknown)
         if entry_file is None:
             report.not_shown.append("what the entries say: --entry FILE compares them with their receipts")

@@ -23,7 +23,14 @@ from attestlog._internal.core.entry import EntryDraft, Object, encode_member, pa
 from attestlog._internal.core.erasure import AnyErasure, Erasure, format_erasure
 from attestlog._internal.core.genesis import Genesis
 from attestlog._internal.core.policy import Policy, Redaction
-from attestlog._internal.core.redaction import NONCE_SIZE_BYTES, REDACTED_MEMBERS, Redactor, commitment
+from attestlog._internal.core.policy_change import proposed_patterns
+from attestlog._internal.core.redaction import (
+    NONCE_SIZE_BYTES,
+    REDACTED_MEMBERS,
+    Redactor,
+    commitment,
+    compile_patterns,
+)
 from attestlog._internal.core.reserved import ERASE_PAYLOAD, ERASE_PAYLOADS, KEPT, check_reserved
 from attestlog._internal.core.rules import Rules
 from attestlog._internal.core.signature import ECDSA_P256
@@ -92,13 +99,15 @@ class Drafts:
         """Ready to be committed. `algorithm`: of the key that will sign. `by_log`: the log made the draft.
 
         Raises MalformedEntryError (also for a name that belongs to the log), DerivedMemberError,
-        TooLargeError. KeyFileError: there is a secret, and no key to redact it with.
+        TooLargeError. MalformedPolicyError: a policy's patterns cannot be run. KeyFileError: there is a
+        secret, and no key to redact it with.
         """
         # Structs built directly bypass validation: check them here.
         draft = parse_draft(draft if isinstance(draft, EntryDraft) else dict(draft))
         check_reserved(draft, by_log=by_log)
+        compile_patterns(proposed_patterns(draft))
         spelled = self._spell(draft)
-        if redact:
+        if redact and draft.action_type not in KEPT and rules.policy.redaction.enabled:
             redactor = self._redactor(rules.policy)
             # Scanning the encoded members is cheap: redact only if something matches.
             if redactor.suspects(draft, [spelled[name] for name in REDACTED_MEMBERS if name in spelled]):
@@ -107,9 +116,9 @@ class Drafts:
         return self._derive(draft, spelled, rules, algorithm)
 
     def renew(self, prepared: Prepared, rules: Rules, algorithm: str) -> Prepared:
-        """The same entry under other rules, or for another key. Raises as `prepare`."""
+        """The same entry, by the same id, under other rules, or for another key. Raises as `prepare`."""
         draft = prepared.draft  # as it was redacted
-        return self._derive(draft, self._spell(draft), rules, algorithm)
+        return self._derive(draft, self._spell(draft), rules, algorithm, prepared.entry_id)
 
     def request(self, draft: AnyDraft, rules: Rules, algorithm: str = ECDSA_P256) -> ApprovalRequest:
         """What to give to those who approve: the draft with the payload as it will be written."""
@@ -134,10 +143,12 @@ class Drafts:
         salt = os.urandom(16).hex() if self._is_salted(draft.action_type) else None
         return spell(draft, self._environment, self._replicas, salt)
 
-    def _derive(self, draft: EntryDraft, spelled: dict[str, Raw], rules: Rules, algorithm: str) -> Prepared:
+    def _derive(
+        self, draft: EntryDraft, spelled: dict[str, Raw], rules: Rules, algorithm: str, entry_id: str = ""
+    ) -> Prepared:
         now_us = self._clock() if draft.received_approvals else 0
         return prepare_spelled(
-            draft, spelled, rules.policy, entry_id=new_entry_id(), log=rules.log,
+            draft, spelled, rules.policy, entry_id=entry_id or new_entry_id(), log=rules.log,
             now_us=now_us, verifiers=registered_proofs(), algorithm=algorithm,
         )  # fmt: skip
 

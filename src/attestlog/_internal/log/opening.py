@@ -35,6 +35,7 @@ from attestlog._internal.core.genesis import (
 )
 from attestlog._internal.core.pointer import Pointers
 from attestlog._internal.core.policy import Policy, format_policy, parse_policy
+from attestlog._internal.core.redaction import compile_patterns
 from attestlog._internal.core.signature import ED25519, ML_DSA_44, PublicKey
 from attestlog._internal.ids import new_entry_id
 from attestlog._internal.log.drafts import Clock, Drafts, environment
@@ -82,6 +83,7 @@ def create(
     check_free(name, any_filesystem=any_filesystem)
     # Structs built directly bypass validation: check them here.
     policy = parse_policy(format_policy(policy) if isinstance(policy, Policy) else dict(policy or {}))
+    compile_patterns(policy.redaction.custom_patterns)
     check_settings(settings)
     if continues is not None:
         check_continues(continues)

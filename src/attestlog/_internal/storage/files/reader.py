@@ -71,7 +71,7 @@ class FileSource(LogSource):
         """See `LogSource.checkpoint`."""
         path = self.root / CHECKPOINT_FILE
         try:
-            with path.open("rb") as file:
+            with disk.open_plain(path) as file:
                 return file.read(NOTE_SIZE_MAX_BYTES + 1)
         except FileNotFoundError:
             return None
@@ -230,7 +230,7 @@ def _wanted_lines(path: Path, first: int, start: int, stop: int | None, end: int
 def _opened(path: Path) -> Iterator[int]:
     """A descriptor of the file; what fails while it is read has our errors."""
     with _reading(path):
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = disk.plain_descriptor(path)
         try:
             yield descriptor
         finally:
