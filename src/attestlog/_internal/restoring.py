@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from contextlib import closing
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -27,6 +28,7 @@ from attestlog._internal.config import (
 )
 from attestlog._internal.core.cosignature import open_signed_checkpoint
 from attestlog._internal.core.entry import decode_line
+from attestlog._internal.core.erasure import line_erases
 from attestlog._internal.core.genesis import Genesis, open_log_checkpoint, parse_genesis
 from attestlog._internal.core.merkle import edge_at
 from attestlog._internal.core.note import ED25519, format_vkey
@@ -223,6 +225,8 @@ def _check(made: str, genesis: Genesis, demands: RestoreDemands) -> bool:
     behind = _first_behind(report)
     _check_not_behind(behind, made, demands)  # before opening it: its checkpoint may cover more than it has
     _build_tree(made)
+    if "erasure.unfinished" in report.finding_counts:
+        _finish_erasures(made)
     for note in demands.known:
         behind = behind or _beyond(made, genesis, note)
     behind = behind or _behind_signed(made, demands)
@@ -261,6 +265,15 @@ def _first_behind(report: Report) -> str:
 def _build_tree(made: str) -> None:
     """Opening makes the tree from the entries."""
     open_store(made).close()
+
+
+def _finish_erasures(made: str) -> None:
+    """What the log says is erased, the replica still held: so it is erased here. The copy was verified."""
+    store = open_store(made)
+    with closing(store), store.exclusive():
+        for entry in filter(None, map(line_erases, store.source.lines())):
+            store.begin_erasure(entry)
+            store.finish_erasure()
 
 
 def _beyond(made: str, genesis: Genesis, note: bytes) -> str:
