@@ -40,7 +40,7 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
         "policy": "Show or change a log's policy.",
         "approval": "Request, show and sign approvals.",
         "keys": "Make and list signing keys; rotate, admit or revoke those of a log.",
-        "erase": "Erase one payload; a new entry records who did it and why.",
+        "erase": "Erase payloads; a new entry records who did it and why.",
         "hold": "Forbid erasing payloads until the hold is released.",
     },
     "Read": {
