@@ -43,3 +43,14 @@ def test_python_blocks_run_and_print_what_the_page_says(
     assert ran
     for kind in list(registered_proofs()):  # what a page registers is for its own process
         unregister_proof(kind)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_runs_twice_in_one_home(
+    page: str, tmp_path: Path, own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each time in a folder of its own, as a reader does it again who has not read about memory."""
+    for number in range(2):
+        (tmp_path / str(number)).mkdir()
+        monkeypatch.chdir(tmp_path / str(number))
+        run_page(page)
