@@ -27,6 +27,7 @@ from attestlog._internal.core.erasure import erase_line, says_erased
 from attestlog._internal.places import index_dir
 from attestlog._internal.storage.contract import Known, LocatedLine, PendingErasure
 from attestlog._internal.storage.files import layout
+from attestlog._internal.storage.files.compressing import replace_packed_line
 from attestlog._internal.storage.files.reader import FileSource
 from attestlog._internal.storage.files.segments import BLOCK_BYTES, lines_end
 from attestlog.errors import (
@@ -43,7 +44,7 @@ from attestlog.errors import (
 def write_pending(root: Path, pending: PendingErasure) -> None:
     """Step 1. Raises StorageError, or ErasureRefusedError for an entry whose segment is archived."""
     line = stored_line(root, pending.sequence_number)
-    if line is not None and (root / layout.ENTRIES_DIR / layout.segment_name(line.segment)).is_symlink():
+    if line is not None and layout.segment_path(root, line.segment).is_symlink():
         # The payload would be gone from here, and still be there.
         raise ErasureRefusedError(
             f"the payload of entry {pending.sequence_number} stays: its segment is archived",
@@ -123,8 +124,11 @@ def _erase(root: Path, pending: PendingErasure) -> Path | None:
         ) from None  # fmt: skip
     if erased == line.data:
         return None
-    path = root / layout.ENTRIES_DIR / layout.segment_name(line.segment)
-    _replace_line(path, line, erased)
+    path = layout.segment_path(root, line.segment)
+    if path.name.endswith(layout.PACKED_SUFFIX):
+        replace_packed_line(path, line, erased)
+    else:
+        _replace_line(path, line, erased)
     return path
 
 
