@@ -40,7 +40,7 @@ test-all: $(VENV)/.installed-dev ## run all tests, as CI does
 
 services: .venv-services/.installed ## servers that hold keys, for tests that ask one: an emulator of AWS, OpenBao (90 MB)
 
-interop: $(VENV)/.installed-dev ## other people's verifiers, for tests that ask them: Go's x/mod, Tessera, torchwood, and two of PyPI's
+interop: $(VENV)/.installed-dev ## other people's verifiers and readers of exports, for tests that ask them: Go's and PyPI's
 	@$(BIN)/python -m tests.interop.install
 
 lint: $(VENV)/.installed-dev ## ruff: rules and formatting
@@ -137,6 +137,7 @@ lock: $(VENV)/.created ## bring the lock files up to the newest versions that py
 	.venv-lock/bin/uv $(LOCK) --upgrade --group build -o requirements.lock pyproject.toml
 	.venv-lock/bin/uv $(LOCK) --upgrade --all-extras --group dev -c requirements.lock -o requirements-dev.lock pyproject.toml
 	.venv-lock/bin/uv $(LOCK) --upgrade --group services -c requirements.lock -o requirements-services.lock
+	.venv-lock/bin/uv $(LOCK) --upgrade --group validators -o tests/interop/exports.txt
 	rm -rf .venv-lock
 
 # No host names, no paths, every platform and every Python from 3.11 on.

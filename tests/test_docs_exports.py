@@ -9,6 +9,7 @@ from attestlog._internal.core.entry import Entry, EventCategory, ExecutionStatus
 from attestlog._internal.exporting import ocsf, otlp
 from attestlog._internal.exporting.contract import Form
 from attestlog._internal.exporting.parquet import _TYPES
+from attestlog._internal.shipping import opening, syslog
 
 PAGE = (ROOT / "docs" / "exports.md").read_text(encoding="utf-8")
 KINDS = {"json": "JSON text", "timestamp": "timestamp in µs, UTC"}
@@ -31,14 +32,19 @@ def test_every_member_has_a_row_and_its_column_the_type_that_it_says() -> None:
 
 @pytest.mark.parametrize("category", EventCategory)
 def test_severities(category: EventCategory) -> None:
-    in_ocsf, in_otlp, _ = table("`event_category`")[category]
+    in_ocsf, in_otlp, in_syslog = table("`event_category`")[category]
     assert in_ocsf == "{} {}".format(*ocsf.SEVERITY[category])
     assert in_otlp == "{} {}".format(*otlp.SEVERITY[category])
+    assert in_syslog.split()[0] == str(syslog.SEVERITY[category])
 
 
 @pytest.mark.parametrize("status", ExecutionStatus)
 def test_statuses(status: ExecutionStatus) -> None:
     assert table("`execution_status`")[status][0] == "{} {}".format(*ocsf.STATUS[status])
+
+
+def test_every_kind_of_sink_is_described() -> None:
+    assert [uri.partition(":")[0] + ":" for uri in table("URI")] == list(opening.KINDS)
 
 
 def test_every_form_is_described() -> None:

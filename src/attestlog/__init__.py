@@ -38,6 +38,10 @@ Verify. `verify` and what is called `judge_…` return a report, and raise nothi
     report.raise_for_verdict()             # raises unless the verdict is VERIFIED
     judge_published("https://…")           # the same of a published log
     judge_proof(proof, trust=[vkey])       # a `ProofReport`
+    judge_chain("audit-2027")              # this log, and those that it continues
+
+A log that ends goes on in a new one: `create(…, continues=carry_over("audit-2026", reason="…"))`; what
+`carry_over` gives is a `Continues`.
 
 What is called `verify_…` returns nothing, or raises what does not hold. A report has no truth value.
 
@@ -91,7 +95,7 @@ if TYPE_CHECKING:
         EventType,
         ExecutionStatus,
     )
-    from attestlog._internal.core.genesis import Settings
+    from attestlog._internal.core.genesis import Continues, Settings
     from attestlog._internal.core.policy import Policy
     from attestlog._internal.core.policy_change import modify_rule_payload
     from attestlog._internal.core.receipt import Receipt
@@ -117,6 +121,7 @@ if TYPE_CHECKING:
     from attestlog._internal.timestamping import timestamp_checkpoint
     from attestlog._internal.verifying import judge_log as verify
     from attestlog._internal.verifying import judge_proof, judge_published, verify_proof
+    from attestlog._internal.verifying.chain import carry_over, judge_chain
     from attestlog._internal.witness.collecting import cosign_checkpoint
 
     create = Log.create
@@ -129,6 +134,7 @@ _HOMES: Final = {
     "ActorType": "core.entry",
     "Approval": "core.approval",
     "ApprovalRequest": "core.approval",
+    "Continues": "core.genesis",
     "DraftMembers": "core.entry",
     "Entry": "core.entry",
     "EntryDraft": "core.entry",
@@ -156,6 +162,7 @@ _HOMES: Final = {
     "TrustPolicy": "core.trust",
     "Verdict": "core.report",
     "approved_draft": "approving",
+    "carry_over": "verifying.chain",
     "check_approvals": "approving",
     "consent_to_admission": "approving",
     "cosign_checkpoint": "witness.collecting",
@@ -163,6 +170,7 @@ _HOMES: Final = {
     "explain": "core.deriving",
     "format_approval": "core.approval",
     "format_request": "core.approval",
+    "judge_chain": "verifying.chain",
     "judge_proof": "verifying",
     "judge_published": "verifying",
     "modify_rule_payload": "core.policy_change",
@@ -200,6 +208,7 @@ __all__ = [
     "Approval",
     "ApprovalRequest",
     "AttestlogError",
+    "Continues",
     "DraftMembers",
     "Entry",
     "EntryDraft",
@@ -228,6 +237,7 @@ __all__ = [
     "Verdict",
     "__version__",
     "approved_draft",
+    "carry_over",
     "check_approvals",
     "consent_to_admission",
     "cosign_checkpoint",
@@ -235,6 +245,7 @@ __all__ = [
     "explain",
     "format_approval",
     "format_request",
+    "judge_chain",
     "judge_proof",
     "judge_published",
     "modify_rule_payload",

@@ -72,6 +72,7 @@ it only narrows what the parent says.
     │   └── StaleSizeError             it holds another number of entries (`known_size`)
     ├── WitnessError                   a witness did not cosign; `retryable`
     │   └── UnknownOriginError         it does not know the log (`origin`)
+    ├── SinkError                      a sink did not take the entries shipped to it; `retryable`
     ├── TimestampError                 an authority gave no time stamp; `retryable`
     ├── RequestError                   a server refuses a request
     │   ├── UnauthenticatedError       no token, or none of this server's
@@ -630,6 +631,14 @@ class UnknownOriginError(WitnessError):
 
     code = "witness.unknown_origin"
     origin: str = ""
+
+
+class SinkError(AttestlogError):
+    """A sink did not take the entries that were shipped to it: it may have all, some or none of them."""
+
+    code = "sink"
+    _always: ClassVar = {"retryable": False}
+    status: int | None = None
 
 
 class TimestampError(AttestlogError):

@@ -40,7 +40,21 @@ def test_a_receipt_in_json(run: Run, log: Path) -> None:
     assert receipt == {
         "type": "receipt",
         **{name: entry[name] for name in ("sequence_number", "entry_id", "entry_hash", "timestamp")},
+        "redacted": [],
     }
+
+
+def test_what_was_redacted_is_said_by_the_receipt_and_on_stderr(run: Run, log: Path) -> None:
+    payload = ["--payload", '{"args":{"clientSecret":"x","pins":1},"password":1}']
+    result = run("append", log, *LEAST, *payload)
+    number = last_entry(log)["sequence_number"]
+    said = "action_payload.args.clientSecret (field), action_payload.password (field)"
+    assert result.err == f"attestlog: note: entry {number}: redacted: {said}\n"
+    receipt = run("append", log, *LEAST, *payload, "--json").object
+    assert receipt["redacted"] == [
+        {"member": "action_payload.args.clientSecret", "kind": "field"},
+        {"member": "action_payload.password", "kind": "field"},
+    ]
 
 
 def test_every_simple_member_has_its_option(run: Run, log: Path, tmp_path: Path) -> None:

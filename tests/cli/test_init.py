@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from tests.cli.running import ORIGIN, Run, key_file
+from tests.cli.running import ORIGIN, Run, key_file, segment
 from tests.support.logs import config_file
 
 from attestlog._internal.core.note import parse_vkey
@@ -20,6 +20,7 @@ def test_init_makes_a_log_and_says_all_that_matters(run: Run, tmp_path: Path, ho
     assert parse_vkey(vkey).name == ORIGIN
     assert key_id in result.out
     assert f"attestlog verify {tmp_path / 'audit'} --trust {vkey}" in result.out
+    assert "redaction       on: passwords, tokens and keys are replaced" in result.out
     assert sum(f"file:{path}" in result.out for path in (home / "keys").iterdir()) == 2
 
 
@@ -28,6 +29,12 @@ def test_what_init_advises_works(run: Run, tmp_path: Path) -> None:
     result = run(*advice.split()[1:])
     assert result.code == 0
     assert result.out.startswith(f"VERIFIED, confirmed by {ORIGIN}+")
+
+
+def test_init_says_that_redaction_is_off(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "policy.toml").write_text("redaction.enabled = false\n")
+    made = run("init", tmp_path / "audit", "--origin", ORIGIN, "--policy", tmp_path / "policy.toml")
+    assert "redaction       off: entries are written as they are given" in made.out
 
 
 def test_init_with_everything_chosen(run: Run, tmp_path: Path) -> None:
@@ -113,3 +120,30 @@ def test_a_log_with_hybrid_checkpoints(run: Run, tmp_path: Path) -> None:
     assert run("configure", log, "--checkpoint-pq-signer", key).code == 0
     assert run("verify", log, "--trust", keys[1]["vkey"]).code == 0
     assert run("checkpoint", log).code == 0
+
+
+def test_init_goes_on_from_an_older_log(run: Run, tmp_path: Path) -> None:
+    old, new = tmp_path / "2025", tmp_path / "2026"
+    assert run("init", old, "--origin", "example.com/2025").code == 0
+    assert run("append", old, "--event-type", "ACTION", "--action-type", "x", "--actor-id", "a").code == 0
+    made = ("init", new, "--origin", "example.com/2026")
+    assert run(*made, "--continues", old).code == run(*made, "--reason", "x").code == 2
+    result = run(*made, "--continues", old, "--reason", "a new year")
+    assert result.code == 0
+    assert "continues       example.com/2025, 2 entries carried over" in result.out
+    followed = run("verify", new, "--chain", "--json")
+    assert followed.code == 0
+    assert [item["origin"] for item in followed.objects] == ["example.com/2026", "example.com/2025"]
+    assert followed.objects[0]["continues"]["reason"] == "a new year"
+    assert "continues" in run("verify", new).out
+    segment(old).write_bytes(segment(old).read_bytes().replace(b'"x"', b'"y"'))
+    damaged = run("verify", new, "--chain", "--older", old)
+    assert damaged.code == 1
+    third = ("init", tmp_path / "third", "--origin", "example.com/3")
+    assert run(*third, "--continues", old, "--reason", "x").code == 1
+    assert not (tmp_path / "third").exists()
+
+
+@pytest.mark.parametrize("options", [("--older", "x"), ("--chain", "--full")])
+def test_a_chain_is_of_a_log_s_own_directory(run: Run, log: Path, options: tuple[str, ...]) -> None:
+    assert run("verify", log, *options).code == 2

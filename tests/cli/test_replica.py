@@ -34,7 +34,7 @@ def tokens(run: Run, tmp_path: Path) -> tuple[Path, Path]:
     found = []
     for name, scope in (("writer", "replicate"), ("reader", "read")):
         path = tmp_path / f"{name}.token"
-        path.write_text(run("tokens", "add", tmp_path / "copies", name, "--scope", scope).out)
+        path.write_text(run("tokens", "add", tmp_path / "copies", name, "--scope", scope, "--any-origin").out)
         found.append(path)
     return found[0], found[1]
 

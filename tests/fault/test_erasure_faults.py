@@ -11,9 +11,10 @@ from tests.fault import simdisk
 from tests.fault.simdisk import Disk, Keep
 from tests.support.logs import create, draft
 from tests.support.slow import slow_after
-from tests.support.stepping import erase, killed_at
+from tests.support.stepping import erase, erase_many, killed_at
 from tests.support.tally import tally
 
+from attestlog._internal.core.erasure import erasure_of
 from attestlog._internal.core.report import Verdict
 from attestlog._internal.core.reserved import erases
 from attestlog._internal.log import Log
@@ -38,7 +39,7 @@ def secret(number: int) -> str:
 def is_whole(path: Path, number: int) -> bool:
     """After recovery: whether entry `number` is erased. It is so exactly if an entry says so."""
     entries = check_log(path)
-    said = {(entry.action_payload or {}).get("sequence_number") for entry in entries if erases(entry)}
+    said = {number for entry in entries if erases(entry) for number in erasure_of(entry).reach}
     gone = {entry.sequence_number for entry in entries if entry.action_payload is None}
     assert gone == said
     report = judge_log(path, remember=False)
@@ -81,8 +82,42 @@ def test_killed_at_each_step_of_an_erasure(tmp_path: Path) -> None:
     assert step > 20
 
 
+@pytest.mark.slow
+def test_killed_at_each_step_of_an_erasure_of_many(tmp_path: Path) -> None:
+    """Of three segments, the last of which is being written."""
+    made = tmp_path / "made"
+    signer, checkpoint_signer = f"file:{tmp_path / 'entry.pem'}", f"file:{tmp_path / 'checkpoint.pem'}"
+    with create(
+        made, segment_entries=4, clock=None, signer=signer, checkpoint_signer=checkpoint_signer
+    ) as log:
+        log.append_many([draft(at, action_payload={"word": secret(at)}) for at in range(1, 10)])
+    outcomes = set()
+    step = 0
+    for step in itertools.count():
+        path = tmp_path / f"log-{step}"
+        shutil.copytree(made, path)
+        was_killed, said = killed_at(step, erase_many, path, 2, 10)
+        tally("erasures of many killed with SIGKILL")
+        source = open_source(path)
+        was_said = source.size() == 11
+        gone = sum(source.entry(number).action_payload is None for number in range(2, 10))
+        assert was_said or not gone, "nothing goes before it is said"
+        with Log.open(path) as log:
+            log.append(draft(99))
+        assert [is_whole(path, number) for number in range(1, 11)] == [
+            was_said and 2 <= number < 10 for number in range(1, 11)
+        ]
+        outcomes.add((was_said, gone))
+        shutil.rmtree(path)
+        if not was_killed:
+            assert said == ["erased"]
+            break
+    assert outcomes == {(False, 0), (True, 0), (True, 2), (True, 6), (True, 8)}
+    assert step > 30
+
+
 def life(root: Path) -> Disk:
-    """Two writers and three erasures: in a full segment, in the last one, by the other writer."""
+    """Two writers and four erasures: in a full segment, in the last one, by the other writer, of a range."""
     disk = Disk(root)
     with disk.recording():
         first = create(root / "log", segment_entries=4)
@@ -97,6 +132,9 @@ def life(root: Path) -> Disk:
         first.append(draft(10, action_payload={"word": secret(10)}))
         first.erase(8, reason="asked for", actor_id="officer-1")
         disk.mark(8)
+        second.append(draft(12, action_payload={"word": secret(12)}))
+        second.erase_many(["execute_*"], start=3, stop=5, reason="too old", actor_id="officer-1")
+        disk.mark(3)
         first.close()
         second._store.close()  # killed: no checkpoint
     return disk
@@ -123,10 +161,10 @@ def test_the_power_goes_off(tmp_path: Path, keep: str, monkeypatch: pytest.Monke
         except NotFoundError:
             shutil.rmtree(state)
             continue
-        for number in (2, 5, 8):
+        for number in (2, 3, 5, 8):
             assert is_whole(state / "log", number) or number not in erased, f"after step {count}"
         with Log.open(state / "log") as log:
             log.append(draft(99))
         shutil.rmtree(state)
-    assert erased == {2, 5, 8}
+    assert erased == {2, 3, 5, 8}
     assert finished > 3

@@ -57,6 +57,13 @@ def install_aics(python: str) -> None:
     subprocess.run([inside, *PIP, "--no-deps", "-r", str(HERE / "aics.txt")], check=True)
 
 
+def install_exports() -> None:
+    """Readers of exports: they want other versions of what they share than attestlog's own environment."""
+    subprocess.run([sys.executable, "-m", "venv", "--clear", str(TARGET / "exports")], check=True)
+    inside = str(TARGET / "exports" / "bin" / "python")
+    subprocess.run([inside, *PIP, "-r", str(HERE / "exports.txt")], check=True)
+
+
 def newer_python() -> str | None:
     """Some Python of 3.12 or later."""
     for python in _pythons():
@@ -83,6 +90,7 @@ def main() -> None:
     TARGET.mkdir(parents=True, exist_ok=True)
     build_go()
     install_into("metamorphic")
+    install_exports()
     python = newer_python()
     if python is not None:
         install_aics(python)

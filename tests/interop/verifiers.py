@@ -104,6 +104,13 @@ def fsck(folder: Path, vkey: str, scratch: Path) -> None:
     assert "Unchecked" not in ranges
 
 
+def reader(what: str, path: Path, *rest: object) -> str:
+    """Readers of exports, each in `validators`."""
+    python = installed("exports") / "bin" / "python"
+    script = Path(__file__).with_name("validators.py")
+    return run([str(python), str(script), what, str(path), *map(str, rest)], 3)
+
+
 def metamorphic(verb: str, note: bytes, vkey: str, *rest: object) -> str:
     """PyPI's metamorphic-log: Rust behind Python."""
     return run(

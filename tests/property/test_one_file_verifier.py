@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from tests.property.strategies import DAMAGE, damaged
-from tests.support.logs import CheckpointKey, Key, LogMaker, draft, drafts, revocation
+from tests.support.logs import CheckpointKey, Key, LogMaker, draft, drafts, revocation, say_range_erased
 from tests.support.repository import parsed
 from tests.vectors.reading import CASES, lay_out
 
@@ -19,7 +19,7 @@ from attestlog._internal.cli.exits import BY_VERDICT
 from attestlog._internal.core.entry import EventType, ExecutionStatus, decode_line
 from attestlog._internal.core.erasure import Erasure, erase_line, format_erasure
 from attestlog._internal.core.report import Verdict
-from attestlog._internal.core.reserved import ERASE_PAYLOAD, GENESIS, GOVERNING, KNOWN
+from attestlog._internal.core.reserved import ERASING, GENESIS, GOVERNING, KNOWN
 from attestlog._internal.core.trust import parse_trust_policy
 from attestlog._internal.verifier import verify as one_file
 from attestlog._internal.verifying import judge_log, judge_proof
@@ -196,7 +196,7 @@ def test_rules(case: dict[str, Any]) -> None:
         else:
             walk.add(line.encode(), is_complete=True)
     walk.finish(0)
-    walk.finish_erasures()
+    walk.erasures.settle(line.encode() for line in case["lines"] if line is not None)
     found = {code for code, _ in case["findings"]}
     if "elsewhere" in case:
         expected = "UNKNOWN"  # it does not look elsewhere
@@ -213,6 +213,22 @@ def test_rules(case: dict[str, Any]) -> None:
         assert {"rules": walk.due[one_file.RULES], "holds": walk.due[one_file.HOLDS]} == case["pointers"]
 
 
+@pytest.mark.parametrize(
+    "case", [case for case in CASES["erasure"] if "findings" in case], ids=lambda case: str(case["name"])
+)
+def test_erasures_of_many(case: dict[str, Any]) -> None:
+    """All of it, but for what the rules keep."""
+    report = one_file.Report()
+    rules, _ = one_file.read_genesis(case["lines"][0].encode())
+    walk = one_file.Walk(report, rules, -1)
+    for line in case["lines"]:
+        walk.add(line.encode(), is_complete=True)
+    walk.finish(0)
+    walk.erasures.settle(line.encode() for line in case["lines"])
+    expected = {(code, number) for code, number in case["findings"] if code not in NOT_JUDGED}
+    assert {item for item in report.found if item[0] not in NOT_JUDGED} == expected
+
+
 @pytest.mark.parametrize("status", list(ExecutionStatus))
 @pytest.mark.parametrize("event_type", list(EventType))
 def test_only_what_acts_is_more_than_a_record(
@@ -226,7 +242,7 @@ def test_only_what_acts_is_more_than_a_record(
         made.append(draft(2))
         made.lay_out()
         expected = "VERIFIED"
-        if does_act and name in GOVERNING | {ERASE_PAYLOAD}:
+        if does_act and name in GOVERNING | ERASING:
             expected = "TAMPERED"
         elif does_act and name not in KNOWN:
             expected = "UNKNOWN"
@@ -258,17 +274,19 @@ def test_genesis_entries(case: dict[str, Any]) -> None:
 
 @pytest.fixture(scope="module")
 def log(tmp_path_factory: pytest.TempPathFactory) -> LogMaker:
-    """31 entries in three segments: batches, entries signed alone, two rotations, an erasure."""
+    """31 entries in three segments: batches, entries signed alone, two rotations, erasures of 1 and 4."""
     made = LogMaker(tmp_path_factory.mktemp("one") / "log", segment_entries=12)
     made.append(*drafts(range(1, 11)))
     erasure = format_erasure(Erasure.of(decode_line(made.lines[5]), "asked for", None))
     made.append(draft(11, event_type="CHANGE", action_type="attestlog.erase_payload", action_payload=erasure))
-    made.append(*drafts(range(12, 18)))
+    made.append(*drafts(range(12, 17)))
+    say_range_erased(made, 12, 16)
     made.rotate(Key(5))
     made.append(*drafts(range(19, 21)), batched=False)
     made.rotate(Key(6, "Ed25519"))
     made.append(*drafts(range(22, 31)))
-    made.lines[5] = erase_line(made.lines[5])
+    for number in (5, *range(12, 16)):
+        made.lines[number] = erase_line(made.lines[number])
     assert len(made.lines) == 31
     made.lay_out()
     return made

@@ -16,19 +16,26 @@ from typing import Any
 
 import pytest
 from tests.support.faults import FAULTS, Faults, injected
-from tests.support.logs import ORIGIN, CheckpointKey, LogMaker, draft, drafts
+from tests.support.logs import MINIMAL, ORIGIN, CheckpointKey, LogMaker, draft, drafts
 from tests.support.replicas import Writer
 from tests.support.serving import Answer, Site, drip_body, drip_head, reply, served
 
+import attestlog
 from attestlog._internal.config import ReplicaAt, Signers
 from attestlog._internal.core.checkpoint import Checkpoint, format_checkpoint
 from attestlog._internal.core.cosignature import cosign
 from attestlog._internal.core.note import COSIGNATURE_ED25519, VerifierKey, format_vkey, parse_note
-from attestlog._internal.core.replication import ANSWER_SIZE_MAX_BYTES, encode_answer, log_id
+from attestlog._internal.core.replication import (
+    ANSWER_SIZE_MAX_BYTES,
+    decode_shipment,
+    encode_answer,
+    log_id,
+)
 from attestlog._internal.core.replication import ReplicaAnswer as SignedAnswer
 from attestlog._internal.replication import client as client_module
 from attestlog._internal.replication.client import CLAIM_MAX_CHARACTERS, REASON_MAX_CHARACTERS, ReplicaClient
 from attestlog._internal.replication.cursor import load_cursor
+from attestlog._internal.replication.settings import add_replica
 from attestlog._internal.restoring import Restored, RestoreDemands, restore_log
 from attestlog._internal.storage.files import layout
 from attestlog._internal.storage.resolve import open_source
@@ -495,3 +502,52 @@ def test_a_disk_that_fails_while_restoring_costs_nothing_that_was_there(
             restore(place, liar, RestoreDemands(state_dir=tmp_path / f"state-{nth}"))
         assert (place / "entries/000000000000.jsonl").read_bytes() == made.segment().read_bytes()
     pytest.fail("the faults never ended")
+
+
+# --- acknowledgements ---
+
+
+def cosigning(liar: Liar, made: Callable[[str], tuple[Any, ...]]) -> Answer:
+    """It takes whatever comes, and answers with these cosignature lines where a checkpoint came."""
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        body = handler.rfile.read(int(handler.headers["content-length"]))
+        if handler.headers.get("content-encoding") == "gzip":
+            body = gzip.decompress(body)
+        shipment = decode_shipment(body)
+        lines = made(parse_note(shipment.checkpoint).text) if shipment.checkpoint else ()
+        reply(handler, 200, encode_answer(SignedAnswer(shipment.stop, lines)))
+
+    return answer
+
+
+@pytest.mark.parametrize("lie", ["no cosignature", "another key", "another checkpoint"])
+def test_what_a_replica_says_is_no_acknowledgement(tmp_path: Path, liar: Liar, lie: str) -> None:
+    """An append that waits for a copy waits for a cosignature over a checkpoint that covers its entry."""
+    path, stranger = tmp_path / "log", MemorySigner("Ed25519")
+    attestlog.create(path, origin=ORIGIN).close()
+    add_replica(path, liar.at)
+    other = format_checkpoint(Checkpoint(ORIGIN, 99, b"\1" * 32))
+    lies: dict[str, Callable[[str], tuple[Any, ...]]] = {
+        "no cosignature": lambda text: (),
+        "another key": lambda text: (cosign(text, liar.vkey, 1_800_000_000, stranger.sign),),
+        "another checkpoint": lambda text: (cosign(other, liar.vkey, 1_800_000_000, liar.signer.sign),),
+    }
+    liar.does("/entries", cosigning(liar, lies[lie]))
+    with attestlog.open(path, ack_replicas=1, ack_timeout_s=1) as log:
+        for _ in range(2):
+            with pytest.raises(ReplicationError, match=r"0 of 1 copies were confirmed in 1 s"):
+                log.append(MINIMAL)
+    assert load_cursor(open_source(path).cursors(), liar.at.url).cosigned_size == 0
+
+
+def test_a_cosignature_by_its_key_is(tmp_path: Path, liar: Liar) -> None:
+    path = tmp_path / "log"
+    attestlog.create(path, origin=ORIGIN).close()
+    add_replica(path, liar.at)
+    liar.does(
+        "/entries",
+        cosigning(liar, lambda text: (cosign(text, liar.vkey, 1_800_000_000, liar.signer.sign),)),
+    )
+    with attestlog.open(path, ack_replicas=1) as log:
+        assert log.append(MINIMAL).sequence_number == 1

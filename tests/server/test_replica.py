@@ -2,17 +2,19 @@
 
 import gzip
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
 import pytest
 from tests.support.logs import CheckpointKey, LogMaker, drafts
+from tests.support.replicas import soon
 from tests.support.serving_app import served
 
 from attestlog._internal.core.cosignature import open_signed_checkpoint
 from attestlog._internal.core.replication import Shipment, decode_answer, encode_shipment, log_id
 from attestlog._internal.replica import Replica
-from attestlog._internal.server.replica import replica_app
+from attestlog._internal.server.replica import SHIPMENTS_PER_TOKEN_MAX, replica_app
 from attestlog._internal.server.tokens import Scope, TokenFile
 from attestlog.testing import MemorySigner
 
@@ -137,3 +139,47 @@ def test_every_refusal_has_its_status_and_code(made: LogMaker, replica: Replica,
         assert (shown["size"], shown["split_views"]) == (41, ["00001.json"])
         stale = writer.post(f"/logs/{log}/entries", content=encode_shipment(Shipment(50, made.lines[1:2])))
         assert stale.json()["evidence"]["known_size"] == 41
+
+
+def test_a_token_for_one_log_lists_that_one(made: LogMaker, replica: Replica, tokens: TokenFile) -> None:
+    log = log_id(made.origin)
+    replica.take(log, Shipment(0, made.lines))
+    theirs = tokens.mint("theirs", [Scope.READ], made.origin)
+    other = tokens.mint("other", [Scope.READ], "example.com/another")
+    with (
+        served(replica_app(replica, tokens)) as url,
+        client(url, theirs) as owner,
+        client(url, other) as stranger,
+    ):
+        assert owner.get("/logs").json()["logs"] == [log]
+        assert stranger.get("/logs").json()["logs"] == []
+
+
+def test_readers_do_not_wait_for_writers(made: LogMaker, replica: Replica, tokens: TokenFile) -> None:
+    """While a log is held by whoever takes a shipment, and as many more as may wait for it do."""
+    log = log_id(made.origin)
+    replica.take(log, Shipment(0, made.lines, (made.root / "checkpoint").read_bytes()))
+    writers = [tokens.mint(f"writer-{n}", [Scope.REPLICATE], made.origin) for n in range(5)]
+    reader = tokens.mint("reader", [Scope.READ])
+    body = encode_shipment(Shipment(0, made.lines))
+    app = replica_app(replica, tokens, checkpoints_are_public=True)
+
+    def post(token: str) -> int:
+        headers = {"authorization": f"Bearer {token}"}
+        return sender.post(f"/logs/{log}/entries", content=body, timeout=60, headers=headers).status_code
+
+    with served(app) as url, httpx.Client(base_url=url) as sender, ThreadPoolExecutor(20) as pool:
+        with replica.holding(log):
+            posts = [pool.submit(post, token) for token in writers for _ in range(SHIPMENTS_PER_TOKEN_MAX)]
+            soon(lambda: sum(app.state["taking"]._places.values()) == len(posts))
+            with client(url, reader) as out:
+                assert out.get("/logs").json()["logs"] == [log]
+                assert out.get(f"/logs/{log}/entries").content.count(b"\n") == 41
+                assert out.get(f"/logs/{log}/checkpoint").status_code == 200
+                assert out.get(f"/logs/{log}/unerased").json()["sequence_numbers"] == []
+            assert httpx.get(f"{url}/logs/{log}/checkpoint").status_code == 200
+            with client(url, writers[0]) as one_more:
+                refused = one_more.post(f"/logs/{log}/entries", content=body)
+                assert (refused.status_code, refused.json()["code"]) == (503, "storage.busy")
+            assert not any(post.done() for post in posts)
+        assert {post.result() for post in posts} == {200}

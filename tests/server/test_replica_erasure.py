@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.support.logs import LogMaker, draft
+from tests.support.logs import LogMaker, draft, say_range_erased
 from tests.support.replicas import Site, site
 from tests.support.stepping import killed_at, take
 
@@ -115,7 +115,7 @@ def test_an_erasure_that_could_not_be_done_is_reported_until_it_is(
 
     client = ReplicaClient(one.at, ORIGIN)
     with monkeypatch.context() as patch:
-        patch.setattr("attestlog._internal.storage.files.erasing._replace_line", full)
+        patch.setattr("attestlog._internal.storage.files.erasing._copy", full)
         with pytest.raises(FullError):
             one.replica.take(log_id(ORIGIN), Shipment(5, lines(log, 5)))
         assert client.unerased() == [2]
@@ -143,3 +143,79 @@ def test_killed_within_an_erasure_it_is_done_by_the_next_turn(log: attestlog.Log
         if not was_killed:
             break
     assert step > 20
+
+
+# --- many ---
+
+
+def test_a_range_is_erased_in_the_copy(log: attestlog.Log, one: Site) -> None:
+    one.replica.take(log_id(ORIGIN), Shipment(0, lines(log)))
+    log.erase_many(["keep"], start=2, reason="too old", actor_id="dpo")
+    log.action("later", actor_id="a")
+    one.replica.take(log_id(ORIGIN), Shipment(5, lines(log, 5), log.checkpoint()))
+    assert payloads(one.copy).count(SECRET.encode()) == 1
+    assert payloads(one.copy) == payloads(log.path)
+    report = judge_log(one.copy, remember=False)
+    assert (report.verdict, report.erased_payloads) == ("VERIFIED", 3)
+    assert unerased(open_source(one.copy)) == []
+
+
+def test_a_range_and_its_entries_may_come_together(log: attestlog.Log, one: Site) -> None:
+    before = lines(log)
+    log.erase_many(["keep"], reason="too old", actor_id="dpo")
+    one.replica.take(log_id(ORIGIN), Shipment(0, [*before, *lines(log, 5)]))
+    assert payloads(one.copy) == payloads(log.path)
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+def test_a_range_under_legal_hold_is_refused(one: Site, tmp_path: Path, at_once: bool) -> None:
+    made = LogMaker(tmp_path / "made", origin=ORIGIN)
+    made.append(draft(1, action_payload={"name": SECRET}), draft(2))
+    hold = {"name": "case-7", "start": 2, "stop": 3, "reason": "a case"}
+    made.append(draft(3, event_type="CHANGE", action_type="attestlog.place_legal_hold", action_payload=hold))
+    say_range_erased(made, 1, 3)
+    if not at_once:
+        one.replica.take(log_id(ORIGIN), Shipment(0, made.lines[:4]))
+    with pytest.raises(VerificationError, match="entry 2 is under legal hold") as caught:
+        one.replica.take(log_id(ORIGIN), Shipment(0 if at_once else 4, made.lines[0 if at_once else 4 :]))
+    assert caught.value.finding == "erasure.held"
+    assert SECRET.encode() in payloads(one.copy)
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_an_erasure_that_describes_another_entry_is_refused(one: Site, tmp_path: Path, many: bool) -> None:
+    """As one that names a type that may be erased, of an entry whose type may not."""
+    made = LogMaker(tmp_path / "made", origin=ORIGIN)
+    made.append(draft(1, action_payload={"name": SECRET}))
+    if many:
+        say_range_erased(made, 1, 2, changes={"last_entry_hash": "0" * 64})
+    else:
+        erasure = format_erasure(Erasure.of(decode_line(made.lines[1]), "asked for", None))
+        payload = {**erasure, "action_type": "chat"}
+        kind = "attestlog.erase_payload"
+        made.append(draft(2, event_type="CHANGE", action_type=kind, action_payload=payload))
+    one.replica.take(log_id(ORIGIN), Shipment(0, made.lines[:2]))
+    with pytest.raises(VerificationError) as caught:
+        one.replica.take(log_id(ORIGIN), Shipment(2, made.lines[2:]))
+    assert caught.value.finding == "erasure.malformed"
+    assert SECRET.encode() in payloads(one.copy)
+
+
+def test_what_is_left_of_a_range_is_reported(
+    log: attestlog.Log, one: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one.replica.take(log_id(ORIGIN), Shipment(0, lines(log)))
+    log.erase_many(["keep"], reason="too old", actor_id="dpo")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    client = ReplicaClient(one.at, ORIGIN)
+    with monkeypatch.context() as patch:
+        patch.setattr("attestlog._internal.storage.files.erasing._copy", full)
+        with pytest.raises(FullError):
+            one.replica.take(log_id(ORIGIN), Shipment(5, lines(log, 5)))
+        assert client.unerased() == [1, 2, 3, 4]
+    one.replica.take(log_id(ORIGIN), Shipment(6, []))
+    assert client.unerased() == []
+    client.close()

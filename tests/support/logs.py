@@ -29,12 +29,18 @@ from attestlog._internal.core.batch import Head, plan_batch, prepare
 from attestlog._internal.core.checkpoint import NO_LOG, Checkpoint, LogId, sign_checkpoint
 from attestlog._internal.core.curves import to_low_s
 from attestlog._internal.core.entry import EntryDraft, decode_line, parse_draft
+from attestlog._internal.core.erasure import format_erasure, plan_range
 from attestlog._internal.core.genesis import Genesis, Settings, Software, draft_genesis, parse_genesis
 from attestlog._internal.core.hashes import hex_hash, leaf_hash
 from attestlog._internal.core.merkle import Grown, Span
 from attestlog._internal.core.note import ED25519, VerifierKey, format_vkey
 from attestlog._internal.core.policy import Policy
-from attestlog._internal.core.reserved import ADMIT_SIGNING_KEY, REVOKE_SIGNING_KEY, ROTATE_SIGNING_KEY
+from attestlog._internal.core.reserved import (
+    ADMIT_SIGNING_KEY,
+    ERASE_PAYLOADS,
+    REVOKE_SIGNING_KEY,
+    ROTATE_SIGNING_KEY,
+)
 from attestlog._internal.core.rotation import (
     Admission,
     Rotation,
@@ -326,6 +332,24 @@ def revocation(key: Key, last_trusted: int, reason: str = "stolen") -> dict[str,
     """The draft of a revocation."""
     members = {"key_id": key.public.key_id, "last_trusted_sequence_number": last_trusted, "reason": reason}
     return draft(0, event_type="CHANGE", action_type=REVOKE_SIGNING_KEY, action_payload=members)
+
+
+def say_range_erased(
+    log: "LogMaker",
+    start: int,
+    stop: int,
+    action_types: Sequence[str] = ("execute_*",),
+    changes: dict[str, Any] | None = None,
+) -> None:
+    """Append the entry that says that these payloads are erased, which stay where they are.
+
+    `changes`: of members of its payload.
+    """
+    erasure = plan_range(
+        log.lines[start:stop], start, stop, action_types=action_types, reason="too old", legal_basis=None
+    )
+    members = format_erasure(erasure) | (changes or {})
+    log.append(draft(0, event_type="CHANGE", action_type=ERASE_PAYLOADS, action_payload=members))
 
 
 # --- written by the product, and its files ---

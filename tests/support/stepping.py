@@ -123,6 +123,13 @@ def erase(begin: Begin, say: Say, path: Path, sequence_number: int) -> None:
     say("erased")
 
 
+def erase_many(begin: Begin, say: Say, path: Path, start: int, stop: int) -> None:
+    log = Log.open(path)
+    begin()
+    log.erase_many(["execute_*"], start=start, stop=stop, reason="too old", actor_id="officer-1")
+    say("erased")
+
+
 def act(begin: Begin, say: Say, path: Path, marker: Path) -> None:
     """Under guard: what is done makes the file `marker`."""
     log = Log.open(path)

@@ -25,14 +25,15 @@ from typing import Final, NoReturn
 from attestlog._internal.core.batch import Head
 from attestlog._internal.core.checkpoint import Checkpoint
 from attestlog._internal.core.entry import Entry, entry_hash, format_timestamp
-from attestlog._internal.core.erasure import check_erasable, fingerprint
+from attestlog._internal.core.erasure import Limits, check_payloads, erasure_of
 from attestlog._internal.core.genesis import Genesis, open_log_checkpoint, parse_genesis
 from attestlog._internal.core.hashes import HASH_SIZE_BYTES, leaf_hash
 from attestlog._internal.core.lines import whole_lines
 from attestlog._internal.core.merkle import Span, prove_inclusion, verify_inclusion
 from attestlog._internal.core.pointer import Pointers, read_changes
-from attestlog._internal.core.reserved import governs
-from attestlog._internal.core.rules import HoldsUnreadError, Rules
+from attestlog._internal.core.policy_change import check_allowed
+from attestlog._internal.core.reserved import erases, governs
+from attestlog._internal.core.rules import HoldsUnreadError, Rules, check_is_signed
 from attestlog._internal.judging.erasures import judge_erasure
 from attestlog._internal.judging.scan import Scanned, State, check_sound, scan
 from attestlog._internal.rules_cache import load_rules, save_rules
@@ -109,14 +110,19 @@ class JudgesErasures(Known):
     def check_erasure(self, log: LogSource, pending: PendingErasure) -> None:
         """See `Known.check_erasure`. Raises VerificationError, MalformedError and StorageError, too."""
         entry, rules = _judged_entry(log, pending.erased_by)
+        if entry.entry_hash != pending.entry_hash or not erases(entry):
+            _refuse(pending, "it erases nothing")
         claim, problem = judge_erasure(rules, entry)
-        target = log.entry(pending.sequence_number)
         if claim is None or problem is not None:
-            what = problem.message if problem is not None else "it cannot be read"
-            _refuse(pending, f"entry {pending.erased_by} {what}")
-        if (claim.target, claim.fingerprint) != (target.sequence_number, fingerprint(target)):
-            _refuse(pending, f"entry {pending.erased_by} describes another")
-        check_erasable(target)
+            _refuse(pending, problem.message if problem is not None else "it cannot be read")
+        erasure = erasure_of(entry)
+        try:
+            check_is_signed(rules, entry)
+            check_allowed(rules.policy, entry, rules.log)
+        except VerificationError as error:
+            _refuse(pending, str(error))
+        limits = Limits.of(rules, erasure, entry.timestamp)
+        check_payloads(limits, erasure, log.lines(erasure.reach.start, erasure.reach.stop))
 
 
 def _judged_entry(source: LogSource, number: int) -> tuple[Entry, Rules]:
@@ -134,8 +140,8 @@ def _judged_entry(source: LogSource, number: int) -> tuple[Entry, Rules]:
 
 def _refuse(pending: PendingErasure, reason: str) -> NoReturn:
     raise ErasureRefusedError(
-        f"the payload of entry {pending.sequence_number} stays: {reason}",
-        sequence_number=pending.sequence_number, rule="described",
+        f"entry {pending.erased_by} is not gone on with: {reason}",
+        sequence_number=pending.erased_by, rule="again",
     )  # fmt: skip
 
 

@@ -17,9 +17,12 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final
 
+import msgspec
+
 from attestlog._internal.core.batch import Head, Plan, plan_batch, prepare
 from attestlog._internal.core.checkpoint import Checkpoint, format_checkpoint
-from attestlog._internal.core.entry import decode_line, parse_draft
+from attestlog._internal.core.entry import EventType, decode_line, parse_draft
+from attestlog._internal.core.erasure import Erasure, format_erasure
 from attestlog._internal.core.genesis import Settings
 from attestlog._internal.core.hashes import leaf_hash
 from attestlog._internal.core.merkle import edge_at
@@ -432,9 +435,14 @@ def a_payload_goes_when_an_entry_says_so(log: LogMade) -> None:
     log.append(3)
     with log.store() as store, store.exclusive():
         entry = store.source.entry(2)
-        store.begin_erasure(2, entry.entry_hash)
+        # Erasing entry 2 by entry 4, which never comes.
+        saying = msgspec.structs.replace(
+            entry, sequence_number=4, event_type=EventType.CHANGE, action_type="attestlog.erase_payload",
+            action_payload=format_erasure(Erasure.of(entry, "asked for", None)),
+        )  # fmt: skip
+        store.begin_erasure(saying)
         pending = store.source.pending_erasure()
-        assert pending is None or (pending.sequence_number, pending.erased_by) == (2, 4)
+        assert pending is None or (pending.erased_by, pending.entry_hash) == (4, entry.entry_hash)
     log.append(1)  # not an erasure: what was begun means nothing
     assert log.source.entry(2) == entry
     assert log.source.pending_erasure() is None
@@ -449,6 +457,19 @@ def a_payload_goes_when_an_entry_says_so(log: LogMade) -> None:
     assert (epoch, extents) != (source.epoch(), {first: source.extents()[first] for first in extents})
     with log.store() as store, store.exclusive():
         store.finish_erasure()  # nothing is left to do
+
+
+def payloads_of_a_range_go_together(log: LogMade) -> None:
+    """All that match, in however many extents they stand; the others stay, and every hash does."""
+    log.append(7)
+    before = [entry.entry_hash for entry in log.source.entries()]
+    with log.opened() as opened:
+        receipt = opened.erase_many(["*"], start=2, stop=7, reason="too old", actor_id="officer-1")
+    entries = list(log.source.entries(0, 8))
+    assert [entry.action_payload is None for entry in entries] == [2 <= n < 7 for n in range(8)]
+    assert [entry.entry_hash for entry in entries] == before
+    assert (receipt.entry.action_payload or {})["count"] == 5
+    assert log.source.pending_erasure() is None
 
 
 def closed_is_closed(log: LogMade) -> None:
@@ -490,6 +511,7 @@ STORE_CHECKS: Final[dict[str, Check]] = {
         an_error_within_a_turn_ends_it, a_stale_plan_is_a_conflict,
         batches_fill_a_segment_and_do_not_cross_it, the_tree_follows_the_entries,
         a_checkpoint_is_replaced_only_by_who_knows_the_last, a_payload_goes_when_an_entry_says_so,
+        payloads_of_a_range_go_together,
         closed_is_closed, a_released_store_goes_on,
     )
 }  # fmt: skip

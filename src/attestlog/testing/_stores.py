@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from attestlog._internal.core.batch import Head, Plan
-from attestlog._internal.core.entry import decode_line
+from attestlog._internal.core.entry import Entry, decode_line
 from attestlog._internal.core.erasure import erase_line
 from attestlog._internal.core.genesis import Genesis
 from attestlog._internal.log import Log
@@ -151,9 +151,9 @@ class FaultStore:
         """See `Store`."""
         return self._do("add_timestamp", lambda: self.inner.add_timestamp(size, response))
 
-    def begin_erasure(self, sequence_number: int, entry_hash: str, erased_by: int | None = None) -> None:
+    def begin_erasure(self, entry: Entry) -> None:
         """See `Store`."""
-        self._do("begin_erasure", lambda: self.inner.begin_erasure(sequence_number, entry_hash, erased_by))
+        self._do("begin_erasure", lambda: self.inner.begin_erasure(entry))
 
     def finish_erasure(self) -> None:
         """See `Store`."""

@@ -131,7 +131,7 @@ def replaced(old: str, new: str) -> str:
         (replaced("2026-01-01T01:00:00+01:00", "2026-01-01"), 27, f"{BOBS}.revoked", "expected"),
         (replaced("2026-01-01T01:00:00+01:00", "2026-01-01T01:00:00"), 27, f"{BOBS}.revoked", "expected"),
         (replaced("BEGIN PUBLIC", "BEGIN SECRET"), 28, f"{BOBS}.keys", "key 1: not a public key"),
-        (replaced("-[0-9]{4}", "-["), 40, "redaction.custom_patterns.badge", "not a regular expression"),
+        (replaced("-[0-9]{4}", "-["), 40, "redaction.custom_patterns.badge", "not a pattern"),
         (replaced('{ keys = ["', '{ key = ["'), 36, "actors.agent-7.key", "is not a member"),
         (TEXT + "[rules.x]\nroles = 3\n", 42, "rules.x.roles", "expected `array`, got `int`"),
     ],
@@ -149,6 +149,7 @@ def test_what_is_wrong_is_said_with_its_line(text: str, line: int, member: str, 
     "text, line",
     [
         ("safety_floor = ", 1), ("a = 1\nb = \n", 2), ("a = 1\na = 2\n", 2), ("[weights]\n\n[weights]\n", 3),
+        ("a = 1\n" + ".".join("k" * 65) + " = 1\n", 2), ('[x]\na = {"k"' + '."k"' * 64 + " = 1}", 2),
         ('a = """\nx\n', 3), ("a = [1,\n2\n", 3), ("=", 1), ("\x00", 1), ("a = " + "[" * 5_000, 1),
     ],
 )  # fmt: skip

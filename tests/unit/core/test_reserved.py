@@ -6,7 +6,7 @@ import pytest
 
 from attestlog._internal.core.entry import EntryDraft, EventType, ExecutionStatus, parse_draft
 from attestlog._internal.core.reserved import (
-    ERASE_PAYLOAD,
+    ERASING,
     GENESIS,
     GOVERNING,
     KEPT,
@@ -48,14 +48,14 @@ def test_an_entry_acts_only_as_a_change_that_succeeded(name: str) -> None:
         stated = {"event_type": str(kind), "execution_status": str(status), "action_type": name}
         assert acts_in_the_other_verifier(stated) is expected
         assert governs(entry) is (expected and name in GOVERNING)
-        assert erases(entry) is (expected and name == ERASE_PAYLOAD)
+        assert erases(entry) is (expected and name in ERASING)
 
 
 def test_both_verifiers_know_the_same_names() -> None:
     assert ACTING == KNOWN
     assert set(_HANDLERS) <= GOVERNING
     assert GOVERNING.isdisjoint(OF_THE_LOG)
-    assert {GENESIS, ERASE_PAYLOAD, *GOVERNING} <= KEPT
+    assert {GENESIS, *ERASING, *GOVERNING} <= KEPT
 
 
 @pytest.mark.parametrize(

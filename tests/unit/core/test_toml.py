@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Struct
 
-from attestlog._internal.core.toml import format_toml, format_toml_key, format_toml_value, parse_toml
+from attestlog._internal.core.toml import (
+    KEY_PARTS_MAX,
+    format_toml,
+    format_toml_key,
+    format_toml_value,
+    load_toml,
+    parse_toml,
+    toml_statements,
+)
 from attestlog.errors import MalformedConfigError
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
@@ -50,3 +58,37 @@ def test_what_is_wrong_names_the_file(text: str) -> None:
     with pytest.raises(MalformedConfigError, match=r"^some\.toml: "):
         parse_toml(text, Settings, "some.toml")
     assert parse_toml("name = 'a'", Settings, "some.toml") == Settings("a")
+
+
+def test_a_dotted_key_at_its_limit_and_one_past_it() -> None:
+    load_toml(f"{'.'.join('k' * KEY_PARTS_MAX)} = 1.5")
+    load_toml(f"a = [{'1.5, ' * 1_000}]  # {'.' * 1_000}\nb = '{'.' * 1_000}'")
+    with pytest.raises(tomllib.TOMLDecodeError, match="more than 64 parts"):
+        load_toml(f"{'.'.join('k' * (KEY_PARTS_MAX + 1))} = 1")
+    with pytest.raises(MalformedConfigError, match="more than 64 parts"):
+        parse_toml(f"a = {{ {'.'.join('k' * 100_000)} = 1 }}", Settings, "a file")
+
+
+def test_statements_end_where_toml_says() -> None:
+    text = '''# one
+a = [ # two "
+  "]", # }
+]
+b."=" = """
+[not a heading]
+""""
+[c."]"]
+d = '\'\'\'
+'\'\'\''''
+    found = [(line, tomllib.loads(statement)) for line, statement in toml_statements(text)]
+    assert [item for item in found if item[1]] == [
+        (2, {"a": ["]"]}), (5, {"b": {"=": '[not a heading]\n"'}}), (8, {"c": {"]": {}}}), (9, {"d": "'\n'"}),
+    ]  # fmt: skip
+
+
+@given(FILES)
+def test_statements_of_any_file_are_toml_each(members: dict[str, Any]) -> None:
+    statements = [statement for _, statement in toml_statements(format_toml(members))]
+    assert "".join(statements) == format_toml(members)
+    for statement in statements:
+        tomllib.loads(statement)

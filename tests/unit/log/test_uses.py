@@ -11,6 +11,7 @@ from tests.support.logs import create
 from tests.support.people import Person, governed, request_id_of
 
 from attestlog._internal.core.entry import decode_line, format_timestamp
+from attestlog._internal.core.erasure import Erasure
 from attestlog._internal.core.policy import Policy
 from attestlog._internal.core.policy_change import modify_rule_payload, set_policy_payload
 from attestlog._internal.core.report import Verdict
@@ -379,7 +380,7 @@ def test_an_erasure_uses_its_approval(tmp_path: Path) -> None:
         world.log.append(NOTE)
         world.log.append({**NOTE, "action_payload": {"n": 2}})
         source = world.log._store.source
-        draft = erasure_draft(source.entry(1), "asked for", None, {"actor_id": "officer"})
+        draft = erasure_draft(Erasure.of(source.entry(1), "asked for", None), {"actor_id": "officer"})
         approvals = world.approved(draft)["received_approvals"]
         world.log.erase(1, reason="asked for", actor_id="officer", received_approvals=approvals)
         act = world.approved(NOTE)  # the same request id, for another act

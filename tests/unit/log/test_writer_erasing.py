@@ -3,8 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
-from tests.support.logs import LogMaker, create, draft, drafts, last_segment
+from tests.support.logs import Key, LogMaker, create, draft, drafts, last_segment, say_range_erased
+from tests.support.people import governed
 
 from attestlog._internal.core.entry import Entry, decode_line
 from attestlog._internal.core.erasure import Erasure, format_erasure
@@ -20,14 +22,16 @@ from attestlog._internal.query import query_log
 from attestlog._internal.storage.contract import PendingErasure
 from attestlog._internal.storage.files import erasing
 from attestlog._internal.storage.files.layout import ERASING_FILE
+from attestlog._internal.storage.files.reader import FileSource
 from attestlog._internal.storage.files.store import FileStore
-from attestlog._internal.storage.resolve import open_source
+from attestlog._internal.storage.resolve import open_source, open_store
 from attestlog._internal.verifying import judge_log, judge_proof
 from attestlog.errors import (
     CorruptError,
     ErasureRefusedError,
     MalformedEntryError,
     NotFoundError,
+    QueryError,
     RuleChangeError,
     StorageError,
 )
@@ -255,8 +259,7 @@ def kept_log(path: Path, covered: int) -> LogMaker:
     members = draft(3, event_type="CHANGE", action_type=ERASE_PAYLOAD, action_payload=payload)
     made.append(members, batched=False)
     made.lay_out(size=covered, tree_size=covered)
-    pending = PendingErasure(sequence_number=1, entry_hash=target.entry_hash, erased_by=3)
-    erasing.write_pending(path, pending)
+    erasing.write_pending(path, decode_line(made.lines[3]))
     return made
 
 
@@ -304,7 +307,7 @@ def test_a_disk_that_is_full_leaves_it_to_the_next_opening(log: Log, monkeypatch
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(erasing, "_replace_line", full)
+        patch.setattr(erasing, "_copy", full)
         with pytest.raises(StorageError, match="is not yet") as caught:
             erase(log, 2)
         assert caught.value.erased_by == 7
@@ -318,8 +321,8 @@ def test_a_disk_that_is_full_leaves_it_to_the_next_opening(log: Log, monkeypatch
 
 
 def test_what_was_begun_and_not_said_is_forgotten(log: Log) -> None:
-    erasing.write_pending(
-        log.path, PendingErasure(sequence_number=2, entry_hash=entry(log, 2).entry_hash, erased_by=7)
+    (log.path / ERASING_FILE).write_bytes(
+        msgspec.json.encode(PendingErasure(erased_by=7, entry_hash=entry(log, 2).entry_hash))
     )
     log.append(draft(9))  # stands where the erasing entry was to stand
     log.close()
@@ -345,3 +348,273 @@ def test_a_damaged_entry_is_not_erased(log: Log) -> None:
         erase(log, 2)
     assert "is not the hash" in caught.value.message
     assert b"secretX" in segment.read_bytes(), "it is evidence"
+
+
+# --- many ---
+
+
+def erase_many(log: Log, *types: str, **members: Any) -> Any:
+    return log.erase_many(types or ["execute_*"], reason="too old", actor_id="officer-1", **members)
+
+
+def erased(log: Log) -> list[int]:
+    return [
+        entry.sequence_number for entry in open_source(log.path).entries() if entry.action_payload is None
+    ]
+
+
+def test_payloads_of_a_range_go_and_everything_else_stays(log: Log) -> None:
+    before = list(open_source(log.path).entries())
+    receipt = erase_many(log, start=2, stop=6, legal_basis="GDPR 5(1)(e)")
+    assert receipt.entry.action_type == "attestlog.erase_payloads"
+    assert receipt.entry.action_payload == {
+        "start": 2, "stop": 6, "action_types": ["execute_*"], "count": 4,
+        "last_entry_hash": before[5].entry_hash, "reason": "too old", "legal_basis": "GDPR 5(1)(e)",
+    }  # fmt: skip
+    assert erased(log) == [2, 3, 4, 5]
+    assert [entry.entry_hash for entry in open_source(log.path).entries(0, 7)] == [
+        entry.entry_hash for entry in before
+    ]
+    assert not any(f"secret{number}".encode() in everywhere(log) for number in range(2, 6))
+    log.append(draft(9))
+    log.close()
+    check_log(log.path, [receipt])
+    report = judge_log(log.path, remember=False)
+    assert (report.verdict, report.findings, report.erased_payloads) == (Verdict.VERIFIED, [], 4)
+
+
+def test_the_range_begins_with_the_first_payload_that_goes(log: Log) -> None:
+    erase(log, 1)
+    receipt = erase_many(log, stop=5)
+    assert (receipt.entry.action_payload or {})["start"] == 2
+    assert (receipt.entry.action_payload or {})["count"] == 3
+    assert erased(log) == [1, 2, 3, 4]
+
+
+def test_only_what_is_older_goes(log: Log) -> None:
+    clock = ManualClock(log.now_us() + 90 * 86_400_000_000)
+    with Log.open(log.path, clock=clock) as other:
+        other.append(draft(7))
+        erase_many(other, older_than="89d")
+        assert erased(other) == [1, 2, 3, 4, 5, 6]
+        with pytest.raises(ErasureRefusedError, match="no payload of such a type is there") as caught:
+            erase_many(other, older_than="1000d")
+    assert caught.value.rule == "none"
+
+
+@pytest.mark.parametrize(
+    "members, error",
+    [
+        ({"start": 3, "stop": 3}, MalformedEntryError), ({"stop": 99}, NotFoundError),
+        ({"start": -1, "stop": 3}, MalformedEntryError), ({"start": 1, "stop": 2, "types": ["deploy"]},
+        ErasureRefusedError), ({"older_than": "long ago"}, QueryError),
+    ],
+)  # fmt: skip
+def test_a_range_of_nothing_is_refused(log: Log, members: dict[str, Any], error: type[Exception]) -> None:
+    types = members.pop("types", ["execute_*"])
+    with pytest.raises(error):
+        erase_many(log, *types, **members)
+    assert log.head().size == 7
+    assert not (log.path / ERASING_FILE).exists()
+
+
+def test_one_payload_that_must_stay_keeps_all(log: Log) -> None:
+    hold = log.add_hold("case-7", reason="litigation", actor_id="officer-1", start=4, stop=5)
+    with pytest.raises(ErasureRefusedError, match="entry 4 is under legal hold: case-7") as caught:
+        erase_many(log, start=2, stop=7)
+    assert (caught.value.rule, caught.value.sequence_number) == ("hold", 4)
+    with pytest.raises(
+        ErasureRefusedError, match=f"entry {hold.sequence_number} .*cannot do without"
+    ) as caught:
+        erase_many(log, "*", start=5)
+    assert caught.value.rule == "kept"
+    assert erased(log) == []
+    assert log.head().size == 8
+    erase_many(log, start=5, stop=8)
+    assert erased(log) == [5, 6]
+
+
+def test_the_youngest_of_a_range_decides(tmp_path: Path) -> None:
+    clock = ManualClock()
+    log = create(tmp_path / "log", clock=clock, policy=parse_policy({"erasure": {"retain_days": 30}}))
+    log.append(draft(1))
+    clock.advance(86_400)
+    log.append(draft(2))
+    clock.advance(30 * 86_400 - 1)
+    with pytest.raises(ErasureRefusedError, match="entry 2 is 30 days old, is kept for 30") as caught:
+        erase_many(log, stop=3)
+    assert caught.value.rule == "policy"
+    clock.advance(2)
+    erase_many(log, stop=3)
+    log.close()
+    check_log(log.path)
+
+
+def test_a_rule_for_erasures_asks_for_approval_of_a_range_too(tmp_path: Path) -> None:
+    policy = governed(rules={"e": {"action_types": ["attestlog.erase_*"], "required_approvals": 1}})
+    log = create(tmp_path / "log", policy=policy)
+    log.append(draft(1))
+    with pytest.raises(ErasureRefusedError, match="quorum_met is false") as caught:
+        erase_many(log)
+    assert caught.value.rule == "approval"
+    log.close()
+    check_log(log.path)
+
+
+def test_a_damaged_entry_keeps_its_range_whole(log: Log) -> None:
+    segment = log.path / "entries" / "000000000000.jsonl"
+    segment.write_bytes(segment.read_bytes().replace(b"secret2", b"secretX"))
+    with pytest.raises(CorruptError, match="is not the hash"):
+        erase_many(log, start=1, stop=7)
+    assert log.head().size == 7
+    assert b"secretX" in segment.read_bytes(), "it is evidence"
+
+
+def test_two_writers_erase_ranges_and_go_on(log: Log) -> None:
+    with Log.open(log.path, clock=ManualClock()) as other:
+        other.append(draft(7, action_payload={"word": "secret7"}))
+        erase_many(log, start=3, stop=8)
+        receipts = [other.append(draft(8)), log.append(draft(9))]
+        erase_many(other, start=2, stop=11)
+        receipts += [log.append(draft(12)), other.append(draft(13))]
+    log.close()
+    check_log(log.path, receipts)
+    report = judge_log(log.path, remember=False)
+    assert (report.verdict, report.findings, report.erased_payloads) == (Verdict.VERIFIED, [], 8)
+
+
+def test_a_range_that_was_cut_short_is_finished_by_the_next_opening(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace = erasing._erase
+
+    def full(root: Path, segment: Any, erasure: Any) -> None:
+        if segment.numbers.start >= 4:
+            raise OSError(28, "No space left on device")
+        replace(root, segment, erasure)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(erasing, "_erase", full)
+        with pytest.raises(StorageError, match="is not yet") as caught:
+            erase_many(log, start=2, stop=7)
+        assert (caught.value.erased_by, caught.value.sequence_number) == (7, 2)
+        assert erased(log) == [2, 3]
+        (found,) = judge_log(log.path, remember=False).findings
+        assert (found.code, found.sequence_number, found.found) == ("erasure.unfinished", 4, 7)
+    log.close()
+    with Log.open(log.path, clock=ManualClock()) as again:
+        assert erased(again) == [2, 3, 4, 5, 6]
+        assert again.recovered == []
+    check_log(log.path)
+
+
+# --- a note that somebody else put there ---
+
+
+def begin(path: Path, line: bytes) -> None:
+    """Say that the entry of this line erases something, as an erasure that a crash interrupted would."""
+    said = decode_line(line)
+    note = PendingErasure(erased_by=said.sequence_number, entry_hash=said.entry_hash)
+    (path / ERASING_FILE).write_bytes(msgspec.json.encode(note))
+
+
+def refused(made: LogMaker, saying: int) -> list[str]:
+    """What opening says of a log with a note that entry `saying` erases; nothing goes."""
+    made.lay_out()
+    begin(made.root, made.lines[saying])
+    store = open_store(made.root, known=JudgesErasures())
+    store.close()
+    assert [line.data for line in FileSource(made.root).located_lines()] == made.lines
+    assert not (made.root / ERASING_FILE).exists()
+    return list(store.recovered)
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> LogMaker:
+    log = LogMaker(tmp_path / "made", segment_entries=4)
+    for number in range(1, 6):
+        log.append(draft(number))
+    return log
+
+
+def say_erased(log: LogMaker, number: int, **changes: Any) -> None:
+    erasure = Erasure.of(decode_line(log.lines[number]), "asked for", None)
+    payload = format_erasure(erasure) | changes
+    log.append(draft(0, event_type="CHANGE", action_type="attestlog.erase_payload", action_payload=payload))
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_a_begun_erasure_is_finished_by_what_its_entry_says(made: LogMaker, many: bool) -> None:
+    say_range_erased(made, 2, 6) if many else say_erased(made, 2)
+    made.lay_out()
+    begin(made.root, made.lines[6])
+    open_store(made.root, known=JudgesErasures()).close()
+    gone = [n for n, line in enumerate(FileSource(made.root).lines()) if b'"action_payload":null' in line]
+    assert gone == ([2, 3, 4, 5] if many else [2])
+    report = judge_log(made.root, remember=False)
+    assert (report.verdict, report.findings) == (Verdict.VERIFIED, [])
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_what_a_hold_forbids_is_not_finished(made: LogMaker, many: bool) -> None:
+    hold = {"name": "case-7", "start": 3, "stop": 4, "reason": "litigation"}
+    made.append(draft(0, event_type="CHANGE", action_type="attestlog.place_legal_hold", action_payload=hold))
+    say_range_erased(made, 2, 6) if many else say_erased(made, 3)
+    (said,) = refused(made, 7)
+    assert "is under legal hold: case-7" in said
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_what_the_policy_keeps_is_not_finished(tmp_path: Path, many: bool) -> None:
+    made = LogMaker(tmp_path / "made", policy=parse_policy({"erasure": {"retain_days": 1}}))
+    made.append(draft(1), draft(2))
+    say_range_erased(made, 1, 3) if many else say_erased(made, 1)
+    (said,) = refused(made, 3)
+    assert "is kept for 1" in said
+
+
+@pytest.mark.parametrize("claims_quorum", [False, True])
+def test_what_nobody_approved_is_not_finished(tmp_path: Path, claims_quorum: bool) -> None:
+    policy = governed(rules={"e": {"action_types": ["attestlog.erase*"], "required_approvals": 1}})
+    made = LogMaker(tmp_path / "made", policy=policy)
+    made.append(draft(1))
+    say_erased(made, 1)
+    made.reseal(2, quorum_met=claims_quorum)
+    (said,) = refused(made, 2)
+    assert ("has not the quorum" if claims_quorum else "quorum_met is false") in said
+
+
+@pytest.mark.parametrize("changes", [{"entry_hash": "0" * 64}, {"action_type": "x"}, {"sequence_number": 4}])
+def test_an_entry_that_describes_another_is_not_finished(made: LogMaker, changes: Any) -> None:
+    say_erased(made, 2, **changes)
+    (said,) = refused(made, 6)
+    assert "is not the one described" in said
+
+
+def test_a_range_with_another_last_entry_is_not_finished(made: LogMaker) -> None:
+    say_range_erased(made, 2, 6, changes={"last_entry_hash": "0" * 64})
+    (said,) = refused(made, 6)
+    assert "is not the one described" in said
+
+
+def test_an_entry_that_no_key_of_the_log_signed_is_not_finished(made: LogMaker) -> None:
+    say_erased(made, 2)
+    made.reseal(6, key=Key(9))
+    (said,) = refused(made, 6)
+    assert "not signed by a key in force" in said
+
+
+def test_an_entry_that_does_not_erase_erases_nothing(made: LogMaker) -> None:
+    payload = format_erasure(Erasure.of(decode_line(made.lines[2]), "asked for", None))
+    for status, event_type in (("FAILED", "CHANGE"), ("BLOCKED", "CHANGE"), ("SUCCESS", "DECISION")):
+        made.append(draft(0, event_type=event_type, action_type="attestlog.erase_payload",
+            execution_status=status, action_payload=payload))  # fmt: skip
+    for number in (5, 6, 7, 8):
+        (said,) = refused(made, number)
+        assert "erases nothing" in said
+
+
+def test_payloads_that_the_log_needs_are_not_finished(made: LogMaker) -> None:
+    say_erased(made, 0)
+    (said,) = refused(made, 6)
+    assert "cannot do without" in said

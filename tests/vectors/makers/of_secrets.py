@@ -7,6 +7,7 @@ from typing import Any
 
 from tests.support.shapes import ACTION
 from tests.vectors.makers.cases import Case, case, lines_of, replaced
+from tests.vectors.makers.of_erasures import ranges
 from tests.vectors.makers.of_uses import releases
 
 from attestlog._internal.core import canonical
@@ -82,6 +83,7 @@ def erasure() -> list[Case]:
         judged("without a reason", "malformed.entry", erasure={**payload, "reason": ""}),
         judged("with a member too many", "malformed.entry", erasure={**payload, "colour": "red"}),
         *releases(),
+        *ranges(),
     ]  # fmt: skip
 
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -18,6 +18,9 @@ from attestlog._internal.core.entry import ActorType, EntryDraft, EventCategory,
 if TYPE_CHECKING:
     from attestlog._internal.core.approval import ApprovalRequest
     from attestlog._internal.log import Log, Receipt
+
+REDACTED_SHOWN: Final = 5
+"""Redacted members that a note on stderr names; with --json all are named."""
 
 app = new_app()
 _EXAMPLE = example(
@@ -151,11 +154,16 @@ def _print(out: Output, receipts: Iterable[Receipt]) -> None:
             out.emit("receipt", describe_receipt(receipt))
         else:
             out.text(f"{receipt.sequence_number}  {receipt.entry_id}  {receipt.entry_hash}")
+        redacted = [f"{item.member} ({item.kind})" for item in receipt.redacted[:REDACTED_SHOWN]]
+        if redacted and not out.as_json:
+            more = ", …" if len(receipt.redacted) > REDACTED_SHOWN else ""
+            notice(f"entry {receipt.sequence_number}: redacted: {', '.join(redacted)}{more}")
     out.flush()
 
 
 def describe_receipt(receipt: Receipt) -> dict[str, Any]:
     """The members of a receipt, for JSON."""
-    return {
+    described: dict[str, Any] = {
         name: getattr(receipt, name) for name in ("sequence_number", "entry_id", "entry_hash", "timestamp")
     }
+    return described | {"redacted": [item._asdict() for item in receipt.redacted]}

@@ -57,6 +57,7 @@ BY_ERROR: Final[dict[type[errors.AttestlogError], int]] = {
     errors.GovernanceError: USAGE,
     errors.QueryError: USAGE,
     errors.ReplicationError: UNKNOWN,
+    errors.SinkError: UNKNOWN,
     errors.TimestampError: UNKNOWN,
     errors.WitnessError: UNKNOWN,
     errors.RequestError: UNKNOWN,
@@ -103,6 +104,8 @@ def _malformed_config(error: errors.AttestlogError) -> str | None:
         "signer": "docs/keys.md has the URI of every kind of signer",
         "replicas": "attestlog replica add --help describes what a replica needs",
         "token_file": "attestlog tokens add DIR NAME --scope … > FILE makes a token at the replica",
+        "to": "attestlog ship --help lists the kinds of sinks",
+        "secret": "openssl rand -base64 32 makes one",
         "listen": "attestlog serve replica --help describes --listen",
         "tls": "attestlog serve replica --help describes --tls-certificate and --tls-key",
     }.get(known.get("member", ""))

@@ -5,14 +5,17 @@ from __future__ import annotations
 import contextlib
 import shlex
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from attestlog._internal.cli.opening import ask_passphrase
 from attestlog._internal.cli.options import AnyFilesystemOption, JsonOption, LogArgument, flag, text
 from attestlog._internal.cli.output import Output, hint, notice
-from attestlog._internal.cli.verbs import example, new_app
+from attestlog._internal.cli.verbs import UsageError, example, new_app
+
+if TYPE_CHECKING:
+    from attestlog._internal.core.genesis import Continues
 
 app = new_app()
 
@@ -42,6 +45,11 @@ def init(
     erasable_payloads: Annotated[
         bool, flag("Salt payloads, so that they can be erased later.", "--erasable-payloads")
     ] = False,
+    continues: Annotated[
+        str | None,
+        text("An older log that this one goes on from, or a file with a checkpoint of it.", metavar="OLD"),
+    ] = None,
+    reason: Annotated[str | None, text("With --continues: why; the log keeps this text.")] = None,
     any_filesystem: AnyFilesystemOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -49,19 +57,38 @@ def init(
 
     Without --signer, key files are made in the keys directory (`attestlog keys list` shows them). If
     ATTESTLOG_PASSPHRASE is set, they are encrypted with it.
+
+    With --continues the older log is verified first, and the new one says for good what it goes on from: for
+    a log whose tail or checkpoint key was lost, or that is closed each year.
     """
     from attestlog._internal.cli.policy import read_policy
     from attestlog._internal.log import Log
 
+    if (continues is None) is not (reason is None):
+        raise UsageError("--continues and --reason belong together")
+    carried = None if continues is None or reason is None else _carry_over(continues, reason)
     _say_if_remembered(origin)
     Log.create(
         log, origin=origin, signer=signer, checkpoint_signer=checkpoint_signer,
         checkpoint_pq_signer=checkpoint_pq_signer, algorithm=algorithm,
         policy=None if policy is None else read_policy(policy), batch=batch,
         erasable_payloads=erasable_payloads, passphrase=ask_passphrase, any_filesystem=any_filesystem,
+        continues=carried,
     ).close()  # fmt: skip
     out, described = Output(as_json), _describe_log(log)
     out.emit("log", described) if as_json else _show(out, log, described)
+
+
+def _carry_over(old: str, reason: str) -> Continues:
+    """What is carried over; what is not is said."""
+    from attestlog._internal.core.report import Verdict
+    from attestlog._internal.verifying.chain import find_carried_over
+
+    continues, report = find_carried_over(old, reason=reason)
+    for item in report.findings if report is not None else ():
+        if item.verdict is not Verdict.VERIFIED:
+            notice(f"{old}: {item.message}")
+    return continues
 
 
 def _say_if_remembered(origin: str) -> None:
@@ -96,6 +123,7 @@ def _describe_log(path: str) -> dict[str, Any]:
         "checkpoint_keys": [format_vkey(key) for key in genesis.checkpoint_keys],
         "signers": msgspec.to_builtins(config.signers),
         "settings": msgspec.to_builtins(genesis.settings),
+        "continues": msgspec.to_builtins(genesis.continues),
         "policy": msgspec.to_builtins(genesis.policy),
     }
 
@@ -111,6 +139,19 @@ def _show(out: Output, log: str, described: dict[str, Any]) -> None:
     for pq_vkey in more:
         out.text(f"and ML-DSA-44   {pq_vkey[:PQ_VKEY_SHOWN]}… (keys list LOG --json shows all of it)")
         out.text(f"  kept in       {described['signers']['checkpoint_pq']}")
+    redaction = described["policy"]["redaction"]
+    if redaction["enabled"]:
+        out.text("redaction       on: passwords, tokens and keys are replaced before an entry is written;")
+        out.text(
+            "                receipts say which. The policy says what is replaced: attestlog policy show"
+        )
+    else:
+        out.text("redaction       off: entries are written as they are given")
+    if described["continues"] is not None:
+        old = described["continues"]
+        out.text(f"continues       {old['origin']}, {old['size']:,} entries carried over")
+        out.text(f"  genesis       {old['genesis']}")
+        out.text(f"  root          {old['root']}")
     out.text()
     out.text("Send the checkpoint key to auditors, so that they can check the log independently:")
     out.text((f"  attestlog verify {shlex.quote(log)} --trust {vkey}", "cyan"))

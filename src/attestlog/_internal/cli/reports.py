@@ -150,6 +150,8 @@ def emit_report(out: Output, report: AnyReport, exit_code: int) -> None:
 
 def _figures(report: Report) -> Iterator[tuple[str, str]]:
     yield "subject", report.subject + (f" ({report.origin})" if report.origin else "")
+    if report.continues is not None:
+        yield "continues", f"{report.continues['origin']}, {report.continues['size']:,} entries of it"
     yield (
         "entries",
         f"{report.size:,}" + (f", {report.erased_payloads:,} erased" if report.erased_payloads else ""),

@@ -32,7 +32,7 @@ TlsKeyOption = Annotated[Path | None, text("The certificate's private key.", "--
 @app.command(
     epilog=example(
         "attestlog serve replica copies --name replica.example.com/one --listen 127.0.0.1:8470",
-        "attestlog tokens add copies writer --scope replicate",
+        "attestlog tokens add copies writer --scope replicate --origin example.com/agents",
     )
 )
 def replica(

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 from attestlog._internal.cli import options
-from attestlog._internal.cli.options import argument, choice, text
+from attestlog._internal.cli.options import argument, choice, flag, text
 from attestlog._internal.cli.output import Output, print_table
-from attestlog._internal.cli.verbs import example, new_group
+from attestlog._internal.cli.verbs import UsageError, example, new_group
 from attestlog._internal.server.tokens import Scope, TokenFile
 
 app = new_group("tokens")
@@ -17,18 +17,23 @@ DirectoryArgument = Annotated[Path, argument("DIR", "The replica's directory.")]
 NameArgument = Annotated[str, argument("NAME", "Name of the token.")]
 
 
-@app.command(epilog=example("attestlog tokens add copies writer --scope replicate > writer.token"))
+@app.command(
+    epilog=example(
+        "attestlog tokens add copies writer --scope replicate --origin example.com/agents > writer.token"
+    )
+)
 def add(
     directory: DirectoryArgument,
     name: NameArgument,
     *,
     scope: Annotated[list[Scope], choice(Scope, "What the token allows; repeatable.")],
-    origin: Annotated[
-        str | None, text("The only log that the token is for; default: all logs.", metavar="NAME")
-    ] = None,
+    origin: Annotated[str | None, text("The log that the token is for.", metavar="NAME")] = None,
+    any_origin: Annotated[bool, flag("The token is for all logs, and may begin copies of others.")] = False,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Make a token and print it. It cannot be printed again: only its hash is kept."""
+    """Make a token for one log and print it. It cannot be printed again: only its hash is kept."""
+    if (origin is None) != any_origin:
+        raise UsageError("want --origin NAME, the log that the token is for, or --any-origin")
     token, out = TokenFile(directory).mint(name, scope, origin), Output(as_json)
     if out.as_json:
         out.emit("token", {"name": name, "token": token})

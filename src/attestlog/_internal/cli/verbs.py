@@ -58,6 +58,7 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
     },
     "Copy": {
         "replica": "Choose the replicas of a log, and see how far their copies are.",
+        "ship": "Send entries to another system as they are committed.",
         "restore": "Bring a lost log back from a replica.",
     },
     "Serve": {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -52,6 +53,11 @@ def verify(
     entry: Annotated[
         Path | None, text("Exported entries (jsonl) that COSE receipts are of.", "--entry", metavar="FILE")
     ] = None,
+    chain: Annotated[bool, flag("Follow the older logs that it continues.", "--chain")] = False,
+    older: Annotated[
+        list[str] | None,
+        text("With --chain: where an older log is, if not as configured; repeatable.", metavar="LOG"),
+    ] = None,
     workers: Annotated[int | None, text("Processes to use; default: one per core.", metavar="N")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -62,30 +68,57 @@ def verify(
     file alone does not show.
 
     The exit code is the verdict: 0 VERIFIED, 1 TAMPERED, 3 MALFORMED, 4 UNKNOWN, 5 TRUNCATED or FORKED, 6
-    INCOMPLETE (torn tail only).
+    INCOMPLETE (torn tail only). Of a chain it is the gravest.
     """
+    options = {"trust": trust or [], "trust_policy": trust_policy, "held": since, "remember": remember}
+    reports: Sequence[Report | ProofReport | ExportReport]
+    if older and not chain:
+        raise UsageError("--older is for --chain")
+    if _is_export(subject):
+        if start or tsa_root or full or chain:
+            raise UsageError("--from, --tsa-root, --full and --chain are for logs, not for an exported file")
+        reports = [_judge_export(subject, entry, options)]
+    elif entry is not None:
+        raise UsageError("--entry is for COSE receipts")
+    elif chain:
+        more = {"start": start, "tsa_roots": tsa_root or [], "workers": workers}
+        reports = _judge_chain(subject, older or [], full=full, **options, **more)
+    else:
+        reports = [_judge(subject, start, tsa_root or [], full=full, workers=workers, **options)]
+    for report in reports:
+        _tell(Output(as_json), report)
+    raise typer.Exit(_exit_code(reports))
+
+
+def _exit_code(reports: Sequence[Report | ProofReport | ExportReport]) -> int:
+    from attestlog._internal.cli.exits import BY_VERDICT
+    from attestlog._internal.core.report import GRAVITY
+
+    return BY_VERDICT[max((report.verdict for report in reports), key=GRAVITY.index)]
+
+
+def _tell(out: Output, report: Report | ProofReport | ExportReport) -> None:
     from attestlog._internal.cli.exits import BY_VERDICT
     from attestlog._internal.cli.reports import emit_report, hints, show_report
 
-    options = {"trust": trust or [], "trust_policy": trust_policy, "held": since, "remember": remember}
-    report: Report | ProofReport | ExportReport
-    if _is_export(subject):
-        if start or tsa_root or full:
-            raise UsageError("--from, --tsa-root and --full are for logs, not for an exported file")
-        report = _judge_export(subject, entry, options)
-    elif entry is not None:
-        raise UsageError("--entry is for COSE receipts")
-    else:
-        report = _judge(subject, start, tsa_root or [], full=full, workers=workers, **options)
-    out, code = Output(as_json), BY_VERDICT[report.verdict]
     if out.as_json:
-        emit_report(out, report, code)
-    else:
-        show_report(out, report)
-        out.flush()
-        for advice in hints(report):
-            hint(advice)
-    raise typer.Exit(code)
+        emit_report(out, report, BY_VERDICT[report.verdict])
+        return
+    show_report(out, report)
+    out.flush()
+    for advice in hints(report):
+        hint(advice)
+
+
+def _judge_chain(subject: str, older: list[str], *, full: bool, **options: Any) -> list[Report]:
+    from attestlog._internal.storage.resolve import is_published
+    from attestlog._internal.verifying import is_proof
+    from attestlog._internal.verifying.chain import judge_chain
+
+    if full or is_proof(subject) or is_published(subject) or Path(subject).is_file():
+        raise UsageError("--chain is for a log's own directory")
+    with Bar("verifying") as bar:
+        return judge_chain(subject, older=older, progress=bar, **options)
 
 
 def _is_export(subject: str) -> bool:

@@ -134,6 +134,15 @@ def check_settings(settings: Settings) -> None:
         raise MalformedConfigError(f"settings: {error}", member="settings") from None
 
 
+def check_continues(continues: Continues) -> None:
+    """Raises MalformedConfigError unless a log can go on from this: one made by hand is unchecked."""
+    try:
+        msgspec.convert(msgspec.to_builtins(continues), Continues)
+        check_origin(continues.origin)
+    except (msgspec.ValidationError, TypeError, AttestlogError) as error:
+        raise MalformedConfigError(f"continues: {error}", member="continues") from None
+
+
 def draft_genesis(genesis: Genesis) -> EntryDraft:
     """The draft of entry 0. The actor is the first entry key."""
     keys = [state_key(key) for key in genesis.entry_keys.values()]

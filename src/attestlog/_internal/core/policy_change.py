@@ -26,7 +26,7 @@ from attestlog._internal.core import canonical
 from attestlog._internal.core.checkpoint import LogId
 from attestlog._internal.core.convert import parse_path
 from attestlog._internal.core.deriving import explain
-from attestlog._internal.core.entry import Entry, EntryRef
+from attestlog._internal.core.entry import Entry, EntryDraft, EntryRef
 from attestlog._internal.core.policy import Policy, format_policy, parse_policy
 from attestlog._internal.core.reserved import MODIFY_POLICY_RULE, SET_POLICY
 from attestlog.errors import MalformedPolicyError, VerificationError
@@ -75,6 +75,32 @@ def modify_rule_payload(
     }  # fmt: skip
     _modified(rules.policy, payload)
     return payload
+
+
+def proposed_patterns(draft: EntryDraft) -> dict[str, str]:
+    """The custom patterns of the policy that the draft would put in force, as far as it states them.
+
+    Who writes refuses those that cannot be run; a verifier reads no patterns.
+    """
+    payload: Any = draft.action_payload
+    if draft.action_type not in {SET_POLICY, MODIFY_POLICY_RULE} or not isinstance(payload, dict):
+        return {}
+    found: Any = payload
+    if draft.action_type == SET_POLICY:
+        path = ["policy", "redaction", "custom_patterns"]
+    else:
+        scope, value = str(payload.get("scope")), payload.get("new_value")
+        head, _, name = scope.partition(f"{_PATTERNS_SCOPE}.")
+        if not head and name:
+            return {name: value} if isinstance(value, str) else {}
+        path = {"redaction": ["new_value", "custom_patterns"], _PATTERNS_SCOPE: ["new_value"]}.get(scope, [])
+    for name in path:
+        found = found.get(name) if isinstance(found, dict) else None
+    patterns = found if path and isinstance(found, dict) else {}
+    return {name: source for name, source in patterns.items() if isinstance(source, str)}
+
+
+_PATTERNS_SCOPE: Final = "redaction.custom_patterns"
 
 
 def value_at(policy: Policy, scope: str) -> Any:

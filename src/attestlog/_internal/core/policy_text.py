@@ -19,7 +19,8 @@ from typing import Any, Final
 from attestlog._internal.core.convert import parse_path
 from attestlog._internal.core.entry import format_timestamp
 from attestlog._internal.core.policy import Policy, format_policy, parse_policy
-from attestlog._internal.core.toml import format_toml_key, format_toml_value
+from attestlog._internal.core.redaction import compile_patterns
+from attestlog._internal.core.toml import format_toml_key, format_toml_value, load_toml, toml_statements
 from attestlog.errors import MalformedPolicyError
 
 POLICY_TEXT_SIZE_MAX_BYTES: Final = 2 << 20
@@ -38,7 +39,7 @@ def parse_policy_text(text: str) -> Policy:
             member="",
         )
     try:
-        members = tomllib.loads(text)
+        members = load_toml(text)
     except (ValueError, RecursionError) as error:
         match = _AT.search(str(error))
         at_end = text.count("\n") + (not text.endswith("\n"))
@@ -46,10 +47,12 @@ def parse_policy_text(text: str) -> Policy:
         reason = _AT.sub("", str(error)).removesuffix("(at end of document)").strip() or "nested too deep"
         raise _located(f"not TOML: {reason[:1].lower()}{reason[1:]}", "", line) from None
     try:
-        return parse_policy(_with_timestamps(members))
+        policy = parse_policy(_with_timestamps(members))
+        compile_patterns(policy.redaction.custom_patterns)
     except MalformedPolicyError as error:
         place = _line_of(text, error.member)
         raise _located(error.message.removeprefix("policy: "), error.member, place) from None
+    return policy
 
 
 def format_policy_text(policy: Policy) -> str:
@@ -114,25 +117,15 @@ def _line_of(text: str, member: str) -> int | None:
 
 
 def _statements(text: str) -> Iterator[tuple[int, tuple[str, ...]]]:
-    """(line, path) of each table's heading and each key, of a text that is TOML.
-
-    Every statement is TOML by itself, and no beginning of one that goes over several lines is.
-    """
+    """(line, path) of each table's heading and each key, of a text that is TOML."""
     table: tuple[str, ...] = ()
-    start, pending = 1, ""
-    for number, line in enumerate(text.split("\n"), 1):
-        pending += line + "\n"
-        try:
-            members = tomllib.loads(pending)
-        except tomllib.TOMLDecodeError:
-            continue
-        path = _chain(members)
-        if pending.lstrip().startswith("["):
+    for line, statement in toml_statements(text):
+        path = _chain(tomllib.loads(statement))
+        if statement.lstrip().startswith("["):
             table = path
-            yield start, path
+            yield line, path
         elif path:
-            yield start, table + path
-        start, pending = number + 1, ""
+            yield line, table + path
 
 
 def _chain(members: Any) -> tuple[str, ...]:

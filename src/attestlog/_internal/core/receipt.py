@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from attestlog._internal.core.entry import Entry, decode_line
+from attestlog._internal.core.redaction import Redacted, redactions
 
 
 class Receipt(Struct, frozen=True, gc=False):
@@ -22,6 +23,11 @@ class Receipt(Struct, frozen=True, gc=False):
 
     def __repr__(self) -> str:
         return f"Receipt(sequence_number={self.sequence_number}, entry_hash={self.entry_hash!r})"
+
+    @property
+    def redacted(self) -> list[Redacted]:
+        """Which values the entry holds only as commitments, and what each was found by: see `redaction`."""
+        return redactions(self.line)
 
     @property
     def entry(self) -> Entry:

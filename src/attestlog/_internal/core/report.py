@@ -122,6 +122,8 @@ class Report(Judgement, kw_only=True):
     head_hash: str | None = None
     """The last entry's entry_hash."""
     genesis_hash: str | None = None
+    continues: dict[str, Any] | None = None
+    """The older log that this one goes on from: `origin`, `genesis`, `size`, `root`, `reason`."""
     signing_keys: list[str] = field(default_factory=list)
     """Key ids that entries were signed with."""
     trusted_by: list[str] = field(default_factory=list)

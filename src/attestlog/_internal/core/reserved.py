@@ -12,9 +12,9 @@ Whether a change holds is for `rules` to say. Specified in docs/spec/entry.md.
 from __future__ import annotations
 
 import unicodedata
-from typing import Final
+from typing import Final, Protocol
 
-from attestlog._internal.core.entry import Entry, EntryDraft, EventType, ExecutionStatus
+from attestlog._internal.core.entry import EntryDraft, EventType, ExecutionStatus
 from attestlog.errors import MalformedEntryError
 
 PREFIX: Final = "attestlog."
@@ -46,10 +46,13 @@ OF_THE_LOG: Final = frozenset(
 )
 """Those that the log writes itself, as part of what it did: a caller cannot append them."""
 
+ERASING: Final = frozenset({ERASE_PAYLOAD, ERASE_PAYLOADS})
+"""Those that say that payloads are erased: one, or those of a range."""
+
 KNOWN: Final = GOVERNING | OF_THE_LOG
 """Names that a CHANGE may have. The genesis entry's is for entry 0 alone."""
 
-KEPT: Final = GOVERNING | {GENESIS, ERASE_PAYLOAD, ERASE_PAYLOADS}
+KEPT: Final = GOVERNING | ERASING | {GENESIS}
 """Verifiers act upon these payloads where the entry acts: see `is_kept`. Never salted nor redacted, records
 with these names included: an intent has the payload of its act."""
 
@@ -65,7 +68,31 @@ _RECORDS: Final = frozenset({EventType.DECISION, EventType.VIOLATION})
 """Event types under which a reserved name is only a record: what somebody meant to do, or tried."""
 
 
-def acts(facts: Entry | EntryDraft) -> bool:
+class Acting(Protocol):
+    """What decides whether an entry acts: of an entry, a draft, or the part of a line that was read."""
+
+    @property
+    def event_type(self) -> EventType:
+        """See `Entry`."""
+
+    @property
+    def execution_status(self) -> ExecutionStatus:
+        """See `Entry`."""
+
+    @property
+    def action_type(self) -> str:
+        """See `Entry`."""
+
+
+class Numbered(Acting, Protocol):
+    """One that stands in a log."""
+
+    @property
+    def sequence_number(self) -> int:
+        """See `Entry`."""
+
+
+def acts(facts: Acting) -> bool:
     """Whether the entry acts on the log: a CHANGE of status SUCCESS with a name that is the log's.
 
     The one function that rules, erasures and verifiers ask. The name may be unknown here: see `is_newer`.
@@ -77,17 +104,17 @@ def acts(facts: Entry | EntryDraft) -> bool:
     )
 
 
-def governs(facts: Entry | EntryDraft) -> bool:
+def governs(facts: Acting) -> bool:
     """Whether the entry would change the rules in force."""
     return facts.action_type in GOVERNING and acts(facts)
 
 
-def erases(facts: Entry | EntryDraft) -> bool:
-    """Whether the entry says that a payload is erased."""
-    return facts.action_type == ERASE_PAYLOAD and acts(facts)
+def erases(facts: Acting) -> bool:
+    """Whether the entry says that payloads are erased."""
+    return facts.action_type in ERASING and acts(facts)
 
 
-def is_kept(entry: Entry) -> bool:
+def is_kept(entry: Numbered) -> bool:
     """Whether the log cannot do without this payload: it made rules, or says what is erased."""
     return entry.sequence_number == 0 or (entry.action_type in KEPT and acts(entry))
 
@@ -98,7 +125,7 @@ def may_govern(line: bytes) -> bool:
     return _CHANGE in line and any(mark in line for mark in _MARKS)
 
 
-def is_newer(entry: Entry) -> bool:
+def is_newer(entry: Acting) -> bool:
     """Whether the entry acts by a name not known here: it may change rules of a newer attestlog."""
     return entry.action_type not in KNOWN and acts(entry)
 

@@ -229,7 +229,7 @@ class Rules:
         number = entry.sequence_number
         try:
             _check_stands_here(self, entry)
-            _check_is_signed(self, entry)
+            check_is_signed(self, entry)
             changed = _HANDLERS[entry.action_type](self, entry)
         except (MalformedError, VerificationError, RecursionError) as error:
             evidence = error.evidence() if isinstance(error, VerificationError) else {}
@@ -312,8 +312,8 @@ def _check_stands_here(rules: Rules, entry: Entry) -> None:
         _refuse("it stands under other rules", rules.pointers, Pointers.of(entry))
 
 
-def _check_is_signed(rules: Rules, entry: Entry) -> None:
-    """That a key in force signed exactly this."""
+def check_is_signed(rules: Rules, entry: Entry) -> None:
+    """Raises VerificationError or MalformedError unless a key in force signed exactly this."""
     if entry.action_payload is None:
         _refuse("its payload is erased")
     if payload_hash(entry) != entry.action_hash or entry_hash(entry) != entry.entry_hash:

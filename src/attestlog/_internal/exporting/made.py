@@ -2,6 +2,8 @@
 
     for made in exports_made(genesis_hash): …
 
+Sinks that entries were shipped to are among them.
+
 It is no evidence and no part of the log: another user's exports, and copies of a file, are not in it. What is
 noted is the place, and the range of sequence numbers that it has held; nothing of the entries.
 """
@@ -9,9 +11,10 @@ noted is the place, and the range of sequence numbers that it has held; nothing 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -24,6 +27,9 @@ STDOUT: Final = "-"
 
 LOCK_WAIT_S: Final = 5.0
 """A note takes a millisecond."""
+
+
+_Kind = TypeVar("_Kind")
 
 
 class MadeExport(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -52,18 +58,36 @@ def exports_made(genesis_hash: str) -> list[MadeExport]:
     Empty where no export was noted. Raises StorageError where the notes cannot be read.
     """
     try:
-        path = _path(genesis_hash)
+        return [*_exported(genesis_hash), *_shipped(genesis_hash)]
     except NoHomeError:
         return []
-    try:
-        with disk.open_plain(path) as file:
-            return msgspec.json.decode(file.read(), type=list[MadeExport])
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise disk.read_error(error, path) from None
-    except msgspec.DecodeError as error:
-        raise StorageError(f"{path} is damaged: {error}", path=str(path)) from None
+
+
+def _exported(genesis_hash: str) -> list[MadeExport]:
+    return _read(_path(genesis_hash), list[MadeExport]) or []
+
+
+class _Shipped(Struct):
+    """What is read of a sink's cursor; see `shipping.cursor`."""
+
+    sink: str
+    form: str
+    start: int
+    size: int
+    first_at: str
+    last_at: str
+    delivered: int
+
+
+def _shipped(genesis_hash: str) -> Iterator[MadeExport]:
+    """The sinks that entries went to."""
+    for path in sorted((places.exports_dir() / genesis_hash).glob("*.json")):
+        found = _read(path, _Shipped)
+        if found is not None and found.delivered:
+            yield MadeExport(
+                to=found.sink, form=found.form, start=found.start, stop=found.size,
+                first_at=found.first_at, last_at=found.last_at, entries=found.delivered,
+            )  # fmt: skip
 
 
 def note_export(genesis_hash: str, *, to: str, form: str, start: int, stop: int, entries: int) -> None:
@@ -75,7 +99,7 @@ def note_export(genesis_hash: str, *, to: str, form: str, start: int, stop: int,
         try:
             if not disk.lock(descriptor, timeout_s=LOCK_WAIT_S):
                 raise BusyError(f"{path.parent} has been locked for {LOCK_WAIT_S:g} s", path=str(path.parent))
-            known = {(made.to, made.form): made for made in exports_made(genesis_hash)}
+            known = {(made.to, made.form): made for made in _exported(genesis_hash)}
             before = known.get((to, form))
             known[to, form] = MadeExport(
                 to=to, form=form, entries=entries, last_at=now,
@@ -93,3 +117,16 @@ def note_export(genesis_hash: str, *, to: str, form: str, start: int, stop: int,
 
 def _path(genesis_hash: str) -> Path:
     return places.exports_dir() / f"{genesis_hash}.json"
+
+
+def _read(path: Path, kind: type[_Kind]) -> _Kind | None:
+    """None where there is no such file. Raises StorageError where it cannot be read."""
+    try:
+        with disk.open_plain(path) as file:
+            return msgspec.json.decode(file.read(), type=kind)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise disk.read_error(error, path) from None
+    except msgspec.DecodeError as error:
+        raise StorageError(f"{path} is damaged: {error}", path=str(path)) from None

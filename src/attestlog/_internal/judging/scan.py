@@ -50,7 +50,6 @@ from msgspec import Struct, field
 
 from attestlog._internal.core import entry as entries
 from attestlog._internal.core.entry import Entry, EventType
-from attestlog._internal.core.erasure import fingerprint
 from attestlog._internal.core.hashes import GENESIS_PREV_HASH, batch_message, leaf_hash
 from attestlog._internal.core.lines import Line, Piece, whole_batches
 from attestlog._internal.core.merkle import inclusion_paths
@@ -62,7 +61,7 @@ from attestlog._internal.core.pointer import (
     is_later,
 )
 from attestlog._internal.core.report import Finding, Verdict
-from attestlog._internal.core.reserved import erases, governs, is_kept, is_newer
+from attestlog._internal.core.reserved import erases, governs, is_newer
 from attestlog._internal.core.rules import Rules
 from attestlog._internal.core.seen_head import HeadClaim
 from attestlog._internal.core.signature import (
@@ -74,7 +73,7 @@ from attestlog._internal.core.signature import (
 )
 from attestlog._internal.core.uses import Use
 from attestlog._internal.judging.conduct import Conduct, judge_head
-from attestlog._internal.judging.erasures import Erased, ErasureClaim, judge_erasure
+from attestlog._internal.judging.erasures import AnyClaim, judge_erasure
 from attestlog._internal.judging.findings import TEXT_LENGTH_MAX, finding
 from attestlog._internal.judging.governance import judge_entry
 from attestlog.errors import (
@@ -250,8 +249,9 @@ class Scanned(Struct):
     """The entry_hash before the last batch that starts in these lines."""
     key_ids: dict[str, int] = field(default_factory=dict)
     """Keys that entries name as theirs, and that are in force → the last entry of each."""
-    erased: list[Erased] = field(default_factory=list)
-    erasures: list[ErasureClaim] = field(default_factory=list)
+    erased: range = range(0)
+    """The stretch from the first entry whose payload is null to the last."""
+    erasures: list[AnyClaim] = field(default_factory=list)
     conduct: Conduct = field(default_factory=Conduct)
     uses: list[Use] = field(default_factory=list)
     """Requests for approval that entries use."""
@@ -512,7 +512,7 @@ class _Scanner:
             self._find("entry.canonical", str(error) or "entry is nested too deep", entry)
             return _digest(stated)
         if action_hash is None:
-            self._result.erased.append(Erased(entry.sequence_number, fingerprint(entry), is_kept(entry)))
+            self._add_erased(entry.sequence_number)
         elif action_hash != entry.action_hash:
             self._find(
                 "entry.action_hash", "action_hash is not the hash of the payload", entry,
@@ -525,6 +525,10 @@ class _Scanner:
             )  # fmt: skip
             return _digest(stated)
         return bytes.fromhex(stated)
+
+    def _add_erased(self, number: int) -> None:
+        known = self._result.erased or range(number, number + 1)
+        self._result.erased = range(min(known.start, number), max(known.stop, number + 1))
 
     def _check_pointers(self, entry: Entry) -> None:
         """That it names the rules it stands under (rule 10)."""

@@ -19,12 +19,19 @@ from msgspec import Raw
 from attestlog._internal.core import canonical
 from attestlog._internal.core.approval import ApprovalRequest, make_request
 from attestlog._internal.core.batch import Prepared, prepare_spelled, spell
-from attestlog._internal.core.entry import Entry, EntryDraft, Object, encode_member, parse_draft
-from attestlog._internal.core.erasure import Erasure, format_erasure
+from attestlog._internal.core.entry import EntryDraft, Object, encode_member, parse_draft
+from attestlog._internal.core.erasure import AnyErasure, Erasure, format_erasure
 from attestlog._internal.core.genesis import Genesis
 from attestlog._internal.core.policy import Policy, Redaction
-from attestlog._internal.core.redaction import NONCE_SIZE_BYTES, REDACTED_MEMBERS, Redactor, commitment
-from attestlog._internal.core.reserved import ERASE_PAYLOAD, KEPT, check_reserved
+from attestlog._internal.core.policy_change import proposed_patterns
+from attestlog._internal.core.redaction import (
+    NONCE_SIZE_BYTES,
+    REDACTED_MEMBERS,
+    Redactor,
+    commitment,
+    compile_patterns,
+)
+from attestlog._internal.core.reserved import ERASE_PAYLOAD, ERASE_PAYLOADS, KEPT, check_reserved
 from attestlog._internal.core.rules import Rules
 from attestlog._internal.core.signature import ECDSA_P256
 from attestlog._internal.ids import new_entry_id
@@ -60,12 +67,10 @@ def change_draft(action_type: str, payload: Object, members: Mapping[str, Any]) 
     return {**members, "event_type": "CHANGE", "action_type": action_type, "action_payload": payload}
 
 
-def erasure_draft(
-    target: Entry, reason: str, legal_basis: str | None, members: Mapping[str, Any]
-) -> dict[str, Any]:
-    """The draft of the entry that says that the payload of `target` is erased."""
-    payload = format_erasure(Erasure.of(target, reason, legal_basis))
-    return change_draft(ERASE_PAYLOAD, payload, {"event_category": "WARNING", **members})
+def erasure_draft(erasure: AnyErasure, members: Mapping[str, Any]) -> dict[str, Any]:
+    """The draft of the entry that says what is erased."""
+    name = ERASE_PAYLOAD if isinstance(erasure, Erasure) else ERASE_PAYLOADS
+    return change_draft(name, format_erasure(erasure), {"event_category": "WARNING", **members})
 
 
 class Drafts:
@@ -94,13 +99,15 @@ class Drafts:
         """Ready to be committed. `algorithm`: of the key that will sign. `by_log`: the log made the draft.
 
         Raises MalformedEntryError (also for a name that belongs to the log), DerivedMemberError,
-        TooLargeError. KeyFileError: there is a secret, and no key to redact it with.
+        TooLargeError. MalformedPolicyError: a policy's patterns cannot be run. KeyFileError: there is a
+        secret, and no key to redact it with.
         """
         # Structs built directly bypass validation: check them here.
         draft = parse_draft(draft if isinstance(draft, EntryDraft) else dict(draft))
         check_reserved(draft, by_log=by_log)
+        compile_patterns(proposed_patterns(draft))
         spelled = self._spell(draft)
-        if redact:
+        if redact and draft.action_type not in KEPT and rules.policy.redaction.enabled:
             redactor = self._redactor(rules.policy)
             # Scanning the encoded members is cheap: redact only if something matches.
             if redactor.suspects(draft, [spelled[name] for name in REDACTED_MEMBERS if name in spelled]):

@@ -15,7 +15,7 @@ import atexit
 import contextlib
 import os
 import warnings
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, TypedDict, Unpack, overload
@@ -31,7 +31,7 @@ from attestlog._internal.core.entry import (
     MoreMembers,
     OptionalMembers,
 )
-from attestlog._internal.core.genesis import Genesis, Settings
+from attestlog._internal.core.genesis import Continues, Genesis, Settings
 from attestlog._internal.core.note import format_vkey
 from attestlog._internal.core.policy import Policy
 from attestlog._internal.core.receipt import Receipt
@@ -49,6 +49,7 @@ from attestlog._internal.log import opening
 from attestlog._internal.log.checkpoints import CHECKPOINT_EVERY_S, Checkpoints
 from attestlog._internal.log.committer import Committer
 from attestlog._internal.log.drafts import AnyDraft, Clock, change_draft, system_clock
+from attestlog._internal.log.erasing import WantedPayloads
 from attestlog._internal.log.replicas import ACK_TIMEOUT_S
 from attestlog._internal.log.writer import Writer
 from attestlog._internal.signers import Passphrase, Signer
@@ -128,6 +129,7 @@ class Log:
         clock: Clock | None = None,
         settings: Settings | None = None,
         group: Group | None = None,
+        continues: Continues | None = None,
     ) -> Self:
         """Make a new log, with its genesis entry and first checkpoint, and open it.
 
@@ -135,7 +137,8 @@ class Log:
         where keys are kept (see `attestlog._internal.places.keys_dir`), and so it is for a `file:` URI
         naming no file yet. The checkpoint key must be Ed25519. With `checkpoint_pq_signer` every
         checkpoint is signed with ML-DSA-44 as well, and does not count without it. `group`: users of this
-        machine who may read or write it beside its owner.
+        machine who may read or write it beside its owner. `continues`: the log that this one goes on from, as
+        `attestlog.carry_over` gives it; the entry says so for good.
         Raises ExistsError, MalformedConfigError, MalformedPolicyError, SignerError or StorageError;
         the log is then not there at all.
         """
@@ -145,7 +148,7 @@ class Log:
                 checkpoint_pq_signer=checkpoint_pq_signer, algorithm=algorithm, policy=policy,
                 settings=settings or Settings(batch=batch, erasable_payloads=erasable_payloads),
                 passphrase=passphrase, any_filesystem=any_filesystem, clock=clock or system_clock,
-                group=group,
+                group=group, continues=continues,
             ),
             passphrase,
         )  # fmt: skip
@@ -439,6 +442,38 @@ class Log:
         receipt: Receipt = self._queue.run(
             partial(self._writer.erase, sequence_number, reason, legal_basis, given)
         )
+        return receipt
+
+    def erase_many(
+        self,
+        action_types: Sequence[str],
+        *,
+        reason: str,
+        actor_id: str,
+        start: int | None = None,
+        stop: int | None = None,
+        older_than: str | None = None,
+        legal_basis: str | None = None,
+        **members: Unpack[MoreMembers],
+    ) -> Receipt:
+        """Erase the payloads of a range together, and append the one CHANGE entry that says so, and why.
+
+        `action_types`: globs; payloads of entries go whose type matches one. `start`: the first entry, by
+        default that of the first such payload. `stop`: one past the last; by default the end of the log.
+        `older_than`: only entries from before this time, RFC 3339 or so long ago (`90d`). All else as for
+        `erase`. If a hold or the policy keeps one of these payloads, or the log cannot do without it, none
+        goes: ErasureRefusedError names the first. The log's lock is held until all segments are written.
+        Raises QueryError for a time that cannot be read.
+        """
+        from attestlog._internal.query.filter import parse_moment
+
+        before_us = None if older_than is None else parse_moment(older_than, self._writer.clock())
+        wanted = WantedPayloads(
+            action_types=[action_types] if isinstance(action_types, str) else list(action_types),
+            reason=reason, legal_basis=legal_basis, start=start, stop=stop, before_us=before_us,
+        )  # fmt: skip
+        given = {"actor_id": actor_id, **members}
+        receipt: Receipt = self._queue.run(partial(self._writer.erase_many, wanted, given))
         return receipt
 
     # --- acts and approvals ---

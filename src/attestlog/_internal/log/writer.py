@@ -23,8 +23,8 @@ from attestlog._internal.core.batch import (
     plan_batch,
 )
 from attestlog._internal.core.checkpoint import Checkpoint
-from attestlog._internal.core.entry import Entry, format_timestamp
-from attestlog._internal.core.erasure import check_erasable, check_erasure, parse_erasure
+from attestlog._internal.core.entry import decode_line, format_timestamp
+from attestlog._internal.core.erasure import AnyErasure, Erasure, Limits, check_payloads, describe
 from attestlog._internal.core.genesis import open_log_checkpoint
 from attestlog._internal.core.merkle import edge_at
 from attestlog._internal.core.note import NoteSignature, format_note, parse_note
@@ -35,6 +35,7 @@ from attestlog._internal.core.rules import Rules
 from attestlog._internal.core.signature import BATCH_ENTRIES_MAX, PublicKey
 from attestlog._internal.log.committer import Group, Turn
 from attestlog._internal.log.drafts import AnyDraft, Clock, Drafts, change_draft, erasure_draft
+from attestlog._internal.log.erasing import WantedPayloads, plan_erasure
 from attestlog._internal.log.keys import InForce, KeyHolder, sign_head, sign_plan
 from attestlog._internal.log.replicas import Replicas
 from attestlog._internal.log.uses import PlannedUses, UsedRequests
@@ -44,7 +45,10 @@ from attestlog._internal.storage.contract import Store
 from attestlog.errors import (
     AttestlogError,
     ConsistencyError,
+    CorruptError,
     ErasureRefusedError,
+    HashMismatchError,
+    MalformedEntryError,
     SignerError,
     StorageError,
 )
@@ -176,25 +180,46 @@ class Writer:
             self._catch_up(head)
             self.store.finish_erasure()  # one that was begun before comes first
             target = self.store.source.entry(sequence_number)
-            draft = erasure_draft(target, reason, legal_basis, members)
-            self.in_force.read_holds()
-            prepared = self.prepare(draft, by_log=True)
-            self._check_erasure(target, prepared)
-            key, signer = self.in_force.signer()
-            signed = self._sign(self._plan_alone(head, prepared, key), key, signer)
-            self.store.begin_erasure(sequence_number, target.entry_hash)
-            # A crash here leaves a beginning that no entry speaks of: the store forgets it.
-            (receipt,) = self._commit(signed)
-            # A crash here, or a disk that is full, leaves the payload where it is until the next opening.
-            try:
-                self.store.finish_erasure()
-            except StorageError as error:
-                raise StorageError(
-                    f"entry {receipt.sequence_number} says that the payload of entry {sequence_number} is"
-                    f" erased, and it is not yet: {error.message}",
-                    sequence_number=sequence_number, erased_by=receipt.sequence_number,
-                ) from error  # fmt: skip
-            return receipt
+            if target.action_payload is None:
+                raise ErasureRefusedError(
+                    f"the payload of entry {sequence_number} is erased already",
+                    sequence_number=sequence_number, rule="erased",
+                )  # fmt: skip
+            erasure = Erasure.of(target, reason, legal_basis)
+            return self._erase(head, erasure, erasure_draft(erasure, members))
+
+    def erase_many(self, wanted: WantedPayloads, members: Mapping[str, Any]) -> Receipt:
+        """Commit the entry that says that the payloads of a range are erased, and erase them: all or none.
+
+        `members`: of the draft, beside its payload. Raises ErasureRefusedError, which names the first that
+        must stay, NotFoundError.
+        """
+        with self.store.exclusive() as head:
+            self._catch_up(head)
+            self.store.finish_erasure()
+            erasure = plan_erasure(self.store.source, wanted, head.size)
+            return self._erase(head, erasure, erasure_draft(erasure, members))
+
+    def _erase(self, head: Head, erasure: AnyErasure, draft: Mapping[str, Any]) -> Receipt:
+        self.in_force.read_holds()
+        prepared = self.prepare(draft, by_log=True)
+        self._check_erasure(erasure, prepared)
+        key, signer = self.in_force.signer()
+        signed = self._sign(self._plan_alone(head, prepared, key), key, signer)
+        self.store.begin_erasure(decode_line(signed.lines[0]))
+        # A crash here leaves a beginning that no entry speaks of: the store forgets it.
+        (receipt,) = self._commit(signed)
+        # A crash here, or a disk that is full, leaves payloads where they are until the next opening.
+        try:
+            self.store.finish_erasure()
+        except StorageError as error:
+            number = erasure.reach.start
+            raise StorageError(
+                f"entry {receipt.sequence_number} says that {describe(erasure)} is erased, and it is not yet:"
+                f" {error.message}",
+                sequence_number=number, erased_by=receipt.sequence_number,
+            ) from error  # fmt: skip
+        return receipt
 
     def checkpoint(self) -> bytes:
         """Sign and store the head as a checkpoint, unless the last one covers it; the note."""
@@ -307,32 +332,26 @@ class Writer:
             for number, (item, entry_hash, line) in enumerate(facts, plan.head.size - len(lines))
         ]
 
-    def _check_erasure(self, target: Entry, prepared: Prepared) -> None:
-        """Raises ErasureRefusedError unless the payload of `target` may go, by this entry, now."""
-        number = target.sequence_number
-        erasure = parse_erasure(prepared.draft.action_payload)
-        if target.action_payload is None:
+    def _check_erasure(self, erasure: AnyErasure, prepared: Prepared) -> None:
+        """Raises ErasureRefusedError unless all these payloads may go, by this entry, now."""
+        rules, draft, reach = self.in_force.rules, prepared.draft, erasure.reach
+        limits = Limits.of(rules, erasure, format_timestamp(self.clock()))
+        try:
+            check_payloads(limits, erasure, self.store.source.lines(reach.start, reach.stop))
+        except (MalformedEntryError, HashMismatchError) as error:
+            what = f"entries {reach.start} to {reach.stop - 1} cannot be erased from: {error}"
+            raise CorruptError(what, path=self.store.source.where, repair="entries") from None
+        what = describe(erasure)
+        for denial in rules.policy.demand(draft.event_type, draft.action_type, draft.actor_id).denials:
             raise ErasureRefusedError(
-                f"the payload of entry {number} is erased already", sequence_number=number, rule="erased"
-            )
-        if not erasure.describes(target):
-            raise ErasureRefusedError(
-                f"entry {number} is not the one described", sequence_number=number, rule="described"
-            )
-        check_erasable(target)
-        check_erasure(self.in_force.rules, erasure, format_timestamp(self.clock()))
-        draft = prepared.draft
-        demand = self.in_force.rules.policy.demand(draft.event_type, draft.action_type, draft.actor_id)
-        for denial in demand.denials:
-            raise ErasureRefusedError(
-                f"the payload of entry {number} stays: rule {denial.rule!r} denies it: {denial.reason}",
-                sequence_number=number, rule="deny",
+                f"{what} stays: rule {denial.rule!r} denies it: {denial.reason}",
+                sequence_number=reach.start, rule="deny",
             )  # fmt: skip
         for member in ("quorum_met", "proofs_valid"):
             if not getattr(prepared, member):
                 raise ErasureRefusedError(
-                    f"the payload of entry {number} stays: {member} is false, and the policy asks for it",
-                    sequence_number=number, rule="approval",
+                    f"{what} stays: {member} is false, and the policy asks for it",
+                    sequence_number=reach.start, rule="approval",
                 )  # fmt: skip
 
     def _checkpoint_at(self, head: Head) -> bytes:

@@ -1,7 +1,8 @@
 """What a replica receives is verified by the verifier itself, from the state that the copy is in.
 
-Dependencies on earlier entries, and erasures, concern the whole log: verifying
-the copy judges them, as it would the original.
+Dependencies on earlier entries concern the whole log: verifying the copy judges
+them, as it would the original. Erasures do so as well, and destroy something: `erasing`
+judges each before it is taken.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from attestlog._internal.core.hashes import HASH_SIZE_BYTES
 from attestlog._internal.core.lines import whole_lines
 from attestlog._internal.core.merkle import Grown
 from attestlog._internal.core.rules import Rules
+from attestlog._internal.judging.erasures import AnyClaim
 from attestlog._internal.judging.scan import State, check_sound, scan
 from attestlog.errors import VerificationError
 
@@ -41,6 +43,8 @@ class Verified(NamedTuple):
     """Their leaf hashes, one after the other."""
     rules: Rules
     """Those after them."""
+    claims: list[AnyClaim]
+    """What they say of payloads that are erased."""
 
 
 def verify_lines(rules: Rules, head: Head, lines: Sequence[bytes]) -> Verified:
@@ -59,4 +63,4 @@ def verify_lines(rules: Rules, head: Head, lines: Sequence[bytes]) -> Verified:
         )  # fmt: skip
     if len(scanned.leaves) != len(lines) * HASH_SIZE_BYTES or state.position != head.size + len(lines):
         raise VerificationError(f"{len(lines)} lines do not follow on entry {head.size - 1}")
-    return Verified(scanned.leaves, scanned.rules or rules)
+    return Verified(scanned.leaves, scanned.rules or rules, scanned.erasures)

@@ -1,58 +1,77 @@
-"""Erasures reach the copy: an entry that says that a payload is erased erases it here too.
+"""Erasures reach the copy: an entry that says that payloads are erased erases them here too.
 
 What the rules in force at that entry do not allow (a legal hold, a missing
-quorum) never comes this far: the verifier refuses the entry. What could not be
-done yet is done in the next turn, and until then `unerased` reports it.
+quorum) never comes this far: the verifier refuses the entry, and `check_claims` what it says of entries
+that the copy knows better. What could not be done yet is done in the next turn, and until then `unerased`
+reports it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from attestlog._internal.core.entry import Entry, decode_line
-from attestlog._internal.core.erasure import parse_erasure
-from attestlog._internal.core.reserved import ERASE_PAYLOAD, erases
-from attestlog._internal.storage.contract import LogSource, Store
-from attestlog.errors import MalformedError
+from attestlog._internal.core.erasure import (
+    check_erasable,
+    check_payloads,
+    erasure_of,
+    fingerprint,
+    line_erases,
+    read_stored,
+    taken,
+)
+from attestlog._internal.judging.erasures import AnyClaim, RangeClaim
+from attestlog._internal.storage.contract import LogSource
+from attestlog.errors import ErasureRefusedError, MalformedError, VerificationError
 
-_MARK: Final = f'"action_type":"{ERASE_PAYLOAD}"'.encode()
+UNERASED_MAX: Final = 10_000
+"""Numbers that are reported at once: an answer stays small, however much of a range could not be done."""
 
 
-def line_erases(line: bytes) -> bool:
-    """Whether a line is an entry that says that a payload is erased."""
-    try:
-        return _MARK in line and erases(decode_line(line))
-    except MalformedError:
-        return False
+def check_claims(claims: Iterable[AnyClaim], copy: LogSource, size: int, lines: Sequence[bytes]) -> None:
+    """Raises VerificationError for what must not be erased. `lines`: those after the first `size`."""
 
+    def those(start: int, stop: int) -> Iterator[bytes]:
+        yield from copy.lines(start, min(stop, size))
+        yield from lines[max(0, start - size) : max(0, stop - size)]
 
-def note(store: Store, number: int, line: bytes) -> None:
-    """Note durably what entry `number`, of this line, erases: the store does it, now or after a crash."""
-    erased = _erased_number(decode_line(line))
-    target = None if erased is None or erased >= number else store.source.entry(erased)
-    if target is not None:
-        store.begin_erasure(target.sequence_number, target.entry_hash, number)
+    for claim in claims:
+        try:
+            if isinstance(claim, RangeClaim):
+                reach = claim.erasure.reach
+                if claim.limits is not None:
+                    check_payloads(claim.limits, claim.erasure, those(reach.start, reach.stop))
+                continue
+            (line,) = those(claim.target, claim.target + 1)
+            stored = read_stored(line)
+            check_erasable(stored)
+        except ErasureRefusedError as error:
+            code = {"hold": "erasure.held", "described": "erasure.malformed"}.get(
+                error.rule, "erasure.refused"
+            )
+            raise VerificationError(str(error), sequence_number=claim.by, finding=code) from None
+        if fingerprint(stored) != claim.fingerprint:
+            raise VerificationError(
+                f"entry {claim.by} erases the payload of entry {claim.target}, and describes another entry",
+                sequence_number=claim.by, finding="erasure.malformed",
+            )  # fmt: skip
 
 
 def unerased(copy: LogSource) -> list[int]:
-    """Sequence numbers of the payloads that the log says are erased, and that are still in this copy.
+    """Sequence numbers of payloads that the log says are erased, and that are still in this copy.
 
-    Reads the entries that erase, and those that they name.
+    The first `UNERASED_MAX`. Reads the entries that erase, and those that they are about.
     """
     found = set[int]()
-    pending = copy.pending_erasure()
-    if pending is not None and pending.erased_by < copy.size():
-        found.add(pending.sequence_number)
-    for line in copy.lines():
-        number = _erased_number(decode_line(line)) if line_erases(line) else None
-        if number is not None and copy.entry(number).action_payload is not None:
-            found.add(number)
+    for entry in filter(None, map(line_erases, copy.lines())):
+        try:
+            erasure = erasure_of(entry)
+        except MalformedError:
+            continue
+        reach = erasure.reach
+        for _, stored in taken(erasure, copy.lines(reach.start, reach.stop)):
+            if stored.has_payload:
+                found.add(stored.sequence_number)
+            if len(found) == UNERASED_MAX:
+                return sorted(found)
     return sorted(found)
-
-
-def _erased_number(entry: Entry) -> int | None:
-    try:
-        number = parse_erasure(entry.action_payload).sequence_number
-    except MalformedError:
-        return None
-    return number if number < entry.sequence_number else None

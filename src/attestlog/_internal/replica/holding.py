@@ -16,6 +16,7 @@ from attestlog._internal.core.cosignature import (
     verify_checkpoint_signature,
 )
 from attestlog._internal.core.entry import decode_line
+from attestlog._internal.core.erasure import line_erases
 from attestlog._internal.core.genesis import open_log_checkpoint, parse_genesis
 from attestlog._internal.core.hashes import leaf_hash
 from attestlog._internal.core.merkle import edge_at
@@ -147,20 +148,18 @@ class Holding:
 
     def _commit(self, lines: Sequence[bytes]) -> None:
         """Run by run. An entry that erases, signed alone as writers do it, begins a run of its own."""
-        cuts = [
-            at
-            for at, line in enumerate(lines)
-            if at and erasing.line_erases(line) and ends_batch(lines[at - 1])
-        ]
+        cuts = [at for at, line in enumerate(lines) if at and line_erases(line) and ends_batch(lines[at - 1])]
         for start, stop in pairwise([0, *cuts, len(lines)]):
             with self._store.exclusive() as head:
                 self._commit_run(head, lines[start:stop])
 
     def _commit_run(self, head: Head, lines: Sequence[bytes]) -> None:
         genesis = self._store.genesis
-        leaves, rules = verify_lines(self._rules, head, lines)
-        if erasing.line_erases(lines[0]):
-            erasing.note(self._store, head.size, lines[0])
+        leaves, rules, claims = verify_lines(self._rules, head, lines)
+        erasing.check_claims(claims, self._store.source, head.size, lines)
+        first = line_erases(lines[0])
+        if first is not None:
+            self._store.begin_erasure(first)
         room, at = self._store.room(head.size), 0
         for plan in plans(head, lines, room, genesis.settings.segment_entries, leaves):
             # A crash between two of these leaves whole entries: the writer is told how many, and goes on.
@@ -168,12 +167,10 @@ class Holding:
             at += len(plan.leaves)
         self._rules = rules
         self._store.finish_erasure()
-        for number, line in enumerate(lines[1:], head.size + 1):
-            if erasing.line_erases(
-                line
-            ):  # within a batch: a crash before this leaves what `unerased` reports
-                erasing.note(self._store, number, line)
-                self._store.finish_erasure()
+        for entry in filter(None, map(line_erases, lines[1:])):
+            # Within a batch: a crash before this leaves what `unerased` reports.
+            self._store.begin_erasure(entry)
+            self._store.finish_erasure()
 
     # --- checkpoints ---
 

@@ -54,11 +54,11 @@ class Replicator:
             sender.notify()
 
     def copies(self, size: int) -> int:
-        """How many replicas hold at least `size` entries durably, as far as is known."""
-        return sum(sender.held >= size for sender in self._senders)
+        """How many replicas have confirmed, by a cosignature, that they hold `size` entries durably."""
+        return sum(sender.confirmed >= size for sender in self._senders)
 
     def promise(self, size: int, copies: int, timeout_s: float, **evidence: Any) -> Future[int]:
-        """A future of how many replicas hold `size` entries, done once there are `copies`.
+        """A future of how many replicas confirmed `size` entries, done once there are `copies`.
 
         It fails with ReplicationError (with this evidence) after `timeout_s`, or when all is closed: it
         never stays open. Its callbacks run in a thread of this object, which must not wait in them for
@@ -98,14 +98,14 @@ class Replicator:
         kept: list[tuple[_Promise, int]] = []
         with self._changed:
             for promise in self._promises[:]:
-                held = self.copies(promise.size)
-                if held >= promise.copies or promise.future.done():
+                copies = self.copies(promise.size)
+                if copies >= promise.copies or promise.future.done():
                     self._promises.remove(promise)
-                    kept.append((promise, held))
+                    kept.append((promise, copies))
             self._set_awaited()
-        for promise, held in kept:
+        for promise, copies in kept:
             if promise.future.set_running_or_notify_cancel():
-                promise.future.set_result(held)
+                promise.future.set_result(copies)
 
     def _fail_late(self) -> None:
         """The thread that ends what nobody keeps: each promise in its time, and all of them on closing."""
@@ -130,7 +130,7 @@ class Replicator:
         return ReplicationError(
             f"the entry is in the log; {have} of {promise.copies} copies were confirmed {when}",
             retryable=True, have=have, need=promise.copies,
-            held={sender.at.url: sender.held for sender in self._senders}, **promise.evidence,
+            held={sender.at.url: sender.confirmed for sender in self._senders}, **promise.evidence,
         )  # fmt: skip
 
     def _set_awaited(self) -> None:

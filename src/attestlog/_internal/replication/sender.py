@@ -36,7 +36,8 @@ WATCH_S: Final = 0.02
 """How often to read another process's cursor while somebody waits for copies."""
 
 COSIGN_EVERY_S: Final = 1.0
-"""A checkpoint costs the log a signature and three flushes: at most one a second is asked for."""
+"""A checkpoint costs the log a signature and three flushes: at most one a second is asked for, unless an
+append waits for it. Then one is for all who wait by now."""
 
 PAUSE_MIN_S: Final = 0.1
 PAUSE_MAX_S: Final = 30.0
@@ -61,7 +62,7 @@ class Work:
 
 
 class Sender:
-    """One replica's. `held` may be read by anyone; the rest is its thread's."""
+    """One replica's. `held` and `confirmed` may be read by anyone; the rest is its thread's."""
 
     def __init__(
         self,
@@ -91,8 +92,16 @@ class Sender:
 
     @property
     def held(self) -> int:
-        """Entries the replica holds durably, as far as is known."""
+        """Entries that the replica says it holds durably."""
         return self.cursor.size
+
+    @property
+    def confirmed(self) -> int:
+        """Entries that a checkpoint covers which the replica cosigned, by the key that this log was told of.
+
+        What it says that it holds is an unsigned number: no append counts it.
+        """
+        return self.cursor.cosigned_size
 
     def start(self) -> None:
         """Begin sending."""
@@ -147,7 +156,7 @@ class Sender:
         while not is_last:
             is_last = self._stopping.is_set()
             try:
-                self._round(cosign=is_last or time.monotonic() >= self._cosign_at)
+                self._round(cosign=is_last or self.is_awaited or time.monotonic() >= self._cosign_at)
             except AttestlogError as error:
                 self._hang_up()
                 return self._failed(error)
@@ -226,6 +235,7 @@ class Sender:
         self._work.keep(text, answer.cosignatures)
         self.cursor.cosigned_size, self.cursor.cosigned_at = signed.checkpoint.size, _now()
         save_cursor(self._cursors, self.cursor)
+        self._on_progress()
 
     def _is_late(self) -> bool:
         return self._stopping.is_set() and time.monotonic() >= self._deadline

@@ -6,7 +6,7 @@ can be opened to everybody, on purpose and by name (`is_public`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from litestar import Litestar, Request, Response
@@ -24,7 +24,7 @@ _SCHEME: Final = "bearer "
 _TOLD: Final = frozenset({"known_size", "sequence_number", "finding", "size_bytes_max", "ours", "theirs"})
 """The evidence that is the other side's affair. The rest, such as paths, is this server's own."""
 
-RouteGuard = Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], None]
+RouteGuard = Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], Awaitable[None]]
 
 
 def new_app(routes: list[Any], tokens: TokenFile | None = None, **state: Any) -> Litestar:
@@ -38,9 +38,13 @@ def new_app(routes: list[Any], tokens: TokenFile | None = None, **state: Any) ->
 
 
 def needs(*scopes: Scope, is_public: bool = False) -> RouteGuard:
-    """A guard that lets pass who has a token of one of these scopes."""
+    """A guard that lets pass who has a token of one of these scopes.
 
-    def guard(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    It looks in the event loop, at one small file: a thread for it might have to wait until others have done
+    their work.
+    """
+
+    async def guard(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
         if is_public:
             return
         token = _token(connection)

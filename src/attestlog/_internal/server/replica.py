@@ -4,15 +4,19 @@ POST /logs/<id>/entries               a shipment → its answer          scope r
 GET  /logs/<id>                       size, last hash, split views     scope replicate or read
 GET  /logs/<id>/entries?start=&stop=  lines, as they are held          scope read
 GET  /logs/<id>/checkpoint            with this replica's cosignature  scope read, or public
-GET  /logs                            the ids of all logs              scope read
+GET  /logs                            the ids of the token's logs      scope read
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any, Final
+from weakref import WeakValueDictionary
 
 from litestar import Litestar, Request, Response, get, post
 from litestar.params import FromPath, FromQuery
@@ -21,6 +25,7 @@ from litestar.response import Stream
 from attestlog._internal.core.replication import (
     SHIPMENT_ENTRIES_MAX,
     SHIPMENT_SIZE_MAX_BYTES,
+    ReplicaAnswer,
     decode_shipment,
     encode_answer,
     log_id,
@@ -30,13 +35,19 @@ from attestlog._internal.replica.erasing import unerased
 from attestlog._internal.replica.evidence import evidence
 from attestlog._internal.server.bodies import read_body
 from attestlog._internal.server.guarding import needs, new_app
-from attestlog._internal.server.tokens import Scope, TokenFile
-from attestlog.errors import ForbiddenError, NotFoundError
+from attestlog._internal.server.tokens import Scope, Token, TokenFile
+from attestlog.errors import BusyError, ForbiddenError, NotFoundError
 
 Req = Request[Any, Any, Any]
 
 LINES_PER_RESPONSE_MAX: Final = SHIPMENT_ENTRIES_MAX
 """Who wants more asks again from where this ended: a broken connection then costs little."""
+
+TAKERS: Final = 8
+"""Threads that verify and store: more than the cores of most machines, since each also waits for its disk."""
+
+SHIPMENTS_PER_TOKEN_MAX: Final = 4
+"""Under way at once: a writer sends one after the other, and each body may take 32 MiB of memory."""
 
 _TEXT: Final = "text/plain"  # the framework adds the charset
 
@@ -45,14 +56,47 @@ def replica_app(replica: Replica, tokens: TokenFile, *, checkpoints_are_public: 
     """The app. `checkpoints_are_public`: whoever comes may read the cosigned checkpoints."""
     public = get("/logs/{log:str}/checkpoint", guards=[needs(Scope.READ, is_public=checkpoints_are_public)])
     return new_app(
-        [list_logs, show_log, take, read_lines, read_unerased, public(_checkpoint)], tokens, replica=replica
-    )
+        [list_logs, show_log, take, read_lines, read_unerased, public(_checkpoint)], tokens,
+        replica=replica, taking=_Taking(),
+    )  # fmt: skip
+
+
+class _Taking:
+    """What takes shipments: threads of its own, so that readers never wait for writers.
+
+    One shipment a log at a time is taken by a thread; the others of that log wait without one.
+    """
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(TAKERS, thread_name_prefix="attestlog-take")
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._places: Counter[str] = Counter()
+
+    @contextmanager
+    def place(self, token: str) -> Iterator[None]:
+        """Room for one body of this token. Raises BusyError where it has as many under way as it may."""
+        if self._places[token] >= SHIPMENTS_PER_TOKEN_MAX:
+            raise BusyError(
+                f"{SHIPMENTS_PER_TOKEN_MAX} shipments of the token {token!r} are under way", retryable=True
+            )
+        self._places[token] += 1
+        try:
+            yield
+        finally:
+            self._places[token] -= 1
+
+    async def run(self, log: str, take: Callable[[], ReplicaAnswer]) -> ReplicaAnswer:
+        async with self._turns.setdefault(log, asyncio.Lock()):
+            return await asyncio.get_running_loop().run_in_executor(self._threads, take)
 
 
 @get("/logs", guards=[needs(Scope.READ)])
 async def list_logs(request: Req) -> Response[dict[str, Any]]:
-    """Ids of the logs held."""
-    return Response({"type": "logs", "logs": await asyncio.to_thread(_replica(request).logs)})
+    """Ids of the logs held, as far as the token is good for them."""
+    token: Token | None = request.state.get("token")
+    only = None if token is None or token.origin is None else log_id(token.origin)
+    logs = await asyncio.to_thread(_replica(request).logs)
+    return Response({"type": "logs", "logs": [log for log in logs if only in (None, log)]})
 
 
 @get("/logs/{log:str}", guards=[needs(Scope.REPLICATE, Scope.READ)])
@@ -66,9 +110,11 @@ async def show_log(request: Req, log: FromPath[str]) -> Response[dict[str, Any]]
 async def take(request: Req, log: FromPath[str]) -> Response[bytes]:
     """Verify and store what a writer sends."""
     _check_token(request, log)
-    encoding = request.headers.get("content-encoding", "")
-    body = await read_body(request.stream(), encoding=encoding, size_bytes_max=SHIPMENT_SIZE_MAX_BYTES)
-    answer = await asyncio.to_thread(lambda: _replica(request).take(log, decode_shipment(body)))
+    taking: _Taking = request.app.state["taking"]
+    with taking.place(request.state["token"].name):
+        encoding = request.headers.get("content-encoding", "")
+        body = await read_body(request.stream(), encoding=encoding, size_bytes_max=SHIPMENT_SIZE_MAX_BYTES)
+        answer = await taking.run(log, lambda: _replica(request).take(log, decode_shipment(body)))
     return Response(encode_answer(answer), media_type=_TEXT)
 
 
@@ -95,10 +141,11 @@ async def read_unerased(request: Req, log: FromPath[str]) -> Response[dict[str, 
 
 
 async def _checkpoint(request: Req, log: FromPath[str]) -> Response[bytes]:
-    """The last checkpoint taken, cosigned."""
+    """The last checkpoint taken, cosigned. It is replaced whole, so nobody waits for who is sending."""
     _check_token(request, log)
-    with _replica(request).holding(log) as holding:
-        note = holding.checkpoint()
+    replica = _replica(request)
+    await asyncio.to_thread(_check_held, replica, log)
+    note = await asyncio.to_thread(lambda: replica.source(log).checkpoint())
     if note is None:
         raise NotFoundError(f"no checkpoint of log {log} was taken yet", log=log)
     return Response(note, media_type=_TEXT)

@@ -14,7 +14,10 @@ token taken out of it is refused from the next request on.
 from __future__ import annotations
 
 import hmac
+import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from hashlib import sha256
 from pathlib import Path
@@ -26,9 +29,13 @@ from msgspec import Meta, Struct
 from attestlog._internal import disk
 from attestlog._internal.core.entry import Hex64
 from attestlog._internal.core.toml import format_toml, parse_toml
-from attestlog.errors import DeniedError, ExistsError, MalformedConfigError, NotFoundError
+from attestlog.errors import BusyError, DeniedError, ExistsError, MalformedConfigError, NotFoundError
 
 TOKENS_FILE: Final = "tokens.toml"
+LOCK_FILE: Final = "tokens.lock"
+LOCK_WAIT_S: Final = 5.0
+"""Whoever changes the tokens holds the lock for the writing of one file."""
+
 TOKEN_SIZE_BYTES: Final = 32
 TOKEN_LENGTH_MAX: Final = 256
 """Ours have 43 characters; a longer one is not worth hashing."""
@@ -93,19 +100,20 @@ class TokenFile:
         """A new token; its text is nowhere but in what this returns. Raises ExistsError for a name taken."""
         text = secrets.token_urlsafe(TOKEN_SIZE_BYTES)
         made = Token(name=name, scopes=scopes, origin=origin, sha256=_hash(text))
-        kept = self.tokens()
-        if any(token.name == name for token in kept):
-            raise ExistsError(f"a token named {name!r} exists", name=name, what="token")
-        # Checked by the same rules that the file is read by.
-        self._replace(parse_tokens(format_tokens([*kept, made])))
+        with self._alone() as kept:
+            if any(token.name == name for token in kept):
+                raise ExistsError(f"a token named {name!r} exists", name=name, what="token")
+            # Checked by the same rules that the file is read by.
+            self._replace(parse_tokens(format_tokens([*kept, made])))
         return text
 
     def revoke(self, name: str) -> None:
         """Raises NotFoundError where no token has this name."""
-        kept = [token for token in self.tokens() if token.name != name]
-        if len(kept) == len(self.tokens()):
-            raise NotFoundError(f"there is no token named {name!r}", name=name)
-        self._replace(kept)
+        with self._alone() as tokens:
+            kept = [token for token in tokens if token.name != name]
+            if len(kept) == len(tokens):
+                raise NotFoundError(f"there is no token named {name!r}", name=name)
+            self._replace(kept)
 
     def find(self, text: str) -> Token | None:
         """The token of this text, if there is one. Takes the same time for each that it is not."""
@@ -116,9 +124,27 @@ class TokenFile:
                 found = token
         return found
 
+    @contextmanager
+    def _alone(self) -> Iterator[list[Token]]:
+        """The tokens in force, while nobody else changes them. Raises BusyError.
+
+        Else a token that is made could bring back one that is revoked meanwhile.
+        """
+        path = self.path.with_name(LOCK_FILE)
+        try:
+            disk.make_directories(path.parent)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise disk.storage_error(error, path, "opening") from None
+        try:
+            if not disk.lock(descriptor, timeout_s=LOCK_WAIT_S):
+                raise BusyError(f"{path} has been locked for {LOCK_WAIT_S:g} s", path=str(path))
+            yield self.tokens()
+        finally:
+            os.close(descriptor)
+
     def _replace(self, tokens: list[Token]) -> None:
         try:
-            disk.make_directories(self.path.parent)
             disk.replace_file(self.path, format_tokens(tokens).encode(), 0o600)
         except OSError as error:
             raise disk.storage_error(error, self.path, "writing") from None

@@ -65,13 +65,12 @@ class StoredTimestamp(NamedTuple):
 
 
 class PendingErasure(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A payload that is to be erased as soon as the log says so."""
+    """An erasure under way. What is erased, the entry says that is named here, and nothing else."""
 
-    sequence_number: Count
-    """Of the entry whose payload is erased."""
-    entry_hash: Hex64
     erased_by: Count
     """Sequence number of the entry that says so, once it is there."""
+    entry_hash: Hex64
+    """That entry's."""
 
 
 class Group(NamedTuple):
@@ -111,9 +110,9 @@ class Known:
         Another error: it cannot be judged here, and now.
         """
         raise StorageError(
-            f"the payload of entry {pending.sequence_number} is to be erased, which is not judged here:"
-            " opening the log for writing does it",
-            path=log.where, sequence_number=pending.sequence_number, erased_by=pending.erased_by,
+            f"entry {pending.erased_by} says that payloads are erased, which is not judged here: opening the"
+            " log for writing does it",
+            path=log.where, erased_by=pending.erased_by,
         )  # fmt: skip
 
 
@@ -182,7 +181,7 @@ class LogSource(ABC):
 
     @abstractmethod
     def pending_erasure(self) -> PendingErasure | None:
-        """The payload that is to be erased and is still there, if the log says so already or will next."""
+        """The erasure that is under way, if there is one: the log says it already, or will next."""
 
     @abstractmethod
     def snapshot(self) -> AbstractContextManager[Snapshot]:
@@ -333,20 +332,20 @@ class Store(Protocol):
         Needs no turn. MUST NOT replace another.
         """
 
-    def begin_erasure(self, sequence_number: int, entry_hash: str, erased_by: int | None = None) -> None:
-        """The next entry committed will say that this entry's payload is erased. Inside `exclusive`.
+    def begin_erasure(self, entry: Entry) -> None:
+        """Note durably that this entry erases: the next to be committed, or one that is there.
 
-        If that commit becomes durable, the payload MUST be erased then or later, whatever happens between.
-        `erased_by`: the entry that says so, where it is there already.
-        Raises ErasureRefusedError where the payload is out of the store's reach.
+        Inside `exclusive`. The caller has judged it. If it is or becomes durable, its payloads MUST be
+        erased then or later, whatever happens between. Raises ErasureRefusedError where one is out of the
+        store's reach.
         """
 
     def finish_erasure(self) -> None:
-        """Erase the payload that the last entry says is erased. Inside `exclusive`.
+        """Erase what the entry says that was noted. Inside `exclusive`.
 
-        A driver whose bytes others can write MUST ask `Known.check_erasure` before a byte goes. Raises
-        StorageError; then the next turn or opening MUST try again. What was begun, and then not said by an
-        entry or refused by the rules there, is forgotten.
+        A driver whose bytes others can write MUST ask `Known.check_erasure` before a byte goes, unless it was
+        begun here. What was begun, and then not said by an entry or refused by the rules there, is forgotten.
+        Raises StorageError; then the next turn or opening MUST try again.
         """
 
     def rebuild_tree(self) -> None:

@@ -18,8 +18,8 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from attestlog._internal.core.batch import Head, Plan
-from attestlog._internal.core.entry import decode_line, parse_timestamp
-from attestlog._internal.core.erasure import erase_line, says_erased
+from attestlog._internal.core.entry import Entry, decode_line, parse_timestamp
+from attestlog._internal.core.erasure import erase_line, erasure_of, taken
 from attestlog._internal.core.genesis import parse_genesis
 from attestlog._internal.core.hashes import leaf_hash
 from attestlog._internal.core.lines import Line
@@ -220,31 +220,33 @@ class MemoryStore:
         self.log.timestamps[name] = size, response
         return f"{self.log.where} {name}"
 
-    def begin_erasure(self, sequence_number: int, entry_hash: str, erased_by: int | None = None) -> None:
+    def begin_erasure(self, entry: Entry) -> None:
         """See `Store`."""
-        self.log.pending = PendingErasure(
-            sequence_number=sequence_number, entry_hash=entry_hash,
-            erased_by=self.log.head.size if erased_by is None else erased_by,
-        )  # fmt: skip
+        self.log.pending = PendingErasure(erased_by=entry.sequence_number, entry_hash=entry.entry_hash)
 
     def finish_erasure(self) -> None:
         """See `Store`."""
         pending, lines = self.log.pending, self.log.lines
         if pending is None:
             return
-        number, by = pending.sequence_number, pending.erased_by
-        if by < len(lines) and says_erased(lines[by], number, pending.entry_hash):
-            try:
-                if number >= len(lines) or decode_line(lines[number]).entry_hash != pending.entry_hash:
-                    raise MalformedEntryError("it is not there")
-                lines[number] = erase_line(lines[number])
-            except (MalformedEntryError, VerificationError) as error:
-                raise CorruptError(
-                    f"entry {number} cannot be erased: {error}",
-                    path=self.log.where, sequence_number=number, repair="entries",
-                ) from None  # fmt: skip
-            self.log.erasures += 1
+        if pending.erased_by < len(lines):
+            entry = decode_line(lines[pending.erased_by])
+            if entry.entry_hash == pending.entry_hash:
+                erasure = erasure_of(entry)
+                reach = erasure.reach
+                for line, stored in taken(erasure, lines[reach.start : reach.stop]):
+                    lines[stored.sequence_number] = self._erased(line, stored.sequence_number)
+                self.log.erasures += 1
         self.log.pending = None
+
+    def _erased(self, line: bytes, number: int) -> bytes:
+        try:
+            return erase_line(line)
+        except (MalformedEntryError, VerificationError) as error:
+            raise CorruptError(
+                f"entry {number} cannot be erased: {error}",
+                path=self.log.where, sequence_number=number, repair="entries",
+            ) from None  # fmt: skip
 
     def rebuild_tree(self) -> None:
         """See `Store`."""

@@ -958,6 +958,131 @@ class Torn:
     batch_start: int | None = None
 
 
+@dataclass
+class RangeErased:
+    """Entry `by` says that payloads of a range are erased. Counted: those that match, and its own."""
+
+    by: int
+    said: Entry
+    matching: int = 0
+    own: int = 0
+    """Those that no earlier entry erases."""
+    is_refused: bool = False
+    """Whether the log cannot do without one of these."""
+
+    def takes(self, number: int, action_type: str) -> bool:
+        """Whether this payload is one of them."""
+        is_in = self.said["start"] <= number < self.said["stop"]
+        return is_in and any(matches(glob, action_type) for glob in self.said["action_types"])
+
+
+def matches(glob: str, text: str) -> bool:
+    """`*` is any run of characters, `?` any one, a backslash makes the next plain. Never backtracks far."""
+    tokens = [(escaped or plain, not escaped and plain) for escaped, plain in _GLOB.findall(glob)]
+    at = place = 0
+    star, tried = -1, 0
+    while place < len(text):
+        if at < len(tokens) and tokens[at][1] == "*":
+            star, tried = at, place
+            at += 1
+        elif at < len(tokens) and (tokens[at][1] == "?" or tokens[at][0] == text[place]):
+            at, place = at + 1, place + 1
+        elif star >= 0:
+            tried += 1
+            at, place = star + 1, tried
+        else:
+            return False
+    return all(special == "*" for _, special in tokens[at:])
+
+
+_GLOB = re.compile(r"(?s)\\(.)|(.)")
+
+
+class Erasures:
+    """What entries say of payloads that are erased, and what a second reading of the log finds of them.
+
+    Only what is claimed is kept, not which payloads are missing. Whether the rules allowed it is not judged.
+    """
+
+    def __init__(self, report: Report) -> None:
+        self.report, self.missing = report, 0
+        self.singles = dict[int, list[tuple[int, Entry]]]()
+        self.ranges = list[RangeErased]()
+
+    def note(self, name: str, payload: Any, number: int) -> None:
+        """What an entry says of earlier ones. Raises Wrong."""
+        is_range = name == "attestlog.erase_payloads"
+        one = {"sequence_number": "count", "entry_hash": HASH, "action_type": "name"}
+        kinds = {
+            **(one if not is_range else {
+                "start": "count", "stop": "count", "action_types": "[name]", "count": "count",
+                "last_entry_hash": HASH,
+            }),
+            "reason": "/(?s).{1,4096}/", "legal_basis": "name?",
+        }  # fmt: skip
+        if not is_range:
+            kinds["timestamp"] = MEMBERS["timestamp"]
+        said = {name: value for name, value in (payload or {}).items() if name != "_salt"}
+        if said.keys() != kinds.keys() or not all(fits(said[name], kind) for name, kind in kinds.items()):
+            raise Wrong("an erasure that does not say what it must")
+        start = said["start"] if is_range else said["sequence_number"]
+        stop = said["stop"] if is_range else start + 1
+        if not start < stop <= number:
+            raise Wrong("an erasure of no earlier entry")
+        if not is_range:
+            self.singles.setdefault(start, []).append((number, said))
+        elif 1 <= said["count"] <= stop - start and 1 <= len(said["action_types"]) <= 64:
+            self.ranges.append(RangeErased(number, said))
+        else:
+            raise Wrong("an erasure of no types, or of none or too many payloads")
+
+    def settle(self, lines: Iterator[bytes]) -> None:
+        """Each payload that is missing must be erased by an entry, which describes it rightly."""
+        if not (self.missing or self.ranges):
+            return
+        for line in lines:
+            if not self.ranges and b'"action_payload":null,' not in line[:128]:
+                continue
+            try:
+                self._look(decode_entry(line))
+            except Malformed:
+                continue  # which was said
+        for erased in self.ranges:
+            if erased.is_refused:
+                what = "it erases the payload of an entry that the log cannot do without"
+                self.report.find("erasure.refused", what, erased.by)
+            if not erased.own <= erased.said["count"] <= erased.matching:
+                what = f"it says that {erased.said['count']} payloads are erased, {erased.own} were to go"
+                self.report.find("erasure.malformed", what, erased.by)
+
+    def _look(self, entry: Entry) -> None:
+        number, action_type = entry["sequence_number"], entry["action_type"]
+        singles = self.singles.get(number, [])
+        is_kept = number == 0 or (acts(entry) and action_type in KEPT)
+        ranges = [erased for erased in self.ranges if erased.takes(number, action_type)]
+        first = min([by for by, _ in singles] + [erased.by for erased in ranges], default=None)
+        for erased in ranges:
+            erased.matching += 1
+            erased.own += erased.by == first
+            erased.is_refused |= is_kept and erased.by == first
+        for erased in self.ranges:
+            if number == erased.said["stop"] - 1 and entry["entry_hash"] != erased.said["last_entry_hash"]:
+                what = "it names another last entry of the range it erases"
+                self.report.find("erasure.malformed", what, erased.by)
+        if entry["action_payload"] is not None:
+            return
+        if first is None:
+            what = "its payload is null, and no entry that erases says so"
+            self.report.find("entry.payload_missing", what, number)
+        for by, said in singles:
+            if is_kept:
+                what = f"it erased the payload of entry {number}, which the log cannot do without"
+                self.report.find("erasure.refused", what, by)
+            if any(said[name] != entry[name] for name in ("entry_hash", "action_type", "timestamp")):
+                what = f"it erases the payload of entry {number}, and describes another"
+                self.report.find("erasure.malformed", what, by)
+
+
 RULES, HOLDS = "attestlog_rules", "attestlog_holds"
 """Members of `environment` by which an entry names the last change of keys or policy, and of legal holds."""
 POINTER = r"/(0|[1-9]\d{0,15}):[0-9a-f]{64}/"
@@ -985,7 +1110,9 @@ class Walk:
         self.tree, self.root = Tree(), Tree().root() if wanted == 0 else None
         self.torn: Torn | None = None
         self.batch: Batch | None = None
-        self.erased, self.erasures = dict[int, Entry](), dict[int, Entry]()
+        self.erasures = Erasures(report)
+        self.again: Iterator[bytes] = iter(())
+        """All lines once more, for what is only known at the end."""
         self.key_ids = dict[str, int]()
         """Of keys that signed → the last entry of each."""
         self.first_keys = set(rules.keys)
@@ -1166,8 +1293,7 @@ class Walk:
 
     def _check_relations(self, entry: Entry, *, is_sound: bool) -> None:
         number, payload = entry["sequence_number"], entry["action_payload"]
-        if payload is None:
-            self.erased[number] = entry
+        self.erasures.missing += payload is None
         if not acts(entry):
             return
         name = entry["action_type"]
@@ -1175,8 +1301,8 @@ class Walk:
             what = f"{name[:80]!r} is not known here: a newer attestlog made it"
             self.report.find("entry.newer", what, number)
             self.knows_rules = False
-        if name == "attestlog.erase_payload":
-            self._holds(number, "erasure.malformed", self._note_erasure, payload, number)
+        if name in ("attestlog.erase_payload", "attestlog.erase_payloads"):
+            self._holds(number, "erasure.malformed", self.erasures.note, name, payload, number)
         if name not in KEY_CHANGES | POLICY_CHANGES | HOLD_CHANGES or not self.knows_rules:
             return
         member, new = HOLDS if name in HOLD_CHANGES else RULES, f"{number}:{entry['entry_hash']}"
@@ -1184,19 +1310,6 @@ class Walk:
             self.report.find("entry.change", "a change that does not hold", number)
         elif name not in KEY_CHANGES or self._holds(number, "entry.change", self.rules.change, entry):
             self.due[member] = new
-
-    def _note_erasure(self, payload: Any, number: int) -> None:
-        """What an erase_payload entry says of an earlier one. Whether the rules allowed it is not judged."""
-        kinds = {
-            "sequence_number": "count", "entry_hash": HASH, "action_type": "name", "legal_basis": "name?",
-            "timestamp": MEMBERS["timestamp"], "reason": "/(?s).{1,4096}/",
-        }  # fmt: skip
-        said = {name: value for name, value in (payload or {}).items() if name != "_salt"}
-        if said.keys() != kinds.keys() or not all(fits(said[name], kind) for name, kind in kinds.items()):
-            raise Wrong("an erasure that does not say what it must")
-        if said["sequence_number"] >= number:
-            raise Wrong("an erasure of no earlier entry")
-        self.erasures[said["sequence_number"]] = {**said, "by": number}
 
     def finish(self, acknowledged: int) -> int:
         """How many entries there are, now that it ends. `acknowledged` are known to have been durable."""
@@ -1222,21 +1335,6 @@ class Walk:
             what = f"{count} entries stand under rules that changed in what was not read"
             self.report.find("entry.unjudged", what, self.unjudged[0])
         return there
-
-    def finish_erasures(self) -> None:
-        """Each payload that is gone, and what is said of it. All entries were read."""
-        for number, entry in self.erased.items():
-            said = self.erasures.get(number)
-            if said is None:
-                what = "its payload is null, and no erase_payload says so"
-                self.report.find("entry.payload_missing", what, number)
-                continue
-            if number == 0 or (acts(entry) and entry["action_type"] in KEPT):
-                what = f"erased the payload of entry {number}, which the log cannot do without"
-                self.report.find("erasure.refused", what, said["by"])
-            if any(said[name] != entry[name] for name in ("entry_hash", "action_type", "timestamp")):
-                what = f"says that the payload of entry {number} is erased, and describes another entry"
-                self.report.find("erasure.malformed", what, said["by"])
 
 
 def verify_log(report: Report, root: Path, trust: Trust) -> None:
@@ -1277,6 +1375,9 @@ def verify_log(report: Report, root: Path, trust: Trust) -> None:
         due = first + width
         skip = max(0, acknowledged - first) if first == last else None
         _walk_segment(walk, segments[first], first, skip, is_last=first == max(segments))
+    walk.again = (
+        line for name in sorted(segments) if name % width == 0 for line in read_again(segments[name])
+    )
     if walk.is_all_read and walk.torn is None and not first <= walk.position <= due:
         what = f"entry {walk.position} is due where the last segment ends"
         report.find("segment.length", what, first)
@@ -1403,6 +1504,8 @@ def verify_export(report: Report, file: BinaryIO, note: bytes | None, trust: Tru
     for line, is_complete in lines:
         walk.add(line, is_complete=is_complete)
     there = walk.finish(checkpoint.size if checkpoint else 0)
+    file.seek(0)
+    walk.again = (line for line, _ in read_lines(file))
     if note is None:
         report.say("no checkpoint was given: entries may be missing at the end")
     conclude(walk, there, checkpoint, genesis, trust)
@@ -1414,7 +1517,10 @@ def conclude(walk: Walk, there: int, checkpoint: Checkpoint | None, genesis: Ent
     if genesis["signature_algorithm"].endswith("+BATCH"):
         report.find("entry.batch", "the genesis entry is not signed alone", 0)
     if walk.is_all_read:
-        walk.finish_erasures()
+        try:
+            walk.erasures.settle(walk.again)
+        except OSError as error:
+            report.find("log.unreadable", f"entries cannot be read again: {error}")
     if checkpoint is not None and walk.is_all_read:
         is_hidden = walk.root is None and report.verdict not in ("VERIFIED", "INCOMPLETE")
         if checkpoint.size > there:
@@ -1422,7 +1528,13 @@ def conclude(walk: Walk, there: int, checkpoint: Checkpoint | None, genesis: Ent
             report.find("checkpoint.ahead", what)
         elif walk.root != checkpoint.root and not is_hidden:  # what hides the root was found
             report.find("checkpoint.root", "the checkpoint has another root than the entries")
-    report.say(f"{walk.rules.origin}: {there} entries, {len(walk.erased)} of them without their payload")
+    report.say(f"{walk.rules.origin}: {there} entries, {walk.erasures.missing} of them without their payload")
+    older = genesis["action_payload"]["continues"]
+    if older is not None:
+        what = (
+            f"{older['size']} entries of {older['origin']}, root {older['root']}, genesis {older['genesis']}"
+        )
+        report.say(f"continues {what}: verify that log by itself")
     report.say(f"genesis {walk.rules.genesis_hash}, head {walk.previous}")
     report.say(f"signed by {', '.join(sorted(walk.key_ids))}")
     vouching = {walk.rules.genesis_hash, walk.first_signer, *(walk.key_ids.keys() - walk.first_keys)}
@@ -1450,6 +1562,13 @@ def read_lines(file: BinaryIO) -> Iterator[tuple[bytes, bool]]:
             if not rest:
                 break
         yield line.removesuffix(b"\n"), line.endswith(b"\n")
+
+
+def read_again(path: Path) -> Iterator[bytes]:
+    """The lines of a segment."""
+    with open_plain(path) as file:
+        for line, _ in read_lines(file):
+            yield line
 
 
 def _first_line(path: Path | None) -> bytes:

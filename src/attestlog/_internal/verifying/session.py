@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from attestlog._internal import places
 from attestlog._internal.core.checkpoint import Checkpoint, parse_checkpoint
@@ -60,7 +60,7 @@ class Session:
         *,
         trust: Iterable[str | Path] = (),
         trust_policy: AnyTrustPolicy = None,
-        held: Given | None = None,
+        held: Given | Checkpoint | None = None,
     ) -> None:
         """`add` receives each finding. Raises as `load_trust_policy`, `load_trust` and `load_held`."""
         self.add = add
@@ -72,6 +72,8 @@ class Session:
         self.trusted = [*map(_id, keys), *(format_vkey(log.key) for log in self.trust_policy.logs)]
         """All that the caller trusts, the policy's logs included: vkeys, and 64 hex digits."""
         self.held = load_held(held)
+        self.held_is: HeldIs = "chain" if isinstance(held, Checkpoint) else "held"
+        """What the log must begin with: a checkpoint that the caller kept, or what a later log continues."""
         self._state_dir: Path | None = None
 
     def find(
@@ -129,7 +131,7 @@ class Session:
         known = frozenset(vouching)
         report.trusted_by = [item for item in self.trusted if item in known]
         is_vouched = bool(report.trusted_by) or not self.trusted
-        if report.held_size is not None:
+        if report.held_size is not None and self.held_is == "held":
             report.trusted_by.append(f"the checkpoint held over {report.held_size} entries")
         return is_vouched
 
@@ -143,12 +145,20 @@ def load_trust(items: Iterable[str | Path]) -> list[VerifierKey | PublicKey | st
     return [_load(item) for item in items]
 
 
-def load_held(held: Given | None) -> Checkpoint | None:
+HeldIs = Literal["held", "chain"]
+"""With what a finding's code begins."""
+
+HELD_WORDS: Final[dict[HeldIs, str]] = {"held": "the checkpoint held", "chain": "what a later log continues"}
+
+
+def load_held(held: Given | Checkpoint | None) -> Checkpoint | None:
     """A checkpoint that the caller kept: its text; who signed it is not looked at.
 
     Raises MalformedNoteError, MalformedCheckpointError, or StorageError if its file cannot be read.
     """
-    return None if held is None else parse_checkpoint(parse_note(read_given(held)).text)
+    if held is None or isinstance(held, Checkpoint):
+        return held
+    return parse_checkpoint(parse_note(read_given(held)).text)
 
 
 def load_trust_policy(trust_policy: AnyTrustPolicy) -> TrustPolicy:
@@ -192,10 +202,10 @@ def compare_age(checkpoint: Checkpoint, memory: Memory) -> Iterator[Finding]:
         yield finding("checkpoint.older", what, expected=memory.checkpoint_size, found=checkpoint.size)
 
 
-def held_of_another(held: Checkpoint, origin: str) -> Finding:
-    """The finding where the checkpoint that the caller kept is not of this origin."""
-    what = f"the checkpoint held is of {held.origin}"
-    return finding("held.origin", what, expected=held.origin, found=origin)
+def held_of_another(held: Checkpoint, origin: str, held_is: HeldIs = "held") -> Finding:
+    """The finding where what the log must begin with is not of this origin."""
+    what = f"{HELD_WORDS[held_is]} is of {held.origin}"
+    return finding(f"{held_is}.origin", what, expected=held.origin, found=origin)
 
 
 def cosigners(trusted: TrustedCheckpoint) -> list[Cosigner]:

@@ -20,6 +20,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+import msgspec
+
 from attestlog._internal.core.batch import CLOCK_TOLERANCE_S
 from attestlog._internal.core.checkpoint import Checkpoint
 from attestlog._internal.core.cosignature import check_every_type, open_signed_checkpoint
@@ -40,6 +42,7 @@ from attestlog._internal.core.report import Finding, Progress, Report, Verdict
 from attestlog._internal.core.rules import Rules
 from attestlog._internal.core.signature import BATCH_SUFFIX
 from attestlog._internal.core.uses import Use, search_start, uses_in
+from attestlog._internal.judging.erasures import Looked, Wanted, look_in_piece
 from attestlog._internal.judging.findings import finding
 from attestlog._internal.judging.keys import find_doubtful, tell_terms, vouching_keys
 from attestlog._internal.judging.relations import find_ids
@@ -52,7 +55,9 @@ from attestlog._internal.storage.resolve import LogName, anything_at, open_sourc
 from attestlog._internal.verifying.given import Given, reason
 from attestlog._internal.verifying.memory import Memory
 from attestlog._internal.verifying.session import (
+    HELD_WORDS,
     AnyTrustPolicy,
+    HeldIs,
     Session,
     another_log,
     compare_age,
@@ -96,7 +101,7 @@ def judge_log(
     *,
     trust: Iterable[str | Path] = (),
     trust_policy: AnyTrustPolicy = None,
-    held: Given | None = None,
+    held: Given | Checkpoint | None = None,
     remember: bool = True,
     state_dir: str | Path | None = None,
     tsa_roots: Iterable[str | Path] = (),
@@ -109,7 +114,8 @@ def judge_log(
 
     `trust`: keys or hashes of which one must vouch for the log (see `session`).
     `trust_policy`: a C2SP tlog-policy: its logs are trusted too, and its quorum must have cosigned.
-    `held`: a checkpoint of the log that the caller kept: the log must begin with what it covers.
+    `held`: a checkpoint of the log that the caller kept: the log must begin with what it covers. A
+    `Checkpoint` says the same of what a later log continues.
     `remember`: compare with what earlier verifications remembered in `state_dir`
     (by default the user's), and remember this one; False leaves both alone.
     `tsa_roots`: files of PEM certificates: time stamps by authorities under these count.
@@ -260,6 +266,8 @@ class _Verification:
         segments = check_segments(self._snapshot, genesis.settings.segment_entries, findings)
         self._add_all(findings)
         self._report.origin, self._report.genesis_hash = genesis.origin, digest
+        if genesis.continues is not None:
+            self._report.continues = msgspec.to_builtins(genesis.continues)
         return _Log(entry, genesis, digest, segments, StoredTree(self._snapshot))
 
     def _first_line(self) -> bytes:
@@ -382,10 +390,17 @@ class _Verification:
                 return map_ordered(find_ids, wanted, pieces, self._options.workers)
             return (find_ids(wanted, piece) for piece in pieces)
 
+        def look_again(wanted: Wanted, concerns: Callable[[range], bool]) -> Iterator[Looked]:
+            width = log.genesis.settings.segment_entries
+            needed = [piece for piece in pieces if concerns(range(piece.segment, piece.segment + width))]
+            if self._is_shared(sum(piece.size_bytes for piece in needed)):
+                return map_ordered(look_in_piece, wanted, needed, self._options.workers)
+            return (look_in_piece(wanted, piece) for piece in needed)
+
         relations = walk.relations
         if walk.known.is_all_read:
-            self._report.erased_payloads, findings = relations.erasures.settle(self._options.start)
-            self._add_all(findings)
+            self._add_all(relations.erasures.settle(look_again, self._options.start))
+            self._report.erased_payloads = relations.erasures.accounted
             self._add_all(relations.conduct.settle())
             self._add_all(relations.heads.settle(log.stored.leaf, self._options.start))
             # What stands before the start, or could not be read, may be what is depended on.
@@ -430,7 +445,8 @@ class _Verification:
         if memory is not None:
             self._add_all(compare_memory(ending, memory, report, is_resumed=is_resumed))
         if held is not None:
-            self._add_all(compare_held(ending, held, log.genesis.origin, report, is_resumed=is_resumed))
+            origin, held_is = log.genesis.origin, self._session.held_is
+            self._add_all(compare_held(ending, held, origin, report, held_is, is_resumed=is_resumed))
         self._stamps, findings = judge_stamps(
             self._source, self._all_stamps, self._options.authorities,
             origin=log.genesis.origin, size=ending.accounted, root_at=ending.roots.get,
@@ -607,21 +623,22 @@ def compare_memory(ending: Ending, memory: Memory, report: Report, *, is_resumed
 
 
 def compare_held(
-    ending: Ending, held: Checkpoint, origin: str, report: Report, *, is_resumed: bool
+    ending: Ending, held: Checkpoint, origin: str, report: Report, held_is: HeldIs, *, is_resumed: bool
 ) -> Iterator[Finding]:
-    """Findings about the checkpoint that the caller kept; its size goes into the report when it holds."""
+    """Findings about what the log must begin with; its size goes into the report when it holds."""
+    what_held = HELD_WORDS[held_is]
     found = ending.roots.get(held.size, EMPTY_ROOT if held.size == 0 else b"")
     is_all_read = ending.known.is_all_read
     if held.origin != origin:
-        yield held_of_another(held, origin)
+        yield held_of_another(held, origin, held_is)
     elif held.size > ending.accounted and is_all_read:
-        what = f"the checkpoint held covers {held.size} entries, {ending.accounted} are there"
-        yield finding("held.ahead", what, expected=held.size, found=ending.accounted)
+        what = f"{what_held} covers {held.size} entries, {ending.accounted} are there"
+        yield finding(f"{held_is}.ahead", what, expected=held.size, found=ending.accounted)
     elif found == held.root:
         report.held_size = held.size
     elif found and is_all_read and not is_resumed:
-        what = f"the root of the first {held.size} entries is not the one of the checkpoint held"
-        yield finding("held.root", what, expected=held.root.hex(), found=found.hex())
+        what = f"the root of the first {held.size} entries is not the one of {what_held}"
+        yield finding(f"{held_is}.root", what, expected=held.root.hex(), found=found.hex())
     else:
         what = f"the stored tree and the entries read do not lead to the root held at {held.size}"
         yield finding("resume.tree", what, expected=held.root.hex(), found=found.hex())

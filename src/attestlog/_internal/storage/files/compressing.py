@@ -13,6 +13,7 @@ compares both again and goes on with 4.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import zip_longest
 from pathlib import Path
@@ -78,22 +79,28 @@ def finish_compressing(root: Path) -> None:
         disk.fsync_directory(path.parent)
 
 
-def replace_packed_line(path: Path, line: LocatedLine, replacement: bytes) -> None:
-    """Write the compressed segment again with this line in the other's place. Raises OSError.
+def replace_packed_lines(path: Path, going: Iterator[tuple[LocatedLine, bytes]]) -> None:
+    """Write the compressed segment again with other lines in the place of these, which are in order.
 
-    Only the frame that holds the line is packed anew; the others are copied as they stand.
+    Only the frames that hold them are packed anew; the others are copied as they stand. Raises OSError.
     """
     mode = path.stat().st_mode & 0o777
     with open_segment(path) as source, disk.replacing(path, mode, suffix="erasing") as target:
         assert isinstance(source, PackedSegment)
         os.fchmod(target, mode)
-        packing, place = Packing(target), source.index.frame_at(line.offset)
-        for number, frame in enumerate(source.index.frames):
-            if number != place:
+        packing, change = Packing(target), next(going, None)
+        for frame in source.index.frames:
+            stop = frame.start + frame.size
+            if change is None or change[0].offset >= stop:
                 packing.copy(source, frame)
                 continue
-            content, at = b"".join(source.blocks(frame)), line.offset - frame.start
-            packing.add(content[:at] + replacement + content[at + len(line.data) :])
+            content, parts, done = b"".join(source.blocks(frame)), list[bytes](), 0
+            while change is not None and change[0].offset < stop:
+                (line, replacement), change = change, next(going, None)
+                at = line.offset - frame.start
+                parts += [content[done:at], replacement]
+                done = at + len(line.data)
+            packing.add(b"".join([*parts, content[done:]]))
         packing.finish()
 
 

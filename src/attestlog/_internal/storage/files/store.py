@@ -15,17 +15,11 @@ from pathlib import Path
 from attestlog._internal import disk
 from attestlog._internal.core.batch import Head, Plan
 from attestlog._internal.core.checkpoint import Checkpoint
-from attestlog._internal.core.entry import decode_line
+from attestlog._internal.core.entry import Entry, decode_line
 from attestlog._internal.core.genesis import Genesis, parse_genesis
 from attestlog._internal.core.hashes import leaf_hash
 from attestlog._internal.core.merkle import Grown
-from attestlog._internal.storage.contract import (
-    LOCK_TIMEOUT_S,
-    Known,
-    PendingErasure,
-    check_plan,
-    room_in_segment,
-)
+from attestlog._internal.storage.contract import LOCK_TIMEOUT_S, Known, check_plan, room_in_segment
 from attestlog._internal.storage.files import erasing, layout, recovery
 from attestlog._internal.storage.files.beside import add_timestamp, check_not_moved
 from attestlog._internal.storage.files.compressing import finish_compressing
@@ -66,6 +60,8 @@ class FileStore:
         self._unwritten: list[tuple[int, list[bytes], list[Grown]]] = []
         """Tree hashes that follow durable entries and could not be written yet."""
         self._stopped: str | None = None
+        self._begun = ""
+        """Hash of the erasing entry that was judged and begun here: others are judged before a byte goes."""
         try:
             is_log = layout.is_log(root)
         except OSError as error:
@@ -162,23 +158,23 @@ class FileStore:
         """See `Store.add_timestamp`."""
         return str(add_timestamp(self.root, size, response))
 
-    def begin_erasure(self, sequence_number: int, entry_hash: str, erased_by: int | None = None) -> None:
+    def begin_erasure(self, entry: Entry) -> None:
         """See `Store.begin_erasure`."""
-        pending = PendingErasure(
-            sequence_number=sequence_number, entry_hash=entry_hash,
-            erased_by=self._head.size if erased_by is None else erased_by,
-        )  # fmt: skip
-        erasing.write_pending(self.root, pending)
+        erasing.write_pending(self.root, entry)
+        self._begun = entry.entry_hash
 
     def finish_erasure(self) -> None:
         """See `Store.finish_erasure`."""
         pending = read_pending(self.root)
         if pending is None:
             return
-        path = erasing.finish(self.root, pending, self._head.size, self._known)
-        if path == self._path:
-            self._open_segment(self._first, self._path)
-            self._offset = os.fstat(self._descriptor).st_size
+        known = None if pending.entry_hash == self._begun else self._known
+        try:
+            erasing.finish(self.root, pending, self._head.size, known)
+        finally:
+            if self._is_replaced():
+                self._open_segment(self._first, self._path)
+                self._offset = os.fstat(self._descriptor).st_size
 
     def close(self) -> None:
         """See `Store.close`."""
