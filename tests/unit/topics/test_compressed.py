@@ -171,6 +171,16 @@ def test_erasing_in_a_compressed_segment(root: Path) -> None:
     check_log(root, [])
 
 
+def test_erasing_many_in_compressed_and_uncompressed_segments(root: Path) -> None:
+    compress_segment(root, 0)
+    with Log.open(root) as log:
+        log.erase_many(["*"], start=200, stop=700, reason="asked for", actor_id="officer-1")
+    gone = [entry.sequence_number for entry in FileSource(root).entries() if entry.action_payload is None]
+    assert gone == list(range(200, 700))
+    assert layout.segment_path(root, 0).name.endswith(".zst")
+    assert verdict(root) == "VERIFIED"
+
+
 # --- compressing ---
 
 

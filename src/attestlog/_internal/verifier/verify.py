@@ -1567,7 +1567,7 @@ def read_lines(file: BinaryIO) -> Iterator[tuple[bytes, bool]]:
 def read_again(path: Path) -> Iterator[bytes]:
     """The lines of a segment."""
     with open_plain(path) as file:
-        for line, _ in read_lines(file):
+        for line, _ in segment_lines(path, file):
             yield line
 
 
