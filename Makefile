@@ -23,7 +23,7 @@ CODE = src tests $(wildcard bench examples)
 # The resolver behind `make lock`; it stays out of .venv.
 UV_VERSION = 0.13.9
 
-.PHONY: help demo test test-all services interop lint types format faults repeat simulate fuzz mutants bench bench-formats \
+.PHONY: help demo test test-all services interop lint types format faults repeat simulate fuzz agree mutants bench bench-formats \
 	bench-proofs bench-signers bench-replication growth soak nightly lock clean
 
 help: ## what there is
@@ -86,6 +86,12 @@ fuzz: $(VENV)/.installed-dev ## atheris on every parser (FUZZ_SECONDS=60 each, F
 	    || { tail -n 40 $$log; exit 1; }; \
 	  echo "$$target: $$(grep -o 'Done.*' $$log)"; done
 
+AGREE_LOGS ?= 200000
+AGREE_SEED ?= 1
+
+agree: $(VENV)/.installed-dev ## do both verifiers say the same of damaged and forged logs? (AGREE_LOGS=200000, AGREE_SEED=1; an hour)
+	@$(BIN)/python -m tests.fuzz.two_verifiers --logs $(AGREE_LOGS) --seed $(AGREE_SEED)
+
 # What the benchmark measures beside attestlog, in an environment of its own: used by nothing else.
 PEER = noirebox==0.24.0
 BENCH_ARGS ?=
@@ -123,7 +129,7 @@ bench-replication: $(VENV)/.installed-dev ## measure replicas: following, waitin
 	@$(BIN)/python -m bench.replication $(BENCH_ARGS)
 	@$(BIN)/python -m bench.witness
 
-NIGHTLY = test-all repeat faults simulate fuzz soak mutants
+NIGHTLY = test-all repeat faults simulate fuzz agree soak mutants
 
 nightly: ## what takes longer than a change can wait: each in turn, and at the end what failed (a night)
 	@failed=; for job in $(NIGHTLY); do \

@@ -11,12 +11,11 @@ from typing import Any
 
 import pytest
 from tests.interop.verifiers import RefusedError, reader
-from tests.support.exports import about, items, made_log, written
+from tests.support.exports import about, items, made_log, parsed, written
 from tests.support.logs import LogMaker
 from tests.support.sinks import receiving
 from tests.support.tools import extra
 
-from attestlog._internal.exporting import cose
 from attestlog._internal.exporting.contract import Form
 from attestlog._internal.exporting.keys import note_public_key
 from attestlog._internal.shipping.contract import Batch
@@ -135,7 +134,7 @@ def test_a_receipt_is_refused_for_another_entry(made: Made, tmp_path: Path) -> N
 def test_a_receipt_with_another_signature_is_refused(made: Made, tmp_path: Path, who: str) -> None:
     extra("cbor2")
     data = made.export(Form.COSE).read_bytes()
-    signature = next(cose.parse_receipts(data)).signature
+    signature = parsed(data)[0].signature
     (tmp_path / "x").write_bytes(data.replace(signature, signature[:-1] + bytes([signature[-1] ^ 1]), 1))
     with pytest.raises(RefusedError):
         reader(who, tmp_path / "x", made.pem, made.leaves, made.root)

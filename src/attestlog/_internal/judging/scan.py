@@ -450,7 +450,7 @@ class _Scanner:
             self._is_synced = True
             if not is_next:
                 self._result.is_contiguous = False
-            return is_next
+            return is_next and self._previous is not None
         if is_next:
             return self._previous is not None
         if number != self._position:
@@ -536,9 +536,10 @@ class _Scanner:
             self._learn_rules(entry)
             return
         due, environment = self._rules.pointers, entry.environment
-        if environment.get(RULES_MEMBER) == due.rules and environment.get(HOLDS_MEMBER) == due.holds:
-            return
-        self._compare_pointers(entry, Pointers() if entry.sequence_number == 0 else due)
+        if entry.sequence_number == 0:
+            due = Pointers()
+        if environment.get(RULES_MEMBER) != due.rules or environment.get(HOLDS_MEMBER) != due.holds:
+            self._compare_pointers(entry, due)
 
     def _compare_pointers(self, entry: Entry, due: Pointers) -> None:
         for member, expected, found in zip(

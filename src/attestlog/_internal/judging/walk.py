@@ -162,6 +162,8 @@ class Walk:
         self._segment_entries, self._fetch = segment_entries, fetch
         self._before_batch: tuple[Span, str | None] = (edge, None)
         self._unreadable: set[str] = set()
+        self._misplaced: int | None = None
+        """The last segment that does not begin with the entry due."""
         self._unjudged = (0, 0)
         """First of the entries under rules that are not known, and how many there are."""
         self._wrong_pointers: WrongPointers = {}
@@ -248,7 +250,8 @@ class Walk:
     def _judge_last_segment(self, due: range) -> Iterator[Finding]:
         position = self._state.position
         can_tell = self._entries and self.known.is_all_read and self._state.run is None
-        if can_tell and not due.start <= position <= due.stop:
+        # That it begins too late was found when it began.
+        if can_tell and not due.start <= position <= due.stop and self._misplaced != due.start:
             yield self._segment_length(due.start, due)
 
     def _judge_tail(self, run: Run, acknowledged: int) -> tuple[int, int]:
@@ -297,6 +300,7 @@ class Walk:
             self.known = self.known.after_disorder()
             self._desynchronize()
         elif state.is_synced and state.run is None and state.previous is not None and state.position != first:
+            self._misplaced = first
             self._findings.append(self._segment_length(first, range(first, first + 1)))
 
     def _segment_length(self, first: int, due: range) -> Finding:

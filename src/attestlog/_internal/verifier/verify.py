@@ -283,6 +283,19 @@ def find_wrong_hashes(entry: Entry, line: bytes) -> Iterator[tuple[str, str]]:
         yield "entry.entry_hash", "entry_hash is not the hash of the entry"
 
 
+SPELLING = {"entry.canonical", "entry.too_large"}
+
+
+def has_own_hashes(entry: Entry) -> bool:
+    """Whether its hashes are its own, however the line spells it."""
+    try:
+        spelled = {name: canonical(entry[name], 2) for name in sorted(entry)}
+    except Malformed:
+        return False
+    payload = sha256(spelled["action_payload"].encode("utf-8", "surrogatepass")).hexdigest()
+    return (entry["action_hash"], entry["entry_hash"]) == (payload, hash_entry(spelled))
+
+
 def hash_entry(spelled: dict[str, str]) -> str:
     """What the `entry_hash` of an entry with these members must be."""
     covered = _join({name: text for name, text in spelled.items() if name not in NOT_COVERED})
@@ -545,6 +558,10 @@ def decode_base64(text: str) -> bytes:
     return data
 
 
+def _is_origin(name: str) -> bool:
+    return _is_key_name(name) and name.isprintable() and len(name.encode("utf-8", "replace")) <= 255
+
+
 def _is_key_name(name: str) -> bool:
     return bool(name) and not any(char.isspace() or char == "+" or char < " " for char in name)
 
@@ -559,8 +576,11 @@ class Checkpoint:
     signers: list[VKey]
 
 
-def open_checkpoint(data: bytes, vkeys: list[VKey]) -> Checkpoint:
-    """Raises Malformed, or Wrong if a line by one of `vkeys` is bad. None may be there: see `signers`."""
+def open_checkpoint(data: bytes, vkeys: list[VKey], *, of_log: bool = False) -> Checkpoint:
+    """Raises Malformed, or Wrong if a line by one of `vkeys` is bad. None may be there: see `signers`.
+
+    `of_log`: it is a log's own, and one must be there.
+    """
     try:
         content = data.decode("utf-8")
     except UnicodeDecodeError:
@@ -572,17 +592,24 @@ def open_checkpoint(data: bytes, vkeys: list[VKey]) -> Checkpoint:
     if len(data) > NOTE_SIZE_MAX or len(lines) > 100:
         raise Malformed("the note is over its limits")
     signers = []
-    for line in lines:
-        dash, _, rest = line.partition(" ")
-        name, _, encoded = rest.partition(" ")
-        blob = decode_base64(encoded)
-        if dash != "\u2014" or not _is_key_name(name) or len(blob) < 5:
-            raise Malformed("a signature line is none")
+    for name, blob in [_parse_line(line) for line in lines]:
         for vkey in vkeys:
             if (vkey.name, vkey.id) == (name, blob[:4]):
                 _verify_line(vkey, blob[4:], text)
                 signers.append(vkey)
+    if of_log and not signers:
+        raise Wrong("none of the log's keys signed the checkpoint", "checkpoint.signature")
     return Checkpoint(*_parse_checkpoint(text), signers)
+
+
+def _parse_line(line: str) -> tuple[str, bytes]:
+    """The key name, and key id and signature."""
+    dash, _, rest = line.partition(" ")
+    name, _, encoded = rest.partition(" ")
+    blob = decode_base64(encoded)
+    if dash != "\u2014" or not _is_key_name(name) or len(blob) < 5:
+        raise Malformed("a signature line is none")
+    return name, blob
 
 
 def _parse_checkpoint(text: str) -> tuple[str, int, bytes]:
@@ -883,7 +910,7 @@ def _is_continued(stated: Any) -> bool:
         is_whole
         and all(fits(stated[name], kind) for name, kind in kinds.items())
         and stated["size"] > 0
-        and _is_key_name(stated["origin"])
+        and _is_origin(stated["origin"])
     )
 
 
@@ -908,22 +935,23 @@ def read_genesis(line: bytes) -> tuple[Rules, Entry]:
     if payload is None or payload.keys() != names or not fits(payload["checkpoint_keys"], "[text]"):
         raise Malformed("the genesis payload has other members")
     origin, settings = payload["origin"], read_settings(payload["settings"])
-    if not fits(origin, "text") or not _is_key_name(origin) or not fits(payload["entry_keys"], "[object]"):
+    if not fits(origin, "text") or not _is_origin(origin) or not fits(payload["entry_keys"], "[object]"):
         raise Malformed("the genesis payload has no proper origin or keys")
     if payload["format"] is not FORMAT or not _is_continued(payload["continues"]):
         raise Malformed("the genesis payload has no format, or does not say what it continues")
-    if not fits(payload["policy"], "object") or not fits(payload["software"], "{text}"):
-        raise Malformed("the genesis payload has no policy or software")
+    if not fits(payload["policy"], "object"):
+        raise Malformed("the genesis payload has no policy")
+    if not fits(payload["software"], "{text}") or payload["software"].keys() != {"name", "version"}:
+        raise Malformed("the genesis payload does not say what made the log")
     keys = [read_stated_key(stated) for stated in payload["entry_keys"]]
     vkeys = [parse_vkey(text) for text in payload["checkpoint_keys"]]
     if not keys or not vkeys or len({key.id for key in keys}) < len(keys) or len(keys) > KEYS_IN_FORCE_MAX:
         raise Malformed("the genesis payload names no key, one twice, or too many")
     if any(vkey.name != origin for vkey in vkeys) or {vkey.kind for vkey in vkeys} - {ML_DSA_44} != {ED25519}:
         raise Malformed("a checkpoint key is not called as the log")
-    genesis_hash = hash_entry({name: canonical(entry[name], 2) for name in sorted(entry)})
     terms = {key.id: Term() for key in keys}
     by_id = {key.id: key for key in keys}
-    return Rules(origin, by_id, vkeys, settings, terms, genesis_hash), entry
+    return Rules(origin, by_id, vkeys, settings, terms, entry["entry_hash"]), entry
 
 
 def begin(line: bytes) -> tuple[Rules, Entry]:
@@ -1104,10 +1132,14 @@ class Walk:
         self.is_synced, self.is_whole, self.knows_rules, self.is_all_read = True, True, True, True
         self.due: dict[str, str | None] = {RULES: f"0:{rules.genesis_hash}", HOLDS: None}
         """By pointer, what entries must have now."""
+        self.rules_start = 0
+        """The first entry that they count for."""
         self.wrong: dict[tuple[str, str | None], list[int]] = {}
         """Each wrong pointer: the first entry with it, and how many."""
         self.unjudged: list[int] = []
-        self.tree, self.root = Tree(), Tree().root() if wanted == 0 else None
+        self.tree = Tree()
+        self.root: bytes | None = None
+        """Of the first `wanted` entries, once they were read."""
         self.torn: Torn | None = None
         self.batch: Batch | None = None
         self.erasures = Erasures(report)
@@ -1198,6 +1230,9 @@ class Walk:
             wrong.append((error.code, str(error)))
         for code, what in wrong:
             self.report.find(code, what, number)
+        if wrong and wrong[0][0] in SPELLING:
+            return has_own_hashes(entry)
+        self.erasures.missing += entry["action_payload"] is None
         return not wrong
 
     def _check_head(self, entry: Entry) -> None:
@@ -1293,7 +1328,6 @@ class Walk:
 
     def _check_relations(self, entry: Entry, *, is_sound: bool) -> None:
         number, payload = entry["sequence_number"], entry["action_payload"]
-        self.erasures.missing += payload is None
         if not acts(entry):
             return
         name = entry["action_type"]
@@ -1306,15 +1340,17 @@ class Walk:
         if name not in KEY_CHANGES | POLICY_CHANGES | HOLD_CHANGES or not self.knows_rules:
             return
         member, new = HOLDS if name in HOLD_CHANGES else RULES, f"{number}:{entry['entry_hash']}"
-        if not is_sound or payload is None:
+        if not is_sound or payload is None or number < self.rules_start:
             self.report.find("entry.change", "a change that does not hold", number)
         elif name not in KEY_CHANGES or self._holds(number, "entry.change", self.rules.change, entry):
-            self.due[member] = new
+            self.due[member], self.rules_start = new, number + 1
 
     def finish(self, acknowledged: int) -> int:
         """How many entries there are, now that it ends. `acknowledged` are known to have been durable."""
         there, torn = self.position, self.torn
-        start = torn.batch_start if torn else self.batch.start if self.batch else None
+        start = self.batch.start if self.batch else None
+        if torn is not None and torn.batch_start is not None:
+            start = torn.batch_start
         if torn is not None:
             there = torn.position
             if torn.lines and acknowledged > (there if torn.batch_start is None else torn.batch_start):
@@ -1364,7 +1400,7 @@ def verify_log(report: Report, root: Path, trust: Trust) -> None:
     walk = Walk(report, rules, checkpoint.size if checkpoint else -1)
     acknowledged = max(-(-stored.get(0, 0) // 32), checkpoint.size if checkpoint else 0)
     last = max((first for first in segments if first % width == 0 and _has_lines(segments[first])), default=0)
-    first, due = 0, 0
+    first, due, misplaced = 0, 0, -1
     for first in sorted(first for first in segments if first % width == 0):
         if first != due:
             report.find("segment.missing", f"a segment is missing before that of entry {first}", due)
@@ -1372,13 +1408,15 @@ def verify_log(report: Report, root: Path, trust: Trust) -> None:
         elif walk.is_synced and walk.torn is None and walk.position != first:
             what = f"entry {walk.position} is due where segment {first} starts"
             report.find("segment.length", what, first)
+            misplaced = first
         due = first + width
         skip = max(0, acknowledged - first) if first == last else None
         _walk_segment(walk, segments[first], first, skip, is_last=first == max(segments))
     walk.again = (
         line for name in sorted(segments) if name % width == 0 for line in read_again(segments[name])
     )
-    if walk.is_all_read and walk.torn is None and not first <= walk.position <= due:
+    is_long = not first <= walk.position <= due and first != misplaced
+    if is_long and walk.is_all_read and walk.torn is None:
         what = f"entry {walk.position} is due where the last segment ends"
         report.find("segment.length", what, first)
     there = walk.finish(acknowledged)
@@ -1535,9 +1573,10 @@ def conclude(walk: Walk, there: int, checkpoint: Checkpoint | None, genesis: Ent
             f"{older['size']} entries of {older['origin']}, root {older['root']}, genesis {older['genesis']}"
         )
         report.say(f"continues {what}: verify that log by itself")
-    report.say(f"genesis {walk.rules.genesis_hash}, head {walk.previous}")
+    genesis_hash = hash_entry({name: canonical(genesis[name], 2) for name in sorted(genesis)})
+    report.say(f"genesis {genesis_hash}, head {walk.previous}")
     report.say(f"signed by {', '.join(sorted(walk.key_ids))}")
-    vouching = {walk.rules.genesis_hash, walk.first_signer, *(walk.key_ids.keys() - walk.first_keys)}
+    vouching = {genesis_hash, walk.first_signer, *(walk.key_ids.keys() - walk.first_keys)}
     vouching |= {vkey.text for vkey in checkpoint.signers} if checkpoint else set()
     asked = [*(vkey.text for vkey in trust.vkeys), *(key.id for key in trust.keys), *trust.hashes]
     trusted = [item for item in asked if item in vouching]
@@ -1705,7 +1744,7 @@ def _log_checkpoint(report: Report, note: bytes | None, rules: Rules) -> Checkpo
         report.find("checkpoint.missing", "the log has no checkpoint")
     elif note or not report.faults:
         try:
-            checkpoint = open_checkpoint(note, rules.vkeys)
+            checkpoint = open_checkpoint(note, rules.vkeys, of_log=True)
             rules.check_signers(checkpoint)
         except Malformed as error:
             report.find("checkpoint.malformed", str(error))

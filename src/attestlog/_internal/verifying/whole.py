@@ -84,6 +84,7 @@ from attestlog.errors import (
     QueryError,
     SignatureInvalidError,
     StorageError,
+    TooLargeError,
     TrustError,
 )
 
@@ -233,10 +234,20 @@ class _Verification:
 
     def _find_newer(self, entry: Entry, line: bytes, error: NewerFormatError) -> None:
         """A digit that somebody changed is not a newer format: the entry's hashes are not of it."""
-        if canonical_hashes(entry, line) == (entry.entry_hash, entry.action_hash):
-            self._find("log.newer", str(error), 0, expected=error.expected, found=error.found)
-        else:
+        try:
+            digest, action_hash = canonical_hashes(entry, line)
+        except TooLargeError as problem:
+            self._find("entry.too_large", str(problem), 0)
+            return
+        except (MalformedEntryError, RecursionError) as problem:
+            self._find("entry.canonical", str(problem) or "entry is nested too deep", 0)
+            return
+        if action_hash != entry.action_hash:
             self._find("entry.action_hash", "action_hash is not the hash of the payload", 0)
+        elif digest != entry.entry_hash:
+            self._find("entry.entry_hash", "entry_hash is not the hash of the entry", 0)
+        else:
+            self._find("log.newer", str(error), 0, expected=error.expected, found=error.found)
 
     def _read_genesis(self) -> _Log | None:
         try:

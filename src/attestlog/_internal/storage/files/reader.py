@@ -64,7 +64,7 @@ class FileSource(LogSource):
         """See `LogSource.checkpoint`."""
         path = self.root / CHECKPOINT_FILE
         try:
-            with path.open("rb") as file:
+            with disk.open_plain(path) as file:
                 return file.read(NOTE_SIZE_MAX_BYTES + 1)
         except FileNotFoundError:
             return None
