@@ -62,7 +62,7 @@ _BY_VERDICT: Final[dict[Verdict, dict[str, str]]] = {
         "proof.inclusion": "the proof does not lead from its entry to the root of its checkpoint",
         "proof.consistency": "the proof does not lead from the old root to the root of its checkpoint",
         "proof.entry_signature": "the proof's entry is not signed by the entry key it names",
-        "export.column": "a column of a Parquet export is not what the line beside it says",
+        "export.column": "a column of a Parquet export, or its statistics, are not what the lines say",
         "export.subject": "a statement or receipt is of another entry, or another log, than it says",
         "export.signature": "a statement or receipt is not signed by the key it names",
     },

@@ -358,6 +358,8 @@ class MemorySnapshot:
 class MemoryDriver:
     """See `storage.resolve.Driver`. Names are `memory://NAME`."""
 
+    is_transient = True
+
     def __init__(self) -> None:
         self._logs: dict[str, MemoryLog] = {}
 
