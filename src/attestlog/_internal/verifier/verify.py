@@ -1072,9 +1072,11 @@ class Erasures:
             if not self.ranges and b'"action_payload":null,' not in line[:128]:
                 continue
             try:
-                self._look(decode_entry(line))
+                entry = decode_entry(line)
+                list(find_wrong_hashes(entry, line))
             except Malformed:
-                continue  # which was said
+                continue  # not an entry in its one spelling, which was said
+            self._look(entry)
         for erased in self.ranges:
             if erased.is_refused:
                 what = "it erases the payload of an entry that the log cannot do without"

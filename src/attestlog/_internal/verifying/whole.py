@@ -403,7 +403,13 @@ class _Verification:
 
         def look_again(wanted: Wanted, concerns: Callable[[range], bool]) -> Iterator[Looked]:
             width = log.genesis.settings.segment_entries
-            needed = [piece for piece in pieces if concerns(range(piece.segment, piece.segment + width))]
+            # Where numbers are out of their places, so may those be that are looked for.
+            is_in_order = walk.known.has_roots
+            needed = [
+                piece
+                for piece in pieces
+                if not is_in_order or concerns(range(piece.segment, piece.segment + width))
+            ]
             if self._is_shared(sum(piece.size_bytes for piece in needed)):
                 return map_ordered(look_in_piece, wanted, needed, self._options.workers)
             return (look_in_piece(wanted, piece) for piece in needed)
