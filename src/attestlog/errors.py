@@ -14,6 +14,7 @@ it only narrows what the parent says.
     │   ├── MalformedNoteError         a signed note or verifier key
     │   ├── MalformedCheckpointError
     │   ├── MalformedTileError         a tile, an entry bundle or a path of one
+    │   ├── MalformedSegmentError      a compressed segment
     │   ├── MalformedProofError        a proof file, or hashes that are none
     │   ├── MalformedTrustError        a trust policy, or what is no key or hash to trust
     │   ├── MalformedSignatureError    a signature string, key or algorithm name
@@ -167,6 +168,12 @@ class MalformedTileError(MalformedError):
 
     code = "malformed.tile"
     path: str = ""
+
+
+class MalformedSegmentError(MalformedError):
+    """Not a compressed segment: its frames, or the index of them."""
+
+    code = "malformed.segment"
 
 
 class MalformedProofError(MalformedError):

@@ -2,7 +2,8 @@
 
 A log that came from another machine, or whose memory was lost with a disk, is what it is: whether it is all
 of it, only a person can say, who is shown what it has. Nothing is verified here but the checkpoint and that
-the log begins with it; no key is opened, and nothing is written into the log's directory.
+the log begins with it; no key is opened, and nothing is written into the log's directory but the lock that a
+copy has not.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from attestlog._internal.core.genesis import open_log_checkpoint
 from attestlog._internal.core.note import format_vkey
 from attestlog._internal.last_signed import Signed
 from attestlog._internal.log.remembered import StateDir, recall
-from attestlog._internal.storage.resolve import LogName, open_source, open_store
+from attestlog._internal.storage.resolve import LogName, make_lock, open_source, open_store
 from attestlog.errors import ExistsError, MalformedConfigError
 
 
@@ -63,6 +64,7 @@ def adopt_log(name: LogName, seen: Standing, *, state: StateDir = None, any_file
                 path=log.where,
                 what="state",
             )
+        make_lock(name)
         store = open_store(name, any_filesystem=any_filesystem, known=remembered)
         try:
             with store.exclusive() as head:

@@ -7,7 +7,10 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import msgspec
@@ -29,6 +32,7 @@ from tests.support.logs import (
 from attestlog._internal import last_signed, places
 from attestlog._internal.adopting import adopt_log, look_at
 from attestlog._internal.config import EPHEMERAL, change_config, read_config
+from attestlog._internal.core.hashes import hex_hash
 from attestlog._internal.last_signed import LastSigned, find
 from attestlog._internal.log import Log
 from attestlog._internal.log.keys import sign_head
@@ -253,6 +257,34 @@ def test_what_is_ephemeral_remembers_nothing_and_needs_a_fence(path: Path) -> No
     config_file(path).write_text("".join(line for line in text.splitlines(True) if "fence" not in line))
     with pytest.raises(MalformedConfigError, match="fence names nobody"):
         Log.open(path)
+
+
+@pytest.mark.parametrize("below", ["", "witness"])
+def test_a_fence_has_more_than_an_older_copy(path: Path, tmp_path: Path, below: str) -> None:
+    unremembered(path)
+    site = tmp_path / "site"
+    folder = site / hex_hash(ORIGIN.encode()) if below else site
+    folder.mkdir(parents=True)
+    shutil.copyfile(checkpoint_file(path), folder / "checkpoint")
+    serve = partial(SimpleHTTPRequestHandler, directory=str(site))
+    with ThreadingHTTPServer(("127.0.0.1", 0), serve) as server:
+        Thread(target=server.serve_forever).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        change_config(
+            open_source(path),
+            lambda config: msgspec.structs.replace(config, state=EPHEMERAL, fence=[url]),
+        )
+        try:
+            with Log.open(path) as log:
+                assert log.notices == []
+            shutil.rmtree(path)
+            shutil.copytree(path.with_name("old"), path)
+            before = contents(path)
+            with pytest.raises(RollbackError, match=f"{url} covers 11 entries of .*, the log has 6"):
+                Log.open(path)
+            assert contents(path) == before
+        finally:
+            server.shutdown()
 
 
 def test_the_library_opens_with_no_files_and_no_home(

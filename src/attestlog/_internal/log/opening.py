@@ -81,6 +81,7 @@ def create(
     """See `Log.create`."""
     check_origin(origin)
     check_free(name, any_filesystem=any_filesystem)
+    _warn_if_remembered(origin, state)
     # Structs built directly bypass validation: check them here.
     policy = parse_policy(format_policy(policy) if isinstance(policy, Policy) else dict(policy or {}))
     compile_patterns(policy.redaction.custom_patterns)
@@ -127,7 +128,6 @@ def create(
             remembered=remembered,
         )
         undo.pop_all()
-    _warn_if_another_is_remembered(which, state)
     return writer
 
 
@@ -252,18 +252,14 @@ def _load(
     return in_force
 
 
-def _warn_if_another_is_remembered(which: Identity, state: StateDir) -> None:
+def _warn_if_remembered(origin: str, state: StateDir) -> None:
     """At once, and not when `verify` says FORKED: two logs of one name look like two histories of one."""
-    from attestlog._internal.verifying.memory import UnreadableMemoryError, memory_path, recall
+    from attestlog._internal.verifying.memory import memory_path
 
-    with contextlib.suppress(OSError, NoHomeError, UnreadableMemoryError):
-        folder = state_dir() if state is None else Path(state)
-        if not memory_path(folder, which.origin).exists():
-            return
-        known = recall(folder, which.origin)
-        if known is not None and known.genesis_hash != which.genesis:
+    with contextlib.suppress(OSError, NoHomeError):
+        if memory_path(state_dir() if state is None else Path(state), origin).exists():
             warnings.warn(
-                f"another log named {which.origin} is remembered, and verify will say FORKED of this one:"
-                f" choose another name, or run attestlog memory forget {which.origin}",
+                f"another log named {origin} is remembered, and verify will say FORKED of this one:"
+                f" choose another name, or run attestlog memory forget {origin}",
                 stacklevel=4,
             )

@@ -340,6 +340,7 @@ class MemorySnapshot:
             for first in range(0, len(log.lines), width)
         ]
         self.strays: list[str] = []
+        self.twice: list[str] = []
         self.checkpoint = log.checkpoint
         self.unreadable: list[tuple[str, str]] = []
         self.is_between_commits = True

@@ -109,6 +109,14 @@ def copy_log(name: LogName, target: Path) -> None:
     copy_directory(directory(name).absolute(), target.absolute())
 
 
+def make_lock(name: LogName) -> None:
+    """What writers of a log wait at, where a copy has none. Raises StorageError."""
+    from attestlog._internal.storage.files import lock
+
+    if not is_url(name):
+        lock.make_lock(Path(name).absolute())
+
+
 def directory(name: LogName) -> Path:
     """The directory that is meant, for what only a directory can. Raises MalformedConfigError for a URL."""
     scheme = _scheme(name)
