@@ -45,6 +45,7 @@ _BY_VERDICT: Final[dict[Verdict, dict[str, str]]] = {
         "guard.forbidden": "a guarded act was done that its intent or outcome shows to be forbidden",
         "segment.missing": "a segment file is missing",
         "segment.stray": "a file among the segments is not one of this log's",
+        "segment.malformed": "a compressed segment is not what its format asks for",
         "segment.length": "a segment does not hold the entries its place calls for",
         "checkpoint.missing": "the log has no checkpoint; every log has one from birth",
         "checkpoint.malformed": "the checkpoint is not a signed checkpoint",
@@ -113,6 +114,7 @@ _BY_VERDICT: Final[dict[Verdict, dict[str, str]]] = {
     Verdict.INCOMPLETE: {
         "log.torn_tail": "bytes after the last complete entry, never acknowledged",
         "log.torn_batch": "the last batch is not all there and was never acknowledged",
+        "segment.twice": "a segment is there compressed and uncompressed: compressing it was cut short",
         "log.unsettled": "the last batch was never acknowledged, and its bytes or its signature do not hold",
     },
     Verdict.VERIFIED: {
