@@ -33,7 +33,7 @@ def ship(
     context: typer.Context,
     log: options.LogArgument,
     *,
-    to: Annotated[str | None, text("Sink to ship to; see below.", metavar="URI")] = None,
+    to: Annotated[str | None, text("Sink to ship to; see above.", metavar="URI")] = None,
     form: Annotated[
         str | None, text("Of a webhook or a file: jsonl, ocsf, cloudevents; a file also otlp.", "--format")
     ] = None,
