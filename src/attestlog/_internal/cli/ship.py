@@ -152,8 +152,8 @@ def _teller(out: Output) -> Callable[[SinkCursor], None]:
             out.emit("delivery", {"sink": cursor.sink, "next": cursor.size, "delivered": cursor.delivered})
             out.flush()
         if cursor.state != known and (known or cursor.error):
-            why = f": {cursor.error}" if cursor.error else ""
-            notice(f"{cursor.sink} is {cursor.state}{why}")
+            is_good = not cursor.error
+            notice(f"{cursor.sink} is back" if is_good else f"the sink is {cursor.state}: {cursor.error}")
         known = cursor.state
 
     return tell
