@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 
 from msgspec import Struct, field
 
-from attestlog._internal.core.entry import Entry
+from attestlog._internal.core.entry import Entry, decode_line
 from attestlog._internal.core.erasure import (
     TYPES_REMEMBERED_MAX,
     Erasure,
@@ -187,6 +187,8 @@ def look(wanted: Wanted, lines: Iterable[Line]) -> Looked:
         for line in lines:
             try:
                 stored = read_stored(line.data)
+                if not stored.has_payload:
+                    decode_line(line.data)  # what is no entry says nothing of a payload
             except MalformedEntryError:
                 continue  # which was a finding
             looking.add(stored)

@@ -48,7 +48,7 @@ from attestlog._internal.judging.keys import find_doubtful, tell_terms, vouching
 from attestlog._internal.judging.relations import find_ids
 from attestlog._internal.judging.scan import Scanned, State, scan_ahead
 from attestlog._internal.judging.stored import StoredTree
-from attestlog._internal.judging.walk import Ending, Walk
+from attestlog._internal.judging.walk import Ending, Known, Walk
 from attestlog._internal.proof_types import registered_proofs
 from attestlog._internal.storage.contract import LogSource, RawSegment, Snapshot, StoredTimestamp
 from attestlog._internal.storage.resolve import LogName, anything_at, open_source
@@ -402,7 +402,14 @@ class _Verification:
 
         def look_again(wanted: Wanted, concerns: Callable[[range], bool]) -> Iterator[Looked]:
             width = log.genesis.settings.segment_entries
-            needed = [piece for piece in pieces if concerns(range(piece.segment, piece.segment + width))]
+            # Out of order, an entry may stand in any segment, whatever its number.
+            is_ordered = walk.known is Known.ALL and "segment.length" not in self._report.finding_counts
+            is_ordered &= not pieces or walk.position <= pieces[-1].segment + width
+            needed = [
+                piece
+                for piece in pieces
+                if not is_ordered or concerns(range(piece.segment, piece.segment + width))
+            ]
             if self._is_shared(sum(piece.size_bytes for piece in needed)):
                 return map_ordered(look_in_piece, wanted, needed, self._options.workers)
             return (look_in_piece(wanted, piece) for piece in needed)
