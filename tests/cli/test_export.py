@@ -171,6 +171,7 @@ def test_an_export_says_what_is_erased_and_an_erasure_what_was_exported(
     before, late = tmp_path / "before.csv", tmp_path / "late.jsonl"
     run("export", log, "--format", "csv", "-o", before)
     run("export", log, "--start", 3, "-o", late)
+    run("export", log, "--limit", 1, "--actor-id", "agent-1", "--format", "ocsf", "-o", tmp_path / "one")
     run("ship", log, "--to", f"file:{tmp_path / 'shipped'}", "--once")
     result = run("erase", log, 1, "--reason", "asked for", "--actor-id", "officer-1")
     assert result.code == 0
@@ -179,6 +180,7 @@ def test_an_export_says_what_is_erased_and_an_erasure_what_was_exported(
     assert str(late) not in result.out
     again = run("erase", log, 2, "--reason", "asked for", "--actor-id", "officer-1", "--json").object
     assert [made["to"] for made in again["exports"]] == [str(before), f"file:{tmp_path / 'shipped'}"]
+    assert f"not reached: {tmp_path / 'one'} (ocsf, entries 1 to 1," in result.out
     result = run("export", log, "-o", late)
     assert "2 of the entries have an erased payload" in result.err
 

@@ -79,6 +79,7 @@ from attestlog._internal.judging.governance import judge_entry
 from attestlog.errors import (
     MalformedEntryError,
     MalformedError,
+    MalformedSegmentError,
     MalformedSignatureError,
     RuleChangeError,
     SignatureInvalidError,
@@ -268,6 +269,8 @@ class Scanned(Struct):
     """Entry ids of the last `NEIGHBOURS` entries."""
     error: str | None = None
     """Why the lines could not be read to their end."""
+    error_code: str = "log.unreadable"
+    """Of the finding that says so."""
     rules: Rules | None = None
     """The rules after these lines, where they change them."""
     changes: list[bytes] = field(default_factory=list)
@@ -294,14 +297,17 @@ def scan(
     An OSError or StorageError of `lines` ends it: `error` says so, and what was judged by then counts.
     """
     scanner = _Scanner(rules, state, place, fetch)
-    error = None
+    error, code = None, "log.unreadable"
     try:
         for line in lines:
             if not scanner.add(line):
                 return Scanned(State())
-    except (OSError, StorageError) as problem:
+    except (OSError, StorageError, MalformedSegmentError) as problem:
         error = str(problem)
-    return scanner.finish(error)
+        code = "segment.malformed" if isinstance(problem, MalformedSegmentError) else code
+    scanned = scanner.finish(error)
+    scanned.error_code = code
+    return scanned
 
 
 def scan_piece(

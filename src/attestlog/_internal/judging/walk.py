@@ -196,7 +196,7 @@ class Walk:
                 self.known = self.known.after_disorder()
         self._state = ahead.state
         if ahead.error is not None:
-            self._skip_unreadable(piece, ahead.error)
+            self._skip_unreadable(piece, ahead.error, ahead.error_code)
         return self._take_findings()
 
     def join_last(self, piece: Piece) -> list[Finding]:
@@ -327,7 +327,7 @@ class Walk:
         self._stored.compare_leaves(start, joined)
         self._stored.compare_grown(grown)
 
-    def _skip_unreadable(self, piece: Piece, error: str) -> None:
+    def _skip_unreadable(self, piece: Piece, error: str, code: str) -> None:
         known = self.known
         self.known = Known.LOST
         self._desynchronize()
@@ -336,7 +336,7 @@ class Walk:
             if piece.source not in self._unreadable:
                 self._unreadable.add(piece.source)
                 what = f"entries cannot be read: {error}"
-                self._findings.append(finding("log.unreadable", what, self._state.position))
+                self._findings.append(finding(code, what, self._state.position))
             return
         first, stop = piece.segment, piece.segment + self._segment_entries
         leaves = self._stored.leaves(first, stop) if known.has_roots else b""

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import importlib
 import json
 import os
 import re
@@ -55,14 +56,14 @@ CODES = {
     "TAMPERED": "entry.malformed entry.canonical entry.too_large entry.sequence entry.chain entry.timestamp"
     " entry.action_hash entry.entry_hash entry.algorithm entry.signing_key entry.signature_form"
     " entry.signature entry.batch entry.rules entry.head entry.change entry.payload_missing erasure.malformed"
-    " erasure.refused segment.missing segment.stray segment.length checkpoint.missing checkpoint.malformed"
-    " checkpoint.signature checkpoint.origin checkpoint.root proof.checkpoint proof.hash proof.inclusion"
-    " proof.consistency proof.entry_signature",
+    " erasure.refused segment.missing segment.stray segment.malformed segment.length checkpoint.missing"
+    " checkpoint.malformed checkpoint.signature checkpoint.origin checkpoint.root proof.checkpoint proof.hash"
+    " proof.inclusion proof.consistency proof.entry_signature",
     "FORKED": "trust.mismatch",
     "TRUNCATED": "log.cut_batch tree.longer checkpoint.ahead",
     "UNKNOWN": "log.missing log.newer log.unreadable segment.absent proof.unreadable checkpoint.unsupported"
     " trust.none entry.newer entry.unjudged key.revoked",
-    "INCOMPLETE": "log.torn_tail log.torn_batch log.unsettled",
+    "INCOMPLETE": "log.torn_tail log.torn_batch log.unsettled segment.twice",
 }
 """Verdict → the findings that amount to it, by the codes of attestlog."""
 UNSETTLED = (
@@ -1071,9 +1072,11 @@ class Erasures:
             if not self.ranges and b'"action_payload":null,' not in line[:128]:
                 continue
             try:
-                self._look(decode_entry(line))
+                entry = decode_entry(line)
+                list(find_wrong_hashes(entry, line))
             except Malformed:
-                continue  # which was said
+                continue  # not an entry in its one spelling, which was said
+            self._look(entry)
         for erased in self.ranges:
             if erased.is_refused:
                 what = "it erases the payload of an entry that the log cannot do without"
@@ -1380,8 +1383,9 @@ def verify_log(report: Report, root: Path, trust: Trust) -> None:
     if not (root / "entries").is_dir():
         raise Malformed(f"{root} has no directory entries", "log.not_a_log")
     note, stored = _read_checkpoint(report, root), _tree_sizes(report, root / "tree")
-    names = sorted(path.name for path in (root / "entries").iterdir() if path.suffix == ".jsonl")
-    segments = {int(name[:12]): root / "entries" / name for name in names if fits(name, SEGMENT)}
+    names = sorted(path.name for path in (root / "entries").iterdir() if path.name.endswith(SUFFIXES))
+    # Of one that is there twice, the uncompressed one.
+    segments = {int(name[:12]): root / "entries" / name for name in names[::-1] if fits(name, SEGMENT)}
     try:
         line = _first_line(segments.get(0))
     except OSError as error:
@@ -1393,6 +1397,8 @@ def verify_log(report: Report, root: Path, trust: Trust) -> None:
     for name in names:
         if not name.startswith("torn-") and (not fits(name, SEGMENT) or int(name[:12]) % width):
             report.find("segment.stray", f"{name} is not one of this log's segments")
+        elif name.endswith(".zst") and name[:-4] in names:
+            report.find("segment.twice", f"{name} and {name[:-4]} are there: compressing was cut short")
     walk = Walk(report, rules, checkpoint.size if checkpoint else -1)
     acknowledged = max(-(-stored.get(0, 0) // 32), checkpoint.size if checkpoint else 0)
     last = max((first for first in segments if first % width == 0 and _has_lines(segments[first])), default=0)
@@ -1422,7 +1428,8 @@ def verify_log(report: Report, root: Path, trust: Trust) -> None:
     conclude(walk, there, checkpoint, genesis, trust)
 
 
-SEGMENT = r"/[0-9]{12}\.jsonl/"
+SUFFIXES = (".jsonl", ".jsonl.zst")
+SEGMENT = r"/[0-9]{12}\.jsonl(\.zst)?/"
 
 
 def _walk_segment(walk: Walk, path: Path, first: int, skip: int | None, *, is_last: bool) -> None:
@@ -1431,11 +1438,12 @@ def _walk_segment(walk: Walk, path: Path, first: int, skip: int | None, *, is_la
     `skip`: so many lines of the last segment that has any were acknowledged.
     """
     try:
-        stop = None if skip is None else _last_batch(path, skip, first)
+        is_packed = path.suffix == ".zst"
+        stop = None if skip is None or is_packed else _last_batch(path, skip, first)
         with open_plain(path) as file:
-            for line, is_complete in read_lines(file):
+            for line, is_complete in segment_lines(path, file):
                 if is_room(line, is_complete):
-                    if not is_last:
+                    if not is_last or is_packed:
                         what = f"{path.name} has room, which only the last segment may have"
                         walk.report.find("segment.length", what, first)
                     break
@@ -1446,10 +1454,13 @@ def _walk_segment(walk: Walk, path: Path, first: int, skip: int | None, *, is_la
                         walk.report.find("log.unsettled", what, walk.position)
                         break
                 walk.add(line, is_complete=is_complete)
-    except OSError as error:
+    except (OSError, Malformed) as error:
         is_away = path.is_symlink() and not path.exists()  # it was archived, and is not to be reached now
         code, number = ("segment.absent", first) if is_away else ("log.unreadable", walk.position)
-        walk.report.find(code, f"{path.name} cannot be read: {error.strerror or error}", number)
+        if isinstance(error, Malformed):
+            code = "segment.malformed"
+        why = getattr(error, "strerror", None) or error
+        walk.report.find(code, f"{path.name} cannot be read: {why}", number)
         walk.lose()
         walk.is_all_read = False
 
@@ -1597,7 +1608,7 @@ def read_lines(file: BinaryIO) -> Iterator[tuple[bytes, bool]]:
 def read_again(path: Path) -> Iterator[bytes]:
     """The lines of a segment."""
     with open_plain(path) as file:
-        for line, _ in read_lines(file):
+        for line, _ in segment_lines(path, file):
             yield line
 
 
@@ -1606,8 +1617,106 @@ def _first_line(path: Path | None) -> bytes:
     if path is None:
         return b""
     with open_plain(path) as file:
-        line, is_complete = next(read_lines(file), (b"", False))
+        line, is_complete = next(segment_lines(path, file), (b"", False))
     return line if is_complete else b""
+
+
+def segment_lines(path: Path, file: BinaryIO) -> Iterator[tuple[bytes, bool]]:
+    """`read_lines` of a segment, compressed or not. Raises OSError, Malformed."""
+    return unpack_lines(file) if path.suffix == ".zst" else read_lines(file)
+
+
+FRAME_ENTRIES, FRAME_SIZE_MAX, FRAMES_MAX = 256, 1 << 30, 4_096
+WINDOW_SIZE_MAX = 8 << 20
+BLOCK_SIZE = 256 << 10
+
+
+def unpack_lines(file: BinaryIO) -> Iterator[tuple[bytes, bool]]:
+    """The lines of a compressed segment: zstd frames of 256 lines each, and an index of them at the end."""
+    zstd = _codec()
+    frames = _frame_index(file)
+    file.seek(0)
+    for number, (packed_size, size) in enumerate(frames, 1):
+        count, rest = 0, b""
+        for block in _unpack(zstd, file, packed_size, size):
+            *whole, rest = (rest + block).split(b"\n")
+            for line in whole:
+                count += 1
+                if count > FRAME_ENTRIES or len(line) >= LINE_SIZE_MAX:
+                    raise Malformed("a frame has more than its lines")
+                yield line, True
+            if len(rest) > LINE_SIZE_MAX:
+                raise Malformed("a frame has a line without end")
+        if number < len(frames) and (rest or count != FRAME_ENTRIES):
+            raise Malformed(f"a frame has {count} lines")
+        if rest:
+            yield rest, False
+
+
+def _codec() -> Any:
+    for name in ("compression.zstd", "backports.zstd"):
+        try:
+            return importlib.import_module(name)
+        except ImportError:
+            continue
+    raise OSError("it is compressed: that takes Python 3.14, or the package backports.zstd")
+
+
+def _frame_index(file: BinaryIO) -> list[tuple[int, int]]:
+    """(packed size, size) of each frame: the seek table of zstd's seekable format, without checksums."""
+    file_size = file.seek(0, 2)
+    file.seek(max(0, file_size - 9))
+    count, marks = int.from_bytes(file.read(4), "little"), file.read(5)
+    size = 8 + 8 * count + 9
+    if marks != bytes.fromhex("00b1ea928f") or not 0 < count <= FRAMES_MAX or size > file_size:
+        raise Malformed("it does not end in a frame index")
+    file.seek(file_size - size)
+    if file.read(8) != bytes.fromhex("5e2a4d18") + (size - 8).to_bytes(4, "little"):
+        raise Malformed("the frame index does not begin as one")
+    numbers = [int.from_bytes(file.read(4), "little") for _ in range(2 * count)]
+    frames = list(zip(numbers[::2], numbers[1::2], strict=True))
+    if any(not packed or not 0 < unpacked <= FRAME_SIZE_MAX for packed, unpacked in frames):
+        raise Malformed("a frame has no size, or one that is too large")
+    if sum(numbers[::2]) + size != file_size:
+        raise Malformed("frames and index are not all of the file")
+    return frames
+
+
+def _check_frame(header: bytes, size: int) -> None:
+    """The beginning of a frame (RFC 8878, 3.1.1.1): of this size, without a dictionary, and little memory."""
+    if not header.startswith(bytes.fromhex("28b52ffd")) or len(header) < 7:
+        raise Malformed("there is no frame where one must begin")
+    is_single = bool(header[4] & 0x20)
+    count, start = (0, 2, 4, 8)[header[4] >> 6] or int(is_single), 5 if is_single else 6
+    stated = int.from_bytes(header[start : start + count], "little") + 256 * (count == 2)
+    if header[4] & 0x0B or not count or stated != size:
+        raise Malformed("a frame needs a dictionary, or says another size than the index")
+    if (size if is_single else (8 + (header[5] & 7)) << (7 + (header[5] >> 3))) > WINDOW_SIZE_MAX:
+        raise Malformed("a frame takes too much memory to unpack")
+
+
+def _unpack(zstd: Any, file: BinaryIO, packed_size: int, size: int) -> Iterator[bytes]:
+    """The content of the frame that stands next in the file, of which the sizes are known."""
+    header = file.read(min(14, packed_size))
+    _check_frame(header, size)
+    options = {zstd.DecompressionParameter.window_log_max: 23}
+    decompressor = zstd.ZstdDecompressor(options=options)
+    data, left, found = header, packed_size - len(header), 0
+    while not decompressor.eof and found <= size:
+        if decompressor.needs_input and not data:
+            data = file.read(min(BLOCK_SIZE, left))
+            left -= len(data)
+            if not data:
+                raise Malformed("a frame is longer than the index says")
+        try:
+            block = decompressor.decompress(data, max_length=BLOCK_SIZE)
+        except zstd.ZstdError as error:
+            raise Malformed(f"a frame does not unpack: {error}") from None
+        data, found = b"", found + len(block)
+        if found <= size:
+            yield block
+    if found != size or left or decompressor.unused_data:
+        raise Malformed("a frame is not of the sizes that the index says")
 
 
 def open_plain(path: Path) -> BinaryIO:

@@ -48,7 +48,7 @@ from attestlog._internal.judging.keys import find_doubtful, tell_terms, vouching
 from attestlog._internal.judging.relations import find_ids
 from attestlog._internal.judging.scan import Scanned, State, scan_ahead
 from attestlog._internal.judging.stored import StoredTree
-from attestlog._internal.judging.walk import Ending, Known, Walk
+from attestlog._internal.judging.walk import Ending, Walk
 from attestlog._internal.proof_types import registered_proofs
 from attestlog._internal.storage.contract import LogSource, RawSegment, Snapshot, StoredTimestamp
 from attestlog._internal.storage.resolve import LogName, anything_at, open_source
@@ -77,6 +77,7 @@ from attestlog.errors import (
     MalformedCheckpointError,
     MalformedEntryError,
     MalformedNoteError,
+    MalformedSegmentError,
     MissingExtraError,
     NewerFormatError,
     NotFoundError,
@@ -251,7 +252,7 @@ class _Verification:
     def _read_genesis(self) -> _Log | None:
         try:
             line = self._first_line()
-        except (OSError, StorageError) as error:
+        except (OSError, StorageError, MalformedSegmentError) as error:
             self._find("log.unreadable", f"entries cannot be read: {reason(error)}", 0)
             return None
         try:
@@ -358,12 +359,12 @@ class _Verification:
         skip = max(0, begin - segments[0].first) if segments else 0
         try:
             pieces = cut_pieces(segments, skip, self._options.workers)
-        except (OSError, StorageError) as error:
+        except (OSError, StorageError, MalformedSegmentError) as error:
             self._find("log.unreadable", f"entries cannot be read: {reason(error)}", begin)
             return
         # That the end cannot be read is found, and said, when it is read.
         last = None
-        with contextlib.suppress(OSError, StorageError):
+        with contextlib.suppress(OSError, StorageError, MalformedSegmentError):
             pieces, last = cut_last_batch(pieces, acknowledged)
         total = sum(piece.size_bytes for piece in pieces)
         done = 0
@@ -402,13 +403,13 @@ class _Verification:
 
         def look_again(wanted: Wanted, concerns: Callable[[range], bool]) -> Iterator[Looked]:
             width = log.genesis.settings.segment_entries
-            # Out of order, an entry may stand in any segment, whatever its number.
-            is_ordered = walk.known is Known.ALL and "segment.length" not in self._report.finding_counts
-            is_ordered &= not pieces or walk.position <= pieces[-1].segment + width
+            # Where numbers are out of their places or segments, so may those be that are looked for.
+            is_in_order = walk.known.has_roots and "segment.length" not in self._report.finding_counts
+            is_in_order &= not pieces or walk.position <= pieces[-1].segment + width
             needed = [
                 piece
                 for piece in pieces
-                if not is_ordered or concerns(range(piece.segment, piece.segment + width))
+                if not is_in_order or concerns(range(piece.segment, piece.segment + width))
             ]
             if self._is_shared(sum(piece.size_bytes for piece in needed)):
                 return map_ordered(look_in_piece, wanted, needed, self._options.workers)
@@ -548,6 +549,8 @@ def check_segments(snapshot: Snapshot, segment_entries: int, findings: list[Find
                 f"{segment.name} ends in {segment.room} bytes of room, which only the last segment may have"
             )
             findings.append(finding("segment.length", what, segment.first, expected=0, found=segment.room))
+    what = "{} stands beside its segment, which is not compressed: compressing it was cut short"
+    findings.extend(finding("segment.twice", what.format(name), found=name) for name in snapshot.twice)
     what = "{} is not one of this log's segments"
     findings.extend(finding("segment.stray", what.format(name), found=name) for name in strays)
     return Segments(present, gaps)
