@@ -13,7 +13,7 @@ import pytest
 from tests.interop.verifiers import RefusedError, reader
 from tests.support.exports import about, items, made_log, parsed, written
 from tests.support.logs import LogMaker
-from tests.support.sinks import receiving
+from tests.support.sinks import collecting, receiving
 from tests.support.tools import extra
 
 from attestlog._internal.exporting.contract import Form
@@ -193,3 +193,16 @@ def test_a_webhooks_signature_is_what_the_reference_library_verifies(made: Made,
     (tmp_path / "body").write_bytes(got.body.replace(b"1.0", b"1.1", 1))
     with pytest.raises(RefusedError):
         reader("webhook", tmp_path / "body", secret, headers)
+
+
+def test_syslog_messages_are_parsed(made: Made, tmp_path: Path) -> None:
+    batch = Batch(about(made.log), 0, made.size, items(made.log))
+    with collecting(tmp_path / "tls") as collector:
+        options = SinkOptions(ca_file=collector.ca_file)
+        open_sink(f"syslog+tls://127.0.0.1:{collector.port}", options).deliver(batch)
+    (stream,) = collector.streams
+    (tmp_path / "stream").write_bytes(stream)
+    assert reader("syslog", tmp_path / "stream") == str(made.size)
+    (tmp_path / "stream").write_bytes(stream.replace(b">1 2", b">2025", 1))
+    with pytest.raises(RefusedError):
+        reader("syslog", tmp_path / "stream")

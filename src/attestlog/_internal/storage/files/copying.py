@@ -94,7 +94,10 @@ def _copy_lines(segment: FileSegment, target: Path, *, is_last: bool) -> None:
             raise _ReplacedError(
                 errno.ESTALE, "an erasure replaced it meanwhile, again and again", segment.path
             )
-        stop = _whole_lines(file.fileno(), segment.size) if is_last else segment.size
+        if segment.path.endswith(layout.PACKED_SUFFIX):
+            stop = os.fstat(file.fileno()).st_size  # closed: its bytes stay as they are
+        else:
+            stop = _whole_lines(file.fileno(), segment.size) if is_last else segment.size
         for start in range(0, stop, BLOCK_BYTES):
             disk.write_all(descriptor, os.pread(file.fileno(), min(BLOCK_BYTES, stop - start), start))
 
