@@ -74,7 +74,7 @@ simulate: $(VENV)/.installed-dev ## a writer, replicas and witnesses under seede
 	@ATTESTLOG_SIM_RUNS=$(SIM_RUNS) ATTESTLOG_SIM_SEED=$(SIM_SEED) $(BIN)/python -m pytest tests/sim $(PYTEST_ARGS)
 
 FUZZ_SECONDS ?= 60
-FUZZ_TARGETS ?= entry canonical note checkpoint vkey signature config policy draft legacy query tiles key proof trust entry_in_both rotation witness
+FUZZ_TARGETS ?= $(shell sed -n '/^TARGETS/,/^}/p' tests/fuzz/targets.py | grep -o '"[a-z_]*":' | tr -d '":')
 
 fuzz: $(VENV)/.installed-dev ## atheris on every parser (FUZZ_SECONDS=60 each, FUZZ_TARGETS="entry note" to choose)
 	@test -e .venv-fuzz/.installed || { $(BIN)/python -m venv --clear .venv-fuzz \

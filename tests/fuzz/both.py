@@ -125,11 +125,10 @@ def compare(root: Path, trust: Sequence[str] = ()) -> str | None:
     report, one = judge_in_full(root, trust), judge_by_one_file(root, trust)
     faults = [item for item in report.findings if item.verdict is not Verdict.VERIFIED]
     full = Judgement(str(report.verdict), frozenset((item.code, item.sequence_number) for item in faults))
+    if full == one:
+        return None
     left_out = {
-        (item.code, item.sequence_number)
-        for item in faults
-        if item.code in NOT_JUDGED
-        or ((item.code, item.sequence_number) not in one.found and _is_left_out(item))
+        (item.code, item.sequence_number) for item in faults if item.code in NOT_JUDGED or _is_left_out(item)
     }
     if any(code == "log.no_genesis" for code, _ in left_out):
         return None  # nothing else was judged
@@ -145,16 +144,22 @@ def _is_left_out(finding: Any) -> bool:
     message: str = finding.message
     match finding.code:
         case "entry.change":  # for a reason that lies in the policy
-            return any(why in message for why in _REASONS) or any(name in message for name in _OF_POLICY)
+            is_of_policy = any(why in message for why in (*_REASONS, *_OF_POLICY))
+            return is_of_policy and not any(why in message for why in _STRUCTURAL)
         case "erasure.refused":
             return "which the log cannot do without" not in message
         case "entry.head":  # of an entry further back
-            return f"saw another entry {finding.sequence_number - 1} than" not in message
+            own = f"saw another entry {finding.sequence_number - 1} than"
+            return "saw another entry" in message and own not in message
         case "log.no_genesis":
             return "policy" in message
     return False
 
 
+_STRUCTURAL: Final = (
+    "under other rules", "payload is erased", "hashes are not its own", "signed by a key in force",
+    "earlier than the entry that made", "signature",
+)  # fmt: skip
 _REASONS: Final = ("quorum", "approv", "denies", "proofs_valid")
 _OF_POLICY: Final = ("_policy", "_policy_rule", "_legal_hold")
 

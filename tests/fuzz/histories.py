@@ -25,13 +25,14 @@ from tests.support.people import PEOPLE, governed
 from attestlog._internal.core import canonical
 from attestlog._internal.core.checkpoint import Checkpoint, sign_checkpoint
 from attestlog._internal.core.entry import decode_line
-from attestlog._internal.core.erasure import Erasure, erase_line, format_erasure
+from attestlog._internal.core.erasure import Erasure, RangeErasure, erase_line, format_erasure
 from attestlog._internal.core.hashes import batch_message, hex_hash, leaf_hash
 from attestlog._internal.core.merkle import Grown, Span, inclusion_paths
 from attestlog._internal.core.policy import format_policy, parse_policy
 from attestlog._internal.core.policy_change import set_policy_payload
 from attestlog._internal.core.reserved import (
     ERASE_PAYLOAD,
+    ERASE_PAYLOADS,
     GOVERNING,
     PLACE_LEGAL_HOLD,
     RELEASE_LEGAL_HOLD,
@@ -176,6 +177,22 @@ class History(LogMaker):
             place = self.random.choice(targets)
             self._erase(place, status=self.random.choice(["SUCCESS", "SUCCESS", "SUCCESS", "FAILED"]))
 
+    def _range_erasure(self) -> None:
+        stop = self.random.randint(2, len(self.lines)) if len(self.lines) > 2 else 0
+        places = [
+            place for place in range(1, stop)
+            if (entry := decode_line(self.lines[place])).action_payload is not None
+            and entry.action_type == "execute_autonomous_task"
+        ]  # fmt: skip
+        if places:
+            erasure = RangeErasure(
+                start=places[0], stop=stop, action_types=["execute_*"], count=len(places),
+                last_entry_hash=self.entry(stop - 1)["entry_hash"], reason="asked for", legal_basis=None,
+            )  # fmt: skip
+            self._change(ERASE_PAYLOADS, format_erasure(erasure))
+            for place in places:
+                self.lines[place] = erase_line(self.lines[place])
+
     def _erase(self, place: int, status: str) -> None:
         erasure = format_erasure(Erasure.of(decode_line(self.lines[place]), "asked for", None))
         self._change(ERASE_PAYLOAD, erasure, execution_status=status)
@@ -207,7 +224,7 @@ class History(LogMaker):
 
 STEPS: Final = (
     "plain", "plain", "alone", "pay", "guarded", "hold", "release", "policy", "rotation", "admission",
-    "other_key", "revocation", "erasure", "boot", "record",
+    "other_key", "revocation", "erasure", "range_erasure", "boot", "record",
 )  # fmt: skip
 
 

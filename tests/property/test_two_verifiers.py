@@ -247,5 +247,7 @@ def test_every_file_is_something_else(place: Place, other: str) -> None:
                 }[other]  # fmt: skip
         place.put(files)
         assert compare(place.root) is None, name
-        if name.startswith("entries/") and files.get(name) != data:
+        # A payload that an older copy brings back is no loss: it is told that its erasure is unfinished.
+        has_all = isinstance(files.get(name), bytes) and files[name].count(b"\n") == data.count(b"\n")
+        if name.startswith("entries/") and not (has_all and other == "older"):
             assert judge_by_one_file(place.root).verdict not in {"VERIFIED", "INCOMPLETE"}, name

@@ -403,8 +403,9 @@ class _Verification:
 
         def look_again(wanted: Wanted, concerns: Callable[[range], bool]) -> Iterator[Looked]:
             width = log.genesis.settings.segment_entries
-            # Where numbers are out of their places, so may those be that are looked for.
-            is_in_order = walk.known.has_roots
+            # Where numbers are out of their places or segments, so may those be that are looked for.
+            is_in_order = walk.known.has_roots and "segment.length" not in self._report.finding_counts
+            is_in_order &= not pieces or walk.position <= pieces[-1].segment + width
             needed = [
                 piece
                 for piece in pieces
