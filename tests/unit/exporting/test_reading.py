@@ -353,6 +353,21 @@ def test_other_files_are_no_exports(tmp_path: Path, data: bytes) -> None:
     assert export_form(tmp_path / "nothing") is None
 
 
+def test_what_is_no_export_is_malformed_whoever_asks(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"hello\n")
+    report = judge_export(tmp_path / "x")
+    assert (report.verdict, codes(report)) == (Verdict.MALFORMED, {"export.malformed"})
+
+
+def test_a_file_that_ends_too_early_is_not_called_tampered_with(log: LogMaker, tmp_path: Path) -> None:
+    path = file_of(log, Form.JSONL, tmp_path)
+    path.write_bytes(path.read_bytes()[:-40])
+    report = judge_export(path, trust=[log.key.public.pem])
+    assert (report.verdict, codes(report)) == (Verdict.INCOMPLETE, {"export.torn"})
+    path.write_bytes(b"".join(line + b"\n" for line in log.lines)[:-1])
+    assert judge_export(path, trust=[log.key.public.pem]).verdict is Verdict.VERIFIED
+
+
 def test_a_redacted_and_an_erased_payload_are_counted(tmp_path: Path) -> None:
     log = made_log(tmp_path / "log", erase=False)
     erase_entry(log, 8)  # it holds a redacted value as well

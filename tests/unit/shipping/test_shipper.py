@@ -77,8 +77,10 @@ def cursor(log: LogMaker) -> SinkCursor:
 
 def test_everything_is_delivered_once_and_then_only_what_is_new(log: LogMaker) -> None:
     sink, size = ListSink(), len(log.lines)
-    ship(log, sink).run_once()
-    assert sink.numbers == list(range(size))
+    shipper = ship(log, sink)
+    assert shipper.lag == size
+    shipper.run_once()
+    assert (sink.numbers, shipper.lag) == (list(range(size)), 0)
     log.append(draft(1), draft(2))
     log.lay_out()
     ship(log, sink).run_once()

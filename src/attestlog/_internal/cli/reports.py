@@ -49,6 +49,7 @@ _PROOF_HINTS: Final = {
 _EXPORT_HINTS: Final = {
     Verdict.TAMPERED: "keep this file as it is, it is evidence; the log shows what stood there",
     Verdict.FORKED: "the file may be sound, but no trusted key signed it: check whose key was meant",
+    Verdict.INCOMPLETE: "get the file again: this copy ends too early",
     Verdict.UNKNOWN: "pass --trust KEY: a key that signed what is in the file (attestlog keys list LOG)",
 }
 
