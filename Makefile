@@ -23,7 +23,7 @@ CODE = src tests $(wildcard bench examples)
 # The resolver behind `make lock`; it stays out of .venv.
 UV_VERSION = 0.13.9
 
-.PHONY: help demo test test-all services interop lint types format faults repeat simulate fuzz mutants bench bench-formats \
+.PHONY: help demo test test-all services interop lint types format faults repeat simulate fuzz agree mutants bench bench-formats \
 	bench-proofs bench-signers bench-replication growth soak nightly lock clean
 
 help: ## what there is
@@ -74,7 +74,7 @@ simulate: $(VENV)/.installed-dev ## a writer, replicas and witnesses under seede
 	@ATTESTLOG_SIM_RUNS=$(SIM_RUNS) ATTESTLOG_SIM_SEED=$(SIM_SEED) $(BIN)/python -m pytest tests/sim $(PYTEST_ARGS)
 
 FUZZ_SECONDS ?= 60
-FUZZ_TARGETS ?= entry canonical note checkpoint vkey signature config policy draft legacy query tiles key proof trust entry_in_both rotation witness
+FUZZ_TARGETS ?= $(shell sed -n '/^TARGETS/,/^}/p' tests/fuzz/targets.py | grep -o '"[a-z_]*":' | tr -d '":')
 
 fuzz: $(VENV)/.installed-dev ## atheris on every parser (FUZZ_SECONDS=60 each, FUZZ_TARGETS="entry note" to choose)
 	@test -e .venv-fuzz/.installed || { $(BIN)/python -m venv --clear .venv-fuzz \
@@ -85,6 +85,12 @@ fuzz: $(VENV)/.installed-dev ## atheris on every parser (FUZZ_SECONDS=60 each, F
 	  PYTHONPATH=src .venv-fuzz/bin/python -m tests.fuzz.run $$target $(FUZZ_SECONDS) build/fuzz >$$log 2>&1 \
 	    || { tail -n 40 $$log; exit 1; }; \
 	  echo "$$target: $$(grep -o 'Done.*' $$log)"; done
+
+AGREE_LOGS ?= 200000
+AGREE_SEED ?= 1
+
+agree: $(VENV)/.installed-dev ## do both verifiers say the same of damaged and forged logs? (AGREE_LOGS=200000, AGREE_SEED=1; an hour)
+	@$(BIN)/python -m tests.fuzz.two_verifiers --logs $(AGREE_LOGS) --seed $(AGREE_SEED)
 
 # What the benchmark measures beside attestlog, in an environment of its own: used by nothing else.
 PEER = noirebox==0.24.0
@@ -123,7 +129,7 @@ bench-replication: $(VENV)/.installed-dev ## measure replicas: following, waitin
 	@$(BIN)/python -m bench.replication $(BENCH_ARGS)
 	@$(BIN)/python -m bench.witness
 
-NIGHTLY = test-all repeat faults simulate fuzz soak mutants
+NIGHTLY = test-all repeat faults simulate fuzz agree soak mutants
 
 nightly: ## what takes longer than a change can wait: each in turn, and at the end what failed (a night)
 	@failed=; for job in $(NIGHTLY); do \

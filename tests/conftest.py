@@ -14,6 +14,7 @@ Folders have more fixtures in their own conftest.py: tests/cli (run, shell), tes
 """
 
 import itertools
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -87,6 +88,9 @@ def own_state(homes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Configurations and keys are shared: they are named by log, and fixtures of wider scope make logs, too.
     """
     path = homes / str(next(_numbers))
+    # Fixtures of wider scope make logs, too: what was signed of them is known in each test.
+    if (made := homes / "shared" / "state" / "signed").exists():
+        shutil.copytree(made, path / "state" / "signed")
     monkeypatch.setenv("ATTESTLOG_STATE", str(path / "state"))
     monkeypatch.setenv("ATTESTLOG_CACHE", str(path / "cache"))
 

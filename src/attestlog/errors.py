@@ -14,6 +14,7 @@ it only narrows what the parent says.
     │   ├── MalformedNoteError         a signed note or verifier key
     │   ├── MalformedCheckpointError
     │   ├── MalformedTileError         a tile, an entry bundle or a path of one
+    │   ├── MalformedSegmentError      a compressed segment
     │   ├── MalformedProofError        a proof file, or hashes that are none
     │   ├── MalformedTrustError        a trust policy, or what is no key or hash to trust
     │   ├── MalformedSignatureError    a signature string, key or algorithm name
@@ -27,6 +28,7 @@ it only narrows what the parent says.
     │   ├── ChainBrokenError           sequence number, previous hash, timestamp order
     │   ├── InclusionError
     │   ├── ConsistencyError
+    │   │   └── RollbackError          fewer or other entries than were signed or acknowledged before
     │   ├── ApprovalRefusedError       an approval does not count; `reason` is the code why
     │   ├── DerivedMemberError (ValueError)  a stated member contradicts the derived one
     │   ├── RuleChangeError            an entry that changes keys or policy, and does not hold
@@ -44,6 +46,7 @@ it only narrows what the parent says.
     │   ├── NotFoundError
     │   │   ├── NoLogError             what the path names is not a log
     │   │   ├── NoConfigError          no configuration of this user says who signs the log
+    │   │   ├── NoStateError           nothing is remembered of a log of which something must be
     │   │   └── NoHomeError            no home directory for keys, state, configuration, cache
     │   ├── ExistsError                create where something is already
     │   ├── DeniedError                permissions
@@ -54,6 +57,7 @@ it only narrows what the parent says.
     │   ├── FilesystemError            a file system on which durability cannot be promised
     │   ├── ConflictError              the head moved
     │   ├── UncertainCommitError       written, perhaps; durable, perhaps: unknown
+    │   ├── StateError                 what is remembered of a log cannot be used
     │   ├── SnapshotError              a file or tree could not be hashed, or changed meanwhile
     │   └── CorruptError               what was read back is damaged (where, and what repairs it)
     ├── LogError                       the log refuses
@@ -166,6 +170,12 @@ class MalformedTileError(MalformedError):
     path: str = ""
 
 
+class MalformedSegmentError(MalformedError):
+    """Not a compressed segment: its frames, or the index of them."""
+
+    code = "malformed.segment"
+
+
 class MalformedProofError(MalformedError):
     """Not a proof file, or a hash of another length than a hash has."""
 
@@ -261,6 +271,18 @@ class ConsistencyError(VerificationError):
     code = "verification.consistency"
     old: int | None = None
     size: int | None = None
+
+
+class RollbackError(ConsistencyError):
+    """The log has fewer or other entries than were signed or acknowledged before: nothing may follow them.
+
+    `old`: how many those were, `expected`: their root or the last one's hash. `size`: how many are there,
+    `found`: what stands in their place; None where they are fewer. `origin`, `genesis`: which log.
+    """
+
+    code = "verification.rollback"
+    origin: str = ""
+    genesis: str = ""
 
 
 class DerivedMemberError(VerificationError, ValueError):
@@ -412,6 +434,12 @@ class NoConfigError(NotFoundError):
     genesis: str = ""
 
 
+class NoStateError(NotFoundError):
+    """Nothing is remembered of what was signed last of the log, and its configuration expects it."""
+
+    genesis: str = ""
+
+
 class NoHomeError(NotFoundError):
     """There is nowhere to keep this user's own files. `variable`: what names a directory for them."""
 
@@ -472,9 +500,20 @@ class ConflictError(StorageError):
 
 
 class UncertainCommitError(StorageError):
-    """Whether the batch is durable cannot be known; reopen the log to find out."""
+    """Whether the batch is durable cannot be known; reopen the log to find out.
+
+    `entry_ids`: of the caller's entries of which it is not known. Before appending one of them again, look
+    whether it is there: `attestlog.query_log(log, entry_id=…)`.
+    """
 
     code = "storage.uncertain"
+    entry_ids: Sequence[str] = ()
+
+
+class StateError(StorageError):
+    """What is remembered of a log cannot be used: it is damaged, a link, or others can write it. `path`."""
+
+    code = "storage.state"
 
 
 class SnapshotError(StorageError):

@@ -26,7 +26,8 @@ def test_checkpoint_of_a_log_that_does_not_continue_the_last_one_is_refused(
     with Log.open(log) as opened:
         signer = read_config(open_source(log)).signers.checkpoint
         assert opened.head().size == 4
-    with Log.create(tmp_path / "other", origin=ORIGIN, checkpoint_signer=signer) as other:
+    elsewhere = tmp_path / "elsewhere"
+    with Log.create(tmp_path / "other", origin=ORIGIN, checkpoint_signer=signer, state=elsewhere) as other:
         other.append(event_type="ACTION", action_type="a", actor_id="b")
     (log / "checkpoint").write_bytes((tmp_path / "other" / "checkpoint").read_bytes())
     result = run("checkpoint", log)

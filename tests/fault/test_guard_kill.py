@@ -8,6 +8,7 @@ from tests.support.logs import create
 from tests.support.stepping import act, killed_at
 from tests.support.tally import tally
 
+from attestlog._internal import places
 from attestlog._internal.core.report import Verdict
 from attestlog._internal.log import Log
 from attestlog._internal.storage.resolve import open_source
@@ -19,6 +20,7 @@ def test_killed_at_each_step_of_an_act(tmp_path: Path) -> None:
     made, marker = tmp_path / "made", tmp_path / "marker"
     signer, checkpoint_signer = f"file:{tmp_path / 'entry.pem'}", f"file:{tmp_path / 'checkpoint.pem'}"
     create(made, clock=None, signer=signer, checkpoint_signer=checkpoint_signer).close()
+    shutil.copytree(places.state_dir() / "signed", tmp_path / "signed")
     outcomes = set()
     for step in itertools.count():
         path = tmp_path / f"log-{step}"
@@ -37,6 +39,8 @@ def test_killed_at_each_step_of_an_act(tmp_path: Path) -> None:
         outcomes.add((len(written), marker.exists()))
         check_log(path)
         shutil.rmtree(path)
+        # The next copy is of the log as it was: so is what is remembered of it.
+        shutil.copytree(tmp_path / "signed", places.state_dir() / "signed", dirs_exist_ok=True)
         if not was_killed:
             assert said == ["acting", "done"]
             break

@@ -23,12 +23,15 @@ from attestlog._internal.storage.files.tree import TreeFiles
 from attestlog.errors import NotFoundError
 from attestlog.testing import ManualClock, MemorySigner, check_log
 
+STATE = "remembered"
+"""Beside the log: what is remembered of it is on the disk that loses its power."""
+
 
 def life(root: Path, *, batch: bool) -> Disk:
     """A log of segments of four: made, written, checkpointed, closed, opened and written again."""
     disk = Disk(root)
     with disk.recording():
-        log = create(root / "log", segment_entries=4, batch=batch)
+        log = create(root / "log", state=root / STATE, segment_entries=4, batch=batch)
         disk.mark([])
 
         def append(*numbers: int) -> None:
@@ -43,7 +46,7 @@ def life(root: Path, *, batch: bool) -> Disk:
         append(7)
         append(8, 9, 10)
         log.close()
-        log = Log.open(root / "log")
+        log = Log.open(root / "log", state=root / STATE)
         append(11)
         log._store.close()  # killed: no checkpoint
     return disk
@@ -68,9 +71,9 @@ def life_of_two(root: Path) -> Disk:
     """Two writers take turns on one log, over segments of four; the first is killed, the second goes on."""
     disk = Disk(root)
     with disk.recording():
-        first = create(root / "log", segment_entries=4)
+        first = create(root / "log", state=root / STATE, segment_entries=4)
         disk.mark([])
-        second = Log.open(root / "log", clock=ManualClock())
+        second = Log.open(root / "log", state=root / STATE, clock=ManualClock())
         number = 0
         for log, count in [(first, 1), (second, 2), (first, 3), (second, 1), (first, 1), (second, 4)]:
             numbers = list(range(number + 1, number + count + 1))
@@ -102,7 +105,7 @@ def life_of_rotations(root: Path) -> Disk:
     """Keys that rotate within a segment of four, at its end and after a checkpoint; opened again between."""
     disk = Disk(root)
     with disk.recording():
-        log = create(root / "log", segment_entries=4)
+        log = create(root / "log", state=root / STATE, segment_entries=4)
         disk.mark([])
         for number in range(1, 5):
             disk.mark([number])
@@ -112,7 +115,7 @@ def life_of_rotations(root: Path) -> Disk:
                 disk.mark([log.rotate_key(MemorySigner("Ed25519"))])
             if number == 2:
                 log.close()
-                log = Log.open(root / "log", clock=ManualClock())
+                log = Log.open(root / "log", state=root / STATE, clock=ManualClock())
         log._store.close()  # killed: no checkpoint
     return disk
 
@@ -149,7 +152,7 @@ def test_the_power_goes_off_again_in_recovery(
         segment, before = last_bytes(again / "log")
         with recovery.recording():
             try:
-                log = Log.open(again / "log")
+                log = Log.open(again / "log", state=again / STATE)
             except NotFoundError:
                 shutil.rmtree(again)
                 continue
@@ -234,8 +237,8 @@ def check_every_cut(disk: Disk, target: Path, keep: Callable[[int], Keep]) -> No
 
 def recover(path: Path) -> list[tuple[str, Any]]:
     """Open twice, append once; (entry_hash, number) of each entry that was there before."""
-    Log.open(path)._store.close()
-    with Log.open(path) as log:
+    Log.open(path, state=path.parent / STATE)._store.close()
+    with Log.open(path, state=path.parent / STATE) as log:
         assert log.recovered == [], "recovery leaves nothing to recover"
         receipt = log.append(draft(99))
     entries = check_log(path, [receipt])

@@ -18,6 +18,7 @@ from tests.support.logs import (
     last_segment,
     torn_files,
     tree_file,
+    unremembered,
 )
 
 from attestlog._internal import disk
@@ -64,7 +65,8 @@ def crashed(path: Path, *, last: int, batch: bool = True, segment_entries: int =
 
 
 def heal(path: Path) -> list[str]:
-    """Open, append, close; what recovery said."""
+    """Open, append, close; what recovery said. Nothing is remembered of what the crash took."""
+    unremembered(path)
     with Log.open(path) as log:
         said = log.recovered
         receipt = log.append(draft(99))
@@ -173,7 +175,7 @@ def test_what_is_proven_to_have_been_committed_is_never_set_aside(
     os.truncate(last_segment(path), stops[cut])
     before = contents(path)
     with pytest.raises(CorruptError) as caught:
-        Log.open(path)
+        FileStore(path)
     # A batch that misses its end is missing whole.
     assert caught.value.sequence_number in {missing, 300}
     assert caught.value.sequence_number <= missing
@@ -221,7 +223,7 @@ def test_an_entry_behind_garbage_longer_than_any_line_is_not_thrown_away(tmp_pat
         file.write(b"\x00" * (LINE_SIZE_MAX_BYTES + 100) + b"\n" + line)
     before = contents(log.path)
     with pytest.raises(CorruptError):
-        Log.open(log.path)
+        FileStore(log.path)
     assert contents(log.path) == before
 
 
@@ -251,7 +253,7 @@ def test_a_hole_with_a_later_commit_behind_it_is_damage(tmp_path: Path) -> None:
         file.write(bytes(100))
     before = contents(log.path)
     with pytest.raises(CorruptError) as caught:
-        Log.open(log.path)
+        FileStore(log.path)
     assert caught.value.sequence_number is not None
     assert log.committed < caught.value.sequence_number < log.committed + 12
     assert contents(log.path) == before
@@ -275,7 +277,7 @@ def test_damage_in_the_middle_refuses_and_names_the_entry(tmp_path: Path, number
     before = contents(path)
     if number == 0:
         with pytest.raises(Exception, match="entry") as broken:
-            Log.open(path)
+            FileStore(path)
         assert broken.type.__module__ == "attestlog.errors"
     elif number == 19 and not tree:
         heal(path)  # nothing proves that the last line was ever acknowledged
@@ -283,7 +285,7 @@ def test_damage_in_the_middle_refuses_and_names_the_entry(tmp_path: Path, number
         return
     else:
         with pytest.raises(CorruptError) as caught:
-            Log.open(path)
+            FileStore(path)
         assert caught.value.sequence_number == number
     assert contents(path) == before
 
@@ -300,7 +302,7 @@ def test_a_line_that_was_removed_is_damage_even_before_the_last(tmp_path: Path, 
     last_segment(path).write_bytes(b"".join(lines[:number] + lines[number + 1 :]))
     before = contents(path)
     with pytest.raises(CorruptError) as caught:
-        Log.open(path)
+        FileStore(path)
     assert caught.value.sequence_number == number
     assert contents(path) == before
 
@@ -323,7 +325,7 @@ def test_recovery_interrupted_between_copy_and_cut(tmp_path: Path, monkeypatch: 
     with monkeypatch.context() as patch:
         patch.setattr(os, "ftruncate", killed)
         with pytest.raises(Killed):
-            Log.open(log.path)
+            FileStore(log.path)
     assert [file.read_bytes() for file in torn_files(log.path)] == [tail]
     heal(log.path)
     assert [file.read_bytes() for file in torn_files(log.path)] == [tail, tail]
@@ -364,7 +366,7 @@ def test_a_tail_that_cannot_be_set_aside_stays_where_it_is(
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", failing)
         with pytest.raises(StorageError, match="setting aside"):
-            Log.open(log.path)
+            FileStore(log.path)
     assert contents(log.path) == before, "no half copy is left either"
     heal(log.path)
     assert len(torn_files(log.path)) == 1

@@ -34,9 +34,10 @@ from attestlog._internal.core.entry import (
     parse_draft,
 )
 from attestlog._internal.core.entry import payload_hash as payload_hash_of
-from attestlog._internal.core.genesis import parse_genesis
+from attestlog._internal.core.genesis import Genesis, draft_genesis, parse_genesis
 from attestlog._internal.core.glob import Glob
 from attestlog._internal.core.note import format_note, format_vkey, parse_note, parse_vkey
+from attestlog._internal.core.pointer import Pointers, is_later, parse_pointer
 from attestlog._internal.core.policy import format_policy, parse_policy
 from attestlog._internal.core.policy_text import format_policy_text, parse_policy_text
 from attestlog._internal.core.proof import format_proof, parse_proof
@@ -51,6 +52,7 @@ from attestlog._internal.core.rules import Rules
 from attestlog._internal.core.signature import format_batch, format_plain, parse_signature
 from attestlog._internal.core.sshsig import decode_sshsig, format_ssh_key, parse_ssh_key, parse_sshsig
 from attestlog._internal.core.tiles import decode_bundle, encode_bundle, format_path, parse_path
+from attestlog._internal.core.timestamp import order_sets
 from attestlog._internal.core.trust import NO_QUORUM, format_trust_policy, parse_trust_policy, verify_quorum
 from attestlog._internal.core.witness import (
     format_add_checkpoint,
@@ -235,6 +237,48 @@ def approvals(data: bytes) -> None:
         assert not judged[0].counts
 
 
+def pointer(data: bytes) -> None:
+    """A pointer has one spelling, in both verifiers; which of two is later, they say alike."""
+    _round(data, lambda text: str(parse_pointer(text)))
+    text = data.decode("utf-8", "surrogateescape")
+    for last in ("0:" + "0" * 64, "7:" + "a" * 64):
+        full = text == last or is_later(Pointers(text), Pointers(last))
+        assert full == (text == last or one_file.is_later(text, last))
+
+
+def continued(data: bytes) -> None:
+    """Genesis payloads: both verifiers take one for a log's, or neither; what is taken is stated again."""
+    payload = _json(data)
+    stored = _GENESIS | {"action_payload": payload}
+    try:
+        line = canonical.encode(stored)
+    except (AttestlogError, RecursionError):
+        return
+    try:
+        parsed: Genesis | None = parse_genesis(decode_line(line))
+    except AttestlogError as error:
+        if "policy" in str(error):
+            return  # which the one file does not judge
+        parsed = None
+    try:
+        one_file.read_genesis(line)
+        is_genesis = True
+    except one_file.Fault:
+        is_genesis = False
+    assert is_genesis == (parsed is not None)
+    assert parsed is None or draft_genesis(parsed).action_payload["continues"] == payload["continues"]
+
+
+_GENESIS: Final = json.loads(rotation_vectors()[0]["lines"][0])
+
+
+def time_stamp(data: bytes) -> None:
+    """Bringing sets into order changes no length, and is done once."""
+    ordered = order_sets(data)
+    assert (len(ordered), sorted(ordered)) == (len(data), sorted(data))
+    assert order_sets(ordered) == ordered
+
+
 def member_path(data: bytes) -> None:
     _round(data, lambda text: format_member_path(parse_member_path(text)))
 
@@ -323,7 +367,8 @@ TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     "checkpoint": checkpoint_text,
     "vkey": vkey, "proof": proof, "trust": trust, "signature": signature, "config": config,
     "policy": policy, "draft": draft, "policy_text": policy_text, "approvals": approvals,
-    "member_path": member_path, "ssh": ssh,
+    "member_path": member_path, "ssh": ssh, "pointer": pointer, "continued": continued,
+    "time_stamp": time_stamp,
     "legacy": legacy_line, "query": query, "tiles": tiles, "key": key_uri, "rotation": rotation,
     "witness": witness,
 }  # fmt: skip

@@ -11,12 +11,11 @@ from typing import Any
 
 import pytest
 from tests.interop.verifiers import RefusedError, reader
-from tests.support.exports import about, items, made_log, written
+from tests.support.exports import about, items, made_log, parsed, written
 from tests.support.logs import LogMaker
-from tests.support.sinks import receiving
+from tests.support.sinks import collecting, receiving
 from tests.support.tools import extra
 
-from attestlog._internal.exporting import cose
 from attestlog._internal.exporting.contract import Form
 from attestlog._internal.exporting.keys import note_public_key
 from attestlog._internal.shipping.contract import Batch
@@ -135,7 +134,7 @@ def test_a_receipt_is_refused_for_another_entry(made: Made, tmp_path: Path) -> N
 def test_a_receipt_with_another_signature_is_refused(made: Made, tmp_path: Path, who: str) -> None:
     extra("cbor2")
     data = made.export(Form.COSE).read_bytes()
-    signature = next(cose.parse_receipts(data)).signature
+    signature = parsed(data)[0].signature
     (tmp_path / "x").write_bytes(data.replace(signature, signature[:-1] + bytes([signature[-1] ^ 1]), 1))
     with pytest.raises(RefusedError):
         reader(who, tmp_path / "x", made.pem, made.leaves, made.root)
@@ -194,3 +193,16 @@ def test_a_webhooks_signature_is_what_the_reference_library_verifies(made: Made,
     (tmp_path / "body").write_bytes(got.body.replace(b"1.0", b"1.1", 1))
     with pytest.raises(RefusedError):
         reader("webhook", tmp_path / "body", secret, headers)
+
+
+def test_syslog_messages_are_parsed(made: Made, tmp_path: Path) -> None:
+    batch = Batch(about(made.log), 0, made.size, items(made.log))
+    with collecting(tmp_path / "tls") as collector:
+        options = SinkOptions(ca_file=collector.ca_file)
+        open_sink(f"syslog+tls://127.0.0.1:{collector.port}", options).deliver(batch)
+    (stream,) = collector.streams
+    (tmp_path / "stream").write_bytes(stream)
+    assert reader("syslog", tmp_path / "stream") == str(made.size)
+    (tmp_path / "stream").write_bytes(stream.replace(b">1 2", b">2025", 1))
+    with pytest.raises(RefusedError):
+        reader("syslog", tmp_path / "stream")

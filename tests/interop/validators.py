@@ -210,6 +210,24 @@ def webhook(path: str, secret: str, headers: str) -> int:
     return 1
 
 
+def syslog(path: str) -> int:
+    """syslog-rfc5424-parser, over octet-counted messages."""
+    from syslog_rfc5424_parser import ParseError, SyslogMessage
+
+    left, count = Path(path).read_bytes(), 0
+    while left:
+        size, _, rest = left.partition(b" ")
+        text, left = rest[: int(size)].decode(), rest[int(size) :]
+        try:
+            message = SyslogMessage.parse(text)
+        except ParseError as error:
+            refuse(count, error)
+        if message.facility.name != "audit" or not json.loads(message.msg):
+            refuse(count, message)
+        count += 1
+    return count
+
+
 def questions(path: str, sql: str) -> int:
     """The answers to the questions of a page, as rows of a Markdown table each."""
     import duckdb
@@ -231,7 +249,8 @@ def _text(cell: object) -> str:
 
 READERS: dict[str, Callable[..., int]] = {
     "ocsf": ocsf, "otlp": otlp, "cloudevents": cloudevents, "dsse": dsse, "scitt-cose": scitt,
-    "pycose": pycose, "cwt": cwt, "duckdb": duck, "webhook": webhook, "questions": questions,
+    "pycose": pycose, "cwt": cwt, "duckdb": duck, "webhook": webhook, "syslog": syslog,
+    "questions": questions,
 }  # fmt: skip
 
 if __name__ == "__main__":

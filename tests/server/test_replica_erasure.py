@@ -6,18 +6,22 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from tests.support.logs import LogMaker, draft, say_range_erased
 from tests.support.replicas import Site, site
 from tests.support.stepping import killed_at, take
 
 import attestlog
+from attestlog._internal.config import Signers
 from attestlog._internal.core.entry import decode_line
 from attestlog._internal.core.erasure import Erasure, format_erasure
 from attestlog._internal.core.replication import Shipment, log_id
 from attestlog._internal.replica import Replica
 from attestlog._internal.replica.erasing import unerased
 from attestlog._internal.replication.client import ReplicaClient
+from attestlog._internal.restoring import RestoreDemands, restore_log
+from attestlog._internal.server.tokens import Scope, TokenFile
 from attestlog._internal.storage.resolve import open_source
 from attestlog._internal.verifying import judge_log
 from attestlog.errors import FullError, VerificationError
@@ -219,3 +223,32 @@ def test_what_is_left_of_a_range_is_reported(
     one.replica.take(log_id(ORIGIN), Shipment(6, []))
     assert client.unerased() == []
     client.close()
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_what_the_replica_had_not_erased_is_not_restored(
+    log: attestlog.Log, one: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, many: bool
+) -> None:
+    one.replica.take(log_id(ORIGIN), Shipment(0, lines(log), log.checkpoint()))
+    if many:
+        log.erase_many(["keep"], reason="too old", actor_id="dpo")
+    else:
+        log.erase(2, reason="asked for", actor_id="dpo")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("attestlog._internal.storage.files.erasing._copy", full)
+        with pytest.raises(FullError):
+            one.replica.take(log_id(ORIGIN), Shipment(5, lines(log, 5)))
+    token = tmp_path / "reader.token"
+    token.write_text(TokenFile(one.replica.directory).mint("reader", [Scope.READ], ORIGIN))
+    at = msgspec.structs.replace(one.at, token_file=str(token))
+    restored, client = tmp_path / "restored", ReplicaClient(at, ORIGIN)
+    assert client.unerased() == ([1, 2, 3, 4] if many else [2])
+    signers = Signers(entry="none:", checkpoint="none:")
+    restore_log(str(restored), client, signers, RestoreDemands(state_dir=tmp_path / "state", is_forced=True))
+    client.close()
+    assert payloads(restored) == payloads(log.path)
+    assert "erasure.unfinished" not in judge_log(restored, remember=False).finding_counts

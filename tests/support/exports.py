@@ -12,6 +12,7 @@ from attestlog._internal.core.checkpoint import LogId
 from attestlog._internal.core.entry import decode_line
 from attestlog._internal.core.erasure import Erasure, erase_line, format_erasure
 from attestlog._internal.core.redaction import commitment
+from attestlog._internal.exporting import cose
 from attestlog._internal.exporting.contract import About, Exported, Form
 from attestlog._internal.exporting.keys import note_public_key
 from attestlog._internal.exporting.writing import SIGNED, open_writer
@@ -92,6 +93,11 @@ def written(
         writer.add(item)
     writer.finish()
     return file.getvalue()
+
+
+def parsed(data: bytes) -> list[cose.Receipt]:
+    """The receipts of a file."""
+    return list(cose.parse_receipts(io.BytesIO(data), len(data)))
 
 
 def _generated(source: random.Random, number: int) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,6 +36,8 @@ class Faults:
     struck: bool = False
     failed_syncs: set[int] = field(default_factory=set)
     """Descriptors whose sync failed and that were not closed since."""
+    failed_paths: set[str] = field(default_factory=set)
+    """What they were of."""
     synced_again: list[int] = field(default_factory=list)
 
     def strikes(self, name: str) -> bool:
@@ -71,6 +74,7 @@ def injected(faults: Faults) -> Iterator[Faults]:
                 faults.synced_again.append(descriptor)
             if faults.strikes(name):
                 faults.failed_syncs.add(descriptor)
+                faults.failed_paths.add(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
                 raise faults.error()
 
         return call

@@ -19,11 +19,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, derive_private_key
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from attestlog._internal import places
+from attestlog._internal import last_signed, places
+from attestlog._internal.config import change_config
 from attestlog._internal.core import canonical
 from attestlog._internal.core.batch import Head, plan_batch, prepare
 from attestlog._internal.core.checkpoint import NO_LOG, Checkpoint, LogId, sign_checkpoint
@@ -378,6 +380,14 @@ def copied(path: Path, name: str) -> Path:
     target = path.with_name(name)
     shutil.copytree(path, target)
     return target
+
+
+def unremembered(path: Path) -> Path:
+    """As on another machine: nothing is remembered of what was signed last, and nothing need be."""
+    log = open_source(path)
+    last_signed.forget(places.state_dir(), log.entry(0).entry_hash)
+    change_config(log, partial(msgspec.structs.replace, state=""))
+    return path
 
 
 def last_segment(path: Path) -> Path:

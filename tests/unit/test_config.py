@@ -374,7 +374,7 @@ def test_configuring_finds_key_files(
         log.rotate_key()
     wanted = read_config(open_source(path))
     shutil.rmtree(own_config)
-    assert configure_log(path) == wanted
+    assert configure_log(path) == msgspec.structs.replace(wanted, state="")
     assert places.keys_dir() == tmp_path / "home" / "keys"
 
 

@@ -134,6 +134,19 @@ def test_without_a_checkpoint_all_is_read(log: LogMaker) -> None:
     assert read(log) == IN_FORCE
 
 
+def test_the_way_does_not_end_at_a_rotation(tmp_path: Path) -> None:
+    """What was changed before the last rotations is in force all the same."""
+    made = LogMaker(tmp_path / "rotated", key=OLD)
+    made.append(change("set_policy", set_policy_payload(made.rules, LAX)))
+    made.rotate(NEW)
+    made.rotate(Key(3))
+    made.append(draft(4))
+    made.lay_out()
+    rules = read_rules(FileSource(made.root))
+    assert (rules.policy.safety_floor, rules.key_ids) == (0.0, [Key(3).public.key_id])
+    assert list(rules.terms) == [key.public.key_id for key in (OLD, NEW, Key(3))]
+
+
 @pytest.fixture
 def often_changed(tmp_path: Path) -> LogMaker:
     """1 to 40 set a policy, with another entry after each, but for 21 to 30."""

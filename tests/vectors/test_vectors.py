@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import tempfile
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -21,6 +22,7 @@ from attestlog._internal.core import entry as entries
 from attestlog._internal.core.approval import Request, parse_approval
 from attestlog._internal.core.batch import prepare
 from attestlog._internal.core.checkpoint import LogId, open_checkpoint
+from attestlog._internal.core.compression import encode_index
 from attestlog._internal.core.consistency import open_consistency
 from attestlog._internal.core.cosignature import open_signed_checkpoint
 from attestlog._internal.core.deriving import derive
@@ -52,10 +54,12 @@ from attestlog._internal.judging.erasures import look
 from attestlog._internal.judging.relations import Relations
 from attestlog._internal.judging.scan import State, count_pointer, scan, tell_wrong_pointers
 from attestlog._internal.snapshots import verify_snapshot
+from attestlog._internal.storage.files.packed import PackedSegment, codec
 from attestlog.errors import (
     AttestlogError,
     ChainBrokenError,
     HashMismatchError,
+    MissingExtraError,
     NotFoundError,
     QuorumError,
     RuleChangeError,
@@ -151,6 +155,23 @@ def judge_tiles(case: Case) -> Case:
             entry_hashes = tiles.decode_bundle(files[tiles.format_path(bundle)], bundle.width)
             tiles.verify_bundle(entry_hashes, leaves, tile.index * 256)
     return {}
+
+
+def judge_compression(case: Case) -> Case:
+    try:
+        codec()
+    except MissingExtraError:
+        pytest.skip("no zstd here")
+    data = bytes.fromhex(case["file"])
+    with tempfile.TemporaryFile() as file:
+        file.write(data)
+        file.flush()
+        segment = PackedSegment(file.fileno())
+        found = list(segment.lines(0, segment.size))
+        frames = [[frame.packed_size, frame.size] for frame in segment.index.frames]
+        assert data.endswith(encode_index([(packed, size) for packed, size in frames]))
+    assert all(line.is_complete for line in found)
+    return {"frames": frames, "lines": [line.data.decode() for line in found]}
 
 
 def judge_cosignature(case: Case) -> Case:

@@ -16,10 +16,10 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -71,6 +71,13 @@ class ReplicaAt(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, o
     """The authority of its certificate, where it is not one that everybody trusts."""
 
 
+EXPECTED: Final = "expected"
+"""It must be remembered what was signed last: without that the log does not open."""
+
+EPHEMERAL: Final = "ephemeral"
+"""Nothing is remembered on this machine, which does not last: a fence says what was signed last."""
+
+
 class LogConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a configuration says."""
 
@@ -80,6 +87,12 @@ class LogConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`entry_hash` of the genesis entry: two logs may have one origin."""
     path: str = ""
     """Where the log was: tells two copies apart, and is for people. A log may be moved."""
+    state: Literal["", "expected", "ephemeral"] = ""
+    """Whether it is remembered here what was signed last. Empty: a log of which nothing is, is adopted."""
+    fence: list[str] = []
+    """URLs of a replica, a witness or the published log: what each has, the log must have to be opened."""
+    fence_optional: bool = False
+    """Whether the log opens although one of them cannot be asked."""
     signers: Signers
     replicas: list[ReplicaAt] = []
 
@@ -194,6 +207,9 @@ def format_config(config: LogConfig) -> str:
         "origin": config.origin,
         "genesis": config.genesis,
         "path": config.path or None,
+        "state": config.state or None,
+        "fence": config.fence or None,
+        "fence_optional": config.fence_optional or None,
         "signers": msgspec.to_builtins(config.signers),
         "replicas": msgspec.to_builtins(config.replicas) or None,
     })  # fmt: skip
@@ -209,6 +225,11 @@ def parse_config(text: str, name: str) -> LogConfig:
         )
     if not config.signers.entries:
         raise MalformedConfigError(f"{name}: signers.entry names no signer", file=name)
+    if config.state == EPHEMERAL and not config.fence:
+        raise MalformedConfigError(
+            f"{name}: state is {EPHEMERAL!r} and fence names nobody: nothing would show an older copy",
+            file=name, member="fence",
+        )  # fmt: skip
     return config
 
 
@@ -293,11 +314,16 @@ def _exclusive(log: LogSource) -> Iterator[None]:
         os.close(descriptor)
 
 
-def new_config(which: Identity, path: str, signers: Signers, replicas: Sequence[ReplicaAt] = ()) -> LogConfig:
-    """That of a log, for this machine."""
-    return LogConfig(
-        origin=which.origin, genesis=which.genesis, path=path, signers=signers, replicas=list(replicas)
-    )
+def new_config(which: Identity, path: str, signers: Signers, old: LogConfig | None = None) -> LogConfig:
+    """That of a log, for this machine. `old`: whose other members stay."""
+    if old is None:
+        return LogConfig(origin=which.origin, genesis=which.genesis, path=path, signers=signers)
+    return msgspec.structs.replace(old, path=path, signers=signers)
+
+
+def expect_state(config: LogConfig) -> LogConfig:
+    """The log does not open any more without what is remembered of it, unless that is kept nowhere."""
+    return config if config.state else msgspec.structs.replace(config, state=EXPECTED)
 
 
 _of_this_process: Final[dict[str, LogConfig]] = {}

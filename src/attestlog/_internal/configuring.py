@@ -50,7 +50,7 @@ def configure_log(
             if checkpoint_pq
             else (old.checkpoint_pq if old else _find_key(pq_ids, "checkpoint-pq") if pq_ids else None),
         )
-        return new_config(which, log.absolute(), signers, there.replicas if there is not None else ())
+        return new_config(which, log.absolute(), signers, there)
 
     return replace_config(log, with_them)
 

@@ -75,11 +75,16 @@ def read_error(error: OSError, path: Path | str) -> StorageError:
 
 def open_plain(path: Path | str, buffering: int = BLOCK_BYTES) -> BinaryIO:
     """Opens a regular file for reading; a pipe or device would hang or never end. Raises OSError."""
+    return open(plain_descriptor(path), "rb", buffering=buffering)
+
+
+def plain_descriptor(path: Path | str) -> int:
+    """`open_plain`, as a descriptor that the caller closes."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise OSError(errno.EINVAL, f"{path} is not a regular file")
-    return open(descriptor, "rb", buffering=buffering)  # noqa: PTH123 - a descriptor, not a path
+    return descriptor
 
 
 def write_all(descriptor: int, data: bytes) -> None:

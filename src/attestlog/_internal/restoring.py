@@ -2,30 +2,53 @@
 
 What stands where it goes is moved aside, never deleted. It is not restored over
 a longer log, nor from a copy that is behind what is remembered or known of the
-log, unless forced; and then the log itself says so, in its next entry.
+log, unless forced; and then it is evidence, and cannot be written: going on would
+sign a second history, which replicas and witnesses refuse for good.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from contextlib import closing
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
-from attestlog._internal.config import LogConfig, Signers, identity, new_config, read_config, replace_config
+from attestlog._internal.config import (
+    LogConfig,
+    Signers,
+    change_config,
+    expect_state,
+    identity,
+    new_config,
+    replace_config,
+)
 from attestlog._internal.core.cosignature import open_signed_checkpoint
 from attestlog._internal.core.entry import decode_line
-from attestlog._internal.core.genesis import Genesis, parse_genesis
+from attestlog._internal.core.erasure import line_erases
+from attestlog._internal.core.genesis import Genesis, open_log_checkpoint, parse_genesis
 from attestlog._internal.core.merkle import edge_at
+from attestlog._internal.core.note import ED25519, format_vkey
 from attestlog._internal.core.report import Progress, Report, Verdict
+from attestlog._internal.last_signed import Names, Signed, find, make
+from attestlog._internal.log.remembered import recall as remember
+from attestlog._internal.places import state_dir
 from attestlog._internal.replication.client import ReplicaClient
 from attestlog._internal.storage.contract import LogSource
 from attestlog._internal.storage.resolve import LogName, build_log, open_source, open_store
 from attestlog._internal.verifying import judge_log
-from attestlog.errors import ConflictError, ExistsError, NotFoundError, StorageError, VerificationError
+from attestlog._internal.verifying.memory import UnreadableMemoryError, recall
+from attestlog.errors import (
+    ConflictError,
+    ExistsError,
+    NotFoundError,
+    RollbackError,
+    StorageError,
+    VerificationError,
+)
 
 if TYPE_CHECKING:
     from attestlog._internal.storage.files.creation import Building
@@ -55,7 +78,7 @@ class Restored(Struct, frozen=True):
     origin: str
     size: int
     is_behind: bool
-    """Shorter than what is remembered or known of the log, and forced."""
+    """Shorter than what is remembered or known of the log, and forced: it cannot be written."""
     moved_to: str | None
     """Where what stood there before is now."""
 
@@ -88,21 +111,55 @@ def restore_log(
         with contextlib.suppress(NotFoundError):
             note = client.checkpoint()
         made.finish(note)
-        is_behind = _check(made.name, genesis, demands)
-        _configure(open_source(made.name), str(Path(name).absolute()), signers)
+        is_behind = _check(made.name, genesis, demands) or there > held.size
+        copy = open_source(made.name)
+        _remember(copy, genesis, demands, is_behind=is_behind)
+        _configure(copy, str(Path(name).absolute()), signers)
+        # A crash here leaves what is known of the log, and no log yet: it can be repeated.
         moved_to = made.put_in_place()
-    return Restored(genesis.origin, held.size, is_behind or there > held.size, moved_to)
+    return Restored(genesis.origin, held.size, is_behind, moved_to)
+
+
+def _remember(copy: LogSource, genesis: Genesis, demands: RestoreDemands, *, is_behind: bool) -> None:
+    """Where nothing says yet what was signed last of the log: the copy does, or what is known beyond it."""
+    folder, which = demands.state_dir or state_dir(), identity(copy)
+    kept = find(folder, which.genesis)
+    if kept is not None:
+        kept.close()
+        return
+    known = _signed_beyond(copy, genesis, demands, folder) if is_behind else _signed_in(copy, genesis)
+    if known is not None:
+        key = next(key for key in genesis.checkpoint_keys if key.kind == ED25519)
+        make(folder, Names(which.origin, which.genesis, format_vkey(key)), known, None).close()
+
+
+def _signed_in(copy: LogSource, genesis: Genesis) -> Signed | None:
+    note = copy.checkpoint()
+    if note is None:
+        return None
+    checkpoint = open_log_checkpoint(note, genesis)
+    return Signed(checkpoint.size, checkpoint.root.hex())
+
+
+def _signed_beyond(copy: LogSource, genesis: Genesis, demands: RestoreDemands, folder: Path) -> Signed | None:
+    """The most that is known to have been in the log, if that is more than the copy has."""
+    known = [open_signed_checkpoint(note, genesis.checkpoint_keys).checkpoint for note in demands.known]
+    found = [Signed(checkpoint.size, checkpoint.root.hex()) for checkpoint in known]
+    with contextlib.suppress(OSError, UnreadableMemoryError):
+        memory = recall(folder, genesis.origin)
+        found += [Signed(*prefix) for prefix in memory.roots()] if memory is not None else []
+    return max((signed for signed in found if signed.size > copy.size()), default=None)
 
 
 def _configure(copy: LogSource, path: str, signers: Signers | None) -> None:
     """Say who signs the log at `path`. Raises NoConfigError where nobody says it, StorageError."""
     if signers is None:
-        read_config(copy)
+        change_config(copy, expect_state)
         return
     which, given = identity(copy), signers
 
     def with_them(there: LogConfig | None) -> LogConfig:
-        return new_config(which, path, given, there.replicas if there is not None else ())
+        return expect_state(new_config(which, path, given, there))
 
     replace_config(copy, with_them)
 
@@ -168,10 +225,32 @@ def _check(made: str, genesis: Genesis, demands: RestoreDemands) -> bool:
     behind = _first_behind(report)
     _check_not_behind(behind, made, demands)  # before opening it: its checkpoint may cover more than it has
     _build_tree(made)
+    if "erasure.unfinished" in report.finding_counts:
+        _finish_erasures(made)
     for note in demands.known:
         behind = behind or _beyond(made, genesis, note)
+    behind = behind or _behind_signed(made, demands)
     _check_not_behind(behind, made, demands)
     return bool(behind)
+
+
+def _behind_signed(made: str, demands: RestoreDemands) -> str:
+    """Why it lacks what this machine signed itself; empty if it has that. Raises RollbackError for others."""
+    copy = open_source(made)
+    remembered = remember(identity(copy), None, demands.state_dir)
+    store = open_store(made)
+    try:
+        remembered.compare_before(copy)
+        with store.exclusive() as head:
+            remembered.compare_signed(store, head)
+    except RollbackError as error:
+        if error.found is not None:
+            raise
+        return error.message
+    finally:
+        store.close()
+        remembered.close()
+    return ""
 
 
 def _check_not_behind(behind: str, made: str, demands: RestoreDemands) -> None:
@@ -186,6 +265,15 @@ def _first_behind(report: Report) -> str:
 def _build_tree(made: str) -> None:
     """Opening makes the tree from the entries."""
     open_store(made).close()
+
+
+def _finish_erasures(made: str) -> None:
+    """What the log says is erased, the replica still held: so it is erased here. The copy was verified."""
+    store = open_store(made)
+    with closing(store), store.exclusive():
+        for entry in filter(None, map(line_erases, store.source.lines())):
+            store.begin_erasure(entry)
+            store.finish_erasure()
 
 
 def _beyond(made: str, genesis: Genesis, note: bytes) -> str:

@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple
 
 from attestlog._internal.core.checkpoint import format_checkpoint, parse_checkpoint
 from attestlog._internal.core.note import parse_note
+from attestlog._internal.core.timestamp import order_sets
 from attestlog._internal.net import Client, Limits, NoAnswerError, may_pass, parse_url
 from attestlog._internal.storage.contract import TIMESTAMP_SIZE_MAX_BYTES, Store
 from attestlog._internal.storage.resolve import LogName, open_source, open_store
@@ -65,7 +66,7 @@ def request_timestamp(data: bytes, url: str) -> tuple[bytes, datetime]:
     request = them.TimestampRequestBuilder(data=data, hash_algorithm=them.HashAlgorithm.SHA256).build()
     response = _post(url, request.as_bytes())
     try:
-        decoded = them.decode_timestamp_response(response)
+        decoded = them.decode_timestamp_response(order_sets(response))
         if decoded.status not in _GRANTED:
             raise TimestampError(
                 f"{url} refused to stamp: {decoded.status_string or decoded.status}", url=url

@@ -17,13 +17,14 @@ from attestlog._internal.core.genesis import (
     Genesis,
     Settings,
     Software,
+    check_settings,
     draft_genesis,
     parse_genesis,
 )
 from attestlog._internal.core.note import VerifierKey, format_vkey
 from attestlog._internal.core.policy import Policy, parse_policy
 from attestlog._internal.core.signature import public_key
-from attestlog.errors import MalformedEntryError, NewerFormatError
+from attestlog.errors import MalformedConfigError, MalformedEntryError, NewerFormatError
 
 ORIGIN = "example.com/agents"
 KEYS = [public_key(p256_key().public_key()), public_key(ed25519_key().public_key())]
@@ -149,6 +150,13 @@ def test_each_member_is_needed(member: str) -> None:
     payload = {name: value for name, value in (ENTRY.action_payload or {}).items() if name != member}
     with pytest.raises(MalformedEntryError):
         parse_genesis(with_payload(payload))
+
+
+def test_settings_made_by_hand_are_checked() -> None:
+    check_settings(Settings())
+    for wrong in (Settings(segment_entries=0), Settings(segment_entries=(1 << 20) + 1), Settings(batch=1)):  # type: ignore[arg-type]
+        with pytest.raises(MalformedConfigError):
+            check_settings(wrong)
 
 
 def test_a_key_is_named_once() -> None:

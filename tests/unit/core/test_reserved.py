@@ -17,6 +17,7 @@ from attestlog._internal.core.reserved import (
     check_reserved,
     erases,
     governs,
+    is_newer,
 )
 from attestlog._internal.core.rules import _HANDLERS
 from attestlog._internal.verifier.verify import ACTING
@@ -49,6 +50,15 @@ def test_an_entry_acts_only_as_a_change_that_succeeded(name: str) -> None:
         assert acts_in_the_other_verifier(stated) is expected
         assert governs(entry) is (expected and name in GOVERNING)
         assert erases(entry) is (expected and name in ERASING)
+
+
+def test_newer_is_what_acts_by_a_name_that_is_not_known() -> None:
+    unknown = "attestlog.set_colour"
+    assert is_newer(draft(unknown))
+    assert not is_newer(draft(unknown, status=ExecutionStatus.FAILED))
+    assert not is_newer(draft(unknown, EventType.DECISION))
+    assert not any(is_newer(draft(name)) for name in KNOWN)
+    assert not is_newer(draft("deploy"))
 
 
 def test_both_verifiers_know_the_same_names() -> None:

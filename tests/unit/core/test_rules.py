@@ -16,7 +16,7 @@ from attestlog._internal.core.genesis import draft_genesis, parse_genesis
 from attestlog._internal.core.policy import format_policy, parse_policy
 from attestlog._internal.core.policy_change import set_policy_payload
 from attestlog._internal.core.reserved import GOVERNING, governs
-from attestlog._internal.core.rules import KEYS_MAX, Rules, Term, format_hold, release_of
+from attestlog._internal.core.rules import KEYS_MAX, Hold, Rules, Term, format_hold, release_of
 from attestlog.errors import MalformedEntryError, RuleChangeError
 
 OLD, NEW, NEXT, OTHER = Key(1), Key(2), Key(3, "Ed25519"), Key(4)
@@ -412,3 +412,10 @@ def test_a_genesis_names_no_more_keys_than_can_be_in_force(log: LogMaker) -> Non
         parse_genesis(decode_line(encode(members)))
     members["action_payload"] = payload | {"entry_keys": payload["entry_keys"][:64]}
     assert len(parse_genesis(decode_line(encode(members))).entry_keys) == 64
+
+
+def test_a_hold_covers_entries_from_its_start_to_before_its_stop() -> None:
+    held = Hold(name="case-7", start=2, stop=5, reason="litigation")
+    assert [number for number in range(8) if held.covers(number)] == [2, 3, 4]
+    endless = Hold(name="case-8", start=2, stop=None, reason="litigation")
+    assert [number for number in range(5) if endless.covers(number)] == [2, 3, 4]

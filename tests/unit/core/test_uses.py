@@ -178,3 +178,18 @@ def test_a_line_that_is_no_entry_uses_nothing(tmp_path: Path, changed: str) -> N
     rules = Rules.of(log.genesis)
     assert len(list(uses_in(rules, [log.lines[1]]))) == 1
     assert list(uses_in(rules, [line])) == []
+
+
+def test_a_thousand_callers_of_one_batch_are_one_trial_after_another() -> None:
+    """Each is tried upon what those before it used, at the same cost, and kept if it was no further use."""
+    known = Uses()
+    batch = known.trial()
+    for number in range(2_000):
+        trial = batch.trial()
+        use = Use(number, bytes(16), number.to_bytes(16, "big"), 10**15, 10**15, 2 * 10**15)
+        assert trial.add(use) is None
+        batch.keep(trial)
+    again = Use(2_000, bytes(16), (7).to_bytes(16, "big"), 10**15, 10**15, 2 * 10**15)
+    assert batch.trial().find(again) == 7
+    assert known.find(again) is None
+    assert len(known) == 0

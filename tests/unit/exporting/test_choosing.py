@@ -4,12 +4,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.exports import made_log
+from tests.support.exports import erase_entry, made_log
 from tests.support.logs import last_segment
 
+from attestlog._internal.core.entry import decode_line
+from attestlog._internal.core.erasure import erase_line
 from attestlog._internal.exporting.choosing import Choice
 from attestlog._internal.query import query_log
 from attestlog._internal.query.filter import parse_filter
+from attestlog._internal.storage.contract import PendingErasure
 from attestlog._internal.storage.resolve import open_source
 from attestlog.errors import CorruptError, QueryError
 
@@ -70,3 +73,26 @@ def test_a_line_that_is_no_entry_is_damage(tmp_path: Path) -> None:
     with pytest.raises(CorruptError) as raised:
         chosen(log.root)
     assert raised.value.sequence_number == len(log.lines)
+
+
+def test_a_payload_whose_erasure_a_crash_interrupted_is_not_given_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The entry that says it is erased is there, and so still is the payload."""
+    log = made_log(tmp_path / "log", erase=False)
+    before = log.lines[2]
+    erase_entry(log, 2)
+    log.lines[2] = before
+    log.lay_out()
+    saying = decode_line(log.lines[-1])
+    pending = PendingErasure(erased_by=saying.sequence_number, entry_hash=saying.entry_hash)
+    assert chosen(log.root)[2] == before
+    monkeypatch.setattr(type(open_source(log.root)), "pending_erasure", lambda _: pending)
+    lines = chosen(log.root)
+    assert lines[2] == erase_line(before)
+    assert lines[:2] + lines[3:] == log.lines[:2] + log.lines[3:]
+    choice = Choice(parse_filter({}), NOW_US)
+    assert list(choice.lines(open_source(log.root), len(lines))) == lines
+    other = PendingErasure(erased_by=saying.sequence_number, entry_hash="0" * 64)
+    monkeypatch.setattr(type(open_source(log.root)), "pending_erasure", lambda _: other)
+    assert chosen(log.root)[2] == before

@@ -212,6 +212,19 @@ def test_a_column_that_says_something_else_is_found(
     assert (report.verdict, codes(report)) == (Verdict.TAMPERED, {"export.column"})
 
 
+def test_statistics_that_would_hide_rows_are_found(log: LogMaker, tmp_path: Path) -> None:
+    """DuckDB passes over row groups by them: a row would be there, verified, and never be found."""
+    path = file_of(log, Form.PARQUET, tmp_path)
+    data = path.read_bytes()
+    names = sorted({item.entry.actor_id.encode() for item in items(log)})
+    forged = data.replace(names[-1], b"a" * len(names[-1]))  # in the footer, and where it is not compressed
+    assert forged != data
+    path.write_bytes(forged)
+    report = judge_export(path, trust=[log.key.public.pem])
+    assert report.verdict is Verdict.TAMPERED
+    assert any("statistics" in found.message for found in report.findings)
+
+
 def test_a_parquet_file_brings_the_logs_checkpoint(log: LogMaker, tmp_path: Path) -> None:
     path = file_of(log, Form.PARQUET, tmp_path)
     report = judge_export(path, trust=[log.checkpoint_key.vkey])

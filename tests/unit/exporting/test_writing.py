@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.exports import ORIGIN, items, made_log, written
+from tests.support.exports import ORIGIN, items, made_log, parsed, written
 from tests.support.logs import LogMaker
 from tests.support.tools import extra
 
 from attestlog._internal.core import canonical
 from attestlog._internal.core.entry import Entry
 from attestlog._internal.core.signature import public_key
-from attestlog._internal.exporting import cose, dsse, otlp
+from attestlog._internal.exporting import dsse, otlp
 from attestlog._internal.exporting.contract import Form
 from attestlog._internal.exporting.keys import note_public_key
 from attestlog.errors import NotFoundError, SignerError
@@ -141,7 +141,7 @@ def test_another_key_may_sign_statements_but_no_receipts(log: LogMaker) -> None:
 
 def test_all_receipts_of_one_checkpoint_have_one_signature(log: LogMaker) -> None:
     extra("cbor2")
-    receipts = list(cose.parse_receipts(written(log, Form.COSE)))
+    receipts = parsed(written(log, Form.COSE))
     assert [receipt.index for receipt in receipts] == list(range(len(log.lines)))
     assert len({receipt.signature for receipt in receipts}) == 1
     assert {receipt.issuer for receipt in receipts} == {ORIGIN}

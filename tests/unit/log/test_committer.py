@@ -35,11 +35,15 @@ PATIENCE_S = 20
 
 @dataclass
 class Item:
-    """Stands for a prepared entry: the committer looks at nothing but its size, and whether it is alone."""
+    """Stands for a prepared entry: the committer looks at its size and id, and whether it is alone."""
 
     name: str
     size_bytes: int = 1
     stands_alone: bool = False
+
+    @property
+    def entry_id(self) -> str:
+        return f"id of {self.name}"
 
 
 # Loops have functions of their own, as in the committer and for the same reason.
@@ -435,6 +439,10 @@ def test_an_interrupted_leader_tells_its_batch_that_the_outcome_is_unknown(
     raised = {type(outcomes[name]) for name in "abc"}
     assert isinstance(outcomes[interrupted[0]], KeyboardInterrupt)
     assert raised == {KeyboardInterrupt, UncertainCommitError}
+    for name in "abc":
+        error = outcomes[name]
+        if isinstance(error, UncertainCommitError):
+            assert error.entry_ids == [f"id of {name}"]
     assert isinstance(future.exception(PATIENCE_S), UncertainCommitError)
     assert book.append("next") == ["receipt next"]
 

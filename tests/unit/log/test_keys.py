@@ -271,7 +271,7 @@ def test_opening_after_a_clean_close_reads_the_changes_and_no_other_entries(
 
     monkeypatch.setattr(FileSource, "line", line)
     with Log.open(rotated) as log:
-        assert [number for number in read if number] == [11, 6, 2]
+        assert [number for number in read if number] == [11, 11, 6, 2]
         log.append(draft(1))
     with Log.open(rotated) as log:
         assert len(log.rules.terms) == 3

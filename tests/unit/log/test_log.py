@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import pytest
 from tests.support.logs import checkpoint_file, contents, create, draft, drafts, last_segment, tree_file
 from tests.support.slow import slow_after
 
+from attestlog._internal.core.batch import Plan
 from attestlog._internal.core.checkpoint import Checkpoint, open_checkpoint
 from attestlog._internal.core.entry import Entry, EntryDraft
 from attestlog._internal.core.signature import BATCH_ENTRIES_MAX
@@ -159,6 +160,27 @@ def test_the_event_loop_goes_on_while_a_signer_is_slow(tmp_path: Path) -> None:
 
     assert asyncio.run(main()).sequence_number == 1
     log.close()
+
+
+@pytest.mark.parametrize("was_written", [True, False])
+def test_after_an_unknown_outcome_a_caller_can_look_whether_the_entry_is_there(
+    tmp_path: Path, was_written: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = create(tmp_path / "log")
+    real = log._store.commit
+
+    def commit(plan: Plan, lines: Sequence[bytes]) -> None:
+        if was_written:
+            real(plan, lines)
+        raise UncertainCommitError("outcome unknown")
+
+    monkeypatch.setattr(log._store, "commit", commit)
+    with pytest.raises(UncertainCommitError) as raised:
+        log.append_many([named("a"), named("b")])
+    log.close()
+    found = [entry.entry_id for entry in open_source(tmp_path / "log").entries(1)]
+    assert len(raised.value.entry_ids) == 2
+    assert found == (raised.value.entry_ids if was_written else [])
 
 
 def test_signals_while_threads_append(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Pointers in a whole log: what the writer states, what verifiers compare, what only the log may say."""
 
+import asyncio
 import contextlib
 import threading
 from functools import partial
@@ -13,12 +14,12 @@ from tests.support.logs import Key, LogMaker, create, draft, drafts
 from tests.support.shapes import ACTION, BOOT, DECISION, VIOLATION
 
 from attestlog._internal.config import change_config, find_config
-from attestlog._internal.core.entry import Entry
+from attestlog._internal.core.entry import Entry, EventType, parse_draft
 from attestlog._internal.core.pointer import Pointers, point_to
 from attestlog._internal.core.policy import parse_policy
 from attestlog._internal.core.policy_change import set_policy_payload
 from attestlog._internal.core.report import Verdict
-from attestlog._internal.core.reserved import OF_THE_LOG
+from attestlog._internal.core.reserved import ERASING, KNOWN, OF_THE_LOG
 from attestlog._internal.core.rules import Rules
 from attestlog._internal.judging import scan as scanning
 from attestlog._internal.log import Log
@@ -194,6 +195,44 @@ def test_only_the_log_appends_what_it_did(tmp_path: Path, name: str) -> None:
         with pytest.raises(MalformedEntryError, match="by the log alone"):
             log.append(draft(1, event_type="CHANGE", action_type=name))
         log.append(draft(1, event_type="DECISION", action_type=name))
+
+
+@pytest.mark.parametrize("name", ["Attestlog.set_policy", "attestlog\uff0eset_policy", "attestlog.unknown"])
+def test_names_that_look_like_the_log_s_own_are_refused_however_they_come(tmp_path: Path, name: str) -> None:
+    with create(tmp_path / "log") as log:
+        for kind in EventType:
+            given = draft(1, event_type=str(kind), action_type=name)
+            for append in (
+                log.append,
+                log.submit,
+                log.check,
+                log.request,
+                lambda members: log.append_many([draft(2), members]),
+                lambda members: log.append_unredacted([members]),
+                lambda members: asyncio.run(log.append_async(members)),
+                lambda members: log.append(parse_draft(members)),
+            ):
+                with pytest.raises(MalformedEntryError, match="belongs to the log"):
+                    append(given)
+        assert log.head().size == 1
+
+
+@pytest.mark.parametrize("name", sorted(KNOWN))
+def test_no_action_boot_or_shutdown_has_a_name_of_the_log(tmp_path: Path, name: str) -> None:
+    with create(tmp_path / "log") as log:
+        for kind in (EventType.ACTION, EventType.BOOT, EventType.SHUTDOWN):
+            with pytest.raises(MalformedEntryError, match="is a change of the log itself"):
+                log.append(draft(1, event_type=str(kind), action_type=name))
+        for append in (log.action, log.boot, log.shutdown):
+            with pytest.raises(MalformedEntryError, match="is a change of the log itself"):
+                append(name, actor_id="agent")
+        assert log.head().size == 1
+
+
+@pytest.mark.parametrize("name", sorted(OF_THE_LOG - ERASING))
+def test_no_approval_is_asked_for_what_only_the_log_appends(tmp_path: Path, name: str) -> None:
+    with create(tmp_path / "log") as log, pytest.raises(MalformedEntryError, match="by the log alone"):
+        log.request(draft(1, event_type="CHANGE", action_type=name))
 
 
 def test_a_guarded_act_of_a_name_of_the_logs_does_not_begin(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from tests.support.logs import (
     drafts,
     last_segment,
     torn_files,
+    unremembered,
 )
 from tests.support.replicas import new_replica
 
@@ -37,7 +38,7 @@ from attestlog._internal.storage.files.store import FileStore
 from attestlog._internal.storage.publishing import publish_log
 from attestlog._internal.verifier import verify as one_file
 from attestlog._internal.verifying import judge_log
-from attestlog.errors import DeniedError, StorageError
+from attestlog.errors import DeniedError, RollbackError, StorageError
 from attestlog.testing import ManualClock, check_log
 
 SIZES = [0, 1, 4_096, ROOM_SIZE_MAX_BYTES, ROOM_SIZE_MAX_BYTES + 1]
@@ -195,6 +196,8 @@ def test_zeros_within_what_was_acknowledged_are_damage(root: Path) -> None:
     segment.write_bytes(data + b" " * 4_096)
     assert verdict(root) != "VERIFIED"
     with pytest.raises(StorageError, match="damaged"):
+        FileStore(root)
+    with pytest.raises(RollbackError):
         Log.open(root)
 
 
@@ -347,6 +350,7 @@ def test_room_cut_at_every_byte(tmp_path: Path) -> None:
         segment = last_segment(other)
         segment.write_bytes(before + added[:stop] + b" " * (len(added) + 300 - stop))
         assert verdict(other) == ("VERIFIED" if stop in {0, len(added)} else "INCOMPLETE")
+    unremembered(other)
     for stop in range(0, 300, 3):
         segment.write_bytes(before + b" " * stop)
         assert FileSource(other).size() == 2

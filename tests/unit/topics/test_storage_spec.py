@@ -17,6 +17,7 @@ from attestlog._internal.core.merkle import Span
 from attestlog._internal.core.signature import PublicKey, public_key
 from attestlog._internal.log import Log
 from attestlog._internal.storage.files.layout import list_segments
+from attestlog._internal.storage.files.store import FileStore
 from attestlog._internal.storage.resolve import open_source
 from attestlog.errors import (
     AttestlogError,
@@ -25,6 +26,7 @@ from attestlog.errors import (
     FilesystemError,
     FullError,
     NotFoundError,
+    RollbackError,
     SignerError,
     UncertainCommitError,
 )
@@ -71,9 +73,11 @@ def test_a_tree_longer_than_the_entries_is_refused(make: Make) -> None:
     cut = b"".join(make.segment.read_bytes().splitlines(keepends=True)[:2])
     make.segment.write_bytes(cut)
     with pytest.raises(CorruptError, match="tail was cut"):
-        make.open()
+        FileStore(make.root)
     (make.root / "checkpoint").unlink()  # not even without the checkpoint
     with pytest.raises(CorruptError, match="tail was cut"):
+        FileStore(make.root)
+    with pytest.raises(RollbackError, match=r"4 entries of .*, the log has 2"):
         make.open()
     assert make.segment.read_bytes() == cut
 
@@ -204,7 +208,7 @@ def test_network_file_systems_are_refused_by_name(
 
 
 def test_a_log_that_cannot_be_made_is_not_there(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(path: Path, data: bytes, mode: int = 0o644) -> None:
+    def fail(path: Path, data: bytes, mode: int = 0o644, **_: Any) -> None:
         if path.name == "checkpoint":
             raise OSError(errno.ENOSPC, "no space left on device")
         path.write_bytes(data)
@@ -249,19 +253,20 @@ def test_a_checkpoint_covers_what_is_durable(make: Make, monkeypatch: pytest.Mon
     fdatasync, replace = os.fdatasync, disk.replace_file
 
     def note_sync(descriptor: int) -> None:
-        order.append("entries")
+        target = Path(f"/proc/self/fd/{descriptor}").readlink()
+        order.append(target.parent.name)
         fdatasync(descriptor)
 
-    def note_replace(path: Path, data: bytes, **options: Any) -> None:
+    def note_replace(path: Path, data: bytes, *mode: int, **options: Any) -> None:
         order.append(path.name)
-        replace(path, data, **options)
+        replace(path, data, *mode, **options)
 
     with make.log() as log:
         monkeypatch.setattr(os, "fdatasync", note_sync)
         monkeypatch.setattr(disk, "replace_file", note_replace)
         log.append(MINIMAL)
         note = log.checkpoint()
-        assert order == ["entries", "checkpoint"]
+        assert order == ["entries", "signed", "checkpoint"]
         assert open_checkpoint(note, log.genesis.checkpoint_keys).size == 2
 
 

@@ -13,7 +13,7 @@ from attestlog._internal.core.report import Verdict
 from attestlog._internal.core.trust import TrustedWitness, TrustPolicy
 from attestlog._internal.storage.files import layout
 from attestlog._internal.verifying import memory as remembering
-from attestlog.errors import QueryError
+from attestlog.errors import NotFoundError, QueryError
 
 FIRST, SECOND, THIRD, THIEF = Key(1), Key(2, "Ed25519"), Key(3), Key(9)
 
@@ -258,3 +258,12 @@ def test_more_changes_than_are_kept(log: LogMaker, tmp_path: Path, monkeypatch: 
             assert memory.changes is None
             with pytest.raises(QueryError, match="is not kept"):
                 verify(log, tmp_path, state_dir=state, start=8)
+
+
+def test_one_key_need_not_stand_in_a_list(log: LogMaker, tmp_path: Path) -> None:
+    """A string is never taken for its letters."""
+    log.lay_out()
+    vkey = log.checkpoint_key.vkey
+    assert verify(log, tmp_path, trust=vkey).trusted_by == [vkey]
+    with pytest.raises(NotFoundError, match="is no key id"):
+        verify(log, tmp_path, trust="key.pem")

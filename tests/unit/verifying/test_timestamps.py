@@ -12,7 +12,7 @@ import pytest
 from tests.support.logs import MINIMAL, LogMaker, draft, drafts
 from tests.support.serving import Answer, Site, drip_body, drip_head, reply
 from tests.support.tools import tool
-from tests.support.tsa import Authority
+from tests.support.tsa import KEYS, Authority
 
 from attestlog._internal import timestamping
 from attestlog._internal.core.report import Report, Verdict
@@ -67,6 +67,24 @@ def test_a_stamp_says_when_the_log_was_there(log: LogMaker, site: Site, authorit
     report = check(log.root, authority.root)
     assert (report.verdict, codes(report)) == (Verdict.VERIFIED, set())
     assert (report.timestamped_size, report.timestamped_at) == (10, stamp.time.isoformat())
+
+
+@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize(
+    "sends", [("root",), ("issuing",), ("issuing", "root"), ("root", "issuing")], ids="+".join
+)
+def test_an_authority_that_sends_its_chain(
+    log: LogMaker, tmp_path: Path, sends: tuple[str, ...], key: str
+) -> None:
+    """As FreeTSA and GlobalSign do, in the order of the chain. It is kept as it came, and counts."""
+    chained = Authority(tmp_path / "chained", sends=sends, key=key)
+    with chained.serving() as site:
+        stamp = timestamp_checkpoint(log.root, site.url)
+    assert Path(stamp.path).read_bytes() == (chained.folder / "response").read_bytes()
+    report = check(log.root, chained.root)
+    assert (report.verdict, codes(report), report.timestamped_size) == (Verdict.VERIFIED, set(), 10)
+    # Put there by hand, it is no fault of the log's for who trusts another authority.
+    assert check(log.root, Authority(tmp_path / "other", "other").root).verdict == Verdict.VERIFIED
 
 
 def test_it_holds_for_a_log_that_has_grown(log: LogMaker, site: Site, authority: Authority) -> None:

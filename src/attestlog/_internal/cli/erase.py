@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
+import msgspec
+
 from attestlog._internal.cli import options
 from attestlog._internal.cli.opening import open_log
 from attestlog._internal.cli.options import argument, text
-from attestlog._internal.cli.output import Output
+from attestlog._internal.cli.output import Output, notice
 from attestlog._internal.cli.verbs import UsageError, example, new_app
 
 if TYPE_CHECKING:
+    from attestlog._internal.exporting.made import MadeExport
     from attestlog._internal.log.erasing import WantedPayloads
 
 app = new_app()
@@ -50,7 +53,8 @@ def erase(
 
     One entry, N; or all of a range whose action type matches, together or not at all. The entries, the
     chain, the tree and all signatures still verify. A legal hold forbids erasing; the policy may forbid it
-    too. Copies in backups and in proofs that were handed out are not erased.
+    too. Copies in backups and in proofs that were handed out are not erased, nor are exports: those that
+    this user made are named.
     """
     from attestlog._internal.log.erasing import WantedPayloads
 
@@ -85,7 +89,10 @@ def erase(
             receipt = opened.erase_many(
                 wanted.action_types, start=start, stop=stop, older_than=older_than, **members
             )
-    _show(out, number, receipt.sequence_number, receipt.entry.action_payload or {})
+    payload = receipt.entry.action_payload or {}
+    erased = range(payload["start"], payload["stop"]) if number is None else range(number, number + 1)
+    places = _not_reached(log, erased)
+    _show(out, number, receipt.sequence_number, payload, places)
 
 
 def _moment(older_than: str) -> int:
@@ -111,15 +118,40 @@ def _draft(log: str, number: int | None, wanted: WantedPayloads, actor_id: str) 
     return erasure_draft(erasure, {"actor_id": actor_id})
 
 
-def _show(out: Output, number: int | None, by: int, payload: dict[str, Any]) -> None:
+def _not_reached(log: str, erased: range) -> list[MadeExport]:
+    """Places that entries were exported to, as far as this user's state knows, and that may hold payloads."""
+    from attestlog._internal.config import identity
+    from attestlog._internal.exporting.made import exports_made
+    from attestlog._internal.storage.resolve import open_source
+    from attestlog.errors import AttestlogError
+
+    try:
+        found = exports_made(identity(open_source(log)).genesis)
+    except AttestlogError as error:
+        notice(f"which exports still hold what is erased could not be looked up: {error}")
+        return []
+    return [made for made in found if made.start < erased.stop and erased.start < made.stop]
+
+
+def _show(
+    out: Output, number: int | None, by: int, payload: dict[str, Any], places: list[MadeExport]
+) -> None:
     if out.as_json:
         which = {"erased": number} if number is not None else {}
         named = ("start", "stop", "action_types", "count")
         stretch = {name: payload[name] for name in named if name in payload}
-        out.emit("erasure", {**which, **stretch, "sequence_number": by, "reason": payload["reason"]})
+        exports = {"exports": msgspec.to_builtins(places)} if places else {}
+        out.emit(
+            "erasure", {**which, **stretch, "sequence_number": by, "reason": payload["reason"], **exports}
+        )
     elif number is not None:
         out.text(f"the payload of entry {number} is erased; entry {by} records it")
     else:
         count, start, last = payload["count"], payload["start"], payload["stop"] - 1
         what = "payload is" if count == 1 else "payloads are"
         out.text(f"{count:,} {what} erased, of entries {start:,} to {last:,}; entry {by} records it")
+    if not out.as_json:
+        for made in places:
+            where = "an export to standard output" if made.to == "-" else made.to
+            out.text(f"  not reached: {where} ({made.form}, entries {made.start:,} to {made.stop - 1:,},"
+                     f" last written {made.last_at})")  # fmt: skip

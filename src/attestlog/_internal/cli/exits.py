@@ -170,6 +170,8 @@ def _exists(error: errors.AttestlogError) -> str | None:
     return {
         "log": "a log is never overwritten: choose another directory",
         "longer_log": "--force puts the shorter copy in its place; the log there is moved aside",
+        "state": "attestlog memory list shows it; nothing needs to be done",
+        "checkpoint_key": "choose another name or another checkpoint key for the new log",
         "key": "a key is never overwritten: choose another path",
         "token": "choose another name, or attestlog tokens revoke DIR NAME first",
         "replica": "attestlog replica remove LOG URL first, to add it with another key or token",
@@ -189,6 +191,11 @@ def _corrupt(error: errors.AttestlogError) -> str | None:
         "checkpoint": "attestlog verify LOG says what still holds; restore the checkpoint from a copy",
         "entries": "attestlog verify LOG says what still holds, attestlog repair LOG what can be done",
     }.get(error.evidence().get("repair", ""))
+
+
+def _state(error: errors.AttestlogError) -> str:
+    path = error.evidence().get("path", "its file")
+    return f"put {path} right; or move it away, and attestlog adopt LOG shows and remembers what the log has"
 
 
 def _missing_extra(error: errors.AttestlogError) -> str:
@@ -224,6 +231,9 @@ _HINTS: Final[dict[type[errors.AttestlogError], str | Callable[[errors.Attestlog
     errors.SignerError: _signer,
     errors.NotFoundError: _not_found,
     errors.NoConfigError: "attestlog configure LOG --entry-signer URI --checkpoint-signer URI says who signs",
+    errors.NoStateError: "attestlog adopt LOG shows what the log has, and remembers it once you agree",
+    errors.StateError: _state,
+    errors.RollbackError: "keep this copy, it is evidence; attestlog repair LOG shows what is wrong in it",
     errors.NoHomeError: "set ATTESTLOG_HOME to a directory that only this user can write",
     errors.NoLogError: "attestlog init LOG --origin NAME makes a log",
     errors.ExistsError: _exists,

@@ -89,9 +89,9 @@ def export(
     source = open_source(log)
     which = identity(source)
     with _signer(chosen, source, signer) as opened, _output(output) as file:
-        counts, end = _write(chosen, source, About(*which), choice, file=file, signer=opened)
+        counts, held = _write(chosen, source, About(*which), choice, file=file, signer=opened)
     written = sum(counts.values())
-    _note(which, chosen, output, range(start, end), written)
+    _note(which, chosen, output, held, written)
     _report(Output(as_json), chosen, output, written, counts)
 
 
@@ -106,8 +106,8 @@ def _parse_form(text: str) -> Form:
 
 def _write(
     form: Form, source: LogSource, about: About, choice: Choice, *, file: IO[bytes], signer: Signer | None
-) -> tuple[Counter[str], int]:
-    """How many entries of which content were written, and where the range ended."""
+) -> tuple[Counter[str], range]:
+    """How many entries of which content were written, and between which numbers."""
     from attestlog._internal.exporting.contract import Form, content_of
     from attestlog._internal.exporting.writing import open_writer
 
@@ -117,13 +117,17 @@ def _write(
         for line in choice.lines(source, end):
             counts[content_of(line)] += 1
             file.write(line + b"\n")
-        return counts, end
+        return counts, range(choice.start, choice.start + counts.total())
+    first: int | None = None
+    last = -1
     writer = open_writer(form, file, source, about, signer)
     for item in choice.entries(source, end):
         counts[item.content] += 1
+        last = item.entry.sequence_number
+        first = last if first is None else first
         writer.add(item)
     writer.finish()
-    return counts, end
+    return counts, range(first or 0, last + 1)
 
 
 @contextmanager
@@ -161,16 +165,17 @@ def _signer(form: Form, source: LogSource, uri: str | None) -> Iterator[Signer |
         signer.close()
 
 
-def _note(which: Identity, form: Form, output: Path | None, chosen: range, written: int) -> None:
+def _note(which: Identity, form: Form, output: Path | None, held: range, written: int) -> None:
     """That it cannot be noted is no reason to fail: the export is there."""
+    from attestlog._internal.exporting.contract import Form
     from attestlog._internal.exporting.made import STDOUT, note_export
     from attestlog.errors import AttestlogError
 
-    if not written:
+    if not written or form is Form.COSE:  # a receipt holds nothing that can be erased
         return
     to = STDOUT if output is None else str(output.absolute())
     try:
-        note_export(which.genesis, to=to, form=form, start=chosen.start, stop=chosen.stop, entries=written)
+        note_export(which.genesis, to=to, form=form, start=held.start, stop=held.stop, entries=written)
     except AttestlogError as error:
         notice(f"attestlog erase will not name this export, because it could not be noted: {error}")
 

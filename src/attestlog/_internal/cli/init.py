@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import shlex
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -16,6 +18,7 @@ from attestlog._internal.cli.verbs import UsageError, example, new_app
 
 if TYPE_CHECKING:
     from attestlog._internal.core.genesis import Continues
+    from attestlog._internal.log import Log
 
 app = new_app()
 
@@ -45,6 +48,8 @@ def init(
     erasable_payloads: Annotated[
         bool, flag("Salt payloads, so that they can be erased later.", "--erasable-payloads")
     ] = False,
+    group: Annotated[str | None, text("Users of this group may write it, too.", metavar="NAME")] = None,
+    readers: Annotated[str | None, text("Users of this group may read it, too.", metavar="NAME")] = None,
     continues: Annotated[
         str | None,
         text("An older log that this one goes on from, or a file with a checkpoint of it.", metavar="OLD"),
@@ -55,6 +60,8 @@ def init(
 ) -> None:
     """Make a new log.
 
+    It is for its owner alone, unless --group or --readers lets others in.
+
     Without --signer, key files are made in the keys directory (`attestlog keys list` shows them). If
     ATTESTLOG_PASSPHRASE is set, they are encrypted with it.
 
@@ -63,20 +70,33 @@ def init(
     """
     from attestlog._internal.cli.policy import read_policy
     from attestlog._internal.log import Log
+    from attestlog._internal.storage.contract import Group
 
+    if group is not None and readers is not None:
+        raise UsageError("give --group or --readers, not both: a file has one group")
     if (continues is None) is not (reason is None):
         raise UsageError("--continues and --reason belong together")
     carried = None if continues is None or reason is None else _carry_over(continues, reason)
     _say_if_remembered(origin)
-    Log.create(
+    name = group or readers
+    _quietly(
+        Log.create,
         log, origin=origin, signer=signer, checkpoint_signer=checkpoint_signer,
         checkpoint_pq_signer=checkpoint_pq_signer, algorithm=algorithm,
         policy=None if policy is None else read_policy(policy), batch=batch,
         erasable_payloads=erasable_payloads, passphrase=ask_passphrase, any_filesystem=any_filesystem,
+        group=None if name is None else Group(name, may_write=readers is None),
         continues=carried,
     ).close()  # fmt: skip
     out, described = Output(as_json), _describe_log(log)
     out.emit("log", described) if as_json else _show(out, log, described)
+
+
+def _quietly(make: Callable[..., Log], *arguments: Any, **options: Any) -> Log:
+    """What Python warns of was said already, in the words of a command."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return make(*arguments, **options)
 
 
 def _carry_over(old: str, reason: str) -> Continues:

@@ -47,6 +47,8 @@ def open_log(
     finally:
         for what in log.recovered:
             notice(f"recovered: {what}")
+        for what in log.notices:
+            notice(what)
     close_log(log)
 
 

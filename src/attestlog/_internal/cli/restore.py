@@ -50,7 +50,8 @@ def restore(
     """Verify a replica's copy and put it, byte for byte, in the log's place.
 
     A log that stands there is moved aside. Its configuration names the signers, unless you do. An entry then
-    records that the log was restored, from where, and whether it was forced.
+    records that the log was restored, and from where. A copy that lacks entries, and is forced, is evidence
+    only: nothing can be appended to it.
     """
     from attestlog._internal.config import ReplicaAt
     from attestlog._internal.replication.client import ReplicaClient
@@ -70,17 +71,20 @@ def restore(
         client.close()
     if restored.moved_to:
         notice(f"the log that stood there is now in {restored.moved_to}")
-    receipt = _record(root, url, restored)
+    receipt = None if restored.is_behind else _record(root, url, restored)
     out = Output(as_json)
     if out.as_json:
         members = {
             "path": str(root), "origin": restored.origin, "size": restored.size, "forced": restored.is_behind,
-            "moved_to": restored.moved_to, "sequence_number": receipt.sequence_number,
+            "moved_to": restored.moved_to, "sequence_number": receipt and receipt.sequence_number,
         }  # fmt: skip
         out.emit("restored", members)
     else:
         out.text("restored   ", (f"{restored.size} entries of {restored.origin}", "bold"))
-        out.text(f"recorded   in entry {receipt.sequence_number}")
+        if receipt is not None:
+            out.text(f"recorded   in entry {receipt.sequence_number}")
+    if receipt is None:
+        notice("it lacks entries that the log is known to have had: it is evidence, and cannot be written")
 
 
 def _signers_of(root: Path, origin: str, entry: str | None, checkpoint: str | None) -> Signers | None:
@@ -104,12 +108,11 @@ def _signers_of(root: Path, origin: str, entry: str | None, checkpoint: str | No
 
 
 def _record(root: Path, url: str, restored: Restored) -> Receipt:
-    """Append the entry that says so; CRITICAL if the restore was forced."""
+    """Append the entry that says so."""
     from attestlog._internal.core.reserved import RESTORED
 
     with open_log(str(root)) as log:
         return log._append_own({
             "event_type": "CHANGE", "action_type": RESTORED, "actor_id": "attestlog", "actor_type": "SYSTEM",
-            "event_category": "CRITICAL" if restored.is_behind else "WARNING",
-            "action_payload": {"from": url, "size": restored.size, "forced": restored.is_behind},
+            "event_category": "WARNING", "action_payload": {"source": url, "size": restored.size},
         })  # fmt: skip

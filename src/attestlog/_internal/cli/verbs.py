@@ -30,6 +30,7 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
         "init": "Make a new log.",
         "append": "Append one entry, or many from JSON lines.",
         "configure": "Say where a log's keys are on this machine.",
+        "adopt": "Remember a log as it stands, on a machine that knows nothing of it.",
         "checkpoint": "Sign the log's head and print the note.",
         "publish": "Write the log as static files for any web server.",
         "import": "Bring a legacy JSON-lines log into a log.",
@@ -39,7 +40,7 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
         "policy": "Show or change a log's policy.",
         "approval": "Request, show and sign approvals.",
         "keys": "Make and list signing keys; rotate, admit or revoke those of a log.",
-        "erase": "Erase one payload; a new entry records who did it and why.",
+        "erase": "Erase payloads; a new entry records who did it and why.",
         "hold": "Forbid erasing payloads until the hold is released.",
     },
     "Read": {
@@ -57,6 +58,7 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
         "repair": "Show what is damaged, and repair what can be repaired.",
     },
     "Copy": {
+        "copy": "Copy a log, also while others write to it.",
         "replica": "Choose the replicas of a log, and see how far their copies are.",
         "ship": "Send entries to another system as they are committed.",
         "restore": "Bring a lost log back from a replica.",

@@ -15,7 +15,7 @@ The document is docs/spec/erasure.md.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Final, NoReturn
 
 import msgspec
@@ -231,6 +231,8 @@ class Limits:
         self._policy, self._holds = policy, list(holds)
         self._legal_basis, self._timestamp = legal_basis, timestamp
         self._types: dict[str, str] = {}
+        self._old_enough = ""
+        """The last timestamp that was; entries of a batch share theirs."""
 
     @classmethod
     def of(cls, rules: Rules, erasure: AnyErasure, timestamp: str) -> Limits:
@@ -254,6 +256,8 @@ class Limits:
         unfit = self._unfit(action_type)
         if unfit:
             _refuse(number, "policy", unfit)
+        if timestamp == self._old_enough:
+            return
         try:
             age_us = parse_timestamp(self._timestamp) - parse_timestamp(timestamp)
         except MalformedEntryError as error:
@@ -261,6 +265,7 @@ class Limits:
         if age_us < self._policy.retain_days * _DAY_US:
             age = f"{age_us / _DAY_US:.3g} days old, is kept for {self._policy.retain_days}"
             _refuse(number, "policy", f"is {age}")
+        self._old_enough = timestamp
 
     def check_stored(self, stored: Stored) -> None:
         """`check`, and that the log can do without the payload."""
@@ -309,14 +314,11 @@ def check_payloads(limits: Limits, erasure: AnyErasure, lines: Iterable[bytes]) 
     """
     count = 0
 
-    def described() -> Iterator[bytes]:
-        for line in lines:
-            stored = read_stored(line)
-            if not erasure.describes(stored):
-                _refuse(stored.sequence_number, "described", "stays: its entry is not the one described")
-            yield line
+    def check_described(stored: Stored) -> None:
+        if not erasure.describes(stored):
+            _refuse(stored.sequence_number, "described", "stays: its entry is not the one described")
 
-    for line, stored in taken(erasure, described()):
+    for line, stored in taken(erasure, lines, check_described):
         if stored.has_payload:
             limits.check_stored(stored)
             erase_line(line)
@@ -324,12 +326,19 @@ def check_payloads(limits: Limits, erasure: AnyErasure, lines: Iterable[bytes]) 
     return count
 
 
-def taken(erasure: AnyErasure, lines: Iterable[bytes]) -> Iterator[tuple[bytes, Stored]]:
-    """Those of the lines whose payload goes, or is gone. Raises MalformedEntryError."""
+def taken(
+    erasure: AnyErasure, lines: Iterable[bytes], check: Callable[[Stored], None] | None = None
+) -> Iterator[tuple[bytes, Stored]]:
+    """Those of the lines whose payload goes, or is gone. Raises MalformedEntryError.
+
+    `check` is called with every line, and may raise.
+    """
     types: dict[str, bool] = {}
     reach = erasure.reach
     for line in lines:
         stored = read_stored(line)
+        if check is not None:
+            check(stored)
         if stored.sequence_number not in reach:
             continue
         is_named = types.get(stored.action_type)

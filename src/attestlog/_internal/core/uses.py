@@ -168,7 +168,7 @@ class _State(NamedTuple):
 class Uses:
     """The requests that entries used, in the order of the entries."""
 
-    def __init__(self, limit: int = USES_MAX) -> None:
+    def __init__(self, limit: int | None = USES_MAX) -> None:
         self._limit = limit
         self._states: MutableMapping[bytes, bytes] = {}
         self._sweep_at_us = 0
@@ -201,19 +201,24 @@ class Uses:
 
     def trial(self) -> Uses:
         """A copy in which uses can be added, at no cost, to see what would be found. It forgets nothing."""
-        made = Uses()
+        made = Uses(limit=None)  # of two maps the length is counted: it must not be asked for
         made._states = ChainMap({}, self._states)
-        made._limit = len(self._states) + USES_MAX
         return made
+
+    def keep(self, trial: Uses) -> None:
+        """What was added to a `trial` of these is so: a trial of a trial of a trial would be slow to ask."""
+        assert isinstance(trial._states, ChainMap)
+        self._states.update(trial._states.maps[0])
 
     def _get(self, request_id: bytes) -> _State | None:
         data = self._states.get(request_id)
         return None if data is None else _State(*_STATE.unpack(data))
 
     def _put(self, use: Use, state: _State) -> None:
-        if use.request_id not in self._states and len(self._states) >= self._limit:
+        limit = self._limit
+        if limit is not None and use.request_id not in self._states and len(self._states) >= limit:
             self._forget(use.timestamp_us)
-            if len(self._states) >= self._limit:
+            if len(self._states) >= limit:
                 self.unread += 1
                 return
         self._states[use.request_id] = _STATE.pack(*state)

@@ -1,7 +1,8 @@
 """Which entries are exported: a query's filter, over the log's own lines, in the log's order.
 
 It reads the log and no index: an export leaves nothing behind, and gives the lines as they are. Entries
-before `since` are not read, because timestamps never go back along a log.
+before `since` are not read, because timestamps never go back along a log. A payload that an entry says is
+erased, and that a crash left in the log, is erased in what is read here.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ from typing import Any, Final
 import msgspec
 
 from attestlog._internal.core.entry import decode_line
+from attestlog._internal.core.erasure import AnyErasure, erase_line, erasure_of, read_stored
+from attestlog._internal.core.reserved import erases
 from attestlog._internal.exporting.contract import Exported
 from attestlog._internal.query.filter import Filter, Matcher, Searchable
 from attestlog._internal.storage.contract import LogSource
-from attestlog.errors import CorruptError, MalformedEntryError, QueryError
+from attestlog.errors import CorruptError, HashMismatchError, MalformedEntryError, QueryError
 
 ALL: Final = Filter(newest_first=False)
 """Every entry."""
@@ -45,7 +48,7 @@ class Choice:
         assert self.is_range
         limit = self.filter.limit
         stop = stop if limit is None else min(stop, self.start + limit)
-        yield from log.lines(self.start, max(self.start, stop))
+        yield from (line for _, line in _lines(log, self.start, stop))
 
     def entries(self, log: LogSource, stop: int) -> Iterator[Exported]:
         """The entries chosen, up to the limit, of those before `stop`. Raises CorruptError, StorageError."""
@@ -77,7 +80,7 @@ class Choice:
 
 def read(log: LogSource, start: int, stop: int) -> Iterator[Exported]:
     """Each line with its entry. Raises CorruptError at a line that is no entry."""
-    for number, line in enumerate(log.lines(start, max(start, stop)), start):
+    for number, line in _lines(log, start, stop):
         try:
             entry = decode_line(line)
         except MalformedEntryError as error:
@@ -85,3 +88,28 @@ def read(log: LogSource, start: int, stop: int) -> Iterator[Exported]:
                 f"line {number} is not an entry: {error}", path=log.where, sequence_number=number
             ) from None
         yield Exported(line, entry)
+
+
+def _lines(log: LogSource, start: int, stop: int) -> Iterator[tuple[int, bytes]]:
+    """Each line with its number, without a payload that is to be erased and is still there."""
+    erasure = _unfinished(log)
+    for number, line in enumerate(log.lines(start, max(start, stop)), start):
+        yield number, line if erasure is None or number not in erasure.reach else _erased(erasure, line)
+
+
+def _unfinished(log: LogSource) -> AnyErasure | None:
+    """An erasure that an entry of the log states and that is not done yet."""
+    pending = log.pending_erasure()
+    if pending is None or pending.erased_by >= log.size():
+        return None
+    entry = log.entry(pending.erased_by)
+    if entry.entry_hash != pending.entry_hash or not erases(entry):
+        return None
+    return erasure_of(entry)
+
+
+def _erased(erasure: AnyErasure, line: bytes) -> bytes:
+    try:
+        return erase_line(line) if erasure.takes(read_stored(line)) else line
+    except (MalformedEntryError, HashMismatchError):
+        return line  # damaged: which entry it is cannot be told

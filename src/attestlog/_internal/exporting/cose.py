@@ -16,9 +16,8 @@ it is longer than an entry's hash, and does not begin as a batch does. Needs the
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, BinaryIO, Final
 
 import msgspec
 from msgspec import Meta, Struct
@@ -31,9 +30,6 @@ from attestlog.errors import MalformedProofError, MissingExtraError
 TAG: Final = 18
 FIRST_BYTE: Final = b"\xd2"
 """The tag's one byte: what a file of receipts begins with."""
-
-FILE_SIZE_MAX_BYTES: Final = 1 << 30
-"""Of a file of receipts that is read back: two million of them."""
 
 ALG, KID, CLAIMS, VDS, VDP = 1, 4, 15, 395, 396
 ISSUER, SUBJECT = 1, 2
@@ -90,12 +86,14 @@ def receipt(
     return bytes(cbor.dumps(cbor.CBORTag(TAG, [protected, unprotected, None, signature])))
 
 
-def parse_receipts(data: bytes) -> Iterator[Receipt]:
-    """Each receipt of a CBOR sequence (RFC 8742). Raises MalformedProofError, MissingExtraError."""
-    cbor, stream = load(), io.BytesIO(data)
-    while stream.tell() < len(data):
+def parse_receipts(stream: BinaryIO, size_bytes: int) -> Iterator[Receipt]:
+    """Each receipt of a CBOR sequence (RFC 8742). Raises MalformedProofError, MissingExtraError, OSError."""
+    cbor = load()
+    while stream.tell() < size_bytes:
         try:
             yield _parse(cbor, cbor.CBORDecoder(stream).decode())
+        except OSError:
+            raise
         except Exception as error:  # noqa: BLE001
             # What the library and the shapes of others raise has no common ancestor.
             raise MalformedProofError(f"not a receipt of RFC 9942 over a SHA-256 tree: {error}") from None

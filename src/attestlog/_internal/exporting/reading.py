@@ -37,7 +37,7 @@ from attestlog._internal.disk import open_plain
 from attestlog._internal.exporting import cose, dsse, parquet
 from attestlog._internal.exporting.contract import Content, Exported, Form, content_of
 from attestlog._internal.exporting.keys import note_public_key
-from attestlog._internal.verifying.given import Given, read_small_file, reason
+from attestlog._internal.verifying.given import Given, reason
 from attestlog._internal.verifying.session import AnyTrustPolicy, Session
 from attestlog.errors import (
     AttestlogError,
@@ -56,6 +56,9 @@ from attestlog.errors import (
 
 KEYS_NAMED_MAX: Final = 256
 """Keys told apart that were not given: a forged file must not fill memory."""
+
+_BATCH_ROWS: Final = 256
+"""Rows of a Parquet file taken apart at once: of a row group, which others may have made large."""
 
 _LEAVES: Final = 1_024
 """Hashed into the tree at once."""
@@ -426,7 +429,8 @@ def _judge_parquet(report: ExportReport, session: Session, path: Path, progress:
     library = parquet.load()
     judge = _Lines(report, session)
     try:
-        file = library.ParquetFile(path)
+        # Without `pre_buffer` what was read is freed; with it, all of the file stays in memory.
+        file = library.ParquetFile(path, pre_buffer=False)
         stated = {key.decode(): value for key, value in (file.schema_arrow.metadata or {}).items()}
         checkpoint: bytes | None = stated.get(parquet.CHECKPOINT_KEY)
         if "line" not in file.schema_arrow.names:
@@ -434,7 +438,7 @@ def _judge_parquet(report: ExportReport, session: Session, path: Path, progress:
         wanted = [session.held.size] if session.held is not None else []
         for size in [*wanted, *_stated_size(checkpoint)]:
             judge.want_root(size)
-        for row in _rows(file, progress):
+        for row in _rows(file, session, progress):
             entry = judge.take((row.get("line") or "").encode())
             if entry is not None:
                 _judge_columns(session, entry, row)
@@ -446,13 +450,31 @@ def _judge_parquet(report: ExportReport, session: Session, path: Path, progress:
     judge.finish(checkpoint)
 
 
-def _rows(file: Any, progress: Progress | None) -> Iterator[dict[str, Any]]:
+def _rows(file: Any, session: Session, progress: Progress | None) -> Iterator[dict[str, Any]]:
     done, total = 0, file.metadata.num_rows
-    for batch in file.iter_batches(batch_size=256):
-        done += batch.num_rows
-        if progress is not None:
-            progress(done, total)
-        yield from batch.to_pylist()
+    for group in range(file.num_row_groups):
+        table = file.read_row_group(group)
+        _judge_statistics(session, table, file.metadata.row_group(group))
+        for batch in table.to_batches(_BATCH_ROWS):
+            done += batch.num_rows
+            if progress is not None:
+                progress(done, total)
+            yield from batch.to_pylist()
+
+
+def _judge_statistics(session: Session, table: Any, group: Any) -> None:
+    """A query engine passes over rows by what is said of them here."""
+    import pyarrow.compute
+
+    for place in range(group.num_columns):
+        stated, name = group.column(place).statistics, group.column(place).path_in_schema
+        column = table[name]
+        if stated is None:
+            continue
+        low, high = pyarrow.compute.min_max(column).as_py().values()
+        wrong = stated.has_min_max and (low, high) != (stated.min, stated.max)
+        if wrong or (stated.has_null_count and stated.null_count != column.null_count):
+            session.find("export.column", f"the statistics of column {name} are not those of its cells")
 
 
 def _stated_size(note: bytes | None) -> Iterator[int]:
@@ -536,11 +558,12 @@ class _Receipts:
         """Every receipt of the file."""
         report, session = self._report, self._session
         known = {} if entry_file is None else dict(self._entries(Path(entry_file)))
-        for receipt in cose.parse_receipts(read_small_file(path, cose.FILE_SIZE_MAX_BYTES)):
-            report.size += 1
-            report.first = receipt.index if report.first is None else report.first
-            report.last, report.origin = receipt.index, report.origin or receipt.issuer
-            self._judge(receipt, known.get(receipt.index), has_entries=entry_file is not None)
+        with open_plain(path) as file:
+            for receipt in cose.parse_receipts(file, path.stat().st_size):
+                report.size += 1
+                report.first = receipt.index if report.first is None else report.first
+                report.last, report.origin = receipt.index, report.origin or receipt.issuer
+                self._judge(receipt, known.get(receipt.index), has_entries=entry_file is not None)
         _judge_trust(report, session, self._unknown)
         if entry_file is None:
             report.not_shown.append("what the entries say: --entry FILE compares them with their receipts")

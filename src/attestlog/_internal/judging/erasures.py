@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 
 from msgspec import Struct, field
 
-from attestlog._internal.core.entry import Entry
+from attestlog._internal.core.entry import Entry, canonical_hashes, decode_line
 from attestlog._internal.core.erasure import (
     TYPES_REMEMBERED_MAX,
     Erasure,
@@ -35,7 +35,7 @@ from attestlog._internal.core.report import Finding
 from attestlog._internal.core.reserved import is_kept
 from attestlog._internal.core.rules import Rules
 from attestlog._internal.judging.findings import finding
-from attestlog.errors import ErasureRefusedError, MalformedEntryError, StorageError
+from attestlog.errors import ErasureRefusedError, MalformedEntryError, StorageError, TooLargeError
 
 _FINGERPRINT_BYTES: Final = 16
 
@@ -185,14 +185,18 @@ def look(wanted: Wanted, lines: Iterable[Line]) -> Looked:
     error = None
     try:
         for line in lines:
-            try:
-                stored = read_stored(line.data)
-            except MalformedEntryError:
-                continue  # which was a finding
-            looking.add(stored)
+            looking.add(line.data)
     except (OSError, StorageError) as problem:
         error = str(problem)
     return looking.finish(error)
+
+
+def _is_spelled_right(line: bytes) -> bool:
+    try:
+        canonical_hashes(decode_line(line), line)
+    except (MalformedEntryError, TooLargeError, RecursionError):
+        return False
+    return True
 
 
 class _Look:
@@ -209,14 +213,22 @@ class _Look:
         self._types: dict[str, tuple[list[int], list[int]]] = {}
         """Of these entries, by action type: the ranges that match, and how many entries there were."""
 
-    def add(self, stored: Stored) -> None:
-        """One entry."""
+    def add(self, line: bytes) -> None:
+        """One line. What is no entry in its one spelling was a finding, and says nothing here."""
+        try:
+            stored = read_stored(line)
+        except MalformedEntryError:
+            return
         number = stored.sequence_number
-        for place in self._ends.get(number, ()):
+        matching, count = self._matching(number, stored.action_type)
+        singles = list(self._singles.of(number))
+        ends = self._ends.get(number, [])
+        if (stored.has_payload and not (singles or matching or ends)) or not _is_spelled_right(line):
+            return
+        count[0] += 1
+        for place in ends:
             if not self._ranges[place].erasure.describes(stored):
                 self._tally(place).is_last_wrong = True
-        matching = self._matching(number, stored.action_type)
-        singles = list(self._singles.of(number))
         if stored.has_payload:
             self._add_unfinished(number, singles, matching)
         elif not singles and not matching:
@@ -268,20 +280,19 @@ class _Look:
             refused = _refused(error, claim.by)
             tally.refused.setdefault(refused.code, refused)
 
-    def _matching(self, number: int, action_type: str) -> list[int]:
-        """The ranges that take the payload of this entry, the earliest first."""
+    def _matching(self, number: int, action_type: str) -> tuple[list[int], list[int]]:
+        """The ranges that take the payload of this entry, the earliest first; and where to count it."""
         if number not in self._at:
             self._move_to(number)
         if not self._active:
-            return []
+            return [], [0]
         known = self._types.get(action_type)
         if known is None:
             if len(self._types) >= TYPES_REMEMBERED_MAX:
                 self._count_matching()
             matching = [place for place in self._active if self._ranges[place].erasure.names(action_type)]
-            known = self._types[action_type] = matching, [0]
-        known[1][0] += 1
-        return known[0]
+            known = self._types[action_type] = (matching, [0])
+        return known
 
     def _move_to(self, number: int) -> None:
         self._count_matching()

@@ -45,6 +45,7 @@ _BY_VERDICT: Final[dict[Verdict, dict[str, str]]] = {
         "guard.forbidden": "a guarded act was done that its intent or outcome shows to be forbidden",
         "segment.missing": "a segment file is missing",
         "segment.stray": "a file among the segments is not one of this log's",
+        "segment.malformed": "a compressed segment is not what its format asks for",
         "segment.length": "a segment does not hold the entries its place calls for",
         "checkpoint.missing": "the log has no checkpoint; every log has one from birth",
         "checkpoint.malformed": "the checkpoint is not a signed checkpoint",
@@ -62,7 +63,7 @@ _BY_VERDICT: Final[dict[Verdict, dict[str, str]]] = {
         "proof.inclusion": "the proof does not lead from its entry to the root of its checkpoint",
         "proof.consistency": "the proof does not lead from the old root to the root of its checkpoint",
         "proof.entry_signature": "the proof's entry is not signed by the entry key it names",
-        "export.column": "a column of a Parquet export is not what the line beside it says",
+        "export.column": "a column of a Parquet export, or its statistics, are not what the lines say",
         "export.subject": "a statement or receipt is of another entry, or another log, than it says",
         "export.signature": "a statement or receipt is not signed by the key it names",
     },
@@ -113,6 +114,7 @@ _BY_VERDICT: Final[dict[Verdict, dict[str, str]]] = {
     Verdict.INCOMPLETE: {
         "log.torn_tail": "bytes after the last complete entry, never acknowledged",
         "log.torn_batch": "the last batch is not all there and was never acknowledged",
+        "segment.twice": "a segment is there compressed and uncompressed: compressing it was cut short",
         "log.unsettled": "the last batch was never acknowledged, and its bytes or its signature do not hold",
     },
     Verdict.VERIFIED: {

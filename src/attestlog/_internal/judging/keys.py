@@ -76,16 +76,16 @@ def find_doubtful(
     """
     doubtful: dict[str, int] = {}
     for key_id, term in rules.terms.items():
-        start, why, covered = size, "", remembered
+        covered = remembered
         if term.last_trusted is not None and term.revoked_at is not None:
             covered = max(covered, cosigned if cosigned <= term.revoked_at else 0)
             start = max(term.start, term.last_trusted + 1)
             why = f"entry {term.revoked_at} says that their key is not trusted after {term.last_trusted}"
         elif key_id not in trusted and _is_doubtful(doubtful, term):
-            start, why = (
-                term.start,
-                f"their key came in by entry {term.start - 1}, which is not to be trusted",
-            )
+            start = term.start
+            why = f"their key came in by entry {start - 1}, which is not to be trusted"
+        else:
+            continue
         start, stop = max(start, covered), size if term.stop is None else term.stop
         if signed is not None:
             stop = min(stop, signed.get(key_id, -1) + 1)

@@ -20,7 +20,7 @@ from attestlog._internal.judging.erasures import Erasures
 from attestlog._internal.judging.findings import finding
 from attestlog._internal.judging.scan import Scanned, count_proof
 from attestlog._internal.judging.uses import UsedRequests
-from attestlog.errors import MalformedEntryError, StorageError
+from attestlog.errors import MalformedEntryError, MalformedSegmentError, StorageError
 
 WANTED_MAX: Final = 100_000
 """Entry ids looked for in one more pass over the log: about 20 MB."""
@@ -126,6 +126,6 @@ def find_ids(wanted: frozenset[str], piece: Piece) -> set[str]:
                 found.add(identity.entry_id)
             if identity.rollback_snapshot_hash in wanted and not identity.rollback_executed:
                 found.add(identity.rollback_snapshot_hash)
-    except (OSError, StorageError):
+    except (OSError, StorageError, MalformedSegmentError):
         pass
     return found

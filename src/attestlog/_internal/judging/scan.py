@@ -79,6 +79,7 @@ from attestlog._internal.judging.governance import judge_entry
 from attestlog.errors import (
     MalformedEntryError,
     MalformedError,
+    MalformedSegmentError,
     MalformedSignatureError,
     RuleChangeError,
     SignatureInvalidError,
@@ -268,6 +269,8 @@ class Scanned(Struct):
     """Entry ids of the last `NEIGHBOURS` entries."""
     error: str | None = None
     """Why the lines could not be read to their end."""
+    error_code: str = "log.unreadable"
+    """Of the finding that says so."""
     rules: Rules | None = None
     """The rules after these lines, where they change them."""
     changes: list[bytes] = field(default_factory=list)
@@ -294,14 +297,17 @@ def scan(
     An OSError or StorageError of `lines` ends it: `error` says so, and what was judged by then counts.
     """
     scanner = _Scanner(rules, state, place, fetch)
-    error = None
+    error, code = None, "log.unreadable"
     try:
         for line in lines:
             if not scanner.add(line):
                 return Scanned(State())
-    except (OSError, StorageError) as problem:
+    except (OSError, StorageError, MalformedSegmentError) as problem:
         error = str(problem)
-    return scanner.finish(error)
+        code = "segment.malformed" if isinstance(problem, MalformedSegmentError) else code
+    scanned = scanner.finish(error)
+    scanned.error_code = code
+    return scanned
 
 
 def scan_piece(
@@ -444,7 +450,7 @@ class _Scanner:
             self._is_synced = True
             if not is_next:
                 self._result.is_contiguous = False
-            return is_next
+            return is_next and self._previous is not None
         if is_next:
             return self._previous is not None
         if number != self._position:
@@ -530,9 +536,10 @@ class _Scanner:
             self._learn_rules(entry)
             return
         due, environment = self._rules.pointers, entry.environment
-        if environment.get(RULES_MEMBER) == due.rules and environment.get(HOLDS_MEMBER) == due.holds:
-            return
-        self._compare_pointers(entry, Pointers() if entry.sequence_number == 0 else due)
+        if entry.sequence_number == 0:
+            due = Pointers()
+        if environment.get(RULES_MEMBER) != due.rules or environment.get(HOLDS_MEMBER) != due.holds:
+            self._compare_pointers(entry, due)
 
     def _compare_pointers(self, entry: Entry, due: Pointers) -> None:
         for member, expected, found in zip(

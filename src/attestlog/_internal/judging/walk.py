@@ -162,6 +162,8 @@ class Walk:
         self._segment_entries, self._fetch = segment_entries, fetch
         self._before_batch: tuple[Span, str | None] = (edge, None)
         self._unreadable: set[str] = set()
+        self._misplaced: int | None = None
+        """The last segment that does not begin with the entry due."""
         self._unjudged = (0, 0)
         """First of the entries under rules that are not known, and how many there are."""
         self._wrong_pointers: WrongPointers = {}
@@ -194,7 +196,7 @@ class Walk:
                 self.known = self.known.after_disorder()
         self._state = ahead.state
         if ahead.error is not None:
-            self._skip_unreadable(piece, ahead.error)
+            self._skip_unreadable(piece, ahead.error, ahead.error_code)
         return self._take_findings()
 
     def join_last(self, piece: Piece) -> list[Finding]:
@@ -248,7 +250,8 @@ class Walk:
     def _judge_last_segment(self, due: range) -> Iterator[Finding]:
         position = self._state.position
         can_tell = self._entries and self.known.is_all_read and self._state.run is None
-        if can_tell and not due.start <= position <= due.stop:
+        # That it begins too late was found when it began.
+        if can_tell and not due.start <= position <= due.stop and self._misplaced != due.start:
             yield self._segment_length(due.start, due)
 
     def _judge_tail(self, run: Run, acknowledged: int) -> tuple[int, int]:
@@ -297,6 +300,7 @@ class Walk:
             self.known = self.known.after_disorder()
             self._desynchronize()
         elif state.is_synced and state.run is None and state.previous is not None and state.position != first:
+            self._misplaced = first
             self._findings.append(self._segment_length(first, range(first, first + 1)))
 
     def _segment_length(self, first: int, due: range) -> Finding:
@@ -323,7 +327,7 @@ class Walk:
         self._stored.compare_leaves(start, joined)
         self._stored.compare_grown(grown)
 
-    def _skip_unreadable(self, piece: Piece, error: str) -> None:
+    def _skip_unreadable(self, piece: Piece, error: str, code: str) -> None:
         known = self.known
         self.known = Known.LOST
         self._desynchronize()
@@ -332,7 +336,7 @@ class Walk:
             if piece.source not in self._unreadable:
                 self._unreadable.add(piece.source)
                 what = f"entries cannot be read: {error}"
-                self._findings.append(finding("log.unreadable", what, self._state.position))
+                self._findings.append(finding(code, what, self._state.position))
             return
         first, stop = piece.segment, piece.segment + self._segment_entries
         leaves = self._stored.leaves(first, stop) if known.has_roots else b""

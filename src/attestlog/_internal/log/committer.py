@@ -86,6 +86,9 @@ class _Waiting(Generic[Result]):
             done, wanted = len(self.results), len(self.prepared)
             message = f"{error.message}; the first {done} of {wanted} entries are committed"
             own = error.with_evidence(message, committed=done)
+        if isinstance(own, UncertainCommitError):
+            # Before a caller appends one of these again, they must look whether it is there.
+            own = own.with_evidence(entry_ids=[item.entry_id for item in self.prepared[len(self.results) :]])
         own.__cause__ = error.__cause__
         return own
 

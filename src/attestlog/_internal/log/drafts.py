@@ -31,7 +31,7 @@ from attestlog._internal.core.redaction import (
     commitment,
     compile_patterns,
 )
-from attestlog._internal.core.reserved import ERASE_PAYLOAD, ERASE_PAYLOADS, KEPT, check_reserved
+from attestlog._internal.core.reserved import ERASE_PAYLOAD, ERASE_PAYLOADS, ERASING, KEPT, check_reserved
 from attestlog._internal.core.rules import Rules
 from attestlog._internal.core.signature import ECDSA_P256
 from attestlog._internal.ids import new_entry_id
@@ -116,14 +116,15 @@ class Drafts:
         return self._derive(draft, spelled, rules, algorithm)
 
     def renew(self, prepared: Prepared, rules: Rules, algorithm: str) -> Prepared:
-        """The same entry under other rules, or for another key. Raises as `prepare`."""
+        """The same entry, by the same id, under other rules, or for another key. Raises as `prepare`."""
         draft = prepared.draft  # as it was redacted
-        return self._derive(draft, self._spell(draft), rules, algorithm)
+        return self._derive(draft, self._spell(draft), rules, algorithm, prepared.entry_id)
 
     def request(self, draft: AnyDraft, rules: Rules, algorithm: str = ECDSA_P256) -> ApprovalRequest:
         """What to give to those who approve: the draft with the payload as it will be written."""
         # An erasure is approved before the log appends it.
-        prepared = self.prepare(draft, rules, algorithm, by_log=True)
+        parsed = parse_draft(draft if isinstance(draft, EntryDraft) else dict(draft))
+        prepared = self.prepare(parsed, rules, algorithm, by_log=parsed.action_type in ERASING)
         payload = canonical.decode(bytes(prepared.payload))
         written = msgspec.structs.replace(prepared.draft, action_payload=payload, received_approvals=[])
         return make_request(written, rules.log, new_entry_id())
@@ -143,10 +144,12 @@ class Drafts:
         salt = os.urandom(16).hex() if self._is_salted(draft.action_type) else None
         return spell(draft, self._environment, self._replicas, salt)
 
-    def _derive(self, draft: EntryDraft, spelled: dict[str, Raw], rules: Rules, algorithm: str) -> Prepared:
+    def _derive(
+        self, draft: EntryDraft, spelled: dict[str, Raw], rules: Rules, algorithm: str, entry_id: str = ""
+    ) -> Prepared:
         now_us = self._clock() if draft.received_approvals else 0
         return prepare_spelled(
-            draft, spelled, rules.policy, entry_id=new_entry_id(), log=rules.log,
+            draft, spelled, rules.policy, entry_id=entry_id or new_entry_id(), log=rules.log,
             now_us=now_us, verifiers=registered_proofs(), algorithm=algorithm,
         )  # fmt: skip
 

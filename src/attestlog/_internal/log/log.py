@@ -50,6 +50,7 @@ from attestlog._internal.log.checkpoints import CHECKPOINT_EVERY_S, Checkpoints
 from attestlog._internal.log.committer import Committer
 from attestlog._internal.log.drafts import AnyDraft, Clock, change_draft, system_clock
 from attestlog._internal.log.erasing import WantedPayloads
+from attestlog._internal.log.remembered import StateDir
 from attestlog._internal.log.replicas import ACK_TIMEOUT_S
 from attestlog._internal.log.writer import Writer
 from attestlog._internal.signers import Passphrase, Signer
@@ -82,6 +83,7 @@ class OpenOptions(TypedDict, total=False):
     clock: Clock | None
     ack_replicas: int
     ack_timeout_s: float
+    state: StateDir
     checkpoint_every_s: float | None
 
 
@@ -129,6 +131,7 @@ class Log:
         clock: Clock | None = None,
         settings: Settings | None = None,
         group: Group | None = None,
+        state: StateDir = None,
         continues: Continues | None = None,
     ) -> Self:
         """Make a new log, with its genesis entry and first checkpoint, and open it.
@@ -137,8 +140,8 @@ class Log:
         where keys are kept (see `attestlog._internal.places.keys_dir`), and so it is for a `file:` URI
         naming no file yet. The checkpoint key must be Ed25519. With `checkpoint_pq_signer` every
         checkpoint is signed with ML-DSA-44 as well, and does not count without it. `group`: users of this
-        machine who may read or write it beside its owner. `continues`: the log that this one goes on from, as
-        `attestlog.carry_over` gives it; the entry says so for good.
+        machine who may read or write it beside its owner. `state`: see `open`. `continues`: the log that
+        this one goes on from, as `attestlog.carry_over` gives it; the entry says so for good.
         Raises ExistsError, MalformedConfigError, MalformedPolicyError, SignerError or StorageError;
         the log is then not there at all.
         """
@@ -148,7 +151,7 @@ class Log:
                 checkpoint_pq_signer=checkpoint_pq_signer, algorithm=algorithm, policy=policy,
                 settings=settings or Settings(batch=batch, erasable_payloads=erasable_payloads),
                 passphrase=passphrase, any_filesystem=any_filesystem, clock=clock or system_clock,
-                group=group, continues=continues,
+                group=group, state=state, continues=continues,
             ),
             passphrase,
         )  # fmt: skip
@@ -166,6 +169,7 @@ class Log:
         clock: Clock | None = None,
         ack_replicas: int = 0,
         ack_timeout_s: float = ACK_TIMEOUT_S,
+        state: StateDir = None,
         checkpoint_every_s: float | None = CHECKPOINT_EVERY_S,
     ) -> Self:
         """Open a log for writing, healing what a crash left (`recovered` says what). Never creates.
@@ -174,15 +178,18 @@ class Log:
         `ack_timeout_s` at the most, until so many replicas hold its entry durably; ReplicationError then
         says that it is in the log, and who else has it. `checkpoint_every_s`: at the latest so long after
         an entry a checkpoint covers it, while the log is open; None: only `checkpoint`, `close` and the end
-        of a segment make one.
-        Raises NotFoundError or another StorageError, MalformedConfigError, SignerError.
+        of a segment make one. `state`: the directory in which this machine remembers what it signed last; by
+        default this user's state directory. With signers and `state`, no other file is needed.
+        Raises RollbackError for a log with fewer or other entries than were signed or acknowledged here,
+        NoStateError where its configuration expects that this is remembered; NotFoundError or another
+        StorageError, MalformedConfigError, SignerError.
         """
         return cls(
             opening.open_writer(
                 path, signer=signer, checkpoint_signer=checkpoint_signer,
                 checkpoint_pq_signer=checkpoint_pq_signer, passphrase=passphrase,
                 any_filesystem=any_filesystem, clock=clock or system_clock, ack_replicas=ack_replicas,
-                ack_timeout_s=ack_timeout_s,
+                ack_timeout_s=ack_timeout_s, state=state,
             ),
             passphrase,
             checkpoint_every_s,
@@ -258,6 +265,11 @@ class Log:
     def recovered(self) -> list[str]:
         """What opening or committing had to set aside after a crash, in words."""
         return list(self._store.recovered)
+
+    @property
+    def notices(self) -> list[str]:
+        """What opening it found that the operator should know, in words: that it was adopted, for one."""
+        return list(self._writer.notices)
 
     # --- writing ---
 
@@ -639,7 +651,7 @@ class Log:
 
     def _on_loss(self) -> None:
         """A log that is dropped without `close` leaves no descriptor open. It signs no last checkpoint."""
-        self._finalizer = finalize(self, self._queue.leave, self._store.close)
+        self._finalizer = finalize(self, self._queue.leave, self._writer.release)
         self._finalizer.atexit = False
 
     def _follow_fork(self) -> None:

@@ -55,7 +55,7 @@ class PlannedUses:
                     f"what approves this approved entry {by} already: one request is good for one act",
                     request_id=_text(use.request_id), used_by=by,
                 )  # fmt: skip
-        self._trial = trial
+        self._trial.keep(trial)
         self.uses += uses
 
     def _use(self, item: Prepared, number: int) -> Use | None:

@@ -37,6 +37,7 @@ from attestlog._internal.log.committer import Group, Turn
 from attestlog._internal.log.drafts import AnyDraft, Clock, Drafts, change_draft, erasure_draft
 from attestlog._internal.log.erasing import WantedPayloads, plan_erasure
 from attestlog._internal.log.keys import InForce, KeyHolder, sign_head, sign_plan
+from attestlog._internal.log.remembered import Remembered
 from attestlog._internal.log.replicas import Replicas
 from attestlog._internal.log.uses import PlannedUses, UsedRequests
 from attestlog._internal.signers import Signer
@@ -81,7 +82,10 @@ class Writer:
         drafts: Drafts,
         replicas: Replicas,
         clock: Clock,
+        remembered: Remembered,
+        notices: Sequence[str] = (),
     ) -> None:
+        self.remembered, self.notices = remembered, list(notices)
         self.store, self.genesis = store, store.genesis
         self.in_force, self.holders = in_force, holders
         self.drafts, self.replicas, self.clock = drafts, replicas, clock
@@ -261,9 +265,15 @@ class Writer:
                     self._checkpoint_at(head)
         finally:
             self.store.close()
+            self.remembered.close()
             self.in_force.close()
             for signer, _ in self.holders:
                 signer.close()
+
+    def release(self) -> None:
+        """Close what a log that nobody has any more holds open; nothing is signed."""
+        self.store.close()
+        self.remembered.close()
 
     # --- the steps ---
 
@@ -324,6 +334,8 @@ class Writer:
     def _commit(self, signed: _Signed) -> list[Receipt]:
         plan, lines, rules = signed
         self.store.commit(plan, lines)
+        # A crash here leaves entries that nobody was told of: the next opening finds more than is remembered.
+        self.remembered.committed(plan.head)
         # A crash here loses nothing: the next entry's pointers lead to the rules.
         self.in_force.advance(plan.head, rules)
         facts = zip(plan.prepared, plan.entry_hashes, lines, strict=True)
@@ -359,7 +371,10 @@ class Writer:
         if old is not None and self._covers(old, head):
             return old
         now = Checkpoint(self.genesis.origin, head.size, head.edge.root())
+        self.remembered.will_sign(self.store, head, now)
+        # A crash here leaves the memory of a checkpoint that nobody has: the log has what it covers.
         note = sign_head(self.holders, now, self.clock())
+        # So does a crash here; and one was signed that nobody has.
         self.store.replace_checkpoint(old, note)
         return note
 

@@ -379,7 +379,8 @@ class RawSegment(Protocol):
 
     MUST be picklable: worker processes read it. Offsets are the driver's own. Nothing is
     read that was added after the snapshot. Methods raise OSError where the bytes cannot be had, and where
-    they are not those of the snapshot any more.
+    they are not those of the snapshot any more; MalformedSegmentError where they are compressed, and not
+    what that asks for.
     """
 
     @property
@@ -428,6 +429,10 @@ class Snapshot(Protocol):
     @property
     def strays(self) -> Sequence[str]:
         """Names of what stands among the segments and is not one."""
+
+    @property
+    def twice(self) -> Sequence[str]:
+        """Names of what stands beside a segment that is there, and is the same segment compressed."""
 
     @property
     def checkpoint(self) -> bytes | None:

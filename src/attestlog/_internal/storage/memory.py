@@ -340,6 +340,7 @@ class MemorySnapshot:
             for first in range(0, len(log.lines), width)
         ]
         self.strays: list[str] = []
+        self.twice: list[str] = []
         self.checkpoint = log.checkpoint
         self.unreadable: list[tuple[str, str]] = []
         self.is_between_commits = True
@@ -357,6 +358,8 @@ class MemorySnapshot:
 
 class MemoryDriver:
     """See `storage.resolve.Driver`. Names are `memory://NAME`."""
+
+    is_transient = True
 
     def __init__(self) -> None:
         self._logs: dict[str, MemoryLog] = {}

@@ -31,6 +31,10 @@ _PUBLISHED: Final = frozenset({"http", "https"})
 class Driver(Protocol):
     """One kind of place for logs. Every method takes a whole name, and raises StorageError."""
 
+    @property
+    def is_transient(self) -> bool:
+        """Whether its logs are gone with this process: see `LogSource.is_transient`."""
+
     def check_free(self, name: str, *, any_filesystem: bool) -> None:
         """Raises ExistsError unless a log can be made here, FilesystemError where it would not be durable."""
 
@@ -97,6 +101,22 @@ def build_log(name: LogName) -> AbstractContextManager[Building]:
     return building(directory(name))
 
 
+def copy_log(name: LogName, target: Path) -> None:
+    """A consistent copy of a log's directory, also while it is written. Raises ExistsError, StorageError."""
+    from attestlog._internal.storage.files.copying import copy_directory
+
+    open_source(name)  # says what is not a log
+    copy_directory(directory(name).absolute(), target.absolute())
+
+
+def make_lock(name: LogName) -> None:
+    """What writers of a log wait at, where a copy has none. Raises StorageError."""
+    from attestlog._internal.storage.files import lock
+
+    if not is_url(name):
+        lock.make_lock(Path(name).absolute())
+
+
 def directory(name: LogName) -> Path:
     """The directory that is meant, for what only a directory can. Raises MalformedConfigError for a URL."""
     scheme = _scheme(name)
@@ -108,6 +128,11 @@ def directory(name: LogName) -> Path:
 def anything_at(name: LogName) -> bool:
     """Whether there is something of this name, be it a log or not, as far as a path tells."""
     return not is_url(name) and Path(name).exists()
+
+
+def is_transient(name: LogName) -> bool:
+    """Whether a log of this name, be it there or not, is gone with this process."""
+    return _driver(name).is_transient
 
 
 def is_url(name: LogName) -> bool:

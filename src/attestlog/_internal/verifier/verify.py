@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import importlib
 import json
 import os
 import re
@@ -55,14 +56,14 @@ CODES = {
     "TAMPERED": "entry.malformed entry.canonical entry.too_large entry.sequence entry.chain entry.timestamp"
     " entry.action_hash entry.entry_hash entry.algorithm entry.signing_key entry.signature_form"
     " entry.signature entry.batch entry.rules entry.head entry.change entry.payload_missing erasure.malformed"
-    " erasure.refused segment.missing segment.stray segment.length checkpoint.missing checkpoint.malformed"
-    " checkpoint.signature checkpoint.origin checkpoint.root proof.checkpoint proof.hash proof.inclusion"
-    " proof.consistency proof.entry_signature",
+    " erasure.refused segment.missing segment.stray segment.malformed segment.length checkpoint.missing"
+    " checkpoint.malformed checkpoint.signature checkpoint.origin checkpoint.root proof.checkpoint proof.hash"
+    " proof.inclusion proof.consistency proof.entry_signature",
     "FORKED": "trust.mismatch",
     "TRUNCATED": "log.cut_batch tree.longer checkpoint.ahead",
     "UNKNOWN": "log.missing log.newer log.unreadable segment.absent proof.unreadable checkpoint.unsupported"
     " trust.none entry.newer entry.unjudged key.revoked",
-    "INCOMPLETE": "log.torn_tail log.torn_batch log.unsettled",
+    "INCOMPLETE": "log.torn_tail log.torn_batch log.unsettled segment.twice",
 }
 """Verdict → the findings that amount to it, by the codes of attestlog."""
 UNSETTLED = (
@@ -280,6 +281,19 @@ def find_wrong_hashes(entry: Entry, line: bytes) -> Iterator[tuple[str, str]]:
         yield "entry.action_hash", "action_hash is not the hash of the payload"
     if entry["entry_hash"] != hash_entry(spelled):
         yield "entry.entry_hash", "entry_hash is not the hash of the entry"
+
+
+SPELLING = {"entry.canonical", "entry.too_large"}
+
+
+def has_own_hashes(entry: Entry) -> bool:
+    """Whether its hashes are its own, however the line spells it."""
+    try:
+        spelled = {name: canonical(entry[name], 2) for name in sorted(entry)}
+    except Malformed:
+        return False
+    payload = sha256(spelled["action_payload"].encode("utf-8", "surrogatepass")).hexdigest()
+    return (entry["action_hash"], entry["entry_hash"]) == (payload, hash_entry(spelled))
 
 
 def hash_entry(spelled: dict[str, str]) -> str:
@@ -544,6 +558,10 @@ def decode_base64(text: str) -> bytes:
     return data
 
 
+def _is_origin(name: str) -> bool:
+    return _is_key_name(name) and name.isprintable() and len(name.encode("utf-8", "replace")) <= 255
+
+
 def _is_key_name(name: str) -> bool:
     return bool(name) and not any(char.isspace() or char == "+" or char < " " for char in name)
 
@@ -558,8 +576,11 @@ class Checkpoint:
     signers: list[VKey]
 
 
-def open_checkpoint(data: bytes, vkeys: list[VKey]) -> Checkpoint:
-    """Raises Malformed, or Wrong if a line by one of `vkeys` is bad. None may be there: see `signers`."""
+def open_checkpoint(data: bytes, vkeys: list[VKey], *, of_log: bool = False) -> Checkpoint:
+    """Raises Malformed, or Wrong if a line by one of `vkeys` is bad. None may be there: see `signers`.
+
+    `of_log`: it is a log's own, and one must be there.
+    """
     try:
         content = data.decode("utf-8")
     except UnicodeDecodeError:
@@ -571,17 +592,24 @@ def open_checkpoint(data: bytes, vkeys: list[VKey]) -> Checkpoint:
     if len(data) > NOTE_SIZE_MAX or len(lines) > 100:
         raise Malformed("the note is over its limits")
     signers = []
-    for line in lines:
-        dash, _, rest = line.partition(" ")
-        name, _, encoded = rest.partition(" ")
-        blob = decode_base64(encoded)
-        if dash != "\u2014" or not _is_key_name(name) or len(blob) < 5:
-            raise Malformed("a signature line is none")
+    for name, blob in [_parse_line(line) for line in lines]:
         for vkey in vkeys:
             if (vkey.name, vkey.id) == (name, blob[:4]):
                 _verify_line(vkey, blob[4:], text)
                 signers.append(vkey)
+    if of_log and not signers:
+        raise Wrong("none of the log's keys signed the checkpoint", "checkpoint.signature")
     return Checkpoint(*_parse_checkpoint(text), signers)
+
+
+def _parse_line(line: str) -> tuple[str, bytes]:
+    """The key name, and key id and signature."""
+    dash, _, rest = line.partition(" ")
+    name, _, encoded = rest.partition(" ")
+    blob = decode_base64(encoded)
+    if dash != "\u2014" or not _is_key_name(name) or len(blob) < 5:
+        raise Malformed("a signature line is none")
+    return name, blob
 
 
 def _parse_checkpoint(text: str) -> tuple[str, int, bytes]:
@@ -882,7 +910,7 @@ def _is_continued(stated: Any) -> bool:
         is_whole
         and all(fits(stated[name], kind) for name, kind in kinds.items())
         and stated["size"] > 0
-        and _is_key_name(stated["origin"])
+        and _is_origin(stated["origin"])
     )
 
 
@@ -907,22 +935,23 @@ def read_genesis(line: bytes) -> tuple[Rules, Entry]:
     if payload is None or payload.keys() != names or not fits(payload["checkpoint_keys"], "[text]"):
         raise Malformed("the genesis payload has other members")
     origin, settings = payload["origin"], read_settings(payload["settings"])
-    if not fits(origin, "text") or not _is_key_name(origin) or not fits(payload["entry_keys"], "[object]"):
+    if not fits(origin, "text") or not _is_origin(origin) or not fits(payload["entry_keys"], "[object]"):
         raise Malformed("the genesis payload has no proper origin or keys")
     if payload["format"] is not FORMAT or not _is_continued(payload["continues"]):
         raise Malformed("the genesis payload has no format, or does not say what it continues")
-    if not fits(payload["policy"], "object") or not fits(payload["software"], "{text}"):
-        raise Malformed("the genesis payload has no policy or software")
+    if not fits(payload["policy"], "object"):
+        raise Malformed("the genesis payload has no policy")
+    if not fits(payload["software"], "{text}") or payload["software"].keys() != {"name", "version"}:
+        raise Malformed("the genesis payload does not say what made the log")
     keys = [read_stated_key(stated) for stated in payload["entry_keys"]]
     vkeys = [parse_vkey(text) for text in payload["checkpoint_keys"]]
     if not keys or not vkeys or len({key.id for key in keys}) < len(keys) or len(keys) > KEYS_IN_FORCE_MAX:
         raise Malformed("the genesis payload names no key, one twice, or too many")
     if any(vkey.name != origin for vkey in vkeys) or {vkey.kind for vkey in vkeys} - {ML_DSA_44} != {ED25519}:
         raise Malformed("a checkpoint key is not called as the log")
-    genesis_hash = hash_entry({name: canonical(entry[name], 2) for name in sorted(entry)})
     terms = {key.id: Term() for key in keys}
     by_id = {key.id: key for key in keys}
-    return Rules(origin, by_id, vkeys, settings, terms, genesis_hash), entry
+    return Rules(origin, by_id, vkeys, settings, terms, entry["entry_hash"]), entry
 
 
 def begin(line: bytes) -> tuple[Rules, Entry]:
@@ -1043,9 +1072,11 @@ class Erasures:
             if not self.ranges and b'"action_payload":null,' not in line[:128]:
                 continue
             try:
-                self._look(decode_entry(line))
+                entry = decode_entry(line)
+                list(find_wrong_hashes(entry, line))
             except Malformed:
-                continue  # which was said
+                continue  # not an entry in its one spelling, which was said
+            self._look(entry)
         for erased in self.ranges:
             if erased.is_refused:
                 what = "it erases the payload of an entry that the log cannot do without"
@@ -1103,10 +1134,14 @@ class Walk:
         self.is_synced, self.is_whole, self.knows_rules, self.is_all_read = True, True, True, True
         self.due: dict[str, str | None] = {RULES: f"0:{rules.genesis_hash}", HOLDS: None}
         """By pointer, what entries must have now."""
+        self.rules_start = 0
+        """The first entry that they count for."""
         self.wrong: dict[tuple[str, str | None], list[int]] = {}
         """Each wrong pointer: the first entry with it, and how many."""
         self.unjudged: list[int] = []
-        self.tree, self.root = Tree(), Tree().root() if wanted == 0 else None
+        self.tree = Tree()
+        self.root: bytes | None = None
+        """Of the first `wanted` entries, once they were read."""
         self.torn: Torn | None = None
         self.batch: Batch | None = None
         self.erasures = Erasures(report)
@@ -1197,6 +1232,9 @@ class Walk:
             wrong.append((error.code, str(error)))
         for code, what in wrong:
             self.report.find(code, what, number)
+        if wrong and wrong[0][0] in SPELLING:
+            return has_own_hashes(entry)
+        self.erasures.missing += entry["action_payload"] is None
         return not wrong
 
     def _check_head(self, entry: Entry) -> None:
@@ -1292,7 +1330,6 @@ class Walk:
 
     def _check_relations(self, entry: Entry, *, is_sound: bool) -> None:
         number, payload = entry["sequence_number"], entry["action_payload"]
-        self.erasures.missing += payload is None
         if not acts(entry):
             return
         name = entry["action_type"]
@@ -1305,15 +1342,17 @@ class Walk:
         if name not in KEY_CHANGES | POLICY_CHANGES | HOLD_CHANGES or not self.knows_rules:
             return
         member, new = HOLDS if name in HOLD_CHANGES else RULES, f"{number}:{entry['entry_hash']}"
-        if not is_sound or payload is None:
+        if not is_sound or payload is None or number < self.rules_start:
             self.report.find("entry.change", "a change that does not hold", number)
         elif name not in KEY_CHANGES or self._holds(number, "entry.change", self.rules.change, entry):
-            self.due[member] = new
+            self.due[member], self.rules_start = new, number + 1
 
     def finish(self, acknowledged: int) -> int:
         """How many entries there are, now that it ends. `acknowledged` are known to have been durable."""
         there, torn = self.position, self.torn
-        start = torn.batch_start if torn else self.batch.start if self.batch else None
+        start = self.batch.start if self.batch else None
+        if torn is not None and torn.batch_start is not None:
+            start = torn.batch_start
         if torn is not None:
             there = torn.position
             if torn.lines and acknowledged > (there if torn.batch_start is None else torn.batch_start):
@@ -1344,8 +1383,9 @@ def verify_log(report: Report, root: Path, trust: Trust) -> None:
     if not (root / "entries").is_dir():
         raise Malformed(f"{root} has no directory entries", "log.not_a_log")
     note, stored = _read_checkpoint(report, root), _tree_sizes(report, root / "tree")
-    names = sorted(path.name for path in (root / "entries").iterdir() if path.suffix == ".jsonl")
-    segments = {int(name[:12]): root / "entries" / name for name in names if fits(name, SEGMENT)}
+    names = sorted(path.name for path in (root / "entries").iterdir() if path.name.endswith(SUFFIXES))
+    # Of one that is there twice, the uncompressed one.
+    segments = {int(name[:12]): root / "entries" / name for name in names[::-1] if fits(name, SEGMENT)}
     try:
         line = _first_line(segments.get(0))
     except OSError as error:
@@ -1357,10 +1397,12 @@ def verify_log(report: Report, root: Path, trust: Trust) -> None:
     for name in names:
         if not name.startswith("torn-") and (not fits(name, SEGMENT) or int(name[:12]) % width):
             report.find("segment.stray", f"{name} is not one of this log's segments")
+        elif name.endswith(".zst") and name[:-4] in names:
+            report.find("segment.twice", f"{name} and {name[:-4]} are there: compressing was cut short")
     walk = Walk(report, rules, checkpoint.size if checkpoint else -1)
     acknowledged = max(-(-stored.get(0, 0) // 32), checkpoint.size if checkpoint else 0)
     last = max((first for first in segments if first % width == 0 and _has_lines(segments[first])), default=0)
-    first, due = 0, 0
+    first, due, misplaced = 0, 0, -1
     for first in sorted(first for first in segments if first % width == 0):
         if first != due:
             report.find("segment.missing", f"a segment is missing before that of entry {first}", due)
@@ -1368,13 +1410,15 @@ def verify_log(report: Report, root: Path, trust: Trust) -> None:
         elif walk.is_synced and walk.torn is None and walk.position != first:
             what = f"entry {walk.position} is due where segment {first} starts"
             report.find("segment.length", what, first)
+            misplaced = first
         due = first + width
         skip = max(0, acknowledged - first) if first == last else None
         _walk_segment(walk, segments[first], first, skip, is_last=first == max(segments))
     walk.again = (
         line for name in sorted(segments) if name % width == 0 for line in read_again(segments[name])
     )
-    if walk.is_all_read and walk.torn is None and not first <= walk.position <= due:
+    is_long = not first <= walk.position <= due and first != misplaced
+    if is_long and walk.is_all_read and walk.torn is None:
         what = f"entry {walk.position} is due where the last segment ends"
         report.find("segment.length", what, first)
     there = walk.finish(acknowledged)
@@ -1384,7 +1428,8 @@ def verify_log(report: Report, root: Path, trust: Trust) -> None:
     conclude(walk, there, checkpoint, genesis, trust)
 
 
-SEGMENT = r"/[0-9]{12}\.jsonl/"
+SUFFIXES = (".jsonl", ".jsonl.zst")
+SEGMENT = r"/[0-9]{12}\.jsonl(\.zst)?/"
 
 
 def _walk_segment(walk: Walk, path: Path, first: int, skip: int | None, *, is_last: bool) -> None:
@@ -1393,11 +1438,12 @@ def _walk_segment(walk: Walk, path: Path, first: int, skip: int | None, *, is_la
     `skip`: so many lines of the last segment that has any were acknowledged.
     """
     try:
-        stop = None if skip is None else _last_batch(path, skip, first)
+        is_packed = path.suffix == ".zst"
+        stop = None if skip is None or is_packed else _last_batch(path, skip, first)
         with open_plain(path) as file:
-            for line, is_complete in read_lines(file):
+            for line, is_complete in segment_lines(path, file):
                 if is_room(line, is_complete):
-                    if not is_last:
+                    if not is_last or is_packed:
                         what = f"{path.name} has room, which only the last segment may have"
                         walk.report.find("segment.length", what, first)
                     break
@@ -1408,10 +1454,13 @@ def _walk_segment(walk: Walk, path: Path, first: int, skip: int | None, *, is_la
                         walk.report.find("log.unsettled", what, walk.position)
                         break
                 walk.add(line, is_complete=is_complete)
-    except OSError as error:
+    except (OSError, Malformed) as error:
         is_away = path.is_symlink() and not path.exists()  # it was archived, and is not to be reached now
         code, number = ("segment.absent", first) if is_away else ("log.unreadable", walk.position)
-        walk.report.find(code, f"{path.name} cannot be read: {error.strerror or error}", number)
+        if isinstance(error, Malformed):
+            code = "segment.malformed"
+        why = getattr(error, "strerror", None) or error
+        walk.report.find(code, f"{path.name} cannot be read: {why}", number)
         walk.lose()
         walk.is_all_read = False
 
@@ -1526,9 +1575,10 @@ def conclude(walk: Walk, there: int, checkpoint: Checkpoint | None, genesis: Ent
             f"{older['size']} entries of {older['origin']}, root {older['root']}, genesis {older['genesis']}"
         )
         report.say(f"continues {what}: verify that log by itself")
-    report.say(f"genesis {walk.rules.genesis_hash}, head {walk.previous}")
+    genesis_hash = hash_entry({name: canonical(genesis[name], 2) for name in sorted(genesis)})
+    report.say(f"genesis {genesis_hash}, head {walk.previous}")
     report.say(f"signed by {', '.join(sorted(walk.key_ids))}")
-    vouching = {walk.rules.genesis_hash, walk.first_signer, *(walk.key_ids.keys() - walk.first_keys)}
+    vouching = {genesis_hash, walk.first_signer, *(walk.key_ids.keys() - walk.first_keys)}
     vouching |= {vkey.text for vkey in checkpoint.signers} if checkpoint else set()
     asked = [*(vkey.text for vkey in trust.vkeys), *(key.id for key in trust.keys), *trust.hashes]
     trusted = [item for item in asked if item in vouching]
@@ -1558,7 +1608,7 @@ def read_lines(file: BinaryIO) -> Iterator[tuple[bytes, bool]]:
 def read_again(path: Path) -> Iterator[bytes]:
     """The lines of a segment."""
     with open_plain(path) as file:
-        for line, _ in read_lines(file):
+        for line, _ in segment_lines(path, file):
             yield line
 
 
@@ -1567,8 +1617,106 @@ def _first_line(path: Path | None) -> bytes:
     if path is None:
         return b""
     with open_plain(path) as file:
-        line, is_complete = next(read_lines(file), (b"", False))
+        line, is_complete = next(segment_lines(path, file), (b"", False))
     return line if is_complete else b""
+
+
+def segment_lines(path: Path, file: BinaryIO) -> Iterator[tuple[bytes, bool]]:
+    """`read_lines` of a segment, compressed or not. Raises OSError, Malformed."""
+    return unpack_lines(file) if path.suffix == ".zst" else read_lines(file)
+
+
+FRAME_ENTRIES, FRAME_SIZE_MAX, FRAMES_MAX = 256, 1 << 30, 4_096
+WINDOW_SIZE_MAX = 8 << 20
+BLOCK_SIZE = 256 << 10
+
+
+def unpack_lines(file: BinaryIO) -> Iterator[tuple[bytes, bool]]:
+    """The lines of a compressed segment: zstd frames of 256 lines each, and an index of them at the end."""
+    zstd = _codec()
+    frames = _frame_index(file)
+    file.seek(0)
+    for number, (packed_size, size) in enumerate(frames, 1):
+        count, rest = 0, b""
+        for block in _unpack(zstd, file, packed_size, size):
+            *whole, rest = (rest + block).split(b"\n")
+            for line in whole:
+                count += 1
+                if count > FRAME_ENTRIES or len(line) >= LINE_SIZE_MAX:
+                    raise Malformed("a frame has more than its lines")
+                yield line, True
+            if len(rest) > LINE_SIZE_MAX:
+                raise Malformed("a frame has a line without end")
+        if number < len(frames) and (rest or count != FRAME_ENTRIES):
+            raise Malformed(f"a frame has {count} lines")
+        if rest:
+            yield rest, False
+
+
+def _codec() -> Any:
+    for name in ("compression.zstd", "backports.zstd"):
+        try:
+            return importlib.import_module(name)
+        except ImportError:
+            continue
+    raise OSError("it is compressed: that takes Python 3.14, or the package backports.zstd")
+
+
+def _frame_index(file: BinaryIO) -> list[tuple[int, int]]:
+    """(packed size, size) of each frame: the seek table of zstd's seekable format, without checksums."""
+    file_size = file.seek(0, 2)
+    file.seek(max(0, file_size - 9))
+    count, marks = int.from_bytes(file.read(4), "little"), file.read(5)
+    size = 8 + 8 * count + 9
+    if marks != bytes.fromhex("00b1ea928f") or not 0 < count <= FRAMES_MAX or size > file_size:
+        raise Malformed("it does not end in a frame index")
+    file.seek(file_size - size)
+    if file.read(8) != bytes.fromhex("5e2a4d18") + (size - 8).to_bytes(4, "little"):
+        raise Malformed("the frame index does not begin as one")
+    numbers = [int.from_bytes(file.read(4), "little") for _ in range(2 * count)]
+    frames = list(zip(numbers[::2], numbers[1::2], strict=True))
+    if any(not packed or not 0 < unpacked <= FRAME_SIZE_MAX for packed, unpacked in frames):
+        raise Malformed("a frame has no size, or one that is too large")
+    if sum(numbers[::2]) + size != file_size:
+        raise Malformed("frames and index are not all of the file")
+    return frames
+
+
+def _check_frame(header: bytes, size: int) -> None:
+    """The beginning of a frame (RFC 8878, 3.1.1.1): of this size, without a dictionary, and little memory."""
+    if not header.startswith(bytes.fromhex("28b52ffd")) or len(header) < 7:
+        raise Malformed("there is no frame where one must begin")
+    is_single = bool(header[4] & 0x20)
+    count, start = (0, 2, 4, 8)[header[4] >> 6] or int(is_single), 5 if is_single else 6
+    stated = int.from_bytes(header[start : start + count], "little") + 256 * (count == 2)
+    if header[4] & 0x0B or not count or stated != size:
+        raise Malformed("a frame needs a dictionary, or says another size than the index")
+    if (size if is_single else (8 + (header[5] & 7)) << (7 + (header[5] >> 3))) > WINDOW_SIZE_MAX:
+        raise Malformed("a frame takes too much memory to unpack")
+
+
+def _unpack(zstd: Any, file: BinaryIO, packed_size: int, size: int) -> Iterator[bytes]:
+    """The content of the frame that stands next in the file, of which the sizes are known."""
+    header = file.read(min(14, packed_size))
+    _check_frame(header, size)
+    options = {zstd.DecompressionParameter.window_log_max: 23}
+    decompressor = zstd.ZstdDecompressor(options=options)
+    data, left, found = header, packed_size - len(header), 0
+    while not decompressor.eof and found <= size:
+        if decompressor.needs_input and not data:
+            data = file.read(min(BLOCK_SIZE, left))
+            left -= len(data)
+            if not data:
+                raise Malformed("a frame is longer than the index says")
+        try:
+            block = decompressor.decompress(data, max_length=BLOCK_SIZE)
+        except zstd.ZstdError as error:
+            raise Malformed(f"a frame does not unpack: {error}") from None
+        data, found = b"", found + len(block)
+        if found <= size:
+            yield block
+    if found != size or left or decompressor.unused_data:
+        raise Malformed("a frame is not of the sizes that the index says")
 
 
 def open_plain(path: Path) -> BinaryIO:
@@ -1598,7 +1746,7 @@ def _log_checkpoint(report: Report, note: bytes | None, rules: Rules) -> Checkpo
         report.find("checkpoint.missing", "the log has no checkpoint")
     elif note or not report.faults:
         try:
-            checkpoint = open_checkpoint(note, rules.vkeys)
+            checkpoint = open_checkpoint(note, rules.vkeys, of_log=True)
             rules.check_signers(checkpoint)
         except Malformed as error:
             report.find("checkpoint.malformed", str(error))

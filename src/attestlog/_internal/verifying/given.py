@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from attestlog._internal.disk import open_plain
-from attestlog.errors import NotFoundError, StorageError
+from attestlog.errors import AttestlogError, NotFoundError, StorageError
 
 GIVEN_SIZE_MAX_BYTES: Final = 2 << 20
 """Keys, policies and notes have a few hundred bytes; this is over the limit of any note."""
@@ -35,6 +35,6 @@ def read_small_file(path: Path, size_max: int = GIVEN_SIZE_MAX_BYTES) -> bytes:
         return file.read(size_max + 1)
 
 
-def reason(error: OSError | StorageError) -> str:
+def reason(error: OSError | AttestlogError) -> str:
     """Why, in words; of the operating system's complaints without the path."""
     return (error.strerror if isinstance(error, OSError) else None) or str(error)

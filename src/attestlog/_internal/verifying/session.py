@@ -139,9 +139,12 @@ class Session:
 def load_trust(items: Iterable[str | Path]) -> list[VerifierKey | PublicKey | str]:
     """Each item as the key it is; a string is 64 hex digits (of an entry key or a genesis entry).
 
-    An item is one of these, PEM text, or the path of a file that holds a public key in PEM.
+    An item is one of these, PEM text, or the path of a file that holds a public key in PEM. One alone need
+    not stand in a list: a string is never taken for its letters.
     Raises MalformedConfigError for anything else, StorageError if a file cannot be read.
     """
+    if isinstance(items, (str, Path)):
+        items = [items]
     return [_load(item) for item in items]
 
 

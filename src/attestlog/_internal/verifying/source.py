@@ -93,7 +93,8 @@ def cut_pieces(segments: Sequence[RawSegment], skip: int, workers: int) -> list[
     pieces = []
     for segment in segments:
         size = max(1, size_bytes // _bytes_each(segment))
-        for start in range(offset, segment.size, size):
+        # An empty segment is a piece as well: its place among the others is judged.
+        for start in range(offset, segment.size, size) if segment.size else (0,):
             stop = min(start + size, segment.size)
             pieces.append(SegmentPiece(segment, start, stop, start == offset))
         offset = 0

@@ -18,6 +18,7 @@ from attestlog._internal.core.checkpoint import Checkpoint, format_checkpoint
 from attestlog._internal.core.entry import decode_line
 from attestlog._internal.core.report import Finding
 from attestlog._internal.core.rules import Rules
+from attestlog._internal.core.timestamp import order_sets
 from attestlog._internal.judging.findings import finding
 from attestlog._internal.storage.contract import LogSource, StoredTimestamp
 from attestlog._internal.verifying.given import read_small_file, reason
@@ -118,7 +119,7 @@ def _judge_stamp(
 
     digest = sha256(text.encode())
     try:
-        response = decode_timestamp_response(log.timestamp(stamp.name))
+        response = decode_timestamp_response(order_sets(log.timestamp(stamp.name)))
         info = response.tst_info
         imprint, when = info.message_imprint.message, info.gen_time
     except StorageError as error:

@@ -77,12 +77,14 @@ from attestlog.errors import (
     MalformedCheckpointError,
     MalformedEntryError,
     MalformedNoteError,
+    MalformedSegmentError,
     MissingExtraError,
     NewerFormatError,
     NotFoundError,
     QueryError,
     SignatureInvalidError,
     StorageError,
+    TooLargeError,
     TrustError,
 )
 
@@ -232,15 +234,25 @@ class _Verification:
 
     def _find_newer(self, entry: Entry, line: bytes, error: NewerFormatError) -> None:
         """A digit that somebody changed is not a newer format: the entry's hashes are not of it."""
-        if canonical_hashes(entry, line) == (entry.entry_hash, entry.action_hash):
-            self._find("log.newer", str(error), 0, expected=error.expected, found=error.found)
-        else:
+        try:
+            digest, action_hash = canonical_hashes(entry, line)
+        except TooLargeError as problem:
+            self._find("entry.too_large", str(problem), 0)
+            return
+        except (MalformedEntryError, RecursionError) as problem:
+            self._find("entry.canonical", str(problem) or "entry is nested too deep", 0)
+            return
+        if action_hash != entry.action_hash:
             self._find("entry.action_hash", "action_hash is not the hash of the payload", 0)
+        elif digest != entry.entry_hash:
+            self._find("entry.entry_hash", "entry_hash is not the hash of the entry", 0)
+        else:
+            self._find("log.newer", str(error), 0, expected=error.expected, found=error.found)
 
     def _read_genesis(self) -> _Log | None:
         try:
             line = self._first_line()
-        except (OSError, StorageError) as error:
+        except (OSError, StorageError, MalformedSegmentError) as error:
             self._find("log.unreadable", f"entries cannot be read: {reason(error)}", 0)
             return None
         try:
@@ -347,12 +359,12 @@ class _Verification:
         skip = max(0, begin - segments[0].first) if segments else 0
         try:
             pieces = cut_pieces(segments, skip, self._options.workers)
-        except (OSError, StorageError) as error:
+        except (OSError, StorageError, MalformedSegmentError) as error:
             self._find("log.unreadable", f"entries cannot be read: {reason(error)}", begin)
             return
         # That the end cannot be read is found, and said, when it is read.
         last = None
-        with contextlib.suppress(OSError, StorageError):
+        with contextlib.suppress(OSError, StorageError, MalformedSegmentError):
             pieces, last = cut_last_batch(pieces, acknowledged)
         total = sum(piece.size_bytes for piece in pieces)
         done = 0
@@ -391,7 +403,14 @@ class _Verification:
 
         def look_again(wanted: Wanted, concerns: Callable[[range], bool]) -> Iterator[Looked]:
             width = log.genesis.settings.segment_entries
-            needed = [piece for piece in pieces if concerns(range(piece.segment, piece.segment + width))]
+            # Where numbers are out of their places or segments, so may those be that are looked for.
+            is_in_order = walk.known.has_roots and "segment.length" not in self._report.finding_counts
+            is_in_order &= not pieces or walk.position <= pieces[-1].segment + width
+            needed = [
+                piece
+                for piece in pieces
+                if not is_in_order or concerns(range(piece.segment, piece.segment + width))
+            ]
             if self._is_shared(sum(piece.size_bytes for piece in needed)):
                 return map_ordered(look_in_piece, wanted, needed, self._options.workers)
             return (look_in_piece(wanted, piece) for piece in needed)
@@ -530,6 +549,8 @@ def check_segments(snapshot: Snapshot, segment_entries: int, findings: list[Find
                 f"{segment.name} ends in {segment.room} bytes of room, which only the last segment may have"
             )
             findings.append(finding("segment.length", what, segment.first, expected=0, found=segment.room))
+    what = "{} stands beside its segment, which is not compressed: compressing it was cut short"
+    findings.extend(finding("segment.twice", what.format(name), found=name) for name in snapshot.twice)
     what = "{} is not one of this log's segments"
     findings.extend(finding("segment.stray", what.format(name), found=name) for name in strays)
     return Segments(present, gaps)

@@ -21,6 +21,7 @@ from tests.support.logs import (
     last_segment,
     torn_files,
     tree_file,
+    unremembered,
 )
 from tests.support.tools import missing, tool
 
@@ -32,6 +33,7 @@ from attestlog._internal.log import Log
 from attestlog._internal.storage.contract import Known
 from attestlog._internal.storage.files.layout import list_segments
 from attestlog._internal.storage.files.store import FileStore
+from attestlog._internal.storage.resolve import open_source
 from attestlog.errors import (
     AttestlogError,
     ClosedError,
@@ -144,12 +146,16 @@ def rewritten(path: Path) -> None:
     other = path.with_name("other")
     log = Log.open(path)
     signer, check_signer = log._writer.in_force.signer()[1], log._writer.holders[0][0]
+    vkey = log.genesis.checkpoint_keys[0]
     genesis = last_segment(path).read_bytes().splitlines(keepends=True)[0]
     log._store.close()
     shutil.copytree(path, other)
     last_segment(other).write_bytes(genesis)
     cut_tree(other, 1)
-    checkpoint_file(other).unlink()
+    (leaf,) = open_source(other).hashes(0, 0, 1)
+    note = sign_checkpoint(Checkpoint(log.origin, 1, leaf), [(vkey, check_signer.sign)])
+    checkpoint_file(other).write_bytes(note)
+    unremembered(other)
     forged = Log.open(other, signer=signer, checkpoint_signer=check_signer)
     forged.append_many(drafts(range(1_001, 1_010)))
     forged._store.close()
@@ -169,7 +175,7 @@ def test_entries_that_are_not_what_the_checkpoint_signed(tmp_path: Path, tree: s
         cut_tree(path, 5)
     before = contents(path)
     with pytest.raises(CorruptError, match="not those its checkpoint signed") as caught:
-        Log.open(path)
+        FileStore(path)
     assert caught.value.repair == "entries"
     assert contents(path) == before, "the tree is evidence, and is kept"
 
@@ -225,12 +231,19 @@ def test_a_checkpoint_that_is_not_this_logs(tmp_path: Path, harm: str, crashed: 
 
 
 def test_without_a_checkpoint_the_entries_speak(tmp_path: Path) -> None:
-    """Whoever moved a damaged one away knows what they did; the verifier says that it is missing."""
+    """To those who read or repair it. Nobody signs in it: the next entry would launder a cut tail."""
     path = tmp_path / "log"
     log = create(path, segment_entries=4)
     receipts = log.append_many(drafts(range(1, 10)))
     log.close()
+    note = checkpoint_file(path).read_bytes()
     checkpoint_file(path).unlink()
+    before = contents(path)
+    with pytest.raises(CorruptError, match="has no checkpoint"):
+        Log.open(path)
+    assert contents(path) == before
+    FileStore(path).close()
+    checkpoint_file(path).write_bytes(note)
     with Log.open(path) as opened:
         receipts.append(opened.append(draft(10)))
     check_log(path, receipts)
@@ -245,7 +258,7 @@ def test_a_segment_that_is_missing(tmp_path: Path, missing: int) -> None:
     (path / "entries" / f"{missing:012d}.jsonl").unlink()
     before = contents(path)
     with pytest.raises(CorruptError) as caught:
-        Log.open(path)
+        FileStore(path)
     assert caught.value.sequence_number == missing
     assert contents(path) == before
 
@@ -278,7 +291,7 @@ def test_an_entry_0_that_is_no_genesis(tmp_path: Path) -> None:
     ):
         last_segment(path).write_bytes(line)
         with pytest.raises(MalformedEntryError):
-            Log.open(path)
+            FileStore(path)
 
 
 @pytest.mark.parametrize("what", ["entries", "lock", "all"])

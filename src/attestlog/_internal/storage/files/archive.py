@@ -15,8 +15,8 @@ from __future__ import annotations
 import gzip
 import os
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
@@ -29,11 +29,19 @@ from attestlog._internal.core.note import parse_note
 from attestlog._internal.core.reserved import may_govern
 from attestlog._internal.storage.files import layout
 from attestlog._internal.storage.files.lock import Lock
+from attestlog._internal.storage.files.packed import PackedSegment, open_segment
 from attestlog._internal.storage.files.reader import FileSource
 from attestlog._internal.storage.files.recovery import read_entry
 from attestlog._internal.storage.files.segments import BLOCK_BYTES
 from attestlog._internal.storage.files.tree import TreeFiles
-from attestlog.errors import AttestlogError, ConflictError, CorruptError, MalformedError, NotFoundError
+from attestlog.errors import (
+    AttestlogError,
+    ConflictError,
+    CorruptError,
+    MalformedError,
+    MalformedSegmentError,
+    NotFoundError,
+)
 
 KEEP_MIN: Final = 2
 """Newest segments that stay: opening for writing reads the last, and the end of the one before."""
@@ -124,8 +132,8 @@ def _placed(first: int, path: Path) -> Placed:
 
 
 def _governs(path: Path) -> bool:
-    with _errors(path), path.open("rb") as file:
-        return any(map(may_govern, file))
+    with _errors(path), open_segment(path) as segment:
+        return any(may_govern(line.data) for line in segment.lines(0, segment.size))
 
 
 def _compressed(path: Path) -> Path:
@@ -134,6 +142,7 @@ def _compressed(path: Path) -> Path:
 
 def _move(root: Path, segment: Placed, end: int, target: Path, *, compress: bool) -> Placed:
     place = target / segment.path.name
+    compress = compress and not place.name.endswith(layout.PACKED_SUFFIX)
     copy = _compressed(place) if compress else place
     before = segment.path.stat()
     with _errors(copy):
@@ -154,7 +163,7 @@ def _move(root: Path, segment: Placed, end: int, target: Path, *, compress: bool
 
 
 def _restore(root: Path, segment: Placed, end: int) -> Placed:
-    path = root / layout.ENTRIES_DIR / layout.segment_name(segment.first)
+    path = layout.segment_path(root, segment.first)
     if segment.state is State.ABSENT:
         raise NotFoundError(
             f"segment {path.name} is not at {segment.path}, nor compressed beside it",
@@ -191,9 +200,9 @@ def _check(root: Path, path: Path, first: int, end: int) -> None:
     tree = TreeFiles(root)
     number = first
     try:
-        with _errors(path), _reading(path) as file:
+        with _errors(path), closing(_lines(path)) as lines:
             leaves = tree.read(0, first, end)
-            while line := file.readline(LINE_SIZE_MAX_BYTES + 1):
+            for line in lines:
                 if not line.endswith(b"\n") or number >= end or _leaf(line[:-1]) != leaves[number - first]:
                     break
                 number += 1
@@ -233,6 +242,21 @@ def _write(copy: Path, source: Path, *, compress: bool) -> None:
             writing.close()
 
 
+def _lines(path: Path) -> Generator[bytes]:
+    """The lines of a segment's file, whichever it is, with their line ends."""
+    if path.name.endswith((layout.PACKED_SUFFIX, f"{layout.PACKED_SUFFIX}.restored")):
+        with disk.open_plain(path, buffering=0) as file:
+            segment = PackedSegment(file.fileno())
+            if segment.lines_end() != segment.size:
+                yield b" "
+            for line in segment.lines(0, segment.size):
+                yield line.data + b"\n" * line.is_complete
+        return
+    with _reading(path) as whole:
+        while text := whole.readline(LINE_SIZE_MAX_BYTES + 1):
+            yield text
+
+
 @contextmanager
 def _reading(path: Path) -> Iterator[BinaryIO | gzip.GzipFile]:
     if path.suffix == COMPRESSED_SUFFIX:
@@ -259,7 +283,7 @@ def _locked(root: Path) -> Iterator[None]:
 def _errors(path: Path) -> Iterator[None]:
     try:
         yield
-    except (gzip.BadGzipFile, zlib.error, EOFError) as error:
+    except (gzip.BadGzipFile, zlib.error, EOFError, MalformedSegmentError) as error:
         raise CorruptError(f"{path} cannot be decompressed: {error}", path=str(path)) from None
     except OSError as error:
         raise disk.storage_error(error, path, "archiving") from None

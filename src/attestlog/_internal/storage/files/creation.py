@@ -27,6 +27,8 @@ from attestlog.errors import ExistsError, MalformedConfigError
 class FileDriver:
     """See `storage.resolve.Driver`. A name is a path."""
 
+    is_transient = False
+
     def check_free(self, name: str, *, any_filesystem: bool) -> None:
         """See `Driver`."""
         root = Path(name).absolute()

@@ -38,6 +38,7 @@ from attestlog._internal.core.erasure import (
 from attestlog._internal.places import index_dir
 from attestlog._internal.storage.contract import Known, LocatedLine, PendingErasure
 from attestlog._internal.storage.files import layout
+from attestlog._internal.storage.files.compressing import replace_packed_lines
 from attestlog._internal.storage.files.reader import FileSource
 from attestlog._internal.storage.files.segments import BLOCK_BYTES, lines_end
 from attestlog.errors import (
@@ -168,17 +169,27 @@ def _erase(root: Path, segment: _Segment, erasure: AnyErasure) -> None:
     first = next(payloads, None)
     if first is None:
         return
-    source = os.open(segment.path, os.O_RDONLY | os.O_CLOEXEC)
+    going = (
+        (line, _erased(segment.path, line.data, erasure, stored)) for line, stored in chain([first], payloads)
+    )
+    if segment.path.name.endswith(layout.PACKED_SUFFIX):
+        replace_packed_lines(segment.path, going)
+    else:
+        _replace_lines(segment.path, going)
+
+
+def _replace_lines(path: Path, going: Iterator[tuple[LocatedLine, bytes]]) -> None:
+    """Write the segment again with other lines in the place of these, and without room. Raises OSError."""
+    source = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         mode, done = os.fstat(source).st_mode & 0o777, 0
         # One name for all tries: what a crash left of one, payload and all, is overwritten by the next.
-        with disk.replacing(segment.path, mode, suffix="erasing") as target:
+        with disk.replacing(path, mode, suffix="erasing") as target:
             os.fchmod(target, mode)
-            for line, stored in chain([first], payloads):
+            for line, replacement in going:
                 _copy(source, target, done, line.offset)
-                disk.write_all(target, _erased(segment.path, line.data, erasure, stored))
+                disk.write_all(target, replacement)
                 done = line.offset + len(line.data)
-            # Without room: what is written again is as long as its lines.
             _copy(source, target, done, lines_end(source, os.fstat(source).st_size))
     finally:
         os.close(source)

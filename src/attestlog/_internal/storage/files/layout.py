@@ -2,6 +2,7 @@
 
 entries/000000000000.jsonl     one canonical entry a line; 65,536 entries a segment; the last may
                                end in room (spaces)
+entries/000000000000.jsonl.zst the same, compressed: a segment that is closed
 entries/torn-…                 bytes set aside by recovery, never read again
 tree/0, tree/1 …               32-byte hashes of complete subtrees of 256^level leaves; derived
 checkpoint                     the latest signed checkpoint
@@ -16,6 +17,7 @@ directory says.
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 from pathlib import Path
@@ -35,7 +37,9 @@ WRITERS_MODE: Final = 0o2770
 """Of directories whose group may write: setgid, so that what one of them makes is the group's."""
 READERS_MODE: Final = 0o2750
 
-_SEGMENT: Final = re.compile(r"([0-9]{12})\.jsonl")
+PACKED_SUFFIX: Final = ".jsonl.zst"
+
+_SEGMENT: Final = re.compile(r"([0-9]{12})\.jsonl(?:\.zst)?")
 
 
 def segment_name(first: int) -> str:
@@ -43,17 +47,37 @@ def segment_name(first: int) -> str:
     return f"{first:012d}.jsonl"
 
 
+def packed_name(first: int) -> str:
+    """File name of that segment when it is compressed."""
+    return f"{first:012d}{PACKED_SUFFIX}"
+
+
 def list_segments(root: Path) -> list[tuple[int, Path]]:
     """(first sequence number, path) of each segment file present, in order.
 
+    Of a segment that is there compressed and uncompressed, the uncompressed one: see `twice`.
     Raises FileNotFoundError or PermissionError as the operating system does.
     """
-    found = []
+    found: dict[int, Path] = {}
     for path in (root / ENTRIES_DIR).iterdir():
         match = _SEGMENT.fullmatch(path.name)
-        if match:
-            found.append((int(match[1]), path))
-    return sorted(found)
+        if match and (int(match[1]) not in found or path.suffix == ".jsonl"):
+            found[int(match[1])] = path
+    return sorted(found.items())
+
+
+def twice(root: Path) -> list[int]:
+    """First numbers of the segments that are there twice: compressing them was cut short."""
+    names = {path.name for path in (root / ENTRIES_DIR).iterdir()}
+    firsts = {int(match[1]) for match in map(_SEGMENT.fullmatch, names) if match}
+    return sorted(first for first in firsts if {segment_name(first), packed_name(first)} <= names)
+
+
+def segment_path(root: Path, first: int) -> Path:
+    """The file of the segment that begins with this entry, compressed or not."""
+    packed = root / ENTRIES_DIR / packed_name(first)
+    plain = root / ENTRIES_DIR / segment_name(first)
+    return packed if not os.path.lexists(plain) and os.path.lexists(packed) else plain
 
 
 def tree_path(root: Path, level: int) -> Path:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from attestlog._internal import disk
 from attestlog._internal.storage.contract import LOCK_TIMEOUT_S
-from attestlog._internal.storage.files.layout import ENTRIES_DIR, LOCK_FILE
+from attestlog._internal.storage.files.layout import ENTRIES_DIR, LOCK_FILE, file_mode
 from attestlog.errors import BusyError, LockLostError
 
 
@@ -79,6 +79,16 @@ class Lock:
                 f"{self._path} was removed or replaced: another writer may hold the new one",
                 path=str(self._path),
             )
+
+
+def make_lock(root: Path) -> None:
+    """The file, where there is none: in a copy that is to be written. Raises StorageError."""
+    path = root / LOCK_FILE
+    try:
+        os.close(disk.open_made(path, os.O_RDWR, file_mode(root, LOCK_FILE)))
+        disk.fsync_directory(root)
+    except OSError as error:
+        raise disk.storage_error(error, path, "making") from None
 
 
 def _unlock(descriptor: int) -> None:

@@ -8,7 +8,6 @@ the audit's work, and what is read here is only as good as the directory is.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from itertools import islice
@@ -29,20 +28,14 @@ from attestlog._internal.storage.files.layout import (
     ENTRIES_DIR,
     ERASING_FILE,
     list_segments,
-    segment_name,
+    segment_path,
     tree_path,
 )
-from attestlog._internal.storage.files.segments import (
-    LOOK_BYTES,
-    EndlessLineError,
-    count_entries,
-    find_line,
-    lines_end,
-    read_lines,
-)
+from attestlog._internal.storage.files.packed import OpenSegment, open_segment
+from attestlog._internal.storage.files.segments import EndlessLineError
 from attestlog._internal.storage.files.snapshot import FileSnapshot, take_snapshot
 from attestlog._internal.storage.files.tree import TreeFiles
-from attestlog.errors import CorruptError, NoLogError, NotFoundError
+from attestlog.errors import CorruptError, MalformedSegmentError, NoLogError, NotFoundError
 
 
 class FileSource(LogSource):
@@ -71,7 +64,7 @@ class FileSource(LogSource):
         """See `LogSource.checkpoint`."""
         path = self.root / CHECKPOINT_FILE
         try:
-            with path.open("rb") as file:
+            with disk.open_plain(path) as file:
                 return file.read(NOTE_SIZE_MAX_BYTES + 1)
         except FileNotFoundError:
             return None
@@ -122,17 +115,21 @@ class FileSource(LogSource):
         found, segments = {}, self.segments()
         for first, path in segments[:-1]:
             with _reading(path):
-                found[first] = path.stat().st_size
+                if path.suffix == ".jsonl":
+                    found[first] = path.stat().st_size
+                    continue
+            with _opened(path) as segment:
+                found[first] = segment.size
         for first, path in segments[-1:]:
-            with _opened(path) as descriptor:
-                found[first] = lines_end(descriptor, os.fstat(descriptor).st_size)
+            with _opened(path) as segment:
+                found[first] = segment.lines_end()
         return found
 
     def size(self) -> int:
         """See `LogSource.size`."""
         for first, path in reversed(self.segments()):
-            with _opened(path) as descriptor:
-                size = count_entries(descriptor, first)
+            with _opened(path) as segment:
+                size = segment.count(first)
             if size is not None:
                 return size
         return 0
@@ -164,10 +161,9 @@ class FileSource(LogSource):
 
     def read_at(self, segment: int, offset: int, size_bytes: int) -> bytes:
         """See `LogSource.read_at`."""
-        path = self.root / ENTRIES_DIR / segment_name(segment)
         try:
-            with _opened(path) as descriptor:
-                return os.pread(descriptor, size_bytes, offset)
+            with _opened(segment_path(self.root, segment)) as opened:
+                return opened.read(size_bytes, offset)
         except NotFoundError:
             return b""
 
@@ -200,14 +196,11 @@ def _wanted_lines(path: Path, first: int, start: int, stop: int | None, end: int
     `end`: where the next segment begins; None for the last, which ends where it ends.
     """
     number, wanted = start, None if stop is None else stop - start
-    with _opened(path) as descriptor:
-        offset, size_bytes = find_line(descriptor, first, start), os.fstat(descriptor).st_size
+    with _opened(path) as segment:
+        offset, size_bytes = segment.find(first, start), segment.size
         if end is None:
-            size_bytes = lines_end(descriptor, size_bytes)
-        block_bytes = LOOK_BYTES if wanted == 1 else None
-        lines = read_lines(
-            descriptor, size_bytes if offset is None else offset, size_bytes, block_bytes=block_bytes
-        )
+            size_bytes = segment.lines_end()
+        lines = segment.lines(size_bytes if offset is None else offset, size_bytes, few=wanted == 1)
         for line in islice(lines, wanted):
             if len(line.data) > LINE_SIZE_MAX_BYTES:
                 raise EndlessLineError
@@ -227,14 +220,10 @@ def _wanted_lines(path: Path, first: int, start: int, stop: int | None, end: int
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[int]:
-    """A descriptor of the file; what fails while it is read has our errors."""
-    with _reading(path):
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            yield descriptor
-        finally:
-            os.close(descriptor)
+def _opened(path: Path) -> Iterator[OpenSegment]:
+    """The segment in this file; what fails while it is read has our errors."""
+    with _reading(path), open_segment(path) as segment:
+        yield segment
 
 
 @contextmanager
@@ -243,6 +232,8 @@ def _reading(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise disk.read_error(error, path) from None
+    except MalformedSegmentError as error:
+        raise CorruptError(f"{path.name} is damaged: {error}", path=str(path), repair="entries") from None
     except EndlessLineError:
         raise CorruptError(
             f"{path.name} has a line of more than {LINE_SIZE_MAX_BYTES} bytes", path=str(path)

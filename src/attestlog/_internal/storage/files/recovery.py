@@ -18,6 +18,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -38,7 +39,8 @@ from attestlog._internal.core.reserved import governs
 from attestlog._internal.core.rules import Rules
 from attestlog._internal.core.signature import EntrySignature, parse_signature, verify_entry_signature
 from attestlog._internal.storage.files import layout
-from attestlog._internal.storage.files.segments import EndlessLineError, last_line, lines_end, read_lines
+from attestlog._internal.storage.files.packed import OpenSegment, open_segment
+from attestlog._internal.storage.files.segments import EndlessLineError, last_line, lines_end
 from attestlog._internal.storage.files.tree import TreeFiles
 from attestlog.errors import (
     AttestlogError,
@@ -46,6 +48,7 @@ from attestlog.errors import (
     CorruptError,
     HashMismatchError,
     MalformedEntryError,
+    MalformedSegmentError,
     MalformedSignatureError,
     SignatureInvalidError,
 )
@@ -303,8 +306,7 @@ def head_before(segments: list[Segment], tree: TreeFiles) -> Head | None:
     if len(segments) == 1:
         return Head()
     first, (_, path) = segments[-1][0], segments[-2]
-    with path.open("rb") as file:
-        line = _last_line(file.fileno(), os.fstat(file.fileno()).st_size)
+    line = _last_of(path)
     try:
         entry = decode_line(line.data if line and line.is_complete else b"")
         timestamp_us = parse_timestamp(entry.timestamp)
@@ -328,8 +330,8 @@ def head_by_entries(
     """
     head = Head()
     for first, path in segments:
-        with path.open("rb") as file:
-            lines = read_lines(file.fileno(), 0, os.fstat(file.fileno()).st_size)
+        with _reading(path) as segment:
+            lines = segment.lines(0, segment.size)
             tail = read_forward(lines, head, 0, trusted_size=first + segment_entries)
         if tail.head.size != first + segment_entries:
             raise _not_ending(path, first + segment_entries, f"it ends after entry {tail.head.size - 1}")
@@ -365,6 +367,24 @@ def _last_line(descriptor: int, end: int) -> Line | None:
         return last_line(descriptor, end)
     except EndlessLineError:
         return None
+
+
+def _last_of(path: Path) -> Line | None:
+    """None also where no line is that long."""
+    try:
+        with _reading(path) as segment:
+            return segment.last_line()
+    except EndlessLineError:
+        return None
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[OpenSegment]:
+    try:
+        with open_segment(path) as segment:
+            yield segment
+    except MalformedSegmentError as error:
+        raise CorruptError(f"{path} is damaged: {error}", path=str(path), repair="entries") from None
 
 
 def _not_ending(path: Path, stop: int, reason: str) -> CorruptError:

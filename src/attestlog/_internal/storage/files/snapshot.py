@@ -14,7 +14,6 @@ import stat
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from itertools import islice
 from pathlib import Path
 from typing import Final, Literal
 
@@ -25,7 +24,8 @@ from attestlog._internal.core.hashes import HASH_SIZE_BYTES
 from attestlog._internal.core.lines import Line
 from attestlog._internal.core.note import NOTE_SIZE_MAX_BYTES
 from attestlog._internal.storage.files import layout
-from attestlog._internal.storage.files.segments import line_start, lines_end, read_lines
+from attestlog._internal.storage.files.packed import OpenSegment, open_segment
+from attestlog.errors import MalformedSegmentError, MissingExtraError
 
 LOCK_WAIT_S: Final = 5.0
 """How long to wait for a commit to end: most take milliseconds; a slow signer must not stop an audit."""
@@ -41,8 +41,19 @@ class FileSegment(Struct, frozen=True):
     size: int
     inode: int = 0
     """When the snapshot was taken; 0: not known."""
-    room: int = 0
-    """See `RawSegment`. Bytes."""
+    room_found: int = 0
+    """Bytes of room in a plain file; a compressed one is only looked into when that is asked for."""
+
+    @property
+    def room(self) -> int:
+        """See `RawSegment`. Bytes."""
+        if not self.path.endswith(layout.PACKED_SUFFIX):
+            return self.room_found
+        try:
+            with self._opened() as segment:
+                return segment.size - segment.lines_end()
+        except (OSError, MalformedSegmentError):
+            return 0  # reading it will say what is wrong with it
 
     @property
     def unit(self) -> Literal["byte"]:
@@ -56,27 +67,31 @@ class FileSegment(Struct, frozen=True):
 
     def lines(self, start: int, stop: int) -> Iterator[Line]:
         """See `RawSegment`. Offsets are bytes."""
-        with disk.open_plain(self.path) as file:
-            descriptor = file.fileno()
-            if self.inode not in (0, os.fstat(descriptor).st_ino):
-                # The file was replaced by an erasure: these offsets are stale.
-                raise OSError(f"{self.path} was replaced while it was verified: verify again")
-            offset = line_start(descriptor, start, stop)
-            for line in read_lines(descriptor, offset, self.size, stop=stop):
+        with self._opened() as segment:
+            offset = start
+            for line in segment.lines(start, self.size, stop=stop):
                 offset = line.stop
                 if not line.is_complete and offset < self.size:
                     raise self._shorter()
                 yield line
-            if offset < stop:
+            if segment.size < stop:
                 raise self._shorter()
 
     def offset_after(self, lines: int) -> int:
         """See `RawSegment`."""
-        with disk.open_plain(self.path) as file:
-            offset = 0
-            for line in islice(read_lines(file.fileno(), 0, self.size), lines):
-                offset = line.stop
-            return offset
+        with self._opened() as segment:
+            return segment.offset_after(lines, self.size)
+
+    @contextmanager
+    def _opened(self) -> Iterator[OpenSegment]:
+        try:
+            # A file that was replaced by an erasure: these offsets are stale.
+            if self.inode not in (0, os.stat(self.path).st_ino):  # noqa: PTH116
+                raise OSError(f"{self.path} was replaced while it was verified: verify again")
+            with open_segment(self.path) as segment:
+                yield segment
+        except MissingExtraError as error:
+            raise OSError(str(error)) from None
 
     def _shorter(self) -> OSError:
         return OSError(f"{self.path} became shorter while it was read")
@@ -95,6 +110,7 @@ class FileSnapshot:
     def __init__(self) -> None:
         self.segments: list[FileSegment] = []
         self.strays: list[str] = []
+        self.twice: list[str] = []
         self.checkpoint: bytes | None = None
         self.unreadable: list[tuple[str, str]] = []
         self.is_between_commits = True
@@ -147,24 +163,25 @@ class FileSnapshot:
 
     def _list_segments(self, root: Path) -> None:
         known = dict(layout.list_segments(root))
-        names = {path.name for path in known.values()}
+        self.twice = [layout.packed_name(first) for first in layout.twice(root)]
+        names = {*self.twice, *(path.name for path in known.values())}
         for path in sorted((root / layout.ENTRIES_DIR).iterdir()):
             if (
-                path.suffix == ".jsonl"
+                (path.suffix == ".jsonl" or path.name.endswith(layout.PACKED_SUFFIX))
                 and path.name not in names
                 and not path.name.startswith(layout.TORN_PREFIX)
             ):
                 self.strays.append(path.name)
         for first, path in sorted(known.items()):
             try:
-                with disk.open_plain(path, buffering=0) as file:
-                    status = os.fstat(file.fileno())
-                    size = lines_end(file.fileno(), status.st_size)
-            except OSError:
+                inode = path.stat().st_ino
+                with open_segment(path) as segment:
+                    size = segment.size
+                    end = segment.lines_end() if path.suffix == ".jsonl" else size
+            except (OSError, MissingExtraError, MalformedSegmentError):
                 self.segments.append(FileSegment(first, str(path), 1))  # reading it will say why it cannot be
             else:
-                room = status.st_size - size
-                self.segments.append(FileSegment(first, str(path), size, status.st_ino, room))
+                self.segments.append(FileSegment(first, str(path), end, inode, size - end))
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from attestlog._internal.core.merkle import Grown
 from attestlog._internal.storage.contract import LOCK_TIMEOUT_S, Known, check_plan, room_in_segment
 from attestlog._internal.storage.files import erasing, layout, recovery
 from attestlog._internal.storage.files.beside import add_timestamp, check_not_moved
+from attestlog._internal.storage.files.compressing import finish_compressing
 from attestlog._internal.storage.files.lock import Lock
 from attestlog._internal.storage.files.reader import FileSource, read_pending
 from attestlog._internal.storage.files.recovery import Tail, read_forward
@@ -341,6 +342,7 @@ class FileStore:
 
     def _locate(self) -> None:
         """Find the head from the last segment, the tree and the checkpoint; read forward what they lack."""
+        finish_compressing(self.root)
         segments = recovery.contiguous_segments(self.root, self._segment_entries)
         self._open_segment(*segments[-1])
         checkpoint = self._parsed_checkpoint()
@@ -495,6 +497,11 @@ class FileStore:
     # --- small readings ---
 
     def _open_segment(self, first: int, path: Path) -> None:
+        if path.name.endswith(layout.PACKED_SUFFIX):
+            raise CorruptError(
+                f"{path} is compressed, and is the last segment: there is none to write to",
+                path=str(path), sequence_number=first, repair="entries",
+            )  # fmt: skip
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
         except OSError as error:
