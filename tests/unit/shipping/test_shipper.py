@@ -203,6 +203,31 @@ def test_a_sink_that_is_lost_and_back_is_recorded_once_each(log: LogMaker, quick
     assert (cursor(log).failures, cursor(log).state) == (6, "good")
 
 
+def test_an_outage_goes_on_over_restarts(log: LogMaker) -> None:
+    """As `--once` from a timer: each run fails once, and together they are lost."""
+    told: list[str] = []
+    for seconds in (60.0, 0.0, 0.0):
+        shipper = ship(log, ListSink(Down(1)), record=lambda what, _: told.append(what), lost_after_s=seconds)
+        with pytest.raises(SinkError):
+            shipper.run_once()
+    assert (told, cursor(log).state, cursor(log).failures) == (["lost"], "lost", 3)
+    ship(log, ListSink(), record=lambda what, _: told.append(what)).run_once()
+    assert told == ["lost", "back"]
+
+
+def test_a_log_that_becomes_shorter_meanwhile_is_not_waited_for(log: LogMaker, quick: None) -> None:
+    shipper = ship(log, ListSink())
+
+    def cut(_: SinkCursor) -> None:
+        shipper._log = open_source(shorter.root)
+
+    shorter = LogMaker(log.root.parent / "shorter", origin=log.origin, policy=log.policy)
+    shorter.lay_out()
+    shipper._on_change = cut
+    with pytest.raises(ConsistencyError, match="were shipped"):
+        shipper.run()
+
+
 def test_a_short_outage_is_no_entry(log: LogMaker, quick: None) -> None:
     told: list[str] = []
     shipper = ship(log, ListSink(Down(3)), record=lambda what, _: told.append(what), lost_after_s=60.0)
