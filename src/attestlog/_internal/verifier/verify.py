@@ -1132,6 +1132,8 @@ class Walk:
         self.report, self.rules, self.wanted = report, rules, wanted
         self.position, self.previous, self.timestamp = 0, "0" * 64, ""
         self.is_synced, self.is_whole, self.knows_rules, self.is_all_read = True, True, True, True
+        self.is_stood_for, self.stored_leaves = False, 0
+        """Whether stored hashes stand for all that was not read; how many there are."""
         self.due: dict[str, str | None] = {RULES: f"0:{rules.genesis_hash}", HOLDS: None}
         """By pointer, what entries must have now."""
         self.rules_start = 0
@@ -1182,6 +1184,7 @@ class Walk:
     def lose(self) -> None:
         """Entries are missing here: the next one is not held against those before."""
         self.is_synced, self.is_whole, self.knows_rules, self.batch = False, False, False, None
+        self.is_stood_for = False
 
     def _holds(self, number: int, code: str, check: Callable[..., None], *arguments: Any) -> bool:
         """Whether a check passes. `code`: of the finding if not; empty: the check itself says it."""
@@ -1199,11 +1202,12 @@ class Walk:
             follows &= entry["prev_entry_hash"] == self.previous
         if self.torn is not None or not self.is_synced:
             self._close_torn(entry)
-            self.is_synced = True
+            was_synced, self.is_synced = self.is_synced, True
             self.is_whole &= follows
-            return follows
+            self.is_stood_for &= number == self.position
+            return follows and was_synced  # else the one before is not known
         if number != self.position:
-            self.is_whole = False
+            self.is_whole = self.is_stood_for = False
             self.report.find("entry.sequence", f"it stands where entry {self.position} is due", number)
         elif not follows:
             self.report.find("entry.chain", "prev_entry_hash is not the hash of the entry before", number)
@@ -1400,6 +1404,7 @@ def verify_log(report: Report, root: Path, trust: Trust) -> None:
         elif name.endswith(".zst") and name[:-4] in names:
             report.find("segment.twice", f"{name} and {name[:-4]} are there: compressing was cut short")
     walk = Walk(report, rules, checkpoint.size if checkpoint else -1)
+    walk.stored_leaves = stored.get(0, 0) // 32
     acknowledged = max(-(-stored.get(0, 0) // 32), checkpoint.size if checkpoint else 0)
     last = max((first for first in segments if first % width == 0 and _has_lines(segments[first])), default=0)
     first, due, misplaced = 0, 0, -1
@@ -1461,8 +1466,12 @@ def _walk_segment(walk: Walk, path: Path, first: int, skip: int | None, *, is_la
             code = "segment.malformed"
         why = getattr(error, "strerror", None) or error
         walk.report.find(code, f"{path.name} cannot be read: {why}", number)
+        stop = first + walk.rules.settings["segment_entries"]
+        is_stood_for = is_away and (walk.is_whole or walk.is_stood_for) and walk.stored_leaves >= stop
         walk.lose()
-        walk.is_all_read = False
+        walk.is_all_read, walk.is_stood_for = False, is_stood_for
+        if is_stood_for:  # by stored hashes: where it ends is known
+            walk.position = stop
 
 
 def is_room(line: bytes, is_complete: bool) -> bool:
