@@ -123,7 +123,8 @@ def respelled(random: Random, line: bytes) -> bytes:
         case 3:
             return line.replace(b'"severity":1', random.choice([b'"severity":1.0', b'"severity":1e0']), 1)
         case 4:
-            twice = json.dumps({name: members[name]}, separators=(",", ":"))[1:-1].encode()
+            value = random.choice([members[name], members[name], *_VALUES])
+            twice = json.dumps({name: value}, separators=(",", ":"))[1:-1].encode()
             return b"{" + twice + b"," + line[1:]
         case _:
             return line.replace(b'"actor_id":"a', b'"actor_id":"\\u0061', 1)

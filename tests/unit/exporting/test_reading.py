@@ -251,6 +251,15 @@ def test_what_only_begins_like_parquet_is_malformed(tmp_path: Path, data: bytes)
     assert (report.verdict, codes(report)) == (Verdict.MALFORMED, {"export.malformed"})
 
 
+def test_a_damaged_parquet_file_is_malformed_and_not_unread(log: LogMaker, tmp_path: Path) -> None:
+    path = file_of(log, Form.PARQUET, tmp_path)
+    good = path.read_bytes()
+    for data in (good[:-20], good[: len(good) // 2], good[:2_000] + bytes(300) + good[2_300:]):
+        path.write_bytes(data)
+        report = judge_export(path, trust=[log.key.public.pem])
+        assert (report.verdict, codes(report)) == (Verdict.MALFORMED, {"export.malformed"})
+
+
 # --- statements ---
 
 

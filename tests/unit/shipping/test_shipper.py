@@ -134,6 +134,17 @@ def test_what_nobody_asks_for_is_not_delivered_at_all(log: LogMaker) -> None:
     assert exports_made(about(log).genesis) == []
 
 
+def test_the_cursor_moves_over_a_long_stretch_that_nobody_asks_for(
+    log: LogMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shippers, "PASSED_OVER_MAX", 5)
+    reached: list[int] = []
+    members = {"actor_id": "nobody"}
+    ship(log, ListSink(), members=members, on_change=lambda found: reached.append(found.size)).run_once()
+    size = len(log.lines)
+    assert reached == [*range(5, size, 5), size]
+
+
 class Crash(BaseException):
     """The process ends here."""
 

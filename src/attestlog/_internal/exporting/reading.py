@@ -432,7 +432,9 @@ def _judge_parquet(report: ExportReport, session: Session, path: Path, progress:
     try:
         # Without `pre_buffer` what was read is freed; with it, all of the file stays in memory.
         file = library.ParquetFile(path, pre_buffer=False)
-        stated = {key.decode(): value for key, value in (file.schema_arrow.metadata or {}).items()}
+        stated = {
+            key.decode(errors="replace"): value for key, value in (file.schema_arrow.metadata or {}).items()
+        }
         checkpoint: bytes | None = stated.get(parquet.CHECKPOINT_KEY)
         if "line" not in file.schema_arrow.names:
             raise MalformedProofError("it has no column `line`")
@@ -443,11 +445,14 @@ def _judge_parquet(report: ExportReport, session: Session, path: Path, progress:
             entry = judge.take((row.get("line") or "").encode())
             if entry is not None:
                 _judge_columns(session, entry, row)
-    except (OSError, AttestlogError):
+    except AttestlogError:
         raise
-    except Exception as error:  # noqa: BLE001 - the library has no common class for what a damaged file raises
+    except Exception as error:
+        # The library has no one class for damaged files. One of them is OSError, without the system's number.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
         raise MalformedProofError(f"not a Parquet export of a log: {error}") from None
-    report.origin = report.origin or stated.get(parquet.ORIGIN_KEY, b"").decode() or None
+    report.origin = report.origin or stated.get(parquet.ORIGIN_KEY, b"").decode(errors="replace") or None
     judge.finish(checkpoint)
 
 

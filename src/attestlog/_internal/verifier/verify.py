@@ -27,7 +27,7 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
@@ -108,7 +108,7 @@ class Newer(Fault):
 
 
 def parse_json(text: str) -> Any:
-    """The value. Spelling and duplicate names are found by spelling it again (`canonical`)."""
+    """The value; of a name that stands twice the last. Spelling it again (`canonical`) finds both."""
 
     def integer(digits: str) -> int:
         if abs(value := int(digits[:20])) > INTEGER_MAX:
@@ -119,9 +119,27 @@ def parse_json(text: str) -> Any:
         raise Malformed(f"{name} is no JSON")
 
     try:
-        return json.loads(text, parse_int=integer, parse_constant=constant)
+        return json.loads(text, parse_int=integer, parse_constant=constant, object_pairs_hook=_join_members)
     except (ValueError, RecursionError) as error:
         raise Malformed(f"not JSON: {str(error)[:80]}") from None
+
+
+class Repeated(dict[str, Any]):
+    """An object in which a name stands twice: the last value counts, and each must be of its type."""
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        super().__init__(pairs)
+        self.pairs = pairs
+
+
+def _join_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    return members if len(members) == len(pairs) else Repeated(pairs)
+
+
+def every_pair(members: dict[str, Any]) -> Iterable[tuple[str, Any]]:
+    """Name and value as they stand, a name twice where it does."""
+    return members.pairs if isinstance(members, Repeated) else members.items()
 
 
 def canonical(value: Any, depth: int = 1) -> str:
@@ -167,14 +185,17 @@ def spell_float(value: float) -> str:
 
 Entry = dict[str, Any]
 
+PILLARS = {"an_toan", "duong_dai", "tin_vao_so_lieu", "han_che_rui_ro"}
 KINDS: dict[str, Callable[[Any], bool]] = {
     "text": lambda value: isinstance(value, str),
     "name": lambda value: isinstance(value, str) and 1 <= len(value) <= 256,
     "flag": lambda value: isinstance(value, bool),
     "count": lambda value: type(value) is int and 0 <= value <= INTEGER_MAX,
     "score": lambda value: type(value) in (int, float) and 0 <= value <= 10,
+    "bit": lambda value: type(value) is int and value in (0, 1),
+    "severity": lambda value: type(value) is int and 0 <= value <= 10,
     "object": lambda value: isinstance(value, dict),
-    "pillar": lambda value: value in ("an_toan", "duong_dai", "tin_vao_so_lieu", "han_che_rui_ro"),
+    "scores": lambda value: fits(value, "{score}") and PILLARS.issuperset(value),
     "proof": lambda value: fits(value, "object") and all(
         fits(value.get(name), kind) for name, kind in (("type", "text"), ("valid", "flag"))
     ),
@@ -189,7 +210,7 @@ def fits(value: Any, kind: str) -> bool:
     if kind[0] == "[":
         return isinstance(value, list) and all(fits(item, kind[1:-1]) for item in value)
     if kind[0] == "{":
-        return isinstance(value, dict) and all(fits(item, kind[1:-1]) for item in value.values())
+        return isinstance(value, dict) and all(fits(item, kind[1:-1]) for _, item in every_pair(value))
     if kind[0] == "/":
         return isinstance(value, str) and re.fullmatch(kind[1:-1], value, re.ASCII) is not None
     return KINDS[kind](value)
@@ -204,13 +225,13 @@ MEMBERS = {
     "dependencies": f"[{UUID}]", "entry_hash": "text", "entry_id": UUID, "environment": "{text}",
     "error_details": "object?", "event_category": "/NORMAL|WARNING|ERROR|CRITICAL/",
     "event_type": "/ACTION|DECISION|VIOLATION|CHANGE|BOOT|SHUTDOWN/",
-    "execution_status": "/SUCCESS|FAILED|BLOCKED|ROLLED_BACK/", "hsm_signature": "text", "k_state": "count",
-    "pillars_scores": "{score}", "prev_entry_hash": "text", "proofs_valid": "flag",
-    "provided_proofs": "[proof]", "quorum_met": "flag", "received_approvals": "[approval]",
+    "execution_status": "/SUCCESS|FAILED|BLOCKED|ROLLED_BACK/", "hsm_signature": "text", "k_state": "bit",
+    "pillars_scores": "scores", "prev_entry_hash": "text", "proofs_valid": "flag",
+    "provided_proofs": "[object]", "quorum_met": "flag", "received_approvals": "[{text}]",
     "replicas": "[text]", "required_approvals": "count", "required_proofs": "[text]",
     "result_data": "object?", "rollback_available": "flag", "rollback_executed": "flag",
     "rollback_snapshot_hash": f"{HASH}?", "safety_floor_met": "flag?", "schema_version": "/1[.]0[.]0/",
-    "sequence_number": "count", "severity": "count", "signature_algorithm": "text",
+    "sequence_number": "count", "severity": "severity", "signature_algorithm": "text",
     "signing_key_id": "text", "system_state_snapshot": "object",
     "timestamp": r"/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z/",
 }  # fmt: skip
@@ -226,11 +247,11 @@ def decode_entry(line: bytes) -> Entry:
         raise Malformed("not UTF-8") from None
     if not isinstance(entry, dict) or entry.keys() != MEMBERS.keys():
         raise Malformed("not an object with the members of an entry")
-    for name, kind in MEMBERS.items():
-        if not fits(entry[name], kind):
+    for name, value in every_pair(entry):
+        if not fits(value, MEMBERS[name]):
             raise Malformed(f"{name} is not what it must be")
-    if entry["k_state"] > 1 or entry["severity"] > 10 or not fits(list(entry["pillars_scores"]), "[pillar]"):
-        raise Malformed("k_state, severity or pillars_scores is out of range")
+    if not fits(entry["provided_proofs"], "[proof]") or not fits(entry["received_approvals"], "[approval]"):
+        raise Malformed("a proof or an approval does not say all that it must")
     return entry
 
 
