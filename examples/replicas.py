@@ -93,6 +93,7 @@ class ReplicatedLog:
         with Log.open(self.log, ack_replicas=3, ack_timeout_s=WAIT_MAX_S) as log:
             numbers = [self._append(log) for _ in range(3)]
         say(f"entries {numbers[0]} to {numbers[-1]} are appended")
+        copytree(self.log, self.folder / "rewritten")  # an older copy, which comes in at the end
         self._show_replicas(facts)
 
     def _kill(self) -> None:
@@ -196,13 +197,16 @@ class ReplicatedLog:
         places = {
             f"ATTESTLOG_{name.upper()}": self.folder / "elsewhere" / name for name in ("config", "state")
         }
+        before = {name: os.environ.pop(name, None) for name in places}
         copytree(self.home / "config", places["ATTESTLOG_CONFIG"])
         os.environ |= {name: str(path) for name, path in places.items()}
         try:
             yield
         finally:
-            for name in places:
+            for name, value in before.items():
                 del os.environ[name]
+                if value is not None:
+                    os.environ[name] = value
 
     def _mint(self, server: Server) -> None:
         """A token with which the log reaches this replica."""
@@ -237,15 +241,11 @@ class ReplicatedLog:
     def _make_rewritten(self) -> Path:
         """The first entries of the log, and then others: by the same keys."""
         rewritten = self.folder / "rewritten"
-        copytree(self.log, rewritten)
-        segment = rewritten / SEGMENT
-        segment.write_bytes(b"".join(segment.read_bytes().splitlines(keepends=True)[:3]))
-        rmtree(rewritten / "tree")
-        (rewritten / "checkpoint").unlink()
+        self._ask("adopt", rewritten, "--yes")
         for server in self._replicas.values():
             self._ask("replica", "remove", rewritten, server.url)
         with Log.open(rewritten) as log:
-            for number in range(self._size() - 3):
+            for number in range(self._count - 3):
                 log.action("other_work", actor_id="agent-7", action_payload={"number": -number})
         return rewritten
 

@@ -86,6 +86,7 @@ def test_codes_are_dotted_unique_and_below_their_parents() -> None:
         errors.QuorumError,
         errors.WrongKeyError,
         errors.NoLogError,
+        errors.NoStateError,
         errors.NoHomeError,
         errors.NoConfigError,
     }
