@@ -230,6 +230,14 @@ def an_entry_with_a_member_twice_and_well() -> Files:
     return dict(made.files([made.lines[0], b'{"severity":1,"pillars_scores":{},' + made.lines[1][1:]]))
 
 
+@case("TAMPERED", ("segment.malformed", 0))
+def a_first_segment_that_is_not_compressed_as_it_should_be() -> Files:
+    """It is there, and nothing but damage: what could not be read would be unknown."""
+    files: Files = dict(log().files())
+    del files[FIRST]
+    return {**files, f"{FIRST}.zst": b"no frame"}
+
+
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Place]:
     with quick():

@@ -1416,6 +1416,9 @@ def verify_log(report: Report, root: Path, trust: Trust) -> None:
     except OSError as error:
         report.find("log.unreadable", f"entries cannot be read: {error}", 0)
         return
+    except Malformed as error:
+        report.find("segment.malformed", f"entries cannot be read: {error}", 0)
+        return
     rules, genesis = begin(line)
     checkpoint = _log_checkpoint(report, note, rules)
     width = rules.settings["segment_entries"]
