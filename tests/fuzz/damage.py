@@ -45,9 +45,9 @@ def stored(random: Random, files: Mapping[str, Content]) -> Mutable:
                     del mutable[name]
     if segments and random.random() < 0.2:
         name = random.choice(segments[-1:] * 9 + segments)
-        data = mutable.get(name)
-        if isinstance(data, bytes):
-            mutable[name] = data + b" " * random.choice([1, 70, 4_096])
+        last = mutable.get(name)
+        if isinstance(last, bytes):
+            mutable[name] = last + b" " * random.choice([1, 70, 4_096])
     note = mutable.get("checkpoint")
     if isinstance(note, bytes) and random.random() < 0.2:
         mutable["checkpoint"] = note + _cosigned(note)
