@@ -303,7 +303,7 @@ class _Verification:
 
     def _recall(self, log: _Log) -> tuple[Memory | None, bool]:
         """What is remembered of this log; and whether that, be it nothing, is to be relied on."""
-        memory, is_reliable = self._session.recall(log.genesis.origin)
+        memory, is_reliable = self._session.recall(log.genesis.origin, log.genesis_hash)
         if memory is None:
             return None, is_reliable
         if memory.genesis_hash != log.genesis_hash:
