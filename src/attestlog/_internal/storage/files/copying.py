@@ -98,13 +98,12 @@ def _copy_lines(segment: FileSegment, target: Path, *, is_last: bool) -> None:
             stop = os.fstat(file.fileno()).st_size  # closed: its bytes stay as they are
         else:
             stop = _whole_lines(file.fileno(), segment.size) if is_last else segment.size
-        for start in range(0, stop, BLOCK_BYTES):
-            disk.write_all(descriptor, os.pread(file.fileno(), min(BLOCK_BYTES, stop - start), start))
+        disk.copy_range(file.fileno(), descriptor, 0, stop)
 
 
 def _whole_lines(descriptor: int, size_bytes: int) -> int:
     """Where the last whole line ends: before room, and before what a crash left of a line."""
-    stop = lines_end(descriptor, size_bytes)
+    stop = disk.data_end(descriptor, lines_end(descriptor, size_bytes))
     while stop:
         start = max(0, stop - BLOCK_BYTES)
         end = os.pread(descriptor, stop - start, start).rfind(b"\n")

@@ -138,8 +138,7 @@ class FileSnapshot:
 
     def _read_checkpoint(self, root: Path) -> None:
         try:
-            with disk.open_plain(root / layout.CHECKPOINT_FILE) as file:
-                self.checkpoint = file.read(NOTE_SIZE_MAX_BYTES + 1)
+            self.checkpoint = disk.read_plain(root / layout.CHECKPOINT_FILE, NOTE_SIZE_MAX_BYTES)
         except FileNotFoundError:
             pass
         except OSError as error:
@@ -216,8 +215,10 @@ def _between_commits(root: Path) -> Iterator[bool]:
 def _wait_for_commit(root: Path, stack: ExitStack) -> bool:
     deadline = time.monotonic() + LOCK_WAIT_S
     try:
-        turnstile = _descriptor(root / layout.ENTRIES_DIR, stack)
-        lock = _descriptor(root / layout.LOCK_FILE, stack)
+        turnstile = os.open(root / layout.ENTRIES_DIR, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        stack.callback(os.close, turnstile)
+        lock = disk.plain_descriptor(root / layout.LOCK_FILE)
+        stack.callback(os.close, lock)
         # Writers pass the turnstile before each lock: standing in it, one waits for one commit only.
         agreed = disk.lock(turnstile, timeout_s=LOCK_WAIT_S) and disk.lock(
             lock, timeout_s=deadline - time.monotonic(), shared=True
@@ -226,9 +227,3 @@ def _wait_for_commit(root: Path, stack: ExitStack) -> bool:
     except OSError:
         return True
     return agreed
-
-
-def _descriptor(path: Path, stack: ExitStack) -> int:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    stack.callback(os.close, descriptor)
-    return descriptor
