@@ -117,7 +117,7 @@ KINDS: dict[str, Callable[[Logs, Path, bytes], object]] = {
     "empty": lambda logs, path, data: path.touch(),
     "cut": lambda logs, path, data: path.write_bytes(data[: len(data) * 2 // 3]),
     "garbage": lambda logs, path, data: path.write_bytes(
-        bytes((37 * place + 11) % 256 for place in range(len(data)))
+        bytes(33 + (37 * place + 11) % 90 for place in range(len(data)))
     ),
     "pipe": lambda logs, path, data: os.mkfifo(path),
     "directory": lambda logs, path, data: path.mkdir(),
