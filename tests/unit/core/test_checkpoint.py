@@ -11,6 +11,7 @@ from attestlog._internal.core.checkpoint import (
     Checkpoint,
     check_origin,
     format_checkpoint,
+    is_example,
     open_checkpoint,
     parse_checkpoint,
     sign_checkpoint,
@@ -177,3 +178,25 @@ def test_nothing_is_read_out_of_an_unverified_note() -> None:
     data = signed(f"{ORIGIN}\n01\n{B64}\n").replace(b"\n01\n", b"\n02\n")
     with pytest.raises(SignatureInvalidError):
         open_checkpoint(data, [key()])
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "example.com", "example.com/agents", "a.b.example.net/x", "EXAMPLE.org:8080/x", "example.com./x",
+        "log.example/a", "example", "x.test", "a.invalid/b", "localhost:80", "a.localhost/b/example.dev",
+    ],
+)  # fmt: skip
+def test_names_reserved_for_examples(origin: str) -> None:
+    assert is_example(origin)
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "log.attestlog.dev/agents", "example.dev", "notexample.com/x", "example.com.evil.dev", "dev/example.com",
+        "latest", "com/example", "localhost2", "/example.com", "-example.com",
+    ],
+)  # fmt: skip
+def test_names_that_somebody_owns(origin: str) -> None:
+    assert not is_example(origin)

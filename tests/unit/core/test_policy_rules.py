@@ -56,6 +56,16 @@ def test_all_rules_that_match_add_up() -> None:
     )
 
 
+def test_what_is_asked_of_erasing_one_payload_is_asked_of_a_range() -> None:
+    found = policy(rules={
+        "one": {"action_types": ["attestlog.erase_payload"], "required_approvals": 1, "roles": ["auditor"]},
+        "many": {"action_types": ["attestlog.erase_payloads"], "required_proofs": ["ci"]},
+    })  # fmt: skip
+    assert found.demand("CHANGE", "attestlog.erase_payload", "dpo") == asked((), 1, ("auditor",))
+    assert found.demand("CHANGE", "attestlog.erase_payloads", "dpo") == asked(("ci",), 1, ("auditor",))
+    assert found.demand("CHANGE", "attestlog.erase_payloadx", "dpo") == NO_DEMAND
+
+
 @pytest.mark.parametrize(
     "flags, open_",
     [([], False), ([True], True), ([False], False), ([True, False], False), ([True, True], True)],

@@ -75,7 +75,7 @@ def test_an_excerpt_says_that_it_is_one(log: LogMaker, tmp_path: Path, form: For
     report = judge_export(file_of(log, form, tmp_path, some), trust=[log.key.public.pem])
     assert (report.verdict, codes(report)) == (Verdict.VERIFIED, {"export.gaps"})
     assert not report.is_consecutive
-    assert any("left out" in what for what in report.not_shown)
+    assert any("between the entries" in what for what in report.not_shown)
 
 
 def at(number: int, change: Callable[[bytes], bytes]) -> Callable[[list[bytes]], list[bytes]]:
@@ -180,6 +180,27 @@ def test_keys_are_followed_over_a_rotation(tmp_path: Path) -> None:
     assert both.verdict is Verdict.VERIFIED
 
 
+def test_a_later_key_alone_does_not_vouch_for_what_others_signed(tmp_path: Path) -> None:
+    log = LogMaker(tmp_path / "log", origin=ORIGIN)
+    log.append(draft(1))
+    log.rotate(Key(2))
+    log.append(draft(2))
+    log.lay_out()
+    report = judge_export(file_of(log, Form.JSONL, tmp_path), trust=[Key(2).public.pem])
+    assert (report.verdict, codes(report)) == (Verdict.UNKNOWN, {"export.key_unknown"})
+    assert "3 of 4 are signed by keys that were not given" in report.findings[0].message
+
+
+def test_a_checkpoint_of_all_but_the_last_entry_leaves_the_end_open(tmp_path: Path) -> None:
+    log = made_log(tmp_path / "log")
+    note = (log.root / "checkpoint").read_bytes()
+    log.append(draft(1))
+    log.lay_out()
+    report = judge_export(file_of(log, Form.JSONL, tmp_path), held=note)
+    assert (report.verdict, report.checkpoint_size) == (Verdict.VERIFIED, len(log.lines) - 1)
+    assert any("at the end" in what for what in report.not_shown)
+
+
 def test_a_genesis_that_names_somebody_elses_key_is_not_vouched_for_by_it(tmp_path: Path) -> None:
     """Whoever writes a genesis entry may name any key in it: only one that signed it counts."""
     forged = made_log(tmp_path / "log")
@@ -249,6 +270,15 @@ def test_what_only_begins_like_parquet_is_malformed(tmp_path: Path, data: bytes)
     (tmp_path / "x").write_bytes(data)
     report = judge_export(tmp_path / "x")
     assert (report.verdict, codes(report)) == (Verdict.MALFORMED, {"export.malformed"})
+
+
+def test_a_damaged_parquet_file_is_malformed_and_not_unread(log: LogMaker, tmp_path: Path) -> None:
+    path = file_of(log, Form.PARQUET, tmp_path)
+    good = path.read_bytes()
+    for data in (good[:-20], good[: len(good) // 2], good[:2_000] + bytes(300) + good[2_300:]):
+        path.write_bytes(data)
+        report = judge_export(path, trust=[log.key.public.pem])
+        assert (report.verdict, codes(report)) == (Verdict.MALFORMED, {"export.malformed"})
 
 
 # --- statements ---
@@ -351,6 +381,21 @@ def test_other_files_are_no_exports(tmp_path: Path, data: bytes) -> None:
     assert export_form(tmp_path / "x") is None
     assert export_form(tmp_path) is None
     assert export_form(tmp_path / "nothing") is None
+
+
+def test_what_is_no_export_is_malformed_whoever_asks(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"hello\n")
+    report = judge_export(tmp_path / "x")
+    assert (report.verdict, codes(report)) == (Verdict.MALFORMED, {"export.malformed"})
+
+
+def test_a_file_that_ends_too_early_is_not_called_tampered_with(log: LogMaker, tmp_path: Path) -> None:
+    path = file_of(log, Form.JSONL, tmp_path)
+    path.write_bytes(path.read_bytes()[:-40])
+    report = judge_export(path, trust=[log.key.public.pem])
+    assert (report.verdict, codes(report)) == (Verdict.INCOMPLETE, {"export.torn"})
+    path.write_bytes(b"".join(line + b"\n" for line in log.lines)[:-1])
+    assert judge_export(path, trust=[log.key.public.pem]).verdict is Verdict.VERIFIED
 
 
 def test_a_redacted_and_an_erased_payload_are_counted(tmp_path: Path) -> None:

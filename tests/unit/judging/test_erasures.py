@@ -460,8 +460,9 @@ def test_the_youngest_of_a_range_must_be_old_enough(
     assert allowed or "entry 3" in verify(log, tmp_path, remember=False).findings[0].message
 
 
-def test_a_range_that_a_rule_denies_or_nobody_approved_is_seen(tmp_path: Path) -> None:
-    rule = {"action_types": ["attestlog.erase*"], "actor_ids": ["agent-1"], "deny": True, "reason": "never"}
+@pytest.mark.parametrize("name", ["attestlog.erase*", "attestlog.erase_payload"])
+def test_a_range_that_a_rule_denies_or_nobody_approved_is_seen(tmp_path: Path, name: str) -> None:
+    rule = {"action_types": [name], "actor_ids": ["agent-1"], "deny": True, "reason": "never"}
     log = made(tmp_path, parse_policy({"rules": {"no": rule}}))
     erase_range(log, 1, 3)
     assert found(log, tmp_path) == [("entry.rule", 5), ("erasure.refused", 5)]

@@ -450,8 +450,9 @@ def test_the_youngest_of_a_range_decides(tmp_path: Path) -> None:
     check_log(log.path)
 
 
-def test_a_rule_for_erasures_asks_for_approval_of_a_range_too(tmp_path: Path) -> None:
-    policy = governed(rules={"e": {"action_types": ["attestlog.erase_*"], "required_approvals": 1}})
+@pytest.mark.parametrize("name", ["attestlog.erase_*", "attestlog.erase_payload"])
+def test_a_rule_for_erasures_asks_for_approval_of_a_range_too(tmp_path: Path, name: str) -> None:
+    policy = governed(rules={"e": {"action_types": [name], "required_approvals": 1}})
     log = create(tmp_path / "log", policy=policy)
     log.append(draft(1))
     with pytest.raises(ErasureRefusedError, match="quorum_met is false") as caught:

@@ -77,8 +77,10 @@ def cursor(log: LogMaker) -> SinkCursor:
 
 def test_everything_is_delivered_once_and_then_only_what_is_new(log: LogMaker) -> None:
     sink, size = ListSink(), len(log.lines)
-    ship(log, sink).run_once()
-    assert sink.numbers == list(range(size))
+    shipper = ship(log, sink)
+    assert shipper.lag == size
+    shipper.run_once()
+    assert (sink.numbers, shipper.lag) == (list(range(size)), 0)
     log.append(draft(1), draft(2))
     log.lay_out()
     ship(log, sink).run_once()
@@ -130,6 +132,17 @@ def test_what_nobody_asks_for_is_not_delivered_at_all(log: LogMaker) -> None:
     assert sink.batches == []
     assert (cursor(log).size, cursor(log).deliveries) == (len(log.lines), 0)
     assert exports_made(about(log).genesis) == []
+
+
+def test_the_cursor_moves_over_a_long_stretch_that_nobody_asks_for(
+    log: LogMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shippers, "PASSED_OVER_MAX", 5)
+    reached: list[int] = []
+    members = {"actor_id": "nobody"}
+    ship(log, ListSink(), members=members, on_change=lambda found: reached.append(found.size)).run_once()
+    size = len(log.lines)
+    assert reached == [*range(5, size, 5), size]
 
 
 class Crash(BaseException):
@@ -201,6 +214,31 @@ def test_a_sink_that_is_lost_and_back_is_recorded_once_each(log: LogMaker, quick
     assert back["failing_since"] == lost["failing_since"]
     assert sink.numbers == list(range(len(log.lines)))
     assert (cursor(log).failures, cursor(log).state) == (6, "good")
+
+
+def test_an_outage_goes_on_over_restarts(log: LogMaker) -> None:
+    """As `--once` from a timer: each run fails once, and together they are lost."""
+    told: list[str] = []
+    for seconds in (60.0, 0.0, 0.0):
+        shipper = ship(log, ListSink(Down(1)), record=lambda what, _: told.append(what), lost_after_s=seconds)
+        with pytest.raises(SinkError):
+            shipper.run_once()
+    assert (told, cursor(log).state, cursor(log).failures) == (["lost"], "lost", 3)
+    ship(log, ListSink(), record=lambda what, _: told.append(what)).run_once()
+    assert told == ["lost", "back"]
+
+
+def test_a_log_that_becomes_shorter_meanwhile_is_not_waited_for(log: LogMaker, quick: None) -> None:
+    shipper = ship(log, ListSink())
+
+    def cut(_: SinkCursor) -> None:
+        shipper._log = open_source(shorter.root)
+
+    shorter = LogMaker(log.root.parent / "shorter", origin=log.origin, policy=log.policy)
+    shorter.lay_out()
+    shipper._on_change = cut
+    with pytest.raises(ConsistencyError, match="were shipped"):
+        shipper.run()
 
 
 def test_a_short_outage_is_no_entry(log: LogMaker, quick: None) -> None:

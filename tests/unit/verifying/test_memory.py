@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from tests.support.audits import codes, make, segmented, verify
-from tests.support.logs import CheckpointKey, Key, LogMaker, draft, entry_id
+from tests.support.logs import OWNED, CheckpointKey, Key, LogMaker, draft, entry_id
 
 from attestlog._internal import places
 from attestlog._internal.core import canonical
@@ -39,12 +39,40 @@ def test_a_history_rewritten_is_seen_by_who_remembers(log: LogMaker, tmp_path: P
     assert (report.verdict, codes(report)) == (Verdict.FORKED, [("memory.root", None)])
 
 
-def test_another_log_of_the_same_origin_is_seen_by_who_remembers(log: LogMaker, tmp_path: Path) -> None:
-    verify(log, tmp_path)
-    other = make(tmp_path / "other", first_id=500)
-    other.lay_out()
+def two_of(origin: str, tmp_path: Path) -> tuple[LogMaker, LogMaker]:
+    """Two logs of one origin, laid out."""
+    both = make(tmp_path / "one", origin=origin), make(tmp_path / "other", origin=origin, first_id=500)
+    for log in both:
+        log.lay_out()
+    return both
+
+
+def test_another_log_of_the_same_origin_is_seen_by_who_remembers(tmp_path: Path) -> None:
+    one, other = two_of(OWNED, tmp_path)
+    verify(one, tmp_path)
     report = verify(other, tmp_path)
     assert (report.verdict, codes(report)) == (Verdict.FORKED, [("memory.genesis", 0)])
+
+
+def test_under_an_examples_name_there_are_many_logs_and_each_is_remembered(tmp_path: Path) -> None:
+    both = two_of("example.com/agents", tmp_path)
+    for remembered in (None, 11):
+        for log in both:
+            report = verify(log, tmp_path)
+            assert (report.findings, report.remembered_size) == ([], remembered)
+    assert len(list((tmp_path / "state").iterdir())) == 2
+    for log in both:
+        whole = list(log.lines)
+        del log.lines[10:]
+        log.lay_out()
+        assert verify(log, tmp_path).verdict == Verdict.TRUNCATED
+        log.lines = whole
+        log.append(draft(20))
+        log.reseal(7, action_payload={})
+        log.lay_out()
+        assert verify(log, tmp_path).verdict == Verdict.FORKED
+    assert remember_module.forget(tmp_path / "state", "example.com/agents")
+    assert not list((tmp_path / "state").iterdir())
 
 
 def test_growth_is_no_fault_and_memory_follows(log: LogMaker, tmp_path: Path) -> None:
@@ -134,7 +162,7 @@ def test_a_state_directory_that_cannot_be_looked_into_is_said(
 
 
 def test_where_state_is_kept(log: LogMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    name = f"{hex_hash(log.origin.encode())}.json"
+    name = f"{hex_hash(log.origin.encode())}-{log.entry(0)['entry_hash']}.json"
     monkeypatch.delenv("ATTESTLOG_STATE")
     monkeypatch.setenv("ATTESTLOG_HOME", str(tmp_path / "own"))
     judge_log(log.root)
@@ -158,7 +186,12 @@ def test_memory_keeps_the_signed_checkpoint(log: LogMaker, tmp_path: Path) -> No
     memory = json.loads(next((tmp_path / "state").iterdir()).read_bytes())
     assert memory["checkpoint"].encode() == (log.root / "checkpoint").read_bytes()
     assert (memory["checkpoint_size"], memory["size"]) == (7, 11)
-    assert [path.name for path in (tmp_path / "state").iterdir()] == [f"{hex_hash(log.origin.encode())}.json"]
+
+
+def test_where_it_is_kept(tmp_path: Path) -> None:
+    log, _ = two_of(OWNED, tmp_path)
+    verify(log, tmp_path)
+    assert [path.name for path in (tmp_path / "state").iterdir()] == [f"{hex_hash(OWNED.encode())}.json"]
 
 
 # --- trust ---

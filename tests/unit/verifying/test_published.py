@@ -297,7 +297,7 @@ def test_a_grown_log_still_begins_with_what_is_remembered(
     publish_log(log.root, public)
     report = check(made, public, state, full=False)
     assert (report.verdict, report.size, report.remembered_size) == (Verdict.VERIFIED, 1000, SIZE)
-    memory = recall(state, made.origin)
+    memory = recall(state, made.origin, made.entry(0)["entry_hash"])
     assert memory is not None
     assert (memory.size, memory.checkpoint_size) == (1000, 1000)
 
@@ -312,7 +312,7 @@ def test_another_history_is_a_fork(
     report = check(made, tmp_path / "other", state, full=full)
     assert report.verdict == Verdict.FORKED
     assert codes(report) & {"memory.root", "memory.genesis"}
-    memory = recall(state, made.origin)
+    memory = recall(state, made.origin, made.entry(0)["entry_hash"])
     assert memory is not None
     assert memory.root == made.head.edge.root().hex(), "what was seen first stays"
 
@@ -352,7 +352,7 @@ def test_what_was_read_of_the_log_itself_stays_known(made: LogMaker, state: Path
     log = grown(made, tmp_path / "log", 900)
     publish_log(log.root, tmp_path / "public")
     assert check(made, tmp_path / "public", state).remembered_size == SIZE
-    memory = recall(state, made.origin)
+    memory = recall(state, made.origin, made.entry(0)["entry_hash"])
     assert memory is not None
     assert (memory.size, memory.resumable) == (900, SIZE)
     with pytest.raises(QueryError, match=f"{SIZE} entries are remembered"):
@@ -373,7 +373,7 @@ def test_a_memory_that_cannot_be_read_is_not_taken_for_none(
     made: LogMaker, public: Path, state: Path
 ) -> None:
     check(made, public, state)
-    path = memory_path(state, made.origin)
+    path = memory_path(state, made.origin, made.entry(0)["entry_hash"])
     good = msgspec.json.decode(path.read_bytes())
     for bad in (b"{", msgspec.json.encode({**good, "checkpoint_keys": ["none"]})):
         path.write_bytes(bad)

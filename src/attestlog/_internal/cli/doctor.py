@@ -231,7 +231,7 @@ def _extras() -> Check:
 
     found: dict[str, bool] = {}
     for requirement in importlib.metadata.requires("attestlog") or ():
-        match = re.match(r"([\w.-]+).*extra == ['\"]([\w-]+)['\"]", requirement)
+        match = re.match(r"([\w.-]++).*extra == ['\"]([\w-]+)['\"]", requirement)
         if match:
             found[match[2]] = found.get(match[2], True) and _is_installed(match[1])
     value = ", ".join(f"{name} {'yes' if there else 'no'}" for name, there in sorted(found.items()))

@@ -49,6 +49,7 @@ _PROOF_HINTS: Final = {
 _EXPORT_HINTS: Final = {
     Verdict.TAMPERED: "keep this file as it is, it is evidence; the log shows what stood there",
     Verdict.FORKED: "the file may be sound, but no trusted key signed it: check whose key was meant",
+    Verdict.INCOMPLETE: "get the file again: this copy ends too early",
     Verdict.UNKNOWN: "pass --trust KEY: a key that signed what is in the file (attestlog keys list LOG)",
 }
 
@@ -127,11 +128,11 @@ def hints(report: AnyReport) -> Iterator[str]:
         yield "pass --trust KEY with a key that you got from somewhere else than this log"
     if "segment.absent" in report.finding_counts:
         yield "attestlog archive restore LOG brings archived segments back"
-    if report.verdict in {Verdict.TRUNCATED, Verdict.FORKED} and report.origin:
+    if report.verdict in {Verdict.TRUNCATED, Verdict.FORKED} and report.origin and report.genesis_hash:
         from attestlog._internal.places import state_dir
         from attestlog._internal.verifying.memory import memory_path
 
-        path = memory_path(state_dir(), report.origin)
+        path = memory_path(state_dir(), report.origin, report.genesis_hash)
         yield f"what is remembered of {report.origin} is in {path}"
         if "memory.genesis" in report.finding_counts:
             yield f"if you made a new log of the same name: attestlog memory forget {report.origin}"

@@ -33,7 +33,7 @@ def ship(
     context: typer.Context,
     log: options.LogArgument,
     *,
-    to: Annotated[str | None, text("Sink to ship to; see below.", metavar="URI")] = None,
+    to: Annotated[str | None, text("Sink to ship to; see above.", metavar="URI")] = None,
     form: Annotated[
         str | None, text("Of a webhook or a file: jsonl, ocsf, cloudevents; a file also otlp.", "--format")
     ] = None,
@@ -152,8 +152,8 @@ def _teller(out: Output) -> Callable[[SinkCursor], None]:
             out.emit("delivery", {"sink": cursor.sink, "next": cursor.size, "delivered": cursor.delivered})
             out.flush()
         if cursor.state != known and (known or cursor.error):
-            why = f": {cursor.error}" if cursor.error else ""
-            notice(f"{cursor.sink} is {cursor.state}{why}")
+            is_good = not cursor.error
+            notice(f"{cursor.sink} is back" if is_good else f"the sink is {cursor.state}: {cursor.error}")
         known = cursor.state
 
     return tell

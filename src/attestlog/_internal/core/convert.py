@@ -22,15 +22,14 @@ Kind = TypeVar("Kind")
 MISSING: Final = "is missing"
 UNKNOWN: Final = "is not a member"
 
-_PLACE: Final = re.compile(r"(?s)(.*) - at (?:`key` in )?`(.*)`$")
 _FIELD: Final = re.compile(r"(?s)Object (?:contains unknown|missing required) field `(.*?)`")
 
 
 def read_complaint(complaint: str) -> tuple[str, str]:
     """(path of the member, empty for the whole; reason)."""
-    place = _PLACE.match(complaint)
-    path = place[2].removeprefix("$").removeprefix(".") if place else ""
-    reason = place[1] if place else complaint
+    reason, at, place = complaint.rpartition(" - at ")
+    path = place.removeprefix("`key` in ").strip("`").removeprefix("$").removeprefix(".") if at else ""
+    reason = reason if at else complaint
     field = _FIELD.match(reason)
     if field:
         return join(path, field[1]), MISSING if "missing" in reason else UNKNOWN

@@ -39,6 +39,7 @@ from attestlog._internal.core.entry import (
     parse_timestamp,
 )
 from attestlog._internal.core.glob import Glob
+from attestlog._internal.core.reserved import ERASE_PAYLOAD, ERASE_PAYLOADS
 from attestlog._internal.core.secrets import SECRET_FIELDS
 from attestlog._internal.core.signature import ECDSA_P256, ED25519, PublicKey, load_public_key
 from attestlog._internal.core.sshsig import FidoKey, format_ssh_key, parse_ssh_key
@@ -126,11 +127,13 @@ class Demands:
         return found
 
     def _find(self, event_type: str, action_type: str, actor: str) -> Demand:
+        # What is asked of erasing one payload is asked of erasing many: else a range of one walks around it.
+        names = (ERASE_PAYLOADS, ERASE_PAYLOAD) if action_type == ERASE_PAYLOADS else (action_type,)
         matching = [
             demand
             for event_globs, action_globs, actor_globs, demand in self._rules
             if any(glob.matches(event_type) for glob in event_globs)
-            and any(glob.matches(action_type) for glob in action_globs)
+            and any(glob.matches(name) for glob in action_globs for name in names)
             and (actor_globs is None or any(glob.matches(actor) for glob in actor_globs))
         ]
         return Demand(
@@ -228,7 +231,10 @@ class Redaction(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class ErasureRules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which payloads may be erased. A rule for `attestlog.erase_payload` says whose approval that needs."""
+    """Which payloads may be erased.
+
+    A rule for `attestlog.erase_payload` says whose approval that needs, of one payload and of a range.
+    """
 
     action_types: list[str] = field(default_factory=lambda: ["*"])
     """Globs: payloads of other entries are not erased."""

@@ -228,7 +228,7 @@ _GIVEN_BACKWARDS: Final = tuple(
     for mark in (b":", b"=")
 )
 _PAIRED_BACKWARDS: Final = re.compile(rb"[\"']\\{0,15} ?, ?[\"']\\{0,15}" + _NAME)
-_OPTION: Final = re.compile(rb"--([\w-]{2,64}) ")
+_OPTION: Final = re.compile(rb"--(?<![\w-]--)([\w-]{2,64}+) ")
 
 
 NameEnds = tuple[re.Pattern[bytes], re.Pattern[bytes]]

@@ -51,7 +51,9 @@ def load() -> Any:
     try:
         import pyarrow.parquet
     except ImportError:
-        raise MissingExtraError("a Parquet file needs pyarrow, which is not installed", extra="parquet") from None
+        raise MissingExtraError(
+            "a Parquet file needs pyarrow, which is not installed", extra="parquet"
+        ) from None
     return pyarrow.parquet
 
 

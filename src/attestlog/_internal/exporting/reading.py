@@ -178,14 +178,15 @@ class _Lines:
         """Keep the root at this size, if the file leads to it."""
         self._sizes.add(size)
 
-    def take(self, line: bytes) -> Entry | None:
-        """The next line; its entry, if it is one."""
+    def take(self, line: bytes, *, is_complete: bool = True) -> Entry | None:
+        """The next line; its entry, if it is one. `is_complete`: whether it has a line end."""
         report, position = self._report, self._report.size
         report.size += 1
         try:
             entry = entries.decode_line(line)
         except MalformedEntryError as error:
-            self._find("entry.malformed", f"record {position}: {error}", None)
+            code, what = ("entry.malformed", str(error)) if is_complete else ("export.torn", "is cut short")
+            self._find(code, f"record {position}: {what}", None)
             self._break()
             return None
         content = content_of(line)
@@ -404,7 +405,7 @@ class _Lines:
 
 
 def _file_lines(path: Path, size_max: int, progress: Progress | None) -> Iterator[bytes]:
-    """Lines without their ends. Raises MalformedProofError for one that is too long, OSError."""
+    """Lines, with their ends. Raises MalformedProofError for one that is too long, OSError."""
     with open_plain(path) as file:
         total, done = path.stat().st_size, 0
         while line := file.readline(size_max + 2):
@@ -413,7 +414,7 @@ def _file_lines(path: Path, size_max: int, progress: Progress | None) -> Iterato
             done += len(line)
             if progress is not None:
                 progress(done, total)
-            yield line.removesuffix(b"\n")
+            yield line
 
 
 def _judge_jsonl(report: ExportReport, session: Session, path: Path, progress: Progress | None) -> None:
@@ -421,7 +422,7 @@ def _judge_jsonl(report: ExportReport, session: Session, path: Path, progress: P
     if session.held is not None:
         judge.want_root(session.held.size)
     for line in _file_lines(path, LINE_SIZE_MAX_BYTES, progress):
-        judge.take(line)
+        judge.take(line.removesuffix(b"\n"), is_complete=line.endswith(b"\n"))
     judge.finish()
 
 
@@ -431,7 +432,9 @@ def _judge_parquet(report: ExportReport, session: Session, path: Path, progress:
     try:
         # Without `pre_buffer` what was read is freed; with it, all of the file stays in memory.
         file = library.ParquetFile(path, pre_buffer=False)
-        stated = {key.decode(): value for key, value in (file.schema_arrow.metadata or {}).items()}
+        stated = {
+            key.decode(errors="replace"): value for key, value in (file.schema_arrow.metadata or {}).items()
+        }
         checkpoint: bytes | None = stated.get(parquet.CHECKPOINT_KEY)
         if "line" not in file.schema_arrow.names:
             raise MalformedProofError("it has no column `line`")
@@ -442,11 +445,14 @@ def _judge_parquet(report: ExportReport, session: Session, path: Path, progress:
             entry = judge.take((row.get("line") or "").encode())
             if entry is not None:
                 _judge_columns(session, entry, row)
-    except (OSError, AttestlogError):
+    except AttestlogError:
         raise
-    except Exception as error:  # noqa: BLE001 - the library has no common class for what a damaged file raises
+    except Exception as error:
+        # The library has no one class for damaged files. One of them is OSError, without the system's number.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
         raise MalformedProofError(f"not a Parquet export of a log: {error}") from None
-    report.origin = report.origin or stated.get(parquet.ORIGIN_KEY, b"").decode() or None
+    report.origin = report.origin or stated.get(parquet.ORIGIN_KEY, b"").decode(errors="replace") or None
     judge.finish(checkpoint)
 
 
@@ -571,7 +577,8 @@ class _Receipts:
 
     def _entries(self, path: Path) -> Iterator[tuple[int, str]]:
         """(number, entry_hash) of each, as its bytes say."""
-        for line in _file_lines(path, LINE_SIZE_MAX_BYTES, None):
+        lines = _file_lines(path, LINE_SIZE_MAX_BYTES, None)
+        for line in (found.removesuffix(b"\n") for found in lines):
             try:
                 entry = entries.decode_line(line)
                 entry_hash, _ = entries.canonical_hashes(entry, line)

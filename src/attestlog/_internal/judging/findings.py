@@ -113,6 +113,7 @@ _BY_VERDICT: Final[dict[Verdict, dict[str, str]]] = {
     },
     Verdict.INCOMPLETE: {
         "log.torn_tail": "bytes after the last complete entry, never acknowledged",
+        "export.torn": "the last line of an export is cut short",
         "log.torn_batch": "the last batch is not all there and was never acknowledged",
         "segment.twice": "a segment is there compressed and uncompressed: compressing it was cut short",
         "log.unsettled": "the last batch was never acknowledged, and its bytes or its signature do not hold",

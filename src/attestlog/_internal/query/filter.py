@@ -51,7 +51,6 @@ _RFC3339: Final = re.compile(
 )
 _LAST_US: Final = 253_402_300_799_999_999
 """9999-12-31T23:59:59.999999Z: a zone can move a time past what a timestamp can say."""
-_COMPLAINT: Final = re.compile(r"(?s)(.*) - at (?:`key` in )?`\$\.?(.*)`$")
 
 _INDEX: Final = re.compile(r"0|[1-9][0-9]{0,8}")
 
@@ -112,8 +111,8 @@ def parse_filter(members: Mapping[str, Any]) -> Filter:
     try:
         return msgspec.convert(members, Filter)
     except msgspec.ValidationError as error:
-        match = _COMPLAINT.fullmatch(str(error))
-        reason, member = (match[1], match[2]) if match else (str(error), "")
+        reason, at, place = str(error).rpartition(" - at ")
+        reason, member = (reason, place.strip("`").removeprefix("$").removeprefix(".")) if at else (place, "")
     except RecursionError:
         reason, member = "nested too deep", ""
     except UnicodeEncodeError:

@@ -130,6 +130,11 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
+def seconds_since(text: str) -> float:
+    """How long ago that was, by this machine's clock."""
+    return (datetime.now(UTC) - datetime.fromisoformat(text)).total_seconds()
+
+
 def _read(path: Path) -> SinkCursor | None:
     try:
         with disk.open_plain(path) as file:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import random
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
@@ -17,7 +16,7 @@ from attestlog._internal.core.entry import decode_line, entry_hash
 from attestlog._internal.exporting.choosing import Choice, read
 from attestlog._internal.exporting.contract import About, Exported
 from attestlog._internal.shipping.contract import Batch, Delivered, Sink
-from attestlog._internal.shipping.cursor import SinkCursor, SinkState, now
+from attestlog._internal.shipping.cursor import SinkCursor, SinkState, now, seconds_since
 from attestlog._internal.storage.contract import LogSource
 from attestlog.errors import ConsistencyError, SinkError, TooLargeError
 
@@ -63,7 +62,6 @@ class Shipper:
         self._lost_after_s = LOST_AFTER_S if lost_after_s is None else lost_after_s
         self._stopping = threading.Event()
         self._entries_max, self._pause_s = BATCH_ENTRIES_MAX, PAUSE_MIN_S
-        self._failing_from: float | None = None
         self._last: Exported | None = None
         self.cursor = SinkCursor(sink=sink.name, form=sink.form)
 
@@ -121,18 +119,24 @@ class Shipper:
             return
         self.cursor = found
         self.cursor.sink, self.cursor.form = self._sink.name, self._sink.form
-        size, log_size = found.size, self._log.size()
-        if size > log_size:
-            what = f"the log has {log_size} entries, and {size} were shipped to {found.sink}"
-            raise ConsistencyError(what, expected=size, found=log_size)
+        self._check_size()
+        size = found.size
         if size and found.entry_hash:
             stored = entry_hash(decode_line(self._log.line(size - 1)))
             if stored != found.entry_hash:
                 what = f"entry {size - 1} is not the one that was shipped to {found.sink}"
                 raise ConsistencyError(what, expected=found.entry_hash, found=stored)
 
+    def _check_size(self) -> None:
+        """Raises ConsistencyError if the log is shorter than what was shipped."""
+        cursor, size = self.cursor, self._log.size()
+        if cursor.entry_hash and cursor.size > size:
+            what = f"the log has {size} entries, and {cursor.size} were shipped to {cursor.sink}"
+            raise ConsistencyError(what, expected=cursor.size, found=size)
+
     def _due(self) -> Iterator[Batch]:
         """What is due, batch by batch. A batch without entries only moves the cursor."""
+        self._check_size()
         stop = self._choice.end(self._log)
         while (start := self.cursor.size) < min(stop, self._log.durable_size()):
             yield self._take(start, min(stop, self._log.durable_size()))
@@ -181,11 +185,11 @@ class Shipper:
 
     def _failed(self, error: SinkError) -> float:
         """Remember it; how long to wait before the next try."""
-        moment, cursor = time.monotonic(), self.cursor
-        self._failing_from = moment if self._failing_from is None else self._failing_from
+        cursor = self.cursor
         cursor.failures += 1
         cursor.error, cursor.failing_since = error.message, cursor.failing_since or now()
-        if moment - self._failing_from >= self._lost_after_s and not cursor.is_lost:
+        # By the clock, because what failed may have been an earlier process's try.
+        if seconds_since(cursor.failing_since) >= self._lost_after_s and not cursor.is_lost:
             cursor.is_lost = True
             self._tell("lost")
         self._state.save(cursor)
@@ -194,7 +198,7 @@ class Shipper:
         return self._pause_s * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, hides nothing
 
     def _succeeded(self) -> None:
-        self._failing_from, self._pause_s = None, PAUSE_MIN_S
+        self._pause_s = PAUSE_MIN_S
         if not self.cursor.error:
             return
         was_lost, since = self.cursor.is_lost, self.cursor.failing_since

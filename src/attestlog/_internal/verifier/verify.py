@@ -28,7 +28,7 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
@@ -109,7 +109,7 @@ class Newer(Fault):
 
 
 def parse_json(text: str) -> Any:
-    """The value. Spelling and duplicate names are found by spelling it again (`canonical`)."""
+    """The value; of a name that stands twice the last. Spelling it again (`canonical`) finds both."""
 
     def integer(digits: str) -> int:
         if abs(value := int(digits[:20])) > INTEGER_MAX:
@@ -120,9 +120,27 @@ def parse_json(text: str) -> Any:
         raise Malformed(f"{name} is no JSON")
 
     try:
-        return json.loads(text, parse_int=integer, parse_constant=constant)
+        return json.loads(text, parse_int=integer, parse_constant=constant, object_pairs_hook=_join_members)
     except (ValueError, RecursionError) as error:
         raise Malformed(f"not JSON: {str(error)[:80]}") from None
+
+
+class Repeated(dict[str, Any]):
+    """An object in which a name stands twice: the last value counts, and each must be of its type."""
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        super().__init__(pairs)
+        self.pairs = pairs
+
+
+def _join_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    return members if len(members) == len(pairs) else Repeated(pairs)
+
+
+def every_pair(members: dict[str, Any]) -> Iterable[tuple[str, Any]]:
+    """Name and value as they stand, a name twice where it does."""
+    return members.pairs if isinstance(members, Repeated) else members.items()
 
 
 def canonical(value: Any, depth: int = 1) -> str:
@@ -168,14 +186,17 @@ def spell_float(value: float) -> str:
 
 Entry = dict[str, Any]
 
+PILLARS = {"an_toan", "duong_dai", "tin_vao_so_lieu", "han_che_rui_ro"}
 KINDS: dict[str, Callable[[Any], bool]] = {
     "text": lambda value: isinstance(value, str),
     "name": lambda value: isinstance(value, str) and 1 <= len(value) <= 256,
     "flag": lambda value: isinstance(value, bool),
     "count": lambda value: type(value) is int and 0 <= value <= INTEGER_MAX,
     "score": lambda value: type(value) in (int, float) and 0 <= value <= 10,
+    "bit": lambda value: type(value) is int and value in (0, 1),
+    "severity": lambda value: type(value) is int and 0 <= value <= 10,
     "object": lambda value: isinstance(value, dict),
-    "pillar": lambda value: value in ("an_toan", "duong_dai", "tin_vao_so_lieu", "han_che_rui_ro"),
+    "scores": lambda value: fits(value, "{score}") and PILLARS.issuperset(value),
     "proof": lambda value: fits(value, "object") and all(
         fits(value.get(name), kind) for name, kind in (("type", "text"), ("valid", "flag"))
     ),
@@ -190,7 +211,7 @@ def fits(value: Any, kind: str) -> bool:
     if kind[0] == "[":
         return isinstance(value, list) and all(fits(item, kind[1:-1]) for item in value)
     if kind[0] == "{":
-        return isinstance(value, dict) and all(fits(item, kind[1:-1]) for item in value.values())
+        return isinstance(value, dict) and all(fits(item, kind[1:-1]) for _, item in every_pair(value))
     if kind[0] == "/":
         return isinstance(value, str) and re.fullmatch(kind[1:-1], value, re.ASCII) is not None
     return KINDS[kind](value)
@@ -205,13 +226,13 @@ MEMBERS = {
     "dependencies": f"[{UUID}]", "entry_hash": "text", "entry_id": UUID, "environment": "{text}",
     "error_details": "object?", "event_category": "/NORMAL|WARNING|ERROR|CRITICAL/",
     "event_type": "/ACTION|DECISION|VIOLATION|CHANGE|BOOT|SHUTDOWN/",
-    "execution_status": "/SUCCESS|FAILED|BLOCKED|ROLLED_BACK/", "hsm_signature": "text", "k_state": "count",
-    "pillars_scores": "{score}", "prev_entry_hash": "text", "proofs_valid": "flag",
-    "provided_proofs": "[proof]", "quorum_met": "flag", "received_approvals": "[approval]",
+    "execution_status": "/SUCCESS|FAILED|BLOCKED|ROLLED_BACK/", "hsm_signature": "text", "k_state": "bit",
+    "pillars_scores": "scores", "prev_entry_hash": "text", "proofs_valid": "flag",
+    "provided_proofs": "[object]", "quorum_met": "flag", "received_approvals": "[{text}]",
     "replicas": "[text]", "required_approvals": "count", "required_proofs": "[text]",
     "result_data": "object?", "rollback_available": "flag", "rollback_executed": "flag",
     "rollback_snapshot_hash": f"{HASH}?", "safety_floor_met": "flag?", "schema_version": "/1[.]0[.]0/",
-    "sequence_number": "count", "severity": "count", "signature_algorithm": "text",
+    "sequence_number": "count", "severity": "severity", "signature_algorithm": "text",
     "signing_key_id": "text", "system_state_snapshot": "object",
     "timestamp": r"/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z/",
 }  # fmt: skip
@@ -227,11 +248,11 @@ def decode_entry(line: bytes) -> Entry:
         raise Malformed("not UTF-8") from None
     if not isinstance(entry, dict) or entry.keys() != MEMBERS.keys():
         raise Malformed("not an object with the members of an entry")
-    for name, kind in MEMBERS.items():
-        if not fits(entry[name], kind):
+    for name, value in every_pair(entry):
+        if not fits(value, MEMBERS[name]):
             raise Malformed(f"{name} is not what it must be")
-    if entry["k_state"] > 1 or entry["severity"] > 10 or not fits(list(entry["pillars_scores"]), "[pillar]"):
-        raise Malformed("k_state, severity or pillars_scores is out of range")
+    if not fits(entry["provided_proofs"], "[proof]") or not fits(entry["received_approvals"], "[approval]"):
+        raise Malformed("a proof or an approval does not say all that it must")
     return entry
 
 
@@ -436,6 +457,8 @@ def load_key(pem: str) -> Key:
     except ValueError:
         raise Malformed("not a public key in PEM") from None
     except UnsupportedAlgorithm as error:
+        if not _is_ml_dsa(pem):
+            raise Malformed("not a public key of a known kind") from None
         raise OSError(f"the installed cryptography cannot judge this: {error}") from None
     der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     text = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
@@ -460,6 +483,22 @@ def load_key(pem: str) -> Key:
             raise Wrong(what, "entry.signature_form")
 
     return Key(sha256(der).hexdigest(), algorithm, text, verify)
+
+
+def _is_ml_dsa(pem: str) -> bool:
+    """By its bytes: where the installed cryptography does not have it, it is no less a key."""
+    try:
+        der = base64.b64decode("".join(pem.split("-----")[2].split()))
+    except (ValueError, IndexError):
+        return False
+    return any(der.startswith(start) and len(der) == len(start) + size for start, size in ML_DSA_KEYS.items())
+
+
+ML_DSA_KEYS = {
+    bytes.fromhex("30820532300b06096086480165030403110382052100"): 1_312,
+    bytes.fromhex("308207b2300b0609608648016503040312038207a100"): 1_952,
+}
+"""How the keys begin in DER: → the bytes that follow."""
 
 
 @dataclass(frozen=True)
@@ -1133,6 +1172,8 @@ class Walk:
         self.report, self.rules, self.wanted = report, rules, wanted
         self.position, self.previous, self.timestamp = 0, "0" * 64, ""
         self.is_synced, self.is_whole, self.knows_rules, self.is_all_read = True, True, True, True
+        self.is_stood_for, self.stored_leaves = False, 0
+        """Whether stored hashes stand for all that was not read; how many there are."""
         self.due: dict[str, str | None] = {RULES: f"0:{rules.genesis_hash}", HOLDS: None}
         """By pointer, what entries must have now."""
         self.rules_start = 0
@@ -1183,6 +1224,7 @@ class Walk:
     def lose(self) -> None:
         """Entries are missing here: the next one is not held against those before."""
         self.is_synced, self.is_whole, self.knows_rules, self.batch = False, False, False, None
+        self.is_stood_for = False
 
     def _holds(self, number: int, code: str, check: Callable[..., None], *arguments: Any) -> bool:
         """Whether a check passes. `code`: of the finding if not; empty: the check itself says it."""
@@ -1200,11 +1242,12 @@ class Walk:
             follows &= entry["prev_entry_hash"] == self.previous
         if self.torn is not None or not self.is_synced:
             self._close_torn(entry)
-            self.is_synced = True
+            was_synced, self.is_synced = self.is_synced, True
             self.is_whole &= follows
-            return follows
+            self.is_stood_for &= number == self.position
+            return follows and was_synced  # else the one before is not known
         if number != self.position:
-            self.is_whole = False
+            self.is_whole = self.is_stood_for = False
             self.report.find("entry.sequence", f"it stands where entry {self.position} is due", number)
         elif not follows:
             self.report.find("entry.chain", "prev_entry_hash is not the hash of the entry before", number)
@@ -1392,6 +1435,9 @@ def verify_log(report: Report, root: Path, trust: Trust) -> None:
     except OSError as error:
         report.find("log.unreadable", f"entries cannot be read: {error}", 0)
         return
+    except Malformed as error:
+        report.find("segment.malformed", f"entries cannot be read: {error}", 0)
+        return
     rules, genesis = begin(line)
     checkpoint = _log_checkpoint(report, note, rules)
     width = rules.settings["segment_entries"]
@@ -1400,11 +1446,13 @@ def verify_log(report: Report, root: Path, trust: Trust) -> None:
             report.find("segment.stray", f"{name} is not one of this log's segments")
         elif name.endswith(".zst") and name[:-4] in names:
             report.find("segment.twice", f"{name} and {name[:-4]} are there: compressing was cut short")
+    segments = {first: segments[first] for first in sorted(segments) if first % width == 0}
     walk = Walk(report, rules, checkpoint.size if checkpoint else -1)
+    walk.stored_leaves = stored.get(0, 0) // 32
     acknowledged = max(-(-stored.get(0, 0) // 32), checkpoint.size if checkpoint else 0)
-    last = max((first for first in segments if first % width == 0 and _has_lines(segments[first])), default=0)
+    last = max((first for first, path in segments.items() if _has_lines(path)), default=0)
     first, due, misplaced = 0, 0, -1
-    for first in sorted(first for first in segments if first % width == 0):
+    for first, path in segments.items():
         if first != due:
             report.find("segment.missing", f"a segment is missing before that of entry {first}", due)
             walk.lose()
@@ -1414,10 +1462,8 @@ def verify_log(report: Report, root: Path, trust: Trust) -> None:
             misplaced = first
         due = first + width
         skip = max(0, acknowledged - first) if first == last else None
-        _walk_segment(walk, segments[first], first, skip, is_last=first == max(segments))
-    walk.again = (
-        line for name in sorted(segments) if name % width == 0 for line in read_again(segments[name])
-    )
+        _walk_segment(walk, path, first, skip, is_last=first == max(segments))
+    walk.again = (line for path in segments.values() for line in read_again(path))
     is_long = not first <= walk.position <= due and first != misplaced
     if is_long and walk.is_all_read and walk.torn is None:
         what = f"entry {walk.position} is due where the last segment ends"
@@ -1462,8 +1508,12 @@ def _walk_segment(walk: Walk, path: Path, first: int, skip: int | None, *, is_la
             code = "segment.malformed"
         why = getattr(error, "strerror", None) or error
         walk.report.find(code, f"{path.name} cannot be read: {why}", number)
+        stop = first + walk.rules.settings["segment_entries"]
+        is_stood_for = is_away and (walk.is_whole or walk.is_stood_for) and walk.stored_leaves >= stop
         walk.lose()
-        walk.is_all_read = False
+        walk.is_all_read, walk.is_stood_for = False, is_stood_for
+        if is_stood_for:  # by stored hashes: where it ends is known
+            walk.position = stop
 
 
 def is_room(line: bytes, is_complete: bool) -> bool:

@@ -116,13 +116,15 @@ class _Verification:
         checkpoint = self._parse(note) if note is not None else None
         if note is None or checkpoint is None:
             return
-        memory, _ = self._session.recall(checkpoint.origin)
+        memory = next(iter(self._session.recall_signers(parse_note(note), checkpoint.origin)), None)
         self._check_signatures(note, checkpoint, memory)
         tiles = TrustedTiles(checkpoint.size, checkpoint.root, self._reader.read)
         try:
             if not self._check_edge(tiles):
                 return
             genesis_hash = self._check_ends(tiles)
+            if memory is not None and genesis_hash not in {None, memory.genesis_hash}:
+                memory, _ = self._session.recall(checkpoint.origin, genesis_hash)
             if memory is not None:
                 self._compare(checkpoint, tiles, memory)
             if self._session.held is not None:

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
 from attestlog._internal import places
-from attestlog._internal.core.checkpoint import Checkpoint, parse_checkpoint
+from attestlog._internal.core.checkpoint import Checkpoint, is_example, parse_checkpoint
 from attestlog._internal.core.cosignature import open_signed_checkpoint
-from attestlog._internal.core.note import VerifierKey, format_vkey, parse_note, parse_vkey
+from attestlog._internal.core.note import Note, VerifierKey, format_vkey, parse_note, parse_vkey
 from attestlog._internal.core.report import Cosigner, Finding, Report
 from attestlog._internal.core.signature import PublicKey, load_public_key
 from attestlog._internal.core.trust import TrustedCheckpoint, TrustPolicy, parse_trust_policy, verify_quorum
@@ -94,19 +94,33 @@ class Session:
         except NoHomeError as error:
             self.find("memory.not_saved", f"nowhere to remember: {error}")
 
-    def recall(self, origin: str) -> Recalled:
-        """What is remembered of this origin."""
+    def recall(self, origin: str, genesis_hash: str) -> Recalled:
+        """What is remembered that the log of this origin and genesis entry must be compared with."""
+        known, is_reliable = self._ask(lambda folder: [memories.recall(folder, origin, genesis_hash)])
+        return Recalled(next(iter(known), None), is_reliable)
+
+    def recall_signers(self, note: Note, origin: str) -> list[Memory]:
+        """What is remembered of logs of this origin that may have signed the checkpoint.
+
+        It is all that is remembered, unless the origin is an example's: then of the logs one of whose keys is
+        named in the note.
+        """
+        known, _ = self._ask(lambda folder: memories.recall_all(folder, origin))
+        return memories.signers_among(known, note) if is_example(origin) else known
+
+    def _ask(self, recall: Callable[[Path], Iterable[Memory | None]]) -> tuple[list[Memory], bool]:
+        """What is remembered; and whether that, be it nothing, is to be relied on."""
         if self._state_dir is None:
-            return Recalled(None)
+            return [], True
         try:
-            return Recalled(memories.recall(self._state_dir, origin))
+            return [memory for memory in recall(self._state_dir) if memory is not None], True
         except UnreadableMemoryError as error:
             self.find("memory.unreadable", f"what is remembered cannot be read: {error}")
-            return Recalled(None, is_reliable=False)
+            return [], False
         except OSError as error:
             self.find("memory.not_saved", f"{self._state_dir} cannot be looked into: {reason(error)}")
             self._state_dir = None
-            return Recalled(None)
+            return [], True
 
     def remember(self, memory: Memory) -> None:
         """Keep it for the next verification, if anything is remembered at all."""

@@ -253,7 +253,8 @@ class _Verification:
         try:
             line = self._first_line()
         except (OSError, StorageError, MalformedSegmentError) as error:
-            self._find("log.unreadable", f"entries cannot be read: {reason(error)}", 0)
+            code = "segment.malformed" if isinstance(error, MalformedSegmentError) else "log.unreadable"
+            self._find(code, f"entries cannot be read: {reason(error)}", 0)
             return None
         try:
             entry = decode_line(line)
@@ -302,7 +303,7 @@ class _Verification:
 
     def _recall(self, log: _Log) -> tuple[Memory | None, bool]:
         """What is remembered of this log; and whether that, be it nothing, is to be relied on."""
-        memory, is_reliable = self._session.recall(log.genesis.origin)
+        memory, is_reliable = self._session.recall(log.genesis.origin, log.genesis_hash)
         if memory is None:
             return None, is_reliable
         if memory.genesis_hash != log.genesis_hash:

@@ -71,7 +71,7 @@ class Lock:
     def _check_identity(self) -> None:
         held = os.fstat(self._descriptor)
         try:
-            there = self._path.stat()
+            there = os.stat(self._path)  # noqa: PTH116 - in every commit: a call less
         except OSError:
             there = None
         if there is None or (there.st_dev, there.st_ino) != (held.st_dev, held.st_ino):
