@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import errno
 import importlib
 import json
 import os
@@ -1652,7 +1653,26 @@ def read_lines(file: BinaryIO) -> Iterator[tuple[bytes, bool]]:
             line = line[: LINE_SIZE_MAX + 1] + rest[-1:]
             if not rest:
                 break
+            if not rest.strip(b"\0"):
+                _skip_hole(file)
         yield line.removesuffix(b"\n"), line.endswith(b"\n")
+
+
+def _skip_hole(file: BinaryIO) -> None:
+    """Go on behind the hole that a file is in: it can be larger than anybody could read."""
+    try:
+        descriptor, at = file.fileno(), file.tell()
+        before = os.lseek(descriptor, 0, os.SEEK_CUR)
+        try:
+            at = os.lseek(descriptor, at, os.SEEK_DATA)
+        finally:
+            os.lseek(descriptor, before, os.SEEK_SET)
+        file.seek(at)
+    except AttributeError:
+        return  # this system tells no holes
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            file.seek(0, os.SEEK_END)
 
 
 def read_again(path: Path) -> Iterator[bytes]:
