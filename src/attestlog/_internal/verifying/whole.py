@@ -262,7 +262,8 @@ class _Verification:
         try:
             line = self._first_line()
         except (OSError, StorageError, MalformedSegmentError) as error:
-            self._find("log.unreadable", f"entries cannot be read: {reason(error)}", 0)
+            code = "segment.malformed" if isinstance(error, MalformedSegmentError) else "log.unreadable"
+            self._find(code, f"entries cannot be read: {reason(error)}", 0)
             return None
         try:
             entry = decode_line(line)
