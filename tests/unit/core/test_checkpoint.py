@@ -194,8 +194,8 @@ def test_names_reserved_for_examples(origin: str) -> None:
 @pytest.mark.parametrize(
     "origin",
     [
-        "log.attestlog.dev/agents", "example.dev", "notexample.com/x", "example.com.evil.dev", "dev/example.com",
-        "latest", "com/example", "localhost2", "/example.com", "-example.com",
+        "log.attestlog.dev/agents", "example.dev", "notexample.com/x", "example.com.evil.dev",
+        "dev/example.com", "latest", "com/example", "localhost2", "/example.com", "-example.com",
     ],
 )  # fmt: skip
 def test_names_that_somebody_owns(origin: str) -> None:

@@ -31,6 +31,9 @@ from attestlog._internal.core.note import Note, parse_vkey
 from attestlog._internal.verifying.given import read_small_file
 from attestlog.errors import MalformedError
 
+TRUSTED_KEPT_MAX: Final = 100
+"""Keys and hashes kept of those that vouched for a log: nobody gives more, and one is enough."""
+
 LOCK_WAIT_S: Final = 5.0
 """Two verifications of one log may end at once; each holds the lock for a file's writing."""
 
@@ -50,6 +53,8 @@ class Memory(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """vkeys of the log: by them its published checkpoints are known."""
     entries_verified: Annotated[int, Meta(ge=0, le=SIZE_MAX)] | None = None
     """How many entries were read and verified, not their hashes alone; None: all of `size`."""
+    trusted_by: list[str] = []
+    """The keys and hashes, given by a caller, that vouched for the log; empty: it was SELF-ATTESTED."""
     changes: list[str] | None = []
     """The lines among those that changed the rules in force, in order; None: more than are kept."""
 
@@ -166,20 +171,27 @@ def forget(state_dir: Path, origin: str) -> bool:
     return True
 
 
-def remember(state_dir: Path, memory: Memory) -> None:
+def remember(state_dir: Path, memory: Memory, seen: Memory | None) -> Memory | None:
     """Keep it, unless as much or more of the log is remembered already.
 
+    `seen`: what was recalled, and compared with. If something else is remembered by now, nothing is kept, and
+    that is returned: it has to be compared first.
     Raises OSError if it cannot be kept, UnreadableMemoryError if what is there cannot be read.
     """
     state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _exclusive(state_dir):
         known = recall(state_dir, memory.origin, memory.genesis_hash)
-        if known is not None and known.genesis_hash != memory.genesis_hash:
-            raise UnreadableMemoryError("another log of this origin was remembered meanwhile")
-        if known is None or _reach(known) < _reach(memory):
+        if known is not None and known != seen:
+            return known
+        if known is not None and known.genesis_hash == memory.genesis_hash:
+            trusted_by = list(dict.fromkeys([*known.trusted_by, *memory.trusted_by]))[:TRUSTED_KEPT_MAX]
+            further = memory if _reach(known) < _reach(memory) else known
+            memory = msgspec.structs.replace(further, trusted_by=trusted_by)
+        if memory != known:
             # A crash in here leaves the old memory, or the new one.
             path = memory_path(state_dir, memory.origin, memory.genesis_hash)
             disk.replace_file(path, msgspec.json.encode(memory), 0o600)
+    return None
 
 
 def _reach(memory: Memory) -> tuple[int, int, int, int]:
