@@ -257,6 +257,18 @@ def a_key_comes_in_of_a_kind_that_nobody_knows() -> Files:
     return dict(made.files(rebuild(made, changed)))
 
 
+@case("TAMPERED", ("segment.missing", 4), ("entry.rules", 8), ("entry.unjudged", 8))
+def a_pointer_that_is_none_after_a_segment_that_is_missing() -> Files:
+    """Holds may have come in by what is missing, but no entry that is spelled so."""
+    made = log()
+    made.append(*drafts(range(1, 9)), batched=False)
+    changed = entries(made)
+    changed[8]["environment"]["attestlog_holds"] = "5:" + "0" * 65
+    files: Files = dict(made.files(rebuild(made, changed)))
+    del files[SECOND]
+    return files
+
+
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Place]:
     with quick():

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from tests.support.exports import ORIGIN, erase_entry, items, made_log, written
-from tests.support.logs import Key, LogMaker, draft
+from tests.support.logs import CheckpointKey, Key, LogMaker, draft
 from tests.support.tools import extra
 
 from attestlog._internal.core import canonical
@@ -154,6 +154,27 @@ def test_a_checkpoint_key_alone_says_nothing_of_lines_without_a_checkpoint(
 ) -> None:
     report = judge_export(file_of(log, Form.JSONL, tmp_path), trust=[log.checkpoint_key.vkey])
     assert (report.verdict, codes(report)) == (Verdict.UNKNOWN, {"export.key_unknown"})
+
+
+def test_of_an_excerpt_it_cannot_be_told_whose_the_checkpoint_key_is(log: LogMaker, tmp_path: Path) -> None:
+    report = judge_export(file_of(log, Form.JSONL, tmp_path, items(log)[1:]), trust=[log.checkpoint_key.vkey])
+    assert (report.verdict, codes(report)) == (Verdict.UNKNOWN, {"export.key_unknown"})
+
+
+def test_a_checkpoint_key_that_the_genesis_does_not_name_is_of_another_log(
+    log: LogMaker, tmp_path: Path
+) -> None:
+    other = CheckpointKey(9, ORIGIN).vkey
+    report = judge_export(file_of(log, Form.JSONL, tmp_path), trust=[other])
+    assert (report.verdict, codes(report)) == (Verdict.FORKED, {"trust.mismatch"})
+
+
+@pytest.mark.parametrize("what", ["a member", "a payload", "spelling"])
+def test_what_was_tampered_with_leads_to_no_root(log: LogMaker, tmp_path: Path, what: str) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_bytes(b"".join(line + b"\n" for line in TAMPERED[what][1](log.lines)))
+    report = judge_export(path, held=(log.root / "checkpoint").read_bytes())
+    assert (report.verdict, report.checkpoint_size, report.trusted_by) == (Verdict.TAMPERED, None, [])
 
 
 def test_a_genesis_hash_vouches_for_the_keys_in_it(log: LogMaker, tmp_path: Path) -> None:

@@ -599,7 +599,7 @@ def decode_base64(text: str) -> bytes:
 
 
 def _is_origin(name: str) -> bool:
-    return _is_key_name(name) and name.isprintable() and len(name.encode("utf-8", "replace")) <= 255
+    return _is_key_name(name) and name.isascii() and name.isprintable() and len(name) <= 255
 
 
 def _is_key_name(name: str) -> bool:

@@ -18,7 +18,7 @@ from attestlog._internal import places
 from attestlog._internal.core.checkpoint import Checkpoint, is_example, parse_checkpoint
 from attestlog._internal.core.cosignature import open_signed_checkpoint
 from attestlog._internal.core.note import Note, VerifierKey, format_vkey, parse_note, parse_vkey
-from attestlog._internal.core.report import Cosigner, Finding, Report
+from attestlog._internal.core.report import Cosigner, Finding, Report, Verdict
 from attestlog._internal.core.signature import PublicKey, load_public_key
 from attestlog._internal.core.trust import TrustedCheckpoint, TrustPolicy, parse_trust_policy, verify_quorum
 from attestlog._internal.judging.findings import finding
@@ -99,6 +99,19 @@ class Session:
         known, is_reliable = self._ask(lambda folder: [memories.recall(folder, origin, genesis_hash)])
         return Recalled(next(iter(known), None), is_reliable)
 
+    def compare_place(self, place: str, origin: str, genesis_hash: str) -> None:
+        """Say it where another log was verified at this path or URL: its name may only look alike."""
+        if self._state_dir is None or not place:
+            return
+        try:
+            known = memories.recall_place(self._state_dir, place)
+        except (UnreadableMemoryError, OSError) as error:
+            self.find("memory.not_saved", f"which log was verified here before cannot be read: {error}")
+            return
+        if known is not None and (known.origin, known.genesis_hash) != (origin, genesis_hash):
+            what = f"another log was verified here before: {known.origin}, {known.genesis_hash[:16]}"
+            self.find("memory.place", what, expected=known.origin, found=origin)
+
     def recall_signers(self, note: Note, origin: str) -> list[Memory]:
         """What is remembered of logs of this origin that may have signed the checkpoint.
 
@@ -122,12 +135,27 @@ class Session:
             self._state_dir = None
             return [], True
 
-    def remember(self, memory: Memory) -> None:
-        """Keep it for the next verification, if anything is remembered at all."""
+    def remember(
+        self, memory: Memory, place: str, seen: Memory | None, compare: Callable[[Memory], Iterable[Finding]]
+    ) -> None:
+        """Keep it for the next verification, if anything is remembered at all.
+
+        `place`: its path or URL, or empty. `seen`: what was recalled before. `compare`: findings about what
+        another verification, which ended meanwhile, remembered instead: a fault, and nothing is kept.
+        """
         if self._state_dir is None:
             return
         try:
-            memories.remember(self._state_dir, memory)
+            # Each turn but the last is one in which another verification ended.
+            while (known := memories.remember(self._state_dir, memory, seen)) is not None:
+                findings = list(compare(known))
+                self.add_all(findings)
+                if any(item.verdict != Verdict.VERIFIED for item in findings):
+                    return
+                seen = known
+            if place:
+                which = memories.Place(place=place, origin=memory.origin, genesis_hash=memory.genesis_hash)
+                memories.remember_place(self._state_dir, which, replaces=bool(memory.trusted_by))
         except OSError as error:
             self.find("memory.not_saved", f"{self._state_dir} cannot be written: {reason(error)}")
         except UnreadableMemoryError as error:
@@ -210,6 +238,18 @@ def another_log(memory: Memory, genesis_hash: str) -> Finding:
     """The finding where what is remembered is of another log than the one with this genesis entry."""
     what = "another log of this origin is remembered"
     return finding("memory.genesis", what, 0, expected=memory.genesis_hash, found=genesis_hash)
+
+
+def replaced_log(memory: Memory, genesis_hash: str) -> Finding:
+    """The finding where a key that was given vouches for this log, and none did for the one remembered."""
+    what = "another log of this origin was remembered, for which no key vouched: this one replaces it"
+    return finding("memory.replaced", what, 0, expected=memory.genesis_hash, found=genesis_hash)
+
+
+def not_compared(known: Memory) -> Finding:
+    """The finding where what another verification remembered meanwhile cannot be compared now."""
+    what = f"another verification remembered {known.size} entries meanwhile: verify again, to compare them"
+    return finding("memory.unreadable", what, found=known.size)
 
 
 def compare_age(checkpoint: Checkpoint, memory: Memory) -> Iterator[Finding]:
