@@ -133,7 +133,7 @@ def test_an_origin_line_of_another_log_may_hold_spaces() -> None:
     assert parse_checkpoint(text).origin == "go.sum database tree"
 
 
-@pytest.mark.parametrize("origin", ["a", "example.com/agents", "nhật-ký.example/β", "é" * 127, "x" * 255])
+@pytest.mark.parametrize("origin", ["a", "example.com/agents", "xn--nht-k-9sa.example/b", "x" * 255])
 def test_origins(origin: str) -> None:
     check_origin(origin)
 
@@ -141,8 +141,8 @@ def test_origins(origin: str) -> None:
 @pytest.mark.parametrize(
     "origin",
     [
-        *("", "a b", "a+b", "a\n", "\t", "a\u00a0b", "a\u2028b", "x" * 256, "é" * 128, "a\ud800", "a\x7f"),
-        *("a\u202eb", "\x00"),
+        *("", "a b", "a+b", "a\n", "\t", "a\u00a0b", "a\u2028b", "x" * 256, "é", "a\ud800", "a\x7f"),
+        *("a\u202eb", "\x00", "ex\u0430mple.com", "e\u0301"),
     ],
 )
 def test_what_cannot_name_a_log(origin: str) -> None:

@@ -60,7 +60,7 @@ def test_under_an_examples_name_there_are_many_logs_and_each_is_remembered(tmp_p
         for log in both:
             report = verify(log, tmp_path)
             assert (report.findings, report.remembered_size) == ([], remembered)
-    assert len(list((tmp_path / "state").iterdir())) == 2
+    assert len(list((tmp_path / "state").glob("*.json"))) == 2
     for log in both:
         whole = list(log.lines)
         del log.lines[10:]
@@ -72,7 +72,7 @@ def test_under_an_examples_name_there_are_many_logs_and_each_is_remembered(tmp_p
         log.lay_out()
         assert verify(log, tmp_path).verdict == Verdict.FORKED
     assert remember_module.forget(tmp_path / "state", "example.com/agents")
-    assert not list((tmp_path / "state").iterdir())
+    assert not list((tmp_path / "state").glob("*.json"))
 
 
 def test_growth_is_no_fault_and_memory_follows(log: LogMaker, tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_growth_is_no_fault_and_memory_follows(log: LogMaker, tmp_path: Path) ->
 
 def test_memory_does_not_go_backwards(log: LogMaker, tmp_path: Path) -> None:
     verify(log, tmp_path)
-    path = next((tmp_path / "state").iterdir())
+    path = next((tmp_path / "state").glob("*.json"))
     before = path.read_bytes()
     log.lines.pop()
     log.lay_out()
@@ -117,7 +117,7 @@ def test_without_remembering_nothing_is_read_or_written(log: LogMaker, tmp_path:
 )
 def test_memory_that_cannot_be_read_is_not_no_memory(log: LogMaker, tmp_path: Path, data: bytes) -> None:
     verify(log, tmp_path)
-    path = next((tmp_path / "state").iterdir())
+    path = next((tmp_path / "state").glob("*.json"))
     path.write_bytes(data)
     report = verify(log, tmp_path)
     assert (report.verdict, codes(report)) == (Verdict.UNKNOWN, [("memory.unreadable", None)])
@@ -127,7 +127,7 @@ def test_memory_that_cannot_be_read_is_not_no_memory(log: LogMaker, tmp_path: Pa
 @pytest.mark.parametrize("member", ["origin", "checkpoint", "size"])
 def test_memory_that_was_changed_is_not_believed(log: LogMaker, tmp_path: Path, member: str) -> None:
     verify(log, tmp_path)
-    path = next((tmp_path / "state").iterdir())
+    path = next((tmp_path / "state").glob("*.json"))
     memory = json.loads(path.read_bytes())
     memory[member] = {"origin": "x", "checkpoint": memory["checkpoint"].replace("11", "12"), "size": 5}[
         member
@@ -138,7 +138,7 @@ def test_memory_that_was_changed_is_not_believed(log: LogMaker, tmp_path: Path, 
 
 def test_memory_that_is_a_directory_is_not_no_memory(log: LogMaker, tmp_path: Path) -> None:
     verify(log, tmp_path)
-    path = next((tmp_path / "state").iterdir())
+    path = next((tmp_path / "state").glob("*.json"))
     path.unlink()
     path.mkdir()
     assert codes(verify(log, tmp_path)) == [("memory.unreadable", None)]
@@ -183,7 +183,7 @@ def test_nowhere_to_remember_is_said(log: LogMaker, monkeypatch: pytest.MonkeyPa
 def test_memory_keeps_the_signed_checkpoint(log: LogMaker, tmp_path: Path) -> None:
     log.lay_out(size=7)
     verify(log, tmp_path)
-    memory = json.loads(next((tmp_path / "state").iterdir()).read_bytes())
+    memory = json.loads(next((tmp_path / "state").glob("*.json")).read_bytes())
     assert memory["checkpoint"].encode() == (log.root / "checkpoint").read_bytes()
     assert (memory["checkpoint_size"], memory["size"]) == (7, 11)
 
@@ -191,7 +191,7 @@ def test_memory_keeps_the_signed_checkpoint(log: LogMaker, tmp_path: Path) -> No
 def test_where_it_is_kept(tmp_path: Path) -> None:
     log, _ = two_of(OWNED, tmp_path)
     verify(log, tmp_path)
-    assert [path.name for path in (tmp_path / "state").iterdir()] == [f"{hex_hash(OWNED.encode())}.json"]
+    assert [path.name for path in (tmp_path / "state").glob("*.json")] == [f"{hex_hash(OWNED.encode())}.json"]
 
 
 # --- trust ---
@@ -325,7 +325,7 @@ def test_resuming_where_it_cannot_be_asked_for(log: LogMaker, tmp_path: Path) ->
 
 def test_resuming_with_memory_that_cannot_be_relied_on(log: LogMaker, tmp_path: Path) -> None:
     verify(log, tmp_path)
-    next((tmp_path / "state").iterdir()).write_bytes(b"")
+    next((tmp_path / "state").glob("*.json")).write_bytes(b"")
     report = verify(log, tmp_path, start=5)
     assert (report.verdict, codes(report)) == (Verdict.UNKNOWN, [("memory.unreadable", None)])
 
@@ -417,3 +417,29 @@ def test_who_vouched_stays_known(log: LogMaker, tmp_path: Path) -> None:
     log.lay_out()
     verify(log, tmp_path)
     assert vouched() == [log.checkpoint_key.vkey]
+
+
+def test_another_log_at_the_same_place_is_said(tmp_path: Path) -> None:
+    """Until a key that was given vouches for it, or the first one is forgotten."""
+    first = make(tmp_path / "log", origin=OWNED)
+    first.lay_out()
+    alike = make(tmp_path / "log", origin=OWNED.replace("l", "1", 1), first_id=500)
+    assert verify(first, tmp_path).findings == []
+    alike.lay_out()
+    for _ in range(2):
+        report = verify(alike, tmp_path)
+        assert (report.verdict, codes(report)) == (Verdict.VERIFIED, [("memory.place", None)])
+        assert (report.findings[0].expected, report.findings[0].found) == (OWNED, alike.origin)
+    assert remember_module.forget(tmp_path / "state", OWNED)
+    assert verify(alike, tmp_path).findings == []
+    first.lay_out()
+    trust = [first.entry(0)["entry_hash"]]
+    assert codes(verify(first, tmp_path, trust=trust)) == [("memory.place", None)]
+    assert verify(first, tmp_path).findings == []
+
+
+def test_what_cannot_be_read_of_a_place_is_said(log: LogMaker, tmp_path: Path) -> None:
+    verify(log, tmp_path)
+    (path,) = (tmp_path / "state" / "places").iterdir()
+    path.write_bytes(b"{")
+    assert codes(verify(log, tmp_path)) == [("memory.not_saved", None)]

@@ -147,6 +147,7 @@ _BY_VERDICT: Final[dict[Verdict, dict[str, str]]] = {
         "tree.stale": "stored hashes are missing or wrong; they are rebuilt from the entries",
         "published.partly_read": "only what the checkpoint and the memory need was read of the published log",
         "timestamp.unverified": "no trusted authority vouches for a time stamp: it shows nothing",
+        "memory.place": "another log was verified at this path or URL before",
         "memory.replaced": "another log of this origin was remembered, for which no given key vouched",
         "memory.not_saved": "this verification could not be remembered, or the memory not be looked into",
     },

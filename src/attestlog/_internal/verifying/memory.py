@@ -7,6 +7,8 @@ Nothing else shows that a tail was cut off, or that the holder of the log's keys
 
 A log is known by its origin: another genesis entry under it is a fork. Names reserved for examples
 are everybody's, so a log under one is known by its origin and genesis entry together.
+
+    <state directory>/places/<hex SHA-256 of the place>.json    which log was first verified at a path or URL
 Kept are the log's own checkpoint as it was, and the size and root that were
 verified, which may lie beyond it. It is written only after a good verdict,
 atomically, and never goes backwards.
@@ -16,7 +18,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -69,6 +71,15 @@ class Memory(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return sorted({(self.size, self.root), (checkpoint.size, checkpoint.root.hex())})
 
 
+class Place(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which log was verified at a path or URL."""
+
+    format_version: Literal[1] = 1
+    place: str
+    origin: str
+    genesis_hash: Hex64
+
+
 class UnreadableMemoryError(Exception):
     """Something is remembered and cannot be read. That is never taken for nothing being remembered."""
 
@@ -111,6 +122,37 @@ def signers_among(known: Iterable[Memory], note: Note) -> list[Memory]:
         for memory in known
         if any((key.name, key.key_id) in named for key in map(parse_vkey, memory.checkpoint_keys))
     ]
+
+
+def recall_place(state_dir: Path, place: str) -> Place | None:
+    """Which log was verified there; None where none is remembered. Raises as `recall`."""
+    path = _place_path(state_dir, place)
+    try:
+        return msgspec.json.decode(read_small_file(path), type=Place)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise UnreadableMemoryError(f"{path}: {error}") from None
+
+
+def remember_place(state_dir: Path, place: Place, *, replaces: bool) -> None:
+    """Keep it, unless a log is remembered there whose place this one is not to take. Raises OSError."""
+    path = _place_path(state_dir, place.place)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with _exclusive(state_dir):
+        if replaces or not path.exists():
+            disk.replace_file(path, msgspec.json.encode(place), 0o600)
+
+
+def _place_path(state_dir: Path, place: str) -> Path:
+    return state_dir / "places" / f"{hex_hash(os.fsencode(place))}.json"
+
+
+def _places_of(state_dir: Path, origin: str) -> Iterator[Path]:
+    for path in (state_dir / "places").glob("*.json"):
+        with suppress(OSError, msgspec.DecodeError, UnicodeDecodeError):
+            if msgspec.json.decode(read_small_file(path), type=Place).origin == origin:
+                yield path
 
 
 def _paths(state_dir: Path, origin: str) -> list[Path]:
@@ -165,7 +207,7 @@ def forget(state_dir: Path, origin: str) -> bool:
     if not _paths(state_dir, origin):
         return False
     with _exclusive(state_dir):
-        for path in _paths(state_dir, origin):
+        for path in [*_paths(state_dir, origin), *_places_of(state_dir, origin)]:
             path.unlink(missing_ok=True)
         disk.fsync_directory(state_dir)
     return True

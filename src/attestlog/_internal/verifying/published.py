@@ -36,6 +36,7 @@ from attestlog._internal.core.tiles import (
 )
 from attestlog._internal.judging.findings import finding
 from attestlog._internal.storage.published import Place, PublishedReader, open_published
+from attestlog._internal.storage.resolve import is_url
 from attestlog._internal.verifying.given import Given
 from attestlog._internal.verifying.memory import Memory
 from attestlog._internal.verifying.session import (
@@ -113,6 +114,8 @@ class _Verification:
         self._signers: list[str] = []
         """vkeys that signed the checkpoint, among those known."""
         self._is_signed = False
+        subject = report.subject
+        self._place = subject if is_url(subject) else str(Path(subject).absolute())
         self._seen: Memory | None = None
         """What was remembered under the log's name."""
 
@@ -133,6 +136,8 @@ class _Verification:
             if memory is not None and genesis_hash not in {None, memory.genesis_hash}:
                 memory, _ = self._session.recall(checkpoint.origin, genesis_hash)
                 self._seen = memory
+            if genesis_hash is not None:
+                self._session.compare_place(self._place, checkpoint.origin, genesis_hash)
             if memory is not None:
                 memory = self._compare(checkpoint, tiles, memory)
             if self._session.held is not None:
@@ -331,7 +336,8 @@ class _Verification:
             trusted_by=self._vouched(genesis_hash),
             changes=known.changes if known is not None else [],
         )
-        self._session.remember(memory, self._seen, partial(self._compare_meanwhile, checkpoint, genesis_hash))
+        compare = partial(self._compare_meanwhile, checkpoint, genesis_hash)
+        self._session.remember(memory, self._place, self._seen, compare)
 
     def _compare_meanwhile(
         self, checkpoint: Checkpoint, genesis_hash: str, known: Memory

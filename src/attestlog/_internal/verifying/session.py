@@ -99,6 +99,19 @@ class Session:
         known, is_reliable = self._ask(lambda folder: [memories.recall(folder, origin, genesis_hash)])
         return Recalled(next(iter(known), None), is_reliable)
 
+    def compare_place(self, place: str, origin: str, genesis_hash: str) -> None:
+        """Say it where another log was verified at this path or URL: its name may only look alike."""
+        if self._state_dir is None or not place:
+            return
+        try:
+            known = memories.recall_place(self._state_dir, place)
+        except (UnreadableMemoryError, OSError) as error:
+            self.find("memory.not_saved", f"which log was verified here before cannot be read: {error}")
+            return
+        if known is not None and (known.origin, known.genesis_hash) != (origin, genesis_hash):
+            what = f"another log was verified here before: {known.origin}, {known.genesis_hash[:16]}"
+            self.find("memory.place", what, expected=known.origin, found=origin)
+
     def recall_signers(self, note: Note, origin: str) -> list[Memory]:
         """What is remembered of logs of this origin that may have signed the checkpoint.
 
@@ -123,12 +136,12 @@ class Session:
             return [], True
 
     def remember(
-        self, memory: Memory, seen: Memory | None, compare: Callable[[Memory], Iterable[Finding]]
+        self, memory: Memory, place: str, seen: Memory | None, compare: Callable[[Memory], Iterable[Finding]]
     ) -> None:
         """Keep it for the next verification, if anything is remembered at all.
 
-        `seen`: what was recalled before. `compare`: findings about what another verification, which ended
-        meanwhile, remembered instead; where one is a fault, nothing is kept.
+        `place`: its path or URL, or empty. `seen`: what was recalled before. `compare`: findings about what
+        another verification, which ended meanwhile, remembered instead: a fault, and nothing is kept.
         """
         if self._state_dir is None:
             return
@@ -140,6 +153,9 @@ class Session:
                 if any(item.verdict != Verdict.VERIFIED for item in findings):
                     return
                 seen = known
+            if place:
+                which = memories.Place(place=place, origin=memory.origin, genesis_hash=memory.genesis_hash)
+                memories.remember_place(self._state_dir, which, replaces=bool(memory.trusted_by))
         except OSError as error:
             self.find("memory.not_saved", f"{self._state_dir} cannot be written: {reason(error)}")
         except UnreadableMemoryError as error:

@@ -210,6 +210,7 @@ class _Verification:
         self._find, self._add_all = session.find, session.add_all
         self._stamps: list[Stamp] = []
         self._begun_at = 0
+        self._place = "" if self._source.is_transient else self._source.absolute()
         self._seen: Memory | None = None
         """What was remembered under the log's name, be it of another log."""
         self._vouched: list[str] = []
@@ -227,6 +228,7 @@ class _Verification:
         if log is None:
             return
         checkpoint = self._check_checkpoint(log)
+        self._session.compare_place(self._place, log.genesis.origin, log.genesis_hash)
         self._seen, is_reliable = self._session.recall(log.genesis.origin, log.genesis_hash)
         memory, is_reliable = self._usable(log) if is_reliable else (None, False)
         walk = self._begin(log, checkpoint, memory) if is_reliable or not self._options.start else None
@@ -544,7 +546,7 @@ class _Verification:
             changes=None if ending.changes is None else [line.decode() for line in ending.changes],
         )
         compare = partial(compare_meanwhile, self._source, memory, self._report)
-        self._session.remember(memory, self._seen, compare)
+        self._session.remember(memory, self._place, self._seen, compare)
 
 
 class Segments(NamedTuple):
