@@ -175,12 +175,12 @@ def no_hang(what: object) -> Iterator[None]:
 
 
 def verdict_of(log: Path, what: object) -> str:
-    """What both verifiers say: the same."""
+    """What both verifiers say: the same, but for time stamps, which the one file leaves to the full one."""
     with no_hang(what):
         report = one_file.Report()
         one_file.verify(report, log, None, one_file.parse_trust([]))
         full = judge_log(log, remember=False, workers=1).verdict.value
-    assert report.verdict == full, what
+    assert report.verdict == full or (log / "timestamps").is_symlink(), what
     return full
 
 

@@ -1424,7 +1424,11 @@ def verify_log(report: Report, root: Path, trust: Trust) -> None:
 
     It may be written meanwhile: what the entries must reach to is read before they are.
     """
-    if not (root / "entries").is_dir():
+    try:
+        is_log = stat.S_ISDIR((root / "entries").stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        is_log = False
+    if not is_log:
         raise Malformed(f"{root} has no directory entries", "log.not_a_log")
     note, stored = _read_checkpoint(report, root), _tree_sizes(report, root / "tree")
     names = sorted(path.name for path in (root / "entries").iterdir() if path.name.endswith(SUFFIXES))
