@@ -8,6 +8,7 @@ folder that stays. See `make agree`.
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import tempfile
 import time
@@ -17,7 +18,7 @@ from random import Random
 from typing import Final
 
 from tests.fuzz.both import Place, compare, quick
-from tests.fuzz.damage import Mutable, damaged, forged
+from tests.fuzz.damage import Mutable, damaged, forged, stored
 from tests.fuzz.histories import History
 
 LOGS_A_HISTORY: Final = 100
@@ -33,8 +34,8 @@ def log_of(case: int, history: History) -> Mutable:
     """The damaged or forged log of a case."""
     random = Random(f"case {case}")
     if random.random() < 0.5:
-        return damaged(random, history, history.files())
-    return forged(random, history)
+        return damaged(random, history, stored(random, history.files()))
+    return stored(random, forged(random, history))
 
 
 def trust_of(case: int, history: History) -> list[str]:
@@ -58,7 +59,7 @@ def in_memory() -> str | None:
     return "/dev/shm" if Path("/dev/shm").is_dir() else None
 
 
-def run(seed: int, logs: int, seconds: float, shown_max: int = 20) -> tuple[int, list[str]]:
+def run(seed: int, logs: int, seconds: float = math.inf, shown_max: int = 20) -> tuple[int, list[str]]:
     """How many logs were compared, from case `seed` × 10^6 on, and what was judged differently."""
     found: list[str] = []
     start, stop = seed * 1_000_000, time.monotonic() + seconds
@@ -80,7 +81,7 @@ def run(seed: int, logs: int, seconds: float, shown_max: int = 20) -> tuple[int,
 def main() -> None:
     parser = argparse.ArgumentParser(prog="tests.fuzz.two_verifiers", description=__doc__)
     parser.add_argument("--logs", type=int, default=200_000)
-    parser.add_argument("--seconds", type=float, default=86_400)
+    parser.add_argument("--seconds", type=float, default=math.inf)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--shown", type=int, default=20, help="disagreements after which it stops")
     parser.add_argument("--case", type=int, help="make this case's log again, and leave it")

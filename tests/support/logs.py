@@ -61,6 +61,8 @@ from attestlog.testing import ManualClock, MemorySigner
 
 START_US = 1_761_825_600_000_000  # 2025-10-30T12:00:00Z
 ORIGIN = "example.com/made"
+OWNED = "log.attestlog.dev/agents"
+"""Not an example's name: another log of this origin is a fork of the one that is remembered."""
 
 
 MINIMAL: Final[dict[str, Any]] = {"event_type": "ACTION", "action_type": "deploy", "actor_id": "agent-7"}
@@ -363,7 +365,7 @@ def create(path: Path, *, segment_entries: int = 65_536, batch: bool = True, **o
     options.setdefault("checkpoint_signer", MemorySigner("Ed25519"))
     options.setdefault("clock", ManualClock())
     options.setdefault("settings", Settings(segment_entries=segment_entries, batch=batch))
-    return Log.create(path, origin=ORIGIN, **options)
+    return Log.create(path, **{"origin": ORIGIN, **options})
 
 
 def contents(path: Path) -> dict[str, bytes]:

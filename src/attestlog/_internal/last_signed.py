@@ -290,8 +290,8 @@ def _parse_header(data: bytes, path: Path) -> Names:
 
 def _format_record(kind: str, record: Signed, genesis: str) -> bytes:
     text = f"{kind} {record.size} {record.hash}"
-    checksum = sha256(f"{MAGIC}\n{genesis}\n{text}".encode()).hexdigest()[:_CHECKSUM_CHARACTERS]
-    return _pad(f"{text} {checksum}")
+    checksum = sha256(f"{MAGIC}\n{genesis}\n{text}".encode()).hexdigest()
+    return f"{text} {checksum[:_CHECKSUM_CHARACTERS]}".encode().ljust(_BLOCK_BYTES - 1) + b"\n"
 
 
 def _pad(text: str, blocks: int = 1) -> bytes:

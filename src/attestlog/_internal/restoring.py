@@ -146,7 +146,7 @@ def _signed_beyond(copy: LogSource, genesis: Genesis, demands: RestoreDemands, f
     known = [open_signed_checkpoint(note, genesis.checkpoint_keys).checkpoint for note in demands.known]
     found = [Signed(checkpoint.size, checkpoint.root.hex()) for checkpoint in known]
     with contextlib.suppress(OSError, UnreadableMemoryError):
-        memory = recall(folder, genesis.origin)
+        memory = recall(folder, genesis.origin, identity(copy).genesis)
         found += [Signed(*prefix) for prefix in memory.roots()] if memory is not None else []
     return max((signed for signed in found if signed.size > copy.size()), default=None)
 

@@ -56,7 +56,7 @@ def test_a_range_and_a_filter_hold_together(log: Path) -> None:
     assert chosen(log, start=3, stop=7) == lines[3:7]
     assert chosen(log, start=3, stop=7, limit=2) == lines[3:5]
     assert chosen(log, start=3, stop=7, event_type="SHUTDOWN") == [lines[6]]
-    assert chosen(log, start=len(lines)) == []
+    assert chosen(log, start=len(lines)) == chosen(log, start=5, stop=5) == []
     assert chosen(log, stop=10_000) == lines
 
 

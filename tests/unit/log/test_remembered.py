@@ -17,6 +17,7 @@ import msgspec
 import pytest
 from tests.support.logs import (
     ORIGIN,
+    OWNED,
     checkpoint_file,
     config_file,
     contents,
@@ -327,10 +328,16 @@ def test_a_checkpoint_key_signs_one_log_of_a_name(tmp_path: Path) -> None:
 
 
 def test_another_log_of_the_name_is_said_at_once(tmp_path: Path) -> None:
-    create(tmp_path / "log").close()
+    create(tmp_path / "log", origin=OWNED).close()
     judge_log(tmp_path / "log")
-    with pytest.warns(UserWarning, match=f"attestlog memory forget {ORIGIN}"):
-        create(tmp_path / "again").close()
+    with pytest.warns(UserWarning, match=f"attestlog memory forget {OWNED}"):
+        create(tmp_path / "again", origin=OWNED).close()
+
+
+def test_under_an_examples_name_another_log_is_nothing_to_say(tmp_path: Path) -> None:
+    for name in ("log", "again"):
+        create(tmp_path / name).close()
+        assert judge_log(tmp_path / name).verdict == "VERIFIED"
 
 
 # --- the order of things ---

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tests.support.logs import CheckpointKey, LogMaker, draft, drafts
+from tests.support.logs import OWNED, CheckpointKey, LogMaker, draft, drafts
 from tests.support.serving import Site, reply, served
 
 from attestlog._internal.core.checkpoint import Checkpoint, sign_checkpoint
@@ -297,7 +297,7 @@ def test_a_grown_log_still_begins_with_what_is_remembered(
     publish_log(log.root, public)
     report = check(made, public, state, full=False)
     assert (report.verdict, report.size, report.remembered_size) == (Verdict.VERIFIED, 1000, SIZE)
-    memory = recall(state, made.origin)
+    memory = recall(state, made.origin, made.entry(0)["entry_hash"])
     assert memory is not None
     assert (memory.size, memory.checkpoint_size) == (1000, 1000)
 
@@ -312,7 +312,7 @@ def test_another_history_is_a_fork(
     report = check(made, tmp_path / "other", state, full=full)
     assert report.verdict == Verdict.FORKED
     assert codes(report) & {"memory.root", "memory.genesis"}
-    memory = recall(state, made.origin)
+    memory = recall(state, made.origin, made.entry(0)["entry_hash"])
     assert memory is not None
     assert memory.root == made.head.edge.root().hex(), "what was seen first stays"
 
@@ -352,7 +352,7 @@ def test_what_was_read_of_the_log_itself_stays_known(made: LogMaker, state: Path
     log = grown(made, tmp_path / "log", 900)
     publish_log(log.root, tmp_path / "public")
     assert check(made, tmp_path / "public", state).remembered_size == SIZE
-    memory = recall(state, made.origin)
+    memory = recall(state, made.origin, made.entry(0)["entry_hash"])
     assert memory is not None
     assert (memory.size, memory.resumable) == (900, SIZE)
     with pytest.raises(QueryError, match=f"{SIZE} entries are remembered"):
@@ -369,11 +369,54 @@ def test_a_log_that_contradicts_what_was_published_is_a_fork(
     assert judge_log(log.root, state_dir=state).verdict == Verdict.FORKED
 
 
+def test_of_two_forks_verified_at_once_the_second_is_a_fork(
+    made: LogMaker, public: Path, state: Path, tmp_path: Path
+) -> None:
+    for size, wanted in ((550, Verdict.FORKED), (700, Verdict.UNKNOWN)):
+        other, folder = grown(made, tmp_path / f"log-{size}", size, spoil=True), tmp_path / f"public-{size}"
+        publish_log(other.root, folder)
+        done: list[Report] = []
+
+        def progress(some: int, total: int, folder: Path = folder, done: list[Report] = done) -> None:
+            if some == total and not done:
+                done.append(check(made, folder, state / folder.name))
+
+        report = judge_published(
+            public,
+            trust=[made.checkpoint_key.vkey],
+            full=True,
+            state_dir=state / folder.name,
+            progress=progress,
+        )
+        assert done[0].verdict == Verdict.VERIFIED
+        assert (report.verdict, len(codes(report))) == (wanted, 1)
+        assert check(made, public, state / folder.name).verdict in {Verdict.FORKED, Verdict.TRUNCATED}
+
+
+def test_a_key_that_is_given_beats_a_memory_that_nobody_vouched_for(tmp_path: Path, state: Path) -> None:
+    true, strange = (
+        LogMaker(tmp_path / "a", origin=OWNED),
+        LogMaker(tmp_path / "b", origin=OWNED, first_id=500),
+    )
+    for log in (true, strange):
+        log.append(draft(1))
+        log.lay_out()
+        publish_log(log.root, tmp_path / f"public-{log.root.name}")
+    judge_log(strange.root, state_dir=state)
+    trust = [true.entry(0)["entry_hash"]]
+    report = judge_published(tmp_path / "public-a", state_dir=state)
+    assert (report.verdict, codes(report) & {"memory.genesis"}) == (Verdict.FORKED, {"memory.genesis"})
+    report = judge_published(tmp_path / "public-a", trust=trust, state_dir=state)
+    assert (report.verdict, "memory.replaced" in codes(report)) == (Verdict.VERIFIED, True)
+    assert judge_log(true.root, state_dir=state).remembered_size == 2
+    assert judge_published(tmp_path / "public-b", state_dir=state).verdict == Verdict.FORKED
+
+
 def test_a_memory_that_cannot_be_read_is_not_taken_for_none(
     made: LogMaker, public: Path, state: Path
 ) -> None:
     check(made, public, state)
-    path = memory_path(state, made.origin)
+    path = memory_path(state, made.origin, made.entry(0)["entry_hash"])
     good = msgspec.json.decode(path.read_bytes())
     for bad in (b"{", msgspec.json.encode({**good, "checkpoint_keys": ["none"]})):
         path.write_bytes(bad)

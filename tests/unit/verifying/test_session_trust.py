@@ -249,7 +249,7 @@ def test_more_changes_than_are_kept(log: LogMaker, tmp_path: Path, monkeypatch: 
         monkeypatch.setattr("attestlog._internal.judging.walk.CHANGES_SIZE_MAX_BYTES", allowed)
         state = tmp_path / f"state-{allowed}"
         assert verify(log, tmp_path, state_dir=state).verdict == Verdict.VERIFIED
-        memory = remembering.recall(state, log.origin)
+        memory = remembering.recall(state, log.origin, log.entry(0)["entry_hash"])
         assert memory is not None
         if allowed == limit:
             assert memory.changes is not None

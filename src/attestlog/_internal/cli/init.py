@@ -114,11 +114,11 @@ def _carry_over(old: str, reason: str) -> Continues:
 def _say_if_remembered(origin: str) -> None:
     """At once, and not when `verify` says FORKED: two logs of one name look like two histories of one."""
     from attestlog._internal.places import state_dir
-    from attestlog._internal.verifying.memory import memory_path
+    from attestlog._internal.verifying.memory import is_taken
     from attestlog.errors import NoHomeError
 
     with contextlib.suppress(OSError, NoHomeError):
-        if memory_path(state_dir(), origin).exists():
+        if is_taken(state_dir(), origin):
             notice(f"another log named {origin} is remembered: verify will say FORKED of this one")
             hint(f"choose another name, or attestlog memory forget {origin}")
 

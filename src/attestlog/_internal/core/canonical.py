@@ -153,6 +153,10 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return members
 
 
+DOUBLE_DIGITS_MAX: Final = 17
+"""So many tell any two doubles apart: programs that do not look for the shortest spelling write them all."""
+
+
 class _Inexact(Struct, frozen=True):
     """Stands in a decoded value for a number that cannot be kept, until `encode` says where."""
 
@@ -174,7 +178,10 @@ def _float(text: str) -> float | _Inexact:
         -_INFINITY,
     ):
         return number
-    if _significant(text) == _significant(repr(number)):
+    digits, power = _significant(text)
+    if len(digits) <= DOUBLE_DIGITS_MAX and abs(number) >= sys.float_info.min:
+        return number
+    if (digits, power) == _significant(repr(number)):
         return number
     return _Inexact(f"{text[:40]} would be kept as {number!r}: give it fewer digits, or as a string")
 

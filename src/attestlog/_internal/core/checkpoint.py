@@ -54,14 +54,31 @@ class Checkpoint:
     root: bytes
 
 
+def is_example(origin: str) -> bool:
+    """Whether the origin stands under a name that RFC 2606 and RFC 6761 reserve for examples and tests.
+
+    Nobody owns such a name: many logs have it that are not one another's histories.
+    """
+    host = origin.partition("/")[0].partition(":")[0].lower().rstrip(".")
+    return any(f".{host}".endswith(f".{name}") for name in _EXAMPLES)
+
+
+_EXAMPLES: Final = (
+    "example", "example.com", "example.net", "example.org", "invalid", "localhost", "test",
+)  # fmt: skip
+
+
 def check_origin(origin: str) -> None:
-    """Raises MalformedConfigError unless `origin` can name a log: 1-255 printable bytes, no space, no `+`."""
+    """Raises MalformedConfigError unless `origin` can name a log: 1-255 printable ASCII, no space, no `+`.
+
+    Of letters outside ASCII, too many look like others: a log must not pass for one of another name.
+    """
     try:
         check_key_name(origin)
     except MalformedNoteError as error:
         raise MalformedConfigError(f"origin: {error}", member="origin") from None
-    if not origin.isprintable():
-        raise MalformedConfigError(f"origin: {origin!r} is not printable", member="origin")
+    if not (origin.isascii() and origin.isprintable()):
+        raise MalformedConfigError(f"origin: {origin!r} is not printable ASCII", member="origin")
 
 
 def format_checkpoint(checkpoint: Checkpoint) -> str:

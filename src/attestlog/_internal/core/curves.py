@@ -33,7 +33,7 @@ _SMALL_ORDER_Y: Final = frozenset(
 
 def check_low_s(signature: bytes) -> None:
     """Raises MalformedSignatureError unless this DER signature, which verified, has a low s."""
-    _, s = decode_dss_signature(signature)
+    s = _read_s(signature)
     if s > P256_HALF_ORDER:
         raise MalformedSignatureError(
             "the signature's s is over half of the order: somebody respelled it",
@@ -43,8 +43,26 @@ def check_low_s(signature: bytes) -> None:
 
 def to_low_s(signature: bytes) -> bytes:
     """The same DER signature with its low s, which verifies if it does. Raises ValueError if not DER."""
+    if _read_s(signature) <= P256_HALF_ORDER:
+        return signature
     r, s = decode_dss_signature(signature)
-    return encode_dss_signature(r, P256_ORDER - s) if s > P256_HALF_ORDER else signature
+    return encode_dss_signature(r, P256_ORDER - s)
+
+
+def _read_s(signature: bytes) -> int:
+    """s of a DER signature: a SEQUENCE of two INTEGERs shorter than 128 bytes. Raises ValueError.
+
+    Read here because it is asked three times of each signature that is made. What is not in that form is the
+    library's to refuse.
+    """
+    size = len(signature)
+    at = 4 + signature[3] if size > 8 else size
+    if (
+        at + 2 < size and signature[0] == 0x30 and signature[1] == size - 2
+        and signature[at] == 2 and signature[at + 1] == size - at - 2
+    ):  # fmt: skip
+        return int.from_bytes(signature[at + 2 :])
+    return decode_dss_signature(signature)[1]
 
 
 def check_ed25519_key(key: bytes) -> None:

@@ -41,7 +41,7 @@ from attestlog._internal.core.hashes import hex_hash
 from attestlog._internal.core.policy import Policy
 from attestlog._internal.core.receipt import Receipt
 from attestlog._internal.core.reserved import check_reserved
-from attestlog._internal.guard.asking import POLL_S, find_approvals, write_request
+from attestlog._internal.guard.asking import POLL_S, FileId, find_approvals, write_request
 from attestlog._internal.guard.checking import (
     QUORUM,
     Reason,
@@ -144,6 +144,7 @@ class Guard:
             raise TypeError("a rollback needs a snapshot, or a rollback_snapshot_hash, to go back to")
         self._payload, self._given = action_payload, tuple(approvals)
         self._ask = Path(ask) if ask is not None else None
+        self._seen: set[FileId] = set()
         self._ask_timeout_s = ask_timeout_s
         self._rollback, self._snapshot = rollback, snapshot
         self._context: dict[str, Any] = {**members.pop("actor_context", {})}
@@ -312,7 +313,7 @@ class Guard:
 
     def _look_for_approvals(self) -> bool:
         if self._ask is not None:
-            for approval in find_approvals(self._ask, self.request):
+            for approval in find_approvals(self._ask, self.request, self._seen):
                 self.add_approval(approval)
         return self._has_quorum()
 

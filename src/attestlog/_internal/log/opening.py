@@ -254,10 +254,10 @@ def _load(
 
 def _warn_if_remembered(origin: str, state: StateDir) -> None:
     """At once, and not when `verify` says FORKED: two logs of one name look like two histories of one."""
-    from attestlog._internal.verifying.memory import memory_path
+    from attestlog._internal.verifying.memory import is_taken
 
     with contextlib.suppress(OSError, NoHomeError):
-        if memory_path(state_dir() if state is None else Path(state), origin).exists():
+        if is_taken(state_dir() if state is None else Path(state), origin):
             warnings.warn(
                 f"another log named {origin} is remembered, and verify will say FORKED of this one:"
                 f" choose another name, or run attestlog memory forget {origin}",

@@ -21,13 +21,14 @@ from __future__ import annotations
 
 import argparse
 import base64
+import errno
 import importlib
 import json
 import os
 import re
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
@@ -108,7 +109,7 @@ class Newer(Fault):
 
 
 def parse_json(text: str) -> Any:
-    """The value. Spelling and duplicate names are found by spelling it again (`canonical`)."""
+    """The value; of a name that stands twice the last. Spelling it again (`canonical`) finds both."""
 
     def integer(digits: str) -> int:
         if abs(value := int(digits[:20])) > INTEGER_MAX:
@@ -119,9 +120,27 @@ def parse_json(text: str) -> Any:
         raise Malformed(f"{name} is no JSON")
 
     try:
-        return json.loads(text, parse_int=integer, parse_constant=constant)
+        return json.loads(text, parse_int=integer, parse_constant=constant, object_pairs_hook=_join_members)
     except (ValueError, RecursionError) as error:
         raise Malformed(f"not JSON: {str(error)[:80]}") from None
+
+
+class Repeated(dict[str, Any]):
+    """An object in which a name stands twice: the last value counts, and each must be of its type."""
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        super().__init__(pairs)
+        self.pairs = pairs
+
+
+def _join_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    return members if len(members) == len(pairs) else Repeated(pairs)
+
+
+def every_pair(members: dict[str, Any]) -> Iterable[tuple[str, Any]]:
+    """Name and value as they stand, a name twice where it does."""
+    return members.pairs if isinstance(members, Repeated) else members.items()
 
 
 def canonical(value: Any, depth: int = 1) -> str:
@@ -167,14 +186,17 @@ def spell_float(value: float) -> str:
 
 Entry = dict[str, Any]
 
+PILLARS = {"an_toan", "duong_dai", "tin_vao_so_lieu", "han_che_rui_ro"}
 KINDS: dict[str, Callable[[Any], bool]] = {
     "text": lambda value: isinstance(value, str),
     "name": lambda value: isinstance(value, str) and 1 <= len(value) <= 256,
     "flag": lambda value: isinstance(value, bool),
     "count": lambda value: type(value) is int and 0 <= value <= INTEGER_MAX,
     "score": lambda value: type(value) in (int, float) and 0 <= value <= 10,
+    "bit": lambda value: type(value) is int and value in (0, 1),
+    "severity": lambda value: type(value) is int and 0 <= value <= 10,
     "object": lambda value: isinstance(value, dict),
-    "pillar": lambda value: value in ("an_toan", "duong_dai", "tin_vao_so_lieu", "han_che_rui_ro"),
+    "scores": lambda value: fits(value, "{score}") and PILLARS.issuperset(value),
     "proof": lambda value: fits(value, "object") and all(
         fits(value.get(name), kind) for name, kind in (("type", "text"), ("valid", "flag"))
     ),
@@ -189,7 +211,7 @@ def fits(value: Any, kind: str) -> bool:
     if kind[0] == "[":
         return isinstance(value, list) and all(fits(item, kind[1:-1]) for item in value)
     if kind[0] == "{":
-        return isinstance(value, dict) and all(fits(item, kind[1:-1]) for item in value.values())
+        return isinstance(value, dict) and all(fits(item, kind[1:-1]) for _, item in every_pair(value))
     if kind[0] == "/":
         return isinstance(value, str) and re.fullmatch(kind[1:-1], value, re.ASCII) is not None
     return KINDS[kind](value)
@@ -204,13 +226,13 @@ MEMBERS = {
     "dependencies": f"[{UUID}]", "entry_hash": "text", "entry_id": UUID, "environment": "{text}",
     "error_details": "object?", "event_category": "/NORMAL|WARNING|ERROR|CRITICAL/",
     "event_type": "/ACTION|DECISION|VIOLATION|CHANGE|BOOT|SHUTDOWN/",
-    "execution_status": "/SUCCESS|FAILED|BLOCKED|ROLLED_BACK/", "hsm_signature": "text", "k_state": "count",
-    "pillars_scores": "{score}", "prev_entry_hash": "text", "proofs_valid": "flag",
-    "provided_proofs": "[proof]", "quorum_met": "flag", "received_approvals": "[approval]",
+    "execution_status": "/SUCCESS|FAILED|BLOCKED|ROLLED_BACK/", "hsm_signature": "text", "k_state": "bit",
+    "pillars_scores": "scores", "prev_entry_hash": "text", "proofs_valid": "flag",
+    "provided_proofs": "[object]", "quorum_met": "flag", "received_approvals": "[{text}]",
     "replicas": "[text]", "required_approvals": "count", "required_proofs": "[text]",
     "result_data": "object?", "rollback_available": "flag", "rollback_executed": "flag",
     "rollback_snapshot_hash": f"{HASH}?", "safety_floor_met": "flag?", "schema_version": "/1[.]0[.]0/",
-    "sequence_number": "count", "severity": "count", "signature_algorithm": "text",
+    "sequence_number": "count", "severity": "severity", "signature_algorithm": "text",
     "signing_key_id": "text", "system_state_snapshot": "object",
     "timestamp": r"/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z/",
 }  # fmt: skip
@@ -226,11 +248,11 @@ def decode_entry(line: bytes) -> Entry:
         raise Malformed("not UTF-8") from None
     if not isinstance(entry, dict) or entry.keys() != MEMBERS.keys():
         raise Malformed("not an object with the members of an entry")
-    for name, kind in MEMBERS.items():
-        if not fits(entry[name], kind):
+    for name, value in every_pair(entry):
+        if not fits(value, MEMBERS[name]):
             raise Malformed(f"{name} is not what it must be")
-    if entry["k_state"] > 1 or entry["severity"] > 10 or not fits(list(entry["pillars_scores"]), "[pillar]"):
-        raise Malformed("k_state, severity or pillars_scores is out of range")
+    if not fits(entry["provided_proofs"], "[proof]") or not fits(entry["received_approvals"], "[approval]"):
+        raise Malformed("a proof or an approval does not say all that it must")
     return entry
 
 
@@ -435,6 +457,8 @@ def load_key(pem: str) -> Key:
     except ValueError:
         raise Malformed("not a public key in PEM") from None
     except UnsupportedAlgorithm as error:
+        if not _is_ml_dsa(pem):
+            raise Malformed("not a public key of a known kind") from None
         raise OSError(f"the installed cryptography cannot judge this: {error}") from None
     der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     text = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
@@ -459,6 +483,22 @@ def load_key(pem: str) -> Key:
             raise Wrong(what, "entry.signature_form")
 
     return Key(sha256(der).hexdigest(), algorithm, text, verify)
+
+
+def _is_ml_dsa(pem: str) -> bool:
+    """By its bytes: where the installed cryptography does not have it, it is no less a key."""
+    try:
+        der = base64.b64decode("".join(pem.split("-----")[2].split()))
+    except (ValueError, IndexError):
+        return False
+    return any(der.startswith(start) and len(der) == len(start) + size for start, size in ML_DSA_KEYS.items())
+
+
+ML_DSA_KEYS = {
+    bytes.fromhex("30820532300b06096086480165030403110382052100"): 1_312,
+    bytes.fromhex("308207b2300b0609608648016503040312038207a100"): 1_952,
+}
+"""How the keys begin in DER: → the bytes that follow."""
 
 
 @dataclass(frozen=True)
@@ -559,7 +599,7 @@ def decode_base64(text: str) -> bytes:
 
 
 def _is_origin(name: str) -> bool:
-    return _is_key_name(name) and name.isprintable() and len(name.encode("utf-8", "replace")) <= 255
+    return _is_key_name(name) and name.isascii() and name.isprintable() and len(name) <= 255
 
 
 def _is_key_name(name: str) -> bool:
@@ -1384,7 +1424,11 @@ def verify_log(report: Report, root: Path, trust: Trust) -> None:
 
     It may be written meanwhile: what the entries must reach to is read before they are.
     """
-    if not (root / "entries").is_dir():
+    try:
+        is_log = stat.S_ISDIR((root / "entries").stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        is_log = False
+    if not is_log:
         raise Malformed(f"{root} has no directory entries", "log.not_a_log")
     note, stored = _read_checkpoint(report, root), _tree_sizes(report, root / "tree")
     names = sorted(path.name for path in (root / "entries").iterdir() if path.name.endswith(SUFFIXES))
@@ -1395,6 +1439,9 @@ def verify_log(report: Report, root: Path, trust: Trust) -> None:
     except OSError as error:
         report.find("log.unreadable", f"entries cannot be read: {error}", 0)
         return
+    except Malformed as error:
+        report.find("segment.malformed", f"entries cannot be read: {error}", 0)
+        return
     rules, genesis = begin(line)
     checkpoint = _log_checkpoint(report, note, rules)
     width = rules.settings["segment_entries"]
@@ -1403,12 +1450,13 @@ def verify_log(report: Report, root: Path, trust: Trust) -> None:
             report.find("segment.stray", f"{name} is not one of this log's segments")
         elif name.endswith(".zst") and name[:-4] in names:
             report.find("segment.twice", f"{name} and {name[:-4]} are there: compressing was cut short")
+    segments = {first: segments[first] for first in sorted(segments) if first % width == 0}
     walk = Walk(report, rules, checkpoint.size if checkpoint else -1)
     walk.stored_leaves = stored.get(0, 0) // 32
     acknowledged = max(-(-stored.get(0, 0) // 32), checkpoint.size if checkpoint else 0)
-    last = max((first for first in segments if first % width == 0 and _has_lines(segments[first])), default=0)
+    last = max((first for first, path in segments.items() if _has_lines(path)), default=0)
     first, due, misplaced = 0, 0, -1
-    for first in sorted(first for first in segments if first % width == 0):
+    for first, path in segments.items():
         if first != due:
             report.find("segment.missing", f"a segment is missing before that of entry {first}", due)
             walk.lose()
@@ -1418,10 +1466,8 @@ def verify_log(report: Report, root: Path, trust: Trust) -> None:
             misplaced = first
         due = first + width
         skip = max(0, acknowledged - first) if first == last else None
-        _walk_segment(walk, segments[first], first, skip, is_last=first == max(segments))
-    walk.again = (
-        line for name in sorted(segments) if name % width == 0 for line in read_again(segments[name])
-    )
+        _walk_segment(walk, path, first, skip, is_last=first == max(segments))
+    walk.again = (line for path in segments.values() for line in read_again(path))
     is_long = not first <= walk.position <= due and first != misplaced
     if is_long and walk.is_all_read and walk.torn is None:
         what = f"entry {walk.position} is due where the last segment ends"
@@ -1611,7 +1657,26 @@ def read_lines(file: BinaryIO) -> Iterator[tuple[bytes, bool]]:
             line = line[: LINE_SIZE_MAX + 1] + rest[-1:]
             if not rest:
                 break
+            if not rest.strip(b"\0"):
+                _skip_hole(file)
         yield line.removesuffix(b"\n"), line.endswith(b"\n")
+
+
+def _skip_hole(file: BinaryIO) -> None:
+    """Go on behind the hole that a file is in: it can be larger than anybody could read."""
+    try:
+        descriptor, at = file.fileno(), file.tell()
+        before = os.lseek(descriptor, 0, os.SEEK_CUR)
+        try:
+            at = os.lseek(descriptor, at, os.SEEK_DATA)
+        finally:
+            os.lseek(descriptor, before, os.SEEK_SET)
+        file.seek(at)
+    except AttributeError:
+        return  # this system tells no holes
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            file.seek(0, os.SEEK_END)
 
 
 def read_again(path: Path) -> Iterator[bytes]:

@@ -29,7 +29,7 @@ from attestlog._internal.places import state_dir as user_state_dir
 from attestlog._internal.storage.contract import LogSource
 from attestlog._internal.storage.resolve import LogName, open_source
 from attestlog._internal.verifying.given import read_given
-from attestlog._internal.verifying.memory import UnreadableMemoryError, recall
+from attestlog._internal.verifying.memory import UnreadableMemoryError, recall_all, signers_among
 from attestlog._internal.verifying.whole import judge_log
 from attestlog.errors import AttestlogError, CorruptError, NoHomeError, NotFoundError
 
@@ -84,16 +84,17 @@ def _by_checkpoint(path: Path, state_dir: Path, reason: str) -> Continues:
     note = read_given(path)
     origin = parse_checkpoint(parse_note(note).text).origin
     try:
-        memory = recall(state_dir, origin)
+        known = recall_all(state_dir, origin)
     except (UnreadableMemoryError, OSError) as error:
         raise CorruptError(
             f"what is remembered of {origin} cannot be read: {error}", path=str(path)
         ) from None
-    if memory is None:
+    if not known:
         raise NotFoundError(
             f"{path} is of {origin}, of which nothing is remembered: give the log itself", path=str(path)
         )
-    keys = [parse_vkey(vkey) for vkey in memory.checkpoint_keys or ()]
+    memory = next(iter(signers_among(known, parse_note(note))), known[0])
+    keys = [parse_vkey(vkey) for vkey in memory.checkpoint_keys]
     signed = open_signed_checkpoint(note, keys)
     check_every_type([line.key for line in signed.signatures], keys)
     size, root = signed.checkpoint.size, signed.checkpoint.root.hex()
@@ -126,7 +127,7 @@ def judge_chain(log: LogName | LogSource, *, older: Iterable[LogName] = (), **op
     return reports
 
 
-_OF_THE_NEWEST: Final = frozenset({"trust", "trust_policy", "held", "tsa_roots", "start"})
+_OF_THE_NEWEST: Final = frozenset({"trust", "trust_policy", "held", "tsa_roots", "start", "max_age_s"})
 
 
 def _at_hand(genesis: str, places: Iterable[LogName]) -> LogSource | None:

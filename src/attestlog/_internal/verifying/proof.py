@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -146,48 +146,63 @@ def _judge_entry(report: ProofReport, data: bytes, session: Session) -> None:
 def _judge_consistency(report: ProofReport, data: bytes, session: Session) -> None:
     report.format = "consistency"
     prefix = parse_consistency(data)
-    checkpoint, memory = _open_checkpoint(report, prefix.checkpoint, session)
+    checkpoint, known = _open_checkpoint(report, prefix.checkpoint, session)
     verify_prefix(prefix, checkpoint)
     report.old_size, report.old_root = prefix.old_size, prefix.old_root.hex()
-    _compare_memory(report, session, memory, prefix.old_size, report.old_root)
+    _compare_memories(report, session, known, prefix.old_size, report.old_root)
     if session.held is not None:
         verify_held(prefix, checkpoint.origin, session.held)
 
 
-def _open_checkpoint(report: ProofReport, note: bytes, session: Session) -> tuple[Checkpoint, Memory | None]:
-    """The checkpoint, and what is remembered of its log.
+def _open_checkpoint(report: ProofReport, note: bytes, session: Session) -> tuple[Checkpoint, list[Memory]]:
+    """The checkpoint, and what is remembered of its log, or of logs of whose it may be.
 
     `report` receives who signed it, or that nobody did whom the caller trusts. Raises what
     `open_trusted_checkpoint` raises, but for TrustError.
     """
-    checkpoint = parse_checkpoint(parse_note(note).text)
-    memory, _ = session.recall(checkpoint.origin)
+    parsed = parse_note(note)
+    checkpoint = parse_checkpoint(parsed.text)
+    known = session.recall_signers(parsed, checkpoint.origin)
     keys, trust_policy = session.log_keys, session.trust_policy
-    if not keys and not trust_policy.logs and memory is not None:
-        keys = [parse_vkey(vkey) for vkey in memory.checkpoint_keys]
+    if not keys and not trust_policy.logs and known:
+        vkeys = list(dict.fromkeys(vkey for memory in known for vkey in memory.checkpoint_keys))
+        keys = [parse_vkey(vkey) for vkey in vkeys]
         what = "no key was given: the log is known by its key from an earlier verification"
-        session.find("proof.key_remembered", what, found=memory.checkpoint_keys)
+        session.find("proof.key_remembered", what, found=vkeys)
+        report.is_key_remembered = True
     try:
         if keys or trust_policy.logs:
             _report_signatures(report, session, open_trusted_checkpoint(note, trust_policy, keys))
         else:
             session.find("trust.none", "no checkpoint key of the log was given")
+        report.trusted_by = _vouching(report, known)
     except TrustError as error:
         code = "trust.quorum" if isinstance(error, QuorumError) else "trust.mismatch"
         session.find(code, str(error), expected=error.need, found=error.have)
     report.origin, report.size, report.root = checkpoint.origin, checkpoint.size, checkpoint.root.hex()
-    _compare_memory(report, session, memory, report.size, report.root)
-    return checkpoint, memory
+    _compare_memories(report, session, known, report.size, report.root)
+    return checkpoint, known
 
 
-def _compare_memory(
-    report: ProofReport, session: Session, memory: Memory | None, size: int, root: str
+def _vouching(report: ProofReport, known: Sequence[Memory]) -> list[str]:
+    """What vouches for the log: the keys given that signed; where they are remembered, what vouched then."""
+    if not report.is_key_remembered:
+        return report.signed_by
+    signers = [memory for memory in known if set(memory.checkpoint_keys) & set(report.signed_by)]
+    return list(dict.fromkeys(item for memory in signers for item in memory.trusted_by))
+
+
+def _compare_memories(
+    report: ProofReport, session: Session, known: list[Memory], size: int, root: str
 ) -> None:
-    """What the log itself signed, against what was seen of it: one size, one root."""
-    for known, expected in memory.roots() if memory is not None and report.signed_by else []:
-        if known == size and expected != root:
-            what = f"the root at {size} is not the one remembered of this log"
-            session.find("memory.root", what, expected=expected, found=root)
+    """What the log itself signed, against what was seen of it: one size, one root.
+
+    Where the checkpoint may be of several logs, one that it does not contradict is enough.
+    """
+    others = [dict(memory.roots()).get(size, root) for memory in known if report.signed_by]
+    if others and root not in others:
+        what = f"the root at {size} is not the one remembered of this log"
+        session.find("memory.root", what, expected=others[0], found=root)
 
 
 def _report_signatures(report: ProofReport, session: Session, trusted: TrustedCheckpoint) -> None:

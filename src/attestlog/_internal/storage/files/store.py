@@ -172,7 +172,7 @@ class FileStore:
         try:
             erasing.finish(self.root, pending, self._head.size, known)
         finally:
-            if self._is_replaced():
+            if self._size_unless_replaced() is None:
                 self._open_segment(self._first, self._path)
                 self._offset = os.fstat(self._descriptor).st_size
 
@@ -267,7 +267,7 @@ class FileStore:
             lock = Lock(self.root, timeout_s=0.0)
             try:
                 lock.acquire()
-                if not self._is_replaced():
+                if self._size_unless_replaced() is not None:
                     size_bytes = os.fstat(self._descriptor).st_size
                     end = lines_end(self._descriptor, size_bytes)
                     if end < size_bytes:
@@ -299,9 +299,10 @@ class FileStore:
     def _enter(self) -> None:
         """Bring the head up to date, having the lock."""
         try:
-            if self._descriptor >= 0 and not self._is_replaced():
+            size_bytes = self._size_unless_replaced() if self._descriptor >= 0 else None
+            if size_bytes is not None:
                 before = self._offset
-                self._catch_up()
+                self._catch_up(size_bytes)
                 if self._offset != before:
                     self._go_on_erasing()
                 return
@@ -314,10 +315,10 @@ class FileStore:
         except OSError as error:
             raise disk.read_error(error, self._path) from None
 
-    def _is_replaced(self) -> bool:
-        """Whether a process that erased a payload replaced the current segment."""
-        held, there = os.fstat(self._descriptor), self._path.stat()
-        return (there.st_dev, there.st_ino) != (held.st_dev, held.st_ino)
+    def _size_unless_replaced(self) -> int | None:
+        """Bytes in the current segment; None where a process that erased a payload replaced it."""
+        held, there = os.fstat(self._descriptor), os.stat(self._path)  # noqa: PTH116 - in every commit: a call less
+        return held.st_size if (there.st_ino, there.st_dev) == (held.st_ino, held.st_dev) else None
 
     def _locate_again(self) -> None:
         """`_locate`; what was committed here before must still be there."""
@@ -378,10 +379,11 @@ class FileStore:
         recovery.head_by_entries(*full, self._tree)
         return tail
 
-    def _catch_up(self) -> None:
+    def _catch_up(self, size_bytes: int) -> None:
         """Read what stands behind the head: other processes' entries, or a crash's remains."""
         while True:
-            size_bytes = self._segment_size()
+            if size_bytes < self._offset:
+                size_bytes = self._segment_size()  # says what is wrong
             if size_bytes > self._offset and os.pread(self._descriptor, 1, self._offset) != b" ":
                 size_bytes = lines_end(self._descriptor, size_bytes)
                 self._adopt(self._read_tail(size_bytes), size_bytes)
@@ -393,6 +395,7 @@ class FileStore:
                 return
             disk.fsync_directory(path.parent)
             self._open_segment(following, path)
+            size_bytes = self._segment_size()
 
     def _read_tail(self, size_bytes: int) -> Tail:
         lines = read_lines(self._descriptor, self._offset, size_bytes)
@@ -420,7 +423,7 @@ class FileStore:
         start = tail.proven
         if start == tail.stop:
             return
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_CLOEXEC)
+        descriptor = disk.plain_descriptor(self._path, os.O_WRONLY)
         try:
             while start < tail.stop:
                 block = os.pread(self._descriptor, min(BLOCK_BYTES, tail.stop - start), start)
@@ -442,9 +445,7 @@ class FileStore:
             try:
                 copy = disk.open_made(torn, os.O_EXCL | os.O_WRONLY, layout.file_mode(self.root))
                 try:
-                    for start in range(tail.stop, size_bytes, BLOCK_BYTES):
-                        block = os.pread(self._descriptor, min(BLOCK_BYTES, size_bytes - start), start)
-                        disk.write_all(copy, block)
+                    disk.copy_range(self._descriptor, copy, tail.stop, size_bytes)
                     os.fsync(copy)
                 finally:
                     os.close(copy)
@@ -503,7 +504,7 @@ class FileStore:
                 path=str(path), sequence_number=first, repair="entries",
             )  # fmt: skip
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+            descriptor = disk.plain_descriptor(path, os.O_RDWR | os.O_APPEND)
         except OSError as error:
             raise disk.storage_error(error, path, "opening") from None
         if self._descriptor >= 0:
@@ -514,7 +515,7 @@ class FileStore:
         """Bytes in the current segment, which must still be the file that was opened, and no shorter."""
         held = os.fstat(self._descriptor)
         try:
-            there = self._path.stat()
+            there = os.stat(self._path)  # noqa: PTH116 - in every commit: a call less
         except OSError as error:
             raise disk.storage_error(error, self._path, "looking at") from None
         if (there.st_dev, there.st_ino) != (held.st_dev, held.st_ino) or held.st_size < self._offset:
