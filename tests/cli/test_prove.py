@@ -123,6 +123,22 @@ def test_without_its_payload(run: Run, log: Path, tmp_path: Path, vkey: str) -> 
     assert "not here, its hash is" in run("verify", path, "--trust", vkey).out
 
 
+def test_a_key_that_was_never_given_is_said_to_be_remembered(
+    run: Run, log: Path, tmp_path: Path, vkey: str
+) -> None:
+    proof = tmp_path / "two.tlog-proof"
+    assert run("prove", log, "2", "-o", proof).code == 0
+    assert run("verify", log).code == 0
+    result = run("verify", proof)
+    assert result.code == 0
+    assert result.out.startswith("VERIFIED, SELF-ATTESTED: entry 2 is in the log")
+    assert f"{vkey} (remembered, self-attested)" in result.out
+    assert "pass --trust VKEY" in result.err
+    assert run("verify", proof, "--json").object["self_attested"]
+    assert run("verify", log, "--trust", vkey).code == 0
+    assert f"{vkey} (remembered, trusted then)" in run("verify", proof).out
+
+
 def test_without_a_key_nothing_is_shown(run: Run, proof: Path) -> None:
     report = run("verify", proof, "--json")
     assert (report.code, report.object["verdict"]) == (4, "UNKNOWN")

@@ -169,8 +169,8 @@ _OF_POLICY: Final = ("_policy", "_policy_rule", "_legal_hold")
 
 
 def _comparable(found: frozenset[Found], start: int | None) -> set[Found]:
-    """Without what rests on rules from entry `start` on, where these are not the same."""
-    if any(code in {"log.unreadable", "segment.absent"} for code, _ in found):
+    """Without what rests on rules that are not the same (from entry `start` on) or were not all read."""
+    if any(code in {"log.unreadable", "segment.absent", "segment.malformed"} for code, _ in found):
         found = frozenset(item for item in found if item[0] != "key.revoked")
     if start is None:
         return set(found)

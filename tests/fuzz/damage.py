@@ -15,13 +15,54 @@ from typing import Any, Final
 
 from tests.fuzz.both import Content, Fifo, Folder, Link
 from tests.fuzz.histories import ALL_KEYS, Files, History, Members, rebuild
+from tests.support.logs import CheckpointKey
+from tests.support.packing import frames_of, joined
 
+from attestlog._internal.core.cosignature import cosign
 from attestlog._internal.core.hashes import leaf_hash
 from attestlog._internal.core.merkle import Span
+from attestlog._internal.core.note import COSIGNATURE_ED25519, VerifierKey
 from attestlog._internal.core.reserved import GENESIS, GOVERNING, OF_THE_LOG
+from attestlog._internal.core.witness import format_cosignatures
 from attestlog.errors import AttestlogError
 
 Mutable = dict[str, Content]
+
+
+# --- other ways to store the same ---
+
+
+def stored(random: Random, files: Mapping[str, Content]) -> Mutable:
+    """Some segments are compressed, the last has room, a witness cosigned the checkpoint."""
+    mutable: Mutable = dict(files)
+    segments = sorted(name for name in files if name.startswith("entries/") and name.endswith(".jsonl"))
+    if random.random() < 0.3:
+        for name in segments if random.random() < 0.1 else segments[:-1]:
+            data = mutable[name]
+            if random.random() < 0.7 and isinstance(data, bytes) and data:
+                mutable[f"{name}.zst"] = joined(frames_of(data))
+                if random.random() < 0.95:
+                    del mutable[name]
+    if segments and random.random() < 0.2:
+        name = random.choice(segments[-1:] * 9 + segments)
+        last = mutable.get(name)
+        if isinstance(last, bytes):
+            mutable[name] = last + b" " * random.choice([1, 70, 4_096])
+    note = mutable.get("checkpoint")
+    if isinstance(note, bytes) and random.random() < 0.2:
+        mutable["checkpoint"] = note + _cosigned(note)
+    return mutable
+
+
+def _cosigned(note: bytes) -> bytes:
+    """A line by a witness that the log does not know."""
+    text = note.rpartition(b"\n\n")[0].decode("utf-8", "replace") + "\n"
+    made = CheckpointKey(9, name="witness.example.com/one")
+    key = VerifierKey(made.verifier.name, COSIGNATURE_ED25519, made.verifier.public_key)
+    try:
+        return format_cosignatures([cosign(text, key, 1_764_000_000, made.sign)])
+    except AttestlogError:  # nobody cosigns what is no checkpoint
+        return b""
 
 
 # --- plain damage ---

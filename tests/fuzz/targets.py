@@ -6,6 +6,7 @@ One function a parser. It returns for every input; what it raises is a defect.
 import json
 from collections.abc import Callable
 from contextlib import suppress
+from io import BytesIO
 from typing import Any, Final
 
 import rfc8785
@@ -23,6 +24,14 @@ from attestlog._internal.core.approval import (
     parse_request,
 )
 from attestlog._internal.core.checkpoint import format_checkpoint, parse_checkpoint
+from attestlog._internal.core.compression import (
+    FOOTER_SIZE_BYTES,
+    FRAME_HEADER_SIZE_MAX_BYTES,
+    check_frame,
+    decode_index,
+    encode_index,
+    index_size,
+)
 from attestlog._internal.core.consistency import format_consistency, parse_consistency
 from attestlog._internal.core.convert import format_path as format_member_path
 from attestlog._internal.core.convert import parse_path as parse_member_path
@@ -65,7 +74,7 @@ from attestlog._internal.query.filter import parse_condition, parse_filter, pars
 from attestlog._internal.signers.pkcs11_uri import format_key_uri, parse_key_uri
 from attestlog._internal.verifier import verify as one_file
 from attestlog._internal.verifying import judge_proof
-from attestlog.errors import AttestlogError, MalformedProofError, TrustError
+from attestlog.errors import AttestlogError, MalformedProofError, MalformedSegmentError, TrustError
 
 APPROVERS: Final = governed()
 REQUEST: Final = Request(
@@ -272,6 +281,36 @@ def continued(data: bytes) -> None:
 _GENESIS: Final = json.loads(rotation_vectors()[0]["lines"][0])
 
 
+def frame_index(data: bytes) -> None:
+    """An index is spelled back, leads through all of the file, and is the one file's too."""
+    try:
+        size = index_size(data[-FOOTER_SIZE_BYTES:])
+        index = decode_index(data[-size:], len(data))
+    except MalformedSegmentError:
+        index = None
+    try:
+        sizes = one_file._frame_index(BytesIO(data))
+    except one_file.Malformed:
+        assert index is None
+        return
+    assert index is not None
+    assert [(frame.packed_size, frame.size) for frame in index.frames] == sizes
+    assert data.endswith(encode_index(sizes))
+    assert [index.frame_at(frame.start) for frame in index.frames] == list(range(len(sizes)))
+    for frame in index.frames:
+        header = data[frame.offset : frame.offset + min(frame.packed_size, FRAME_HEADER_SIZE_MAX_BYTES)]
+        refused = [_refuses(check, header, frame.size) for check in (check_frame, one_file._check_frame)]
+        assert refused in ([True, True], [False, False])
+
+
+def _refuses(check: Callable[[bytes, int], None], header: bytes, size: int) -> bool:
+    try:
+        check(header, size)
+    except (MalformedSegmentError, one_file.Malformed):
+        return True
+    return False
+
+
 def time_stamp(data: bytes) -> None:
     """Bringing sets into order changes no length, and is done once."""
     ordered = order_sets(data)
@@ -368,7 +407,7 @@ TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     "vkey": vkey, "proof": proof, "trust": trust, "signature": signature, "config": config,
     "policy": policy, "draft": draft, "policy_text": policy_text, "approvals": approvals,
     "member_path": member_path, "ssh": ssh, "pointer": pointer, "continued": continued,
-    "time_stamp": time_stamp,
+    "time_stamp": time_stamp, "frame_index": frame_index,
     "legacy": legacy_line, "query": query, "tiles": tiles, "key": key_uri, "rotation": rotation,
     "witness": witness,
 }  # fmt: skip

@@ -18,7 +18,7 @@ from random import Random
 from typing import Final
 
 from tests.fuzz.both import Place, compare, quick
-from tests.fuzz.damage import Mutable, damaged, forged
+from tests.fuzz.damage import Mutable, damaged, forged, stored
 from tests.fuzz.histories import History
 
 LOGS_A_HISTORY: Final = 100
@@ -34,8 +34,8 @@ def log_of(case: int, history: History) -> Mutable:
     """The damaged or forged log of a case."""
     random = Random(f"case {case}")
     if random.random() < 0.5:
-        return damaged(random, history, history.files())
-    return forged(random, history)
+        return damaged(random, history, stored(random, history.files()))
+    return stored(random, forged(random, history))
 
 
 def trust_of(case: int, history: History) -> list[str]:

@@ -4,7 +4,8 @@ Each mutant is one module with one small change (a comparison turned, a constant
 one more, a statement left out), in a copy of the source. The tests of that module,
 found by its name, run against it, and one of them should fail. The seed draws which
 changes are tried: a bounded sample, the same wherever it is run. What survives is
-printed, to be judged: a missing test, or a change that changes nothing.
+printed, to be judged: a missing test, or a change that changes nothing. EQUIVALENT.md says
+which change nothing, and why: they are not tried.
 
 Without MODULE every module is mutated that has unit tests of its own.
 """
@@ -16,6 +17,7 @@ import ast
 import copy
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -45,16 +47,39 @@ PATIENCE_S: Final = 60
 """A mutant that takes so much longer than the original hangs: that is noticed, too."""
 
 
+EQUIVALENT: Final = Path(__file__).with_name("EQUIVALENT.md")
+
+
 class Mutant(NamedTuple):
     module: str
     line: int
+    text: str
+    """Of the line."""
     what: str
     source: str
 
 
+class Equivalent(NamedTuple):
+    """A mutant that does what the original does, or nobody can tell."""
+
+    module: str
+    text: str
+    what: str
+    why: str
+
+
+def equivalents() -> list[Equivalent]:
+    """The rows of EQUIVALENT.md: module, line, change, and why."""
+    rows = re.findall(
+        r"^\| (\S+) \| `(.+)` \| `(.+)` \| (.+) \|$", EQUIVALENT.read_text("utf-8"), re.MULTILINE
+    )
+    return [Equivalent(*row) for row in rows]
+
+
 def mutants(module: str) -> Iterator[Mutant]:
     """Every mutant of a module, in the order of its lines."""
-    tree = ast.parse(modules()[module].read_text(encoding="utf-8"))
+    source = modules()[module].read_text(encoding="utf-8")
+    tree, lines = ast.parse(source), source.splitlines()
     places = list(code(tree))
     for index, node in enumerate(places):
         for variant in range(len(changes(node))):
@@ -64,7 +89,8 @@ def mutants(module: str) -> Iterator[Mutant]:
             apply(again, target, changes(target)[variant])
             after = ast.unparse(target) if not isinstance(target, ast.stmt) else "left out"
             line = getattr(node, "lineno", 0)
-            yield Mutant(module, line, f"{before.splitlines()[0]} → {after}", ast.unparse(again))
+            what = f"{before.splitlines()[0]} → {after}"
+            yield Mutant(module, line, lines[line - 1].strip(), what, ast.unparse(again))
 
 
 def code(tree: ast.AST) -> Iterator[ast.AST]:
@@ -146,7 +172,8 @@ def main() -> None:
             if not run_tests(source, module, 600):
                 raise SystemExit(f"{module}: its tests fail without a mutant")
             timeout_s = time.monotonic() - start + PATIENCE_S
-            every = list(mutants(module))
+            known = {(item.module, item.text, item.what) for item in equivalents()}
+            every = [item for item in mutants(module) if (item.module, item.text, item.what) not in known]
             drawn = random.Random(f"{options.seed}{module}").sample(every, min(options.each, len(every)))
             for mutant in sorted(drawn, key=lambda item: item.line):
                 path.write_text(mutant.source, encoding="utf-8")

@@ -16,7 +16,7 @@ import pytest
 from tests.fuzz.both import Content, Fifo, Folder, Link, Place, compare, judge_by_one_file, quick
 from tests.fuzz.histories import ALL_KEYS, History, Members, rebuild
 from tests.fuzz.two_verifiers import run
-from tests.support.logs import draft, drafts, rotation
+from tests.support.logs import admission, draft, drafts, rotation
 
 from attestlog._internal.core.entry import decode_line
 from attestlog._internal.core.erasure import Erasure, format_erasure
@@ -228,6 +228,45 @@ def an_entry_with_a_member_twice_and_well() -> Files:
     made = log()
     made.append(draft(1))
     return dict(made.files([made.lines[0], b'{"severity":1,"pillars_scores":{},' + made.lines[1][1:]]))
+
+
+@case("TAMPERED", ("segment.malformed", 0))
+def a_first_segment_that_is_not_compressed_as_it_should_be() -> Files:
+    """It is there, and nothing but damage: what could not be read would be unknown."""
+    files: Files = dict(log().files())
+    del files[FIRST]
+    return {**files, f"{FIRST}.zst": b"no frame"}
+
+
+@case("TAMPERED", ("segment.stray", None))
+def a_file_that_is_no_segment_behind_the_last() -> Files:
+    """Which is the last one, and may have room, nevertheless."""
+    made = log()
+    files: Files = dict(made.files())
+    return {**files, FIRST: made.files()[FIRST] + b" " * 70, "entries/000000000005.jsonl": b""}
+
+
+@case("TAMPERED", ("entry.change", 1))
+def a_key_comes_in_of_a_kind_that_nobody_knows() -> Files:
+    """One of ML-DSA is known by its bytes where it cannot be verified; another one is malformed."""
+    made = log()
+    made.append(admission(made, ALL_KEYS[1]))
+    changed = entries(made)
+    payload = changed[1]["action_payload"]
+    payload["public_key"] = payload["public_key"].replace("MCowBQYDK2Vw", "MCowBQYDK20w")
+    return dict(made.files(rebuild(made, changed)))
+
+
+@case("TAMPERED", ("segment.missing", 4), ("entry.rules", 8), ("entry.unjudged", 8))
+def a_pointer_that_is_none_after_a_segment_that_is_missing() -> Files:
+    """Holds may have come in by what is missing, but no entry that is spelled so."""
+    made = log()
+    made.append(*drafts(range(1, 9)), batched=False)
+    changed = entries(made)
+    changed[8]["environment"]["attestlog_holds"] = "5:" + "0" * 65
+    files: Files = dict(made.files(rebuild(made, changed)))
+    del files[SECOND]
+    return files
 
 
 @pytest.fixture

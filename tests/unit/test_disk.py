@@ -122,3 +122,52 @@ def test_mounts_that_cannot_be_read_say_nothing(mounts: str) -> None:
 def test_without_a_list_of_mounts_nothing_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(disk, "_MOUNTS", tmp_path / "missing")
     disk.check_filesystem(tmp_path)
+
+
+def test_only_plain_files_are_opened(tmp_path: Path) -> None:
+    (tmp_path / "plain").write_bytes(b"plain")
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "device").symlink_to("/dev/zero")
+    (tmp_path / "link").symlink_to("plain")
+    assert disk.read_plain(tmp_path / "plain", 4) == b"plain"
+    assert disk.read_plain(tmp_path / "link", 100) == b"plain"
+    for name in ("pipe", "device", "folder"):
+        for flags in (os.O_RDONLY, os.O_RDWR):
+            with pytest.raises(OSError, match=r"not a regular file|directory|symbolic link"):
+                disk.plain_descriptor(tmp_path / name, flags)
+
+
+def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    kept.write_bytes(b"somebody's")
+    (tmp_path / "link").symlink_to(kept)
+    for flags in (os.O_RDWR, os.O_WRONLY | os.O_APPEND):
+        with pytest.raises(OSError, match="symbolic link"):
+            disk.open_made(tmp_path / "link", flags, 0o600)
+    # Where the temporary file will be, somebody put a link.
+    (tmp_path / f".made.{os.getpid()}.new").symlink_to(kept)
+    disk.replace_file(tmp_path / "made", b"made")
+    assert ((tmp_path / "made").read_bytes(), kept.read_bytes()) == (b"made", b"somebody's")
+    assert not (tmp_path / "made").is_symlink()
+
+
+def test_holes_stay_holes(tmp_path: Path) -> None:
+    size = 1 << 32
+    with (tmp_path / "source").open("w+b") as source, (tmp_path / "target").open("w+b") as target:
+        source.write(b"left out, begins")
+        source.seek(size // 2)
+        source.write(b"middle")
+        source.flush()
+        os.ftruncate(source.fileno(), size)
+        disk.copy_range(source.fileno(), target.fileno(), 10, size)
+        status = os.fstat(target.fileno())
+        assert status.st_size == size - 10
+        assert status.st_blocks * 512 < 1 << 20
+        assert os.pread(target.fileno(), 6, 0) == b"begins"
+        assert os.pread(target.fileno(), 6, size // 2 - 10) == b"middle"
+        assert size // 2 < disk.data_end(source.fileno(), size) < size
+        assert disk.data_end(source.fileno(), 5) == 5
+        os.ftruncate(source.fileno(), 100)
+        with pytest.raises(OSError, match="shorter"):
+            disk.copy_range(source.fileno(), target.fileno(), 0, 200)

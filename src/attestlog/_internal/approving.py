@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from msgspec import structs
 
+from attestlog._internal import disk
 from attestlog._internal.core.approval import (
     APPROVE,
     REASONS,
@@ -221,7 +222,7 @@ def _key_uri(key: str) -> str:
 
 def _beginning(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
+        with disk.open_plain(path) as file:
             return file.read(64)
     except FileNotFoundError:
         raise NotFoundError(f"there is no key at {path}", path=str(path)) from None

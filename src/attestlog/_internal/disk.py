@@ -78,13 +78,81 @@ def open_plain(path: Path | str, buffering: int = BLOCK_BYTES) -> BinaryIO:
     return open(plain_descriptor(path), "rb", buffering=buffering)
 
 
-def plain_descriptor(path: Path | str) -> int:
-    """`open_plain`, as a descriptor that the caller closes."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+def read_plain(path: Path | str, size_max_bytes: int) -> bytes:
+    """A regular file's bytes; one byte too many where it has more than it may have. Raises OSError."""
+    with open_plain(path) as file:
+        return file.read(size_max_bytes + 1)
+
+
+def plain_descriptor(path: Path | str, flags: int = os.O_RDONLY) -> int:
+    """`open_plain`, as a descriptor that the caller closes.
+
+    To be written, a file must not be reached through a symbolic link: others may have put it there, and
+    what it leads to would be overwritten.
+    """
+    if flags & (os.O_WRONLY | os.O_RDWR):
+        flags |= os.O_NOFOLLOW
+    try:
+        descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno == errno.ELOOP and flags & os.O_NOFOLLOW:
+            raise OSError(errno.ELOOP, "it is a symbolic link, which is not written through") from None
+        raise
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise OSError(errno.EINVAL, f"{path} is not a regular file")
+        raise OSError(errno.EINVAL, "it is not a regular file")
     return descriptor
+
+
+def next_data(descriptor: int, offset: int, end: int) -> int:
+    """The first byte from `offset` on that is in no hole of the file; `end` if that is not before it.
+
+    A file can be made larger than any disk, and its holes are zeros that nobody could read to their end.
+    The position of the descriptor stays. Raises OSError.
+    """
+    position = os.lseek(descriptor, 0, os.SEEK_CUR)
+    try:
+        return min(os.lseek(descriptor, offset, os.SEEK_DATA), end)
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            raise
+        return end
+    finally:
+        os.lseek(descriptor, position, os.SEEK_SET)
+
+
+def data_end(descriptor: int, end: int) -> int:
+    """Where the file's first `end` bytes stop being data: at the hole they end in, or at `end`.
+
+    Raises OSError.
+    """
+    position, found = os.lseek(descriptor, 0, os.SEEK_CUR), 0
+    try:
+        while (start := next_data(descriptor, found, end)) < end:
+            found = min(os.lseek(descriptor, start, os.SEEK_HOLE), end)
+        return found
+    finally:
+        os.lseek(descriptor, position, os.SEEK_SET)
+
+
+def copy_range(source: int, target: int, start: int, stop: int) -> None:
+    """Write bytes [start, stop) of one file to the end of another, in which zeros become holes.
+
+    Raises OSError, also where the file turns out to be shorter.
+    """
+    shift = os.fstat(target).st_size - start
+    while start < stop:
+        start = next_data(source, start, stop)
+        block = os.pread(source, min(BLOCK_BYTES, stop - start), start)
+        if not block:
+            break
+        if block.strip(b"\0"):
+            pwrite_all(target, block, start + shift)
+        start += len(block)
+    if os.fstat(source).st_size < stop:  # what is behind a file's end looks like a hole
+        raise OSError(errno.EIO, "it became shorter while it was copied")
+    os.ftruncate(target, stop + shift)
+    os.lseek(target, 0, os.SEEK_END)
 
 
 def write_all(descriptor: int, data: bytes) -> None:
@@ -128,7 +196,7 @@ def make_directories(path: Path, mode: int = 0o777) -> None:
 
 
 def open_made(path: Path, flags: int, mode: int) -> int:
-    """Open a file for writing, and make it where it is not there: with just this mode, under any umask.
+    """Open a regular file for writing, or make it: with just this mode, under any umask.
 
     Raises OSError; FileExistsError with O_EXCL among the flags.
     """
@@ -137,7 +205,7 @@ def open_made(path: Path, flags: int, mode: int) -> int:
     except FileExistsError:
         if flags & os.O_EXCL:
             raise
-        return os.open(path, flags | os.O_CLOEXEC)
+        return plain_descriptor(path, flags)
     os.fchmod(descriptor, mode)
     return descriptor
 
@@ -165,6 +233,16 @@ def write_new(path: Path, data: bytes, *, private: bool = False) -> None:
         raise
 
 
+def _open_new(path: Path, mode: int) -> int:
+    """A new file in the place of what a crash, or somebody else, left there: nothing is written into that."""
+    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        return os.open(path, flags, mode)
+    except FileExistsError:
+        path.unlink()
+        return os.open(path, flags, mode)
+
+
 @contextmanager
 def replacing(
     path: Path,
@@ -183,7 +261,7 @@ def replacing(
     """
     temporary = path.with_name(f".{path.name}.{suffix or f'{os.getpid()}.new'}")
     try:
-        descriptor = os.open(temporary, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC, mode)
+        descriptor = _open_new(temporary, mode)
         try:
             if exact:
                 os.fchmod(descriptor, mode)

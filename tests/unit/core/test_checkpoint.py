@@ -133,7 +133,7 @@ def test_an_origin_line_of_another_log_may_hold_spaces() -> None:
     assert parse_checkpoint(text).origin == "go.sum database tree"
 
 
-@pytest.mark.parametrize("origin", ["a", "example.com/agents", "nhật-ký.example/β", "é" * 127, "x" * 255])
+@pytest.mark.parametrize("origin", ["a", "example.com/agents", "xn--nht-k-9sa.example/b", "x" * 255])
 def test_origins(origin: str) -> None:
     check_origin(origin)
 
@@ -141,8 +141,8 @@ def test_origins(origin: str) -> None:
 @pytest.mark.parametrize(
     "origin",
     [
-        *("", "a b", "a+b", "a\n", "\t", "a\u00a0b", "a\u2028b", "x" * 256, "é" * 128, "a\ud800", "a\x7f"),
-        *("a\u202eb", "\x00"),
+        *("", "a b", "a+b", "a\n", "\t", "a\u00a0b", "a\u2028b", "x" * 256, "é", "a\ud800", "a\x7f"),
+        *("a\u202eb", "\x00", "ex\u0430mple.com", "e\u0301"),
     ],
 )
 def test_what_cannot_name_a_log(origin: str) -> None:
@@ -195,8 +195,7 @@ def test_names_reserved_for_examples(origin: str) -> None:
     "origin",
     [
         "log.attestlog.dev/agents", "example.dev", "notexample.com/x", "example.com.evil.dev",
-        "dev/example.com",
-        "latest", "com/example", "localhost2", "/example.com", "-example.com",
+        "dev/example.com", "latest", "com/example", "localhost2", "/example.com", "-example.com",
     ],
 )  # fmt: skip
 def test_names_that_somebody_owns(origin: str) -> None:

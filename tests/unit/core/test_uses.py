@@ -2,6 +2,7 @@
 
 import random
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from attestlog._internal.core.entry import parse_draft, parse_timestamp
 from attestlog._internal.core.policy import APPROVAL_TERM_MAX_S
 from attestlog._internal.core.rules import Rules
 from attestlog._internal.core.uses import USES_MAX, Use, Uses, id_bytes, search_start, use_of, uses_in
+from attestlog.errors import StorageError
 
 SECOND_US = 1_000_000
 
@@ -99,6 +101,42 @@ def test_where_to_look_is_found_by_bisection() -> None:
         assert all(time < since for time in times[:found])
         assert all(time >= since for time in times[found:])
         assert len(asked) <= 9
+
+
+def test_entries_that_cannot_be_read_are_the_oldest_unless_they_may_be_as_late() -> None:
+    def only(readable: range) -> Callable[[int], int]:
+        def timestamp(number: int) -> int:
+            if number not in readable:
+                raise StorageError("archived")
+            return 10 * number
+
+        return timestamp
+
+    assert search_start(8, only(range(5, 8)), 60) == 6
+    assert search_start(8, only(range(5, 8)), 71) == 8
+    for unreadable in (4, 3):
+        with pytest.raises(StorageError, match="archived"):
+            search_start(unreadable + 1, only(range(unreadable)), 50)
+
+
+def test_a_use_counts_as_further_up_to_the_last_moment_and_from_the_first() -> None:
+    for at, until, since, further in (
+        (10, 10, 0, True), (11, 10, 0, False), (10, 10, 5, True), (10, 10, 6, False),
+    ):  # fmt: skip
+        uses = Uses()
+        uses.add(use(1, 1, at=5, until=until))
+        assert uses.find(use(2, 1, at=at, since=since)) == (1 if further else None)
+
+
+def test_what_may_still_count_at_this_moment_is_not_forgotten() -> None:
+    uses = Uses(limit=2)
+    uses.add(use(1, 1, at=5, until=10))
+    uses.add(use(2, 2, at=6, until=10))
+    uses.add(use(3, 3, at=10))
+    assert (len(uses), uses.unread) == (2, 1)
+    assert uses.find(use(4, 1, at=10)) == 1
+    uses.add(use(5, 3, at=11))
+    assert (len(uses), uses.unread) == (1, 1)
 
 
 def test_a_use_spans_from_the_date_of_its_approvals_to_the_longest_term() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from tests.support.exports import ORIGIN, erase_entry, items, made_log, written
-from tests.support.logs import Key, LogMaker, draft
+from tests.support.logs import CheckpointKey, Key, LogMaker, draft
 from tests.support.tools import extra
 
 from attestlog._internal.core import canonical
@@ -75,7 +75,7 @@ def test_an_excerpt_says_that_it_is_one(log: LogMaker, tmp_path: Path, form: For
     report = judge_export(file_of(log, form, tmp_path, some), trust=[log.key.public.pem])
     assert (report.verdict, codes(report)) == (Verdict.VERIFIED, {"export.gaps"})
     assert not report.is_consecutive
-    assert any("left out" in what for what in report.not_shown)
+    assert any("between the entries" in what for what in report.not_shown)
 
 
 def at(number: int, change: Callable[[bytes], bytes]) -> Callable[[list[bytes]], list[bytes]]:
@@ -156,6 +156,27 @@ def test_a_checkpoint_key_alone_says_nothing_of_lines_without_a_checkpoint(
     assert (report.verdict, codes(report)) == (Verdict.UNKNOWN, {"export.key_unknown"})
 
 
+def test_of_an_excerpt_it_cannot_be_told_whose_the_checkpoint_key_is(log: LogMaker, tmp_path: Path) -> None:
+    report = judge_export(file_of(log, Form.JSONL, tmp_path, items(log)[1:]), trust=[log.checkpoint_key.vkey])
+    assert (report.verdict, codes(report)) == (Verdict.UNKNOWN, {"export.key_unknown"})
+
+
+def test_a_checkpoint_key_that_the_genesis_does_not_name_is_of_another_log(
+    log: LogMaker, tmp_path: Path
+) -> None:
+    other = CheckpointKey(9, ORIGIN).vkey
+    report = judge_export(file_of(log, Form.JSONL, tmp_path), trust=[other])
+    assert (report.verdict, codes(report)) == (Verdict.FORKED, {"trust.mismatch"})
+
+
+@pytest.mark.parametrize("what", ["a member", "a payload", "spelling"])
+def test_what_was_tampered_with_leads_to_no_root(log: LogMaker, tmp_path: Path, what: str) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_bytes(b"".join(line + b"\n" for line in TAMPERED[what][1](log.lines)))
+    report = judge_export(path, held=(log.root / "checkpoint").read_bytes())
+    assert (report.verdict, report.checkpoint_size, report.trusted_by) == (Verdict.TAMPERED, None, [])
+
+
 def test_a_genesis_hash_vouches_for_the_keys_in_it(log: LogMaker, tmp_path: Path) -> None:
     whole = file_of(log, Form.JSONL, tmp_path)
     genesis = items(log)[0].entry.entry_hash
@@ -178,6 +199,27 @@ def test_keys_are_followed_over_a_rotation(tmp_path: Path) -> None:
     assert (report.verdict, codes(report)) == (Verdict.UNKNOWN, {"export.key_unknown"})
     both = judge_export(part, trust=[Key(1).public.pem, Key(2).public.pem])
     assert both.verdict is Verdict.VERIFIED
+
+
+def test_a_later_key_alone_does_not_vouch_for_what_others_signed(tmp_path: Path) -> None:
+    log = LogMaker(tmp_path / "log", origin=ORIGIN)
+    log.append(draft(1))
+    log.rotate(Key(2))
+    log.append(draft(2))
+    log.lay_out()
+    report = judge_export(file_of(log, Form.JSONL, tmp_path), trust=[Key(2).public.pem])
+    assert (report.verdict, codes(report)) == (Verdict.UNKNOWN, {"export.key_unknown"})
+    assert "3 of 4 are signed by keys that were not given" in report.findings[0].message
+
+
+def test_a_checkpoint_of_all_but_the_last_entry_leaves_the_end_open(tmp_path: Path) -> None:
+    log = made_log(tmp_path / "log")
+    note = (log.root / "checkpoint").read_bytes()
+    log.append(draft(1))
+    log.lay_out()
+    report = judge_export(file_of(log, Form.JSONL, tmp_path), held=note)
+    assert (report.verdict, report.checkpoint_size) == (Verdict.VERIFIED, len(log.lines) - 1)
+    assert any("at the end" in what for what in report.not_shown)
 
 
 def test_a_genesis_that_names_somebody_elses_key_is_not_vouched_for_by_it(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The guard: decide, act, record. What is forbidden does not happen, what happens has its outcome."""
 
 import asyncio
+import os
 import threading
 import time
 from pathlib import Path
@@ -372,6 +373,20 @@ def test_an_approval_of_another_payload_does_not_count(tmp_path: Path) -> None:
     with pytest.raises(ActionBlockedError) as caught, act:
         pass
     assert "approval" in caught.value.reasons[0]["evidence"]["refused"][0]
+
+
+def test_no_number_of_files_hides_an_approval(tmp_path: Path) -> None:
+    log, room = made(tmp_path, governed(rules=RULES)), tmp_path / "approvals"
+    act = guard(log, ask=room, ask_timeout_s=0)
+    room.mkdir()
+    for number in range(10_500):
+        (room / f"{number:05d}.json").touch()
+    os.mkfifo(room / "pipe.json")
+    (room / "zero.json").symlink_to("/dev/zero")
+    for person in ROLES:
+        approve(act, person, room)
+    with act:
+        assert act.intent is not None
 
 
 def test_the_agent_waits_for_people(tmp_path: Path) -> None:

@@ -243,6 +243,7 @@ def test_open_intents_have_a_limit(
         ([1, 2, 2, 3], [("actor.counter_repeated", 3)]),
         ([1, 2, 1, 3], [("actor.counter_repeated", 3)]),
         ([1, 5, 2, 6], [("actor.counter_gap", 2), ("actor.counter_repeated", 3)]),
+        ([0, 1], [("actor.counter_repeated", 1)]),
         ([1, True, "2", -1, None, 2.5, 2], []),
     ],
 )

@@ -3,12 +3,16 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 from tests.support.audits import codes, verify
 from tests.support.logs import CheckpointKey, Key, LogMaker, draft, drafts, rotation, seal
 
+from attestlog._internal.core.entry import decode_line
+from attestlog._internal.core.genesis import parse_genesis
 from attestlog._internal.core.report import Verdict
 from attestlog._internal.judging import scan as scanning
+from attestlog._internal.judging.keys import vouching_keys
 from attestlog._internal.verifying import source
 from attestlog._internal.verifying import whole as verifying
 
@@ -253,3 +257,26 @@ def test_results_made_by_rules_that_changed_meanwhile_are_made_again(
     assert chunked(log, tmp_path, monkeypatch, 6_000, 2) == []
     # The first chunk, which holds the rotation, and no other.
     assert scanned_here == [0]
+
+
+def test_a_key_vouches_once_it_signed_an_entry(log: LogMaker) -> None:
+    """The last ones are of entries that were read earlier, or of a first entry that another key signed."""
+    one, two, three = (key.public.key_id for key in (FIRST, SECOND, THIRD))
+    first = decode_line(log.lines[0])
+    genesis = parse_genesis(first)
+
+    def vouching(*signed: str, start: int = 0, **changed: str) -> set[str]:
+        entry = msgspec.structs.replace(first, **changed)
+        return vouching_keys(
+            entry, genesis, first.entry_hash, rules=log.rules, signed=set(signed), start=start
+        )
+
+    assert vouching(one, two, three) == {one, two, three}
+    assert vouching() == {one}
+    assert vouching(one, two) == {one, two}
+    stop = log.rules.terms[two].stop
+    assert stop is not None
+    assert vouching(start=stop) == {one, two}
+    assert vouching(start=stop - 1) == {one}
+    for changed in ({"hsm_signature": "00"}, {"signing_key_id": three}):
+        assert vouching(start=stop, **changed) == {two}

@@ -1,19 +1,22 @@
 """The whole-log verifier: what it remembers, whom it trusts, where it resumes."""
 
 import json
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.support.audits import codes, make, segmented, verify
-from tests.support.logs import OWNED, CheckpointKey, Key, LogMaker, draft, entry_id
+from tests.support.logs import OWNED, CheckpointKey, Key, LogMaker, draft, drafts, entry_id
 
 from attestlog._internal import places
 from attestlog._internal.core import canonical
 from attestlog._internal.core.hashes import hex_hash
-from attestlog._internal.core.report import Verdict
+from attestlog._internal.core.report import Cosigner, Report, Verdict
 from attestlog._internal.verifying import judge_log
 from attestlog._internal.verifying import memory as remember_module
+from attestlog._internal.verifying.session import judge_age
 from attestlog.errors import MalformedConfigError, NoHomeError, NotFoundError, QueryError, StorageError
 
 # --- memory ---
@@ -60,7 +63,7 @@ def test_under_an_examples_name_there_are_many_logs_and_each_is_remembered(tmp_p
         for log in both:
             report = verify(log, tmp_path)
             assert (report.findings, report.remembered_size) == ([], remembered)
-    assert len(list((tmp_path / "state").iterdir())) == 2
+    assert len(list((tmp_path / "state").glob("*.json"))) == 2
     for log in both:
         whole = list(log.lines)
         del log.lines[10:]
@@ -72,7 +75,7 @@ def test_under_an_examples_name_there_are_many_logs_and_each_is_remembered(tmp_p
         log.lay_out()
         assert verify(log, tmp_path).verdict == Verdict.FORKED
     assert remember_module.forget(tmp_path / "state", "example.com/agents")
-    assert not list((tmp_path / "state").iterdir())
+    assert not list((tmp_path / "state").glob("*.json"))
 
 
 def test_growth_is_no_fault_and_memory_follows(log: LogMaker, tmp_path: Path) -> None:
@@ -86,7 +89,7 @@ def test_growth_is_no_fault_and_memory_follows(log: LogMaker, tmp_path: Path) ->
 
 def test_memory_does_not_go_backwards(log: LogMaker, tmp_path: Path) -> None:
     verify(log, tmp_path)
-    path = next((tmp_path / "state").iterdir())
+    path = next((tmp_path / "state").glob("*.json"))
     before = path.read_bytes()
     log.lines.pop()
     log.lay_out()
@@ -117,7 +120,7 @@ def test_without_remembering_nothing_is_read_or_written(log: LogMaker, tmp_path:
 )
 def test_memory_that_cannot_be_read_is_not_no_memory(log: LogMaker, tmp_path: Path, data: bytes) -> None:
     verify(log, tmp_path)
-    path = next((tmp_path / "state").iterdir())
+    path = next((tmp_path / "state").glob("*.json"))
     path.write_bytes(data)
     report = verify(log, tmp_path)
     assert (report.verdict, codes(report)) == (Verdict.UNKNOWN, [("memory.unreadable", None)])
@@ -127,7 +130,7 @@ def test_memory_that_cannot_be_read_is_not_no_memory(log: LogMaker, tmp_path: Pa
 @pytest.mark.parametrize("member", ["origin", "checkpoint", "size"])
 def test_memory_that_was_changed_is_not_believed(log: LogMaker, tmp_path: Path, member: str) -> None:
     verify(log, tmp_path)
-    path = next((tmp_path / "state").iterdir())
+    path = next((tmp_path / "state").glob("*.json"))
     memory = json.loads(path.read_bytes())
     memory[member] = {"origin": "x", "checkpoint": memory["checkpoint"].replace("11", "12"), "size": 5}[
         member
@@ -138,7 +141,7 @@ def test_memory_that_was_changed_is_not_believed(log: LogMaker, tmp_path: Path, 
 
 def test_memory_that_is_a_directory_is_not_no_memory(log: LogMaker, tmp_path: Path) -> None:
     verify(log, tmp_path)
-    path = next((tmp_path / "state").iterdir())
+    path = next((tmp_path / "state").glob("*.json"))
     path.unlink()
     path.mkdir()
     assert codes(verify(log, tmp_path)) == [("memory.unreadable", None)]
@@ -183,7 +186,7 @@ def test_nowhere_to_remember_is_said(log: LogMaker, monkeypatch: pytest.MonkeyPa
 def test_memory_keeps_the_signed_checkpoint(log: LogMaker, tmp_path: Path) -> None:
     log.lay_out(size=7)
     verify(log, tmp_path)
-    memory = json.loads(next((tmp_path / "state").iterdir()).read_bytes())
+    memory = json.loads(next((tmp_path / "state").glob("*.json")).read_bytes())
     assert memory["checkpoint"].encode() == (log.root / "checkpoint").read_bytes()
     assert (memory["checkpoint_size"], memory["size"]) == (7, 11)
 
@@ -191,7 +194,7 @@ def test_memory_keeps_the_signed_checkpoint(log: LogMaker, tmp_path: Path) -> No
 def test_where_it_is_kept(tmp_path: Path) -> None:
     log, _ = two_of(OWNED, tmp_path)
     verify(log, tmp_path)
-    assert [path.name for path in (tmp_path / "state").iterdir()] == [f"{hex_hash(OWNED.encode())}.json"]
+    assert [path.name for path in (tmp_path / "state").glob("*.json")] == [f"{hex_hash(OWNED.encode())}.json"]
 
 
 # --- trust ---
@@ -325,6 +328,150 @@ def test_resuming_where_it_cannot_be_asked_for(log: LogMaker, tmp_path: Path) ->
 
 def test_resuming_with_memory_that_cannot_be_relied_on(log: LogMaker, tmp_path: Path) -> None:
     verify(log, tmp_path)
-    next((tmp_path / "state").iterdir()).write_bytes(b"")
+    next((tmp_path / "state").glob("*.json")).write_bytes(b"")
     report = verify(log, tmp_path, start=5)
     assert (report.verdict, codes(report)) == (Verdict.UNKNOWN, [("memory.unreadable", None)])
+
+
+# --- two verifications at once ---
+
+
+def while_the_other_is_read(log: LogMaker, other: LogMaker, tmp_path: Path) -> Report:
+    """Verify `log`; when all of it is read, and before that is remembered, `other` is verified."""
+    done: list[Report] = []
+
+    def progress(some: int, total: int) -> None:
+        if some == total and not done:
+            done.append(verify(other, tmp_path))
+
+    report = verify(log, tmp_path, progress=progress)
+    assert done[0].verdict == Verdict.VERIFIED
+    return report
+
+
+@pytest.mark.parametrize("size", [8, 11, 12])
+@pytest.mark.parametrize("origin", ["example.com/made", OWNED])
+def test_of_two_forks_verified_at_once_the_second_is_a_fork(tmp_path: Path, size: int, origin: str) -> None:
+    log, other = make(tmp_path / "one", origin=origin), make(tmp_path / "other", origin=origin)
+    if size > 11:
+        other.append(draft(11))
+    other.reseal(7, action_payload={})
+    del other.lines[size:]
+    for each in (log, other):
+        each.lay_out()
+    report = while_the_other_is_read(log, other, tmp_path)
+    wanted = (Verdict.TRUNCATED, "memory.ahead") if size > 11 else (Verdict.FORKED, "memory.root")
+    assert (report.verdict, codes(report)[0][0]) == wanted
+    assert verify(other, tmp_path).verdict == Verdict.VERIFIED, "what was remembered first stays"
+
+
+def test_another_log_of_the_name_verified_at_once_is_a_fork(tmp_path: Path) -> None:
+    report = while_the_other_is_read(*two_of(OWNED, tmp_path), tmp_path)
+    assert (report.verdict, codes(report)) == (Verdict.FORKED, [("memory.genesis", 0)])
+
+
+@pytest.mark.parametrize("more", [0, 1, 40])
+def test_a_log_that_grows_while_it_is_verified_twice_is_sound(
+    log: LogMaker, tmp_path: Path, more: int
+) -> None:
+    grown: list[Report] = []
+
+    def progress(some: int, total: int) -> None:
+        if some == total and not grown:
+            if more:
+                log.append(*drafts(range(20, 20 + more)))
+                log.lay_out()
+            grown.append(verify(log, tmp_path))
+
+    report = verify(log, tmp_path, progress=progress)
+    assert [(each.verdict, each.findings) for each in (report, *grown)] == [(Verdict.VERIFIED, [])] * 2
+    assert verify(log, tmp_path).remembered_size == 11 + more
+
+
+# --- who vouched ---
+
+
+def test_a_key_that_is_given_beats_a_memory_that_nobody_vouched_for(tmp_path: Path) -> None:
+    true, strange = two_of(OWNED, tmp_path)
+    trust = [true.checkpoint_key.vkey, true.entry(0)["entry_hash"]]
+    assert verify(strange, tmp_path).verdict == Verdict.VERIFIED
+    assert codes(verify(true, tmp_path)) == [("memory.genesis", 0)]
+    assert codes(verify(true, tmp_path, trust=["0" * 64])) == [
+        ("trust.mismatch", None), ("memory.genesis", 0),
+    ]  # fmt: skip
+    report = verify(true, tmp_path, trust=trust[1:])
+    assert (report.verdict, codes(report)) == (Verdict.VERIFIED, [("memory.replaced", 0)])
+    assert (verify(true, tmp_path).findings, verify(true, tmp_path).remembered_size) == ([], 11)
+    # And not the other way round: what is remembered now was vouched for.
+    for some in ([], [strange.entry(0)["entry_hash"]]):
+        assert codes(verify(strange, tmp_path, trust=some)) == [("memory.genesis", 0)]
+
+
+def test_who_vouched_stays_known(log: LogMaker, tmp_path: Path) -> None:
+    def vouched() -> list[str]:
+        memory = remember_module.recall(tmp_path / "state", log.origin, log.entry(0)["entry_hash"])
+        assert memory is not None
+        return memory.trusted_by
+
+    verify(log, tmp_path)
+    assert vouched() == []
+    verify(log, tmp_path, trust=[log.checkpoint_key.vkey])
+    log.append(draft(20))
+    log.lay_out()
+    verify(log, tmp_path)
+    assert vouched() == [log.checkpoint_key.vkey]
+
+
+def test_another_log_at_the_same_place_is_said(tmp_path: Path) -> None:
+    """Until a key that was given vouches for it, or the first one is forgotten."""
+    first = make(tmp_path / "log", origin=OWNED)
+    first.lay_out()
+    alike = make(tmp_path / "log", origin=OWNED.replace("l", "1", 1), first_id=500)
+    assert verify(first, tmp_path).findings == []
+    alike.lay_out()
+    for _ in range(2):
+        report = verify(alike, tmp_path)
+        assert (report.verdict, codes(report)) == (Verdict.VERIFIED, [("memory.place", None)])
+        assert (report.findings[0].expected, report.findings[0].found) == (OWNED, alike.origin)
+    assert remember_module.forget(tmp_path / "state", OWNED)
+    assert verify(alike, tmp_path).findings == []
+    first.lay_out()
+    trust = [first.entry(0)["entry_hash"]]
+    assert codes(verify(first, tmp_path, trust=trust)) == [("memory.place", None)]
+    assert verify(first, tmp_path).findings == []
+
+
+def test_what_cannot_be_read_of_a_place_is_said(log: LogMaker, tmp_path: Path) -> None:
+    verify(log, tmp_path)
+    (path,) = (tmp_path / "state" / "places").iterdir()
+    path.write_bytes(b"{")
+    assert codes(verify(log, tmp_path)) == [("memory.not_saved", None)]
+
+
+def test_a_log_that_nothing_dates_late_enough_is_unknown(log: LogMaker, tmp_path: Path) -> None:
+    """An older copy, cosigned as it was, is sound: only its age shows that there may be a later one."""
+    for age_s, wanted in ((60.0, [("log.age", None)]), (1e9, []), (None, [])):
+        report = verify(log, tmp_path, max_age_s=age_s)
+        assert codes(report) == wanted
+        assert report.verdict == (Verdict.UNKNOWN if wanted else Verdict.VERIFIED)
+
+
+@pytest.mark.parametrize(
+    "stamped, cosigned, quorum, last, is_young",
+    [
+        (None, None, True, None, False), (None, None, True, 5, True), (None, 5, True, 99, True),
+        (None, 5, False, 99, False), (5, None, True, 99, True), (99, 99, True, 99, False),
+    ],
+)  # fmt: skip
+def test_what_dates_a_log(
+    stamped: int | None, cosigned: int | None, quorum: bool, last: int | None, is_young: bool
+) -> None:
+    now = time.time()
+    report = Report(finding_counts={} if quorum else {"trust.quorum": 1})
+    if stamped is not None:
+        report.timestamped_at = datetime.fromtimestamp(now - stamped, UTC).isoformat()
+    if cosigned is not None:
+        report.cosigned_by = [Cosigner(name="w", vkey="", timestamp=int(now - cosigned))]
+    found = list(judge_age(report, 50, None if last is None else now - last))
+    assert [item.code for item in found] == ([] if is_young else ["log.age"])
+    assert not list(judge_age(report, None))

@@ -294,9 +294,37 @@ def test_a_log_is_known_by_its_key_to_who_verified_it_before(log: LogMaker, tmp_
     report = judge_proof(data, state_dir=state)
     assert (report.verdict, report.signed_by) == (Verdict.VERIFIED, [KEY.vkey])
     assert "proof.key_remembered" in found(report)
+    assert (report.is_key_remembered, report.self_attested, report.trusted_by) == (True, True, [])
     assert found(judge_proof(data, state_dir=state, remember=False)) == {"trust.none", "proof.entry_key"}
     stranger = judge_proof(data, state_dir=state, trust=[STRANGER.vkey])
     assert (stranger.verdict, stranger.signed_by) == (Verdict.FORKED, [])
+
+
+def test_a_key_that_is_remembered_is_trusted_as_it_was_then(log: LogMaker, tmp_path: Path) -> None:
+    state, genesis = tmp_path / "state", log.entry(0)["entry_hash"]
+    data = prove(log.root, 5)
+    judge_log(log.root, state_dir=state, workers=1)
+    given = judge_proof(data, state_dir=state, trust=[KEY.vkey])
+    assert (given.is_key_remembered, given.trusted_by) == (False, [KEY.vkey])
+    assert judge_proof(data, state_dir=state).self_attested, "judging a proof changes no memory"
+    judge_log(log.root, state_dir=state, workers=1, trust=[genesis])
+    report = judge_proof(data, state_dir=state)
+    assert (report.is_key_remembered, report.trusted_by) == (True, [genesis])
+
+
+def test_under_an_examples_name_a_proof_may_be_of_each_log_that_its_key_signs(
+    log: LogMaker, forked: LogMaker, tmp_path: Path
+) -> None:
+    state, other = tmp_path / "state", LogMaker(tmp_path / "other", first_id=900)
+    other.append(*drafts(range(1, 12)))
+    other.lay_out()
+    for each in (log, other):
+        assert judge_log(each.root, state_dir=state, workers=1).verdict == Verdict.VERIFIED
+    for each in (log, other):
+        for trust in ([], [KEY.vkey]):
+            report = judge_proof(prove(each.root, 5), state_dir=state, trust=trust)
+            assert (report.verdict, report.signed_by) == (Verdict.VERIFIED, [KEY.vkey])
+    assert "memory.root" in found(judge_proof(prove(forked.root, 5), state_dir=state))
 
 
 def test_a_fork_is_seen_by_who_remembers(log: LogMaker, forked: LogMaker, tmp_path: Path) -> None:
@@ -305,7 +333,7 @@ def test_a_fork_is_seen_by_who_remembers(log: LogMaker, forked: LogMaker, tmp_pa
     for data in (prove(forked.root, 5), prove_prefix(forked.root, 8)):
         report = judge_proof(data, state_dir=state, trust=[KEY.vkey])
         assert (report.verdict, "memory.root" in found(report)) == (Verdict.FORKED, True)
-    for path in state.iterdir():
+    for path in state.glob("*.json"):
         path.write_bytes(b"{}")
     report = judge_proof(prove(log.root, 5), state_dir=state, trust=[KEY.vkey])
     assert (report.verdict, "memory.unreadable" in found(report)) == (Verdict.UNKNOWN, True)

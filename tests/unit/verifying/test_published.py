@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tests.support.logs import CheckpointKey, LogMaker, draft, drafts
+from tests.support.logs import OWNED, CheckpointKey, LogMaker, draft, drafts
 from tests.support.serving import Site, reply, served
 
 from attestlog._internal.core.checkpoint import Checkpoint, sign_checkpoint
@@ -367,6 +367,49 @@ def test_a_log_that_contradicts_what_was_published_is_a_fork(
     check(made, public, state)
     log = grown(made, tmp_path / "log", 700, spoil=True)
     assert judge_log(log.root, state_dir=state).verdict == Verdict.FORKED
+
+
+def test_of_two_forks_verified_at_once_the_second_is_a_fork(
+    made: LogMaker, public: Path, state: Path, tmp_path: Path
+) -> None:
+    for size, wanted in ((550, Verdict.FORKED), (700, Verdict.UNKNOWN)):
+        other, folder = grown(made, tmp_path / f"log-{size}", size, spoil=True), tmp_path / f"public-{size}"
+        publish_log(other.root, folder)
+        done: list[Report] = []
+
+        def progress(some: int, total: int, folder: Path = folder, done: list[Report] = done) -> None:
+            if some == total and not done:
+                done.append(check(made, folder, state / folder.name))
+
+        report = judge_published(
+            public,
+            trust=[made.checkpoint_key.vkey],
+            full=True,
+            state_dir=state / folder.name,
+            progress=progress,
+        )
+        assert done[0].verdict == Verdict.VERIFIED
+        assert (report.verdict, len(codes(report))) == (wanted, 1)
+        assert check(made, public, state / folder.name).verdict in {Verdict.FORKED, Verdict.TRUNCATED}
+
+
+def test_a_key_that_is_given_beats_a_memory_that_nobody_vouched_for(tmp_path: Path, state: Path) -> None:
+    true, strange = (
+        LogMaker(tmp_path / "a", origin=OWNED),
+        LogMaker(tmp_path / "b", origin=OWNED, first_id=500),
+    )
+    for log in (true, strange):
+        log.append(draft(1))
+        log.lay_out()
+        publish_log(log.root, tmp_path / f"public-{log.root.name}")
+    judge_log(strange.root, state_dir=state)
+    trust = [true.entry(0)["entry_hash"]]
+    report = judge_published(tmp_path / "public-a", state_dir=state)
+    assert (report.verdict, codes(report) & {"memory.genesis"}) == (Verdict.FORKED, {"memory.genesis"})
+    report = judge_published(tmp_path / "public-a", trust=trust, state_dir=state)
+    assert (report.verdict, "memory.replaced" in codes(report)) == (Verdict.VERIFIED, True)
+    assert judge_log(true.root, state_dir=state).remembered_size == 2
+    assert judge_published(tmp_path / "public-b", state_dir=state).verdict == Verdict.FORKED
 
 
 def test_a_memory_that_cannot_be_read_is_not_taken_for_none(

@@ -118,6 +118,8 @@ def hints(report: AnyReport) -> Iterator[str]:
     if isinstance(report, ProofReport):
         if report.verdict in _PROOF_HINTS:
             yield _PROOF_HINTS[report.verdict]
+        elif report.self_attested:
+            yield "its key is only remembered: pass --trust VKEY, from somewhere else than this log"
         return
     causes = [advice for code, advice in _HINTS_OF_CODES.items() if code in report.finding_counts]
     if report.verdict is Verdict.UNKNOWN and causes:
@@ -144,7 +146,7 @@ def emit_report(out: Output, report: AnyReport, exit_code: int) -> None:
     if isinstance(report, ExportReport):
         out.emit("export_report", members)
     elif isinstance(report, ProofReport):
-        out.emit("proof_report", members)
+        out.emit("proof_report", {**members, "self_attested": report.self_attested})
     else:
         out.emit("report", {**members, "self_attested": report.self_attested})
 
@@ -223,6 +225,9 @@ def _proof_headline(report: ProofReport) -> Iterator[Piece]:
     yield report.verdict, STYLES[report.verdict]
     if report.verdict != Verdict.VERIFIED:
         return
+    if report.self_attested:
+        yield ", "
+        yield "SELF-ATTESTED", "bold yellow"
     if report.format == "consistency":
         yield f": the old root is that of the first {report.old_size:,} of {report.size:,} entries"
         yield f" of {report.origin}"
@@ -239,8 +244,14 @@ def _proof_figures(report: ProofReport) -> Iterator[tuple[str, str]]:
     if report.origin is not None:
         yield "checkpoint", f"{report.origin}, {report.size:,} entries, root {report.root}"
     for vkey in report.signed_by:
-        yield "signed by", f"{vkey} (trusted)"
+        yield "signed by", f"{vkey} ({_how_known(report)})"
     yield from cosigner_figures(report.cosigned_by)
+
+
+def _how_known(report: ProofReport) -> str:
+    if not report.is_key_remembered:
+        return "trusted"
+    return "remembered, self-attested" if report.self_attested else "remembered, trusted then"
 
 
 def _entry_figures(report: ProofReport, entry: dict[str, Any]) -> Iterator[tuple[str, str]]:

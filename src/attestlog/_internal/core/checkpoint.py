@@ -69,13 +69,16 @@ _EXAMPLES: Final = (
 
 
 def check_origin(origin: str) -> None:
-    """Raises MalformedConfigError unless `origin` can name a log: 1-255 printable bytes, no space, no `+`."""
+    """Raises MalformedConfigError unless `origin` can name a log: 1-255 printable ASCII, no space, no `+`.
+
+    Of letters outside ASCII, too many look like others: a log must not pass for one of another name.
+    """
     try:
         check_key_name(origin)
     except MalformedNoteError as error:
         raise MalformedConfigError(f"origin: {error}", member="origin") from None
-    if not origin.isprintable():
-        raise MalformedConfigError(f"origin: {origin!r} is not printable", member="origin")
+    if not (origin.isascii() and origin.isprintable()):
+        raise MalformedConfigError(f"origin: {origin!r} is not printable ASCII", member="origin")
 
 
 def format_checkpoint(checkpoint: Checkpoint) -> str:

@@ -83,7 +83,8 @@ def is_later(stated: Pointers, last: Pointers) -> bool:
     pairs = zip(stated, last, strict=True)
     try:
         return all(
-            one == two or (one is not None and (two is None or parse_pointer(one)[0] > parse_pointer(two)[0]))
+            one == two
+            or (one is not None and parse_pointer(one)[0] > (-1 if two is None else parse_pointer(two)[0]))
             for one, two in pairs
         )
     except MalformedEntryError:

@@ -178,7 +178,11 @@ class ProofReport(Judgement, kw_only=True):
     """Of a consistency file: the entries that are a prefix of the checkpoint's."""
     old_root: str | None = None
     signed_by: list[str] = field(default_factory=list)
-    """vkeys of the log, trusted by the caller, that signed the checkpoint."""
+    """vkeys of the log that signed the checkpoint: given by the caller, or remembered."""
+    is_key_remembered: bool = False
+    """Whether these were not given, but remembered from an earlier verification of the log."""
+    trusted_by: list[str] = field(default_factory=list)
+    """Which of the caller's keys vouch for the log, now or when it was remembered; empty: SELF-ATTESTED."""
     cosigned_by: list[Cosigner] = field(default_factory=list)
     unknown_signatures: int = 0
     """Signature lines by keys nobody gave, which were not looked at."""
@@ -187,6 +191,11 @@ class ProofReport(Judgement, kw_only=True):
     is_entry_key_trusted: bool = False
     """Whether the caller gave that key, and it did sign the entry."""
     duration_s: float = 0.0
+
+    @property
+    def self_attested(self) -> bool:
+        """Whether nothing outside the log vouches, or vouched, for its keys."""
+        return not self.trusted_by
 
     def add(self, finding: Finding) -> None:
         """Keep it, and weigh it into the verdict."""

@@ -16,6 +16,9 @@ EVIDENCE_DIR: Final = "evidence"
 EVIDENCE_FILES_MAX: Final = 10_000
 """One is proof enough; a writer gone mad must not fill the disk that the copy is on."""
 
+EVIDENCE_SIZE_MAX_BYTES: Final = 64 << 20
+"""Two notes and two lines, each within its own limit, spelled as JSON in JSON."""
+
 
 class SplitView(Struct, frozen=True, kw_only=True, tag_field="type", tag="split_view"):
     """Two statements about one log that cannot both be true."""
@@ -57,6 +60,6 @@ def evidence(directory: Path) -> Iterator[tuple[Path, SplitView]]:
     folder = directory / EVIDENCE_DIR
     for path in sorted(folder.glob("*.json")) if folder.is_dir() else ():
         try:
-            yield path, msgspec.json.decode(path.read_bytes(), type=SplitView)
+            yield path, msgspec.json.decode(disk.read_plain(path, EVIDENCE_SIZE_MAX_BYTES), type=SplitView)
         except (OSError, msgspec.DecodeError) as error:
             raise CorruptError(f"{path} cannot be read: {error}", path=str(path)) from None

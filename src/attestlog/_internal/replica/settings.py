@@ -13,6 +13,8 @@ from attestlog._internal.core.toml import format_toml, parse_toml
 from attestlog.errors import MalformedConfigError, NotFoundError
 
 SETTINGS_FILE: Final = "replica.toml"
+SETTINGS_SIZE_MAX_BYTES: Final = 64 << 10
+"""A name and a URI. What is longer is cut, and then is not TOML."""
 
 
 class ReplicaSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -26,7 +28,8 @@ def read_settings(directory: Path) -> ReplicaSettings:
     """Raises NotFoundError where there is no replica yet, MalformedConfigError or another StorageError."""
     path = directory / SETTINGS_FILE
     try:
-        return parse_toml(path.read_text(encoding="utf-8"), ReplicaSettings, SETTINGS_FILE)
+        text = disk.read_plain(path, SETTINGS_SIZE_MAX_BYTES).decode()
+        return parse_toml(text, ReplicaSettings, SETTINGS_FILE)
     except FileNotFoundError:
         raise NotFoundError(
             f"{directory} is not a replica: it has no {SETTINGS_FILE}", path=str(path)

@@ -89,12 +89,16 @@ class TokenFile:
             status = self.path.stat()
             seen = (status.st_ino, status.st_size, status.st_mtime_ns)
             if seen != self._seen:
-                self._tokens, self._seen = parse_tokens(self.path.read_text(encoding="utf-8")), seen
+                self._tokens, self._seen = parse_tokens(self._read()), seen
         except FileNotFoundError:
             self._tokens, self._seen = [], None
         except (OSError, UnicodeDecodeError) as error:
             raise DeniedError(f"{self.path} cannot be read: {error}", path=str(self.path)) from None
         return self._tokens
+
+    def _read(self) -> str:
+        with disk.open_plain(self.path) as file:
+            return file.read().decode()
 
     def mint(self, name: str, scopes: list[Scope], origin: str | None = None) -> str:
         """A new token; its text is nowhere but in what this returns. Raises ExistsError for a name taken."""
@@ -133,7 +137,7 @@ class TokenFile:
         path = self.path.with_name(LOCK_FILE)
         try:
             disk.make_directories(path.parent)
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            descriptor = disk.open_made(path, os.O_RDWR, 0o600)
         except OSError as error:
             raise disk.storage_error(error, path, "opening") from None
         try:

@@ -83,7 +83,7 @@ class SinkState:
         lock = self._path.with_suffix(".lock")
         try:
             disk.make_directories(lock.parent, 0o700)
-            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            descriptor = disk.open_made(lock, os.O_RDWR, 0o600)
         except OSError as error:
             raise disk.storage_error(error, lock, "writing") from None
         try:

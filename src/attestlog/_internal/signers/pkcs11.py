@@ -11,12 +11,12 @@ import os
 import threading
 from dataclasses import replace
 from hashlib import sha256
-from pathlib import Path
 from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from pkcs11 import Attribute, PinIncorrect
 
+from attestlog._internal import disk
 from attestlog._internal.core.signature import ECDSA_P256, PublicKey, load_public_key
 from attestlog._internal.signers import pkcs11_keys as keys
 from attestlog._internal.signers.contract import Passphrase
@@ -235,8 +235,7 @@ def _agreed(held: PublicKey | None, path: str | None) -> PublicKey:
 
 def _load_file(path: str) -> PublicKey:
     try:
-        with Path(path).open("rb") as file:
-            return load_public_key(file.read(PUBLIC_KEY_FILE_SIZE_MAX_BYTES))
+        return load_public_key(disk.read_plain(path, PUBLIC_KEY_FILE_SIZE_MAX_BYTES))
     except OSError as error:
         raise SignerError(f"public key {path} cannot be read: {error.strerror}", path=path) from None
     except MalformedSignatureError as error:

@@ -49,8 +49,7 @@ class FolderSource:
         """See `Source`."""
         path = self._root / name
         try:
-            with path.open("rb") as file:
-                data = file.read(size_max_bytes + 1)
+            data = disk.read_plain(path, size_max_bytes)
         except OSError as error:
             raise disk.read_error(error, path) from None
         if len(data) > size_max_bytes:

@@ -54,8 +54,7 @@ class PublishedFolder:
         """The published checkpoint; None where there is none yet. Raises StorageError."""
         path = self.root / layout.CHECKPOINT_FILE
         try:
-            with path.open("rb") as file:
-                return file.read(NOTE_SIZE_MAX_BYTES + 1)
+            return disk.read_plain(path, NOTE_SIZE_MAX_BYTES)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -108,8 +107,7 @@ class PublishedFolder:
 
     def _is_there(self, path: Path, data: bytes) -> bool:
         try:
-            with path.open("rb") as file:
-                found = file.read(len(data) + 1)
+            found = disk.read_plain(path, len(data))
         except FileNotFoundError:
             return False
         if found != data:

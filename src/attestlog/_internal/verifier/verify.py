@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import errno
 import importlib
 import json
 import os
@@ -456,6 +457,8 @@ def load_key(pem: str) -> Key:
     except ValueError:
         raise Malformed("not a public key in PEM") from None
     except UnsupportedAlgorithm as error:
+        if not _is_ml_dsa(pem):
+            raise Malformed("not a public key of a known kind") from None
         raise OSError(f"the installed cryptography cannot judge this: {error}") from None
     der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     text = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
@@ -480,6 +483,22 @@ def load_key(pem: str) -> Key:
             raise Wrong(what, "entry.signature_form")
 
     return Key(sha256(der).hexdigest(), algorithm, text, verify)
+
+
+def _is_ml_dsa(pem: str) -> bool:
+    """By its bytes: where the installed cryptography does not have it, it is no less a key."""
+    try:
+        der = base64.b64decode("".join(pem.split("-----")[2].split()))
+    except (ValueError, IndexError):
+        return False
+    return any(der.startswith(start) and len(der) == len(start) + size for start, size in ML_DSA_KEYS.items())
+
+
+ML_DSA_KEYS = {
+    bytes.fromhex("30820532300b06096086480165030403110382052100"): 1_312,
+    bytes.fromhex("308207b2300b0609608648016503040312038207a100"): 1_952,
+}
+"""How the keys begin in DER: → the bytes that follow."""
 
 
 @dataclass(frozen=True)
@@ -580,7 +599,7 @@ def decode_base64(text: str) -> bytes:
 
 
 def _is_origin(name: str) -> bool:
-    return _is_key_name(name) and name.isprintable() and len(name.encode("utf-8", "replace")) <= 255
+    return _is_key_name(name) and name.isascii() and name.isprintable() and len(name) <= 255
 
 
 def _is_key_name(name: str) -> bool:
@@ -1405,7 +1424,11 @@ def verify_log(report: Report, root: Path, trust: Trust) -> None:
 
     It may be written meanwhile: what the entries must reach to is read before they are.
     """
-    if not (root / "entries").is_dir():
+    try:
+        is_log = stat.S_ISDIR((root / "entries").stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        is_log = False
+    if not is_log:
         raise Malformed(f"{root} has no directory entries", "log.not_a_log")
     note, stored = _read_checkpoint(report, root), _tree_sizes(report, root / "tree")
     names = sorted(path.name for path in (root / "entries").iterdir() if path.name.endswith(SUFFIXES))
@@ -1416,6 +1439,9 @@ def verify_log(report: Report, root: Path, trust: Trust) -> None:
     except OSError as error:
         report.find("log.unreadable", f"entries cannot be read: {error}", 0)
         return
+    except Malformed as error:
+        report.find("segment.malformed", f"entries cannot be read: {error}", 0)
+        return
     rules, genesis = begin(line)
     checkpoint = _log_checkpoint(report, note, rules)
     width = rules.settings["segment_entries"]
@@ -1424,12 +1450,13 @@ def verify_log(report: Report, root: Path, trust: Trust) -> None:
             report.find("segment.stray", f"{name} is not one of this log's segments")
         elif name.endswith(".zst") and name[:-4] in names:
             report.find("segment.twice", f"{name} and {name[:-4]} are there: compressing was cut short")
+    segments = {first: segments[first] for first in sorted(segments) if first % width == 0}
     walk = Walk(report, rules, checkpoint.size if checkpoint else -1)
     walk.stored_leaves = stored.get(0, 0) // 32
     acknowledged = max(-(-stored.get(0, 0) // 32), checkpoint.size if checkpoint else 0)
-    last = max((first for first in segments if first % width == 0 and _has_lines(segments[first])), default=0)
+    last = max((first for first, path in segments.items() if _has_lines(path)), default=0)
     first, due, misplaced = 0, 0, -1
-    for first in sorted(first for first in segments if first % width == 0):
+    for first, path in segments.items():
         if first != due:
             report.find("segment.missing", f"a segment is missing before that of entry {first}", due)
             walk.lose()
@@ -1439,10 +1466,8 @@ def verify_log(report: Report, root: Path, trust: Trust) -> None:
             misplaced = first
         due = first + width
         skip = max(0, acknowledged - first) if first == last else None
-        _walk_segment(walk, segments[first], first, skip, is_last=first == max(segments))
-    walk.again = (
-        line for name in sorted(segments) if name % width == 0 for line in read_again(segments[name])
-    )
+        _walk_segment(walk, path, first, skip, is_last=first == max(segments))
+    walk.again = (line for path in segments.values() for line in read_again(path))
     is_long = not first <= walk.position <= due and first != misplaced
     if is_long and walk.is_all_read and walk.torn is None:
         what = f"entry {walk.position} is due where the last segment ends"
@@ -1632,7 +1657,26 @@ def read_lines(file: BinaryIO) -> Iterator[tuple[bytes, bool]]:
             line = line[: LINE_SIZE_MAX + 1] + rest[-1:]
             if not rest:
                 break
+            if not rest.strip(b"\0"):
+                _skip_hole(file)
         yield line.removesuffix(b"\n"), line.endswith(b"\n")
+
+
+def _skip_hole(file: BinaryIO) -> None:
+    """Go on behind the hole that a file is in: it can be larger than anybody could read."""
+    try:
+        descriptor, at = file.fileno(), file.tell()
+        before = os.lseek(descriptor, 0, os.SEEK_CUR)
+        try:
+            at = os.lseek(descriptor, at, os.SEEK_DATA)
+        finally:
+            os.lseek(descriptor, before, os.SEEK_SET)
+        file.seek(at)
+    except AttributeError:
+        return  # this system tells no holes
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            file.seek(0, os.SEEK_END)
 
 
 def read_again(path: Path) -> Iterator[bytes]:

@@ -7,6 +7,8 @@ Nothing else shows that a tail was cut off, or that the holder of the log's keys
 
 A log is known by its origin: another genesis entry under it is a fork. Names reserved for examples
 are everybody's, so a log under one is known by its origin and genesis entry together.
+
+    <state directory>/places/<hex SHA-256 of the place>.json    which log was first verified at a path or URL
 Kept are the log's own checkpoint as it was, and the size and root that were
 verified, which may lie beyond it. It is written only after a good verdict,
 atomically, and never goes backwards.
@@ -16,7 +18,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -30,6 +32,9 @@ from attestlog._internal.core.hashes import hex_hash
 from attestlog._internal.core.note import Note, parse_vkey
 from attestlog._internal.verifying.given import read_small_file
 from attestlog.errors import MalformedError
+
+TRUSTED_KEPT_MAX: Final = 100
+"""Keys and hashes kept of those that vouched for a log: nobody gives more, and one is enough."""
 
 LOCK_WAIT_S: Final = 5.0
 """Two verifications of one log may end at once; each holds the lock for a file's writing."""
@@ -50,6 +55,8 @@ class Memory(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """vkeys of the log: by them its published checkpoints are known."""
     entries_verified: Annotated[int, Meta(ge=0, le=SIZE_MAX)] | None = None
     """How many entries were read and verified, not their hashes alone; None: all of `size`."""
+    trusted_by: list[str] = []
+    """The keys and hashes, given by a caller, that vouched for the log; empty: it was SELF-ATTESTED."""
     changes: list[str] | None = []
     """The lines among those that changed the rules in force, in order; None: more than are kept."""
 
@@ -62,6 +69,15 @@ class Memory(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """(size, hex root) of everything remembered, smallest first."""
         checkpoint = parse_checkpoint(self.checkpoint.rpartition("\n\n")[0] + "\n")
         return sorted({(self.size, self.root), (checkpoint.size, checkpoint.root.hex())})
+
+
+class Place(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which log was verified at a path or URL."""
+
+    format_version: Literal[1] = 1
+    place: str
+    origin: str
+    genesis_hash: Hex64
 
 
 class UnreadableMemoryError(Exception):
@@ -106,6 +122,37 @@ def signers_among(known: Iterable[Memory], note: Note) -> list[Memory]:
         for memory in known
         if any((key.name, key.key_id) in named for key in map(parse_vkey, memory.checkpoint_keys))
     ]
+
+
+def recall_place(state_dir: Path, place: str) -> Place | None:
+    """Which log was verified there; None where none is remembered. Raises as `recall`."""
+    path = _place_path(state_dir, place)
+    try:
+        return msgspec.json.decode(read_small_file(path), type=Place)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise UnreadableMemoryError(f"{path}: {error}") from None
+
+
+def remember_place(state_dir: Path, place: Place, *, replaces: bool) -> None:
+    """Keep it, unless a log is remembered there whose place this one is not to take. Raises OSError."""
+    path = _place_path(state_dir, place.place)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with _exclusive(state_dir):
+        if replaces or not path.exists():
+            disk.replace_file(path, msgspec.json.encode(place), 0o600)
+
+
+def _place_path(state_dir: Path, place: str) -> Path:
+    return state_dir / "places" / f"{hex_hash(os.fsencode(place))}.json"
+
+
+def _places_of(state_dir: Path, origin: str) -> Iterator[Path]:
+    for path in (state_dir / "places").glob("*.json"):
+        with suppress(OSError, msgspec.DecodeError, UnicodeDecodeError):
+            if msgspec.json.decode(read_small_file(path), type=Place).origin == origin:
+                yield path
 
 
 def _paths(state_dir: Path, origin: str) -> list[Path]:
@@ -160,26 +207,33 @@ def forget(state_dir: Path, origin: str) -> bool:
     if not _paths(state_dir, origin):
         return False
     with _exclusive(state_dir):
-        for path in _paths(state_dir, origin):
+        for path in [*_paths(state_dir, origin), *_places_of(state_dir, origin)]:
             path.unlink(missing_ok=True)
         disk.fsync_directory(state_dir)
     return True
 
 
-def remember(state_dir: Path, memory: Memory) -> None:
+def remember(state_dir: Path, memory: Memory, seen: Memory | None) -> Memory | None:
     """Keep it, unless as much or more of the log is remembered already.
 
+    `seen`: what was recalled, and compared with. If something else is remembered by now, nothing is kept, and
+    that is returned: it has to be compared first.
     Raises OSError if it cannot be kept, UnreadableMemoryError if what is there cannot be read.
     """
     state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _exclusive(state_dir):
         known = recall(state_dir, memory.origin, memory.genesis_hash)
-        if known is not None and known.genesis_hash != memory.genesis_hash:
-            raise UnreadableMemoryError("another log of this origin was remembered meanwhile")
-        if known is None or _reach(known) < _reach(memory):
+        if known is not None and known != seen:
+            return known
+        if known is not None and known.genesis_hash == memory.genesis_hash:
+            trusted_by = list(dict.fromkeys([*known.trusted_by, *memory.trusted_by]))[:TRUSTED_KEPT_MAX]
+            further = memory if _reach(known) < _reach(memory) else known
+            memory = msgspec.structs.replace(further, trusted_by=trusted_by)
+        if memory != known:
             # A crash in here leaves the old memory, or the new one.
             path = memory_path(state_dir, memory.origin, memory.genesis_hash)
             disk.replace_file(path, msgspec.json.encode(memory), 0o600)
+    return None
 
 
 def _reach(memory: Memory) -> tuple[int, int, int, int]:

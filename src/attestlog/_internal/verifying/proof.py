@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -169,17 +169,27 @@ def _open_checkpoint(report: ProofReport, note: bytes, session: Session) -> tupl
         keys = [parse_vkey(vkey) for vkey in vkeys]
         what = "no key was given: the log is known by its key from an earlier verification"
         session.find("proof.key_remembered", what, found=vkeys)
+        report.is_key_remembered = True
     try:
         if keys or trust_policy.logs:
             _report_signatures(report, session, open_trusted_checkpoint(note, trust_policy, keys))
         else:
             session.find("trust.none", "no checkpoint key of the log was given")
+        report.trusted_by = _vouching(report, known)
     except TrustError as error:
         code = "trust.quorum" if isinstance(error, QuorumError) else "trust.mismatch"
         session.find(code, str(error), expected=error.need, found=error.have)
     report.origin, report.size, report.root = checkpoint.origin, checkpoint.size, checkpoint.root.hex()
     _compare_memories(report, session, known, report.size, report.root)
     return checkpoint, known
+
+
+def _vouching(report: ProofReport, known: Sequence[Memory]) -> list[str]:
+    """What vouches for the log: the keys given that signed; where they are remembered, what vouched then."""
+    if not report.is_key_remembered:
+        return report.signed_by
+    signers = [memory for memory in known if set(memory.checkpoint_keys) & set(report.signed_by)]
+    return list(dict.fromkeys(item for memory in signers for item in memory.trusted_by))
 
 
 def _compare_memories(

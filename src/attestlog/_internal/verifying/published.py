@@ -34,7 +34,9 @@ from attestlog._internal.core.tiles import (
     tile_width,
     verify_bundle,
 )
+from attestlog._internal.judging.findings import finding
 from attestlog._internal.storage.published import Place, PublishedReader, open_published
+from attestlog._internal.storage.resolve import is_url
 from attestlog._internal.verifying.given import Given
 from attestlog._internal.verifying.memory import Memory
 from attestlog._internal.verifying.session import (
@@ -43,8 +45,12 @@ from attestlog._internal.verifying.session import (
     another_log,
     compare_age,
     held_of_another,
+    judge_age,
+    not_compared,
+    replaced_log,
 )
 from attestlog.errors import (
+    AttestlogError,
     HashMismatchError,
     MalformedCheckpointError,
     MalformedNoteError,
@@ -68,6 +74,7 @@ def judge_published(
     remember: bool = True,
     state_dir: str | Path | None = None,
     full: bool = False,
+    max_age_s: float | None = None,
     progress: Progress | None = None,
     on_finding: Callable[[Finding], None] | None = None,
 ) -> Report:
@@ -78,6 +85,7 @@ def judge_published(
     `held`: a checkpoint of the log that the caller kept: what is published must begin with what it covers.
     `trust_policy`: a C2SP tlog-policy: its logs are trusted too, and its quorum must have cosigned.
     `full`: read every tile and entry bundle, not only what the checkpoint and the memory need.
+    `max_age_s`: how long ago, in seconds, the last cosignature may be at most.
     `remember`, `state_dir`, `on_finding`: as for `judge_log`. `progress`: (entries done, entries in all).
 
     Raises MalformedConfigError for a URL that is neither https: nor on this machine, and for `trust`,
@@ -92,7 +100,7 @@ def judge_published(
         if remember:
             session.use_memory(state_dir)
         _Verification(reader, report, session).run(
-            full=full, progress=progress or (lambda _done, _total: None)
+            full=full, max_age_s=max_age_s, progress=progress or (lambda _done, _total: None)
         )
     report.duration_s = time.monotonic() - begun
     return report
@@ -109,14 +117,19 @@ class _Verification:
         self._signers: list[str] = []
         """vkeys that signed the checkpoint, among those known."""
         self._is_signed = False
+        subject = report.subject
+        self._place = subject if is_url(subject) else str(Path(subject).absolute())
+        self._seen: Memory | None = None
+        """What was remembered under the log's name."""
 
-    def run(self, *, full: bool, progress: Progress) -> None:
+    def run(self, *, full: bool, max_age_s: float | None, progress: Progress) -> None:
         """All of it."""
         note = self._read_checkpoint()
         checkpoint = self._parse(note) if note is not None else None
         if note is None or checkpoint is None:
             return
         memory = next(iter(self._session.recall_signers(parse_note(note), checkpoint.origin)), None)
+        self._seen = memory
         self._check_signatures(note, checkpoint, memory)
         tiles = TrustedTiles(checkpoint.size, checkpoint.root, self._reader.read)
         try:
@@ -125,8 +138,11 @@ class _Verification:
             genesis_hash = self._check_ends(tiles)
             if memory is not None and genesis_hash not in {None, memory.genesis_hash}:
                 memory, _ = self._session.recall(checkpoint.origin, genesis_hash)
+                self._seen = memory
+            if genesis_hash is not None:
+                self._session.compare_place(self._place, checkpoint.origin, genesis_hash)
             if memory is not None:
-                self._compare(checkpoint, tiles, memory)
+                memory = self._compare(checkpoint, tiles, memory)
             if self._session.held is not None:
                 self._compare_held(checkpoint, tiles, self._session.held)
             # A size that no known key signed is not worth reading for.
@@ -137,6 +153,7 @@ class _Verification:
         if not full or not self._is_signed:
             self._find("published.partly_read", "not every tile and entry bundle was read")
         self._check_trust()
+        self._session.add_all(judge_age(self._report, max_age_s))
         if genesis_hash is not None:
             self._remember(checkpoint, note, genesis_hash, memory)
 
@@ -187,8 +204,10 @@ class _Verification:
         signers = [line.key for line in signed.signatures]
         self._signers = [format_vkey(key) for key in signers]
         self._session.credit(self._report, self._signers)
+        # A key that was given signed it: what is remembered, and nobody vouched for, may be another log's.
+        is_another = not set(remembered).intersection(signers) and memory and not memory.trusted_by
         try:
-            check_every_type(signers, remembered)
+            check_every_type(signers, [] if is_another else remembered)
         except TrustError as error:
             self._find("checkpoint.signature", str(error))
             return
@@ -254,17 +273,23 @@ class _Verification:
             self._find("log.unreadable", str(error))
             raise _UnreadableError from error
 
-    def _compare(self, checkpoint: Checkpoint, tiles: TrustedTiles, memory: Memory) -> None:
-        """Whether what is published still begins with what is remembered."""
+    def _compare(self, checkpoint: Checkpoint, tiles: TrustedTiles, memory: Memory) -> Memory | None:
+        """Whether what is published still begins with what is remembered; what is, of this log."""
         genesis_hash = self._report.genesis_hash
         if genesis_hash is not None and memory.genesis_hash != genesis_hash:
-            self._session.add(another_log(memory, genesis_hash))
-            return
+            is_replaced = self._vouched(genesis_hash) and not memory.trusted_by
+            self._session.add((replaced_log if is_replaced else another_log)(memory, genesis_hash))
+            return None
         self._session.add_all(compare_age(checkpoint, memory))
         # What is remembered may lie beyond the last checkpoint, and so beyond what can be published yet.
         for size, root in memory.roots():
             if size <= checkpoint.size:
                 self._compare_root(tiles, size, root)
+        return memory
+
+    def _vouched(self, genesis_hash: str) -> list[str]:
+        """What the caller gave that vouches for the log."""
+        return [item for item in self._session.trusted if item in {*self._signers, genesis_hash}]
 
     def _compare_root(self, tiles: TrustedTiles, size: int, root: str) -> None:
         for proved in self._tried(lambda: prove_root(size, tiles.hashes), "published.tile"):
@@ -312,9 +337,29 @@ class _Verification:
             checkpoint_size=checkpoint.size,
             checkpoint_keys=list(dict.fromkeys([*(known.checkpoint_keys if known else ()), *keys])),
             entries_verified=known.resumable if known is not None else 0,
+            trusted_by=self._vouched(genesis_hash),
             changes=known.changes if known is not None else [],
         )
-        self._session.remember(memory)
+        compare = partial(self._compare_meanwhile, checkpoint, genesis_hash)
+        self._session.remember(memory, self._place, self._seen, compare)
+
+    def _compare_meanwhile(
+        self, checkpoint: Checkpoint, genesis_hash: str, known: Memory
+    ) -> Iterator[Finding]:
+        """Findings about what another verification remembered under the log's name while this one ran."""
+        if known.genesis_hash != genesis_hash:
+            yield another_log(known, genesis_hash)
+            return
+        tiles = TrustedTiles(checkpoint.size, checkpoint.root, self._reader.read)
+        for size, root in known.roots():
+            try:
+                if size > checkpoint.size:
+                    yield not_compared(known)
+                elif prove_root(size, tiles.hashes).hex() != root:
+                    what = f"the root of the first {size} entries is not the one remembered meanwhile"
+                    yield finding("memory.root", what, expected=root)
+            except (AttestlogError, OSError):
+                yield not_compared(known)
 
 
 def _groups(size: int) -> Iterator[tuple[Place, ...]]:

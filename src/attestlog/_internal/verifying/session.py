@@ -10,7 +10,9 @@ for.
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
@@ -18,7 +20,7 @@ from attestlog._internal import places
 from attestlog._internal.core.checkpoint import Checkpoint, is_example, parse_checkpoint
 from attestlog._internal.core.cosignature import open_signed_checkpoint
 from attestlog._internal.core.note import Note, VerifierKey, format_vkey, parse_note, parse_vkey
-from attestlog._internal.core.report import Cosigner, Finding, Report
+from attestlog._internal.core.report import Cosigner, Finding, Report, Verdict
 from attestlog._internal.core.signature import PublicKey, load_public_key
 from attestlog._internal.core.trust import TrustedCheckpoint, TrustPolicy, parse_trust_policy, verify_quorum
 from attestlog._internal.judging.findings import finding
@@ -99,6 +101,19 @@ class Session:
         known, is_reliable = self._ask(lambda folder: [memories.recall(folder, origin, genesis_hash)])
         return Recalled(next(iter(known), None), is_reliable)
 
+    def compare_place(self, place: str, origin: str, genesis_hash: str) -> None:
+        """Say it where another log was verified at this path or URL: its name may only look alike."""
+        if self._state_dir is None or not place:
+            return
+        try:
+            known = memories.recall_place(self._state_dir, place)
+        except (UnreadableMemoryError, OSError) as error:
+            self.find("memory.not_saved", f"which log was verified here before cannot be read: {error}")
+            return
+        if known is not None and (known.origin, known.genesis_hash) != (origin, genesis_hash):
+            what = f"another log was verified here before: {known.origin}, {known.genesis_hash[:16]}"
+            self.find("memory.place", what, expected=known.origin, found=origin)
+
     def recall_signers(self, note: Note, origin: str) -> list[Memory]:
         """What is remembered of logs of this origin that may have signed the checkpoint.
 
@@ -122,12 +137,27 @@ class Session:
             self._state_dir = None
             return [], True
 
-    def remember(self, memory: Memory) -> None:
-        """Keep it for the next verification, if anything is remembered at all."""
+    def remember(
+        self, memory: Memory, place: str, seen: Memory | None, compare: Callable[[Memory], Iterable[Finding]]
+    ) -> None:
+        """Keep it for the next verification, if anything is remembered at all.
+
+        `place`: its path or URL, or empty. `seen`: what was recalled before. `compare`: findings about what
+        another verification, which ended meanwhile, remembered instead: a fault, and nothing is kept.
+        """
         if self._state_dir is None:
             return
         try:
-            memories.remember(self._state_dir, memory)
+            # Each turn but the last is one in which another verification ended.
+            while (known := memories.remember(self._state_dir, memory, seen)) is not None:
+                findings = list(compare(known))
+                self.add_all(findings)
+                if any(item.verdict != Verdict.VERIFIED for item in findings):
+                    return
+                seen = known
+            if place:
+                which = memories.Place(place=place, origin=memory.origin, genesis_hash=memory.genesis_hash)
+                memories.remember_place(self._state_dir, which, replaces=bool(memory.trusted_by))
         except OSError as error:
             self.find("memory.not_saved", f"{self._state_dir} cannot be written: {reason(error)}")
         except UnreadableMemoryError as error:
@@ -210,6 +240,40 @@ def another_log(memory: Memory, genesis_hash: str) -> Finding:
     """The finding where what is remembered is of another log than the one with this genesis entry."""
     what = "another log of this origin is remembered"
     return finding("memory.genesis", what, 0, expected=memory.genesis_hash, found=genesis_hash)
+
+
+def judge_age(report: Report, max_age_s: float | None, last: float | None = None) -> Iterator[Finding]:
+    """A finding where what dates the log is older than `max_age_s`, or nothing does.
+
+    What dates it: witnesses of the trust policy, time stamps of trusted authorities, and `last`, the time of
+    its last entry by the writer's clock, in seconds since 1970; the youngest counts.
+    """
+    if max_age_s is None:
+        return
+    times = [last] if last is not None else []
+    if report.timestamped_at is not None:
+        times.append(datetime.fromisoformat(report.timestamped_at).timestamp())
+    if "trust.quorum" not in report.finding_counts:
+        times += [float(cosigner.timestamp) for cosigner in report.cosigned_by if cosigner.timestamp]
+    oldest = time.time() - max_age_s
+    if not times:
+        yield finding("log.age", "no witness and no time stamp says how old the log is", expected=oldest)
+    elif max(times) < oldest:
+        age_s = time.time() - max(times)
+        what = f"nothing dates the log later than {age_s:.0f} s ago, {max_age_s:.0f} s were asked for"
+        yield finding("log.age", what, expected=oldest, found=max(times))
+
+
+def replaced_log(memory: Memory, genesis_hash: str) -> Finding:
+    """The finding where a key that was given vouches for this log, and none did for the one remembered."""
+    what = "another log of this origin was remembered, for which no key vouched: this one replaces it"
+    return finding("memory.replaced", what, 0, expected=memory.genesis_hash, found=genesis_hash)
+
+
+def not_compared(known: Memory) -> Finding:
+    """The finding where what another verification remembered meanwhile cannot be compared now."""
+    what = f"another verification remembered {known.size} entries meanwhile: verify again, to compare them"
+    return finding("memory.unreadable", what, found=known.size)
 
 
 def compare_age(checkpoint: Checkpoint, memory: Memory) -> Iterator[Finding]:

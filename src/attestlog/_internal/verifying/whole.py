@@ -36,7 +36,7 @@ from attestlog._internal.core.entry import (
 from attestlog._internal.core.genesis import Genesis, parse_genesis
 from attestlog._internal.core.hashes import EMPTY_ROOT
 from attestlog._internal.core.lines import Piece
-from attestlog._internal.core.merkle import Span
+from attestlog._internal.core.merkle import Span, prove_consistency, verify_consistency
 from attestlog._internal.core.note import format_vkey
 from attestlog._internal.core.report import Finding, Progress, Report, Verdict
 from attestlog._internal.core.rules import Rules
@@ -62,6 +62,9 @@ from attestlog._internal.verifying.session import (
     another_log,
     compare_age,
     held_of_another,
+    judge_age,
+    not_compared,
+    replaced_log,
 )
 from attestlog._internal.verifying.source import cut_last_batch, cut_pieces
 from attestlog._internal.verifying.timestamps import (
@@ -74,6 +77,7 @@ from attestlog._internal.verifying.timestamps import (
 )
 from attestlog._internal.verifying.workers import available, map_ordered
 from attestlog.errors import (
+    AttestlogError,
     MalformedCheckpointError,
     MalformedEntryError,
     MalformedNoteError,
@@ -108,6 +112,7 @@ def judge_log(
     tsa_roots: Iterable[str | Path] = (),
     start: int = 0,
     workers: int | None = None,
+    max_age_s: float | None = None,
     progress: Progress | None = None,
     on_finding: Callable[[Finding], None] | None = None,
 ) -> Report:
@@ -122,6 +127,7 @@ def judge_log(
     `tsa_roots`: files of PEM certificates: time stamps by authorities under these count.
     `start`: read entries from this one on only; those before must be remembered.
     `workers`: processes to use; by default one for each processor, and no further one for a small log.
+    `max_age_s`: how long ago, in seconds, the last entry, a cosignature or a time stamp may be at most.
     `progress` is called with (bytes done, bytes in all).
 
     Raises QueryError if `start` cannot be asked for, MalformedConfigError for a URL that no log can be read
@@ -139,6 +145,7 @@ def judge_log(
         available() if workers is None else workers,
         progress or (lambda _done, _total: None),
         load_authorities(tsa_roots),
+        max_age_s,
     )
     if remember:
         session.use_memory(state_dir)
@@ -158,6 +165,7 @@ class Options(NamedTuple):
     progress: Progress
     authorities: Verifier | None
     """Of time stamps."""
+    max_age_s: float | None = None
 
 
 class _Seen(NamedTuple):
@@ -207,6 +215,11 @@ class _Verification:
         self._find, self._add_all = session.find, session.add_all
         self._stamps: list[Stamp] = []
         self._begun_at = 0
+        self._place = "" if self._source.is_transient else self._source.absolute()
+        self._seen: Memory | None = None
+        """What was remembered under the log's name, be it of another log."""
+        self._vouched: list[str] = []
+        """What the caller gave, without a checkpoint held, and vouches."""
         self._changes: tuple[bytes, ...] = ()
         """The lines that made the rules at the first entry read."""
 
@@ -220,7 +233,9 @@ class _Verification:
         if log is None:
             return
         checkpoint = self._check_checkpoint(log)
-        memory, is_reliable = self._recall(log)
+        self._session.compare_place(self._place, log.genesis.origin, log.genesis_hash)
+        self._seen, is_reliable = self._session.recall(log.genesis.origin, log.genesis_hash)
+        memory, is_reliable = self._usable(log) if is_reliable else (None, False)
         walk = self._begin(log, checkpoint, memory) if is_reliable or not self._options.start else None
         if walk is None:
             return
@@ -230,6 +245,7 @@ class _Verification:
         ending = self._finish(log, walk, acknowledged)
         self._conclude(log, ending, checkpoint, memory)
         self._check_trust(log, ending, checkpoint, start)
+        self._judge_other(log)
         self._remember(log, ending, checkpoint)
 
     def _find_newer(self, entry: Entry, line: bytes, error: NewerFormatError) -> None:
@@ -253,7 +269,8 @@ class _Verification:
         try:
             line = self._first_line()
         except (OSError, StorageError, MalformedSegmentError) as error:
-            self._find("log.unreadable", f"entries cannot be read: {reason(error)}", 0)
+            code = "segment.malformed" if isinstance(error, MalformedSegmentError) else "log.unreadable"
+            self._find(code, f"entries cannot be read: {reason(error)}", 0)
             return None
         try:
             entry = decode_line(line)
@@ -300,18 +317,33 @@ class _Verification:
             self._session.judge_witnesses(note, log.genesis.checkpoint_keys, self._report)
         return signed
 
-    def _recall(self, log: _Log) -> tuple[Memory | None, bool]:
+    def _usable(self, log: _Log) -> tuple[Memory | None, bool]:
         """What is remembered of this log; and whether that, be it nothing, is to be relied on."""
-        memory, is_reliable = self._session.recall(log.genesis.origin, log.genesis_hash)
+        memory = self._seen
         if memory is None:
-            return None, is_reliable
+            return None, True
         if memory.genesis_hash != log.genesis_hash:
-            self._session.add(another_log(memory, log.genesis_hash))
+            if not self._may_replace(memory):
+                self._session.add(another_log(memory, log.genesis_hash))
             return None, False
         if check_checkpoint(memory.checkpoint.encode(), log.genesis, []) is None:
             self._find("memory.unreadable", "the remembered checkpoint is not signed by the log's key")
             return None, False
         return memory, True
+
+    def _may_replace(self, memory: Memory) -> bool:
+        """Whether another log of the origin may be the true one: nobody vouched for the one remembered."""
+        return not memory.trusted_by and bool(self._session.trusted) and not self._options.start
+
+    def _judge_other(self, log: _Log) -> None:
+        """Where another log of the origin is remembered: a key that was given decides which is meant."""
+        memory = self._seen
+        if memory is None or memory.genesis_hash == log.genesis_hash or not self._may_replace(memory):
+            return
+        if not self._vouched:
+            self._session.add(another_log(memory, log.genesis_hash))
+            return
+        self._session.add(replaced_log(memory, log.genesis_hash))
 
     def _begin(self, log: _Log, checkpoint: LogCheckpoint | None, memory: Memory | None) -> Walk | None:
         held = self._session.held
@@ -472,6 +504,7 @@ class _Verification:
         self._add_all(findings)
         if stamp := latest(self._stamps):
             report.timestamped_size, report.timestamped_at = stamp.size, stamp.time.isoformat()
+        self._add_all(judge_age(report, self._options.max_age_s, _seconds(ending.timestamp)))
 
     def _check_trust(self, log: _Log, ending: Ending, checkpoint: LogCheckpoint | None, start: int) -> None:
         report, rules = self._report, ending.rules
@@ -491,6 +524,7 @@ class _Verification:
                 code, f"none of the keys or hashes asked for vouches for {what}",
                 expected=trusted, found=sorted(vouching),
             )  # fmt: skip
+        self._vouched = [item for item in report.trusted_by if item in vouching]
         self._add_all(tell_terms(rules, report.trusted_by))
         is_cosigned = report.cosigned_by and "trust.quorum" not in report.finding_counts
         cosigned = report.checkpoint_size if is_cosigned else None
@@ -514,9 +548,19 @@ class _Verification:
             checkpoint=checkpoint.text,
             checkpoint_size=checkpoint.checkpoint.size,
             checkpoint_keys=[format_vkey(key) for key in log.genesis.checkpoint_keys],
+            trusted_by=self._vouched,
             changes=None if ending.changes is None else [line.decode() for line in ending.changes],
         )
-        self._session.remember(memory)
+        compare = partial(compare_meanwhile, self._source, memory, self._report)
+        self._session.remember(memory, self._place, self._seen, compare)
+
+
+def _seconds(timestamp: str) -> float | None:
+    """Since 1970; None for what is no date, which was a finding."""
+    try:
+        return parse_timestamp(timestamp) / 1e6
+    except MalformedEntryError:
+        return None
 
 
 class Segments(NamedTuple):
@@ -638,6 +682,41 @@ def compare_memory(ending: Ending, memory: Memory, report: Report, *, is_resumed
     else:
         what = f"the root of the first {memory.size} entries is not the one remembered"
         yield finding("memory.root", what, expected=memory.root, found=found)
+
+
+def compare_meanwhile(source: LogSource, own: Memory, report: Report, known: Memory) -> Iterator[Finding]:
+    """Findings about what another verification remembered under this log's name while this one ran.
+
+    `own`: what this one would remember. The other may have seen more of a log that grows, so it is held
+    against the log as it is now; by proofs, since the stored hashes of now were not judged.
+    """
+    if known.genesis_hash != own.genesis_hash:
+        yield another_log(known, own.genesis_hash)
+        return
+    for size, root in known.roots():
+        there = source.size() if size > own.size else own.size
+        if there < size:
+            what = f"{size} entries are remembered, {there} are there"
+            yield finding("memory.ahead", what, expected=size, found=there)
+        elif not _is_one_history(source, (size, root), (own.size, own.root)):
+            # Where stored hashes are wrong, or the log was not read so far, they may be what differs.
+            if size <= own.size and "tree.stale" not in report.finding_counts:
+                what = f"the root of the first {size} entries is not the one remembered meanwhile"
+                yield finding("memory.root", what, expected=root)
+            else:
+                yield not_compared(known)
+
+
+def _is_one_history(source: LogSource, *prefixes: tuple[int, str]) -> bool:
+    (old, old_root), (size, root) = sorted(prefixes)
+    if old in {0, size}:
+        return old == 0 or old_root == root
+    try:
+        proof = prove_consistency(old, size, source.hashes)
+        verify_consistency(old, size, proof, bytes.fromhex(old_root), bytes.fromhex(root))
+    except (OSError, AttestlogError):
+        return False
+    return True
 
 
 def compare_held(

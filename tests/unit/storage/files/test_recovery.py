@@ -1,7 +1,7 @@
 """Reading forward, without a disk: which lines continue the log, which are torn, which are damage."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -189,7 +189,26 @@ def test_a_trusted_last_line_with_a_bad_timestamp_is_damage(whole: bytes) -> Non
     lines = whole.splitlines(keepends=True)
     lines[-1] = lines[-1].replace(b"T12:00:00.000000Z", b"T12:00:61.000000Z")
     with pytest.raises(CorruptError, match="timestamp") as caught:
-        read(b"".join(lines), trusted_size=10)
+        read(b"".join(lines), trusted_size=11)
+    assert caught.value.sequence_number == 9
+
+
+@pytest.mark.parametrize("respell", [lambda line: line, lambda line: line[:-1] + b" \n"])
+def test_a_committed_entry_that_stands_there_once_more(
+    whole: bytes, respell: Callable[[bytes], bytes]
+) -> None:
+    lines = whole.splitlines(keepends=True)
+    for number in range(10):
+        with pytest.raises(CorruptError, match="once more") as caught:
+            read(whole + respell(lines[number]), trusted_size=10)
+        assert caught.value.sequence_number == number
+
+
+def test_the_last_committed_line_is_looked_at_whole(whole: bytes) -> None:
+    """What is appended buries it."""
+    respelled = whole[:-1] + b" \n"
+    with pytest.raises(CorruptError, match="canonical") as caught:
+        read(respelled, trusted_size=10)
     assert caught.value.sequence_number == 9
 
 

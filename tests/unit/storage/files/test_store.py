@@ -565,6 +565,44 @@ def test_opening_while_a_writer_goes_on(tmp_path: Path) -> None:
     check_log(path, receipts)
 
 
+def test_a_segment_made_larger_than_any_disk(tmp_path: Path) -> None:
+    """What is set aside takes no more room than it took before."""
+    path = tmp_path / "log"
+    log = create(path)
+    receipts = [log.append(draft(1))]
+    log.close()
+    os.truncate(last_segment(unremembered(path)), 1 << 40)
+    with Log.open(path, clock=log._writer.clock) as again:
+        assert "set aside" in again.recovered[0]
+        receipts.append(again.append(draft(2)))
+    (torn,) = torn_files(path)
+    assert torn.stat().st_size > 1 << 39
+    assert torn.stat().st_blocks * 512 < 1 << 20
+    check_log(path, receipts)
+
+
+@pytest.mark.parametrize("name", ["entries/000000000000.jsonl", "tree/0", "lock"])
+def test_what_a_link_leads_to_is_not_written(tmp_path: Path, name: str) -> None:
+    path, elsewhere = tmp_path / "log", tmp_path / "elsewhere"
+    create(path).close()
+    (path / name).rename(elsewhere)
+    (path / name).symlink_to(elsewhere)
+    before = elsewhere.read_bytes()
+    with pytest.raises(StorageError, match="symbolic link"):
+        Log.open(path)
+    assert elsewhere.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["entries/000000000000.jsonl", "tree/0", "lock", "checkpoint"])
+def test_a_pipe_in_the_place_of_a_file(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "log"
+    create(path).close()
+    (path / name).unlink()
+    os.mkfifo(path / name)
+    with pytest.raises(StorageError, match="not a regular file"):
+        Log.open(path)
+
+
 def test_rebuilding_the_tree(tmp_path: Path) -> None:
     path = tmp_path / "log"
     log = create(path, segment_entries=100)

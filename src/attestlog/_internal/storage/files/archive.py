@@ -41,6 +41,7 @@ from attestlog.errors import (
     MalformedError,
     MalformedSegmentError,
     NotFoundError,
+    StorageError,
 )
 
 KEEP_MIN: Final = 2
@@ -185,9 +186,9 @@ def _restore(root: Path, segment: Placed, end: int) -> Placed:
 def _check_covered(root: Path, end: int) -> None:
     """A checkpoint stands for what is moved, so that its end can never be in question."""
     try:
-        note = parse_note((root / layout.CHECKPOINT_FILE).read_bytes())
+        note = parse_note(FileSource(root).checkpoint() or b"")
         covered = parse_checkpoint(note.text).size
-    except (OSError, MalformedError):
+    except (StorageError, MalformedError):
         covered = 0
     if covered < end:
         raise ConflictError(
@@ -259,12 +260,8 @@ def _lines(path: Path) -> Generator[bytes]:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[BinaryIO | gzip.GzipFile]:
-    if path.suffix == COMPRESSED_SUFFIX:
-        with gzip.open(path, "rb") as file:
-            yield file
-    else:
-        with path.open("rb") as plain:
-            yield plain
+    with disk.open_plain(path) as plain:
+        yield gzip.GzipFile(fileobj=plain) if path.suffix == COMPRESSED_SUFFIX else plain
 
 
 @contextmanager

@@ -29,6 +29,9 @@ from attestlog.errors import MovedError
 MOVED_SIZE_MAX_BYTES: Final = 1_024
 """A path or a URL. More is not shown."""
 
+CURSOR_SIZE_MAX_BYTES: Final = 1 << 20
+"""What a replica answered: a checkpoint and some numbers. What is longer is cut, and then is none."""
+
 _TIMESTAMP: Final = re.compile(r"([0-9]{12,19})-[0-9a-f]{8}\.tsr")
 
 
@@ -65,8 +68,7 @@ def read_timestamp(root: Path, name: str) -> bytes:
     """See `LogSource.timestamp`."""
     path = root / layout.TIMESTAMPS_DIR / name
     try:
-        with disk.open_plain(path) as file:
-            return file.read(TIMESTAMP_SIZE_MAX_BYTES + 1)
+        return disk.read_plain(path, TIMESTAMP_SIZE_MAX_BYTES)
     except OSError as error:
         raise disk.read_error(error, path) from None
 
@@ -96,7 +98,7 @@ class FileCursors:
     def load(self, url: str) -> bytes | None:
         """See `Cursors`."""
         try:
-            return self._path(url).read_bytes()
+            return disk.read_plain(self._path(url), CURSOR_SIZE_MAX_BYTES)
         except OSError:
             return None
 
@@ -114,7 +116,7 @@ class FileCursors:
         descriptor = -1
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            descriptor = disk.open_made(path, os.O_RDWR, 0o600)
             is_alone = disk.lock(descriptor)
         except OSError:
             is_alone = False

@@ -16,12 +16,11 @@ from pathlib import Path
 from typing import Final
 
 from attestlog._internal import disk
-from attestlog._internal.core.hashes import HASH_SIZE_BYTES
 from attestlog._internal.storage.files import layout
 from attestlog._internal.storage.files.beside import list_timestamps, read_timestamp
 from attestlog._internal.storage.files.creation import check_free
 from attestlog._internal.storage.files.segments import BLOCK_BYTES, lines_end
-from attestlog._internal.storage.files.snapshot import FileSegment, FileSnapshot, take_snapshot
+from attestlog._internal.storage.files.snapshot import FileSegment, take_snapshot
 from attestlog.errors import StorageError
 
 TRIES: Final = 3
@@ -69,22 +68,15 @@ def _copy_into(made: Path, source: Path) -> None:
             raise StorageError(f"{source / name} cannot be copied: {reason}", path=str(source / name))
         if snapshot.checkpoint is not None:
             disk.write_new(made / layout.CHECKPOINT_FILE, snapshot.checkpoint, private=True)
-        for level, size in snapshot.hash_bytes.items():
-            _copy_hashes(snapshot, level, size, layout.tree_path(made, level))
+        for level in snapshot.hash_bytes:
+            with _new_file(layout.tree_path(made, level)) as descriptor:
+                snapshot.copy_hashes(level, descriptor)
         for segment in snapshot.segments:
             target = made / layout.ENTRIES_DIR / segment.name
             _copy_lines(segment, target, is_last=segment is snapshot.segments[-1])
     for path in (*made.iterdir(), made):
         if path.is_dir():
             disk.fsync_directory(path)
-
-
-def _copy_hashes(snapshot: FileSnapshot, level: int, size_bytes: int, target: Path) -> None:
-    count = -(-size_bytes // HASH_SIZE_BYTES)
-    width = BLOCK_BYTES // HASH_SIZE_BYTES
-    with _new_file(target) as descriptor:
-        for start in range(0, count, width):
-            disk.write_all(descriptor, snapshot.hashes(level, start, width))
 
 
 def _copy_lines(segment: FileSegment, target: Path, *, is_last: bool) -> None:
@@ -98,13 +90,12 @@ def _copy_lines(segment: FileSegment, target: Path, *, is_last: bool) -> None:
             stop = os.fstat(file.fileno()).st_size  # closed: its bytes stay as they are
         else:
             stop = _whole_lines(file.fileno(), segment.size) if is_last else segment.size
-        for start in range(0, stop, BLOCK_BYTES):
-            disk.write_all(descriptor, os.pread(file.fileno(), min(BLOCK_BYTES, stop - start), start))
+        disk.copy_range(file.fileno(), descriptor, 0, stop)
 
 
 def _whole_lines(descriptor: int, size_bytes: int) -> int:
     """Where the last whole line ends: before room, and before what a crash left of a line."""
-    stop = lines_end(descriptor, size_bytes)
+    stop = disk.data_end(descriptor, lines_end(descriptor, size_bytes))
     while stop:
         start = max(0, stop - BLOCK_BYTES)
         end = os.pread(descriptor, stop - start, start).rfind(b"\n")

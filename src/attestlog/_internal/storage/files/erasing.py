@@ -180,7 +180,7 @@ def _erase(root: Path, segment: _Segment, erasure: AnyErasure) -> None:
 
 def _replace_lines(path: Path, going: Iterator[tuple[LocatedLine, bytes]]) -> None:
     """Write the segment again with other lines in the place of these, and without room. Raises OSError."""
-    source = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    source = disk.plain_descriptor(path)
     try:
         mode, done = os.fstat(source).st_mode & 0o777, 0
         # One name for all tries: what a crash left of one, payload and all, is overwritten by the next.

@@ -57,7 +57,7 @@ class Lock:
 
     def _open(self) -> None:
         if self._descriptor < 0:
-            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
+            self._descriptor = disk.plain_descriptor(self._path, os.O_RDWR)
         if self._turnstile < 0:
             turnstile = self._path.with_name(ENTRIES_DIR)
             self._turnstile = os.open(turnstile, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -8,10 +8,12 @@ the audit's work, and what is read here is only as good as the directory is.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from itertools import islice
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -36,6 +38,9 @@ from attestlog._internal.storage.files.segments import EndlessLineError
 from attestlog._internal.storage.files.snapshot import FileSnapshot, take_snapshot
 from attestlog._internal.storage.files.tree import TreeFiles
 from attestlog.errors import CorruptError, MalformedSegmentError, NoLogError, NotFoundError
+
+PENDING_SIZE_MAX_BYTES: Final = 4_096
+"""A number and a hash. The directory is other people's: what they put there is not read into memory whole."""
 
 
 class FileSource(LogSource):
@@ -64,8 +69,7 @@ class FileSource(LogSource):
         """See `LogSource.checkpoint`."""
         path = self.root / CHECKPOINT_FILE
         try:
-            with disk.open_plain(path) as file:
-                return file.read(NOTE_SIZE_MAX_BYTES + 1)
+            return disk.read_plain(path, NOTE_SIZE_MAX_BYTES)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -84,7 +88,8 @@ class FileSource(LogSource):
         """See `LogSource`: leaf hashes are written after their entries are durable, never before."""
         path = tree_path(self.root, 0)
         try:
-            return path.stat().st_size // HASH_SIZE_BYTES
+            with disk.open_plain(path, buffering=0) as file:
+                return os.fstat(file.fileno()).st_size // HASH_SIZE_BYTES
         except FileNotFoundError:
             return 0
         except OSError as error:
@@ -243,7 +248,8 @@ def _reading(path: Path) -> Iterator[None]:
 def read_pending(root: Path) -> PendingErasure | None:
     """What is to be erased, if anything; a note that cannot be read says nothing."""
     try:
-        return msgspec.json.decode((root / ERASING_FILE).read_bytes(), type=PendingErasure)
+        data = disk.read_plain(root / ERASING_FILE, PENDING_SIZE_MAX_BYTES)
+        return msgspec.json.decode(data, type=PendingErasure)
     except FileNotFoundError:
         return None
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):

@@ -99,9 +99,9 @@ def read_forward(
 ) -> Tail:
     """Accept lines after `head` (which ends at `offset`) for as long as they continue the log.
 
-    Entries below `trusted_size` are known to have been committed: they are
-    chained, not hashed again, and damage among them raises CorruptError, as
-    does damage with a valid entry of another batch after it.
+    Entries below `trusted_size` are known to have been committed: they are chained, all but the
+    last not hashed again, and damage among them raises CorruptError, as does damage with a valid
+    entry of another batch after it, and one of them that stands there once more.
     `is_signed` is asked of a last batch that is whole, and not known to have been committed.
     """
     accepted: list[_Accepted] = []
@@ -110,11 +110,13 @@ def read_forward(
     for line in lines:
         number = head.size + len(accepted)
         try:
-            link = _next_link(line, number, previous, full=number >= trusted_size)
+            # What is appended buries the last line: it is looked at whole, whatever is known of it.
+            link = _next_link(line, number, previous, full=number >= trusted_size - 1)
         except AttestlogError as error:
             if number < trusted_size:
                 raise _corrupt(number, str(error)) from None
             torn = str(error)
+            _check_not_repeated(line, min(number, trusted_size))
             # The line itself may be whole and just not follow: then those between were lost.
             whole = _valid_links(itertools.chain([line] if line.is_complete else [], lines))
             # An entry that stands further up already is repeated here, and says nothing of what is gone.
@@ -127,6 +129,16 @@ def read_forward(
     if torn is None and is_signed is not None:
         torn = _drop_unsigned_batch(accepted, trusted_size, is_signed)
     return _tail(head, accepted, offset, trusted_size, torn)
+
+
+def _check_not_repeated(line: Line, size: int) -> None:
+    """No crash writes an entry again, in whatever spelling: somebody did, and has to be told."""
+    try:
+        number = _read_link(line.data).sequence_number if line.is_complete else size
+    except MalformedEntryError:
+        return
+    if number < size:
+        raise _corrupt(number, "it stands in the log once more, behind the entries that were committed")
 
 
 def _next_link(line: Line, number: int, previous: str, *, full: bool) -> Link:
@@ -281,7 +293,8 @@ def head_at_checkpoint(
 ) -> Head | None:
     """The head after a clean close, when the checkpoint covers every entry: nothing is read again.
 
-    None if the last segment's last line, the tree and the checkpoint do not agree that it is so.
+    None if the last segment's last line, the tree and the checkpoint do not agree that it is so, or that
+    line is not all that was committed, once and in its spelling: what is appended would bury it.
     """
     if checkpoint is None or checkpoint.size <= first:
         return None
@@ -294,11 +307,23 @@ def head_at_checkpoint(
         (leaf,) = tree.read(0, checkpoint.size - 1, checkpoint.size)
         timestamp_us = parse_timestamp(entry.timestamp)
         whole = entry.sequence_number == checkpoint.size - 1 and edge.root() == checkpoint.root
-        if not whole or leaf != leaf_hash(bytes.fromhex(entry.entry_hash)):
+        if not whole or not _is_last(descriptor, first, line):
+            return None
+        if leaf != leaf_hash(bytes.fromhex(entry.entry_hash)):
             return None
     except (AttestlogError, ValueError):
         return None
     return Head(checkpoint.size, entry.entry_hash, timestamp_us, edge)
+
+
+def _is_last(descriptor: int, first: int, line: Line) -> bool:
+    """Whether the last line is the entry as it was committed, right after the one before it."""
+    link = read_entry(line.data)
+    if link.sequence_number == first:
+        return line.offset == 0
+    before = _last_line(descriptor, line.offset)
+    previous = _read_link(before.data if before is not None else b"")
+    return previous.entry_hash == link.prev_entry_hash
 
 
 def head_before(segments: list[Segment], tree: TreeFiles) -> Head | None:

@@ -26,6 +26,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from attestlog._internal import disk
 from attestlog._internal.core.entry import LINE_SIZE_MAX_BYTES
 from attestlog._internal.core.lines import Line
 
@@ -260,4 +261,6 @@ def _after_line_end(descriptor: int, offset: int, end: int) -> tuple[int, bool]:
         if not block:
             break
         offset += len(block)
+        if not block.strip(b"\0"):
+            offset = disk.next_data(descriptor, offset, end)
     return end, False

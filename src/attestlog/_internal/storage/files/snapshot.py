@@ -20,6 +20,7 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from attestlog._internal import disk
+from attestlog._internal.core.entry import LINE_SIZE_MAX_BYTES
 from attestlog._internal.core.hashes import HASH_SIZE_BYTES
 from attestlog._internal.core.lines import Line
 from attestlog._internal.core.note import NOTE_SIZE_MAX_BYTES
@@ -130,6 +131,10 @@ class FileSnapshot:
         size_bytes = min(count * HASH_SIZE_BYTES, self.hash_bytes[level] - offset)
         return os.pread(descriptor, max(0, size_bytes), offset)
 
+    def copy_hashes(self, level: int, target: int) -> None:
+        """Write all that is stored of a level to a file. Raises OSError."""
+        disk.copy_range(self._levels[level], target, 0, self.hash_bytes[level])
+
     def look(self, root: Path, stack: ExitStack) -> None:
         """Take it all in; entries last: without the lock they can then be ahead of the rest, never behind."""
         self._read_checkpoint(root)
@@ -138,8 +143,7 @@ class FileSnapshot:
 
     def _read_checkpoint(self, root: Path) -> None:
         try:
-            with disk.open_plain(root / layout.CHECKPOINT_FILE) as file:
-                self.checkpoint = file.read(NOTE_SIZE_MAX_BYTES + 1)
+            self.checkpoint = disk.read_plain(root / layout.CHECKPOINT_FILE, NOTE_SIZE_MAX_BYTES)
         except FileNotFoundError:
             pass
         except OSError as error:
@@ -178,10 +182,17 @@ class FileSnapshot:
                 with open_segment(path) as segment:
                     size = segment.size
                     end = segment.lines_end() if path.suffix == ".jsonl" else size
+                    whole = _without_hole(path, end) if path.suffix == ".jsonl" else end
             except (OSError, MissingExtraError, MalformedSegmentError):
                 self.segments.append(FileSegment(first, str(path), 1))  # reading it will say why it cannot be
             else:
-                self.segments.append(FileSegment(first, str(path), end, inode, size - end))
+                self.segments.append(FileSegment(first, str(path), whole, inode, size - end))
+
+
+def _without_hole(path: Path, end: int) -> int:
+    """Where its bytes end; of a hole at the end, as much as no line can have: nobody could read all of it."""
+    with disk.open_plain(path, buffering=0) as file:
+        return min(end, disk.data_end(file.fileno(), end) + LINE_SIZE_MAX_BYTES + 2)
 
 
 @contextmanager
@@ -216,8 +227,10 @@ def _between_commits(root: Path) -> Iterator[bool]:
 def _wait_for_commit(root: Path, stack: ExitStack) -> bool:
     deadline = time.monotonic() + LOCK_WAIT_S
     try:
-        turnstile = _descriptor(root / layout.ENTRIES_DIR, stack)
-        lock = _descriptor(root / layout.LOCK_FILE, stack)
+        turnstile = os.open(root / layout.ENTRIES_DIR, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        stack.callback(os.close, turnstile)
+        lock = disk.plain_descriptor(root / layout.LOCK_FILE)
+        stack.callback(os.close, lock)
         # Writers pass the turnstile before each lock: standing in it, one waits for one commit only.
         agreed = disk.lock(turnstile, timeout_s=LOCK_WAIT_S) and disk.lock(
             lock, timeout_s=deadline - time.monotonic(), shared=True
@@ -226,9 +239,3 @@ def _wait_for_commit(root: Path, stack: ExitStack) -> bool:
     except OSError:
         return True
     return agreed
-
-
-def _descriptor(path: Path, stack: ExitStack) -> int:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    stack.callback(os.close, descriptor)
-    return descriptor

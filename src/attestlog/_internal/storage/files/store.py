@@ -423,7 +423,7 @@ class FileStore:
         start = tail.proven
         if start == tail.stop:
             return
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_CLOEXEC)
+        descriptor = disk.plain_descriptor(self._path, os.O_WRONLY)
         try:
             while start < tail.stop:
                 block = os.pread(self._descriptor, min(BLOCK_BYTES, tail.stop - start), start)
@@ -445,9 +445,7 @@ class FileStore:
             try:
                 copy = disk.open_made(torn, os.O_EXCL | os.O_WRONLY, layout.file_mode(self.root))
                 try:
-                    for start in range(tail.stop, size_bytes, BLOCK_BYTES):
-                        block = os.pread(self._descriptor, min(BLOCK_BYTES, size_bytes - start), start)
-                        disk.write_all(copy, block)
+                    disk.copy_range(self._descriptor, copy, tail.stop, size_bytes)
                     os.fsync(copy)
                 finally:
                     os.close(copy)
@@ -506,7 +504,7 @@ class FileStore:
                 path=str(path), sequence_number=first, repair="entries",
             )  # fmt: skip
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+            descriptor = disk.plain_descriptor(path, os.O_RDWR | os.O_APPEND)
         except OSError as error:
             raise disk.storage_error(error, path, "opening") from None
         if self._descriptor >= 0:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from attestlog._internal.core.hashes import HASH_SIZE_BYTES
 from attestlog._internal.core.merkle import TILE_HEIGHT, Grown, Span, edge_at
-from attestlog._internal.disk import fsync_directory, open_made, pwrite_all
+from attestlog._internal.disk import fsync_directory, open_made, plain_descriptor, pwrite_all
 from attestlog._internal.storage.files.layout import TREE_DIR, file_mode, make_directory, tree_path
 from attestlog.errors import CorruptError
 
@@ -92,5 +92,5 @@ class TreeFiles:
                 self._fresh = True
                 self._descriptors[level] = open_made(path, self._access, file_mode(self._root))
             else:
-                self._descriptors[level] = os.open(path, self._access | os.O_CLOEXEC)
+                self._descriptors[level] = plain_descriptor(path, self._access)
         return self._descriptors[level]
