@@ -280,7 +280,7 @@ class RollbackError(ConsistencyError):
     `found`: what stands in their place; None where they are fewer. `origin`, `genesis`: which log.
     """
 
-    code = "verification.rollback"
+    code = "verification.consistency.rollback"
     origin: str = ""
     genesis: str = ""
 
