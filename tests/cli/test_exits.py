@@ -137,7 +137,7 @@ def stated(kind: str, member: str) -> set[str]:
     [
         (errors.ExistsError, "what", {"import"}),
         (errors.CorruptError, "repair", set()),
-        (errors.ErasureRefusedError, "rule", {"erased", "described", "kept"}),
+        (errors.ErasureRefusedError, "rule", {"erased", "again", "none"}),
     ],
 )
 def test_every_cause_has_its_hint(kind: type[AttestlogError], member: str, without: set[str]) -> None:

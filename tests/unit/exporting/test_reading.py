@@ -364,6 +364,8 @@ def test_receipts_are_compared_with_their_entries(log: LogMaker, tmp_path: Path)
     (tmp_path / "others.jsonl").write_bytes(b"\n".join([*log_of_others.lines, b""]))
     report = judge_export(path, trust=[log.checkpoint_key.vkey], entry_file=tmp_path / "others.jsonl")
     assert codes(report) == {"export.subject", "export.entry"}
+    report = judge_export(path, trust=[log.checkpoint_key.vkey], entry_file=tmp_path / "nothing.jsonl")
+    assert (report.verdict, codes(report)) == (Verdict.UNKNOWN, {"export.unreadable"})
 
 
 @pytest.mark.parametrize("place", [-1, -40, 300])
