@@ -69,7 +69,7 @@ def test_every_command_is_on_the_page_once() -> None:
 
 def test_exit_codes() -> None:
     documented = [int(code) for code, _ in rows(section(page("cli.md"), "Exit codes"))]
-    known = {*exits.BY_VERDICT.values(), *exits.BY_ERROR.values(), exits.USAGE}
+    known = {*exits.BY_VERDICT.values(), *exits.BY_ERROR.values(), exits.USAGE, exits.NOT_WANTED}
     assert documented == sorted(known | {exits.DEFECT, exits.INTERRUPTED, exits.BROKEN_PIPE})
 
 

@@ -1,6 +1,7 @@
 """verify: verdicts, exit codes and what is said beside them."""
 
 import shutil
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -185,3 +186,29 @@ def test_legacy_files_are_verified_as_they_are(run: Run, name: str, code: int) -
     text = run("verify", path)
     assert text.code == code
     assert "SELF-ATTESTED" not in text.out
+
+
+def test_what_must_not_be_found_is_an_exit_code_of_its_own(run: Run, log: Path) -> None:
+    with Log.open(log) as opened:
+        opened.append({**draft(5), "dependencies": [str(uuid.UUID(int=7, version=4))]})
+    assert run("verify", log).code == 0
+    for options in (
+        ("--strict",),
+        ("--fail-on", "entry.dependency"),
+        ("--fail-on", "log.future", "--strict"),
+    ):
+        result = run("verify", log, *options, "--json")
+        assert (result.code, result.object["verdict"]) == (8, "VERIFIED")
+    assert run("verify", log, "--fail-on", "log.future").code == 0
+    unknown = run("verify", log, "--fail-on", "entry.dependencies")
+    assert unknown.code == 2
+    assert "there is no such finding" in unknown.err
+
+
+def test_how_old_a_log_may_be(run: Run, log: Path, tmp_path: Path) -> None:
+    assert run("verify", log, "--max-age", "1w").code == 0
+    assert run("publish", log, tmp_path / "public").code == 0
+    undated = run("verify", tmp_path / "public", "--max-age", "1w", "--json")
+    assert (undated.code, [item["code"] for item in undated.object["findings"]][-1]) == (4, "log.age")
+    for age in ("soon", "-1d"):
+        assert run("verify", log, "--max-age", age).code == 2

@@ -1,6 +1,8 @@
 """The whole-log verifier: what it remembers, whom it trusts, where it resumes."""
 
 import json
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,10 @@ from tests.support.logs import OWNED, CheckpointKey, Key, LogMaker, draft, draft
 from attestlog._internal import places
 from attestlog._internal.core import canonical
 from attestlog._internal.core.hashes import hex_hash
-from attestlog._internal.core.report import Report, Verdict
+from attestlog._internal.core.report import Cosigner, Report, Verdict
 from attestlog._internal.verifying import judge_log
 from attestlog._internal.verifying import memory as remember_module
+from attestlog._internal.verifying.session import judge_age
 from attestlog.errors import MalformedConfigError, NoHomeError, NotFoundError, QueryError, StorageError
 
 # --- memory ---
@@ -443,3 +446,32 @@ def test_what_cannot_be_read_of_a_place_is_said(log: LogMaker, tmp_path: Path) -
     (path,) = (tmp_path / "state" / "places").iterdir()
     path.write_bytes(b"{")
     assert codes(verify(log, tmp_path)) == [("memory.not_saved", None)]
+
+
+def test_a_log_that_nothing_dates_late_enough_is_unknown(log: LogMaker, tmp_path: Path) -> None:
+    """An older copy, cosigned as it was, is sound: only its age shows that there may be a later one."""
+    for age_s, wanted in ((60.0, [("log.age", None)]), (1e9, []), (None, [])):
+        report = verify(log, tmp_path, max_age_s=age_s)
+        assert codes(report) == wanted
+        assert report.verdict == (Verdict.UNKNOWN if wanted else Verdict.VERIFIED)
+
+
+@pytest.mark.parametrize(
+    "stamped, cosigned, quorum, last, is_young",
+    [
+        (None, None, True, None, False), (None, None, True, 5, True), (None, 5, True, 99, True),
+        (None, 5, False, 99, False), (5, None, True, 99, True), (99, 99, True, 99, False),
+    ],
+)  # fmt: skip
+def test_what_dates_a_log(
+    stamped: int | None, cosigned: int | None, quorum: bool, last: int | None, is_young: bool
+) -> None:
+    now = time.time()
+    report = Report(finding_counts={} if quorum else {"trust.quorum": 1})
+    if stamped is not None:
+        report.timestamped_at = datetime.fromtimestamp(now - stamped, UTC).isoformat()
+    if cosigned is not None:
+        report.cosigned_by = [Cosigner(name="w", vkey="", timestamp=int(now - cosigned))]
+    found = list(judge_age(report, 50, None if last is None else now - last))
+    assert [item.code for item in found] == ([] if is_young else ["log.age"])
+    assert not list(judge_age(report, None))

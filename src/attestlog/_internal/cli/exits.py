@@ -8,6 +8,7 @@
 5    TRUNCATED or FORKED: contradicts a remembered checkpoint, or the log's own
 6    INCOMPLETE: torn tail only
 7    an append's outcome is unknown: look before appending again
+8    VERIFIED, and something was found that verify was told to fail on
 70   a defect in attestlog itself
 130  interrupted (Ctrl-C); 141: the reader of stdout went away
 """
@@ -21,6 +22,7 @@ from attestlog import errors
 from attestlog._internal.core.report import Report, Verdict
 
 DONE, TAMPERED, USAGE, MALFORMED, UNKNOWN, CONTRADICTED, INCOMPLETE, UNCERTAIN = range(8)
+NOT_WANTED: Final = 8
 DEFECT: Final = 70
 """EX_SOFTWARE of sysexits.h."""
 INTERRUPTED: Final = 128 + 2

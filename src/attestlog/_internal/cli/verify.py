@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,6 +19,36 @@ if TYPE_CHECKING:
 app = new_app()
 
 
+_Trust = Annotated[
+    list[str] | None,
+    text("A key or genesis hash from elsewhere that must vouch for it; repeatable.", metavar="KEY"),
+]
+_TrustPolicy = Annotated[
+    Path | None,
+    text("C2SP tlog-policy: logs and witnesses that must have signed.", "--trust-policy", metavar="FILE"),
+]
+_TsaRoots = Annotated[
+    list[str] | None,
+    text("PEM root certificate of a trusted time-stamp authority.", "--tsa-root", metavar="FILE"),
+]
+_MaxAge = Annotated[
+    str | None,
+    text(
+        "How old its newest entry or cosignature may be: 45s, 30m, 2h, 7d, 1w.",
+        "--max-age",
+        metavar="AGE",
+    ),
+]
+_FailOn = Annotated[
+    list[str] | None,
+    text("Exit 8 where this is found, if only as a note; repeatable.", "--fail-on", metavar="CODE"),
+]
+_Older = Annotated[
+    list[str] | None,
+    text("With --chain: where an older log is, if not as configured; repeatable.", metavar="LOG"),
+]
+
+
 @app.command(epilog=example("attestlog verify audit --trust example.com/agents+34f8728c+ARFuvPe7k2…"))
 def verify(
     subject: Annotated[
@@ -28,14 +59,8 @@ def verify(
         ),
     ],
     *,
-    trust: Annotated[
-        list[str] | None,
-        text("A key or genesis hash from elsewhere that must vouch for it; repeatable.", metavar="KEY"),
-    ] = None,
-    trust_policy: Annotated[
-        Path | None,
-        text("C2SP tlog-policy: logs and witnesses that must have signed.", "--trust-policy", metavar="FILE"),
-    ] = None,
+    trust: _Trust = None,
+    trust_policy: _TrustPolicy = None,
     since: Annotated[
         Path | None, text("A checkpoint that you kept: the log must still contain it.", metavar="FILE")
     ] = None,
@@ -45,19 +70,16 @@ def verify(
     start: Annotated[
         int, text("First entry to read; those before must be remembered.", "--from", metavar="N")
     ] = 0,
-    tsa_root: Annotated[
-        list[str] | None,
-        text("PEM root certificate of a trusted time-stamp authority.", "--tsa-root", metavar="FILE"),
-    ] = None,
+    tsa_root: _TsaRoots = None,
     full: Annotated[bool, flag("Read every tile and entry bundle of a published log.", "--full")] = False,
     entry: Annotated[
         Path | None, text("Exported entries (jsonl) that COSE receipts are of.", "--entry", metavar="FILE")
     ] = None,
+    max_age: _MaxAge = None,
+    fail_on: _FailOn = None,
+    strict: Annotated[bool, flag("Exit 8 where any note is found.", "--strict")] = False,
     chain: Annotated[bool, flag("Follow the older logs that it continues.", "--chain")] = False,
-    older: Annotated[
-        list[str] | None,
-        text("With --chain: where an older log is, if not as configured; repeatable.", metavar="LOG"),
-    ] = None,
+    older: _Older = None,
     workers: Annotated[int | None, text("Processes to use; default: one per core.", metavar="N")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -68,33 +90,65 @@ def verify(
     file alone does not show.
 
     The exit code is the verdict: 0 VERIFIED, 1 TAMPERED, 3 MALFORMED, 4 UNKNOWN, 5 TRUNCATED or FORKED, 6
-    INCOMPLETE (torn tail only). Of a chain it is the gravest.
+    INCOMPLETE (torn tail only). Of a chain it is the gravest. With --fail-on and --strict it is 8 where the
+    verdict is VERIFIED, and what must not be found was.
     """
     options = {"trust": trust or [], "trust_policy": trust_policy, "held": since, "remember": remember}
     reports: Sequence[Report | ProofReport | ExportReport]
     if older and not chain:
         raise UsageError("--older is for --chain")
+    _check_codes(fail_on or ())
+    age_s = _seconds(max_age)
     if _is_export(subject):
+        _check_dated(age_s)
         if start or tsa_root or full or chain:
             raise UsageError("--from, --tsa-root, --full and --chain are for logs, not for an exported file")
         reports = [_judge_export(subject, entry, options)]
     elif entry is not None:
         raise UsageError("--entry is for COSE receipts")
     elif chain:
-        more = {"start": start, "tsa_roots": tsa_root or [], "workers": workers}
+        more = {"start": start, "tsa_roots": tsa_root or [], "workers": workers, "max_age_s": age_s}
         reports = _judge_chain(subject, older or [], full=full, **options, **more)
     else:
-        reports = [_judge(subject, start, tsa_root or [], full=full, workers=workers, **options)]
+        reports = [_judge(subject, start, tsa_root or [], full=full, workers=workers, age_s=age_s, **options)]
     for report in reports:
         _tell(Output(as_json), report)
-    raise typer.Exit(_exit_code(reports))
+    raise typer.Exit(_exit_code(reports, frozenset(fail_on or ()), strict=strict))
 
 
-def _exit_code(reports: Sequence[Report | ProofReport | ExportReport]) -> int:
-    from attestlog._internal.cli.exits import BY_VERDICT
-    from attestlog._internal.core.report import GRAVITY
+def _exit_code(
+    reports: Sequence[Report | ProofReport | ExportReport], fail_on: frozenset[str], *, strict: bool
+) -> int:
+    from attestlog._internal.cli.exits import BY_VERDICT, NOT_WANTED
+    from attestlog._internal.core.report import GRAVITY, ProofReport
 
-    return BY_VERDICT[max((report.verdict for report in reports), key=GRAVITY.index)]
+    code = BY_VERDICT[max((report.verdict for report in reports), key=GRAVITY.index)]
+    found = {item.code for report in reports for item in report.findings}
+    # Of a report that keeps only its first findings, all codes are counted.
+    found.update(*(report.finding_counts for report in reports if not isinstance(report, ProofReport)))
+    return NOT_WANTED if not code and (found & fail_on or (strict and found)) else code
+
+
+def _check_codes(codes: Sequence[str]) -> None:
+    from attestlog._internal.judging.findings import FINDINGS
+
+    for code in codes:
+        if code not in FINDINGS:
+            raise UsageError(f"--fail-on {code}: there is no such finding (docs/findings.md has them all)")
+
+
+def _seconds(age: str | None) -> float | None:
+    from attestlog._internal.query.filter import parse_moment
+
+    if age is None:
+        return None
+    now_us = time.time_ns() // 1000
+    return (now_us - parse_moment(age, now_us)) / 1e6
+
+
+def _check_dated(age_s: float | None) -> None:
+    if age_s is not None:
+        raise UsageError("--max-age is for logs: nothing else says how old it is")
 
 
 def _tell(out: Output, report: Report | ProofReport | ExportReport) -> None:
@@ -137,7 +191,14 @@ def _judge_export(subject: str, entry: Path | None, options: dict[str, Any]) -> 
 
 
 def _judge(
-    subject: str, start: int, tsa_roots: list[str], *, full: bool, workers: int | None, **options: Any
+    subject: str,
+    start: int,
+    tsa_roots: list[str],
+    *,
+    full: bool,
+    workers: int | None,
+    age_s: float | None,
+    **options: Any,
 ) -> Report | ProofReport:
     """Which verifier judges the subject depends on what it is."""
     from attestlog._internal.legacy import is_legacy, judge_legacy
@@ -145,16 +206,20 @@ def _judge(
     from attestlog._internal.verifying import is_proof, judge_log, judge_proof, judge_published
 
     if is_proof(subject):
+        _check_dated(age_s)
         return judge_proof(subject, **options)
     with Bar("verifying") as bar:
         if is_published(subject):
             if start or tsa_roots:
                 raise UsageError("--from and --tsa-root are for a log's own directory")
-            return judge_published(subject, full=full, progress=bar, **options)
+            return judge_published(subject, full=full, max_age_s=age_s, progress=bar, **options)
         if full:
             raise UsageError("--full is for a published log; any other log is always read whole")
         if Path(subject).is_file() and is_legacy(subject):
+            _check_dated(age_s)
             if options["trust_policy"] or options["held"]:
                 raise UsageError("--trust-policy and --since need a checkpoint, and a legacy file has none")
             return judge_legacy(subject, progress=bar)
-        return judge_log(subject, start=start, workers=workers, tsa_roots=tsa_roots, progress=bar, **options)
+        more: dict[str, Any] = {"start": start, "workers": workers, "tsa_roots": tsa_roots}
+        more["max_age_s"] = age_s
+        return judge_log(subject, progress=bar, **more, **options)

@@ -12,9 +12,9 @@ import functools
 import inspect
 import os
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
 from pathlib import Path
-from types import TracebackType
+from types import AsyncGeneratorType, CoroutineType, GeneratorType, TracebackType
 from typing import Any, Final, Literal, ParamSpec, Self, TypedDict, TypeVar, Unpack, cast
 
 from attestlog._internal.core import canonical
@@ -32,6 +32,7 @@ from attestlog._internal.core.entry import (
     OUTCOME,
     VIOLATION,
     EventType,
+    ExecutionStatus,
     MoreMembers,
     format_timestamp,
     parse_draft,
@@ -49,7 +50,17 @@ from attestlog._internal.guard.checking import (
     violation_members,
 )
 from attestlog._internal.guard.contract import GuardedLog
-from attestlog._internal.guard.recording import DENIED, error_members, kind_of, result_members
+from attestlog._internal.guard.driving import Steps, run, run_alone, run_async
+from attestlog._internal.guard.recording import (
+    DENIED,
+    add_note,
+    error_members,
+    kind_of,
+    message_of,
+    not_begun_members,
+    result_members,
+    type_name,
+)
 from attestlog._internal.ids import new_entry_id
 from attestlog._internal.snapshots import snapshot_hash, verify_snapshot
 from attestlog.errors import (
@@ -58,17 +69,17 @@ from attestlog.errors import (
     ApprovalUsedError,
     AttestlogError,
     LogError,
+    MalformedError,
     SignerError,
-    SnapshotError,
     StorageError,
     TooLargeError,
-    VerificationError,
 )
 
 P = ParamSpec("P")
 R = TypeVar("R")
-Steps = Generator[dict[str, Any], Receipt, None]
 Rollback = Callable[["Guard"], Any]
+Undone = BaseException | Literal[True]
+"""What became of a rollback: what it raised, or that it went through."""
 AnyApproval = Approval | Mapping[str, str] | bytes
 """An approval: parsed, as an entry stores it, or the bytes of its file."""
 
@@ -149,6 +160,8 @@ class Guard:
         self._action_hash = ""
         self._request_id = new_entry_id()
         self._failed_open: BaseException | None = None
+        self._left_by: BaseException | None = None
+        """What interrupted the caller, who has left."""
         self.result: Any = None
         self.intent: Receipt | None = None
         self.outcome: Receipt | None = None
@@ -180,17 +193,19 @@ class Guard:
         if self._ask is not None and self.intent is None and not self._has_quorum():
             self.wait_approved(self._ask_timeout_s)
         if self.intent is None:
-            self._run(self._begin())
+            self._enter()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        undone = _attempt(self._rollback, self) if error is not None and self._rollback else None
+        undone: Undone | None = None
         try:
-            self._run(self._end(error, undone))
-        except AttestlogError as problem:
-            self._complain(error, problem)
+            if error is not None and self._rollback:
+                undone = _attempt(self._rollback, self)
+            run(self._log, self._end(error, undone), self._leave)
+        except BaseException as problem:  # noqa: BLE001 - what the act raised comes first
+            self._complain(error, problem, undone)
 
     async def __aenter__(self) -> Self:
         self._enter_once()
@@ -198,29 +213,39 @@ class Guard:
         if self._ask is not None and self.intent is None and not self._has_quorum():
             await self.approved(self._ask_timeout_s)
         if self.intent is None:
-            await self._run_async(self._begin())
+            await self._enter_async()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        undone = await _attempt_async(self._rollback, self) if error is not None and self._rollback else None
+        undone: Undone | None = None
         try:
-            await self._run_async(self._end(error, undone))
-        except AttestlogError as problem:
-            self._complain(error, problem)
+            if error is not None and self._rollback:
+                undone = await _attempt_async(self._rollback, self)
+            await run_async(self._log, self._end(error, undone), self._leave)
+        except BaseException as problem:  # noqa: BLE001 - what the act raised comes first
+            self._complain(error, problem, undone)
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         """The function, sync or async, each call of it a guarded act; it keeps its signature.
 
         `action_payload` may be called with its arguments. What it returns is recorded if it is a dict.
+
+        Raises TypeError for a generator function, sync or async. A call raises it, and is recorded as FAILED,
+        where the function returns a generator or something to be awaited: its act is not over then.
         """
-        if inspect.iscoroutinefunction(function):
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise TypeError(
+                "a generator function cannot be guarded: its body runs when somebody iterates, or never. "
+                "Guard the loop that iterates, with `with log.guard(...)`"
+            )
+        if inspect.iscoroutinefunction(function) or _is_called_async(function):
 
             @functools.wraps(function)
             async def guarded_async(*args: P.args, **kwargs: P.kwargs) -> Any:
                 async with self._again(args, kwargs) as act:
-                    returned = await function(*args, **kwargs)
+                    returned = await cast("Callable[..., Awaitable[Any]]", function)(*args, **kwargs)
                     act._take(returned)
                 return returned
 
@@ -267,7 +292,7 @@ class Guard:
         deadline = self._begin_waiting(timeout_s)
         while not self._look_for_approvals():
             if deadline is not None and time.monotonic() >= deadline:
-                self._run(self._begin())  # which says what is missing
+                self._enter()  # which says what is missing
                 return
             time.sleep(POLL_S)
 
@@ -276,7 +301,7 @@ class Guard:
         deadline = await asyncio.to_thread(self._begin_waiting, timeout_s)
         while not await asyncio.to_thread(self._look_for_approvals):
             if deadline is not None and time.monotonic() >= deadline:
-                await self._run_async(self._begin())
+                await self._enter_async()
                 return
             await asyncio.sleep(POLL_S)
 
@@ -297,6 +322,42 @@ class Guard:
         return not any(reason.invariant == QUORUM for reason in self._reasons(timestamp))
 
     # --- what is appended ---
+
+    def _enter(self) -> None:
+        try:
+            run(self._log, self._entering(), self._leave)
+        except BaseException as error:
+            self._abandon(error)
+            raise
+
+    async def _enter_async(self) -> None:
+        try:
+            await run_async(self._log, self._entering(), self._leave)
+        except BaseException as error:
+            self._abandon(error)
+            raise
+
+    def _entering(self) -> Steps:
+        yield from self._begin()
+        if self._left_by is not None:
+            yield from self._not_begun(self._left_by)
+
+    def _leave(self, error: BaseException) -> None:
+        """The caller was interrupted while it waited for an entry. What is left to append follows alone."""
+        self._left_by = error
+
+    def _abandon(self, error: BaseException) -> None:
+        """The act is not entered, whatever the reason: an intent that stands already has its outcome."""
+        if self._left_by is None and self.outcome is None:
+            run_alone(self._log, self._not_begun(error))
+
+    def _not_begun(self, error: BaseException) -> Steps:
+        """The outcome of an act that was decided and did not begin."""
+        intent = self.intent
+        if intent is None or intent.entry.execution_status is ExecutionStatus.BLOCKED:
+            return
+        ending = {**_FAILED, "error_details": not_begun_members(error)}
+        self.outcome = yield from self._recorded(lambda: {**self._outcome(intent), **ending})
 
     def _begin(self) -> Steps:
         """The intent; instead of the act, where the policy forbids it, a VIOLATION."""
@@ -349,7 +410,7 @@ class Guard:
             receipt=self.outcome, intent=self.intent, reasons=[reason._asdict() for reason in reasons],
         )  # fmt: skip
 
-    def _end(self, error: BaseException | None, undone: BaseException | bool | None) -> Steps:
+    def _end(self, error: BaseException | None, undone: Undone | None) -> Steps:
         """The outcome; before it, of an act that went on without a log, the intent after all."""
         if self.intent is None:
             assert self._failed_open is not None, "the act was entered"
@@ -358,23 +419,22 @@ class Guard:
             self.intent = yield from self._recorded(
                 lambda: {**self._draft(EventType.DECISION, INTENT), **late}
             )
-        intent, failure = self.intent, {} if error is None else self._failure(error, undone)
-
-        def outcome() -> dict[str, Any]:
-            draft = self._draft(self._members["event_type"], OUTCOME)
-            draft["dependencies"] = [*draft.get("dependencies", []), intent.entry_id]
-            return {**draft, "result_data": result_members(self.result), **failure}
-
+        intent, ending = self.intent, {} if error is None else self._failure(error, undone)
+        ending["result_data"] = result_members(self.result)
         try:
-            self.outcome = yield from self._recorded(outcome)
-        except TooLargeError as problem:
-            # The act has happened: of two things too large together, that it did is the one to keep.
+            self.outcome = yield from self._recorded(lambda: {**self._outcome(intent), **ending})
+        except (TooLargeError, MalformedError) as problem:
+            # The act has happened: whatever else cannot be recorded, that it did is the one thing to keep.
             less: dict[str, Any] = {"result_data": {"not_recorded": str(problem)}}
             if error is not None:
                 less["error_details"] = {
-                    "kind": kind_of(error), "type": type(error).__qualname__, "not_recorded": str(problem)
+                    "kind": kind_of(error), "type": type_name(error), "not_recorded": str(problem)
                 }  # fmt: skip
-            self.outcome = yield from self._recorded(lambda: {**outcome(), **less})
+            self.outcome = yield from self._recorded(lambda: {**self._outcome(intent), **ending, **less})
+
+    def _outcome(self, intent: Receipt) -> dict[str, Any]:
+        draft = self._draft(self._members["event_type"], OUTCOME)
+        return {**draft, "dependencies": [*draft.get("dependencies", []), intent.entry_id]}
 
     def _recorded(self, make: Callable[[], dict[str, Any]]) -> Generator[dict[str, Any], Receipt, Receipt]:
         """Record what has happened, without the approvals that another entry used meanwhile."""
@@ -384,22 +444,23 @@ class Guard:
             except ApprovalUsedError as error:
                 self._drop_approvals(error)
 
-    def _failure(self, error: BaseException, undone: BaseException | bool | None) -> dict[str, Any]:
+    def _failure(self, error: BaseException, undone: Undone | None) -> dict[str, Any]:
         details = error_members(error)
         if undone is True and self._snapshot is not None and not isinstance(self._snapshot, bytes):
             try:
                 verify_snapshot(self._snapshot, self._members["rollback_snapshot_hash"])
-            except (SnapshotError, VerificationError) as problem:
+            except BaseException as problem:  # noqa: BLE001 - an interruption too: it was not verified
                 undone = problem
-        if isinstance(undone, BaseException):
-            details["rollback_error"] = error_members(undone)
-        is_undone = undone is True
-        return {
-            "execution_status": "ROLLED_BACK" if is_undone else "FAILED",
-            "event_category": "ERROR",
-            "error_details": details,
-            "rollback_executed": is_undone,
-        }
+        if undone is None or undone is True:
+            status = "FAILED" if undone is None else "ROLLED_BACK"
+            return {
+                **_FAILED, "execution_status": status, "error_details": details,
+                "rollback_executed": undone is True,
+            }  # fmt: skip
+        details["rollback_error"] = error_members(undone)
+        if not issubclass(type(undone), Exception):
+            add_note(error, f"attestlog: {type_name(undone)} interrupted the rollback")
+        return {**_FAILED, "error_details": details}
 
     def _draft(self, event_type: EventType, role: str) -> dict[str, Any]:
         return {
@@ -467,7 +528,17 @@ class Guard:
         return Guard(self._log, action_payload=payload, approvals=self._given, **self._arguments)
 
     def _take(self, returned: Any) -> None:
-        if self.result is None and isinstance(returned, dict):
+        """Take what the function returned for the result. Raises TypeError if the act is not over by then."""
+        kind = type(returned)
+        if issubclass(kind, _UNFINISHED) or inspect.getattr_static(kind, "__await__", None) is not None:
+            if issubclass(kind, CoroutineType):
+                returned.close()  # else the interpreter warns that nobody awaited it
+            raise TypeError(
+                f"the guarded function returned a value of type {type_name(returned)}: what it does is not "
+                "over, and has no outcome to record. Guard an `async def` function that awaits it, or the "
+                "loop that iterates"
+            )
+        if self.result is None and issubclass(kind, dict):
             self.result = returned
 
     def _enter_once(self) -> None:
@@ -475,55 +546,51 @@ class Guard:
             raise ValueError("a guard is entered once: each act has its own")
         self._is_entered = True
 
-    def _complain(self, error: BaseException | None, problem: AttestlogError) -> None:
+    def _complain(self, error: BaseException | None, problem: BaseException, undone: Undone | None) -> None:
         """The outcome could not be recorded. What the act itself raised comes first."""
-        if error is not None:
-            error.add_note(f"attestlog: the outcome could not be recorded: {problem}")
-        elif self._failed_open is None:
+        if not isinstance(problem, AttestlogError) and self._left_by is None and self.outcome is None:
+            # Interrupted, and not while waiting: most likely before the outcome was in the queue.
+            self._left_by = problem
+            run_alone(self._log, self._end(error, undone))
+        if error is not None and problem is self._left_by:
+            add_note(error, f"attestlog: {type_name(problem)} came while the outcome was recorded")
+        elif error is not None:
+            add_note(error, f"attestlog: the outcome could not be recorded: {message_of(problem)}")
+        elif self._failed_open is None or not isinstance(problem, AttestlogError):
             raise problem
 
-    def _run(self, steps: Steps) -> None:
-        try:
-            draft = next(steps)
-            while True:
-                try:
-                    receipt = self._log.append(draft)
-                except AttestlogError as error:
-                    draft = steps.throw(error)
-                else:
-                    draft = steps.send(receipt)
-        except StopIteration:
-            return
 
-    async def _run_async(self, steps: Steps) -> None:
-        try:
-            draft = next(steps)
-            while True:
-                try:
-                    receipt = await self._log.append_async(draft)
-                except AttestlogError as error:
-                    draft = steps.throw(error)
-                else:
-                    draft = steps.send(receipt)
-        except StopIteration:
-            return
+_FAILED: Final = {"execution_status": "FAILED", "event_category": "ERROR"}
+
+_UNFINISHED: Final = (CoroutineType, GeneratorType, AsyncGeneratorType)
+"""What these are of has not run yet, or not to its end."""
 
 
-def _attempt(rollback: Rollback, act: Guard) -> BaseException | bool:
-    """True if it went through, else what it raised."""
+def _is_called_async(function: Callable[..., Any]) -> bool:
+    """An object whose `__call__` is `async`."""
+    call = inspect.getattr_static(type(function), "__call__", None)
+    return inspect.iscoroutinefunction(call)
+
+
+def _attempt(rollback: Rollback, act: Guard) -> Undone:
+    """True if it went through, else what it raised, an interruption too: the outcome is still to come."""
     try:
-        rollback(act)
-    except Exception as problem:  # noqa: BLE001 - the application's code: what it raised is recorded
+        done = rollback(act)
+        if inspect.isawaitable(done):
+            if inspect.iscoroutine(done):
+                done.close()
+            raise TypeError("the rollback is async, and was not awaited: use `async with`")
+    except BaseException as problem:  # noqa: BLE001 - the application's code: what it raised is recorded
         return problem
     return True
 
 
-async def _attempt_async(rollback: Rollback, act: Guard) -> BaseException | bool:
+async def _attempt_async(rollback: Rollback, act: Guard) -> Undone:
     try:
         done = rollback(act)
         if inspect.isawaitable(done):
             await done
-    except Exception as problem:  # noqa: BLE001 - the application's code: what it raised is recorded
+    except BaseException as problem:  # noqa: BLE001 - the application's code: what it raised is recorded
         return problem
     return True
 

@@ -37,3 +37,6 @@ class GuardedLog(Protocol):
 
     def submit(self, draft: Mapping[str, Any], /) -> Future[Receipt]:
         """Append one entry without waiting."""
+
+    def owe(self, ended: Future[None], /) -> None:
+        """Have `close` wait for this: entries that no caller waits for may follow until then."""

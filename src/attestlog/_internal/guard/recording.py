@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import traceback
+from collections.abc import Callable
 from typing import Any, Final
 
 from attestlog._internal.core import canonical
@@ -24,21 +26,52 @@ ERROR, TIMEOUT, CANCELLED, DENIED, SUSPENDED, NOT_BEGUN = KINDS = (
 
 
 def error_members(error: BaseException) -> dict[str, Any]:
-    """`error_details` of an exception. Secrets in it are redacted when the entry is made."""
-    lines = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    """`error_details` of an exception. Secrets in it are redacted when the entry is made.
+
+    An exception is the application's code: its `__str__`, its notes and its causes may raise. What cannot be
+    read is recorded as such.
+    """
+    lines = _text(lambda: _traceback(error))
+    if lines is None:
+        lines = _text(lambda: "".join(traceback.format_tb(_TRACEBACK_OF(error))))
     return {
         "kind": kind_of(error),
-        "type": type(error).__qualname__,
-        "message": _plain(str(error))[:MESSAGE_LENGTH_MAX],
-        "traceback": _plain(lines)[-TRACEBACK_LENGTH_MAX:],
+        "type": type_name(error),
+        "message": message_of(error)[:MESSAGE_LENGTH_MAX],
+        "traceback": "" if lines is None else lines[-TRACEBACK_LENGTH_MAX:],
     }
 
 
+def message_of(error: BaseException) -> str:
+    """Its text, or that it has none."""
+    text = _text(lambda: str(error))
+    return "not recorded: its text cannot be read" if text is None else text
+
+
 def kind_of(error: BaseException) -> str:
-    """One of `KINDS`."""
-    if isinstance(error, TimeoutError):
+    """One of `KINDS`. By its type: `isinstance` would ask the exception for its `__class__`."""
+    kind = type(error)
+    if issubclass(kind, TimeoutError):
         return TIMEOUT
-    return CANCELLED if isinstance(error, asyncio.CancelledError | KeyboardInterrupt) else ERROR
+    return CANCELLED if issubclass(kind, asyncio.CancelledError | KeyboardInterrupt) else ERROR
+
+
+def type_name(value: object) -> str:
+    """The name of its type."""
+    return _text(lambda: type(value).__qualname__) or "a type without a name"
+
+
+def add_note(error: BaseException, note: str) -> None:
+    """Say it beside the exception, if the exception can be said anything."""
+    # `__notes__` may be anything, and the class may have an `add_note` of its own.
+    with contextlib.suppress(BaseException):
+        BaseException.add_note(error, note)
+
+
+def not_begun_members(error: BaseException) -> dict[str, Any]:
+    """`error_details` of an act that was decided, and whose caller was interrupted before it began."""
+    what = "the caller was interrupted while the intent was recorded; the act was not begun"
+    return {"kind": NOT_BEGUN, "type": type_name(error), "message": what}
 
 
 def result_members(result: Any) -> dict[str, Any] | None:
@@ -50,13 +83,33 @@ def result_members(result: Any) -> dict[str, Any] | None:
     if result is None:
         return None
     try:
-        size_bytes = len(canonical.encode(result, depth=3))
+        encoded = canonical.encode(result, depth=3)
+        # Of the bytes, not of the value: a dict may be of a class of its own, or change meanwhile.
+        plain = canonical.decode(encoded)
     except MalformedJSONError:
-        return {"not_recorded": f"a value of type {type(result).__qualname__}, which is not JSON"}
-    if size_bytes > RESULT_SIZE_MAX_BYTES:
-        return {"not_recorded": f"a value of {size_bytes} bytes, at most {RESULT_SIZE_MAX_BYTES} are"}
-    return result if isinstance(result, dict) else {"value": result}
+        return {"not_recorded": f"a value of type {type_name(result)}, which is not JSON"}
+    except BaseException as error:  # noqa: BLE001 - the application's code, as that of exceptions
+        return {"not_recorded": f"a value of type {type_name(result)}: reading it raised {type_name(error)}"}
+    if len(encoded) > RESULT_SIZE_MAX_BYTES:
+        return {"not_recorded": f"a value of {len(encoded)} bytes, at most {RESULT_SIZE_MAX_BYTES} are"}
+    return plain if isinstance(plain, dict) else {"value": plain}
 
 
-def _plain(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode()
+_TRACEBACK_OF: Final[Callable[[BaseException], Any]] = BaseException.__dict__["__traceback__"].__get__
+"""The traceback as the interpreter keeps it, whatever the exception's class calls so."""
+
+
+def _traceback(error: BaseException) -> str:
+    return "".join(traceback.format_exception(type(error), error, _TRACEBACK_OF(error)))
+
+
+def _text(read: Callable[[], str]) -> str | None:
+    """A text that the application's code may make, fit for an entry; None if reading it raises anything.
+
+    Interruptions too: what they interrupt here is the record of an act that has ended already.
+    """
+    try:
+        # Not the text's own method: it may be of a subclass of `str`.
+        return str.encode(read(), "utf-8", "backslashreplace").decode()
+    except BaseException:  # noqa: BLE001
+        return None

@@ -102,6 +102,7 @@ _BY_VERDICT: Final[dict[Verdict, dict[str, str]]] = {
         "export.held": "the export does not hold all entries that the checkpoint held covers",
         "checkpoint.unsupported": "a signature is of a kind that the installed cryptography cannot verify",
         "proof.held_size": "the proof starts from another size than that of the checkpoint held",
+        "log.age": "nothing shows that the log is as young as was asked for",
         "trust.none": "no trusted key was given: the proof is consistent but proves nothing",
         "published.key_unknown": "no verifier key of the published log is known: who signed it is unknown",
         "entry.proofs_unknown": "proofs_valid rests on proofs of a type that nothing here can check",

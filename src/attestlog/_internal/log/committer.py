@@ -304,6 +304,10 @@ class Committer(Generic[Result]):
         """Run this in the background thread, where callbacks of futures run. After `submit` only."""
         self._background_jobs.put(function)
 
+    def is_own_thread(self) -> bool:
+        """Whether this is the thread in which callbacks of futures run."""
+        return threading.current_thread() is self._background
+
     def close(self, last: Callable[[], Any]) -> None:
         """Refuse everything from now on, let the queue empty, run `last`. Raises what `last` raises.
 

@@ -27,6 +27,7 @@ from attestlog._internal.core.entry import (
     ChangeMembers,
     DraftMembers,
     Entry,
+    EventCategory,
     EventType,
     MoreMembers,
     OptionalMembers,
@@ -104,6 +105,7 @@ class Log:
         self._writer, self._passphrase = writer, passphrase
         self._store, self._genesis, self._replicas = writer.store, writer.genesis, writer.replicas
         self._queue: Committer[Receipt] = Committer(writer.commit, BATCH_ENTRIES_MAX, BATCH_SIZE_BYTES)
+        self._owed: set[Future[None]] = set()
         work = WeakMethod(self._work)  # a log that nobody has is not kept by what it holds
         self._replicas.work = lambda: _called(work)
         self._checkpoint_every_s = checkpoint_every_s
@@ -345,8 +347,10 @@ class Log:
         return self._append_event(EventType.DECISION, action_type, actor_id, members)
 
     def violation(self, action_type: str, *, actor_id: str, **members: Unpack[OptionalMembers]) -> Receipt:
-        """Append a VIOLATION: an invariant was broken, or an attempt blocked."""
-        return self._append_event(EventType.VIOLATION, action_type, actor_id, members)
+        """Append a VIOLATION: an invariant was broken, or an attempt blocked. An ERROR by default."""
+        return self._append_event(
+            EventType.VIOLATION, action_type, actor_id, {"event_category": EventCategory.ERROR, **members}
+        )
 
     def change(self, action_type: str, *, actor_id: str, **members: Unpack[OptionalMembers]) -> Receipt:
         """Append a CHANGE: rules, keys or configuration were modified."""
@@ -599,10 +603,19 @@ class Log:
 
         May be called twice. Raises SignerError or StorageError if there is no checkpoint; it is closed then.
         """
+        self._wait_for_owed()
         self._checkpoints.close()
         self._replicas.close()
         with contextlib.suppress(ClosedError):
             self._queue.close(self._writer.close)
+
+    def owe(self, ended: Future[None], /) -> None:
+        """Have `close` wait for this future: until it is done, entries may follow that no caller waits for.
+
+        A guard's, whose caller was interrupted: what becomes of the act is recorded in the background.
+        """
+        self._owed.add(ended)
+        ended.add_done_callback(self._owed.discard)
 
     async def close_async(self) -> None:
         """`close` in a thread, which ends even if the task is cancelled."""
@@ -611,6 +624,12 @@ class Log:
         await asyncio.to_thread(self.close)
 
     # --- within ---
+
+    def _wait_for_owed(self) -> None:
+        # The queue's own thread would wait for itself: it is what runs the callbacks that are owed.
+        if not self._queue.is_own_thread():
+            for ended in list(self._owed):
+                ended.result()
 
     def _append(self, prepared: list[Prepared]) -> list[Receipt]:
         receipts = self._queue.append(prepared) if prepared else []
@@ -658,6 +677,7 @@ class Log:
         """In a forked child: a queue of its own, and descriptors that do not share its parent's lock."""
         self._finalizer.detach()
         self._queue = self._queue.renewed()
+        self._owed = set()  # what is owed is the parent's
         self._on_loss()
         self._start_checkpoints()
         self._replicas.follow_fork()

@@ -127,7 +127,7 @@ def judge_chain(log: LogName | LogSource, *, older: Iterable[LogName] = (), **op
     return reports
 
 
-_OF_THE_NEWEST: Final = frozenset({"trust", "trust_policy", "held", "tsa_roots", "start"})
+_OF_THE_NEWEST: Final = frozenset({"trust", "trust_policy", "held", "tsa_roots", "start", "max_age_s"})
 
 
 def _at_hand(genesis: str, places: Iterable[LogName]) -> LogSource | None:

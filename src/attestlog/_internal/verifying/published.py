@@ -45,6 +45,7 @@ from attestlog._internal.verifying.session import (
     another_log,
     compare_age,
     held_of_another,
+    judge_age,
     not_compared,
     replaced_log,
 )
@@ -73,6 +74,7 @@ def judge_published(
     remember: bool = True,
     state_dir: str | Path | None = None,
     full: bool = False,
+    max_age_s: float | None = None,
     progress: Progress | None = None,
     on_finding: Callable[[Finding], None] | None = None,
 ) -> Report:
@@ -83,6 +85,7 @@ def judge_published(
     `held`: a checkpoint of the log that the caller kept: what is published must begin with what it covers.
     `trust_policy`: a C2SP tlog-policy: its logs are trusted too, and its quorum must have cosigned.
     `full`: read every tile and entry bundle, not only what the checkpoint and the memory need.
+    `max_age_s`: how long ago, in seconds, the last cosignature may be at most.
     `remember`, `state_dir`, `on_finding`: as for `judge_log`. `progress`: (entries done, entries in all).
 
     Raises MalformedConfigError for a URL that is neither https: nor on this machine, and for `trust`,
@@ -97,7 +100,7 @@ def judge_published(
         if remember:
             session.use_memory(state_dir)
         _Verification(reader, report, session).run(
-            full=full, progress=progress or (lambda _done, _total: None)
+            full=full, max_age_s=max_age_s, progress=progress or (lambda _done, _total: None)
         )
     report.duration_s = time.monotonic() - begun
     return report
@@ -119,7 +122,7 @@ class _Verification:
         self._seen: Memory | None = None
         """What was remembered under the log's name."""
 
-    def run(self, *, full: bool, progress: Progress) -> None:
+    def run(self, *, full: bool, max_age_s: float | None, progress: Progress) -> None:
         """All of it."""
         note = self._read_checkpoint()
         checkpoint = self._parse(note) if note is not None else None
@@ -150,6 +153,7 @@ class _Verification:
         if not full or not self._is_signed:
             self._find("published.partly_read", "not every tile and entry bundle was read")
         self._check_trust()
+        self._session.add_all(judge_age(self._report, max_age_s))
         if genesis_hash is not None:
             self._remember(checkpoint, note, genesis_hash, memory)
 

@@ -10,7 +10,9 @@ for.
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
@@ -238,6 +240,28 @@ def another_log(memory: Memory, genesis_hash: str) -> Finding:
     """The finding where what is remembered is of another log than the one with this genesis entry."""
     what = "another log of this origin is remembered"
     return finding("memory.genesis", what, 0, expected=memory.genesis_hash, found=genesis_hash)
+
+
+def judge_age(report: Report, max_age_s: float | None, last: float | None = None) -> Iterator[Finding]:
+    """A finding where what dates the log is older than `max_age_s`, or nothing does.
+
+    What dates it: witnesses of the trust policy, time stamps of trusted authorities, and `last`, the time of
+    its last entry by the writer's clock, in seconds since 1970; the youngest counts.
+    """
+    if max_age_s is None:
+        return
+    times = [last] if last is not None else []
+    if report.timestamped_at is not None:
+        times.append(datetime.fromisoformat(report.timestamped_at).timestamp())
+    if "trust.quorum" not in report.finding_counts:
+        times += [float(cosigner.timestamp) for cosigner in report.cosigned_by if cosigner.timestamp]
+    oldest = time.time() - max_age_s
+    if not times:
+        yield finding("log.age", "no witness and no time stamp says how old the log is", expected=oldest)
+    elif max(times) < oldest:
+        age_s = time.time() - max(times)
+        what = f"nothing dates the log later than {age_s:.0f} s ago, {max_age_s:.0f} s were asked for"
+        yield finding("log.age", what, expected=oldest, found=max(times))
 
 
 def replaced_log(memory: Memory, genesis_hash: str) -> Finding:

@@ -62,6 +62,7 @@ from attestlog._internal.verifying.session import (
     another_log,
     compare_age,
     held_of_another,
+    judge_age,
     not_compared,
     replaced_log,
 )
@@ -111,6 +112,7 @@ def judge_log(
     tsa_roots: Iterable[str | Path] = (),
     start: int = 0,
     workers: int | None = None,
+    max_age_s: float | None = None,
     progress: Progress | None = None,
     on_finding: Callable[[Finding], None] | None = None,
 ) -> Report:
@@ -125,6 +127,7 @@ def judge_log(
     `tsa_roots`: files of PEM certificates: time stamps by authorities under these count.
     `start`: read entries from this one on only; those before must be remembered.
     `workers`: processes to use; by default one for each processor, and no further one for a small log.
+    `max_age_s`: how long ago, in seconds, the last entry, a cosignature or a time stamp may be at most.
     `progress` is called with (bytes done, bytes in all).
 
     Raises QueryError if `start` cannot be asked for, MalformedConfigError for a URL that no log can be read
@@ -142,6 +145,7 @@ def judge_log(
         available() if workers is None else workers,
         progress or (lambda _done, _total: None),
         load_authorities(tsa_roots),
+        max_age_s,
     )
     if remember:
         session.use_memory(state_dir)
@@ -161,6 +165,7 @@ class Options(NamedTuple):
     progress: Progress
     authorities: Verifier | None
     """Of time stamps."""
+    max_age_s: float | None = None
 
 
 class _Seen(NamedTuple):
@@ -499,6 +504,7 @@ class _Verification:
         self._add_all(findings)
         if stamp := latest(self._stamps):
             report.timestamped_size, report.timestamped_at = stamp.size, stamp.time.isoformat()
+        self._add_all(judge_age(report, self._options.max_age_s, _seconds(ending.timestamp)))
 
     def _check_trust(self, log: _Log, ending: Ending, checkpoint: LogCheckpoint | None, start: int) -> None:
         report, rules = self._report, ending.rules
@@ -547,6 +553,14 @@ class _Verification:
         )
         compare = partial(compare_meanwhile, self._source, memory, self._report)
         self._session.remember(memory, self._place, self._seen, compare)
+
+
+def _seconds(timestamp: str) -> float | None:
+    """Since 1970; None for what is no date, which was a finding."""
+    try:
+        return parse_timestamp(timestamp) / 1e6
+    except MalformedEntryError:
+        return None
 
 
 class Segments(NamedTuple):
