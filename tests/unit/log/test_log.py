@@ -712,3 +712,9 @@ def test_nothing_is_left_open(tmp_path: Path) -> None:
     assert (descriptors(), threading.active_count()) == (before, threads)
     assert last_segment(tmp_path / "0").exists()
     assert tree_file(tmp_path / "0", 1).exists()
+
+
+def test_a_violation_is_an_error_where_nothing_else_is_said(log: Log) -> None:
+    entry = log.violation("breach", actor_id="agent-7").entry
+    assert (entry.event_category, entry.severity) == ("ERROR", 7)
+    assert log.violation("breach", actor_id="agent-7", event_category="CRITICAL").entry.severity == 10

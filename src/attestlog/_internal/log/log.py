@@ -27,6 +27,7 @@ from attestlog._internal.core.entry import (
     ChangeMembers,
     DraftMembers,
     Entry,
+    EventCategory,
     EventType,
     MoreMembers,
     OptionalMembers,
@@ -346,8 +347,10 @@ class Log:
         return self._append_event(EventType.DECISION, action_type, actor_id, members)
 
     def violation(self, action_type: str, *, actor_id: str, **members: Unpack[OptionalMembers]) -> Receipt:
-        """Append a VIOLATION: an invariant was broken, or an attempt blocked."""
-        return self._append_event(EventType.VIOLATION, action_type, actor_id, members)
+        """Append a VIOLATION: an invariant was broken, or an attempt blocked. An ERROR by default."""
+        return self._append_event(
+            EventType.VIOLATION, action_type, actor_id, {"event_category": EventCategory.ERROR, **members}
+        )
 
     def change(self, action_type: str, *, actor_id: str, **members: Unpack[OptionalMembers]) -> Receipt:
         """Append a CHANGE: rules, keys or configuration were modified."""
