@@ -11,7 +11,7 @@ from tests.support.tools import PACKAGES
 
 UNIT_TESTS = [path for path in sorted(UNIT.rglob("test_*.py")) if TOPICS not in path.parents]
 FILES = sorted(TESTS.rglob("*.py"))
-SHARED = ("support", "vectors", "fuzz")
+SHARED = ("support", "vectors")
 """Folders whose helpers tests of every folder may use."""
 
 
