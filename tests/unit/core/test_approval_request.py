@@ -2,7 +2,8 @@
 
 import msgspec
 import pytest
-from tests.support.people import Person, governed, request_id_of
+from tests.support.curves import respelled
+from tests.support.people import Person, governed, members_of, request_id_of
 from tests.support.shapes import ACTION, CHANGE, LOG, TIMESTAMP
 
 from attestlog._internal.core import canonical
@@ -15,9 +16,11 @@ from attestlog._internal.core.approval import (
     judge_approvals,
     make_request,
     parse_request,
+    with_low_s,
 )
 from attestlog._internal.core.entry import LINE_SIZE_MAX_BYTES, parse_draft
 from attestlog._internal.core.hashes import hex_hash
+from attestlog._internal.core.signature import ECDSA_P256
 from attestlog.errors import MalformedApprovalError, MalformedEntryError
 
 APPROVED = b'"received_approvals":[{"signature":"","signer":"","timestamp":""}],'
@@ -91,3 +94,15 @@ def test_a_request_at_its_size_limit_and_one_past_it() -> None:
     assert isinstance(parse_request(data), ApprovalRequest)
     with pytest.raises(MalformedApprovalError, match="at most"):
         parse_request(sized(LINE_SIZE_MAX_BYTES + 1))
+
+
+def test_the_high_s_of_an_approval_is_brought_down_if_it_verifies() -> None:
+    """What does not verify stays as it was given."""
+    person = Person("ana", algorithm=ECDSA_P256)
+    policy, request = governed(approvers=members_of(person)), asked_at(REQUEST, TIMESTAMP)
+    low = person.approve(REQUEST.draft, LOG, request_id=ID)
+    assert with_low_s(policy, low, request) == low
+    high = {**low, "signature": respelled(bytes.fromhex(low["signature"])).hex()}
+    assert with_low_s(policy, high, request) == low
+    other = {**high, "meaning": "reject"}
+    assert with_low_s(policy, other, request) == other
