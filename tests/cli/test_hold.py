@@ -27,10 +27,10 @@ def test_a_hold_is_added_listed_and_released(run: Run, log: Path) -> None:
     assert run("verify", log).code == 0
 
 
-@pytest.mark.parametrize("bounds", [("--start", "3", "--stop", "3"), ("--start", "-1")])
-def test_a_hold_of_nothing_is_refused(run: Run, log: Path, bounds: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("bounds, code", [(("--start", "3", "--stop", "3"), 3), (("--start", "-1"), 2)])
+def test_a_hold_of_nothing_is_refused(run: Run, log: Path, bounds: tuple[str, ...], code: int) -> None:
     result = run("hold", "add", log, "case-7", "--reason", "x", "--actor-id", "counsel", *bounds)
-    assert result.code == 3
+    assert result.code == code
     assert open_source(log).size() == 4
 
 

@@ -138,10 +138,10 @@ def _check_codes(codes: Sequence[str]) -> None:
 
 
 def _seconds(age: str | None) -> float | None:
-    from attestlog._internal.query.filter import parse_moment
-
     if age is None:
         return None
+    from attestlog._internal.query.filter import parse_moment
+
     now_us = time.time_ns() // 1000
     return (now_us - parse_moment(age, now_us)) / 1e6
 
