@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 from tests.fault import simdisk
 from tests.fault.simdisk import Disk, Keep
-from tests.support.logs import create, draft, unremembered
+from tests.support.logs import create, draft, remembering, unremembered
 from tests.support.slow import slow_after
 from tests.support.stepping import erase, erase_many, killed_at
 from tests.support.tally import tally
 
+from attestlog._internal import places
 from attestlog._internal.core.erasure import erasure_of
 from attestlog._internal.core.report import Verdict
 from attestlog._internal.core.reserved import erases
@@ -52,7 +53,7 @@ def is_whole(path: Path, number: int) -> bool:
 
 
 @pytest.mark.slow
-def test_killed_at_each_step_of_an_erasure(tmp_path: Path) -> None:
+def test_killed_at_each_step_of_an_erasure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     number = 5
     made = tmp_path / "made"
     signer, checkpoint_signer = f"file:{tmp_path / 'entry.pem'}", f"file:{tmp_path / 'checkpoint.pem'}"
@@ -60,11 +61,12 @@ def test_killed_at_each_step_of_an_erasure(tmp_path: Path) -> None:
         made, segment_entries=4, clock=None, signer=signer, checkpoint_signer=checkpoint_signer
     ) as log:
         log.append_many([draft(at, action_payload={"word": secret(at)}) for at in range(1, 7)])
-    outcomes = set()
+    outcomes, kept = set(), places.state_dir()
     step = 0
     for step in itertools.count():
         path = tmp_path / f"log-{step}"
         shutil.copytree(made, path)
+        remembering(monkeypatch, kept, tmp_path / f"state-{step}")
         was_killed, said = killed_at(step, erase, path, number)
         tally("erasures killed with SIGKILL")
         was_said = open_source(path).size() == 8
@@ -83,7 +85,7 @@ def test_killed_at_each_step_of_an_erasure(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_killed_at_each_step_of_an_erasure_of_many(tmp_path: Path) -> None:
+def test_killed_at_each_step_of_an_erasure_of_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of three segments, the last of which is being written."""
     made = tmp_path / "made"
     signer, checkpoint_signer = f"file:{tmp_path / 'entry.pem'}", f"file:{tmp_path / 'checkpoint.pem'}"
@@ -91,11 +93,12 @@ def test_killed_at_each_step_of_an_erasure_of_many(tmp_path: Path) -> None:
         made, segment_entries=4, clock=None, signer=signer, checkpoint_signer=checkpoint_signer
     ) as log:
         log.append_many([draft(at, action_payload={"word": secret(at)}) for at in range(1, 10)])
-    outcomes = set()
+    outcomes, kept = set(), places.state_dir()
     step = 0
     for step in itertools.count():
         path = tmp_path / f"log-{step}"
         shutil.copytree(made, path)
+        remembering(monkeypatch, kept, tmp_path / f"state-{step}")
         was_killed, said = killed_at(step, erase_many, path, 2, 10)
         tally("erasures of many killed with SIGKILL")
         source = open_source(path)

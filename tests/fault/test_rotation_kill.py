@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 from tests.fault.processes import Promises, create_shared, start_writer
-from tests.support.logs import config_file, create, draft, drafts
+from tests.support.logs import config_file, create, draft, drafts, remembering
 from tests.support.stepping import killed_at, rotate
 from tests.support.tally import tally
 
+from attestlog._internal import places
 from attestlog._internal.config import read_config
 from attestlog._internal.log import Log
 from attestlog._internal.storage.resolve import open_source
@@ -29,7 +30,7 @@ def test_killed_at_each_step_of_a_rotation(
     signers = {"signer": old, "checkpoint_signer": f"file:{tmp_path / 'checkpoint.pem'}"}
     with create(made, segment_entries=4, batch=True, clock=None, **signers) as log:
         log.append_many(drafts(range(before)))
-    named = config_file(made)
+    named, kept = config_file(made), places.state_dir()
     seen = set()
     for step in itertools.count():
         path = tmp_path / f"log-{step}"
@@ -37,6 +38,7 @@ def test_killed_at_each_step_of_a_rotation(
         (tmp_path / f"config-{step}" / "logs").mkdir(parents=True)
         shutil.copy(named, tmp_path / f"config-{step}" / "logs")
         monkeypatch.setenv("ATTESTLOG_CONFIG", str(tmp_path / f"config-{step}"))
+        remembering(monkeypatch, kept, tmp_path / f"state-{step}")
         new.unlink(missing_ok=True)
         was_killed, said = killed_at(step, rotate, path, new)
         tally("rotations killed with SIGKILL")

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, derive_private_key
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -390,6 +391,12 @@ def unremembered(path: Path) -> Path:
     last_signed.forget(places.state_dir(), log.entry(0).entry_hash)
     change_config(log, partial(msgspec.structs.replace, state=""))
     return path
+
+
+def remembering(monkeypatch: pytest.MonkeyPatch, kept: Path, folder: Path) -> None:
+    """From here on what is remembered is a copy of `kept`, in this folder: one of several lives of a log."""
+    shutil.copytree(kept, folder)
+    monkeypatch.setenv("ATTESTLOG_STATE", str(folder))
 
 
 def last_segment(path: Path) -> Path:
