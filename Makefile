@@ -38,7 +38,7 @@ test: $(VENV)/.installed-dev ## run the tests but the slow ones, on every core (
 test-all: $(VENV)/.installed-dev ## run all tests, as CI does
 	@$(PYTEST) $(PYTEST_ARGS)
 
-services: .venv-services/.installed ## servers that hold keys, for tests that ask one: an emulator of AWS, OpenBao (90 MB)
+services: .venv-services/.installed ## servers and tools that tests ask: emulators of AWS, S3 stores, OpenBao, a fuzzer of APIs (640 MB)
 
 interop: $(VENV)/.installed-dev ## other people's verifiers and readers of exports, for tests that ask them: Go's and PyPI's
 	@$(BIN)/python -m tests.interop.install
@@ -179,7 +179,7 @@ $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.lock
 	@touch $@
 
 .venv-services/.installed: $(VENV)/.created requirements-services.lock
-	@echo "installing the servers that tests of signers ask into .venv-services"
+	@echo "installing the servers and tools that tests ask into .venv-services"
 	@$(BIN)/python -m venv --clear .venv-services
 	@.venv-services/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-services.lock
 	@touch $@
