@@ -1,4 +1,4 @@
-"""Every test vector of the formats that the explorer checks, judged in a real browser: none is judged otherwise."""
+"""Every test vector of the formats that the explorer checks, judged rightly in a real browser."""
 
 import json
 from pathlib import Path
@@ -26,13 +26,18 @@ def cases_of(name: str) -> list[Case]:
 
 def judged(page: "Page", name: str, cases: list[Case]) -> list[dict[str, Any]]:
     """What the verifier in the browser found, case by case. Large numbers go as they stand in the file."""
-    page.route(f"{ORIGIN}/judges.mjs", lambda route: route.fulfill(body=JUDGES.read_text(), content_type="text/javascript"))
+    page.route(
+        f"{ORIGIN}/judges.mjs",
+        lambda route: route.fulfill(body=JUDGES.read_text(), content_type="text/javascript"),
+    )
     text = json.dumps(cases)
     return page.evaluate(  # type: ignore[no-any-return]
         """async ([format, text]) => {
             const {judgeAll} = await import("/judges.mjs");
-            const big = (name, value, {source}) => typeof value === "number" && !Number.isSafeInteger(value) && /^[0-9]+$/.test(source) ? BigInt(source) : value;
-            return judgeAll(format, JSON.parse(text, big));
+            const isLarge = (value, text) => !Number.isSafeInteger(value) && /^[0-9]+$/.test(text);
+            const read = (name, value, {source}) =>
+                typeof value === "number" && isLarge(value, source) ? BigInt(source) : value;
+            return judgeAll(format, JSON.parse(text, read));
         }""",
         [name, text],
     )
@@ -52,4 +57,8 @@ def test_a_browser_judges_every_vector_as_the_file_says(blank: "Page", name: str
             differ.append((case["name"], None, found))
     assert differ == []
     # What the browser has no algorithm for is neither good nor bad, and can only be post-quantum signatures.
-    assert [case["name"] for case in unchecked if POST_QUANTUM not in json.dumps(case) and "+B" not in json.dumps(case)] == []
+    assert [
+        case["name"]
+        for case in unchecked
+        if POST_QUANTUM not in json.dumps(case) and "+B" not in json.dumps(case)
+    ] == []

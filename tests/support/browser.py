@@ -3,12 +3,13 @@
 Where either is missing a test is skipped, but on CI it fails: nothing is skipped there.
 """
 
+import importlib.util
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import pytest
 
@@ -25,13 +26,11 @@ _TYPES: Final = {".html": "text/html", ".mjs": "text/javascript", ".css": "text/
 @contextmanager
 def chromium() -> Iterator["Browser"]:
     """The browser, for as long as the context lasts."""
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        _missing("playwright is not installed")
     found = shutil.which("chromium")
-    if found is None:
-        _missing("there is no chromium")
+    if found is None or importlib.util.find_spec("playwright") is None:
+        _missing("there is no chromium, or no playwright")
+    from playwright.sync_api import sync_playwright
+
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=found, args=["--no-sandbox"])
         try:
@@ -40,7 +39,7 @@ def chromium() -> Iterator["Browser"]:
             browser.close()
 
 
-def _missing(what: str) -> Any:
+def _missing(what: str) -> NoReturn:
     if os.environ.get("CI") == "true":
         pytest.fail(what)
     pytest.skip(what)

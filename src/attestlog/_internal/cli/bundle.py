@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,7 +20,9 @@ app = new_app()
 
 OutputOption = Annotated[Path, options.text("File to write.", "--output", "-o", metavar="FILE")]
 StartOption = Annotated[int, options.text("First entry; default: 0.", "--start", metavar="N")]
-StopOption = Annotated[int | None, options.text("Entry to stop before; default: the end.", "--stop", metavar="N")]
+StopOption = Annotated[
+    int | None, options.text("Entry to stop before; default: the end.", "--stop", metavar="N")
+]
 LimitOption = Annotated[int | None, options.text("Most entries to write.", "--limit", metavar="N")]
 
 
@@ -58,7 +60,10 @@ def bundle(
     with disk.replacing(output) as descriptor, open(descriptor, "wb", closefd=False) as file:
         file.writelines(bundling.lines())
         _check(bundling)
-    tell(Output(as_json), "bundle", bundling, output)
+    out = Output(as_json)
+    if as_json:
+        out.emit("bundle", facts(bundling, output))
+    tell(out, "bundle", bundling, output)
 
 
 def choose(context: typer.Context, log: str, start: int, stop: int | None, limit: int | None) -> Bundling:
@@ -83,14 +88,20 @@ def _check(bundling: Bundling) -> None:
     check_found(bundling)
 
 
+def facts(bundling: Bundling, output: Path) -> dict[str, Any]:
+    """What was written, for programs."""
+    return {"path": str(output), "size": bundling.entries, "uncovered": bundling.uncovered}
+
+
 def tell(out: Output, kind: str, bundling: Bundling, output: Path) -> None:
-    """What was written, and note it as an export: `attestlog erase` names where payloads went."""
-    if out.as_json:
-        out.emit(kind, {"path": str(output), "size": bundling.entries, "uncovered": bundling.uncovered})
-    else:
+    """What was written, for people; and note it as an export, so that `erase` names where payloads went."""
+    if not out.as_json:
         out.text(f"{bundling.entries} entries written to {output}")
     if bundling.uncovered:
-        notice(f"{bundling.uncovered} entries were left out: no checkpoint covers them yet (attestlog checkpoint)")
+        notice(
+            f"{bundling.uncovered} entries were left out: no checkpoint covers them yet, attestlog checkpoint"
+            " signs one"
+        )
     _note(bundling.source, kind, bundling, output)
 
 

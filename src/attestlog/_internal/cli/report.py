@@ -14,6 +14,7 @@ from attestlog._internal.cli.bundle import (
     StartOption,
     StopOption,
     choose,
+    facts,
     tell,
 )
 from attestlog._internal.cli.output import Output, notice
@@ -65,4 +66,7 @@ def report(
         file.write(format_report(made))
     if limit is None and bundling.entries + bundling.uncovered == ENTRIES_MAX:
         notice(f"the report has the first {ENTRIES_MAX:,} entries: --limit or filters choose others")
-    tell(Output(as_json), "report", bundling, output)
+    out = Output(as_json)
+    if as_json:
+        out.emit("html_report", facts(bundling, output))
+    tell(out, "report", bundling, output)

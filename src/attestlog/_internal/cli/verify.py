@@ -1,4 +1,4 @@
-"""`attestlog verify`: a log, a published one, a proof, an exported file, or a legacy JSON-lines file."""
+"""`attestlog verify`: a log, a published one, a proof, a bundle, an exported or a legacy file."""
 
 from __future__ import annotations
 
@@ -86,8 +86,8 @@ def verify(
     """Verify entries, signatures, links, tree and checkpoint, and that no entry seen before is missing.
 
     --trust takes a verifier key, a key id, a public key file or a genesis hash. A proof file needs no log,
-    nor does a file that `attestlog export` wrote as jsonl, parquet, dsse or cose: the report says what such a
-    file alone does not show.
+    nor does a bundle, a report, or a file that `attestlog export` wrote as jsonl, parquet, dsse or cose: the
+    report says what such a file alone does not show.
 
     The exit code is the verdict: 0 VERIFIED, 1 TAMPERED, 3 MALFORMED, 4 UNKNOWN, 5 TRUNCATED or FORKED, 6
     INCOMPLETE (torn tail only). Of a chain it is the gravest. With --fail-on and --strict it is 8 where the

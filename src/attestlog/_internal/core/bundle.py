@@ -1,6 +1,6 @@
-"""Bundles: some entries of a log, each with its way to one checkpoint, and what their keys and policy rest on.
+"""Bundles: some entries of a log, each with its way to one checkpoint, and what their keys rest on.
 
-    {"checkpoint":<signed note>,"format":"attestlog/bundle/v1","timestamps":[{"response":<base64>,"size":N},…]}
+    {"checkpoint":<signed note>,"format":"attestlog/bundle/v1","timestamps":[{"response":…,"size":N}]}
     {"rules":<entry 0>,"path":"<hex>"}
     {"entry":<entry>,"path":"<hex>"}
     …
@@ -42,7 +42,7 @@ ITEM_SIZE_MAX_BYTES: Final = LINE_SIZE_MAX_BYTES + 2 * HASHES_MAX * HASH_SIZE_BY
 
 _KINDS: Final = {b'{"entry":': True, b'{"rules":': False}
 _PATH: Final = re.compile(rb',"path":"((?:[0-9a-f]{64}){0,63})"\}\Z')
-_TAIL_MAX_BYTES: Final = len(',"path":""}') + 2 * HASHES_MAX * HASH_SIZE_BYTES
+_TAIL_MAX_BYTES: Final = len(',"path":""}\n') + 2 * HASHES_MAX * HASH_SIZE_BYTES
 
 
 class Stamp(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -101,7 +101,10 @@ def format_item(item: Item) -> bytes:
 
 def parse_item(line: bytes) -> Item:
     """Raises MalformedProofError unless it is an item. What its entry says is not looked at."""
-    is_asked, match = _KINDS.get(line[:9]), _PATH.search(line.removesuffix(b"\n"), max(9, len(line) - _TAIL_MAX_BYTES))
+    is_asked, match = (
+        _KINDS.get(line[:9]),
+        _PATH.search(line.removesuffix(b"\n"), max(9, len(line) - _TAIL_MAX_BYTES)),
+    )
     if is_asked is None or match is None or not line.endswith(b"\n"):
         raise MalformedProofError("a line of the bundle is not an entry with its path")
     return Item(line[9 : match.start()], bytes.fromhex(match[1].decode()), is_asked)

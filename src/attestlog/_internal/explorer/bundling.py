@@ -107,5 +107,7 @@ class Bundling:
 def check_found(bundling: Bundling) -> None:
     """Raises NotFoundError where there is nothing in it."""
     if not bundling.entries:
-        left = f"; {bundling.uncovered} match, and no checkpoint covers them yet" if bundling.uncovered else ""
+        left = (
+            f"; {bundling.uncovered} match, and no checkpoint covers them yet" if bundling.uncovered else ""
+        )
         raise NotFoundError(f"no entry matches{left}", path=bundling.source.where)

@@ -6,7 +6,7 @@
 
 Everything a reader sees is drawn by the code from entries that it checked first. The file's own content
 security policy names the SHA-256 of the code and of the style, and the code names that of the bundle: with a
-byte changed in any of them the browser runs nothing, or the page says so. It asks no other place for anything.
+byte changed in any of them the browser runs nothing, or the page says so. It asks nobody for anything.
 """
 
 from __future__ import annotations
@@ -29,13 +29,14 @@ _IMPORT: Final = re.compile(r'^import (\{[^}]*\}) from "\./(\w+)\.mjs";$', re.MU
 _PAGE: Final = """\
 <!doctype html>
 <!-- attestlog report: open it in a browser, or: attestlog verify FILE --trust KEY -->
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src '{script}'; style-src '{style}'; \
-base-uri 'none'; form-action 'none'">
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width,initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src '{script}'; \
+style-src '{style}'; base-uri 'none'; form-action 'none'">
 <title>attestlog report</title><style>{css}</style></head>
-<body><main id="app"><div id="verdict" class="verdict unknown" data-verdict="unknown"><p class="verdict-title">\
-Not checked</p><p>The code in this file did not run, or was changed: nothing here was checked. \
-<code>attestlog verify FILE --trust KEY</code> checks the file without it.</p></div></main>
+<body><main id="app"><div id="verdict" class="verdict unknown" data-verdict="unknown">\
+<p class="verdict-title">Not checked</p><p>The code in this file did not run, or was changed: nothing here was \
+checked. <code>attestlog verify FILE --trust KEY</code> checks the file without it.</p></div></main>
 <script type="text/plain" id="bundle">{bundle}</script>
 <script>{code}</script></body></html>
 """

@@ -83,7 +83,9 @@ def is_bundle_file(path: str | Path) -> bool:
     try:
         with open_plain(Path(path)) as file:
             first = file.readline(HEADER_SIZE_MAX_BYTES)
-            return is_bundle(first) or (first.rstrip() == _REPORT_START and b"attestlog" in file.readline(1_024))
+            return is_bundle(first) or (
+                first.rstrip() == _REPORT_START and b"attestlog" in file.readline(1_024)
+            )
     except OSError:
         return False
 
@@ -167,7 +169,9 @@ class _Bundle:
         vouching = {format_vkey(item.key) for item in signers} | {genesis.entry_hash, *genesis.entry_keys}
         report.trusted_by = [item for item in session.trusted if item in vouching]
         if not session.trusted:
-            session.find("trust.none", "no trusted key was given: the bundle is consistent but proves nothing")
+            session.find(
+                "trust.none", "no trusted key was given: the bundle is consistent but proves nothing"
+            )
         elif not report.trusted_by:
             what = "none of the keys or hashes given vouches for this log"
             session.find("trust.mismatch", what, expected=session.trusted, found=sorted(vouching))

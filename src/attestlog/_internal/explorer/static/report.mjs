@@ -68,12 +68,12 @@ function violations(good) {
   const found = good.filter(entry => entry.event_type === "VIOLATION");
   if (!found.length) return section("Violations", h("p", null, "None among these entries."));
   return section("Violations", d.barsPicture("Violations by invariant", d.tally(found, entry => d.INVARIANTS[entry.error_details?.violated_invariant] ?? "none named")),
-    d.table("Violations, oldest first", [["Entry", "number"], ["Time (UTC)"], ["Who"], ["What"], ["Why"]], found.map(entry => [link(entry), d.time(entry.timestamp), d.visible(entry.actor_id), d.visible(entry.action_type), d.visible(String(entry.error_details?.message ?? entry.error_details?.violation_type ?? ""))])));
+    d.table("Violations, oldest first", [["Entry", "number"], ["Time (UTC)"], ["Who"], ["What"], ["Why"]], found.map(entry => [link(entry), d.time(entry.timestamp), d.named(entry.actor_id), d.visible(entry.action_type), d.visible(String(entry.error_details?.message ?? entry.error_details?.violation_type ?? ""))])));
 }
 function doers(good) {
   const of = (id, test) => good.filter(entry => entry.actor_id === id && test(entry)).length;
   return section("Who did what", d.table("Entries by actor", [["Actor"], ["Entries", "number"], ["Succeeded", "number"], ["Failed", "number"], ["Blocked", "number"], ["Violations", "number"]],
-    d.tally(good, entry => entry.actor_id).slice(0, 100).map(([id, count]) => [d.visible(id), count, ...["SUCCESS", "FAILED", "BLOCKED"].map(status => of(id, entry => entry.execution_status === status)), of(id, entry => entry.event_type === "VIOLATION")])));
+    d.tally(good, entry => entry.actor_id).slice(0, 100).map(([id, count]) => [d.named(id), count, ...["SUCCESS", "FAILED", "BLOCKED"].map(status => of(id, entry => entry.execution_status === status)), of(id, entry => entry.event_type === "VIOLATION")])));
 }
 function approvals(good, bundle) {
   const rows = good.flatMap(entry => entry.received_approvals.map(one => [link(entry), d.visible(one.signer), (bundle.policy?.approvers?.[one.signer]?.roles ?? []).join(", ") || "–", d.visible(one.meaning ?? "–"), one.key_id ? d.short(d.visible(one.key_id)) : "–", d.time(d.visible(one.timestamp))]));
@@ -92,7 +92,7 @@ function entries(asked) {
   return section("Entries", asked.map(one => {
     if (!one.entry || one.problem) return h("p", { class: "low" }, `An entry is not shown, because it did not pass: ${one.problem?.message ?? "not read"}`);
     const { entry } = one;
-    return h("details", { id: `entry-${entry.sequence_number}`, class: "entry" }, h("summary", null, h("span", { class: "number" }, entry.sequence_number), h("span", { class: "when" }, d.time(entry.timestamp)), h("span", { class: "what" }, d.visible(entry.action_type)), h("span", { class: "who" }, d.visible(entry.actor_id)), d.badge(entry.event_type), d.badge(entry.execution_status)),
+    return h("details", { id: `entry-${entry.sequence_number}`, class: "entry" }, h("summary", null, h("span", { class: "number" }, entry.sequence_number), h("span", { class: "when" }, d.time(entry.timestamp)), h("span", { class: "what" }, d.visible(entry.action_type)), h("span", { class: "who" }, d.named(entry.actor_id)), h("span", { class: "badges" }, d.badge(entry.event_type), d.badge(entry.execution_status))),
       entry.composite_score === null ? null : d.pillarsPicture(entry, floorOf(one)),
       entry.action_payload === null ? h("p", null, "The payload was erased. Its hash is ", h("code", null, entry.action_hash)) : d.json(entry, `Entry ${entry.sequence_number} in full`));
   }));
