@@ -40,9 +40,9 @@ from attestlog.errors import AttestlogError, NotFoundError, QueryError
 
 STATIC: Final = Path(__file__).with_name("static")
 FILES: Final = {
-    "index.html": "text/html; charset=utf-8", "explore.mjs": "text/javascript", "check.mjs": "text/javascript",
-    "bundle.mjs": "text/javascript", "draw.mjs": "text/javascript", "verify.mjs": "text/javascript",
-    "style.css": "text/css",
+    "index.html": "text/html; charset=utf-8", "explore.mjs": "text/javascript",
+    "check.mjs": "text/javascript", "bundle.mjs": "text/javascript", "draw.mjs": "text/javascript",
+    "verify.mjs": "text/javascript", "style.css": "text/css",
 }  # fmt: skip
 """The page's own files, and their types."""
 
@@ -88,7 +88,9 @@ class Explorer:
         if path == "api/log":
             return _as_json(self._log())
         if path == "api/stats":
-            return _as_json(stats(self._source, since=asked.get("since"), until=asked.get("until")))
+            return _as_json(
+                stats(self._source, since=asked.get("since") or None, until=asked.get("until") or None)
+            )
         if path == "api/entries":
             return _as_json(self._page(asked))
         number = read_number(path.removeprefix("api/entries/"))

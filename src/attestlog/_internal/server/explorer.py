@@ -3,7 +3,8 @@
 GET /<secret>/…    see `explorer.answering`
 
 Any user of this machine can connect to loopback, and a web page elsewhere can make a browser send requests
-there under a name of its own. So the path begins with 128 random bits, and the Host header must be loopback's.
+there under a name of its own. So the path begins with 128 random bits, and the Host header must
+be loopback's.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from attestlog.errors import ForbiddenError, NotFoundError
 
 _HEADERS: Final = {
     "content-security-policy": CONTENT_SECURITY_POLICY, "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer", "cache-control": "no-store", "cross-origin-resource-policy": "same-origin",
+    "referrer-policy": "no-referrer", "cache-control": "no-store",
+    "cross-origin-resource-policy": "same-origin",
 }  # fmt: skip
 
 LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "[::1]"})
