@@ -121,7 +121,7 @@ def check(page: "Page") -> str:
     return page.get_attribute("#verdict", "data-verdict") or ""
 
 
-@pytest.mark.parametrize("number", [0, 1, 4, 255, 256, ENTRIES - 1])
+@pytest.mark.parametrize("number", [0, 4, 256])
 def test_an_entry_is_checked_under_the_readers_key(page: "Page", made_log: LogMaker, number: int) -> None:
     errors = served(page, made_log)
     open_at(page, f"?entry={number}", made_log.checkpoint_key.vkey)
@@ -229,13 +229,15 @@ def test_filters_and_pages_are_in_the_address(page: "Page", made_log: LogMaker) 
     open_at(page, "")
     assert page.locator("tbody tr").count() == 100
     page.click("text=Older entries")
-    page.wait_for_url("**cursor=200**")
+    page.wait_for_selector("text=Newest")
+    assert "cursor=200" in page.url
     page.select_option("#event_type", "VIOLATION")
-    page.click("text=Filter")
-    page.wait_for_url("**event_type=VIOLATION**")
+    page.click("button:text-is('Filter')")
     page.wait_for_selector("tbody:not(:has(tr + tr))")
+    assert "event_type=VIOLATION" in page.url
     page.go_back()
-    page.wait_for_url("**cursor=200**")
+    page.wait_for_selector("text=Newest")
+    assert "cursor=200" in page.url
     assert errors == []
 
 
@@ -252,15 +254,13 @@ VIEWS = ["", "?entry=3", "?view=governance", "?view=keys", "?view=confirming", "
 
 
 @pytest.mark.parametrize("view", VIEWS)
-@pytest.mark.parametrize("width", [320, 640, 1280])
-def test_every_view_fits_and_asks_nobody_else(
-    page: "Page", made_log: LogMaker, view: str, width: int
-) -> None:
+def test_every_view_fits_and_asks_nobody_else(page: "Page", made_log: LogMaker, view: str) -> None:
     """640 is 200 % zoom on a small screen. Wide tables scroll by themselves, the page does not."""
-    page.set_viewport_size({"width": width, "height": 700})
     errors = served(page, made_log)
     open_at(page, view, made_log.checkpoint_key.vkey)
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    for width in (1280, 640, 320):
+        page.set_viewport_size({"width": width, "height": 700})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert "null" not in page.inner_text("#content").split()
     assert page.locator("img").count() == 0
     assert errors == []

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 HOSTILE = '</script><script>document.title="owned"</script><img src=x onerror=alert(1)> \u202egnp.exe'
 REPORT_SIZE_MAX_BYTES = 1_000_000
 """Of 100 entries."""
-SAMPLES = 24
+SAMPLES = 12
 """Changed bytes in one run: each is a page that a browser loads."""
 
 
