@@ -254,7 +254,7 @@ def dates_the_whole_log_otherwise(ground: Ground) -> Left:
     return resealed(change)
 
 
-@attempt(KEY_HOLDER, DETECTED, "?")
+@attempt(KEY_HOLDER, DETECTED, "VERIFIED entry.id_repeated")
 def gives_two_entries_one_id(ground: Ground) -> Left:
     """So that a reference to one is a reference to both."""
     return resealed(lambda entries: entries[5].update(entry_id=entries[4]["entry_id"]))

@@ -568,7 +568,7 @@ def changes_a_published_tile(ground: Ground) -> Said:
     return Said(judge_published(public, trust=[made.checkpoint_key.vkey], remember=False, full=True))
 
 
-@attempt(OUTSIDER, DETECTED, "?", "")
+@attempt(OUTSIDER, DETECTED, "FORKED trust.mismatch", "")
 def publishes_another_log_under_the_name(ground: Ground) -> Said:
     """The published folder of another log, whose checkpoint they signed by a key of their own."""
     true, own, public = Story(), Story(other=True), ground.folder / "public"
