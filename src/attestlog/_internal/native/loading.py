@@ -28,7 +28,7 @@ class Judge(Protocol):
     """Judges lines by the rules it was made with. Any number of threads may ask it at once."""
 
     def scan(self, data: bytes, start: int, stop: int) -> dict[str, Any] | None:
-        """What whole lines come to, if all of them are right as far as can be told there; None: ask Python."""
+        """What whole lines come to, if they are right as far as can be told there; None: ask Python."""
 
     def learn(self, key: bytes, proofs: int | None) -> None:
         """Answer a question about what is demanded: these proofs, a bit each; None: ask Python each time."""
@@ -37,15 +37,15 @@ class Judge(Protocol):
 class Core(Protocol):
     """What is used of the module."""
 
-    def Judge(  # noqa: N802 - a class
+    def Judge(  # noqa: N802, PLR0917 - a class; its arguments as they are there
         self,
         keys: list[tuple[str, str]],
         weights: list[float],
         safety_floor: float,
-        floor_per_pillar: bool,  # noqa: FBT001 - as it is there
+        floor_per_pillar: bool,
         pointers: tuple[str, str | None],
-        has_rules: bool,  # noqa: FBT001
-        names_actors: bool,  # noqa: FBT001
+        has_rules: bool,
+        names_actors: bool,
     ) -> Judge:
         """See there."""
 

@@ -87,7 +87,7 @@ _DEEP: Final = 62
 
 GOOD: Final[tuple[dict[str, bytes], ...]] = (
     {},
-    {"action_payload": "{\"z\":\"\\u0001\\n\",\"é\":[1e+21,0.000001,1e-7,-3,{}],\"\U0001f600\":1,\"\ue000\":2}".encode()},
+    {"action_payload": '{"z":"\\u0001\\n","é":[1e+21,1e-7,-3,{}],"\U0001f600":1,"\ue000":2}'.encode()},
     {"action_payload": b'{"a":' + b"[" * _DEEP + b"]" * _DEEP + b"}"},
     {"action_payload": b"null", "action_hash": b'"' + b"0" * 64 + b'"'},
     {"action_payload": b'{"n":[9007199254740991,-9007199254740991]}'},
@@ -126,7 +126,7 @@ BAD: Final[tuple[dict[str, bytes], ...]] = (
     {"entry_hash": b'"' + b"0" * 64 + b'"'},
     {"action_payload": b'{"b":1,"a":1}'},
     {"action_payload": b'{"a":1,"a":1}'},
-    {"action_payload": "{\"\ue000\":2,\"\U0001f600\":1}".encode()},
+    {"action_payload": '{"\ue000":2,"\U0001f600":1}'.encode()},
     {"action_payload": b'{"a":1.0}'},
     {"action_payload": b'{"a":-0}'},
     {"action_payload": b'{"a":9007199254740992}'},

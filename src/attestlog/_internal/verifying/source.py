@@ -13,7 +13,7 @@ from typing import Any, Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from attestlog._internal.core.lines import LastBatch, Line, entry_number
+from attestlog._internal.core.lines import Block, LastBatch, Line, entry_number
 from attestlog._internal.storage.contract import RawSegment
 
 PIECE_SIZE_MAX_BYTES: Final = 8 << 20
@@ -21,6 +21,9 @@ PIECE_SIZE_MAX_BYTES: Final = 8 << 20
 
 PIECE_SIZE_MIN_BYTES: Final = 256 << 10
 """Below it, handing a piece over takes longer than reading it."""
+
+NATIVE_SIZE_MIN_BYTES: Final = 4 << 20
+"""The same where the native core judges: within it most batches begin and end."""
 
 END_SIZE_BYTES: Final = 64 << 10
 """Looked at to see what the last entry of a segment is: some tens of entries."""
@@ -72,6 +75,15 @@ class SegmentPiece(Struct, frozen=True):
         lines: Iterator[Line] = self.raw.lines(self.stop, self.raw.size if self.end is None else self.end)
         return lines
 
+    def block(self, more: int) -> Block | None:
+        """See `Piece`."""
+        read = getattr(self.raw, "read", None)
+        if read is None:
+            return None
+        end = self.raw.size if self.end is None else self.end
+        begin, after = max(0, self.start - 1), min(self.stop + more, end)
+        return Block(read(begin, after), self.start - begin, self.stop - begin, after == end)
+
     def place(self, offset: int) -> str:
         """See `Piece`."""
         return f"{self.source} {self.raw.unit} {offset}"
@@ -82,14 +94,16 @@ class SegmentPiece(Struct, frozen=True):
         return away
 
 
-def cut_pieces(segments: Sequence[RawSegment], skip: int, workers: int) -> list[SegmentPiece]:
+def cut_pieces(
+    segments: Sequence[RawSegment], skip: int, workers: int, smallest_bytes: int = PIECE_SIZE_MIN_BYTES
+) -> list[SegmentPiece]:
     """The lines of these segments, in pieces that keep so many workers busy.
 
     Of the first segment, without its first `skip` lines. Raises OSError or StorageError.
     """
     offset = segments[0].offset_after(skip) if segments and skip else 0
     total = sum(segment.size * _bytes_each(segment) for segment in segments)
-    size_bytes = piece_size(total - offset, max(1, workers))
+    size_bytes = max(smallest_bytes, piece_size(total - offset, max(1, workers)))
     pieces = []
     for segment in segments:
         size = max(1, size_bytes // _bytes_each(segment))

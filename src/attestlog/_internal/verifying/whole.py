@@ -42,6 +42,7 @@ from attestlog._internal.core.report import Finding, Progress, Report, Verdict
 from attestlog._internal.core.rules import Rules
 from attestlog._internal.core.signature import BATCH_SUFFIX
 from attestlog._internal.core.uses import Use, search_start, uses_in
+from attestlog._internal.judging.accepting import Accepting, open_accepting
 from attestlog._internal.judging.erasures import Looked, Wanted, look_in_piece
 from attestlog._internal.judging.findings import finding
 from attestlog._internal.judging.keys import find_doubtful, tell_terms, vouching_keys
@@ -66,7 +67,12 @@ from attestlog._internal.verifying.session import (
     not_compared,
     replaced_log,
 )
-from attestlog._internal.verifying.source import cut_last_batch, cut_pieces
+from attestlog._internal.verifying.source import (
+    NATIVE_SIZE_MIN_BYTES,
+    PIECE_SIZE_MIN_BYTES,
+    cut_last_batch,
+    cut_pieces,
+)
 from attestlog._internal.verifying.timestamps import (
     Stamp,
     judge_stamps,
@@ -213,6 +219,7 @@ class _Verification:
         self._source, self._all_stamps, self._snapshot = seen
         self._report, self._session, self._options = report, session, options
         self._find, self._add_all = session.find, session.add_all
+        self._native = open_accepting()
         self._stamps: list[Stamp] = []
         self._begun_at = 0
         self._place = "" if self._source.is_transient else self._source.absolute()
@@ -390,7 +397,8 @@ class _Verification:
         segments = [segment for segment in log.segments.present if segment.first + width > begin]
         skip = max(0, begin - segments[0].first) if segments else 0
         try:
-            pieces = cut_pieces(segments, skip, self._options.workers)
+            smallest = PIECE_SIZE_MIN_BYTES if self._native is None else NATIVE_SIZE_MIN_BYTES
+            pieces = cut_pieces(segments, skip, self._options.workers, smallest)
         except (OSError, StorageError, MalformedSegmentError) as error:
             self._find("log.unreadable", f"entries cannot be read: {reason(error)}", begin)
             return
@@ -407,12 +415,19 @@ class _Verification:
                 self._options.progress(done, total)
         if last is not None:
             self._add_all(walk.join_last(last))
+        if self._native is not None:
+            self._add_all(self._native.disagreements())
         self._relate(log, walk, pieces if last is None else [*pieces, last], total)
 
     def _scan_ahead(self, walk: Walk, pieces: Sequence[Piece], total: int) -> Generator[Scanned | None]:
         """What workers make of the pieces, in order; None for each that is to be scanned as it comes."""
-        # What an application registered is known in this process only.
-        if not self._is_shared(total) or registered_proofs():
+        workers = self._options.workers
+        # What an application registered is known in this process only, and perhaps not safe in threads.
+        is_alone = workers <= 1 or total < PARALLEL_MIN_BYTES or bool(registered_proofs())
+        if is_alone and self._native is not None:
+            yield from (self._native.scan((walk.rules, piece)) for piece in pieces)
+            return
+        if is_alone or (self._native is None and self._source.is_transient):
             yield from (None for _ in pieces)
             return
 
@@ -421,7 +436,10 @@ class _Verification:
 
         # Each with the rules known when it is handed out; where those changed before it, it is done again.
         items = ((walk.rules, piece) for piece in pieces)
-        yield from map_ordered(scan_ahead, None, items, self._options.workers, renew)
+        if self._native is not None:
+            yield from map_ordered(_scan_natively, self._native, items, workers, renew, in_threads=True)
+        else:
+            yield from map_ordered(scan_ahead, None, items, workers, renew)
 
     def _is_shared(self, total: int) -> bool:
         """Whether to start other processes for so many bytes. They cannot read what is in this one."""
@@ -429,6 +447,15 @@ class _Verification:
 
     def _relate(self, log: _Log, walk: Walk, pieces: Sequence[Piece], total: int) -> None:
         def search(wanted: frozenset[str]) -> Iterator[set[str]]:
+            if self._native is not None:
+                for piece in pieces:
+                    found = self._native.find_ids(wanted, piece)
+                    wanted -= found
+                    yield found
+            if wanted:
+                yield from search_all(wanted)
+
+        def search_all(wanted: frozenset[str]) -> Iterator[set[str]]:
             if self._is_shared(total):
                 return map_ordered(find_ids, wanted, pieces, self._options.workers)
             return (find_ids(wanted, piece) for piece in pieces)
@@ -561,6 +588,10 @@ def _seconds(timestamp: str) -> float | None:
         return parse_timestamp(timestamp) / 1e6
     except MalformedEntryError:
         return None
+
+
+def _scan_natively(native: Accepting, item: tuple[Rules, Piece]) -> Scanned | None:
+    return native.scan(item)
 
 
 class Segments(NamedTuple):

@@ -50,21 +50,26 @@ def map_ordered(
     items: Iterable[Item],
     workers: int,
     renew: Callable[[Item], Item] = lambda item: item,
+    *,
+    in_threads: bool = False,
 ) -> Generator[Result]:
     """`function(context, item)` of each item, in order. Function, context, items and results are pickled.
 
+    `in_threads`: of this process, where nothing is pickled; for what lets the interpreter's lock go.
     `renew` is asked about an item before its result is handed out: if it gives another one, that is done
     in its place, and so for all that are under way.
     """
     with ExitStack() as stack:
         crew: SimpleQueue[_Child] = SimpleQueue()
-        for _ in range(workers):
+        for _ in range(0 if in_threads else workers):
             crew.put(stack.enter_context(_Child(function, context)))
         pool = stack.enter_context(ThreadPoolExecutor(workers))
         # Runs before the pool is waited for: what is under way then ends at once.
         stack.callback(pool.shutdown, wait=False, cancel_futures=True)
 
         def run(item: Item) -> Result:
+            if in_threads:
+                return function(context, item)
             child = crew.get()
             try:
                 result: Result = child.call(item)
