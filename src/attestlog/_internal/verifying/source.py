@@ -22,9 +22,6 @@ PIECE_SIZE_MAX_BYTES: Final = 8 << 20
 PIECE_SIZE_MIN_BYTES: Final = 256 << 10
 """Below it, handing a piece over takes longer than reading it."""
 
-NATIVE_SIZE_MIN_BYTES: Final = 4 << 20
-"""The same where the native core judges: within it most batches begin and end."""
-
 END_SIZE_BYTES: Final = 64 << 10
 """Looked at to see what the last entry of a segment is: some tens of entries."""
 
@@ -94,16 +91,14 @@ class SegmentPiece(Struct, frozen=True):
         return away
 
 
-def cut_pieces(
-    segments: Sequence[RawSegment], skip: int, workers: int, smallest_bytes: int = PIECE_SIZE_MIN_BYTES
-) -> list[SegmentPiece]:
+def cut_pieces(segments: Sequence[RawSegment], skip: int, workers: int) -> list[SegmentPiece]:
     """The lines of these segments, in pieces that keep so many workers busy.
 
     Of the first segment, without its first `skip` lines. Raises OSError or StorageError.
     """
     offset = segments[0].offset_after(skip) if segments and skip else 0
     total = sum(segment.size * _bytes_each(segment) for segment in segments)
-    size_bytes = max(smallest_bytes, piece_size(total - offset, max(1, workers)))
+    size_bytes = piece_size(total - offset, max(1, workers))
     pieces = []
     for segment in segments:
         size = max(1, size_bytes // _bytes_each(segment))

@@ -42,7 +42,6 @@ from attestlog._internal.core.report import Finding, Progress, Report, Verdict
 from attestlog._internal.core.rules import Rules
 from attestlog._internal.core.signature import BATCH_SUFFIX
 from attestlog._internal.core.uses import Use, search_start, uses_in
-from attestlog._internal.judging.accepting import Accepting, open_accepting
 from attestlog._internal.judging.erasures import Looked, Wanted, look_in_piece
 from attestlog._internal.judging.findings import finding
 from attestlog._internal.judging.keys import find_doubtful, tell_terms, vouching_keys
@@ -53,6 +52,7 @@ from attestlog._internal.judging.walk import Ending, Walk
 from attestlog._internal.proof_types import registered_proofs
 from attestlog._internal.storage.contract import LogSource, RawSegment, Snapshot, StoredTimestamp
 from attestlog._internal.storage.resolve import LogName, anything_at, open_source
+from attestlog._internal.verifying.accepting import open_accepting
 from attestlog._internal.verifying.given import Given, reason
 from attestlog._internal.verifying.memory import Memory
 from attestlog._internal.verifying.session import (
@@ -67,12 +67,7 @@ from attestlog._internal.verifying.session import (
     not_compared,
     replaced_log,
 )
-from attestlog._internal.verifying.source import (
-    NATIVE_SIZE_MIN_BYTES,
-    PIECE_SIZE_MIN_BYTES,
-    cut_last_batch,
-    cut_pieces,
-)
+from attestlog._internal.verifying.source import cut_last_batch, cut_pieces
 from attestlog._internal.verifying.timestamps import (
     Stamp,
     judge_stamps,
@@ -81,7 +76,7 @@ from attestlog._internal.verifying.timestamps import (
     stamp_sizes,
     vouched_before_revocation,
 )
-from attestlog._internal.verifying.workers import available, map_ordered
+from attestlog._internal.verifying.workers import available, map_in_threads, map_ordered
 from attestlog.errors import (
     AttestlogError,
     MalformedCheckpointError,
@@ -397,8 +392,7 @@ class _Verification:
         segments = [segment for segment in log.segments.present if segment.first + width > begin]
         skip = max(0, begin - segments[0].first) if segments else 0
         try:
-            smallest = PIECE_SIZE_MIN_BYTES if self._native is None else NATIVE_SIZE_MIN_BYTES
-            pieces = cut_pieces(segments, skip, self._options.workers, smallest)
+            pieces = cut_pieces(segments, skip, self._options.workers)
         except (OSError, StorageError, MalformedSegmentError) as error:
             self._find("log.unreadable", f"entries cannot be read: {reason(error)}", begin)
             return
@@ -437,7 +431,7 @@ class _Verification:
         # Each with the rules known when it is handed out; where those changed before it, it is done again.
         items = ((walk.rules, piece) for piece in pieces)
         if self._native is not None:
-            yield from map_ordered(_scan_natively, self._native, items, workers, renew, in_threads=True)
+            yield from map_in_threads(self._native.scan, items, workers, renew)
         else:
             yield from map_ordered(scan_ahead, None, items, workers, renew)
 
@@ -588,10 +582,6 @@ def _seconds(timestamp: str) -> float | None:
         return parse_timestamp(timestamp) / 1e6
     except MalformedEntryError:
         return None
-
-
-def _scan_natively(native: Accepting, item: tuple[Rules, Piece]) -> Scanned | None:
-    return native.scan(item)
 
 
 class Segments(NamedTuple):

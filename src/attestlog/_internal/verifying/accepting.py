@@ -124,9 +124,9 @@ class Accepting:
                 return _Lines(data, 0, len(data))
             start = block.start if piece.is_first else self._edge(block, block.start)
             stop = self._edge(block, block.stop)
-            if start is None or (stop is None and more > MORE_MAX_BYTES):
+            if start is None or (stop is None and (block.is_end or more > MORE_MAX_BYTES)):
                 return None
-            if stop is not None and block.start < block.stop:
+            if stop is not None:
                 self._more = max(MORE_BYTES, stop - block.stop + MORE_BYTES)
                 return _Lines(block.data, start, stop) if start < stop else None
             more *= 4
