@@ -48,7 +48,10 @@ pub struct Chunk<'a> {
     pub before_batch: Option<&'a [u8]>,
     pub erased: Option<(u64, u64)>,
     pub wanted: Vec<(u64, &'a [u8])>,
-    pub ids: Vec<&'a [u8]>,
+    /// Entry ids, 16 bytes each.
+    pub ids: Vec<u8>,
+    /// Those of the last entries, as they are spelled.
+    pub last_ids: Vec<&'a [u8]>,
     pub signatures: Vec<Signed>,
     pub events: Vec<(usize, Event<'a>)>,
     /// Demands that are not known, taken for none: key → event type, action type, actor id, and the entries.
@@ -148,7 +151,8 @@ impl<'a> Scan<'a, '_> {
             self.chunk.erased = Some((first, facts.number));
         }
         self.chunk.leaves.push(leaf);
-        self.chunk.ids.push(facts.entry_id);
+        self.chunk.ids.extend(from_uuid(facts.entry_id)?);
+        self.chunk.last_ids.push(facts.entry_id);
         self.chunk.last = Some((facts.number, to_hex(&digest), facts.timestamp));
         let number = facts.number;
         self.chunk.wanted.extend(facts.dependencies.iter().map(|wanted| (number, *wanted)));
@@ -167,12 +171,12 @@ impl<'a> Scan<'a, '_> {
     fn finish(mut self) -> Sure<Chunk<'a>> {
         let chunk = &mut self.chunk;
         if !chunk.wanted.is_empty() {
-            let mut known: Vec<&[u8]> = chunk.ids.clone();
+            let mut known: Vec<&[u8]> = chunk.last_ids.clone();
             known.sort_unstable();
             chunk.wanted.retain(|(_, wanted)| known.binary_search(wanted).is_err());
         }
-        let start = chunk.ids.len().saturating_sub(NEIGHBOURS);
-        chunk.ids.drain(..start);
+        let start = chunk.last_ids.len().saturating_sub(NEIGHBOURS);
+        chunk.last_ids.drain(..start);
         Ok(self.chunk)
     }
 
@@ -328,6 +332,12 @@ fn check_hashes(line: &[u8], facts: &Facts<'_>) -> Sure<Hash> {
         &line[facts.signature_member.1..],
     ]);
     (facts.entry_hash == to_hex(&digest)).then_some(digest).ok_or(Unusual)
+}
+
+/// The bytes of a UUID as entries spell it.
+fn from_uuid(text: &[u8]) -> Sure<Vec<u8>> {
+    let digits: Vec<u8> = text.iter().copied().filter(|byte| *byte != b'-').collect();
+    from_hex(&digits).ok_or(Unusual)
 }
 
 fn short(parts: &[&[u8]]) -> [u8; 16] {

@@ -88,7 +88,8 @@ fn tell<'py>(py: Python<'py>, found: &Chunk<'_>) -> PyResult<Bound<'py, PyDict>>
     told.set_item("erased", found.erased)?;
     let wanted: Vec<_> = found.wanted.iter().map(|(number, wanted)| (*number, text(wanted))).collect();
     told.set_item("wanted", wanted)?;
-    told.set_item("ids", PyList::new(py, found.ids.iter().map(|id| text(id)))?)?;
+    told.set_item("ids", PyBytes::new(py, &found.ids))?;
+    told.set_item("last_ids", PyList::new(py, found.last_ids.iter().map(|id| text(id)))?)?;
     let signatures = PyList::empty(py);
     for signed in &found.signatures {
         let (signature, message) = (PyBytes::new(py, &signed.signature), PyBytes::new(py, &signed.message));

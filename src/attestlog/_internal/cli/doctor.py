@@ -24,6 +24,7 @@ from attestlog._internal.cli import exits, options
 from attestlog._internal.cli.opening import ask_passphrase
 from attestlog._internal.cli.output import Output
 from attestlog._internal.cli.verbs import example, new_app
+from attestlog._internal.native import loading
 from attestlog._internal.version import VERSION
 from attestlog.errors import AttestlogError, FilesystemError
 
@@ -133,6 +134,9 @@ def _versions() -> Iterator[Check]:
     )
     yield Check("cryptography", importlib.metadata.version("cryptography"))
     yield Check("openssl", backend.openssl_version_text())
+    native = loading.loaded()
+    is_fine = native.core is not None or not native.is_there
+    yield Check("native", native.what, "good" if is_fine else "note", {"used": native.core is not None})
 
 
 def _cores() -> Check:

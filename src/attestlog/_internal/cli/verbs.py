@@ -49,6 +49,8 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
         "query": "Find entries.",
         "stats": "Show figures: rates, sizes, pillars, actors.",
         "export": "Write entries in a form that other tools read.",
+        "bundle": "Write entries with all that it takes to check them, in one file.",
+        "report": "Write a report for people, in one HTML file that checks itself.",
         "prove": "Write a proof of one entry, or of consistency, to a file.",
     },
     "Verify": {
@@ -174,7 +176,9 @@ root: Final = new_app(cls=Verbs, subcommand_metavar="VERB …", no_args_is_help=
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"attestlog {VERSION}")
+        from attestlog._internal.native import loading
+
+        typer.echo(f"attestlog {VERSION}\nnative core: {loading.loaded().what}")
         raise typer.Exit
 
 

@@ -62,6 +62,8 @@ class Loaded(NamedTuple):
     core: Core | None
     what: str
     """In words: its version, or why it is not used."""
+    is_there: bool = True
+    """Whether it is installed, used or not."""
 
 
 _left_out: list[str] = []
@@ -93,7 +95,7 @@ def _load() -> Loaded:
         module = importlib.import_module(MODULE)
     except ImportError as error:
         is_absent = isinstance(error, ModuleNotFoundError) and error.name == MODULE
-        return Loaded(None, "not installed" if is_absent else f"cannot be loaded: {error}")
+        return Loaded(None, "not installed" if is_absent else f"cannot be loaded: {error}", not is_absent)
     return _examine(module)
 
 

@@ -217,7 +217,7 @@ class _Taking(Scanner):
         }
         if found["erased"] is not None:
             result.erased = range(found["erased"][0], found["erased"][1] + 1)
-        result.wanted, result.last_ids = found["wanted"], found["ids"]
+        result.wanted, result.ids, result.last_ids = found["wanted"], found["ids"], found["last_ids"]
         result.first_timestamp = found["first"][2]
         return result
 
