@@ -21,9 +21,20 @@ const QUESTIONS_MAX: usize = 256;
 pub enum Event<'a> {
     /// Judge the whole entry.
     Judge,
-    Intent { entry_id: &'a [u8], is_forbidden: bool, act: [u8; 16] },
-    End { depends_on: Vec<&'a [u8]>, has_acted: bool, act: [u8; 16] },
-    Counter { session: [u8; 16], counter: u64 },
+    Intent {
+        entry_id: &'a [u8],
+        is_forbidden: bool,
+        act: [u8; 16],
+    },
+    End {
+        depends_on: Vec<&'a [u8]>,
+        has_acted: bool,
+        act: [u8; 16],
+    },
+    Counter {
+        session: [u8; 16],
+        counter: u64,
+    },
 }
 
 /// A signature that Python must verify: by which key, the last entry under it, and the message.
@@ -128,7 +139,7 @@ pub fn scan<'a>(data: &'a [u8], rules: &Rules) -> Sure<Chunk<'a>> {
     if scan.batch.is_some() || scan.chunk.leaves.is_empty() {
         return Err(Unusual);
     }
-    scan.finish()
+    Ok(scan.finish())
 }
 
 struct Scan<'a, 'r> {
@@ -168,7 +179,7 @@ impl<'a> Scan<'a, '_> {
         Ok(())
     }
 
-    fn finish(mut self) -> Sure<Chunk<'a>> {
+    fn finish(mut self) -> Chunk<'a> {
         let chunk = &mut self.chunk;
         if !chunk.wanted.is_empty() {
             let mut known: Vec<&[u8]> = chunk.last_ids.clone();
@@ -177,7 +188,7 @@ impl<'a> Scan<'a, '_> {
         }
         let start = chunk.last_ids.len().saturating_sub(NEIGHBOURS);
         chunk.last_ids.drain(..start);
-        Ok(self.chunk)
+        self.chunk
     }
 
     fn check_link(&mut self, facts: &Facts<'a>) -> Sure<()> {

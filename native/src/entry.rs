@@ -224,7 +224,9 @@ pub fn read<'a>(line: &'a [u8], frames: &mut Frames) -> Sure<Facts<'a>> {
     facts.is_for_python |= facts.event_type == b"BOOT"
         || facts.event_type == b"SHUTDOWN"
         || (facts.event_type == b"VIOLATION" && names_unknown_invariant)
-        || (facts.event_type == b"CHANGE" && facts.is_success && facts.action_type.starts_with(b"attestlog."))
+        || (facts.event_type == b"CHANGE"
+            && facts.is_success
+            && facts.action_type.starts_with(b"attestlog."))
         || (facts.rollback_executed && facts.snapshot_hash.is_none());
     Ok(facts)
 }
@@ -237,7 +239,9 @@ pub fn is_timestamp(text: &[u8]) -> bool {
     if text.len() != shape.len() || !text.iter().zip(shape).all(fits) {
         return false;
     }
-    let read = |from: usize, to: usize| text[from..to].iter().fold(0, |sum, digit| sum * 10 + u32::from(digit - b'0'));
+    let read = |from: usize, to: usize| {
+        text[from..to].iter().fold(0, |sum, digit| sum * 10 + u32::from(digit - b'0'))
+    };
     let (year, month, day) = (read(0, 4), read(5, 7), read(8, 10));
     let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
     let days = match month {
@@ -247,11 +251,7 @@ pub fn is_timestamp(text: &[u8]) -> bool {
         2 => 28,
         _ => 0,
     };
-    year >= 1970
-        && (1..=days).contains(&day)
-        && read(11, 13) < 24
-        && read(14, 16) < 60
-        && read(17, 19) < 60
+    year >= 1970 && (1..=days).contains(&day) && read(11, 13) < 24 && read(14, 16) < 60 && read(17, 19) < 60
 }
 
 fn check_sizes(line: &[u8], facts: &Facts<'_>) -> Sure<()> {
@@ -387,8 +387,12 @@ fn error_details(cursor: &mut Cursor<'_, '_>) -> Sure<bool> {
 
 fn pillars(cursor: &mut Cursor<'_, '_>) -> Sure<[Option<f64>; 4]> {
     // As they are spelled, and their places in the sum.
-    const NAMES: [(&[u8], usize); 4] =
-        [(b"\"an_toan\":", 0), (b"\"duong_dai\":", 1), (b"\"han_che_rui_ro\":", 3), (b"\"tin_vao_so_lieu\":", 2)];
+    const NAMES: [(&[u8], usize); 4] = [
+        (b"\"an_toan\":", 0),
+        (b"\"duong_dai\":", 1),
+        (b"\"han_che_rui_ro\":", 3),
+        (b"\"tin_vao_so_lieu\":", 2),
+    ];
     let mut scores = [None; 4];
     cursor.expect(b"{")?;
     if cursor.skips(b"}") {

@@ -265,11 +265,7 @@ impl<'a, 'f> Cursor<'a, 'f> {
     }
 
     /// An object at this level; `each` is given every member's name and its value, as spelled.
-    pub fn object(
-        &mut self,
-        level: usize,
-        mut each: impl FnMut(Text<'a>, &'a [u8]) -> Sure<()>,
-    ) -> Sure<()> {
+    pub fn object(&mut self, level: usize, mut each: impl FnMut(Text<'a>, &'a [u8]) -> Sure<()>) -> Sure<()> {
         if level > DEPTH_MAX {
             return Err(Unusual);
         }

@@ -97,7 +97,8 @@ impl Rules {
         if facts.number == 0 {
             return facts.rules_pointer.is_none() && facts.holds_pointer.is_none();
         }
-        facts.rules_pointer == Some(&self.rules_pointer) && facts.holds_pointer == self.holds_pointer.as_deref()
+        facts.rules_pointer == Some(&self.rules_pointer)
+            && facts.holds_pointer == self.holds_pointer.as_deref()
     }
 
     /// Whether the derived members are what the policy derives, and nothing is missing.

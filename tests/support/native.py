@@ -5,6 +5,7 @@ good by both: who verifies them is Python in either case.
 """
 
 import os
+import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -56,6 +57,46 @@ def rules_of(policy: dict[str, Any] | None = None, holds: str | None = None) -> 
         "test.example/log", {KEY_ID: key}, parse_policy(policy or {}), {KEY_ID: Term(0)},
         genesis_hash="cd" * 32, pointers=Pointers(RULES, holds),
     )  # fmt: skip
+
+
+class Gullible:
+    """A core that finds nothing wrong, and says of lines what the reference says."""
+
+    FORMAT, __version__ = loading.FORMAT, "0"
+
+    def __init__(self, *, leaf: bytes | None = None) -> None:
+        self._leaf = leaf
+
+    def Judge(self, *_: Any) -> "Gullible":  # noqa: N802 - as it is there
+        return self
+
+    def learn(self, key: bytes, proofs: int | None) -> None:
+        """Nothing is asked."""
+
+    def edge(self, data: bytes, start: int) -> int | None:
+        """Every line begins a batch."""
+        return start if start < len(data) else None
+
+    def candidates(self, data: bytes, wanted: list[bytes]) -> list[tuple[int, int]]:
+        """None."""
+        return []
+
+    def scan(self, data: bytes, start: int, stop: int) -> dict[str, Any]:
+        """All is right."""
+        lines = data[start:stop].split(b"\n")[:-1]
+        told = scan(rules_of(), whole_lines(lines))
+        assert told.assumed is not None
+        starts, at = b"", 0
+        for line in lines:
+            starts += struct.pack("<I", at)
+            at += len(line) + 1
+        return {
+            "first": (told.assumed.position, told.assumed.previous, told.assumed.timestamp),
+            "last": (told.state.position - 1, told.state.previous, told.state.timestamp),
+            "entries": len(lines), "leaves": self._leaf or told.leaves, "starts": starts, "keys": [None],
+            "before_batch": None, "erased": None, "wanted": [], "ids": told.ids, "last_ids": told.last_ids,
+            "signatures": [], "events": [], "questions": [],
+        }  # fmt: skip
 
 
 class BytesPiece:

@@ -24,7 +24,6 @@ from attestlog._internal.cli import exits, options
 from attestlog._internal.cli.opening import ask_passphrase
 from attestlog._internal.cli.output import Output
 from attestlog._internal.cli.verbs import example, new_app
-from attestlog._internal.native import loading
 from attestlog._internal.version import VERSION
 from attestlog.errors import AttestlogError, FilesystemError
 
@@ -127,6 +126,8 @@ def _versions() -> Iterator[Check]:
     import importlib.metadata
 
     from cryptography.hazmat.backends.openssl import backend
+
+    from attestlog._internal.native import loading
 
     yield Check("attestlog", VERSION)
     yield Check(
