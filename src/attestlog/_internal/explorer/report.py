@@ -35,8 +35,8 @@ _PAGE: Final = """\
 style-src '{style}'; base-uri 'none'; form-action 'none'">
 <title>attestlog report</title><style>{css}</style></head>
 <body><main id="app"><div id="verdict" class="verdict unknown" data-verdict="unknown">\
-<p class="verdict-title">Not checked</p><p>The code in this file did not run, or was changed: nothing here was \
-checked. <code>attestlog verify FILE --trust KEY</code> checks the file without it.</p></div></main>
+<p class="verdict-title">Not checked</p><p>The code in this file did not run, or was changed: nothing \
+here was checked. <code>attestlog verify FILE --trust KEY</code> checks the file without it.</p></div></main>
 <script type="text/plain" id="bundle">{bundle}</script>
 <script>{code}</script></body></html>
 """
