@@ -51,9 +51,9 @@ const LABELS = { event_type: "Event", execution_status: "Status", event_category
 const HINTS = { actor_id: "agent-7", action_type: "deploy*", text: "words", since: "7d or 2026-11-01", until: "1h or 2026-12-01" };
 
 async function timeline(asked) {
-  const about = await ask("api/log"), query = new URLSearchParams();
+  const query = new URLSearchParams();
   for (const name of [...FILTERS, "cursor"]) if (asked.get(name)) query.set(name, asked.get(name));
-  const page = await ask(`api/entries?${query}`), lane = asked.get("lane") ?? "";
+  const [about, page] = await Promise.all([ask("api/log"), ask(`api/entries?${query}`)]), lane = asked.get("lane") ?? "";
   return [...heading(about.origin, `${d.counted(about.size, "entry", "entries")}, newest first`), filters(asked, lane),
     page.entries.length ? lanes(page.entries, lane) : h("p", null, "No entry matches."), asSent(),
     h("nav", { class: "row", "aria-label": "Pages" }, asked.get("cursor") ? link("Newest", { ...kept(asked), cursor: "" }, { class: "button" }) : null, page.next_cursor === null ? null : link("Older entries", { ...kept(asked), cursor: page.next_cursor }, { class: "button" }))];
