@@ -41,7 +41,8 @@ from attestlog.errors import AttestlogError, NotFoundError, QueryError
 STATIC: Final = Path(__file__).with_name("static")
 FILES: Final = {
     "index.html": "text/html; charset=utf-8", "explore.mjs": "text/javascript",
-    "check.mjs": "text/javascript", "bundle.mjs": "text/javascript", "draw.mjs": "text/javascript",
+    "check.mjs": "text/javascript", "bundle.mjs": "text/javascript", "file.mjs": "text/javascript",
+    "draw.mjs": "text/javascript",
     "verify.mjs": "text/javascript", "style.css": "text/css",
 }  # fmt: skip
 """The page's own files, and their types."""

@@ -13,17 +13,28 @@ export function parseBundle(bytes) {
   let text;
   try { text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes); } catch { malformed("not UTF-8"); }
   if (!text.endsWith("\n")) malformed("the bundle is cut short");
-  const [first, ...lines] = text.slice(0, -1).split("\n"), header = v.parseJson(first);
-  if (header.format !== "attestlog/bundle/v1" || typeof header.checkpoint !== "string" || v.canonical(header) !== first) malformed("not the first line of a bundle");
+  const [first, ...lines] = text.slice(0, -1).split("\n");
+  let header;
+  try { header = v.parseJson(first); } catch { malformed("not the first line of a bundle"); }
+  if (header?.format !== "attestlog/bundle/v1" || typeof header.checkpoint !== "string" || v.canonical(header) !== first) malformed("not the first line of a bundle");
   if (!lines.length) malformed("the bundle holds no entry");
   const items = lines.map(line => { const [, kind, entry, path] = ITEM.exec(line) ?? malformed("a line is not an entry with its path"); return { isAsked: kind === "entry", line: entry, path: v.unhex(path) }; });
   return { checkpoint: header.checkpoint, timestamps: header.timestamps, items };
 }
 
 /** The keys and the policy that entries stand under, followed from change to change by the pointers in them. */
+/** Whose log it is, as the entry says; throws where it is no genesis entry. */
+export function checkGenesis(entry) {
+  const payload = entry.action_payload, isText = value => typeof value === "string";
+  const isWhole = entry.sequence_number === 0 && entry.event_type === "BOOT" && entry.action_type === "attestlog.genesis" && payload !== null && isText(payload.origin)
+    && Array.isArray(payload.checkpoint_keys) && payload.checkpoint_keys.every(isText) && Array.isArray(payload.entry_keys) && payload.entry_keys.every(key => isText(key?.public_key));
+  if (!isWhole) throw new v.Refused("malformed.entry", "the first entry is not the log's genesis entry", "log.no_genesis");
+  if (payload.format !== 1) throw new v.NotChecked("the log is of a format that only a newer attestlog knows");
+  return payload;
+}
 export class Rules {
   static async of(genesis) {
-    const rules = new Rules(), { entry_keys, policy } = genesis.action_payload;
+    const rules = new Rules(), { entry_keys, policy } = checkGenesis(genesis);
     rules.pointer = `0:${genesis.entry_hash}`;
     rules.keys = new Map();
     for (const one of entry_keys) { const key = await v.parsePublicKey(one.public_key); rules.keys.set(key.keyId, { ...key, since: 0 }); }
@@ -50,7 +61,7 @@ export class Rules {
   /** After a change that held: that it did, a pointer says. */
   async after(entry) {
     const rules = Object.assign(new Rules(), this, { keys: new Map(this.keys), pointer: `${entry.sequence_number}:${entry.entry_hash}` });
-    const payload = entry.action_payload, what = KEY_CHANGES[entry.action_type];
+    const payload = entry.action_payload ?? malformedChange(entry), what = KEY_CHANGES[entry.action_type];
     if (what === "rotate") rules.keys.delete(entry.signing_key_id);
     if (what === "rotate" || what === "admit") { const key = await v.parsePublicKey(payload.public_key); rules.keys.set(key.keyId, { ...key, since: entry.sequence_number }); }
     if (what === "revoke") { rules.keys.delete(payload.key_id); rules.isExact = false; }
@@ -58,6 +69,7 @@ export class Rules {
     return rules;
   }
 }
+function malformedChange(entry) { throw new v.Refused("verification.derived", `entry ${entry.sequence_number} was erased, and cannot change the rules`, "entry.rules"); }
 function changed(policy, { scope, new_value }) {
   if (policy === null || !/^[a-z_]+(\.[A-Za-z0-9_-]+)*$/.test(scope)) return null;
   const whole = structuredClone(policy), names = scope.split("."), last = names.pop();
@@ -81,7 +93,7 @@ export async function checkSigned(entry, rules) {
 export async function openBundle(bytes, given) {
   const parsed = parseBundle(bytes), found = [], problems = [], unchecked = [];
   const genesis = v.parseEntry(parsed.items[0].line);
-  if (genesis.sequence_number !== 0 || genesis.action_type !== "attestlog.genesis") malformed("the first entry is not the log's genesis entry");
+  try { checkGenesis(genesis); } catch (error) { if (error instanceof v.Refused) malformed(error.message); throw error; }
   const claimed = await Promise.all(genesis.action_payload.checkpoint_keys.map(v.parseVkey));
   const checkpoint = await v.openCheckpoint(parsed.checkpoint, claimed);
   if (checkpoint.origin !== genesis.action_payload.origin) throw new v.Refused("verification.consistency", "the checkpoint is of another log", "checkpoint.origin");

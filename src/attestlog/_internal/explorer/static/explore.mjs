@@ -4,10 +4,11 @@ import * as v from "./verify.mjs";
 import * as d from "./draw.mjs";
 import { Log, checkEntryHere } from "./check.mjs";
 import { POLICY_CHANGES } from "./bundle.mjs";
+import { filePlace } from "./file.mjs";
 const { h } = d;
 
 const FILTERS = ["event_type", "execution_status", "event_category", "actor_id", "action_type", "text", "since", "until"];
-const VIEWS = { timeline: "Timeline", governance: "Governance", keys: "Keys", confirming: "Who confirms it", figures: "Figures" };
+const VIEWS = { timeline: "Timeline", governance: "Governance", keys: "Keys", confirming: "Who confirms it", figures: "Figures", file: "Check a file" };
 const content = document.getElementById("content");
 let key = decodeURIComponent(location.hash.match(/^#key=(.+)$/)?.[1] ?? "");
 
@@ -202,6 +203,7 @@ async function figures(asked) {
     section("Actors", d.table("Those with most entries", [["Actor"], ["Entries", "number"], ["Violations", "number"], ["Mean score", "number"]], stats.top_actors.map(one => [link(d.named(one.actor_id), { actor_id: one.actor_id }), one.entries.toLocaleString("en"), one.violations.toLocaleString("en"), one.averages.composite === null ? "–" : one.averages.composite.toFixed(2)]))),
     stats.unreadable ? h("p", { class: "low" }, `${d.counted(stats.unreadable, "line")} of the log are no entries: attestlog verify LOG shows why.`) : null, h("p", { class: "note" }, "Figures come from the server's index and are not evidence.")];
 }
-const PAGES = { timeline, entry: entryPage, find, governance, keys: keysPage, confirming, figures };
+const filePage = async () => [...heading("Check a file", "A proof, a bundle or a report that somebody sent you, checked in this browser under your key. It is not sent anywhere."), ...filePlace(() => key)];
+const PAGES = { timeline, entry: entryPage, find, governance, keys: keysPage, confirming, figures, file: filePage };
 addEventListener("popstate", () => show(true));
 show(false);
