@@ -17,6 +17,8 @@ export function parseBundle(bytes) {
   let header;
   try { header = v.parseJson(first); } catch { malformed("not the first line of a bundle"); }
   if (header?.format !== "attestlog/bundle/v1" || typeof header.checkpoint !== "string" || v.canonical(header) !== first) malformed("not the first line of a bundle");
+  const isStamp = one => Object.keys(one ?? {}).join() === "response,size" && typeof one.response === "string" && Number.isInteger(one.size) && one.size > 0;
+  if (Object.keys(header).join() !== "checkpoint,format,timestamps" || !Array.isArray(header.timestamps) || header.timestamps.length > 64 || !header.timestamps.every(isStamp)) malformed("the first line has other members than a bundle's");
   if (!lines.length) malformed("the bundle holds no entry");
   const items = lines.map(line => { const [, kind, entry, path] = ITEM.exec(line) ?? malformed("a line is not an entry with its path"); return { isAsked: kind === "entry", line: entry, path: v.unhex(path) }; });
   return { checkpoint: header.checkpoint, timestamps: header.timestamps, items };
@@ -95,7 +97,10 @@ export async function openBundle(bytes, given) {
   const genesis = v.parseEntry(parsed.items[0].line);
   try { checkGenesis(genesis); } catch (error) { if (error instanceof v.Refused) malformed(error.message); throw error; }
   const claimed = await Promise.all(genesis.action_payload.checkpoint_keys.map(v.parseVkey));
-  const checkpoint = await v.openCheckpoint(parsed.checkpoint, claimed);
+  const checkpoint = await v.openCheckpoint(parsed.checkpoint, claimed).catch(error => {
+    if (error.finding === "trust.mismatch") error.finding = "checkpoint.signature";  // not signed by the log itself
+    throw error;
+  });
   if (checkpoint.origin !== genesis.action_payload.origin) throw new v.Refused("verification.consistency", "the checkpoint is of another log", "checkpoint.origin");
   for (const key of checkpoint.unchecked) unchecked.push(`the checkpoint's signature by ${key.name} (ML-DSA-44)`);
   const lacking = claimed.filter(key => ![...checkpoint.signatures.map(one => one.key), ...checkpoint.unchecked].some(one => one.kind === key.kind));
