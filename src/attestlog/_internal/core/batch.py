@@ -354,6 +354,7 @@ def _cached_environment(members: tuple[tuple[str, str], ...]) -> Raw:
     return _encode_environment(dict(members))
 
 
+@lru_cache(maxsize=64)
 def _spell_pointers(pointers: Pointers) -> tuple[bytes, bytes]:
     """What stands at the marks for holds and for rules; see `_encode_environment` for the commas."""
     holds = "" if pointers.holds is None else f'"{HOLDS_MEMBER}":"{pointers.holds}",'

@@ -105,7 +105,8 @@ class Drafts:
         # Structs built directly bypass validation: check them here.
         draft = parse_draft(draft if isinstance(draft, EntryDraft) else dict(draft))
         check_reserved(draft, by_log=by_log)
-        compile_patterns(proposed_patterns(draft))
+        if patterns := proposed_patterns(draft):
+            compile_patterns(patterns)
         spelled = self._spell(draft)
         if redact and draft.action_type not in KEPT and rules.policy.redaction.enabled:
             redactor = self._redactor(rules.policy)

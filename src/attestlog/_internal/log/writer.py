@@ -14,14 +14,7 @@ from functools import partial
 from typing import Any, Final, NamedTuple
 
 from attestlog._internal.config import change_config, find_config, with_signers
-from attestlog._internal.core.batch import (
-    CLOCK_TOLERANCE_S,
-    Head,
-    Plan,
-    Prepared,
-    monotonic_timestamp,
-    plan_batch,
-)
+from attestlog._internal.core.batch import Head, Plan, Prepared, plan_batch
 from attestlog._internal.core.checkpoint import Checkpoint
 from attestlog._internal.core.entry import decode_line, format_timestamp
 from attestlog._internal.core.erasure import AnyErasure, Erasure, Limits, check_payloads, describe
@@ -302,7 +295,7 @@ class Writer:
 
     def _check_uses(self, head: Head, now_us: int, own: list[Prepared], group: Group[Receipt]) -> PlannedUses:
         """Refuse those of the group whose approvals were used before, in the log or in the batch."""
-        uses = self._used.plan(head, monotonic_timestamp(head, now_us, CLOCK_TOLERANCE_S))
+        uses = self._used.plan(head, now_us)
         number = head.size + len(own)
         for share in list(group.shares):
             try:
@@ -322,7 +315,7 @@ class Writer:
     def _plan_alone(self, head: Head, prepared: Prepared, key: PublicKey) -> Plan:
         """Of an entry that has a batch of its own. Raises ApprovalUsedError."""
         now_us = self.clock()
-        uses = self._used.plan(head, monotonic_timestamp(head, now_us, CLOCK_TOLERANCE_S))
+        uses = self._used.plan(head, now_us)
         uses.add([prepared], head.size)
         return self._plan(head, [prepared], key, now_us)
 
