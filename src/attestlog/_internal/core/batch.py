@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from operator import attrgetter
 from typing import Any, Final
@@ -107,14 +106,13 @@ _PAYLOAD_AT: Final = len('{"action_hash":""') + 64
 """Where the payload goes into a line: behind the one member that stands before it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(msgspec.Struct, frozen=True):
     """Where the log stands: all that the next entry depends on."""
 
     size: int = 0
     entry_hash: str = GENESIS_PREV_HASH
     timestamp_us: int = 0
-    edge: Span = field(default_factory=Span)
+    edge: Span = msgspec.field(default_factory=Span)
 
 
 class Prepared(msgspec.Struct, frozen=True, gc=False):
@@ -366,8 +364,7 @@ def _without_pointers(before: bytes, after: bytes) -> bytes:
     return before[:-1] + after if before.endswith(b",") else before + after.removeprefix(b",")
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True):
     """A batch, chained and hashed, waiting for its signature."""
 
     head: Head
@@ -381,9 +378,9 @@ class Plan:
     """The batch's inclusion paths; empty when every entry is signed alone."""
     timestamp: str = ""
     """Of every entry of the batch."""
-    preimages: list[bytes] = field(default_factory=list)
+    preimages: list[bytes] = []
     """What each entry hash is the hash of: the line without payload, hash and signature."""
-    places: list[tuple[int, int]] = field(default_factory=list)
+    places: list[tuple[int, int]] = []
     """Where hash and signature go into each of these."""
 
     def seal(self, signatures: Sequence[bytes]) -> list[bytes]:
