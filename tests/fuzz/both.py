@@ -66,7 +66,7 @@ class Place:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._there: dict[str, Content] = {}
-        for name in ("entries", "tree"):
+        for name in ("entries", "tree", "timestamps"):
             (root / name).mkdir(parents=True, exist_ok=True)
 
     def put(self, files: Mapping[str, Content]) -> None:
@@ -140,7 +140,8 @@ def judge_in_full(root: Path, trust: Sequence[str] = ()) -> Report:
 def judge_by_one_file(root: Path, trust: Sequence[str] = ()) -> Judgement:
     report = one_file.Report()
     one_file.verify(report, root, None, one_file.parse_trust(list(trust)))
-    return Judgement(report.verdict, frozenset(report.found))
+    faults = (item for item in report.found if VERDICTS[item[0]] is not Verdict.VERIFIED)
+    return Judgement(report.verdict, frozenset(faults))
 
 
 def compare(root: Path, trust: Sequence[str] = ()) -> Difference | None:
