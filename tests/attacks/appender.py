@@ -15,7 +15,7 @@ from tests.attacks.kit import (
     Left,
     attempt,
 )
-from tests.fuzz.histories import Members
+from tests.support.histories import Members
 from tests.support.logs import Key, draft
 from tests.support.people import PEOPLE, governed
 

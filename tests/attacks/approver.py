@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from tests.attacks.kit import APPROVER, DETECTED, NOT_GUARANTEED, PREVENTED, Ground, Left, attempt
-from tests.fuzz.histories import Members
 from tests.support.curves import SMALL_ORDER, pem_of, respelled
+from tests.support.histories import Members
 from tests.support.logs import draft
 from tests.support.people import PEOPLE, Person, governed, members_of
 
@@ -143,7 +143,7 @@ def is_two_approvers_by_case(ground: Ground) -> None:
 def respells_a_signature(ground: Ground) -> Left:
     """An approval by a P-256 key with n - s for s, put into the log by who holds its key."""
     from tests.attacks.kit import Story, entries_of
-    from tests.fuzz.histories import rebuild
+    from tests.support.histories import rebuild
 
     person = Person("creator", 3, "P-256")
     made = Story(policy=parse_policy({"approvers": members_of(person), "rules": {

@@ -16,8 +16,8 @@ from tests.attacks.kit import (
     attempt,
     entries_of,
 )
-from tests.fuzz.histories import ALL_KEYS, Members, rebuild
 from tests.support.curves import SMALL_ORDER, pem_of
+from tests.support.histories import ALL_KEYS, Members, rebuild
 from tests.support.logs import OWNED, draft, entry_id, rotation
 from tests.support.people import Person
 

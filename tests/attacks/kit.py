@@ -25,9 +25,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from tests.fuzz.both import Content, Judgement, Place, compare, quick
-from tests.fuzz.histories import ALL_KEYS, History, Members
 from tests.support.audits import verdicts
+from tests.support.both import Content, Judgement, Place, compare, quick
+from tests.support.histories import ALL_KEYS, History, Members
 from tests.support.logs import ORIGIN, START_US, LogMaker, create, draft, drafts
 from tests.support.people import PEOPLE, governed
 

@@ -19,9 +19,9 @@ from tests.attacks.kit import (
     attempt,
     entries_of,
 )
-from tests.fuzz.both import Content, Fifo, Link
-from tests.fuzz.histories import ALL_KEYS, rebuild
+from tests.support.both import Content, Fifo, Link
 from tests.support.curves import SMALL_ORDER, pem_of, respelled
+from tests.support.histories import ALL_KEYS, rebuild
 from tests.support.logs import CheckpointKey, LogMaker, copied, draft, drafts
 from tests.support.packing import frames_of, joined
 

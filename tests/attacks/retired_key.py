@@ -13,7 +13,7 @@ from tests.attacks.kit import (
     attempt,
     entries_of,
 )
-from tests.fuzz.histories import ALL_KEYS, rebuild
+from tests.support.histories import ALL_KEYS, rebuild
 from tests.support.logs import admission, draft, revocation, rotation
 
 from attestlog._internal.log import Log

@@ -8,8 +8,8 @@ import pytest
 from tests.attacks.approver import ACT, PAY
 from tests.attacks.everything import ATTEMPTS, BY_WHOM
 from tests.attacks.kit import DETECTED, NOT_GUARANTEED, PREVENTED, Ground, Story, see
-from tests.fuzz.both import Place, quick
 from tests.support.audits import verdicts
+from tests.support.both import Place, quick
 from tests.support.people import PEOPLE
 from tests.support.repository import ROOT
 
