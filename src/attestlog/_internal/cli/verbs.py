@@ -176,7 +176,9 @@ root: Final = new_app(cls=Verbs, subcommand_metavar="VERB …", no_args_is_help=
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"attestlog {VERSION}")
+        from attestlog._internal.native import loading
+
+        typer.echo(f"attestlog {VERSION}\nnative core: {loading.loaded().what}")
         raise typer.Exit
 
 
