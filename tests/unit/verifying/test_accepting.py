@@ -16,7 +16,8 @@ from attestlog._internal.verifying.accepting import Accepting
 
 
 @pytest.fixture(autouse=True)
-def _left_in() -> Iterator[None]:
+def _left_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.delenv(loading.PURE, raising=False)
     before = list(loading._left_out)
     yield
     loading._left_out[:] = before
