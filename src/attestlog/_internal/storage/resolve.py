@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from attestlog._internal.storage.contract import LOCK_TIMEOUT_S, Known, LogSource, NewLog, Store
 from attestlog._internal.storage.files import layout
-from attestlog.errors import MalformedConfigError
+from attestlog.errors import MalformedConfigError, MissingExtraError
 
 if TYPE_CHECKING:
     from attestlog._internal.storage.files.creation import Building
@@ -26,6 +26,7 @@ LogName = str | os.PathLike[str]
 
 _URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _PUBLISHED: Final = frozenset({"http", "https"})
+_POSTGRES: Final = frozenset({"postgresql", "postgres"})
 
 
 class Driver(Protocol):
@@ -164,10 +165,23 @@ def _driver(name: LogName) -> Driver:
         raise MalformedConfigError(
             f"a {scheme}: URL names a published log, want a log with its entries", member="log"
         )
+    if scheme in _POSTGRES and scheme not in _drivers:
+        _drivers[scheme] = _postgres_driver()
     if scheme not in _drivers:
         # Only the scheme is repeated: the rest may hold a secret.
         raise MalformedConfigError(f"no log can be opened at a {scheme}: URL, want a path", member="log")
     return _drivers[scheme]
+
+
+def _postgres_driver() -> Driver:
+    """Raises MissingExtraError."""
+    try:
+        from attestlog._internal.storage.postgres.driver import PostgresDriver
+    except ModuleNotFoundError as error:
+        if error.name != "psycopg":
+            raise
+        raise MissingExtraError("a log on PostgreSQL needs psycopg", extra="postgres") from None
+    return PostgresDriver()
 
 
 _drivers: Final[dict[str, Driver]] = {}
