@@ -122,8 +122,22 @@ def directory(name: LogName) -> Path:
     """The directory that is meant, for what only a directory can. Raises MalformedConfigError for a URL."""
     scheme = _scheme(name)
     if scheme:
-        raise MalformedConfigError(f"this is for a log's directory, not for {scheme}: URLs", member="log")
+        instead = "; the database's own backup and restore do it there" if scheme in _POSTGRES else ""
+        raise MalformedConfigError(
+            f"this is for a log's directory, not for {scheme}: URLs{instead}", member="log"
+        )
     return Path(name)
+
+
+def upgrade_schema(database: str) -> tuple[int, int]:
+    """Bring the schema of a PostgreSQL database up to date, as its owner; its version before and now.
+
+    Raises MalformedConfigError, MissingExtraError, StorageError: then it is as it was, or some steps further.
+    """
+    _driver(database)  # says what is no such database, and what is not installed
+    from attestlog._internal.storage.postgres.upgrading import upgrade
+
+    return upgrade(database)
 
 
 def anything_at(name: LogName) -> bool:

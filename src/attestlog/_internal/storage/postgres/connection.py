@@ -80,7 +80,7 @@ def connect(url: Url, *, must_write: bool, answer_s: float = ANSWER_S) -> Connec
         "application_name": "attestlog", "connect_timeout": CONNECT_S, **KEEPALIVE, **url.options
     }  # fmt: skip
     if must_write or "target_session_attrs" not in url.conninfo:
-        options["target_session_attrs"] = "read-write"
+        options["target_session_attrs"] = "primary"
     connection = Connection.connect(url.conninfo, autocommit=True, prepare_threshold=None, **options)
     connection.answer_s = answer_s
     return connection
@@ -133,9 +133,7 @@ def storage_error(error: BaseException, url: Url, doing: str) -> StorageError:
         return CorruptError(f"{doing} {where}: {what}", repair="entries", **evidence)
     if _is_refusal(error):
         return DeniedError(f"{doing} {where}: {what}", **evidence)
-    problem = StorageError(f"{doing} {where} failed: {what}", **evidence)
-    problem.retryable = is_lost(error)
-    return problem
+    return StorageError(f"{doing} {where} failed: {what}", retryable=is_lost(error), **evidence)
 
 
 def domain_error(error: BaseException, url: Url, doing: str) -> StorageError | ClockError:

@@ -492,13 +492,11 @@ class PostgresStore:
         try:
             self._settle("", self._lock_timeout_s)
         except UncertainCommitError:
-            problem = StorageError(
+            raise StorageError(
                 f"{self.url.text}: nothing of this was written, what became of an earlier batch is being"
                 " found out",
-                url=self.url.text,
-            )
-            problem.retryable = True
-            raise problem from None
+                url=self.url.text, retryable=True,
+            ) from None  # fmt: skip
         except (CorruptError, ClosedError, MovedError):
             raise
         except StorageError:
@@ -526,9 +524,9 @@ class PostgresStore:
             raise CorruptError(
                 self._stopped, path=self.url.text, size=size, expected=doubt.start, repair="entries"
             )
-        problem = StorageError(f"{self.url.text}: nothing was written: {cause}", url=self.url.text)
-        problem.retryable = True
-        raise problem
+        raise StorageError(
+            f"{self.url.text}: nothing was written: {cause}", url=self.url.text, retryable=True
+        )
 
     def _look_in_time(self, doubt: _Doubt, cause: str, within_s: float) -> tuple[int, bool]:
         """Raises UncertainCommitError."""

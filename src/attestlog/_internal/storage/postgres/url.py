@@ -12,9 +12,9 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple, NoReturn
-from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
+from urllib.parse import quote, unquote, urlencode, urlsplit
 
 from attestlog.errors import MalformedConfigError
 
@@ -43,23 +43,25 @@ class Url(NamedTuple):
         return {} if _says_how(self.conninfo) or _is_local(self.conninfo) else {"sslmode": "verify-full"}
 
 
-def parse_url(text: str) -> Url:
-    """Raises MalformedConfigError, which repeats nothing that may be a secret."""
+def parse_url(text: str, *, names_log: bool = True) -> Url:
+    """Raises MalformedConfigError, which repeats nothing that may be a secret.
+
+    `names_log` false: the URL is of the database, and any log in it is passed over.
+    """
     parts = urlsplit(text)
     if parts.scheme.lower() not in SCHEMES or parts.fragment:
         _refuse("is not a URL of PostgreSQL")
     if parts.password is not None:
         _refuse("holds a password, want it in a password file or in PGPASSWORD")
-    pairs = parse_qsl(parts.query, keep_blank_values=True, errors="strict")
     given: dict[str, str] = {}
-    for name, value in pairs:
+    for name, value in _pairs(parts.query):
         if name in _SECRET:
             _refuse(f"holds a secret ({name}), want it in a password file, a service file or the environment")
         if name in given:
             _refuse(f"has {name} more than once")
         given[name] = value
     log, durability = given.get("log", ""), given.get("durability", DURABILITIES[0])
-    if not _NAME.fullmatch(log):
+    if names_log and not _NAME.fullmatch(log):
         _refuse("names no log, want ?log=NAME of letters, digits, '.', '_' and '-'", "log")
     if durability not in DURABILITIES:
         _refuse(f"asks for a durability that is not {' or '.join(DURABILITIES)}", "durability")
@@ -76,8 +78,15 @@ def _refuse(why: str, member: str = "log") -> NoReturn:
     raise MalformedConfigError(f"the log's URL {why}", member=member)
 
 
+def _pairs(query: str) -> Iterator[tuple[str, str]]:
+    """As libpq reads them: a plus sign is one."""
+    for pair in filter(None, query.split("&")):
+        name, _, value = pair.partition("=")
+        yield unquote(name), unquote(value)
+
+
 def _asked(conninfo: str) -> Mapping[str, str]:
-    return dict(parse_qsl(urlsplit(conninfo).query, keep_blank_values=True))
+    return dict(_pairs(urlsplit(conninfo).query))
 
 
 def _says_how(conninfo: str) -> bool:

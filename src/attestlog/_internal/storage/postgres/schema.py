@@ -14,7 +14,7 @@ READER_ROLE: Final = "attestlog_reader"
 
 def step(number: int) -> str:
     """The statements of one step, to be run as one transaction."""
-    return resources.files(__package__).joinpath(f"{number:03}.sql").read_text(encoding="utf-8")
+    return resources.files(__package__).joinpath(f"schema_{number:03}.sql").read_text(encoding="utf-8")
 
 
 def steps(after: int = 0) -> str:
