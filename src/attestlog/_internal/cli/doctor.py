@@ -75,7 +75,7 @@ _WANTED: Final = {
 )
 def doctor(
     log: Annotated[
-        str, typer.Argument(help="The log's directory, or where it will be.", metavar="[DIRECTORY]")
+        str, typer.Argument(help="The log's directory, or where it will be.", metavar="DIRECTORY")
     ] = ".",
     *,
     signer: Annotated[str | None, options.text("Check this key, and let it sign.", metavar="URI")] = None,

@@ -17,9 +17,9 @@ def schema(
     after: Annotated[int, options.text("Only what is new since this version.", metavar="VERSION")] = 0,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Print the schema as SQL, for whoever runs the database to read and apply.
+    """Print the schema as SQL.
 
-    It makes a schema named attestlog and two roles, attestlog_writer and attestlog_reader, which you grant to
+    Those who run the database read and apply it. It makes a schema named attestlog and two roles, attestlog_writer and attestlog_reader, which you grant to
     those that your hosts and auditors log in as. A writer changes nothing but by functions of the schema.
     """
     from attestlog._internal.storage.postgres.schema import VERSION, steps
@@ -37,15 +37,15 @@ def upgrade(
     *,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Make the schema, or bring it up to date, as the role that owns it.
+    """Make the schema, or bring it up to date.
 
-    Each step is one transaction. Writers one version older go on meanwhile.
+    Run it as the role that owns the schema. Each step is one transaction. Writers one version older go on meanwhile.
     """
     from attestlog._internal.storage.resolve import upgrade_schema
 
     before, now = upgrade_schema(database)
     out = Output(as_json)
     if out.as_json:
-        out.emit("schema", {"version": now, "before": before})
+        out.emit("schema_version", {"version": now, "before": before})
     else:
         out.text("schema  ", (f"version {now}", "bold"), f", was {before or 'not there'}")
