@@ -34,8 +34,8 @@ def test_there_is_one_document_a_format() -> None:
     assert (
         sorted(
             (
-                "approval canonical checkpoint compression consistency cosignature entry erasure genesis"
-                " hashes legacy merkle note policy proof redaction replication rotation rules"
+                "approval bundle canonical checkpoint compression consistency cosignature entry erasure"
+                " genesis hashes legacy merkle note policy proof redaction replication rotation rules"
                 " signature snapshot storage tiles trust witness"
             ).split()
         )

@@ -117,7 +117,8 @@ def judge_in_full(root: Path, trust: Sequence[str] = ()) -> Report:
 def judge_by_one_file(root: Path, trust: Sequence[str] = ()) -> Judgement:
     report = one_file.Report()
     one_file.verify(report, root, None, one_file.parse_trust(list(trust)))
-    return Judgement(report.verdict, frozenset(report.found))
+    faults = (item for item in report.found if VERDICTS[item[0]] is not Verdict.VERIFIED)
+    return Judgement(report.verdict, frozenset(faults))
 
 
 def compare(root: Path, trust: Sequence[str] = ()) -> str | None:

@@ -13,7 +13,13 @@ UNIT = TESTS / "unit"
 TOPICS = UNIT / "topics"
 """Tests of what no one module does alone."""
 
-ELSEWHERE = {"cli": "cli", "server": "server", "replication": "server", "verifier": "property"}
+ELSEWHERE = {
+    "cli": "cli",
+    "explorer": "explorer",
+    "server": "server",
+    "replication": "server",
+    "verifier": "property",
+}
 """Rooms that are tested from outside: by commands, over HTTP, beside the other verifier. Room → folder."""
 
 

@@ -337,7 +337,7 @@ def scanned(case: Case) -> tuple[list[list[Any]], Rules]:
 
     rules = Rules.of(parse_genesis(decode_line(case["lines"][0].encode())))
     state, findings, wrong, unjudged = State(), [], dict[Any, Any](), (0, 0)
-    relations = Relations(is_whole=True)
+    relations = Relations()
     for line in case["lines"]:
         if line is None:
             state = msgspec.structs.replace(

@@ -16,7 +16,7 @@ def piece(*wanted: tuple[int, str], last_ids: tuple[str, ...] = ()) -> Scanned:
 
 def test_what_is_looked_up_is_bounded_and_each_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "WANTED_MAX", 2)
-    gathered = Relations(is_whole=True)
+    gathered = Relations()
     assert list(gathered.add(piece((1, "a"), (2, "b"), (3, "a"), (4, "c"), (5, "d")))) == []
     found = list(gathered.settle_dependencies(lambda wanted: [set()]))
     assert [(item.code, item.sequence_number, item.found) for item in found] == [
@@ -25,7 +25,7 @@ def test_what_is_looked_up_is_bounded_and_each_is_told_once(monkeypatch: pytest.
 
 
 def test_what_the_piece_before_ended_with_need_not_be_looked_up() -> None:
-    gathered = Relations(is_whole=True)
+    gathered = Relations()
     assert list(gathered.add(piece(last_ids=("a",)))) == []
     assert list(gathered.add(piece((3, "a"), (4, "b"), last_ids=("b",)))) == []
     asked: list[frozenset[str]] = []

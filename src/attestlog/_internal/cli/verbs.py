@@ -50,6 +50,8 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
         "query": "Find entries.",
         "stats": "Show figures: rates, sizes, pillars, actors.",
         "export": "Write entries in a form that other tools read.",
+        "bundle": "Write entries with all that it takes to check them, in one file.",
+        "report": "Write a report for people, in one HTML file that checks itself.",
         "prove": "Write a proof of one entry, or of consistency, to a file.",
     },
     "Verify": {

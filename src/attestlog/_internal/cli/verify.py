@@ -1,4 +1,4 @@
-"""`attestlog verify`: a log, a published one, a proof, an exported file, or a legacy JSON-lines file."""
+"""`attestlog verify`: a log, a published one, a proof, a bundle, an exported or a legacy file."""
 
 from __future__ import annotations
 
@@ -86,8 +86,8 @@ def verify(
     """Verify entries, signatures, links, tree and checkpoint, and that no entry seen before is missing.
 
     --trust takes a verifier key, a key id, a public key file or a genesis hash. A proof file needs no log,
-    nor does a file that `attestlog export` wrote as jsonl, parquet, dsse or cose: the report says what such a
-    file alone does not show.
+    nor does a bundle, a report, or a file that `attestlog export` wrote as jsonl, parquet, dsse or cose: the
+    report says what such a file alone does not show.
 
     The exit code is the verdict: 0 VERIFIED, 1 TAMPERED, 3 MALFORMED, 4 UNKNOWN, 5 TRUNCATED or FORKED, 6
     INCOMPLETE (torn tail only). Of a chain it is the gravest. With --fail-on and --strict it is 8 where the
@@ -99,7 +99,12 @@ def verify(
         raise UsageError("--older is for --chain")
     _check_codes(fail_on or ())
     age_s = _seconds(max_age)
-    if _is_export(subject):
+    if _is_bundle(subject):
+        _check_dated(age_s)
+        if start or tsa_root or full or chain or since or entry:
+            raise UsageError("a bundle takes --trust and --trust-policy, and no option for logs")
+        reports = [_judge_bundle(subject, options)]
+    elif _is_export(subject):
         _check_dated(age_s)
         if start or tsa_root or full or chain:
             raise UsageError("--from, --tsa-root, --full and --chain are for logs, not for an exported file")
@@ -173,6 +178,19 @@ def _judge_chain(subject: str, older: list[str], *, full: bool, **options: Any) 
         raise UsageError("--chain is for a log's own directory")
     with Bar("verifying") as bar:
         return judge_chain(subject, older=older, progress=bar, **options)
+
+
+def _is_bundle(subject: str) -> bool:
+    from attestlog._internal.storage.resolve import is_url
+    from attestlog._internal.verifying.bundle import is_bundle_file
+
+    return not is_url(subject) and is_bundle_file(subject)
+
+
+def _judge_bundle(subject: str, options: dict[str, Any]) -> ExportReport:
+    from attestlog._internal.verifying.bundle import judge_bundle
+
+    return judge_bundle(subject, trust=options["trust"], trust_policy=options["trust_policy"])
 
 
 def _is_export(subject: str) -> bool:

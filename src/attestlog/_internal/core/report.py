@@ -207,7 +207,7 @@ class ExportReport(Judgement, kw_only=True):
     """What an exported file came to, and what it showed. What was not shown is None, or empty."""
 
     format: str = ""
-    """`jsonl`, `parquet`, `dsse` or `cose`."""
+    """`jsonl`, `parquet`, `dsse`, `cose` or `bundle`."""
     origin: str | None = None
     """The log's name, as far as the file says it."""
     genesis_hash: str | None = None

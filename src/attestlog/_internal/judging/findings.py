@@ -122,6 +122,8 @@ _BY_VERDICT: Final[dict[Verdict, dict[str, str]]] = {
     Verdict.VERIFIED: {
         "entry.dependency": "a dependency names no entry of this log",
         "entry.dependencies_unread": "more dependencies were unresolved than are looked up",
+        "entry.id_repeated": "an entry has the id of an earlier entry",
+        "entry.ids_unread": "whether entry ids are used twice was not looked for in all entries",
         "entry.approval": "an approval that an entry carries does not count",
         "entry.rule": "a successful action or change lacks a proof or approval that the policy requires",
         "entry.snapshot": "a rollback went back to a snapshot that no entry of this log took",

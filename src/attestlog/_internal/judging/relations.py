@@ -1,4 +1,4 @@
-"""What entries say about other entries, which only the whole log can answer: erasures, dependencies.
+"""What entries say about other entries, which only the whole log can answer: erasures, dependencies, ids.
 
 Also the tally of proofs that nothing here can check. Memory is bounded: see
 `erasures`, and the limit on ids that are looked for.
@@ -7,7 +7,7 @@ Also the tally of proofs that nothing here can check. Memory is bounded: see
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final
+from typing import IO, Final
 
 import msgspec
 from msgspec import Struct
@@ -18,6 +18,7 @@ from attestlog._internal.core.report import Finding
 from attestlog._internal.judging.conduct import Conduct, Heads
 from attestlog._internal.judging.erasures import Erasures
 from attestlog._internal.judging.findings import finding
+from attestlog._internal.judging.ids import EntryIds
 from attestlog._internal.judging.scan import Scanned, count_proof
 from attestlog._internal.judging.uses import UsedRequests
 from attestlog.errors import MalformedEntryError, MalformedSegmentError, StorageError
@@ -41,9 +42,10 @@ _decoder: Final = msgspec.json.Decoder(_Identity)
 class Relations:
     """Gathers what scans found, in order; answers at the end."""
 
-    def __init__(self, *, is_whole: bool) -> None:
-        """`is_whole`: the log is read from its first entry on."""
-        self._is_whole = is_whole
+    def __init__(self, *, first: int = 0, spill: Callable[[], IO[bytes]] | None = None) -> None:
+        """`first`: the first entry read; 0: the log is read whole. `spill`: see `EntryIds`."""
+        self._is_whole = is_whole = first == 0
+        self.ids = EntryIds(first, spill)
         self.erasures = Erasures()
         self.heads = Heads()
         self.conduct = Conduct()
@@ -58,6 +60,7 @@ class Relations:
         """Gather. Gives what is wrong with these lines after those before."""
         self.erasures.add(scanned.erased, scanned.erasures)
         self.heads.add(scanned.heads)
+        self.ids.add(scanned.ids, scanned.entries)
         for number, wanted in scanned.wanted:
             if wanted in self._neighbours:
                 continue

@@ -267,6 +267,8 @@ class Scanned(Struct):
     """(sequence number, entry id it depends on or snapshot it went back to) not found in these lines."""
     last_ids: list[str] = field(default_factory=list)
     """Entry ids of the last `NEIGHBOURS` entries."""
+    ids: bytes = b""
+    """Entry ids, n × 16 bytes."""
     error: str | None = None
     """Why the lines could not be read to their end."""
     error_code: str = "log.unreadable"
@@ -347,6 +349,8 @@ class _Scanner:
         self._findings: list[tuple[int, Finding]] = []
         self._leaves: list[bytes] = []
         self._ids: dict[str, None] = {}
+        self._repeated: list[tuple[int, str]] = []
+        """(place among the entries scanned, id) of each whose id one before it has."""
         self._pending: list[Pending] = []
         if state is not None:
             self._enter(state)
@@ -396,6 +400,8 @@ class _Scanner:
                 if self._is_ahead:
                     return False
                 self._change_rules(entry, data)
+        if entry.entry_id in self._ids:
+            self._repeated.append((self._ordinal - 1, entry.entry_id))
         self._ids[entry.entry_id] = None
         self._position, self._previous = entry.sequence_number + 1, entry.entry_hash
         return True
@@ -413,7 +419,11 @@ class _Scanner:
         result.entries = self._ordinal
         result.leaves = b"".join(self._leaves)
         result.wanted = [item for item in result.wanted if item[1] not in self._ids]
-        result.last_ids = list(self._ids)[-NEIGHBOURS:]
+        ids = list(self._ids)
+        result.last_ids = ids[-NEIGHBOURS:]
+        for place, repeated in self._repeated:
+            ids.insert(place, repeated)
+        result.ids = bytes.fromhex("".join(ids).replace("-", ""))
         result.error = error
         result.state = State(
             self._position, self._previous, self._timestamp, self._batch, self._run, self._is_synced,

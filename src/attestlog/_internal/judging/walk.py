@@ -32,9 +32,9 @@ Nothing is read here but what `Piece` and `StoredHashes` give.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from enum import Enum
-from typing import Final, NamedTuple
+from typing import IO, Final, NamedTuple
 
 from attestlog._internal.core.hashes import HASH_SIZE_BYTES
 from attestlog._internal.core.lines import Piece
@@ -146,15 +146,16 @@ class Walk:
         changes: Collection[bytes] = (),
         segment_entries: int,
         fetch: Fetch | None = None,
+        spill: Callable[[], IO[bytes]] | None = None,
     ) -> None:
         """From `state` on, under `rules` that the lines `changes` made, with the tree that `edge` is of.
 
         `stops`: sizes whose root is wanted. `gaps`: first entries of segments before which one is missing.
-        `fetch`: see `scan`.
+        `fetch`: see `scan`. `spill`: see `EntryIds`.
         """
         self.rules = rules
         """Those in force after the pieces joined so far."""
-        self.relations = Relations(is_whole=state.position == 0)
+        self.relations = Relations(first=state.position, spill=spill)
         self.known = Known.ALL
         self._changes: list[bytes] | None = list(changes)
         self._state, self._edge = state, edge

@@ -33,7 +33,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
+from struct import iter_unpack
+from tempfile import TemporaryFile
+from typing import IO, Any, BinaryIO, NoReturn
 
 try:
     from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -65,6 +67,7 @@ CODES = {
     "UNKNOWN": "log.missing log.newer log.unreadable segment.absent proof.unreadable checkpoint.unsupported"
     " trust.none entry.newer entry.unjudged key.revoked",
     "INCOMPLETE": "log.torn_tail log.torn_batch log.unsettled segment.twice",
+    "VERIFIED": "entry.id_repeated entry.ids_unread",
 }
 """Verdict → the findings that amount to it, by the codes of attestlog."""
 UNSETTLED = (
@@ -713,7 +716,7 @@ class Report:
         if self.faults <= FINDINGS_SHOWN:
             self.found.append((code, number))
             where = "" if number is None else f" entry {number}:"
-            self.facts.append(f"{verdict}:{where} {what} [{code}]")
+            self.facts.append(f"{verdict if verdict != 'VERIFIED' else 'notice'}:{where} {what} [{code}]")
 
     def say(self, fact: str) -> None:
         """Something worth knowing."""
@@ -1158,6 +1161,65 @@ RULES, HOLDS = "attestlog_rules", "attestlog_holds"
 POINTER = r"/(0|[1-9]\d{0,15}):[0-9a-f]{64}/"
 
 
+class EntryIds:
+    """Finds ids that are used twice. Memory is bounded: a file takes them, and is compared part by part."""
+
+    kept_max, ids_max, parts = 1 << 17, 20_000_000, 64
+
+    def __init__(self) -> None:
+        self.kept, self.size, self.unread = bytearray(), 0, ""
+        self.file: IO[bytes] | None = None
+        self.ranges = list[list[tuple[int, int]]]([] for _ in range(self.parts))
+
+    def add(self, entry_id: str) -> None:
+        """The next entry's."""
+        self.unread = self.unread or (f"{self.ids_max} are" if self.size == self.ids_max else "")
+        if not self.unread:
+            self.kept += bytes.fromhex(entry_id.replace("-", "")) + self.size.to_bytes(8, "big")
+            self.size += 1
+            if len(self.kept) > self.kept_max * 24:
+                self._spill()
+
+    def _spill(self) -> None:
+        parts = [bytearray() for _ in range(self.parts)]
+        for (record,) in iter_unpack("24s", self.kept):
+            parts[hash(record[:16]) % self.parts] += record  # keyed: nobody can choose where one goes
+        self.kept.clear()
+        try:
+            self.file = self.file or TemporaryFile(buffering=0)  # noqa: SIM115 - closed when it was compared
+            for part, ranges in zip(parts, self.ranges, strict=True):
+                ranges.append((self.file.seek(0, os.SEEK_END), len(part)))
+                if self.file.write(part) != len(part):
+                    raise OSError(errno.ENOSPC, "no space left")
+        except OSError as error:
+            self.unread = f"a temporary file does not take them: {error.strerror}"
+
+    def _records(self) -> Iterator[Iterator[bytes]]:
+        if self.file is None:
+            yield iter([bytes(self.kept)])
+            return
+        self._spill()
+        for ranges in self.ranges:
+            yield (os.pread(self.file.fileno(), size, offset) for offset, size in ranges)
+        self.file.close()
+
+    def settle(self, report: Report) -> None:
+        """Says which entry is the first that has the id of an earlier one."""
+        found = list[int]()
+        for part in self._records():
+            seen = set[bytes]()
+            for data in part:
+                for entry_id, number in iter_unpack("16s8s", data[: len(data) // 24 * 24]):
+                    if entry_id in seen:
+                        found.append(int.from_bytes(number, "big"))
+                    seen.add(entry_id)
+        if found:
+            what = f"its entry_id is that of an earlier entry, and so in {len(found)} entries"
+            report.find("entry.id_repeated", what, min(found))
+        if self.unread:
+            report.find("entry.ids_unread", f"entry ids were not all compared: {self.unread}")
+
+
 def is_later(stated: str | None, due: str | None) -> bool:
     """Whether a pointer may be that of an entry after those that have `due`."""
     if stated is None or not fits(stated, POINTER) or int(stated.partition(":")[0]) > INTEGER_MAX:
@@ -1186,7 +1248,7 @@ class Walk:
         """Of the first `wanted` entries, once they were read."""
         self.torn: Torn | None = None
         self.batch: Batch | None = None
-        self.erasures = Erasures(report)
+        self.erasures, self.ids = Erasures(report), EntryIds()
         self.again: Iterator[bytes] = iter(())
         """All lines once more, for what is only known at the end."""
         self.key_ids = dict[str, int]()
@@ -1214,6 +1276,7 @@ class Walk:
         self._check_place(entry, is_next)
         if self.is_whole:
             self.tree.add(leaf_hash(digest_of(entry)))
+            self.ids.add(entry["entry_id"])
             if self.tree.size == self.wanted:
                 self.root = self.tree.root()
         if entry["event_type"] in ("BOOT", "SHUTDOWN"):
@@ -1611,6 +1674,8 @@ def conclude(walk: Walk, there: int, checkpoint: Checkpoint | None, genesis: Ent
     report = walk.report
     if genesis["signature_algorithm"].endswith("+BATCH"):
         report.find("entry.batch", "the genesis entry is not signed alone", 0)
+    if walk.is_whole:
+        walk.ids.settle(report)
     if walk.is_all_read:
         try:
             walk.erasures.settle(walk.again)

@@ -18,7 +18,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import IO, TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
@@ -48,7 +48,7 @@ from attestlog._internal.judging.keys import find_doubtful, tell_terms, vouching
 from attestlog._internal.judging.relations import find_ids
 from attestlog._internal.judging.scan import Scanned, State, scan_ahead
 from attestlog._internal.judging.stored import StoredTree
-from attestlog._internal.judging.walk import Ending, Walk
+from attestlog._internal.judging.walk import Ending, Known, Walk
 from attestlog._internal.proof_types import registered_proofs
 from attestlog._internal.storage.contract import LogSource, RawSegment, Snapshot, StoredTimestamp
 from attestlog._internal.storage.resolve import LogName, anything_at, open_source
@@ -241,7 +241,8 @@ class _Verification:
             return
         self._begun_at = start = walk.position
         acknowledged = self._acknowledged(log, checkpoint, memory)
-        self._read_entries(log, walk, acknowledged)
+        with closing(walk.relations.ids):
+            self._read_entries(log, walk, acknowledged)
         ending = self._finish(log, walk, acknowledged)
         self._conclude(log, ending, checkpoint, memory)
         self._check_trust(log, ending, checkpoint, start)
@@ -373,6 +374,7 @@ class _Verification:
             changes=changes,
             segment_entries=log.genesis.settings.segment_entries,
             fetch=self._source.line,
+            spill=_temporary_file,
         )  # fmt: skip
 
     def _acknowledged(self, log: _Log, checkpoint: LogCheckpoint | None, memory: Memory | None) -> int:
@@ -448,6 +450,9 @@ class _Verification:
             return (look_in_piece(wanted, piece) for piece in needed)
 
         relations = walk.relations
+        # Where an entry stands twice, or one is missing, that was found.
+        if walk.known is Known.ALL:
+            self._add_all(relations.ids.settle())
         if walk.known.is_all_read:
             self._add_all(relations.erasures.settle(look_again, self._options.start))
             self._report.erased_payloads = relations.erasures.accounted
@@ -553,6 +558,12 @@ class _Verification:
         )
         compare = partial(compare_meanwhile, self._source, memory, self._report)
         self._session.remember(memory, self._place, self._seen, compare)
+
+
+def _temporary_file() -> IO[bytes]:
+    from tempfile import TemporaryFile  # few logs need one
+
+    return TemporaryFile(buffering=0)
 
 
 def _seconds(timestamp: str) -> float | None:

@@ -1,0 +1,122 @@
+// A bundle judged by its reader: docs/spec/bundle.md. Each entry leads to the checkpoint; the checkpoint counts because
+// of a key that the reader brought. The keys that the bundle itself names are claims: with them alone it holds together,
+// and shows nothing.
+import * as v from "./verify.mjs";
+
+const ITEM = /^\{"(entry|rules)":(\{.*\}),"path":"((?:[0-9a-f]{64}){0,63})"\}$/s;
+const malformed = what => { throw new v.Refused("malformed.proof", what, "export.malformed"); };
+const KEY_CHANGES = { "attestlog.rotate_signing_key": "rotate", "attestlog.admit_signing_key": "admit", "attestlog.revoke_signing_key": "revoke" };
+const HOLDS = ["attestlog.place_legal_hold", "attestlog.release_legal_hold"];
+export const POLICY_CHANGES = ["attestlog.set_policy", "attestlog.modify_policy_rule"];
+
+export function parseBundle(bytes) {
+  let text;
+  try { text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes); } catch { malformed("not UTF-8"); }
+  if (!text.endsWith("\n")) malformed("the bundle is cut short");
+  const [first, ...lines] = text.slice(0, -1).split("\n"), header = v.parseJson(first);
+  if (header.format !== "attestlog/bundle/v1" || typeof header.checkpoint !== "string" || v.canonical(header) !== first) malformed("not the first line of a bundle");
+  if (!lines.length) malformed("the bundle holds no entry");
+  const items = lines.map(line => { const [, kind, entry, path] = ITEM.exec(line) ?? malformed("a line is not an entry with its path"); return { isAsked: kind === "entry", line: entry, path: v.unhex(path) }; });
+  return { checkpoint: header.checkpoint, timestamps: header.timestamps, items };
+}
+
+/** The keys and the policy that entries stand under, followed from change to change by the pointers in them. */
+export class Rules {
+  static async of(genesis) {
+    const rules = new Rules(), { entry_keys, policy } = genesis.action_payload;
+    rules.pointer = `0:${genesis.entry_hash}`;
+    rules.keys = new Map();
+    for (const one of entry_keys) { const key = await v.parsePublicKey(one.public_key); rules.keys.set(key.keyId, { ...key, since: 0 }); }
+    rules.policy = policy; rules.policyBy = 0; rules.isExact = true;
+    return rules;
+  }
+  /** The rules under this pointer; `find(number)` gives a checked entry, or null. Null: an entry is missing. */
+  async at(pointer, find) {
+    const changes = [];
+    for (let next = pointer; next !== this.pointer;) {
+      const [, digits, hash] = /^(0|[1-9][0-9]{0,15}):([0-9a-f]{64})$/.exec(next ?? "") ?? malformed("an entry names no rules");
+      const entry = await find(Number(digits));
+      if (entry === null) return null;
+      const limit = changes.length ? changes.at(-1).sequence_number : Infinity;
+      if (entry.entry_hash !== hash || entry.sequence_number >= limit || entry.sequence_number <= Number(this.pointer.split(":")[0]))
+        throw new v.Refused("verification.derived", `entry ${digits} is not the one that pointers name`, "entry.rules");
+      changes.push(entry);
+      next = entry.environment.attestlog_rules;
+    }
+    let rules = this;
+    for (const entry of changes.reverse()) rules = await rules.after(entry);
+    return rules;
+  }
+  /** After a change that held: that it did, a pointer says. */
+  async after(entry) {
+    const rules = Object.assign(new Rules(), this, { keys: new Map(this.keys), pointer: `${entry.sequence_number}:${entry.entry_hash}` });
+    const payload = entry.action_payload, what = KEY_CHANGES[entry.action_type];
+    if (what === "rotate") rules.keys.delete(entry.signing_key_id);
+    if (what === "rotate" || what === "admit") { const key = await v.parsePublicKey(payload.public_key); rules.keys.set(key.keyId, { ...key, since: entry.sequence_number }); }
+    if (what === "revoke") { rules.keys.delete(payload.key_id); rules.isExact = false; }
+    if (POLICY_CHANGES.includes(entry.action_type)) { rules.policy = payload.policy ?? changed(this.policy, payload); rules.policyBy = entry.sequence_number; }
+    return rules;
+  }
+}
+function changed(policy, { scope, new_value }) {
+  if (policy === null || !/^[a-z_]+(\.[A-Za-z0-9_-]+)*$/.test(scope)) return null;
+  const whole = structuredClone(policy), names = scope.split("."), last = names.pop();
+  let at = whole;
+  for (const name of names) at = at?.[name];
+  if (typeof at !== "object" || at === null) return null;
+  if (new_value === null) delete at[last]; else at[last] = new_value;
+  return whole;
+}
+
+/** The entry's signature under the rules that it stands under; a sentence for people. Throws Refused or NotChecked. */
+export async function checkSigned(entry, rules) {
+  const key = rules.keys.get(entry.signing_key_id);
+  if (!key && !rules.isExact) throw new v.NotChecked("a key was revoked before: attestlog verify judges what it signed");
+  if (!key) throw new v.Refused("verification.signature", "the entry's key is not in force", "entry.signing_key");
+  await v.checkEntrySignature(entry, key);
+  return `${entry.signature_algorithm} by key ${key.keyId.slice(0, 12)}…, which entry ${key.since} put in force`;
+}
+
+/** Everything in a bundle, judged. `given`: the keys that the reader brought, as text. */
+export async function openBundle(bytes, given) {
+  const parsed = parseBundle(bytes), found = [], problems = [], unchecked = [];
+  const genesis = v.parseEntry(parsed.items[0].line);
+  if (genesis.sequence_number !== 0 || genesis.action_type !== "attestlog.genesis") malformed("the first entry is not the log's genesis entry");
+  const claimed = await Promise.all(genesis.action_payload.checkpoint_keys.map(v.parseVkey));
+  const checkpoint = await v.openCheckpoint(parsed.checkpoint, claimed);
+  if (checkpoint.origin !== genesis.action_payload.origin) throw new v.Refused("verification.consistency", "the checkpoint is of another log", "checkpoint.origin");
+  for (const key of checkpoint.unchecked) unchecked.push(`the checkpoint's signature by ${key.name} (ML-DSA-44)`);
+  const lacking = claimed.filter(key => ![...checkpoint.signatures.map(one => one.key), ...checkpoint.unchecked].some(one => one.kind === key.kind));
+  if (lacking.length) throw new v.Refused("verification.trust", "the checkpoint lacks a signature of the log", "checkpoint.signature");
+  const trust = given.length ? await v.openCheckpoint(parsed.checkpoint, await Promise.all(given.map(v.parseVkey))) : null;
+  if (trust && !trust.signatures.some(one => claimed.some(key => key.text === one.key.text))) throw new v.Refused("verification.trust", "none of the keys that you gave is the log's", "trust.mismatch");
+  const changes = new Map();
+  let rules = await Rules.of(genesis), last = -1;
+  for (const item of parsed.items) {
+    const one = { ...item, entry: null, rules: null, problem: null };
+    found.push(one);
+    try {
+      one.entry = await v.checkEntry(item.line);
+      const number = one.entry.sequence_number;
+      if (number <= last) malformed(`entry ${number} stands behind entry ${last}`);
+      last = number;
+      await v.checkInclusion(await v.leafHash(v.unhex(one.entry.entry_hash)), number, checkpoint.size, item.path, checkpoint.root);
+      changes.set(number, one.entry);
+      if (number) {
+        const stated = await rules.at(one.entry.environment.attestlog_rules, async wanted => changes.get(wanted) ?? null);
+        if (stated === null) throw new v.NotChecked(`entry ${number}: a change of keys or policy before it is not in the file`);
+        rules = stated;
+      }
+      one.rules = rules;
+      await checkSigned(one.entry, rules);
+    } catch (error) {
+      if (error.code === undefined) throw error;
+      if (error instanceof v.NotChecked) { unchecked.push(error.message); continue; }
+      if (error.finding === "export.malformed") throw error;
+      one.problem = error;
+      problems.push({ number: one.entry?.sequence_number ?? null, error });
+    }
+  }
+  return { ...parsed, genesis, checkpoint, trust, problems, unchecked, found, keys: rules.keys, policy: rules.policy };
+}
+export const isHold = entry => HOLDS.includes(entry.action_type);

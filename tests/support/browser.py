@@ -1,0 +1,60 @@
+"""A real, headless Chromium for tests: Debian's, driven by playwright.
+
+Where either is missing a test is skipped, but on CI it fails: nothing is skipped there.
+"""
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext
+
+STATIC: Final = Path(__file__).resolve().parents[2] / "src/attestlog/_internal/explorer/static"
+ORIGIN: Final = "http://localhost"
+"""Loopback is a secure context, so WebCrypto is there. Nothing listens: requests are answered by the test."""
+
+_TYPES: Final = {".html": "text/html", ".mjs": "text/javascript", ".css": "text/css"}
+
+
+@contextmanager
+def chromium() -> Iterator["Browser"]:
+    """The browser, for as long as the context lasts."""
+    found = shutil.which("chromium")
+    if found is None or importlib.util.find_spec("playwright") is None:
+        _missing("there is no chromium, or no playwright")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+def _missing(what: str) -> NoReturn:
+    if os.environ.get("CI") == "true":
+        pytest.fail(what)
+    pytest.skip(what)
+
+
+def serve_files(context: "BrowserContext", folder: Path = STATIC) -> None:
+    """Answer requests below ORIGIN with the files of this folder; everything else fails."""
+
+    def answer(route: Any) -> None:
+        path = folder / route.request.url.removeprefix(ORIGIN).split("?")[0].strip("/")
+        if route.request.url.startswith(ORIGIN) and path.is_file():
+            route.fulfill(body=path.read_bytes(), content_type=_TYPES.get(path.suffix, "text/plain"))
+        elif route.request.url == f"{ORIGIN}/":
+            route.fulfill(body="<!doctype html><title>empty</title>", content_type="text/html")
+        else:
+            route.abort()
+
+    context.route("**/*", answer)
