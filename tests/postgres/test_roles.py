@@ -22,8 +22,10 @@ TABLES = {"checkpoint", "entry", "head", "log", "meta", "node", "timestamp"}
 @pytest.fixture
 def url(postgres: PostgresServer) -> str:
     url = postgres.new_url(user="app")
-    signers = {"signer": MemorySigner(), "checkpoint_signer": MemorySigner("Ed25519")}
-    with attestlog.create(url, origin="example.com/roles", **signers) as log:
+    signer, checkpoint_signer = MemorySigner(), MemorySigner("Ed25519")
+    with attestlog.create(
+        url, origin="example.com/roles", signer=signer, checkpoint_signer=checkpoint_signer
+    ) as log:
         log.append(draft())
     return url
 

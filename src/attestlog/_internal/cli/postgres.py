@@ -19,8 +19,9 @@ def schema(
 ) -> None:
     """Print the schema as SQL.
 
-    Those who run the database read and apply it. It makes a schema named attestlog and two roles, attestlog_writer and attestlog_reader, which you grant to
-    those that your hosts and auditors log in as. A writer changes nothing but by functions of the schema.
+    Those who run the database read and apply it. It makes a schema named attestlog and two roles,
+    attestlog_writer and attestlog_reader, which you grant to those that your hosts and auditors log in as.
+    A writer changes nothing but by functions of the schema.
     """
     from attestlog._internal.storage.postgres.schema import VERSION, steps
 
@@ -39,7 +40,8 @@ def upgrade(
 ) -> None:
     """Make the schema, or bring it up to date.
 
-    Run it as the role that owns the schema. Each step is one transaction. Writers one version older go on meanwhile.
+    Run it as the role that owns the schema. Each step is one transaction. Writers one version older go on
+    meanwhile.
     """
     from attestlog._internal.storage.resolve import upgrade_schema
 

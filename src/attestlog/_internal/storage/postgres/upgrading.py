@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import LiteralString, cast
-
 import psycopg
 from psycopg import errors as pg
 
@@ -27,8 +25,7 @@ def upgrade(database: str) -> tuple[int, int]:
         for number in range(before + 1, VERSION + 1):
             # A crash in here leaves the steps before this one, and nothing of it.
             with connection.transaction():
-                # Text of this package, in which nothing was put that came from elsewhere.
-                connection.execute(cast("LiteralString", step(number)))
+                connection.execute(step(number).encode())
     except psycopg.Error as error:
         raise storage_error(error, url, "changing the schema of") from None
     finally:
