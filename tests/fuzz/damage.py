@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any, Final
 
-from tests.fuzz.both import Content, Fifo, Folder, Link
-from tests.fuzz.histories import ALL_KEYS, Files, History, Members, rebuild
+from tests.support.both import Content, Fifo, Folder, Link
+from tests.support.histories import ALL_KEYS, Files, History, Members, rebuild
 from tests.support.logs import CheckpointKey
 from tests.support.packing import frames_of, joined
 

@@ -13,9 +13,9 @@ from random import Random
 from typing import Any
 
 import pytest
-from tests.fuzz.both import Content, Fifo, Folder, Link, Place, compare, judge_by_one_file, quick
-from tests.fuzz.histories import ALL_KEYS, History, Members, rebuild
 from tests.fuzz.two_verifiers import run
+from tests.support.both import Content, Fifo, Folder, Link, Place, compare, judge_by_one_file, quick
+from tests.support.histories import ALL_KEYS, History, Members, rebuild
 from tests.support.logs import admission, draft, drafts, rotation
 
 from attestlog._internal.core.entry import decode_line

@@ -17,9 +17,9 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
-from tests.fuzz.both import Place, compare, quick
 from tests.fuzz.damage import Mutable, damaged, forged, stored
-from tests.fuzz.histories import History
+from tests.support.both import Place, compare, quick
+from tests.support.histories import History
 
 LOGS_A_HISTORY: Final = 100
 """Logs that are made of one history: it takes as long to make as twenty comparisons."""

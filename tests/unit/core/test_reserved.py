@@ -12,6 +12,7 @@ from attestlog._internal.core.reserved import (
     KEPT,
     KNOWN,
     OF_THE_LOG,
+    ROTATE_SIGNING_KEY,
     SET_POLICY,
     acts,
     check_reserved,
@@ -99,6 +100,9 @@ def test_which_events_may_have_a_name_of_the_log(name: str) -> None:
     for status in ExecutionStatus:
         if name in OF_THE_LOG:
             with pytest.raises(MalformedEntryError, match="is appended by the log alone"):
+                check_reserved(draft(name, status=status))
+        elif (name, status) == (ROTATE_SIGNING_KEY, ExecutionStatus.SUCCESS):
+            with pytest.raises(MalformedEntryError, match="only by who rotates the key"):
                 check_reserved(draft(name, status=status))
         else:
             check_reserved(draft(name, status=status))

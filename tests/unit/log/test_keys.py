@@ -18,7 +18,7 @@ from attestlog._internal.log import Log
 from attestlog._internal.storage.files.reader import FileSource
 from attestlog._internal.storage.resolve import open_source
 from attestlog._internal.verifying import judge_log
-from attestlog.errors import KeyFileError, RuleChangeError, SignerError
+from attestlog.errors import KeyFileError, MalformedEntryError, RuleChangeError, SignerError
 from attestlog.testing import FaultSigner, ManualClock, MemorySigner, check_log
 
 
@@ -135,6 +135,22 @@ def test_a_key_is_revoked_after_it_was_rotated(tmp_path: Path) -> None:
     check_log(path)
 
 
+def test_a_caller_who_appends_a_rotation_is_refused(tmp_path: Path) -> None:
+    """Policies ask nobody before a rotation, so an appender could make their own key the log's."""
+    old, new = MemorySigner(), MemorySigner()
+    with create(tmp_path / "log", signer=old) as log:
+        message = rotation_message(log.origin, old.public_key.key_id, new.public_key.key_id, 1)
+        payload = format_rotation(Rotation(new.public_key, new.sign(message)))
+        change = draft(
+            0, event_type="CHANGE", action_type="attestlog.rotate_signing_key", action_payload=payload
+        )
+        with pytest.raises(MalformedEntryError, match="only by who rotates the key"):
+            log.append(change)
+        assert log.head().size == 1
+        log.append({**change, "execution_status": "FAILED"})  # a record
+    check_log(tmp_path / "log")
+
+
 def test_a_change_written_by_hand_counts_as_well(tmp_path: Path) -> None:
     path = tmp_path / "log"
     old, new = MemorySigner(), MemorySigner()
@@ -143,8 +159,9 @@ def test_a_change_written_by_hand_counts_as_well(tmp_path: Path) -> None:
         change = draft(0, event_type="CHANGE", action_type="attestlog.rotate_signing_key")
         change["action_payload"] = format_rotation(Rotation(new.public_key, new.sign(message)))
         with pytest.raises(RuleChangeError):
-            log.append(change)  # as entry 1 it does not hold
-        log.append_many([draft(1), draft(2), change])
+            log._append_own(change)  # as entry 1 it does not hold
+        log.append_many(drafts([1, 2]))
+        log._append_own(change)
         # Now the log needs a signer it was not given, and the configuration names none that is right.
         with pytest.raises(SignerError, match="holds key") as caught:
             log.append(draft(3))

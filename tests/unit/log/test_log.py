@@ -145,6 +145,31 @@ def test_a_cancelled_task_leaves_the_others_alone(tmp_path: Path) -> None:
     check_log(path, [outcome for outcome in outcomes if isinstance(outcome, Receipt)])
 
 
+def test_a_task_that_waits_for_a_future_can_be_cancelled_and_the_receipt_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    signer = FaultSigner(MemorySigner())
+    log = create(path, signer=signer)
+    signer.gate.clear()
+    future = log.submit(named("kept"))
+
+    async def wait() -> Receipt:
+        return await asyncio.wrap_future(future)
+
+    async def main() -> None:
+        task = asyncio.create_task(wait())
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    assert not future.cancelled()
+    signer.gate.set()
+    receipt = future.result(30)
+    log.close()
+    check_log(path, [receipt])
+
+
 def test_the_event_loop_goes_on_while_a_signer_is_slow(tmp_path: Path) -> None:
     signer = FaultSigner(MemorySigner())
     log = create(tmp_path / "log", signer=signer)

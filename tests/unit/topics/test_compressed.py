@@ -266,6 +266,22 @@ def test_a_segment_that_is_there_twice_and_differs(root: Path) -> None:
     assert contents(root) == before
 
 
+@pytest.mark.parametrize("kind", ["link", "pipe", "directory"])
+def test_a_segment_is_not_given_up_for_what_is_no_file(root: Path, kind: str) -> None:
+    packed = compress_segment(copied(root, "other"), 0)
+    there = root / "entries" / packed.name
+    if kind == "link":
+        there.symlink_to(packed)  # it unpacks to the same, and can go at any time
+    elif kind == "pipe":
+        os.mkfifo(there)
+    else:
+        there.mkdir()
+    before = (root / "entries" / layout.segment_name(0)).read_bytes()
+    with pytest.raises(CorruptError, match="is not a file"):
+        Log.open(root)
+    assert (root / "entries" / layout.segment_name(0)).read_bytes() == before
+
+
 # --- what is wrong with one ---
 
 

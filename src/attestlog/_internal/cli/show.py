@@ -28,7 +28,10 @@ def show(
     number = read_number(which)
     if number is None and which.isdigit():
         raise UsageError(f"{which[:40]!r} is not a sequence number")
-    entry = _by_id(log, which) if number is None else open_source(log).entry(number)
+    source = open_source(log)
+    entry = _by_id(log, which) if number is None else source.entry(number)
+    # No verification, but a file of another log must not pass for an answer.
+    source.check_own(entry, entry.sequence_number if number is None else number)
     out = Output(as_json)
     (emit_entry if out.as_json else show_entry)(out, entry)
 

@@ -27,6 +27,7 @@ def tail(
     from attestlog._internal.storage.resolve import open_source
 
     source = open_source(log)
+    source.check_complete()
     start = max(0, source.size() - count)
     entries = source.follow(start) if follow else source.entries(start)
     print_entries("json" if as_json else "table", entries, at_once=follow)

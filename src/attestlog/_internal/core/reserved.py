@@ -147,6 +147,9 @@ def check_reserved(draft: EntryDraft, *, by_log: bool = False) -> None:
             _refuse(name, f"is a change of the log itself, not {_article(draft.event_type)}")
         if name in OF_THE_LOG and not by_log and draft.event_type is EventType.CHANGE:
             _refuse(name, "is appended by the log alone")
+        if name == ROTATE_SIGNING_KEY and not by_log and acts(draft):
+            # Policies ask nobody before a rotation: one that a caller may append gives the log to the caller.
+            _refuse(name, "is appended only by who rotates the key where it is used")
     elif is_reserved(name):
         _refuse(name, f"begins with {PREFIX!r}, which belongs to the log")
     check_environment(draft)

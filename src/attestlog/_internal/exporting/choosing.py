@@ -62,7 +62,8 @@ class Choice:
                 yield item
 
     def end(self, log: LogSource) -> int:
-        """Where the range ends in the log as it is now."""
+        """Where the range ends in the log as it is now. Raises CorruptError where its end was cut off."""
+        log.check_complete()
         size = log.size()
         return size if self.stop is None else min(size, self.stop)
 

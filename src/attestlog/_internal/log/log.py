@@ -320,7 +320,11 @@ class Log:
     @overload
     async def append_async(self, draft: None = None, /, **members: Unpack[DraftMembers]) -> Receipt: ...
     async def append_async(self, draft: AnyDraft | None = None, /, **members: Any) -> Receipt:
-        """`append` for asyncio: only the task waits. Cancelled, the entry may be appended all the same."""
+        """`append` for asyncio: only the task waits. Cancelled, the entry may be appended all the same.
+
+        Who needs to know then what became of it waits for the future of `submit`, which keeps the receipt:
+        `future = log.submit(…); receipt = await asyncio.wrap_future(future)`.
+        """
         receipt = await self._queue.append_async(self._writer.prepare(_one_draft(draft, members)))
         confirmation = self._replicas.confirmation([receipt])
         if confirmation is not None:

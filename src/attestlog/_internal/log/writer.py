@@ -158,7 +158,8 @@ class Writer:
             key, signer = self.in_force.signer()
             message = rotation_message(self.genesis.origin, key.key_id, new.public_key.key_id, head.size)
             rotation = Rotation(new.public_key, sign_message(new, new.public_key, message))
-            prepared = self.prepare(change_draft(ROTATE_SIGNING_KEY, format_rotation(rotation), members))
+            change = change_draft(ROTATE_SIGNING_KEY, format_rotation(rotation), members)
+            prepared = self.prepare(change, by_log=True)
             signed = self._sign(self._plan_alone(head, prepared, key), key, signer)
             log, config = self.store.source, find_config(self.store.source)
             # A crash after this leaves a configuration that names both signers: the one that holds the key

@@ -115,9 +115,11 @@ class Index:
     def open(cls, name: LogName | LogSource) -> Index:
         """The index of the log, wherever one can be kept; not caught up yet.
 
-        Raises NotFoundError if there is no log or it has no entry, CorruptError if entry 0 is damaged.
+        Raises NotFoundError if there is no log or it has no entry, CorruptError if entry 0 is damaged, or
+        entries that were committed are not there.
         """
         log = open_source(name)
+        log.check_complete()
         genesis_hash = log.entry(0).entry_hash
         for place, file in index_places(log, genesis_hash):
             with contextlib.suppress(UnusablePlaceError):

@@ -21,15 +21,18 @@ from typing import Final, Literal, NamedTuple, Protocol
 from msgspec import Struct
 
 from attestlog._internal.core.batch import Head, Plan
-from attestlog._internal.core.entry import Count, Entry, Hex64, decode_line
-from attestlog._internal.core.genesis import Genesis, parse_genesis
+from attestlog._internal.core.entry import Count, Entry, Hex64, decode_line, entry_hash
+from attestlog._internal.core.genesis import Genesis, open_log_checkpoint, parse_genesis
+from attestlog._internal.core.hashes import leaf_hash
 from attestlog._internal.core.lines import Line
 from attestlog.errors import (
     ConflictError,
     CorruptError,
     MalformedEntryError,
+    MalformedError,
     NotFoundError,
     StorageError,
+    VerificationError,
 )
 
 TIMESTAMP_SIZE_MAX_BYTES: Final = 256 << 10
@@ -256,6 +259,43 @@ class LogSource(ABC):
                     path=self.where, sequence_number=position - 1,
                 )  # fmt: skip
             stopped.wait(poll_s)
+
+    def check_complete(self) -> None:
+        """Raises CorruptError where there are fewer entries than the stored tree or the checkpoint covers.
+
+        Whoever looks for entries asks first: an end that was cut off must not pass for "there is none".
+        """
+        # Before the entries: a log that is written meanwhile has more of them than these cover.
+        covered = max(self.durable_size(), self._checkpoint_size())
+        size = self.size()
+        if size < covered:
+            raise CorruptError(
+                f"{self.where} ends after {size} entries, {covered} were committed",
+                path=self.where, sequence_number=size,
+            )  # fmt: skip
+
+    def _checkpoint_size(self) -> int:
+        """What the log's own checkpoint covers; 0 where there is none that the log's key signed."""
+        note = self.checkpoint()
+        try:
+            return 0 if note is None else open_log_checkpoint(note, self.genesis()).size
+        except (MalformedError, VerificationError, NotFoundError, CorruptError):
+            return 0
+
+    def check_own(self, entry: Entry, sequence_number: int) -> None:
+        """Raises CorruptError unless the stored tree, as far as it goes, has this entry at this place."""
+        if sequence_number >= self.durable_size():
+            return
+        (stored,) = self.hashes(0, sequence_number, sequence_number + 1)
+        try:
+            is_own = leaf_hash(bytes.fromhex(entry_hash(entry))) == stored
+        except (MalformedError, RecursionError):
+            is_own = False
+        if not is_own or entry.sequence_number != sequence_number:
+            raise CorruptError(
+                f"the stored tree has another entry {sequence_number} than the log",
+                path=self.where, sequence_number=sequence_number,
+            )  # fmt: skip
 
     def stored_checkpoint(self) -> bytes:
         """`checkpoint`; raises NotFoundError where there is none."""

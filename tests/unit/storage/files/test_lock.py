@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from attestlog._internal import disk
+from attestlog._internal.storage.files import lock as module
 from attestlog._internal.storage.files.lock import Lock
 from attestlog.errors import BusyError, LockLostError, NotFoundError, StorageError
 
@@ -62,13 +64,32 @@ def test_a_second_one_waits_and_gives_up(root: Path, lock: Lock) -> None:
     other.close()
 
 
-def test_the_turnstile_held_by_another(root: Path, lock: Lock) -> None:
-    with_turnstile = os.open(root / "entries", os.O_RDONLY)
-    fcntl.flock(with_turnstile, fcntl.LOCK_EX)
-    with pytest.raises(BusyError):
+def test_who_only_stands_in_the_turnstile_keeps_nobody_out(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader of the directory can lock it, and needs no permission to write for that."""
+    standing = os.open(root / "entries", os.O_RDONLY)
+    fcntl.flock(standing, fcntl.LOCK_EX)
+    waited: list[float] = []
+    real = disk.lock
+
+    def locking(descriptor: int, *, timeout_s: float = 0.0, shared: bool = False) -> bool:
+        waited.append(timeout_s)
+        return real(descriptor, timeout_s=min(timeout_s, 0.01), shared=shared)
+
+    monkeypatch.setattr(disk, "lock", locking)
+    lock = Lock(root, timeout_s=60)
+    for _ in range(3):
         lock.acquire()
-    os.close(with_turnstile)
+        assert not is_free(root)
+        lock.release()
+    assert waited[::2] == [module.TURNSTILE_WAIT_MAX_S, 0, 0], "it is waited for once"
+    os.close(standing)
     lock.acquire()
+    lock.release()
+    lock.acquire()
+    assert waited[-2] == module.TURNSTILE_WAIT_MAX_S, "and again once it was free"
+    lock.close()
 
 
 def test_whoever_waits_comes_before_whoever_has_just_had_it(root: Path) -> None:

@@ -13,6 +13,7 @@ compares both again and goes on with 4.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import zip_longest
@@ -70,11 +71,16 @@ def compress_segment(root: Path, first: int) -> Path:
 def finish_compressing(root: Path) -> None:
     """Remove what is there uncompressed of segments that are there twice. Under the log's lock.
 
-    Raises CorruptError where the two differ, MissingExtraError, OSError.
+    Raises CorruptError where the two differ, or the compressed one is a link or no file; MissingExtraError,
+    OSError.
     """
     for first in layout.twice(root):
         path = root / layout.ENTRIES_DIR / layout.segment_name(first)
-        _compare(path, path.with_name(layout.packed_name(first)))
+        packed = path.with_name(layout.packed_name(first))
+        if not stat.S_ISREG(packed.lstat().st_mode):
+            # Whatever a link leads to can go or change later, and nothing would be left of the segment.
+            raise CorruptError(f"{packed} is not a file", path=str(packed), repair="entries")
+        _compare(path, packed)
         path.unlink()
         disk.fsync_directory(path.parent)
 

@@ -3,6 +3,8 @@
 `flock` on the log's `lock` file. Before it, everyone passes a turnstile (flock
 on the entries directory), held only while waiting for the lock: a process that
 has just released the lock cannot take it again before one that is waiting.
+It is for fairness only. Who may read the directory can hold it, too, so nobody
+waits there for long: without it, the next turn is whose comes first.
 """
 
 from __future__ import annotations
@@ -11,11 +13,15 @@ import contextlib
 import os
 import time
 from pathlib import Path
+from typing import Final
 
 from attestlog._internal import disk
 from attestlog._internal.storage.contract import LOCK_TIMEOUT_S
 from attestlog._internal.storage.files.layout import ENTRIES_DIR, LOCK_FILE, file_mode
 from attestlog.errors import BusyError, LockLostError
+
+TURNSTILE_WAIT_MAX_S: Final = 5.0
+"""Longer than one that waits for the lock needs to get it, where commits take what they usually do."""
 
 
 class Lock:
@@ -25,13 +31,14 @@ class Lock:
         self._path = root / LOCK_FILE
         self._timeout_s = timeout_s
         self._descriptor = self._turnstile = -1
+        self._turnstile_wait_s = min(TURNSTILE_WAIT_MAX_S, timeout_s / 2)
 
     def acquire(self) -> None:
         """Raises BusyError after the timeout, LockLostError if the file was removed or replaced."""
         deadline = time.monotonic() + self._timeout_s
         try:
             self._open()
-            self._take(self._turnstile, deadline)
+            self._pass_turnstile()
             self._take(self._descriptor, deadline)
             _unlock(self._turnstile)
             self._check_identity()
@@ -61,6 +68,11 @@ class Lock:
         if self._turnstile < 0:
             turnstile = self._path.with_name(ENTRIES_DIR)
             self._turnstile = os.open(turnstile, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def _pass_turnstile(self) -> None:
+        """Wait for those who came before, but not for one that only stands there, and not twice."""
+        was_passed = disk.lock(self._turnstile, timeout_s=self._turnstile_wait_s)
+        self._turnstile_wait_s = min(TURNSTILE_WAIT_MAX_S, self._timeout_s / 2) if was_passed else 0.0
 
     def _take(self, descriptor: int, deadline: float) -> None:
         if not disk.lock(descriptor, timeout_s=deadline - time.monotonic()):

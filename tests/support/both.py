@@ -64,7 +64,7 @@ class Place:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._there: dict[str, Content] = {}
-        for name in ("entries", "tree"):
+        for name in ("entries", "tree", "timestamps"):
             (root / name).mkdir(parents=True, exist_ok=True)
 
     def put(self, files: Mapping[str, Content]) -> None:
