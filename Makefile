@@ -13,6 +13,8 @@ PYTHONS = python3 python3.14 python3.13 python3.12 python3.11 python
 PYTEST_ARGS ?=
 # The fuzzer: used by nothing else, so it is in no lock file.
 ATHERIS = atheris==3.0.0
+# What builds the native core, in an environment of its own.
+MATURIN = maturin==1.16.0
 
 BIN = $(VENV)/bin
 # Tests are handed out to one worker a core; who has none left takes from another.
@@ -23,7 +25,8 @@ CODE = src tests $(wildcard bench examples)
 # The resolver behind `make lock`; it stays out of .venv.
 UV_VERSION = 0.13.9
 
-.PHONY: help demo test test-all services interop lint types format faults repeat simulate fuzz agree mutants bench bench-formats \
+.PHONY: help demo test test-all native native-lint native-fuzz services interop lint types format faults chaos repeat simulate \
+	fuzz agree mutants bench bench-formats \
 	bench-proofs bench-signers bench-replication growth soak nightly lock clean
 
 help: ## what there is
@@ -37,6 +40,31 @@ test: $(VENV)/.installed-dev ## run the tests but the slow ones, on every core (
 
 test-all: $(VENV)/.installed-dev ## run all tests, as CI does
 	@$(PYTEST) $(PYTEST_ARGS)
+
+# cargo itself: its lock file, like all it builds, stays out of the tree that is committed.
+CARGO = CARGO_TARGET_DIR=build/native cargo
+MANIFEST = --manifest-path native/Cargo.toml
+
+native: $(VENV)/.installed ## build the native core and install it into .venv (needs cargo): verifying takes a fifth of the time
+	@command -v cargo >/dev/null || { echo "cargo builds the native core, and is not here" >&2; exit 1; }
+	@test -e .venv-native/.installed || { $(BIN)/python -m venv --clear .venv-native \
+	  && .venv-native/bin/python -m pip install --quiet --disable-pip-version-check $(MATURIN) && touch .venv-native/.installed; }
+	@rm -rf build/wheels
+	@.venv-native/bin/maturin build --quiet --release $(MANIFEST) --target-dir build/native --out build/wheels \
+	  --interpreter $(BIN)/python
+	@$(PIP_INSTALL) --no-deps --force-reinstall build/wheels/attestlog_native-*.whl
+	@$(BIN)/attestlog --version
+
+native-lint: ## the crate's own tests, clippy and rustfmt
+	cargo fmt $(MANIFEST) --check
+	$(CARGO) clippy $(MANIFEST) --all-targets -- --deny warnings
+	$(CARGO) test $(MANIFEST)
+
+NATIVE_LINES ?= 2000000
+
+native-fuzz: $(VENV)/.installed-dev ## the native core against the reference (NATIVE_LINES=2000000, a quarter of an hour)
+	@ATTESTLOG_NATIVE=1 ATTESTLOG_NATIVE_LINES=$(NATIVE_LINES) ATTESTLOG_NATIVE_SEED=$$(date +%j) \
+	  $(PYTEST) tests/native -m slow $(PYTEST_ARGS)
 
 services: .venv-services/.installed ## servers and tools that tests ask: emulators of AWS, S3 stores, OpenBao, a fuzzer of APIs (640 MB)
 
@@ -56,6 +84,12 @@ format: $(VENV)/.installed-dev ## let ruff format and fix what it can
 
 faults: $(VENV)/.installed-dev ## the long fault campaign: power cuts, kills, failing calls, changed bytes (a quarter of an hour)
 	@ATTESTLOG_FAULT_SEEDS=20 ATTESTLOG_FAULT_ROUNDS=40 $(PYTEST) tests/fault $(PYTEST_ARGS)
+
+CHAOS_SECONDS ?= 600
+CHAOS_SEED ?= 14
+
+chaos: $(VENV)/.installed-dev ## eight processes on one log: kills, stops, signals, forks, clocks, no room (CHAOS_SECONDS=600, CHAOS_SEED=14)
+	@CHAOS_SECONDS=$(CHAOS_SECONDS) CHAOS_SEED=$(CHAOS_SEED) $(BIN)/python -m pytest tests/fault/test_chaos.py $(PYTEST_ARGS)
 
 # Tests of servers, devices, kills and power cuts, again and again in another order each time: whatever fails
 # once in fifty is a finding.
@@ -129,7 +163,7 @@ bench-replication: $(VENV)/.installed-dev ## measure replicas: following, waitin
 	@$(BIN)/python -m bench.replication $(BENCH_ARGS)
 	@$(BIN)/python -m bench.witness
 
-NIGHTLY = test-all repeat faults simulate fuzz agree soak mutants
+NIGHTLY = test-all repeat faults chaos simulate fuzz agree soak mutants
 
 nightly: ## what takes longer than a change can wait: each in turn, and at the end what failed (a night)
 	@failed=; for job in $(NIGHTLY); do \

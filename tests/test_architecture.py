@@ -23,7 +23,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src"
 LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "verifier", "version"}),
     frozenset({"core", "disk", "net", "places"}),
-    frozenset({"proof_types", "schemas", "signers", "storage"}),
+    frozenset({"native", "proof_types", "schemas", "signers", "storage"}),
     frozenset({"config", "last_signed", "rules_cache"}),
     frozenset({"judging", "query", "ids", "proving", "replication", "snapshots", "timestamping"}),
     frozenset({"in_force", "verifying"}),

@@ -83,7 +83,7 @@ def test_all_pages_run_twice_in_one_home(folders: Iterator[Path]) -> None:
 COMMANDS = {
     "README.md": r"attestlog (init|append|verify|query)|cat drafts",
     "docs/proofs.md": r"attestlog prove audit 5",
-    "docs/publishing.md": r"attestlog (checkpoint|publish) audit|attestlog verify public",
+    "docs/publishing.md": r"attestlog (checkpoint|publish) audit(?!.*s3:)|attestlog verify public",
 }
 """Those of a page that need no key of somebody else, no server, and end by themselves."""
 
@@ -109,7 +109,8 @@ def test_commands_run_twice_in_one_home(
                 assert main(words) == 0, (words, capsys.readouterr())
             ran.append(words[0])
         assert ran == [
-            "init", "append", "append", "verify", "query", "prove", "checkpoint", "publish", "verify",
+            "init", "append", "append", "verify", "query", "prove", "checkpoint", "publish", "publish",
+            "verify",
         ]  # fmt: skip
         assert "FORKED" not in capsys.readouterr().out
         assert main(next(commands("README.md"))) != 0

@@ -14,8 +14,8 @@ def test_doctor_shows_what_there_is(run: Run, tmp_path: Path, home: Path) -> Non
     assert (found["type"], found["directory"]) == ("doctor", str(tmp_path))
     checks = found["checks"]
     assert set(checks) == {
-        "attestlog", "python", "cryptography", "openssl", "cores", "filesystem", "space", "fsync", "clock",
-        "extras", "config", "keys", "state", "cache",
+        "attestlog", "python", "cryptography", "openssl", "native", "cores", "filesystem", "space", "fsync",
+        "clock", "extras", "config", "keys", "state", "cache",
     }  # fmt: skip
     assert checks["fsync"]["median_s"] > 0
     assert checks["keys"]["path"] == str(home / "keys")

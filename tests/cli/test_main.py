@@ -15,6 +15,7 @@ from tests.support.commands import RUNNABLE
 from attestlog._internal import cli
 from attestlog._internal.cli import verbs
 from attestlog._internal.cli.verbs import VERBS, UsageError, Verbs
+from attestlog._internal.native import loading
 from attestlog._internal.version import VERSION
 from attestlog.errors import FullError
 
@@ -28,7 +29,8 @@ def test_help_lists_every_verb_and_the_exit_codes(run: Run) -> None:
 
 
 def test_version(run: Run) -> None:
-    assert run("--version").out == run("-V").out == f"attestlog {VERSION}\n"
+    told = f"attestlog {VERSION}\nnative core: {loading.loaded().what}\n"
+    assert run("--version").out == run("-V").out == told
 
 
 def test_python_m_attestlog_is_the_command_line(log: Path) -> None:

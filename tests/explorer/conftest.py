@@ -1,4 +1,4 @@
-"""One Chromium for all tests of this folder: starting it takes longer than most of them."""
+"""One Chromium for the tests of a module: starting it takes longer than most of them."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -10,8 +10,10 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator["Browser"]:
+    """Not for the whole session: while it is open, playwright's event loop runs in this thread, and no test
+    of another folder could call `asyncio.run`."""
     with chromium() as opened:
         yield opened
 

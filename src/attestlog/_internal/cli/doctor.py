@@ -131,12 +131,17 @@ def _versions() -> Iterator[Check]:
 
     from cryptography.hazmat.backends.openssl import backend
 
+    from attestlog._internal.native import loading
+
     yield Check("attestlog", VERSION)
     yield Check(
         "python", f"{platform.python_implementation()} {platform.python_version()} on {platform.platform()}"
     )
     yield Check("cryptography", importlib.metadata.version("cryptography"))
     yield Check("openssl", backend.openssl_version_text())
+    native = loading.loaded()
+    is_fine = native.core is not None or not native.is_there
+    yield Check("native", native.what, "good" if is_fine else "note", {"used": native.core is not None})
 
 
 def _cores() -> Check:

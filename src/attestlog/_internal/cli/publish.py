@@ -2,43 +2,142 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 
 from attestlog._internal.cli import options
 from attestlog._internal.cli.cosigning import cosign, kept_checkpoint
-from attestlog._internal.cli.output import Bar, Output
-from attestlog._internal.cli.verbs import example, new_app
+from attestlog._internal.cli.opening import open_log
+from attestlog._internal.cli.output import Bar, Output, notice
+from attestlog._internal.cli.verbs import UsageError, example, new_app
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from attestlog._internal.storage.publishing import Published
 
 app = new_app()
 
+PARTIALS_KEPT_S: Final = 3_600.0
+"""With --every: how long readers of an older checkpoint have to fetch its partial files."""
 
-@app.command(epilog=example("attestlog publish audit public", "attestlog verify public"))
+
+@app.command(
+    epilog=example(
+        "attestlog publish audit public",
+        "attestlog publish audit s3://example-logs/audit --every 1s --sign",
+        "attestlog verify public",
+    )
+)
 def publish(
     log: options.LogArgument,
-    folder: Annotated[str, options.argument("DIR", "Folder to write to, such as a web server's.")],
+    place: Annotated[
+        str, options.argument("DIR|URL", "Folder to write to, such as a web server's; or s3://BUCKET/PREFIX.")
+    ],
     *,
     whole: Annotated[
         bool, options.flag("Check every file again, and write what is missing.", "--whole")
     ] = False,
+    every: Annotated[
+        str | None, options.text("Go on, and publish what is new this often: 1s, 5m.", metavar="TIME")
+    ] = None,
+    sign: Annotated[bool, options.flag("Sign a checkpoint over all entries first.", "--sign")] = False,
+    checkpoint_signer: options.CheckpointSignerOption = None,
+    partials_kept: Annotated[
+        str | None,
+        options.text(
+            "Remove partial files so long after the full one is published; with --every: 1h.",
+            "--remove-partials-after",
+            metavar="TIME",
+        ),
+    ] = None,
     witnesses: options.WitnessesOption = None,
     fail_open: options.FailOpenOption = False,
     as_json: options.JsonOption = False,
 ) -> None:
     """Write the log's latest checkpoint, tiles and entry bundles as static C2SP files; only what is new.
 
-    Only hashes are published, never the content of entries. No key is needed. If a file is there already and
-    differs, that is evidence of another history: it is left as it is, and nothing is published. With
-    --witnesses, nothing is published until the quorum of the trust policy has cosigned it.
-    """
-    from attestlog._internal.storage.publishing import publish_log
+    Only hashes are published, never the content of entries. No key is needed, unless --sign is given. If a
+    file is there already and differs, that is evidence of another history: it is left as it is, and nothing
+    is published. With --witnesses, nothing is published until the quorum of the trust policy has cosigned it.
 
-    if witnesses is not None:
-        cosign(log, witnesses, previous=kept_checkpoint(folder), fail_open=fail_open)
-    with Bar("publishing") as bar:
-        done = publish_log(log, folder, whole=whole, progress=bar)
+    s3:// takes credentials, region and endpoint from the usual AWS environment variables. A store that
+    ignores conditional requests is refused. With --every it runs until Ctrl-C; a store that cannot be
+    reached is tried again.
+    """
+    from attestlog._internal.storage.publishing import open_publishing
+
+    if checkpoint_signer is not None and not sign:
+        raise UsageError("--checkpoint-signer is for --sign")
+    pause_s = None if every is None else _seconds("--every", every)
+    kept_s = None if partials_kept is None else _seconds("--remove-partials-after", partials_kept)
+    if pause_s is not None and kept_s is None:
+        kept_s = PARTIALS_KEPT_S
     out = Output(as_json)
+    with ExitStack() as stack:
+        prepare: list[Callable[[], object]] = []
+        if sign:
+            prepare.append(stack.enter_context(open_log(log, checkpoint_signer=checkpoint_signer)).checkpoint)
+        if witnesses is not None:
+            prepare.append(lambda: _cosign(log, place, witnesses, fail_open=fail_open))
+        publishing = stack.enter_context(open_publishing(place))
+
+        def once(*, is_whole: bool) -> Published:
+            for step in prepare:
+                step()
+            with Bar("publishing") as bar:
+                done = publishing.publish(log, whole=is_whole, progress=bar)
+            if kept_s is not None:
+                publishing.remove_superseded(done.size, kept_s)
+            return done
+
+        done = once(is_whole=whole)
+        _show(out, done)
+        if pause_s is not None:
+            _go_on(out, lambda: once(is_whole=False), pause_s, done.size)
+
+
+def _go_on(out: Output, once: Callable[[], Published], pause_s: float, size: int) -> None:
+    """Publish again and again. What may pass is said, and tried again; all else ends it."""
+    from attestlog.errors import AttestlogError, QuorumError
+
+    failure = ""
+    while True:
+        out.flush()
+        time.sleep(pause_s)
+        try:
+            done = once()
+        except AttestlogError as error:
+            if not (error.retryable or isinstance(error, QuorumError)):
+                raise
+            if str(error) != failure:
+                notice(f"tried again: {error}")
+            failure = str(error)
+            continue
+        if done.size != size or failure:
+            _show(out, done)
+        failure, size = "", done.size
+
+
+def _cosign(log: str, place: str, file: Path, *, fail_open: bool) -> None:
+    cosign(log, file, previous=kept_checkpoint(place), fail_open=fail_open)
+
+
+def _seconds(name: str, text: str) -> float:
+    from attestlog._internal.query.filter import parse_moment
+
+    now_us = time.time_ns() // 1000
+    seconds = (now_us - parse_moment(text, now_us)) / 1e6
+    if seconds < 0 or (name == "--every" and not seconds):
+        raise UsageError(f"{name} {text}: want a time such as 1s or 5m")
+    return seconds
+
+
+def _show(out: Output, done: Published) -> None:
     if out.as_json:
         out.emit("published", msgspec.to_builtins(done))
         return

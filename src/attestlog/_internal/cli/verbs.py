@@ -48,6 +48,7 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
         "show": "Show one entry.",
         "tail": "Show the last entries, and new ones as they come.",
         "query": "Find entries.",
+        "explore": "Show a log in the browser, and check entries there.",
         "stats": "Show figures: rates, sizes, pillars, actors.",
         "export": "Write entries in a form that other tools read.",
         "bundle": "Write entries with all that it takes to check them, in one file.",
@@ -177,7 +178,9 @@ root: Final = new_app(cls=Verbs, subcommand_metavar="VERB …", no_args_is_help=
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"attestlog {VERSION}")
+        from attestlog._internal.native import loading
+
+        typer.echo(f"attestlog {VERSION}\nnative core: {loading.loaded().what}")
         raise typer.Exit
 
 

@@ -43,6 +43,8 @@ _FailOn = Annotated[
     list[str] | None,
     text("Exit 8 where this is found, if only as a note; repeatable.", "--fail-on", metavar="CODE"),
 ]
+_Start = Annotated[int, text("First entry to read; those before must be remembered.", "--from", metavar="N")]
+_Reference = Annotated[bool, flag("Let Python alone judge, though the native core is there.", "--reference")]
 _Older = Annotated[
     list[str] | None,
     text("With --chain: where an older log is, if not as configured; repeatable.", metavar="LOG"),
@@ -67,9 +69,7 @@ def verify(
     remember: Annotated[
         bool, typer.Option(help="Compare with the last verification here, and remember this one.")
     ] = True,
-    start: Annotated[
-        int, text("First entry to read; those before must be remembered.", "--from", metavar="N")
-    ] = 0,
+    start: _Start = 0,
     tsa_root: _TsaRoots = None,
     full: Annotated[bool, flag("Read every tile and entry bundle of a published log.", "--full")] = False,
     entry: Annotated[
@@ -80,6 +80,7 @@ def verify(
     strict: Annotated[bool, flag("Exit 8 where any note is found.", "--strict")] = False,
     chain: Annotated[bool, flag("Follow the older logs that it continues.", "--chain")] = False,
     older: _Older = None,
+    reference: _Reference = False,
     workers: Annotated[int | None, text("Processes to use; default: one per core.", metavar="N")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -93,6 +94,7 @@ def verify(
     INCOMPLETE (torn tail only). Of a chain it is the gravest. With --fail-on and --strict it is 8 where the
     verdict is VERIFIED, and what must not be found was.
     """
+    _leave_out_native(reference)
     options = {"trust": trust or [], "trust_policy": trust_policy, "held": since, "remember": remember}
     reports: Sequence[Report | ProofReport | ExportReport]
     if older and not chain:
@@ -119,6 +121,13 @@ def verify(
     for report in reports:
         _tell(Output(as_json), report)
     raise typer.Exit(_exit_code(reports, frozenset(fail_on or ()), strict=strict))
+
+
+def _leave_out_native(is_wanted: bool) -> None:
+    if is_wanted:
+        from attestlog._internal.native import loading
+
+        loading.leave_out("--reference")
 
 
 def _exit_code(

@@ -37,6 +37,18 @@ class Line(Struct, frozen=True, gc=False):
     """Whether it has a line end."""
 
 
+class Block(Struct, frozen=True, gc=False):
+    """The bytes of a piece, with some around it."""
+
+    data: bytes
+    """Read into memory of its own: what is judged is what was read, whatever happens to the file."""
+    start: int
+    stop: int
+    """The piece is what begins in data[start:stop]. Unless `start` is 0, the byte before it is there."""
+    is_end: bool
+    """Whether nothing follows `data` in the segment."""
+
+
 class Piece(Protocol):
     """Lines in a row that can be read at any time, and again. Picklable: a worker process reads its own."""
 
@@ -65,6 +77,12 @@ class Piece(Protocol):
 
     def following(self) -> Iterator[Line]:
         """The lines of the segment after the piece, as far as there were any when the log was looked at."""
+
+    def block(self, more: int) -> Block | None:
+        """The piece's bytes and so many of those that follow; None where lines are not kept as bytes.
+
+        Raises OSError, StorageError or MalformedSegmentError where they cannot be read.
+        """
 
     def place(self, offset: int) -> str:
         """An offset of these lines, in words."""

@@ -143,7 +143,7 @@ class Conduct(Struct):
             self.acts.append(ActEnd(number, tuple(entry.dependencies), role == OUTCOME, _act(entry)))
         counter = entry.actor_context.get("counter")
         if type(counter) is int and counter >= 0:
-            yield from self._count(_session(entry), number, counter)
+            yield from self.count(_session(entry), number, counter)
 
     def join(self, later: Conduct, *, is_whole: bool) -> Iterator[Finding]:
         """Add that of the lines that follow. `is_whole`: the log is read from its first entry on."""
@@ -214,7 +214,8 @@ class Conduct(Struct):
         message = f"the act decided by entry {intent.number} has ended by entry {first.number} already"
         return finding("guard.outcome_repeated", message, end.number, found=first.number)
 
-    def _count(self, session: bytes, number: int, counter: int) -> Iterator[Finding]:
+    def count(self, session: bytes, number: int, counter: int) -> Iterator[Finding]:
+        """Gather one counter of a session, which is told by 16 bytes; gives what is wrong with it."""
         known = self.counters.get(session)
         if known is not None:
             yield from _compare(number, known.last, counter)

@@ -93,6 +93,7 @@ _BY_VERDICT: Final[dict[Verdict, dict[str, str]]] = {
         "log.missing": "there is nothing at the path",
         "log.newer": "the log is of a format that only a newer attestlog knows: nothing of it was judged",
         "log.unreadable": "a file of the log could not be read",
+        "verifier.disagreement": "the native core accepted a line that the reference judges otherwise",
         "segment.absent": "an archived segment is not where it was put: its entries were not read",
         "memory.unreadable": "the verifier's memory of this log could not be read",
         "proof.unreadable": "the proof's file could not be read",

@@ -7,6 +7,7 @@ Also the tally of proofs that nothing here can check. Memory is bounded: see
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import IO, Final
 
 import msgspec
@@ -118,17 +119,22 @@ def _microseconds(timestamp: str | None) -> int | None:
 
 def find_ids(wanted: frozenset[str], piece: Piece) -> set[str]:
     """Which of these ids and snapshots are in the piece; what cannot be read was reported before."""
-    found = set()
-    try:
-        for line in piece.lines():
-            try:
-                identity = _decoder.decode(line.data)
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-                continue
-            if identity.entry_id in wanted:
-                found.add(identity.entry_id)
-            if identity.rollback_snapshot_hash in wanted and not identity.rollback_executed:
-                found.add(identity.rollback_snapshot_hash)
-    except (OSError, StorageError, MalformedSegmentError):
-        pass
+    found: set[str] = set()
+    with suppress(OSError, StorageError, MalformedSegmentError):
+        for entry_id in ids_in(wanted, (line.data for line in piece.lines())):
+            found.add(entry_id)
     return found
+
+
+def ids_in(wanted: frozenset[str], lines: Iterable[bytes]) -> Iterator[str]:
+    """Which of these ids and snapshots are those of entries in these lines."""
+    for line in lines:
+        try:
+            identity = _decoder.decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            continue
+        if identity.entry_id in wanted:
+            yield identity.entry_id
+        snapshot = identity.rollback_snapshot_hash
+        if snapshot is not None and snapshot in wanted and not identity.rollback_executed:
+            yield snapshot

@@ -298,7 +298,7 @@ def scan(
     in words. `fetch`: other lines of the log, for what rule 10 says of rules that are not known.
     An OSError or StorageError of `lines` ends it: `error` says so, and what was judged by then counts.
     """
-    scanner = _Scanner(rules, state, place, fetch)
+    scanner = Scanner(rules, state, place, fetch)
     error, code = None, "log.unreadable"
     try:
         for line in lines:
@@ -337,7 +337,9 @@ def follows(state: State, assumed: State) -> bool:
     )
 
 
-class _Scanner:
+class Scanner:
+    """Judges line by line. Use `scan`."""
+
     def __init__(
         self, rules: Rules, state: State | None, place: Callable[[int], str], fetch: Fetch | None
     ) -> None:
@@ -384,18 +386,14 @@ class _Scanner:
             self._check_timestamp(entry)
         digest = self._check_content(entry, data)
         self._check_pointers(entry)
-        if self._knows_rules:
-            self._check_derived(entry)
-        if entry.actor_context:
-            self._findings += [(self._ordinal, found) for found in self._result.conduct.add(entry)]
-        if entry.event_type in _SYSTEM_EVENTS:
-            self._findings += [(self._ordinal, found) for found in judge_head(entry, self._result.heads)]
+        self._check_said(entry)
         leaf = leaf_hash(digest)
         if self._result.is_contiguous:
             self._leaves.append(leaf)
         self._check_signature(entry, digest, leaf, is_next)
         if entry.dependencies or entry.rollback_executed or entry.event_type is EventType.CHANGE:
-            self._remember_relations(entry)
+            self._remember_wanted(entry)
+            self._check_erasure(entry)
             if is_newer(entry) or governs(entry):
                 if self._is_ahead:
                     return False
@@ -594,16 +592,27 @@ class _Scanner:
         for kind in judged.unchecked:
             count_proof(self._result.unchecked_proofs, kind[:TEXT_LENGTH_MAX], entry.sequence_number, 1)
 
-    def _remember_relations(self, entry: Entry) -> None:
+    def _check_said(self, entry: Entry) -> None:
+        """What it says of itself, its actor and the log's head (rules 6 and 11)."""
+        if self._knows_rules:
+            self._check_derived(entry)
+        if entry.actor_context:
+            self._findings += [(self._ordinal, found) for found in self._result.conduct.add(entry)]
+        if entry.event_type in _SYSTEM_EVENTS:
+            self._findings += [(self._ordinal, found) for found in judge_head(entry, self._result.heads)]
+
+    def _remember_wanted(self, entry: Entry) -> None:
         """What the entry says about others, which only the whole log can answer (rule 11)."""
         number, result = entry.sequence_number, self._result
         result.wanted.extend((number, wanted) for wanted in entry.dependencies if wanted not in self._ids)
         if entry.rollback_executed and entry.rollback_snapshot_hash:
             result.wanted.append((number, entry.rollback_snapshot_hash))
+
+    def _check_erasure(self, entry: Entry) -> None:
         if erases(entry):
             claim, wrong = judge_erasure(self._rules if self._knows_rules else None, entry)
             if claim is not None:
-                result.erasures.append(claim)
+                self._result.erasures.append(claim)
             if wrong is not None:
                 self._findings.append((self._ordinal, wrong))
 

@@ -431,6 +431,9 @@ class RawSegment(Protocol):
     read that was added after the snapshot. Methods raise OSError where the bytes cannot be had, and where
     they are not those of the snapshot any more; MalformedSegmentError where they are compressed, and not
     what that asks for.
+
+    A driver whose offsets are bytes may have `read(start, stop)` as well, which gives exactly these bytes: it
+    spares who reads everything the cutting into lines.
     """
 
     @property

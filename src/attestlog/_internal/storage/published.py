@@ -1,4 +1,4 @@
-"""A published log as a reader sees it: checkpoint, tiles and entry bundles, in a folder or at a URL.
+"""A published log as a reader sees it: checkpoint, tiles and bundles, in a folder, a bucket or at a URL.
 
 Nothing is verified here but sizes: `core.tiles.TrustedTiles` does the rest. A
 partial file that is gone because the full one is there is read from that.
@@ -18,8 +18,8 @@ from attestlog._internal.core.merkle import TILE_WIDTH
 from attestlog._internal.core.note import NOTE_SIZE_MAX_BYTES
 from attestlog._internal.core.tiles import BUNDLE_SIZE_BYTES, TILE_SIZE_BYTES, Bundle, Tile, format_path
 from attestlog._internal.storage.files import layout
-from attestlog._internal.storage.resolve import is_url
-from attestlog.errors import MalformedTileError, NotFoundError
+from attestlog._internal.storage.resolve import is_object_url, is_url
+from attestlog.errors import MalformedTileError, NotFoundError, StorageError
 
 AHEAD: Final = 32
 """Files asked for before they are needed: hides the way to a server, and holds some 300 kB."""
@@ -32,6 +32,10 @@ Place = Tile | Bundle
 class Source(Protocol):
     """Where the files are."""
 
+    @property
+    def may_lose(self) -> bool:
+        """Whether a missing file says nothing of who published: the store may have lost it, or hide it."""
+
     def read(self, name: str, size_max_bytes: int) -> bytes:
         """One file. Raises NotFoundError, MalformedTileError if it is larger, StorageError."""
 
@@ -41,6 +45,8 @@ class Source(Protocol):
 
 class FolderSource:
     """Files below a directory."""
+
+    may_lose = False
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -108,9 +114,9 @@ class PublishedReader:
         name = format_path(place)
         try:
             data = self._source.read(name, want)
-        except NotFoundError:
+        except NotFoundError as error:
             if place.width == TILE_WIDTH:
-                raise
+                raise self._missing(error) from None
             data = self._from_full(place, full, want)
         if len(data) != want:
             raise MalformedTileError(f"{name} has {len(data)} bytes, want {want}", path=name, expected=want)
@@ -123,7 +129,11 @@ class PublishedReader:
             return self._source.read(format_path(whole), full)[:want]
         except NotFoundError as error:
             name = format_path(place)
-            raise NotFoundError(f"{name} is missing, and so is the full one", path=name) from error
+            message = f"{name} is missing, and so is the full one"
+            raise self._missing(NotFoundError(message, path=name)) from error
+
+    def _missing(self, error: NotFoundError) -> StorageError:
+        return StorageError(error.message, path=error.path) if self._source.may_lose else error
 
 
 @contextmanager
@@ -144,6 +154,10 @@ def open_published(subject: str | Path) -> Iterator[PublishedReader]:
 def _open_source(subject: str | Path) -> Source:
     if not is_url(subject):
         return FolderSource(Path(subject))
+    if is_object_url(subject):
+        from attestlog._internal.storage.objects.published import ObjectSource
+
+        return ObjectSource(str(subject))
     from attestlog._internal.storage.http import HttpSource
 
     return HttpSource(str(subject))

@@ -16,16 +16,17 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 from attestlog._internal import disk
 from attestlog._internal.core.note import NOTE_SIZE_MAX_BYTES
 from attestlog._internal.storage.files import layout
+from attestlog._internal.storage.publishing_target import Listed
 from attestlog.errors import BusyError, ConsistencyError
 
 STAGING_DIR: Final = ".staging"
@@ -41,7 +42,7 @@ class PublishedFolder:
     """One folder, locked against other publishers while open. Use `open_folder`."""
 
     def __init__(self, root: Path, pool: ThreadPoolExecutor | None) -> None:
-        self.root = root
+        self.root, self.where = root, str(root)
         self.written = self.found = 0
         """Files written, and found there already with the same bytes."""
         self._pool = pool
@@ -105,6 +106,31 @@ class PublishedFolder:
         except OSError as error:
             raise disk.storage_error(error, path, "publishing") from None
 
+    def names(self) -> Iterator[Listed]:
+        """Every tile and bundle there is. Raises StorageError."""
+        try:
+            for directory, _, names in os.walk(self.root / "tile", onerror=_raise):
+                for name in names:
+                    path = Path(directory, name)
+                    yield Listed(path.relative_to(self.root).as_posix(), path.stat().st_mtime)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise disk.read_error(error, self.root) from None
+
+    def remove(self, names: Sequence[str]) -> None:
+        """Have no files of these names, nor a directory that this leaves empty. Raises StorageError."""
+        paths = [self.root / name for name in names]
+        try:
+            # Not made durable: a file that a loss of power brings back is found by the next publisher.
+            for path in paths:
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            raise disk.storage_error(error, self.root, "removing from") from None
+        for directory in {path.parent for path in paths}:
+            with suppress(OSError):
+                directory.rmdir()
+
     def _is_there(self, path: Path, data: bytes) -> bool:
         try:
             found = disk.read_plain(path, len(data))
@@ -129,6 +155,10 @@ class PublishedFolder:
             self.written += 1
         self._staged.clear()
         self._waiting.clear()
+
+
+def _raise(error: OSError) -> NoReturn:
+    raise error
 
 
 @contextmanager

@@ -8,13 +8,15 @@ stored tree is held against it tile by tile, and each entry's hash against its
 leaf. Only hashes are published, never what an entry says.
 
 What is done again after a crash is what the published checkpoint does not
-cover; see `published` for what each step leaves.
+cover; see `published_folder` and `objects.published` for what each step leaves.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -39,8 +41,10 @@ from attestlog._internal.core.tiles import (
 )
 from attestlog._internal.storage.contract import LogSource
 from attestlog._internal.storage.files import layout
-from attestlog._internal.storage.published_folder import SYNC_THREADS, PublishedFolder, open_folder
-from attestlog._internal.storage.resolve import LogName, open_source
+from attestlog._internal.storage.published_folder import SYNC_THREADS, open_folder
+from attestlog._internal.storage.publishing_target import Target
+from attestlog._internal.storage.resolve import LogName, is_url, open_source
+from attestlog._internal.storage.superseded import Superseded
 from attestlog.errors import ConsistencyError, CorruptError, ExistsError
 
 _MARK: Final = b'"entry_hash":"'
@@ -64,44 +68,97 @@ class Published(Struct, frozen=True, kw_only=True):
     """Files that were there already, byte for byte."""
 
 
+class Publishing:
+    """A place that a log is published to, again and again. Use `open_publishing`."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._superseded: Superseded | None = None
+
+    @property
+    def where(self) -> str:
+        """A path or URL."""
+        return self._target.where
+
+    def publish(
+        self, log: LogName | LogSource, *, whole: bool = False, progress: Progress | None = None
+    ) -> Published:
+        """Publish the log's latest checkpoint: see `publish_log`."""
+        source, target = open_source(log), self._target
+        genesis, note = source.genesis(), source.checkpoint()
+        if note is None:
+            raise CorruptError(f"{source.where} has no checkpoint", path=source.where, repair="checkpoint")
+        checkpoint = open_log_checkpoint(note, genesis)
+        written, found = target.written, target.found
+        trusted = TrustedTiles(checkpoint.size, checkpoint.root, partial(_tile, source))
+        before = target.checkpoint()
+        old = _continued(before, genesis, checkpoint, trusted)
+        _add_files(target, source, trusted, 0 if whole else old, progress or (lambda _done, _total: None))
+        target.settle()
+        if before != note:
+            target.replace_checkpoint(note)
+        if self._superseded is not None:
+            self._superseded.add(old, checkpoint.size, time.time())
+        return Published(
+            path=target.where, origin=checkpoint.origin, size=checkpoint.size, root=checkpoint.root.hex(),
+            old_size=old, written=target.written - written, found=target.found - found,
+        )  # fmt: skip
+
+    def remove_superseded(self, size: int, after_s: float) -> int:
+        """Remove partial files whose full one has been published for `after_s` seconds; how many went.
+
+        `size`: what the published checkpoint covers. The first call lists all there is, later ones nothing.
+        Raises StorageError.
+        """
+        if self._superseded is None:
+            self._superseded = Superseded(self._target, size)
+        return self._superseded.remove(time.time() - after_s)
+
+
 def publish_log(
     log: LogName | LogSource,
-    folder: str | os.PathLike[str],
+    where: str | os.PathLike[str],
     *,
     whole: bool = False,
+    remove_partials_after_s: float | None = None,
     threads: int = SYNC_THREADS,
     progress: Progress | None = None,
 ) -> Published:
-    """Publish the log's latest checkpoint to `folder`: what is new since the last time, the checkpoint last.
+    """Publish the log's latest checkpoint: what is new since the last time, the checkpoint last.
 
-    `whole`: look at every file again, and write those that are missing.
-    `progress` is called with (entries done, entries in all).
+    `where`: a folder, or `s3://BUCKET/PREFIX`. `whole`: look at every file again, and write those that are
+    missing. `remove_partials_after_s`: remove partial files whose full one is published for so many seconds;
+    None: they stay. `progress` is called with (entries done, entries in all).
 
     Raises ConsistencyError if what is published contradicts the log, or a file there differs;
     HashMismatchError or CorruptError if the log's tree and entries do not lead to its checkpoint; what
-    opening a checkpoint raises; StorageError. Then the old checkpoint is still the published one.
+    opening a checkpoint raises; ConflictError if another publisher was faster; MalformedConfigError and
+    MissingExtraError for a URL; StorageError. Then the old checkpoint is still the published one.
     """
-    source, root = open_source(log), Path(folder).absolute()
+    source = open_source(log)
+    with open_publishing(where, threads=threads) as publishing:
+        done = publishing.publish(source, whole=whole, progress=progress)
+        if remove_partials_after_s is not None:
+            publishing.remove_superseded(done.size, remove_partials_after_s)
+        return done
+
+
+@contextmanager
+def open_publishing(where: str | os.PathLike[str], *, threads: int = SYNC_THREADS) -> Iterator[Publishing]:
+    """The place at a path or URL. Raises ExistsError if it is a log, and as `publish_log`."""
+    if is_url(where):
+        from attestlog._internal.storage.objects.published import open_published_bucket
+
+        with open_published_bucket(os.fspath(where)) as bucket:
+            yield Publishing(bucket)
+        return
+    root = Path(where).absolute()
     if layout.is_log(root):
         raise ExistsError(
             f"{root} is a log: publishing into it would mix the two", path=str(root), what="published"
         )
-    genesis, note = source.genesis(), source.checkpoint()
-    if note is None:
-        raise CorruptError(f"{source.where} has no checkpoint", path=source.where, repair="checkpoint")
-    checkpoint = open_log_checkpoint(note, genesis)
-    with open_folder(root, threads=threads) as published:
-        trusted = TrustedTiles(checkpoint.size, checkpoint.root, partial(_tile, source))
-        before = published.checkpoint()
-        old = _continued(before, genesis, checkpoint, trusted)
-        _add_files(published, source, trusted, 0 if whole else old, progress or (lambda _done, _total: None))
-        published.settle()
-        if before != note:
-            published.replace_checkpoint(note)
-        return Published(
-            path=str(root), origin=checkpoint.origin, size=checkpoint.size, root=checkpoint.root.hex(),
-            old_size=old, written=published.written, found=published.found,
-        )  # fmt: skip
+    with open_folder(root, threads=threads) as folder:
+        yield Publishing(folder)
 
 
 def _tile(source: LogSource, tile: Tile) -> bytes:
@@ -129,7 +186,7 @@ def _continued(before: bytes | None, genesis: Genesis, checkpoint: Checkpoint, t
 
 
 def _add_files(
-    published: PublishedFolder, source: LogSource, trusted: TrustedTiles, old: int, progress: Progress
+    published: Target, source: LogSource, trusted: TrustedTiles, old: int, progress: Progress
 ) -> None:
     """Every tile and bundle at the checkpoint's size that there was not at `old`."""
     size = trusted.size

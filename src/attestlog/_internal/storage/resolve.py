@@ -25,7 +25,8 @@ LogName = str | os.PathLike[str]
 """A path or URL."""
 
 _URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
-_PUBLISHED: Final = frozenset({"http", "https"})
+_OBJECTS: Final = frozenset({"s3", "gs", "az"})
+_PUBLISHED: Final = frozenset({"http", "https"}) | _OBJECTS
 _POSTGRES: Final = frozenset({"postgresql", "postgres"})
 
 
@@ -153,6 +154,11 @@ def is_transient(name: LogName) -> bool:
 def is_url(name: LogName) -> bool:
     """Whether it is one, rather than a path."""
     return _URL.match(os.fspath(name)) is not None
+
+
+def is_object_url(name: LogName) -> bool:
+    """Whether it is the URL of a bucket, or of a part of one."""
+    return _scheme(name) in _OBJECTS
 
 
 def is_published(name: LogName) -> bool:

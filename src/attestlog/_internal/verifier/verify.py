@@ -1201,25 +1201,21 @@ class EntryIds:
         except OSError as error:
             self.unread = f"a temporary file does not take them: {error.strerror}"
 
-    def _records(self) -> Iterator[Iterator[bytes]]:
-        if self.file is None:
-            yield iter([bytes(self.kept)])
-            return
-        self._spill()
-        for ranges in self.ranges:
-            yield (os.pread(self.file.fileno(), size, offset) for offset, size in ranges)
-        self.file.close()
-
     def settle(self, report: Report) -> None:
         """Says which entry is the first that has the id of an earlier one."""
-        found = list[int]()
-        for part in self._records():
+        found, file = list[int](), self.file
+        if file is not None:
+            self._spill()
+        for ranges in self.ranges if file is not None else [[(0, 0)]]:
             seen = set[bytes]()
-            for data in part:
+            for at, size in ranges:
+                data = bytes(self.kept) if file is None else os.pread(file.fileno(), size, at)
                 for entry_id, number in iter_unpack("16s8s", data[: len(data) // 24 * 24]):
                     if entry_id in seen:
                         found.append(int.from_bytes(number, "big"))
                     seen.add(entry_id)
+        if file is not None:
+            file.close()
         if found:
             what = f"its entry_id is that of an earlier entry, and so in {len(found)} entries"
             report.find("entry.id_repeated", what, min(found))

@@ -13,7 +13,7 @@ from typing import Any, Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from attestlog._internal.core.lines import LastBatch, Line, entry_number
+from attestlog._internal.core.lines import Block, LastBatch, Line, entry_number
 from attestlog._internal.storage.contract import RawSegment
 
 PIECE_SIZE_MAX_BYTES: Final = 8 << 20
@@ -71,6 +71,15 @@ class SegmentPiece(Struct, frozen=True):
         """See `Piece`."""
         lines: Iterator[Line] = self.raw.lines(self.stop, self.raw.size if self.end is None else self.end)
         return lines
+
+    def block(self, more: int) -> Block | None:
+        """See `Piece`."""
+        read = getattr(self.raw, "read", None)
+        if read is None:
+            return None
+        end = self.raw.size if self.end is None else self.end
+        begin, after = max(0, self.start - 1), min(self.stop + more, end)
+        return Block(read(begin, after), self.start - begin, self.stop - begin, after == end)
 
     def place(self, offset: int) -> str:
         """See `Piece`."""

@@ -52,6 +52,7 @@ from attestlog._internal.judging.walk import Ending, Known, Walk
 from attestlog._internal.proof_types import registered_proofs
 from attestlog._internal.storage.contract import LogSource, RawSegment, Snapshot, StoredTimestamp
 from attestlog._internal.storage.resolve import LogName, anything_at, open_source
+from attestlog._internal.verifying.accepting import open_accepting
 from attestlog._internal.verifying.given import Given, reason
 from attestlog._internal.verifying.memory import Memory
 from attestlog._internal.verifying.session import (
@@ -75,7 +76,7 @@ from attestlog._internal.verifying.timestamps import (
     stamp_sizes,
     vouched_before_revocation,
 )
-from attestlog._internal.verifying.workers import available, map_ordered
+from attestlog._internal.verifying.workers import available, map_in_threads, map_ordered
 from attestlog.errors import (
     AttestlogError,
     MalformedCheckpointError,
@@ -213,6 +214,7 @@ class _Verification:
         self._source, self._all_stamps, self._snapshot = seen
         self._report, self._session, self._options = report, session, options
         self._find, self._add_all = session.find, session.add_all
+        self._native = open_accepting()
         self._stamps: list[Stamp] = []
         self._begun_at = 0
         self._place = "" if self._source.is_transient else self._source.absolute()
@@ -409,12 +411,19 @@ class _Verification:
                 self._options.progress(done, total)
         if last is not None:
             self._add_all(walk.join_last(last))
+        if self._native is not None:
+            self._add_all(self._native.disagreements())
         self._relate(log, walk, pieces if last is None else [*pieces, last], total)
 
     def _scan_ahead(self, walk: Walk, pieces: Sequence[Piece], total: int) -> Generator[Scanned | None]:
         """What workers make of the pieces, in order; None for each that is to be scanned as it comes."""
-        # What an application registered is known in this process only.
-        if not self._is_shared(total) or registered_proofs():
+        workers = self._options.workers
+        # What an application registered is known in this process only, and perhaps not safe in threads.
+        is_alone = workers <= 1 or total < PARALLEL_MIN_BYTES or bool(registered_proofs())
+        if is_alone and self._native is not None:
+            yield from (self._native.scan((walk.rules, piece)) for piece in pieces)
+            return
+        if is_alone or (self._native is None and self._source.is_transient):
             yield from (None for _ in pieces)
             return
 
@@ -423,7 +432,10 @@ class _Verification:
 
         # Each with the rules known when it is handed out; where those changed before it, it is done again.
         items = ((walk.rules, piece) for piece in pieces)
-        yield from map_ordered(scan_ahead, None, items, self._options.workers, renew)
+        if self._native is not None:
+            yield from map_in_threads(self._native.scan, items, workers, renew)
+        else:
+            yield from map_ordered(scan_ahead, None, items, workers, renew)
 
     def _is_shared(self, total: int) -> bool:
         """Whether to start other processes for so many bytes. They cannot read what is in this one."""
@@ -431,6 +443,15 @@ class _Verification:
 
     def _relate(self, log: _Log, walk: Walk, pieces: Sequence[Piece], total: int) -> None:
         def search(wanted: frozenset[str]) -> Iterator[set[str]]:
+            if self._native is not None:
+                for piece in pieces:
+                    found = self._native.find_ids(wanted, piece)
+                    wanted -= found
+                    yield found
+            if wanted:
+                yield from search_all(wanted)
+
+        def search_all(wanted: frozenset[str]) -> Iterator[set[str]]:
             if self._is_shared(total):
                 return map_ordered(find_ids, wanted, pieces, self._options.workers)
             return (find_ids(wanted, piece) for piece in pieces)

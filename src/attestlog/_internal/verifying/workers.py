@@ -72,23 +72,46 @@ def map_ordered(
                 crew.put(child)
             return result
 
-        waiting: deque[tuple[Item, Future[Result]]] = deque()
+        yield from _in_order(pool, run, items, workers, renew)
 
-        def first() -> Result:
-            if renew(waiting[0][0]) is not waiting[0][0]:
-                for _ in range(len(waiting)):
-                    item, future = waiting.popleft()
-                    future.cancel()
-                    item = renew(item)
-                    waiting.append((item, pool.submit(run, item)))
-            return waiting.popleft()[1].result()
 
-        for item in items:
-            waiting.append((item, pool.submit(run, item)))
-            if len(waiting) > workers * AHEAD:
-                yield first()
-        while waiting:
+def map_in_threads(
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    workers: int,
+    renew: Callable[[Item], Item] = lambda item: item,
+) -> Generator[Result]:
+    """The same in threads of this process: for what lets the interpreter's lock go most of the time."""
+    with ExitStack() as stack:
+        pool = stack.enter_context(ThreadPoolExecutor(workers))
+        stack.callback(pool.shutdown, wait=False, cancel_futures=True)
+        yield from _in_order(pool, function, items, workers, renew)
+
+
+def _in_order(
+    pool: ThreadPoolExecutor,
+    run: Callable[[Item], Result],
+    items: Iterable[Item],
+    workers: int,
+    renew: Callable[[Item], Item],
+) -> Generator[Result]:
+    waiting: deque[tuple[Item, Future[Result]]] = deque()
+
+    def first() -> Result:
+        if renew(waiting[0][0]) is not waiting[0][0]:
+            for _ in range(len(waiting)):
+                item, future = waiting.popleft()
+                future.cancel()
+                item = renew(item)
+                waiting.append((item, pool.submit(run, item)))
+        return waiting.popleft()[1].result()
+
+    for item in items:
+        waiting.append((item, pool.submit(run, item)))
+        if len(waiting) > workers * AHEAD:
             yield first()
+    while waiting:
+        yield first()
 
 
 class _Child:

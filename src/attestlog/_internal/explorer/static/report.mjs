@@ -32,7 +32,7 @@ async function show(bytes, given) {
 }
 const floorOf = one => one.rules?.policy?.safety_floor ?? null;
 const section = (title, ...children) => h("section", null, h("h2", null, title), children);
-const banner = (kind, title, lines) => h("div", { id: "verdict", class: `verdict ${kind}`, role: "status", "data-verdict": kind }, h("p", { class: "verdict-title" }, title), lines.map(line => h("p", null, line)));
+const banner = (kind, title, lines) => h("div", { id: "verdict", class: `verdict ${kind}`, role: "status", "data-verdict": kind, "data-done": true }, h("p", { class: "verdict-title" }, title), lines.map(line => h("p", null, line)));
 
 function head(bundle, asked, good) {
   const times = good.map(entry => entry.timestamp).sort();

@@ -78,6 +78,14 @@ class FileSegment(Struct, frozen=True):
             if segment.size < stop:
                 raise self._shorter()
 
+    def read(self, start: int, stop: int) -> bytes:
+        """See `RawSegment`."""
+        with self._opened() as segment:
+            data = segment.read(stop - start, start)
+        if len(data) < stop - start:
+            raise self._shorter()
+        return data
+
     def offset_after(self, lines: int) -> int:
         """See `RawSegment`."""
         with self._opened() as segment:

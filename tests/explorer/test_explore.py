@@ -1,0 +1,347 @@
+"""`attestlog explore` in a real browser: what it shows and checks, and what no server makes it believe."""
+
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.support.browser import ORIGIN
+from tests.support.logs import CheckpointKey, Key, LogMaker, draft
+
+from attestlog._internal.explorer.answering import CONTENT_SECURITY_POLICY, FILES, Answer, Explorer
+from attestlog._internal.storage.resolve import open_source
+from attestlog.errors import AttestlogError, MalformedTileError, NotFoundError, QueryError
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+ENTRIES = 300
+"""More than one tile and more than one page of the timeline."""
+
+Change = Callable[[str, bytes], bytes]
+"""What a lying server makes of an answer, by its path."""
+
+
+@pytest.fixture(scope="module")
+def made_log(tmp_path_factory: pytest.TempPathFactory) -> LogMaker:
+    """Scores, sessions, a guarded act, a violation, a rotation."""
+    made = LogMaker(tmp_path_factory.mktemp("explore") / "audit")
+    scores = {"an_toan": 9, "duong_dai": 8, "tin_vao_so_lieu": 6.5, "han_che_rui_ro": 9}
+    made.append(
+        draft(
+            1,
+            event_type="DECISION",
+            action_type="deploy",
+            actor_context={"guard": "intent"},
+            pillars_scores=scores,
+        )
+    )
+    intent = json.loads(made.lines[-1])["entry_id"]
+    made.append(
+        draft(
+            2,
+            action_type="deploy",
+            actor_context={"guard": "outcome"},
+            dependencies=[intent],
+            pillars_scores=scores,
+        )
+    )
+    broken = {"violated_invariant": "INVARIANT_2_SAFETY_FLOOR", "message": "<img src=x onerror=alert(1)>"}
+    made.append(
+        draft(3, event_type="VIOLATION", execution_status="BLOCKED", actor_id="agent-7", error_details=broken)
+    )
+    made.rotate(Key(2))
+    made.append(
+        *(draft(number, actor_context={"session": f"s-{number % 3}"}) for number in range(5, ENTRIES))
+    )
+    made.lay_out()
+    return made
+
+
+def served(
+    page: "Page", made: LogMaker, change: Change = lambda _, body: body, origin: str = ORIGIN
+) -> list[str]:
+    """Answer the page's requests as the server does, below a prefix, without a socket. Errors it met."""
+    explorer, errors = Explorer(open_source(made.root)), []
+
+    def answer(route: Any) -> None:
+        path, _, query = route.request.url.removeprefix(f"{origin}/some/prefix/").partition("?")
+        if not route.request.url.startswith(f"{origin}/some/prefix/"):
+            errors.append(f"asked for {route.request.url}")
+            route.abort()
+            return
+        asked = {
+            name: _unquoted(value)
+            for name, _, value in (pair.partition("=") for pair in query.split("&"))
+            if name
+        }
+        headers = {"content-security-policy": CONTENT_SECURITY_POLICY}
+        try:
+            given: Answer = explorer.answer(path, asked)
+        except AttestlogError as error:
+            route.fulfill(status=400, body=json.dumps({"message": str(error)}), headers=headers)
+            return
+        route.fulfill(body=change(path, given.body), headers={**headers, "content-type": given.media_type})
+
+    page.route("**/*", answer)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    return errors
+
+
+def _unquoted(text: str) -> str:
+    from urllib.parse import unquote_plus
+
+    return unquote_plus(text)
+
+
+@pytest.fixture
+def page(browser: "Browser") -> Iterator["Page"]:
+    context = browser.new_context()
+    yield context.new_page()
+    context.close()
+
+
+def open_at(page: "Page", query: str, key: str = "", origin: str = ORIGIN) -> None:
+    page.goto(f"{origin}/some/prefix/{query}" + (f"#key={key}" if key else ""))
+    page.wait_for_selector("#content:not([aria-busy]) h1")
+
+
+def check(page: "Page") -> str:
+    """Press "Check here"; the verdict."""
+    page.click("#check")
+    page.wait_for_selector("#verdict[data-done]")
+    return page.get_attribute("#verdict", "data-verdict") or ""
+
+
+@pytest.mark.parametrize("number", [0, 4, 256])
+def test_an_entry_is_checked_under_the_readers_key(page: "Page", made_log: LogMaker, number: int) -> None:
+    errors = served(page, made_log)
+    open_at(page, f"?entry={number}", made_log.checkpoint_key.vkey)
+    assert check(page) == "good"
+    assert page.locator("#steps .passed").count() == 5
+    assert errors == []
+
+
+def test_without_a_key_nothing_is_checked(page: "Page", made_log: LogMaker) -> None:
+    served(page, made_log)
+    open_at(page, "?entry=3")
+    assert page.is_disabled("#check")
+    page.fill("#key", made_log.checkpoint_key.vkey)
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#check:not([disabled])")
+    assert check(page) == "good"
+
+
+def _flip(place: int) -> Callable[[bytes], bytes]:
+    return lambda body: body[:place] + bytes([body[place] ^ 1]) + body[place + 1 :]
+
+
+def _swap(old: bytes, new: bytes) -> Callable[[bytes], bytes]:
+    return lambda body: body.replace(old, new, 1)
+
+
+LIES: dict[str, tuple[str, Callable[[bytes], bytes], str]] = {
+    "payload": ("api/entries/3", _swap(b'"number":3', b'"number":9'), "entry.action_hash"),
+    "actor": ("api/entries/3", _swap(b"agent-7", b"agent-8"), "entry.entry_hash"),
+    "spelling": ("api/entries/3", _swap(b'"number":3', b'"number": 3'), "entry.canonical"),
+    "signature": (
+        "api/entries/3",
+        _swap(b'"hsm_signature":"3', b'"hsm_signature":"x3'),
+        "entry.signature_form",
+    ),
+    "genesis entry": (
+        "api/entries/0",
+        _swap(b'"origin":"example', b'"origin":"examp1e'),
+        "entry.action_hash",
+    ),
+    "leaf": ("tile/0/000", _flip(3 * 32 + 5), "published.tile"),
+    "other leaf": ("tile/0/000", _flip(200 * 32), "published.tile"),
+    "right edge": ("tile/0/001.p/44", _flip(40), "published.tile"),
+    "upper tile": ("tile/1/000.p/1", _flip(7), "published.tile"),
+    "bundle": ("tile/entries/000", _flip(2 * 34 + 9), "published.bundle"),
+    "length in a bundle": ("tile/entries/000", _flip(1), "published.tile"),
+    "tile cut short": ("tile/0/000", lambda body: body[:-32], "published.tile"),
+    "size of the checkpoint": ("checkpoint", _swap(b"\n300\n", b"\n299\n"), "checkpoint.signature"),
+    "checkpoint": ("checkpoint", lambda _: b"nothing\n", "checkpoint.malformed"),
+}
+
+
+@pytest.mark.parametrize("name", LIES)
+def test_what_a_server_changed_is_refused_by_its_code(page: "Page", made_log: LogMaker, name: str) -> None:
+    where, change, code = LIES[name]
+    asked: list[str] = []
+
+    def lie(path: str, body: bytes) -> bytes:
+        if path != where:
+            return body
+        asked.append(path)
+        return change(body)
+
+    served(page, made_log, lie)
+    open_at(page, "?entry=3", made_log.checkpoint_key.vkey)
+    assert (check(page), page.inner_text("#verdict code")) == ("bad", code)
+    assert asked
+
+
+def test_two_answers_about_one_entry_do_not_pass(page: "Page", made_log: LogMaker) -> None:
+    """What is shown is what was checked, not something else that the server sent before."""
+    times: list[str] = []
+
+    def lie(path: str, body: bytes) -> bytes:
+        if path != "api/entries/3":
+            return body
+        times.append(path)
+        return body if len(times) > 1 else body.replace(b"agent-7", b"agent-8", 1)
+
+    served(page, made_log, lie)
+    open_at(page, "?entry=3", made_log.checkpoint_key.vkey)
+    assert "agent-8" in page.inner_text("#content")
+    assert (check(page), page.inner_text("#verdict code")) == ("bad", "entry.entry_hash")
+
+
+def test_another_entry_in_its_place_and_another_key(page: "Page", made_log: LogMaker) -> None:
+    served(page, made_log, lambda path, body: made_log.lines[5] if path == "api/entries/3" else body)
+    open_at(page, "?entry=3", made_log.checkpoint_key.vkey)
+    assert (check(page), page.inner_text("#verdict code")) == ("bad", "entry.sequence")
+    page.unroute_all()
+    served(page, made_log)
+    open_at(page, "?entry=4", CheckpointKey(7).vkey)
+    assert (check(page), page.inner_text("#verdict code")) == ("bad", "trust.mismatch")
+
+
+def test_without_a_secure_context_it_says_that_it_cannot_check(page: "Page", made_log: LogMaker) -> None:
+    served(page, made_log, origin="http://explorer.example")
+    open_at(page, "?entry=3", made_log.checkpoint_key.vkey, origin="http://explorer.example")
+    assert page.is_disabled("#check")
+    assert "cannot check here" in page.inner_text("#content")
+
+
+def test_filters_and_pages_are_in_the_address(page: "Page", made_log: LogMaker) -> None:
+    errors = served(page, made_log)
+    open_at(page, "")
+    assert page.locator("tbody tr").count() == 100
+    page.click("text=Older entries")
+    page.wait_for_selector("text=Newest")
+    assert "cursor=200" in page.url
+    page.select_option("#event_type", "VIOLATION")
+    page.click("button:text-is('Filter')")
+    page.wait_for_selector("tbody:not(:has(tr + tr))")
+    assert "event_type=VIOLATION" in page.url
+    page.go_back()
+    page.wait_for_selector("text=Newest")
+    assert "cursor=200" in page.url
+    assert errors == []
+
+
+def test_lanes_and_the_intent_beside_its_outcome(page: "Page", made_log: LogMaker) -> None:
+    served(page, made_log)
+    open_at(page, "?lane=session")
+    assert page.locator(".lane").count() == 3
+    open_at(page, "?action_type=deploy")
+    assert page.locator("tbody tr").count() == 1
+    assert page.inner_text("tbody th") == "1 → 2"
+
+
+VIEWS = ["", "?entry=3", "?view=governance", "?view=keys", "?view=confirming", "?view=figures"]
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_every_view_fits_and_asks_nobody_else(page: "Page", made_log: LogMaker, view: str) -> None:
+    """640 is 200 % zoom on a small screen. Wide tables scroll by themselves, the page does not."""
+    errors = served(page, made_log)
+    open_at(page, view, made_log.checkpoint_key.vkey)
+    for width in (1280, 640, 320):
+        page.set_viewport_size({"width": width, "height": 700})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert "null" not in page.inner_text("#content").split()
+    assert page.locator("img").count() == 0
+    assert errors == []
+
+
+def test_the_keyboard_is_enough(page: "Page", made_log: LogMaker) -> None:
+    served(page, made_log)
+    open_at(page, "")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("h1:text('Governance')")
+    assert page.evaluate("document.activeElement.id") == "content"
+
+
+def test_what_is_answered_to_whom(made_log: LogMaker) -> None:
+    explorer = Explorer(open_source(made_log.root))
+    for name in FILES:
+        assert explorer.answer(name, {}).body
+    for path in (
+        "api",
+        "api/entries/x",
+        "api/entries/-1",
+        "../secret",
+        "static/index.html",
+        "api/entries/9999",
+    ):
+        with pytest.raises(NotFoundError):
+            explorer.answer(path, {})
+    for asked in ({"limit": "many"}, {"event_type": "NOTHING"}, {"nothing": "x"}):
+        with pytest.raises(QueryError):
+            explorer.answer("api/entries", asked)
+    with pytest.raises(MalformedTileError):
+        explorer.answer("tile/0/0", {})
+    with pytest.raises(NotFoundError):
+        explorer.answer("tile/0/005", {})
+    assert len(json.loads(explorer.answer("api/entries", {"limit": "1000"}).body)["entries"]) == 100
+
+
+@contextmanager
+def running(log: Path) -> Iterator[str]:
+    """`attestlog explore` as a process; its address."""
+    code = "import sys; from attestlog._internal.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", code, "explore", str(log), "--no-browser", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=dict(os.environ)) as process:
+        try:
+            assert process.stdout is not None
+            yield json.loads(process.stdout.readline())["url"]
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(30)
+
+
+def ask(url: str, path: str, host: str | None = None) -> tuple[int, dict[str, str]]:
+    address = url.removeprefix("http://").partition("/")[0]
+    connection = http.client.HTTPConnection(address, timeout=30)
+    connection.request("GET", path, headers={"host": host or address})
+    answer = connection.getresponse()
+    answer.read()
+    connection.close()
+    return answer.status, {name.lower(): value for name, value in answer.getheaders()}
+
+
+def test_a_byte_changed_in_the_log_shows_in_the_browser(page: "Page", tmp_path: Path, own_home: Path) -> None:
+    made = LogMaker(tmp_path / "audit")
+    made.append(draft(1), draft(2))
+    made.lay_out()
+    with running(made.root) as url:
+        page.goto(f"{url}?entry=1#key={made.checkpoint_key.vkey}")
+        page.wait_for_selector("#check")
+        assert check(page) == "good"
+        segment = next((made.root / "entries").glob("*.jsonl"))
+        segment.write_bytes(segment.read_bytes().replace(b'"number":1', b'"number":7', 1))
+        page.reload()
+        page.wait_for_selector("#check")
+        assert (check(page), page.inner_text("#verdict code")) == ("bad", "entry.action_hash")
+        secret = "/" + url.rstrip("/").rpartition("/")[2]
+        status, headers = ask(url, f"{secret}/")
+        assert (status, headers["content-security-policy"]) == (200, CONTENT_SECURITY_POLICY)
+        assert ask(url, f"{secret}/", host="evil.example")[0] == 403
+        assert ask(url, "/")[0] == ask(url, "/api/log")[0] == ask(url, f"{secret}x/api/log")[0] == 404
+        assert ask(url, f"{secret}/api/log", host="localhost:1")[0] == 200
