@@ -221,8 +221,8 @@ class Writer:
 
     def checkpoint(self) -> bytes:
         """Sign and store the head as a checkpoint, unless the last one covers it; the note."""
-        with self.store.exclusive() as head:
-            return self._checkpoint_at(head)
+        with self.store.exclusive():
+            return self._checkpoint_at(self.store.certain_head())
 
     def add_cosignatures(self, text: str, lines: Sequence[NoteSignature]) -> None:
         """Keep verified cosignature lines with the stored checkpoint, if it still is the one of this text.
@@ -255,8 +255,8 @@ class Writer:
         try:
             # A forked child that never used the log has nothing to say about it.
             if not self.store.is_released:
-                with self.store.exclusive() as head:
-                    self._checkpoint_at(head)
+                with self.store.exclusive():
+                    self._checkpoint_at(self.store.certain_head())
         finally:
             self.store.close()
             self.remembered.close()
@@ -274,7 +274,8 @@ class Writer:
     def _catch_up(self, head: Head) -> None:
         """Having the lock, learn what other processes wrote, and close a segment that is full."""
         self.in_force.catch_up(head)
-        if self.store.room(head.size) == self.genesis.settings.segment_entries:
+        is_full = self.store.room(head.size) == self.genesis.settings.segment_entries
+        if is_full and self.store.is_certain:
             # A full segment is closed by a checkpoint, so that opening never reads more than one. If it
             # cannot be signed, nobody waits for it: the next checkpoint, or close, says what is wrong.
             with contextlib.suppress(AttestlogError):

@@ -130,6 +130,15 @@ class FileStore:
         """See `Store.checkpoint`."""
         return self.source.checkpoint()
 
+    @property
+    def is_certain(self) -> bool:
+        """See `Store.is_certain`: what was taken in was made durable."""
+        return True
+
+    def certain_head(self) -> Head:
+        """See `Store`."""
+        return self._head
+
     def replace_checkpoint(self, old: bytes | None, new: bytes) -> None:
         """See `Store.replace_checkpoint`."""
         path = self.root / layout.CHECKPOINT_FILE
