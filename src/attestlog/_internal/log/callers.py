@@ -1,13 +1,13 @@
-"""Who appends, as the log asserts it, and each idempotency key's entries: once within 24 hours, whatever crashes.
+"""Who appends, as the log asserts it; and idempotency keys: within 24 hours an entry is written once.
 
     caller = Caller(peer="token:writer", key="order-17")
     receipts, before = log.append_by(caller, drafts)     # `before` of them were in the log already
 
-Key and peer stand in the entry, under `environment`, where the log speaks and no caller can. So the key is found
-again after any crash by reading the entries of the last 24 hours, and two servers of one log, or a server and a
-library, cannot both append: the writer looks under the log's lock. A key is of one caller: another token's same
-key is another key. Several entries under one key are those of one call, in order; if a crash kept the last of
-them out of the log, the same call appends those, and no others.
+Key and peer stand in the entry, under `environment`, where the log speaks and no caller can. So the key is
+found again after any crash by reading the entries of the last 24 hours. Two servers of one log, or a server
+and a library, cannot both append: the writer looks under the log's lock. A key is of one caller: another
+token's same key is another key. Several entries under one key are those of one call, in order; if a crash
+kept the last of them out of the log, the same call appends those, and no others.
 
 What this is not: it compares no bodies. A service does, with a secret of its own (`server.bodies_seen`).
 Specified in docs/spec/rules.md.
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import sqlite3
 
 KEY_TERM_S: Final = 24 * 3_600
-"""How long a key is one, by the log's time: longer than a client retries, short enough to read again on start."""
+"""How long a key counts, by the log's time: longer than clients retry, short enough to read again on start."""
 
 KEY_LENGTH_MAX: Final = 128
 """Characters of a key: a UUID has 36, a URL of a job fits."""
@@ -53,7 +53,9 @@ class Caller:
 
     def __post_init__(self) -> None:
         """Raises MalformedEntryError for a key that no entry can have."""
-        if self.key and not (len(self.key) <= KEY_LENGTH_MAX and self.key.isascii() and self.key.isprintable()):
+        if self.key and not (
+            len(self.key) <= KEY_LENGTH_MAX and self.key.isascii() and self.key.isprintable()
+        ):
             raise MalformedEntryError(
                 f"idempotency key: want 1 to {KEY_LENGTH_MAX} characters of printable ASCII",
                 member="idempotency_key", found=self.key[:KEY_LENGTH_MAX],
@@ -127,7 +129,9 @@ class KnownKeys:
             self._database = _new_database()
         if self._size < head.size:
             lines = self._source.lines(self._size, head.size)
-            keyed = ((number, decode_line(line)) for number, line in enumerate(lines, self._size) if _MARK in line)
+            keyed = (
+                (number, decode_line(line)) for number, line in enumerate(lines, self._size) if _MARK in line
+            )
             self._add(
                 (_digest(entry.environment), number, parse_timestamp(entry.timestamp))
                 for number, entry in keyed
@@ -189,6 +193,7 @@ def _new_database() -> sqlite3.Connection:
     database = sqlite3.connect("", check_same_thread=False)
     database.execute("PRAGMA journal_mode = MEMORY")
     database.execute(
-        "CREATE TABLE keys (digest BLOB, number INTEGER, at INTEGER, PRIMARY KEY (digest, number)) WITHOUT ROWID"
+        "CREATE TABLE keys (digest BLOB, number INTEGER, at INTEGER, PRIMARY KEY (digest, number))"
+        " WITHOUT ROWID"
     )
     return database

@@ -101,8 +101,8 @@ class Drafts:
     ) -> Prepared:
         """Ready to be committed. `algorithm`: of the key that will sign. `by_log`: the log made the draft.
 
-        `asserted`: members of `environment` that the log says of the caller, by `log.callers`; `ordinal`: which
-        of the entries under the caller's idempotency key this is.
+        `asserted`: members of `environment` that the log says of the caller, by `log.callers`; `ordinal`:
+        which of the entries under the caller's idempotency key this is.
 
         Raises MalformedEntryError (also for a name that belongs to the log), DerivedMemberError,
         TooLargeError. MalformedPolicyError: a policy's patterns cannot be run. KeyFileError: there is a

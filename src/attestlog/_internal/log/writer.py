@@ -33,8 +33,8 @@ from attestlog._internal.core.reserved import ROTATE_SIGNING_KEY, SIGNER_OUTAGE
 from attestlog._internal.core.rotation import Rotation, format_rotation, rotation_message
 from attestlog._internal.core.rules import Rules
 from attestlog._internal.core.signature import BATCH_ENTRIES_MAX, PublicKey
-from attestlog._internal.log.committer import Group, Turn
 from attestlog._internal.log.callers import KnownKeys
+from attestlog._internal.log.committer import Group, Turn
 from attestlog._internal.log.drafts import AnyDraft, Clock, Drafts, change_draft, erasure_draft
 from attestlog._internal.log.erasing import WantedPayloads, plan_erasure
 from attestlog._internal.log.keys import InForce, KeyHolder, sign_head, sign_plan
@@ -132,8 +132,8 @@ class Writer:
                 else []
             )
             group = turn.take(room - len(own))
-            # A caller whose idempotency key is in the log already is told, before anything else is judged: its
-            # entry was good when it was written.
+            # A caller whose idempotency key is in the log already is told so before anything else is judged:
+            # the entry was good when it was written.
             now_us = self.clock()
             self._check_keys(head, now_us, group)
             # Renew what was prepared under other rules. A caller whose draft they forbid is told, alone.
@@ -328,7 +328,7 @@ class Writer:
                 group.refuse(share, error)
 
     def _check_keys(self, head: Head, now_us: int, group: Group[Receipt]) -> None:
-        """Refuse those of the group whose entry, by its idempotency key, is in the log or the batch already."""
+        """Refuse those of the group whose entry, by its idempotency key, is there already or in the batch."""
         planned: set[bytes] = set()
         for share in list(group.shares):
             try:

@@ -29,8 +29,8 @@ _SCHEME: Final = "bearer "
 
 _TOLD: Final = frozenset({
     "known_size", "sequence_number", "finding", "size_bytes_max", "ours", "theirs", "member", "retryable",
-    "committed", "entry_ids", "request_id", "used_by", "need", "reason", "sequence_numbers", "checkpoint_size",
-    "size_bytes", "retry_after_s", "rule", "holds",
+    "committed", "entry_ids", "request_id", "used_by", "need", "reason", "sequence_numbers", "size_bytes",
+    "checkpoint_size", "retry_after_s", "rule", "holds",
 })  # fmt: skip
 """The evidence that is the other side's affair. The rest, such as paths, is this server's own."""
 
@@ -38,7 +38,7 @@ RouteGuard = Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], Aw
 
 
 def new_app(routes: list[Any], tokens: TokenFile | None = None, **state: Any) -> Litestar:
-    """An app as every role has it: no pages of the framework's, problems as RFC 9457, tokens where `needs` looks.
+    """An app as every role has it: no pages of the framework's, errors as problems (RFC 9457), tokens.
 
     `/healthz` says that it answers. Each request goes to the logger `attestlog.access`.
     """

@@ -73,7 +73,7 @@ def serve(
     started: Callable[[str], None] = lambda _url: None,
     unix: Path | None = None,
 ) -> None:
-    """Serve until SIGINT or SIGTERM, then let the requests under way end. `unix`: a socket to serve on as well.
+    """Serve until SIGINT or SIGTERM, then let the requests under way end. `unix`: a socket to serve on, too.
 
     `started` is told the URL once connections are taken: of the address, else of the socket.
     Raises StorageError where an address cannot be had, MalformedConfigError for a bad certificate.
