@@ -505,10 +505,12 @@ class UncertainCommitError(StorageError):
     """Whether the batch is durable cannot be known; reopen the log to find out.
 
     `entry_ids`: of the caller's entries of which it is not known. Before appending one of them again, look
-    whether it is there: `attestlog.query_log(log, entry_id=…)`.
+    whether it is there: `attestlog.query_log(log, entry_id=…)`. `idempotency_key`: of a log in another
+    process, the key under which the same append finds what it wrote.
     """
 
     code = "storage.uncertain"
+    idempotency_key: str = ""
     entry_ids: Sequence[str] = ()
 
 

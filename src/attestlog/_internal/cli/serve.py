@@ -93,7 +93,7 @@ def log(
                     out.text(f"log        {served.origin}")
             out.flush()
 
-        serve(service.app, listen, started=started, unix=socket)
+        serve(service.app, listen, started=started, stopping=service.stop, unix=socket)
 
 
 def _open_service(logs: list[str], directory: Path, undo: ExitStack) -> Service:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import sqlite3
 
 KEY_TERM_S: Final = 24 * 3_600
-"""How long a key counts, by the log's time: longer than clients retry, short enough to read again on start."""
+"""How long a key counts, by the log's time: longer than clients retry, soon read again."""
 
 KEY_LENGTH_MAX: Final = 128
 """Characters of a key: a UUID has 36, a URL of a job fits."""

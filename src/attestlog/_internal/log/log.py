@@ -378,7 +378,7 @@ class Log:
     def _found(
         self, caller: Caller, drafts: Sequence[AnyDraft], error: AttestlogError, known: int
     ) -> list[Receipt]:
-        """What is in the log under the caller's key by now, given what the append raised; else raises that."""
+        """What is in the log under the caller's key by now; if nothing, raises the error of the append."""
         if isinstance(error, UncertainCommitError | ReplicationError) or not caller.key:
             raise error
         if isinstance(error, IdempotencyError):

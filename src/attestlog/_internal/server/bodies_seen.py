@@ -2,8 +2,8 @@
 
 Only a MAC of the body is kept, under a key of this server, and nothing of it is in the log: the hash of a
 payload that was redacted or erased would say what it was. It is written before the entries are, so that it
-survives a server that is killed. Where it is lost (a loss of power, a damaged file), bodies cannot be compared, and the
-answer says so (`compared: false`); how often an entry is written does not depend on it.
+survives a server that is killed. Where it is lost (a loss of power, a damaged file), bodies cannot
+be compared, and the answer says so (`compared: false`); how often an entry is written does not depend on it.
 """
 
 from __future__ import annotations

@@ -78,6 +78,8 @@ class Service(NamedTuple):
 
     logs: list[ServedLog]
     app: Litestar
+    stop: Callable[[], None]
+    """Ends the streams, so that the server can end."""
     close: Callable[[], None]
     """Signs a last checkpoint of each log. Raises as `Log.close`, once all are closed."""
 
@@ -95,15 +97,20 @@ def open_service(openings: Sequence[Callable[[], Log]], directory: Path) -> Serv
                 raise MalformedConfigError(f"two logs are called {served.origin}", member="origin")
             logs.append(served)
         app = log_app(logs, TokenFile(directory), rates, directory)
-        return Service(logs, app, undo.pop_all().close)
+        return Service(logs, app, lambda: _stop(logs), undo.pop_all().close)
+
+
+def _stop(logs: Sequence[ServedLog]) -> None:
+    for served in logs:
+        served.stop()
 
 
 def log_app(logs: Sequence[ServedLog], tokens: TokenFile, rates: Rates, directory: Path) -> Litestar:
     """The app. `directory`: of the service, in which requests for approval are kept."""
     routes = [
         append, query, show_entry, show_proof, show_checkpoint, show_consistency, tail, show_rules,
-        store_payload, show_stats, show_keys, show_replicas, ask, list_requests, show_request, approve, list_approvals,
-        make_checkpoint, show_ready, show_metrics, show_document,
+        store_payload, show_stats, show_keys, show_replicas, ask, list_requests, show_request, approve,
+        list_approvals, make_checkpoint, show_ready, show_metrics, show_document,
     ]  # fmt: skip
     return new_app(
         routes, tokens, logs={served.origin: served for served in logs}, rates=rates, asked=Asked(directory),
@@ -159,10 +166,14 @@ async def make_checkpoint(request: Req) -> Response[bytes]:
 async def query(request: Req) -> Response[bytes]:
     """A page of the entries that a filter asks for, and the cursor of the next."""
     served, members = _served(request), _filter(request)
-    page = await asyncio.to_thread(lambda: query_page(served.source, **members))
+    return Response(await asyncio.to_thread(_page, served, members), media_type=_JSON)
+
+
+def _page(served: ServedLog, members: FilterMembers) -> bytes:
+    page = query_page(served.source, **members)
     lines = [served.source.line(entry.sequence_number) for entry in page.entries]
     answer = {"entries": [msgspec.Raw(line) for line in lines], "next_cursor": page.next_cursor}
-    return Response(msgspec.json.encode(answer), media_type=_JSON)
+    return msgspec.json.encode(answer)
 
 
 @get("/v1/entries/{number:str}", guards=[needs(Scope.READ)])
@@ -209,17 +220,17 @@ async def tail(request: Req) -> Stream:
     start = await asyncio.to_thread(served.source.durable_size) if last is None else _number(last) + 1
     if tails[0] >= TAILS_MAX:
         raise BusyError(f"{TAILS_MAX} streams are read already", retryable=True)
-    tails[0] += 1
     return Stream(
         _events(served, start, tails), media_type="text/event-stream", headers={"Cache-Control": "no-cache"}
     )
 
 
 async def _events(served: ServedLog, start: int, tails: list[int]) -> AsyncIterator[bytes]:
+    tails[0] += 1
     try:
         yield b": attestlog\n\n"
         at, quiet_s = start, 0.0
-        while True:
+        while not served.is_stopping:
             lines = await asyncio.to_thread(_durable_lines, served, at)
             if lines:
                 yield b"".join(

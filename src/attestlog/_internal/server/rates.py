@@ -1,4 +1,4 @@
-"""What each token may send a minute, in entries and bytes: buckets that hold a minute's worth, filled evenly."""
+"""What each token may send a minute, in entries and bytes: buckets of a minute's worth, filled evenly."""
 
 from __future__ import annotations
 

@@ -71,11 +71,13 @@ def serve(
     listen: Listen | None,
     *,
     started: Callable[[str], None] = lambda _url: None,
+    stopping: Callable[[], None] = lambda: None,
     unix: Path | None = None,
 ) -> None:
     """Serve until SIGINT or SIGTERM, then let the requests under way end. `unix`: a socket to serve on, too.
 
-    `started` is told the URL once connections are taken: of the address, else of the socket.
+    `started` is told the URL once connections are taken: of the address, else of the socket. `stopping` is
+    called once the server is asked to stop.
     Raises StorageError where an address cannot be had, MalformedConfigError for a bad certificate.
     """
     with ExitStack() as undo:
@@ -90,16 +92,20 @@ def serve(
             places.append((listener, listen))
             url = _url(listener, listen)
         servers = [_Server(_config(app, where)) for _, where in places]
-        asyncio.run(_serve_all(servers, [listener for listener, _ in places], lambda: started(url)))
+        asyncio.run(_serve_all(servers, [listener for listener, _ in places], lambda: started(url), stopping))
 
 
 async def _serve_all(
-    servers: list[_Server], listeners: list[socket.socket], started: Callable[[], None]
+    servers: list[_Server],
+    listeners: list[socket.socket],
+    started: Callable[[], None],
+    stopping: Callable[[], None],
 ) -> None:
     def stop() -> None:
         for server in servers:
             # A second signal does not wait for requests any more.
             server.force_exit, server.should_exit = server.should_exit, True
+        stopping()
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

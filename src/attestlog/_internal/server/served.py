@@ -90,6 +90,7 @@ class ServedLog:
         self.log = open_log()
         self.origin, self.source = self.log.origin, self.log._store.source
         self.figures = Figures()
+        self.is_stopping = False
         self._changed = asyncio.Event()
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._reopening = asyncio.Lock()
@@ -201,6 +202,11 @@ class ServedLog:
                 free = status.f_bavail * status.f_frsize
             self._free = (time.monotonic(), free)
         return free
+
+    def stop(self) -> None:
+        """Those who follow are to end."""
+        self.is_stopping = True
+        self.tell()
 
     def close(self) -> None:
         """A last checkpoint. Raises as `Log.close`."""
