@@ -17,6 +17,7 @@ import uuid
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from enum import StrEnum
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, Self, Unpack, overload
 from urllib.parse import urlencode
@@ -198,7 +199,8 @@ class RemoteLog:
         `idempotency_key`: within 24 hours the same append under the same key has the first one's receipt.
         Without it one is made, for the tries of this call.
         Raises as `Log.append`. StorageError with `retryable`: the service cannot be reached, nothing is
-        written. UncertainCommitError: it could not be settled; append the same again with its `idempotency_key`.
+        written. UncertainCommitError: it could not be settled: append the same again with its
+        `idempotency_key`.
         """
         body = _encode(_one_draft(draft, dict(members)))
         (receipt,) = self._post(body, 1, idempotency_key or str(uuid.uuid4()))
@@ -474,7 +476,8 @@ def _encode(draft: AnyDraft) -> bytes:
     given = draft if isinstance(draft, EntryDraft) else dict(draft)
     parse_draft(given)
     members = msgspec.to_builtins(given) if isinstance(given, EntryDraft) else given
-    return bytes(encode_member("draft", members))
+    plain = {name: str(item) if isinstance(item, StrEnum) else item for name, item in members.items()}
+    return bytes(encode_member("draft", plain))
 
 
 def _grouped(bodies: Sequence[bytes]) -> Iterator[list[bytes]]:
