@@ -168,8 +168,8 @@ def test_what_is_read_is_what_is_stored(place: Place, admin: Client) -> None:
         ("entries/-1", 404), ("entries/x", 404), ("entries/99999999", 404), ("entries/9e9/proof", 404),
         ("entries/77/proof", 404), ("entries/0/proof?payload=maybe", 400), ("consistency", 404),
         ("consistency?size=0", 404), ("consistency?size=9", 404), ("entries?since=yesterday", 400),
-        ("entries?limit=x", 400), ("entries?limit=0", 400), ("entries?nothing=1", 400), ("stats?since=x", 400),
-        ("entries?payload=x", 400), ("tail?after=x", 404), ("requests/none", 404), ("rules?log=other", 404),
+        ("entries?limit=x", 400), ("entries?limit=0", 400), ("entries?nothing=1", 400),
+        ("stats?since=x", 400), ("entries?payload=x", 400), ("tail?after=x", 404), ("requests/none", 404), ("rules?log=other", 404),
         ("requests/8a9e3a0e-9a70-4a3e-9b0b-0b6f0f0f0f0f/approvals", 404), ("nothing", 404),
     ],
 )  # fmt: skip
@@ -244,7 +244,7 @@ def test_a_scope_is_good_for_what_the_document_says(place: Place, scope: Scope) 
 
 
 def test_an_agent_s_token_appends_as_itself_only(place: Place) -> None:
-    bounds = {"actor_id": "agent-7", "action_types": ["deploy*", "tool.*"]}
+    bounds: dict[str, Any] = {"actor_id": "agent-7", "action_types": ["deploy*", "tool.*"]}
     with client_of(place, Scope.APPEND, origin=ORIGIN, **bounds) as client:
         assert client.post("/v1/entries", json=ACTION).status_code == 201
         for other in (
@@ -346,7 +346,8 @@ def test_metrics_say_what_became_of_appends(place: Place, admin: Client) -> None
     for sample in (
         f"attestlog_entries{{{label}}} 4", f'attestlog_appended_entries_total{{{label},outcome="written"}} 3',
         f'attestlog_appended_entries_total{{{label},outcome="malformed.entry"}} 1',
-        f'attestlog_append_seconds_bucket{{{label},le="+Inf"}} 2', f"attestlog_append_seconds_count{{{label}}} 2",
+        f'attestlog_append_seconds_bucket{{{label},le="+Inf"}} 2',
+        f"attestlog_append_seconds_count{{{label}}} 2",
     ):  # fmt: skip
         assert sample in text.splitlines()
 

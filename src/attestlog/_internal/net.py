@@ -22,6 +22,8 @@ from __future__ import annotations
 import math
 import os
 import re
+import select
+import socket
 import ssl
 import threading
 import time
@@ -315,8 +317,48 @@ class _Network(httpcore.NetworkBackend):
         timeout: float | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
-        stream = self._plain.connect_unix_socket(path, self._until.bound(timeout), socket_options)
-        return _Stream(stream, self._until)
+        return _Stream(_UnixStream(path, self._until.bound(timeout)), self._until)
+
+
+class _UnixStream(httpcore.NetworkStream):
+    """httpcore's own leaves the socket open where it cannot connect."""
+
+    def __init__(self, path: str, timeout: float | None) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            self._socket.settimeout(timeout)
+            self._socket.connect(path)
+        except OSError as error:
+            self._socket.close()
+            kind = httpcore.ConnectTimeout if isinstance(error, TimeoutError) else httpcore.ConnectError
+            raise kind(error.strerror or str(error)) from None
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        try:
+            self._socket.settimeout(timeout)
+            return self._socket.recv(max_bytes)
+        except OSError as error:
+            kind = httpcore.ReadTimeout if isinstance(error, TimeoutError) else httpcore.ReadError
+            raise kind(error.strerror or str(error)) from None
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        try:
+            self._socket.settimeout(timeout)
+            self._socket.sendall(buffer)
+        except OSError as error:
+            kind = httpcore.WriteTimeout if isinstance(error, TimeoutError) else httpcore.WriteError
+            raise kind(error.strerror or str(error)) from None
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def get_extra_info(self, info: str) -> object:
+        """httpcore asks whether an idle connection was closed at the other end."""
+        if info == "is_readable":
+            poll = select.poll()
+            poll.register(self._socket, select.POLLIN)
+            return bool(poll.poll(0))
+        return None
 
 
 class _Stream(httpcore.NetworkStream):

@@ -38,6 +38,7 @@ from attestlog._internal.core.entry import (
     DraftMembers,
     Entry,
     EntryDraft,
+    EntryRef,
     EventCategory,
     EventType,
     OptionalMembers,
@@ -109,6 +110,7 @@ class _Facts(msgspec.Struct):
     genesis: str
     pointer: str
     policy: dict[str, Any]
+    policy_by: EntryRef
     vkeys: list[str]
     now_us: int
 
@@ -203,11 +205,13 @@ class RemoteLog:
         `idempotency_key`.
         """
         body = _encode(_one_draft(draft, dict(members)))
+        self._check_open()
         (receipt,) = self._post(body, 1, idempotency_key or str(uuid.uuid4()))
         return receipt
 
     def append_many(self, drafts: Iterable[AnyDraft], *, idempotency_key: str | None = None) -> list[Receipt]:
         """Append these in order. Raises as `append`; `committed` of the error counts what is in the log."""
+        self._check_open()
         key, receipts = idempotency_key or str(uuid.uuid4()), []
         for number, group in enumerate(_grouped([_encode(draft) for draft in drafts])):
             own = f"{key}.{number}" if number else key
@@ -367,7 +371,6 @@ class RemoteLog:
         )
 
     def _post(self, body: bytes, count: int, key: str) -> list[Receipt]:
-        self._check_open()
         headers = {"idempotency-key": key, "content-type": "application/json"}
         answer = self._at_hand().settle(Wanted("POST", "v1/entries", body, headers), key)
         try:
@@ -459,7 +462,7 @@ class RemoteLog:
 def _rules(facts: _Facts) -> Rules:
     return Rules(
         facts.origin, {}, parse_policy(facts.policy), {}, read_holds=None, genesis_hash=facts.genesis,
-        pointers=Pointers(facts.pointer),
+        pointers=Pointers(facts.pointer), policy_by=facts.policy_by,
     )  # fmt: skip
 
 

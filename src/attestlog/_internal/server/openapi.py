@@ -92,8 +92,9 @@ _SCHEMAS: Final[Members] = {
         entries={"type": "array", "items": _ref("Entry")}, next_cursor={"type": ["integer", "null"]},
     ),
     "Rules": _object(
-        ["origin", "genesis", "pointer", "policy", "keys", "vkeys", "now_us"],
+        ["origin", "genesis", "pointer", "policy", "policy_by", "keys", "vkeys", "now_us"],
         origin=_TEXT, genesis=_HEX, pointer=_TEXT, policy={"type": "object"},
+        policy_by=_object(["sequence_number", "entry_hash"], sequence_number=_COUNT, entry_hash=_HEX),
         keys={"type": "array", "items": _TEXT}, vkeys={"type": "array", "items": _TEXT}, now_us=_COUNT,
     ),
     "Storable": _object(["payload", "action_type"], payload={"type": "object"}, action_type=_TEXT),

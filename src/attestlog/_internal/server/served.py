@@ -259,5 +259,6 @@ def describe_rules(served: ServedLog) -> bytes:
     return encode_member("rules", {
         "origin": log.origin, "genesis": rules.genesis_hash, "pointer": rules.pointers.rules or "",
         "policy": format_policy(rules.policy), "keys": rules.key_ids, "vkeys": log.vkeys,
+        "policy_by": msgspec.to_builtins(rules.policy_by),
         "now_us": log.now_us(),
     })  # fmt: skip
