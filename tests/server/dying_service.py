@@ -1,4 +1,4 @@
-"""A service that kills itself at one step of a POST: `python dying_service.py FOLDER STEP`, once, for the key `k`."""
+"""A service that kills itself at one step of a POST: `dying_service.py FOLDER STEP SIDE`."""
 
 import json
 import os

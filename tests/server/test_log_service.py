@@ -68,7 +68,7 @@ def test_a_draft_an_array_and_lines_are_appended(place: Place) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "status", "code"),
+    "body, status, code",
     [
         (b"", 400, "malformed.json"),
         (b"{", 400, "malformed.json"),
@@ -163,13 +163,14 @@ def test_what_is_read_is_what_is_stored(place: Place, admin: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "status"),
+    "path, status",
     [
         ("entries/-1", 404), ("entries/x", 404), ("entries/99999999", 404), ("entries/9e9/proof", 404),
         ("entries/77/proof", 404), ("entries/0/proof?payload=maybe", 400), ("consistency", 404),
         ("consistency?size=0", 404), ("consistency?size=9", 404), ("entries?since=yesterday", 400),
         ("entries?limit=x", 400), ("entries?limit=0", 400), ("entries?nothing=1", 400),
-        ("stats?since=x", 400), ("entries?payload=x", 400), ("tail?after=x", 404), ("requests/none", 404), ("rules?log=other", 404),
+        ("stats?since=x", 400), ("entries?payload=x", 400), ("tail?after=x", 404),
+        ("requests/none", 404), ("rules?log=other", 404),
         ("requests/8a9e3a0e-9a70-4a3e-9b0b-0b6f0f0f0f0f/approvals", 404), ("nothing", 404),
     ],
 )  # fmt: skip

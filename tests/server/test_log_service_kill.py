@@ -19,7 +19,7 @@ DYING = str(Path(__file__).with_name("dying_service.py"))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("drafts", [1, 3])
+@pytest.mark.parametrize("drafts", [3])
 @pytest.mark.parametrize("side", ["-", "+"])
 @pytest.mark.parametrize("step", STEPS)
 def test_one_entry_whatever_step_it_is_killed_at(
@@ -86,7 +86,7 @@ CLIENT = """
 import sys, attestlog
 with attestlog.connect(sys.argv[1]) as log:
     for number in range(20):
-        log.append(event_type="ACTION", action_type="work", actor_id=sys.argv[2], action_payload={"n": number})
+        log.action("work", actor_id=sys.argv[2], action_payload={"n": number})
 """
 
 
@@ -113,7 +113,7 @@ def test_sixteen_processes_share_flushes(tmp_path: Path, own_home: Path) -> None
 
 @pytest.mark.slow
 def test_no_request_that_the_document_allows_is_a_server_error(tmp_path: Path, own_home: Path) -> None:
-    fuzzer = Path(".venv-services/bin/schemathesis")
+    fuzzer = Path(".venv-services/bin/schemathesis").absolute()
     if not fuzzer.exists():
         pytest.skip("schemathesis is not installed: make services")
     attestlog.create(tmp_path / "audit", origin=ORIGIN).close()

@@ -315,7 +315,7 @@ class _Network(httpcore.NetworkBackend):
         self,
         path: str,
         timeout: float | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,  # noqa: ARG002 - httpcore's
     ) -> httpcore.NetworkStream:
         return _Stream(_UnixStream(path, self._until.bound(timeout)), self._until)
 
