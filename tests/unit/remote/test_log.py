@@ -52,9 +52,7 @@ def test_a_receipt_is_that_of_the_log(place: Place, log: RemoteLog) -> None:
     (stored,) = entries(place)[1:]
     assert (receipt.entry, receipt.line) == (stored, attestlog_line(place, 1))
     assert log.append(event_type="ACTION", action_type="a", actor_id="b").sequence_number == 2
-    assert log.append(
-        attestlog.EntryDraft(event_type=attestlog.EventType.ACTION, action_type="a", actor_id="b")
-    )
+    log.append(attestlog.EntryDraft(event_type=attestlog.EventType.ACTION, action_type="a", actor_id="b"))
     assert log.violation("a", actor_id="b").entry.event_category == "ERROR"
     assert [found.sequence_number for found in log.append_many([ACTION] * 2)] == [5, 6]
     assert log.append_many([]) == []

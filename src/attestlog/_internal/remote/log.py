@@ -276,7 +276,11 @@ class RemoteLog:
         """The act that people were asked to approve: as `Log.resume`."""
         return Guard.resumed(self, request, **members)
 
-    def request(self, draft: AnyDraft | None = None, /, **members: Unpack[DraftMembers]) -> ApprovalRequest:
+    @overload
+    def request(self, draft: AnyDraft, /) -> ApprovalRequest: ...
+    @overload
+    def request(self, draft: None = None, /, **members: Unpack[DraftMembers]) -> ApprovalRequest: ...
+    def request(self, draft: AnyDraft | None = None, /, **members: Any) -> ApprovalRequest:
         """What to give to those who must approve this draft: as `Log.request`."""
         given = msgspec.to_builtins(parse_draft(_one_draft(draft, dict(members))))
         given["action_payload"] = self.storable_payload(given.get("action_payload", {}), given["action_type"])

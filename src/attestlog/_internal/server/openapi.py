@@ -160,7 +160,7 @@ _PROBLEM: Final[Members] = {
 }  # fmt: skip
 
 
-def _paths() -> Members:
+def _entries() -> Members:
     drafts = {
         **_content({
             "oneOf": [
@@ -170,7 +170,6 @@ def _paths() -> Members:
         **_content({"type": "string", "description": "A draft a line."}, "application/x-ndjson"),
     }  # fmt: skip
     json = _content
-    request = "/v1/requests/{request_id}"
     again = {"description": "Written before, under the same key.", "content": _RECEIPTS}
     unchanged = {"description": "As the reader has it."}
     return {
@@ -192,6 +191,12 @@ def _paths() -> Members:
                 _in("query", "payload", "Whether its payload goes with it.", {"type": "boolean"}),
             )
         },
+    }  # fmt: skip
+
+
+def _log_itself() -> Members:
+    json = _content
+    return {
         "/v1/checkpoint": {
             "get": _operation("Read the checkpoint", "read", _NOTE, _LOG),
             "post": _operation("Sign a checkpoint", "admin", _NOTE, _LOG),
@@ -224,6 +229,12 @@ def _paths() -> Members:
         },
         "/v1/keys": {"get": _operation("List keys", "read or append", json(_ref("Keys")), _LOG)},
         "/v1/replicas": {"get": _operation("List replicas", "read", json(_ref("Replicas")), _LOG)},
+    }  # fmt: skip
+
+
+def _people() -> Members:
+    json, request = _content, "/v1/requests/{request_id}"
+    return {
         "/v1/requests": {
             "post": _operation(
                 "Ask for approval", "append", json(_ref("Request")), _LOG, status="201",
@@ -245,6 +256,12 @@ def _paths() -> Members:
                 "List approvals", "approve, read or append", json(_ref("Approvals")), _REQUEST_ID, _LOG
             ),
         },
+    }  # fmt: skip
+
+
+def _operation_of_the_service() -> Members:
+    json = _content
+    return {
         "/healthz": {"get": _operation("Say that the server answers", "", json(_ref("Status")))},
         "/readyz": {"get": _operation("Say whether it can append", "", json(_ref("Status")))},
         "/metrics": {"get": _operation("Read metrics", "metrics", _NOTE)},
@@ -258,7 +275,7 @@ def document() -> Members:
         "openapi": "3.1.0",
         "info": {"title": "attestlog", "version": VERSION, "description": "A log and its key, as a service."},
         "security": [{"bearer": []}],
-        "paths": _paths(),
+        "paths": _entries() | _log_itself() | _people() | _operation_of_the_service(),
         "components": {
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
             "schemas": {**_SCHEMAS, **_ours("Entry"), **_ours("Draft")},
