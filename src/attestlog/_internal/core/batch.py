@@ -51,7 +51,7 @@ from attestlog._internal.core.hashes import GENESIS_PREV_HASH, batch_message, he
 from attestlog._internal.core.merkle import Grown, Span, inclusion_paths
 from attestlog._internal.core.pointer import HOLDS_MEMBER, POINTER_LENGTH_MAX, RULES_MEMBER, Pointers
 from attestlog._internal.core.policy import Policy
-from attestlog._internal.core.reserved import governs
+from attestlog._internal.core.reserved import KEY_MEMBER, governs
 from attestlog._internal.core.signature import (
     BATCH_ENTRIES_MAX,
     BATCH_SUFFIX,
@@ -134,6 +134,10 @@ class Prepared(msgspec.Struct, frozen=True, gc=False):
     """Whether it is a batch of its own: what follows it is judged by other rules."""
     quorum: Callable[[str], bool] | None = None
     """What `quorum_met` is at a timestamp, where approvals count: they may have expired by then."""
+    asserted: Mapping[str, str] = {}
+    """Members of `environment` that the log says of the caller: its idempotency key, who it is."""
+    ordinal: int = 0
+    """Which of the entries under its idempotency key it is."""
 
     @property
     def size_bytes(self) -> int:
@@ -314,7 +318,7 @@ def spell(
     if replicas:
         nested["replicas"] = list(replicas)
     spelled = encode_members(nested)
-    if draft.environment:
+    if draft.environment or KEY_MEMBER in environment:  # a key is of one entry: no use in a cache
         spelled["environment"] = _encode_environment({**environment, **draft.environment})
     else:
         spelled["environment"] = _cached_environment(tuple(environment.items()))
