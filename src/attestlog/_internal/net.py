@@ -172,7 +172,8 @@ class Client:
     ) -> None:
         """`url`: of `parse_url`. `headers` go with every question. `unix`: a socket instead of its host.
 
-        `answers`: statuses beside which the content is an answer, and must be whole. Raises MalformedConfigError.
+        `answers`: statuses beside which the content is an answer, and must be whole.
+        Raises MalformedConfigError.
         """
         self._url, self._limits, self._until = url, limits, _Until()
         self._answers = answers
