@@ -27,7 +27,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from enum import Enum, auto
 from ipaddress import ip_address
 from pathlib import Path
@@ -64,7 +64,7 @@ class Limits(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """`content` is whole where the status is 200 or 201, of another what can be read up to the limit."""
+    """`content` is whole where the status is an answer's (200), of another what can be read of it."""
 
     status: int
     content: bytes
@@ -168,12 +168,15 @@ class Client:
         tls: ssl.SSLContext | None = None,
         connections: int = 1,
         unix: str | None = None,
+        answers: Container[int] = frozenset({200}),
     ) -> None:
         """`url`: of `parse_url`. `headers` go with every question. `unix`: a socket instead of its host.
 
+        `answers`: statuses beside which the content is an answer, and must be whole.
         Raises MalformedConfigError.
         """
         self._url, self._limits, self._until = url, limits, _Until()
+        self._answers = answers
         self._target = url.path + (f"?{url.query}" if url.query else "")
         self._headers = {
             "host": url.netloc,
@@ -219,7 +222,7 @@ class Client:
             with self._pool.stream(
                 method, url, headers=all_headers, content=content, extensions={"timeout": timeouts}
             ) as response:
-                return Answer(response.status, _content(response, size_max_bytes))
+                return Answer(response.status, _content(response, size_max_bytes, self._answers))
         except httpcore.TimeoutException as error:
             is_connecting = isinstance(error, httpcore.ConnectTimeout | httpcore.PoolTimeout)
             if time.monotonic() >= self._until.deadline:
@@ -243,9 +246,9 @@ class Client:
         self._pool.close()
 
 
-def _content(response: httpcore.Response, size_max_bytes: int) -> bytes:
-    """Beside a status other than 200 or 201 no page is too large or encoded: the status says more than it."""
-    is_answer, data = response.status in {200, 201}, bytearray()
+def _content(response: httpcore.Response, size_max_bytes: int, answers: Container[int]) -> bytes:
+    """Beside a status that is no answer's no page is too large or encoded: the status says more than it."""
+    is_answer, data = response.status in answers, bytearray()
     for name, value in response.headers:
         if name.lower() == b"content-encoding" and value.strip().lower() not in {b"", b"identity"}:
             if is_answer:

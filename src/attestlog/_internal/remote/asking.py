@@ -30,6 +30,8 @@ PAUSE_S: Final = 0.05
 PAUSE_MAX_S: Final = 2.0
 """Between two tries: twice as long each time, so that a server that starts is not held up."""
 
+_ANSWERS: Final = frozenset({200, 201})
+
 _SETTLED: Final = frozenset({400, 409, 422})
 """The server looked for the key before it answered so: under it nothing is in the log."""
 
@@ -65,7 +67,7 @@ class Asker:
             parse_url("http://localhost" if unix is not None else url, what="the service's URL"),
             Limits(CONNECT_S, timeout_s, timeout_s),
             headers=headers, tls=None if ca_file is None else trusting(ca_file), connections=CONNECTIONS,
-            unix=unix,
+            unix=unix, answers=_ANSWERS,
         )  # fmt: skip
         self._log = "" if log is None else f"log={quote(log, safe='')}"
 
@@ -75,7 +77,7 @@ class Asker:
             answer = self._send(wanted, self._timeout_s)
         except NoAnswerError as error:
             raise StorageError(f"the service {self.url} {error}", url=self.url, retryable=True) from None
-        if answer.status in {200, 201}:
+        if answer.status in _ANSWERS:
             return answer.content
         raise self._error(answer) or StorageError(
             f"{self.url} answers {answer.status}, and not as a log's service does", url=self.url,
@@ -101,7 +103,7 @@ class Asker:
                     ) from None
                 may_be_written, why = True, str(error)
             else:
-                if answer.status in {200, 201}:
+                if answer.status in _ANSWERS:
                     return answer.content
                 problem = self._error(answer)
                 is_known = problem is not None and not isinstance(problem, UncertainCommitError)
