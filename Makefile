@@ -85,7 +85,7 @@ format: $(VENV)/.installed-dev ## let ruff format and fix what it can
 	$(BIN)/python -m ruff format $(CODE)
 
 faults: $(VENV)/.installed-dev ## the long fault campaign: power cuts, kills, failing calls, changed bytes (a quarter of an hour)
-	@ATTESTLOG_FAULT_SEEDS=20 ATTESTLOG_FAULT_ROUNDS=40 $(PYTEST) tests/fault $(PYTEST_ARGS)
+	@ATTESTLOG_FAULT_SEEDS=20 ATTESTLOG_FAULT_ROUNDS=40 $(PYTEST) tests/fault tests/server/test_log_service_kill.py $(PYTEST_ARGS)
 
 CHAOS_SECONDS ?= 600
 CHAOS_SEED ?= 14
