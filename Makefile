@@ -27,7 +27,7 @@ CODE = src tests $(wildcard bench examples)
 # The resolver behind `make lock`; it stays out of .venv.
 UV_VERSION = 0.13.9
 
-.PHONY: help demo test test-all native native-lint native-fuzz services interop lint types format faults repeat simulate \
+.PHONY: help demo test test-all native native-lint native-fuzz services interop lint types format faults chaos repeat simulate \
 	fuzz agree mutants bench bench-formats \
 	bench-explorer bench-proofs bench-signers bench-replication growth soak nightly lock clean
 
@@ -85,7 +85,13 @@ format: $(VENV)/.installed-dev ## let ruff format and fix what it can
 	$(BIN)/python -m ruff format $(CODE)
 
 faults: $(VENV)/.installed-dev ## the long fault campaign: power cuts, kills, failing calls, changed bytes (a quarter of an hour)
-	@ATTESTLOG_FAULT_SEEDS=20 ATTESTLOG_FAULT_ROUNDS=40 $(PYTEST) tests/fault $(PYTEST_ARGS)
+	@ATTESTLOG_FAULT_SEEDS=20 ATTESTLOG_FAULT_ROUNDS=40 $(PYTEST) tests/fault tests/server/test_log_service_kill.py $(PYTEST_ARGS)
+
+CHAOS_SECONDS ?= 600
+CHAOS_SEED ?= 14
+
+chaos: $(VENV)/.installed-dev ## eight processes on one log: kills, stops, signals, forks, clocks, no room (CHAOS_SECONDS=600, CHAOS_SEED=14)
+	@CHAOS_SECONDS=$(CHAOS_SECONDS) CHAOS_SEED=$(CHAOS_SEED) $(BIN)/python -m pytest tests/fault/test_chaos.py $(PYTEST_ARGS)
 
 # Tests of servers, devices, kills and power cuts, again and again in another order each time: whatever fails
 # once in fifty is a finding.
@@ -162,7 +168,7 @@ bench-replication: $(VENV)/.installed-dev ## measure replicas: following, waitin
 	@$(BIN)/python -m bench.replication $(BENCH_ARGS)
 	@$(BIN)/python -m bench.witness
 
-NIGHTLY = test-all repeat faults simulate fuzz agree soak mutants
+NIGHTLY = test-all repeat faults chaos simulate fuzz agree soak mutants
 
 build/axe: ## axe-core, which looks for what shuts people out of a page (needs npm)
 	@mkdir -p build/axe.part && cd build/axe.part && npm init --yes >/dev/null \

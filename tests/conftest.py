@@ -24,6 +24,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from tests.support.audits import make
 from tests.support.logs import LogMaker, create
+from tests.support.postgres import postgres  # noqa: F401 - a fixture
 from tests.support.tally import counts
 
 from attestlog._internal.log import Log

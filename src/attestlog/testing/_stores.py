@@ -143,6 +143,15 @@ class FaultStore:
         """See `Store`."""
         return self.inner.checkpoint()
 
+    @property
+    def is_certain(self) -> bool:
+        """See `Store`."""
+        return self.inner.is_certain
+
+    def certain_head(self) -> Head:
+        """See `Store`."""
+        return self.inner.certain_head()
+
     def replace_checkpoint(self, old: bytes | None, new: bytes) -> None:
         """See `Store`."""
         self._do("replace_checkpoint", lambda: self.inner.replace_checkpoint(old, new))

@@ -74,7 +74,9 @@ _WANTED: Final = {
     )
 )
 def doctor(
-    directory: Annotated[Path, typer.Argument(help="The log's directory, or where it will be.")] = Path(),
+    log: Annotated[
+        str, typer.Argument(help="The log's directory, or where it will be.", metavar="DIRECTORY")
+    ] = ".",
     *,
     signer: Annotated[str | None, options.text("Check this key, and let it sign.", metavar="URI")] = None,
     pkcs11_module: Annotated[
@@ -87,15 +89,17 @@ def doctor(
     To measure the disk it writes a small file to the directory, and removes it. Exit code 4 means that a log
     cannot be kept there, or that the given key cannot sign.
     """
-    out = Output(as_json)
-    checks = _everything(directory.absolute())
+    from attestlog._internal.storage.resolve import directory
+
+    out, root = Output(as_json), directory(log).absolute()
+    checks = _everything(root)
     if pkcs11_module is not None:
         checks += _devices(pkcs11_module)
     if signer is not None:
         checks += _signer(signer)
     if out.as_json:
         found = {check.name: {"state": check.state, "value": check.value, **check.facts} for check in checks}
-        out.emit("doctor", {"directory": str(directory.absolute()), "checks": found})
+        out.emit("doctor", {"directory": str(root), "checks": found})
     else:
         for check in checks:
             out.text(f"{check.name:<12} ", (f"{check.state:<5}", _STYLES[check.state]), f" {check.value}")

@@ -162,6 +162,12 @@ def _signer_of_log(error: errors.AttestlogError) -> str | None:
     return "attestlog configure LOG --entry-signer URI says where a key is; --signer names one for once"
 
 
+def _no_log(error: errors.AttestlogError) -> str:
+    if error.evidence().get("name") == "schema":
+        return "attestlog postgres upgrade URL makes the schema, or attestlog postgres schema prints it"
+    return "attestlog init LOG --origin NAME makes a log"
+
+
 def _not_found(error: errors.AttestlogError) -> str | None:
     if "checkpoint_size" in error.evidence():
         return "attestlog checkpoint LOG signs a checkpoint over all entries there are"
@@ -237,7 +243,7 @@ _HINTS: Final[dict[type[errors.AttestlogError], str | Callable[[errors.Attestlog
     errors.StateError: _state,
     errors.RollbackError: "keep this copy, it is evidence; attestlog repair LOG shows what is wrong in it",
     errors.NoHomeError: "set ATTESTLOG_HOME to a directory that only this user can write",
-    errors.NoLogError: "attestlog init LOG --origin NAME makes a log",
+    errors.NoLogError: _no_log,
     errors.ExistsError: _exists,
     errors.DeniedError: _denied,
     errors.FullError: "make room, then run the same command again",

@@ -25,6 +25,7 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
     "Start": {
         "demo": "See it work: write a log, verify it, tamper with it, see it caught.",
         "doctor": "Check this machine for a log: disk, clock, keys, versions.",
+        "postgres": "Print or make the schema of a database for logs.",
     },
     "Write": {
         "init": "Make a new log.",

@@ -359,6 +359,16 @@ class Store(Protocol):
     def checkpoint(self) -> bytes | None:
         """As `LogSource.checkpoint`; inside `exclusive` MUST be the latest."""
 
+    @property
+    def is_certain(self) -> bool:
+        """Inside `exclusive`: whether the head is sure to survive what a committed batch survives.
+
+        False where it was read only, from a server that may be one no longer. Nobody MUST sign such a head.
+        """
+
+    def certain_head(self) -> Head:
+        """The head, made certain. Inside `exclusive`; others MAY have committed after it by then."""
+
     def replace_checkpoint(self, old: bytes | None, new: bytes) -> None:
         """Compare and swap, inside `exclusive`; the tree it covers MUST be durable first.
 

@@ -206,6 +206,15 @@ class MemoryStore:
         """See `Store`."""
         return self.log.checkpoint
 
+    @property
+    def is_certain(self) -> bool:
+        """See `Store`."""
+        return True
+
+    def certain_head(self) -> Head:
+        """See `Store`."""
+        return self.log.head
+
     def replace_checkpoint(self, old: bytes | None, new: bytes) -> None:
         """See `Store`."""
         if self.log.checkpoint != old:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from attestlog._internal.storage.contract import LOCK_TIMEOUT_S, Known, LogSource, NewLog, Store
 from attestlog._internal.storage.files import layout
-from attestlog.errors import MalformedConfigError
+from attestlog.errors import MalformedConfigError, MissingExtraError
 
 if TYPE_CHECKING:
     from attestlog._internal.storage.files.creation import Building
@@ -27,6 +27,7 @@ LogName = str | os.PathLike[str]
 _URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _OBJECTS: Final = frozenset({"s3", "gs", "az"})
 _PUBLISHED: Final = frozenset({"http", "https"}) | _OBJECTS
+_POSTGRES: Final = frozenset({"postgresql", "postgres"})
 
 
 class Driver(Protocol):
@@ -122,8 +123,22 @@ def directory(name: LogName) -> Path:
     """The directory that is meant, for what only a directory can. Raises MalformedConfigError for a URL."""
     scheme = _scheme(name)
     if scheme:
-        raise MalformedConfigError(f"this is for a log's directory, not for {scheme}: URLs", member="log")
+        instead = "; the database's own backup and restore do it there" if scheme in _POSTGRES else ""
+        raise MalformedConfigError(
+            f"this is for a log's directory, not for {scheme}: URLs{instead}", member="log"
+        )
     return Path(name)
+
+
+def upgrade_schema(database: str) -> tuple[int, int]:
+    """Bring the schema of a PostgreSQL database up to date, as its owner; its version before and now.
+
+    Raises MalformedConfigError, MissingExtraError, StorageError: then it is as it was, or some steps further.
+    """
+    _driver(database)  # says what is no such database, and what is not installed
+    from attestlog._internal.storage.postgres.upgrading import upgrade
+
+    return upgrade(database)
 
 
 def anything_at(name: LogName) -> bool:
@@ -170,10 +185,23 @@ def _driver(name: LogName) -> Driver:
         raise MalformedConfigError(
             f"a {scheme}: URL names a published log, want a log with its entries", member="log"
         )
+    if scheme in _POSTGRES and scheme not in _drivers:
+        _drivers[scheme] = _postgres_driver()
     if scheme not in _drivers:
         # Only the scheme is repeated: the rest may hold a secret.
         raise MalformedConfigError(f"no log can be opened at a {scheme}: URL, want a path", member="log")
     return _drivers[scheme]
+
+
+def _postgres_driver() -> Driver:
+    """Raises MissingExtraError."""
+    try:
+        from attestlog._internal.storage.postgres.driver import PostgresDriver
+    except ModuleNotFoundError as error:
+        if error.name != "psycopg":
+            raise
+        raise MissingExtraError("a log on PostgreSQL needs psycopg", extra="postgres") from None
+    return PostgresDriver()
 
 
 _drivers: Final[dict[str, Driver]] = {}

@@ -1,0 +1,1 @@
+"""Logs on PostgreSQL: many hosts append to one log, and it survives the loss of one."""

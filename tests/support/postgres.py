@@ -1,0 +1,168 @@
+"""PostgreSQL servers for tests: each of its own in a temporary folder, reached by a Unix socket alone.
+
+Run as user postgres where the tests run as root, which PostgreSQL refuses to do. Where it is not installed a
+test is skipped, in CI it fails.
+"""
+
+import contextlib
+import itertools
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from tests.support.tools import extra, missing
+
+from attestlog._internal.storage.postgres.schema import steps
+
+_BIN: Final = "/usr/lib/postgresql/*/bin"
+_SETTINGS: Final = """
+listen_addresses = ''
+unix_socket_directories = '{folder}'
+fsync = on
+wal_level = replica
+max_wal_senders = 10
+wal_keep_size = 256MB
+wal_log_hints = on
+hot_standby = on
+shared_buffers = 64MB
+max_connections = 80
+log_min_messages = warning
+"""
+_numbers: Final = itertools.count(1)
+
+
+def program(name: str) -> str:
+    """One of the server's programs, of the newest version that is installed."""
+    found = sorted(Path("/").glob(f"{_BIN}/{name}".lstrip("/")), key=lambda path: int(path.parts[4]))
+    return str(found[-1]) if found else missing(f"{name} is not installed: apt-get install postgresql")
+
+
+class PostgresServer:
+    """One server; the name of its socket's folder is short, as sockets need."""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="pg-"))
+        self.data, self.port = self.folder / "data", 5432
+        self._user = _unprivileged(self.folder)
+
+    def make(self) -> None:
+        """A new cluster."""
+        self.run(
+            "initdb",
+            "-D",
+            self.data,
+            "-A",
+            "trust",
+            "-U",
+            "postgres",
+            "-E",
+            "UTF8",
+            "--locale=C",
+            "--no-sync",
+        )
+        with (self.data / "postgresql.conf").open("a") as file:
+            file.write(_SETTINGS.format(folder=self.folder))
+
+    def configure(self, **settings: str) -> None:
+        """What later settings say goes."""
+        with (self.data / "postgresql.conf").open("a") as file:
+            file.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
+
+    def start(self) -> None:
+        self.run("pg_ctl", "-D", self.data, "-l", self.folder / "server.log", "-w", "-t", "60", "start")
+
+    def stop(self, mode: str = "immediate") -> None:
+        with contextlib.suppress(AssertionError):
+            self.run("pg_ctl", "-D", self.data, "-m", mode, "-w", "-t", "60", "stop")
+
+    def reload(self) -> None:
+        self.run("pg_ctl", "-D", self.data, "reload")
+
+    def remove(self) -> None:
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def run(self, name: str, *arguments: object) -> None:
+        command = [program(name), *map(str, arguments)]
+        done = subprocess.run(
+            command, user=self._user, cwd=self.folder, capture_output=True, text=True, check=False,
+            env={"PATH": "/usr/bin:/bin", "LC_ALL": "C", "HOME": str(self.folder)}, stdin=subprocess.DEVNULL,
+        ) if name != "pg_ctl" else self._detached(command)  # fmt: skip
+        assert done.returncode == 0, f"{name}: {done.stdout} {done.stderr} {self.log()}"
+
+    def _detached(self, command: list[str]) -> "subprocess.CompletedProcess[str]":
+        # The server keeps what it inherits: a pipe would stay open for as long as it runs.
+        return subprocess.run(
+            command, user=self._user, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL, text=True, check=False,
+            env={"PATH": "/usr/bin:/bin", "LC_ALL": "C", "HOME": str(self.folder)},
+        )  # fmt: skip
+
+    def log(self) -> str:
+        path = self.folder / "server.log"
+        return path.read_text()[-2_000:] if path.exists() else ""
+
+    @property
+    def pid(self) -> int:
+        return int((self.data / "postmaster.pid").read_text().split()[0])
+
+    def url(self, log: str, database: str = "postgres", **options: str) -> str:
+        """Of a log, for the superuser unless `options` names a `user`."""
+        asked = {"host": str(self.folder), "user": "postgres", **options, "log": log}
+        return f"postgresql:///{database}?" + "&".join(f"{name}={value}" for name, value in asked.items())
+
+    def new_url(self, **options: str) -> str:
+        """Of a log that is not there yet."""
+        return self.url(f"log-{next(_numbers)}", **options)
+
+    def sql(self, statement: str, *parameters: Any, user: str = "postgres") -> list[tuple[Any, ...]]:
+        """Run it as this user, autocommitted."""
+        psycopg = extra("psycopg")
+        with psycopg.connect(
+            host=str(self.folder), user=user, dbname="postgres", autocommit=True
+        ) as connection:
+            cursor = connection.execute(statement, parameters or None)
+            return cursor.fetchall() if cursor.description else []
+
+
+@contextlib.contextmanager
+def running(**settings: str) -> Iterator[PostgresServer]:
+    """A server with the schema of logs in it."""
+    extra("psycopg")
+    program("initdb")
+    server = PostgresServer()
+    try:
+        server.make()
+        server.configure(**settings)
+        server.start()
+        server.sql(steps())
+        server.sql("create role app login; grant attestlog_writer to app")
+        server.sql("create role auditor login; grant attestlog_reader to auditor")
+        yield server
+    finally:
+        server.remove()
+
+
+def _unprivileged(folder: Path) -> str | None:
+    """Who the server runs as; None: whoever runs the tests."""
+    if os.geteuid() != 0:
+        return None
+    try:
+        user = pwd.getpwnam("postgres")
+    except KeyError:
+        missing("there is no user postgres: apt-get install postgresql")
+    os.chown(folder, user.pw_uid, user.pw_gid)
+    return "postgres"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """One server for all tests of a process."""
+    with running() as server:
+        yield server
