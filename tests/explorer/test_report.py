@@ -105,6 +105,10 @@ def test_what_entries_say_is_text_and_never_markup(
     text = page.inner_text("#app")
     assert "<img src=x onerror=alert(1)> \\u202egnp.exe" in text
     assert page.locator("#app script").count() == 0
+    # Nothing turns the reading direction, not in the entries in full either, which are folded away.
+    whole = page.text_content("#app") or ""
+    assert "\u202e" not in whole
+    assert whole.count("\\u202e") > 4
     page.context.close()
 
 

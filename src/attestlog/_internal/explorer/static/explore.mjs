@@ -73,7 +73,7 @@ function lanes(entries, lane) {
   if (!lane) return rows("Entries", joined(entries));
   const found = new Map();
   for (const entry of entries) { const name = entry[lane] ?? ""; found.set(name, [...(found.get(name) ?? []), entry]); }
-  return h("div", null, [...found].map(([name, own]) => h("section", { class: "lane" }, h("h2", null, name ? d.visible(name) : `without a ${lane}`, h("span", { class: "faint" }, ` ${own.length}`)), rows(`Entries of ${name || "no lane"}`, joined(own)))));
+  return h("div", null, [...found].map(([name, own]) => h("section", { class: "lane" }, h("h2", null, name ? d.visible(name) : `without a ${lane}`, h("span", { class: "faint" }, ` ${own.length}`)), rows(`Entries of ${d.visible(name) || "no lane"}`, joined(own)))));
 }
 /** An intent and the outcome that depends on it stand in one row. */
 function joined(entries) {

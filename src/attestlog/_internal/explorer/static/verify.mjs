@@ -109,7 +109,7 @@ export function parseJson(text) {
     for (const [word, meant] of [["true", true], ["false", false], ["null", null]])
       if (text.startsWith(word, at)) { at += word.length; return meant; }
     NUMBER.lastIndex = at;
-    const match = NUMBER.exec(text) ?? notJson("not a value");
+    const match = NUMBER.exec(text) ?? notJson("not a JSON value");
     at = NUMBER.lastIndex;
     return number(match[0]);
   }
