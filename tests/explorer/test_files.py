@@ -64,6 +64,8 @@ def test_each_kind_of_file_is_checked_offline(
     assert [drop(checker, path)[0] for path in files.values()] == ["unknown"] * 4  # no key yet
     checker.fill("#key", made_log.checkpoint_key.vkey)
     assert [drop(checker, path)[0] for path in files.values()] == ["good"] * 4
+    checker.fill("#key", "nonsense")
+    assert [drop(checker, path)[0] for path in files.values()] == ["unknown"] * 4
     checker.fill("#key", CheckpointKey(7, made_log.origin).vkey)
     for path in files.values():
         verdict, said = drop(checker, path)

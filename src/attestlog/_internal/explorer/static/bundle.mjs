@@ -105,7 +105,7 @@ export async function openBundle(bytes, given) {
   for (const key of checkpoint.unchecked) unchecked.push(`the checkpoint's signature by ${key.name} (ML-DSA-44)`);
   const lacking = claimed.filter(key => ![...checkpoint.signatures.map(one => one.key), ...checkpoint.unchecked].some(one => one.kind === key.kind));
   if (lacking.length) throw new v.Refused("verification.trust", "the checkpoint lacks a signature of the log", "checkpoint.signature");
-  const trust = given.length ? await v.openCheckpoint(parsed.checkpoint, await Promise.all(given.map(v.parseVkey))) : null;
+  const trust = given.length ? await v.openCheckpoint(parsed.checkpoint, await Promise.all(given.map(v.parseReaderKey))) : null;
   if (trust && !trust.signatures.some(one => claimed.some(key => key.text === one.key.text))) throw new v.Refused("verification.trust", "none of the keys that you gave is the log's", "trust.mismatch");
   const changes = new Map();
   let rules = await Rules.of(genesis), last = -1;

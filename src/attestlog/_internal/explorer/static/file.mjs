@@ -6,19 +6,19 @@ import * as d from "./draw.mjs";
 const { h } = d;
 
 const starts = (bytes, text) => v.isSame(bytes.subarray(0, text.length), v.utf8(text));
-/** A policy that trusts these logs and asks for no witness. */
-const trusting = async vkeys => v.parseTrustPolicy(`${[...new Set(vkeys)].map(one => `log ${one}\n`).join("")}quorum none\n`);
+/** A policy that trusts the log of this key and asks for no witness. */
+const trusting = async vkey => v.parseTrustPolicy(`log ${(await v.parseReaderKey(vkey)).text}\nquorum none\n`);
 
 /** {kind, lines, entry}: what the file shows under the reader's key. Throws Refused, with the finding, or NotChecked. */
 export async function checkFile(bytes, vkey) {
   if (!v.canCheck()) throw new v.NotChecked("this browser cannot check here: WebCrypto needs https, this machine, or a file on disk");
   if (!vkey) throw new v.NotChecked("give the log's verifier key first: without it a file may hold together, and shows nothing");
   if (starts(bytes, "attestlog/consistency@v1\n")) {
-    const { oldSize, checkpoint } = await named(v.openConsistency(bytes, await trusting([vkey])));
+    const { oldSize, checkpoint } = await named(v.openConsistency(bytes, await trusting(vkey)));
     return { kind: "a proof of consistency", lines: [`The first ${oldSize} entries are a prefix of the ${checkpoint.size} that ${checkpoint.origin} has signed.`], entry: null };
   }
   if (starts(bytes, "c2sp.org/tlog-proof@v1\n")) {
-    const { entry, checkpoint } = await named(v.openProof(bytes, await trusting([vkey])));
+    const { entry, checkpoint } = await named(v.openProof(bytes, await trusting(vkey)));
     return { kind: "a proof of one entry", lines: [`Entry ${entry.sequence_number} of ${checkpoint.origin}, in a tree of ${checkpoint.size}.`, "Its own signature was not judged: the file does not hold its key. The tree vouches for the entry."], entry };
   }
   const bundle = await openBundle(starts(bytes, "<!doctype html>") ? embedded(bytes) : bytes, [vkey]);
@@ -48,9 +48,8 @@ async function shown(file, vkey) {
     const { kind, lines, entry, isPartial } = await checkFile(new Uint8Array(await file.arrayBuffer()), vkey);
     return box(isPartial ? "unknown" : "good", `${d.visible(file.name)}: ${isPartial ? "verified in part" : "verified"}, ${kind}`, lines, entry && d.json(entry, `The entry in ${file.name}`));
   } catch (error) {
-    if (error.code === undefined) throw error;
-    const isOpen = error instanceof v.NotChecked;
-    return box(isOpen ? "unknown" : "bad", `${d.visible(file.name)}: ${isOpen ? "not checked" : "does not hold"}`, [[d.visible(error.message), isOpen ? null : [" ", h("code", null, error.finding || error.code)]]]);
+    const { kind, title, code } = d.verdictOf(error);
+    return box(kind, `${d.visible(file.name)}: ${title.toLowerCase()}`, [[d.visible(error.message), code && [" ", h("code", null, code)]]]);
   }
 }
 const box = (kind, title, lines, more = null) => h("div", { class: `verdict ${kind}`, "data-verdict": kind }, h("p", { class: "verdict-title" }, title), lines.map(line => h("p", null, line)), more);

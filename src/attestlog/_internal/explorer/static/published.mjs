@@ -16,7 +16,7 @@ let key = decodeURIComponent(location.hash.match(/^#key=(.+)$/)?.[1] ?? "");
 async function look() {
   const note = v.parseNote(await get("checkpoint")), said = v.parseCheckpoint(note.text);
   if (!key) return box("unknown", "Not checked", [`The checkpoint says: ${said.size} entries of ${d.visible(said.origin)}. Give the log's verifier key to check it.`]);
-  const checkpoint = await v.openCheckpoint(await get("checkpoint"), [await v.parseVkey(key)]);
+  const checkpoint = await v.openCheckpoint(await get("checkpoint"), [await v.parseReaderKey(key)]);
   const tiles = new v.TrustedTiles(checkpoint.size, checkpoint.root, get);
   await tiles.edge();
   const last = Number(checkpoint.size) - 1;
@@ -30,9 +30,8 @@ const box = (kind, title, lines) => h("div", { id: "verdict", class: `verdict ${
 async function show() {
   let verdict;
   try { if (!v.canCheck()) throw new v.NotChecked("this browser cannot check here: WebCrypto needs https"); verdict = await look(); } catch (error) {
-    if (error.code === undefined) throw error;
-    const isOpen = error instanceof v.NotChecked;
-    verdict = box(isOpen ? "unknown" : "bad", isOpen ? "Not checked" : "Does not hold", [[d.visible(error.message), isOpen ? null : [" ", h("code", null, error.finding || error.code)]]]);
+    const { kind, title, code } = d.verdictOf(error);
+    verdict = box(kind, title, [[d.visible(error.message), code && [" ", h("code", null, code)]]]);
   }
   const input = h("input", { id: "key", value: key, autocomplete: "off", spellcheck: "false", placeholder: "example.com/agents+1a2b3c4d+AbC…" });
   const submit = event => { event.preventDefault(); key = input.value.trim(); history.replaceState(null, "", `#key=${encodeURIComponent(key)}`); show(); };

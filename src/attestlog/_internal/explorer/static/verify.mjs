@@ -248,6 +248,10 @@ export async function parseVkey(text) {
   if (hex(key.id) !== id) badNote(`the verifier key's id is ${id}, want ${hex(key.id)}`);
   return key;
 }
+/** The key that the reader brought. One that is none says nothing of the log: NotChecked. */
+export async function parseReaderKey(text) {
+  try { return await parseVkey(text.trim()); } catch (error) { throw new NotChecked(`what you gave is not a verifier key: ${error.message}`); }
+}
 export function parseNote(data) {
   const bytes = bytesOf(data);
   if (bytes.length > NOTE_BYTES_MAX) badNote(`the note has ${bytes.length} bytes`);
