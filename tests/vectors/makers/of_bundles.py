@@ -5,14 +5,33 @@ from __future__ import annotations
 import json
 
 from tests.support import rfc6962
-from tests.support.shapes import ORIGIN
-from tests.vectors.makers.cases import Case, case, flipped
+from tests.support.shapes import BOOT, ORIGIN, planned, prepared
+from tests.vectors.makers.cases import Case, case, flipped, seal
 from tests.vectors.makers.of_logs import STRANGER, VKEY, signed
-from tests.vectors.makers.of_rotation import NEW, NEXT, log_of, rotation_to
+from tests.vectors.makers.of_rotation import NEW, NEXT, OLD, log_of, rotation_to
 
+from attestlog._internal.core.batch import Head
 from attestlog._internal.core.bundle import Header, Item, Stamp, format_header, format_item
 from attestlog._internal.core.checkpoint import Checkpoint, format_checkpoint
+from attestlog._internal.core.entry import decode_line, parse_timestamp
 from attestlog._internal.core.note import format_vkey
+from attestlog._internal.core.pointer import Pointers
+
+
+def old_rules() -> str:
+    """A bundle of a log in which an entry after a rotation stands under the rules before it."""
+    lines = log_of(rotation_to(NEW, 2))
+    before = [decode_line(line.encode()) for line in lines]
+    head = Head(3, before[2].entry_hash, parse_timestamp(before[2].timestamp))
+    plan = planned([prepared(BOOT, 3)], OLD, head, pointers=Pointers(f"0:{before[0].entry_hash}"))
+    lines += seal(plan, OLD)
+    data = [bytes.fromhex(json.loads(line)["entry_hash"]) for line in lines]
+    note = signed(format_checkpoint(Checkpoint(ORIGIN, len(lines), rfc6962.mth(data))), VKEY)
+    items = [
+        format_item(Item(line.encode(), b"".join(rfc6962.path(number, data))))
+        for number, line in enumerate(lines)
+    ]
+    return (format_header(Header(checkpoint=note)) + b"".join(items)).decode()
 
 
 def bundle() -> list[Case]:
@@ -59,6 +78,7 @@ def bundle() -> list[Case]:
         bad("not canonical", "entry.canonical", edited('"actor_id":', '"actor_id": ')),
         bad("signature changed", "entry.signature", edited(signature, flipped(signature))),
         bad("signature stripped", "entry.signature_form", edited(signature, "")),
+        bad("old rules after a change", "entry.rules", old_rules()),
         bad("another place", "proof.inclusion", made(first, rotated, item(3, path=2))),
         bad("no path", "proof.inclusion", made(first, rotated, pathless)),
         bad("another checkpoint", "checkpoint.signature", made(*every, note=signed(text, STRANGER))),

@@ -6,7 +6,6 @@ import * as v from "./verify.mjs";
 const ITEM = /^\{"(entry|rules)":(\{.*\}),"path":"((?:[0-9a-f]{64}){0,63})"\}$/s;
 const malformed = what => { throw new v.Refused("malformed.proof", what, "export.malformed"); };
 const KEY_CHANGES = { "attestlog.rotate_signing_key": "rotate", "attestlog.admit_signing_key": "admit", "attestlog.revoke_signing_key": "revoke" };
-const HOLDS = ["attestlog.place_legal_hold", "attestlog.release_legal_hold"];
 export const POLICY_CHANGES = ["attestlog.set_policy", "attestlog.modify_policy_rule"];
 
 export function parseBundle(bytes) {
@@ -91,6 +90,8 @@ export async function checkSigned(entry, rules) {
   return `${entry.signature_algorithm} by key ${key.keyId.slice(0, 12)}…, which entry ${key.since} put in force`;
 }
 
+const changesRules = entry => entry.event_type === "CHANGE" && entry.execution_status === "SUCCESS" && (POLICY_CHANGES.includes(entry.action_type) || entry.action_type in KEY_CHANGES);
+
 /** Everything in a bundle, judged. `given`: the keys that the reader brought, as text. */
 export async function openBundle(bytes, given) {
   const parsed = parseBundle(bytes), found = [], problems = [], unchecked = [];
@@ -108,7 +109,7 @@ export async function openBundle(bytes, given) {
   const trust = given.length ? await v.openCheckpoint(parsed.checkpoint, await Promise.all(given.map(v.parseReaderKey))) : null;
   if (trust && !trust.signatures.some(one => claimed.some(key => key.text === one.key.text))) throw new v.Refused("verification.trust", "none of the keys that you gave is the log's", "trust.mismatch");
   const changes = new Map();
-  let rules = await Rules.of(genesis), last = -1;
+  let rules = await Rules.of(genesis), last = -1, due = 0;
   for (const item of parsed.items) {
     const one = { ...item, entry: null, rules: null, problem: null };
     found.push(one);
@@ -121,11 +122,13 @@ export async function openBundle(bytes, given) {
       changes.set(number, one.entry);
       if (number) {
         const stated = await rules.at(one.entry.environment.attestlog_rules, async wanted => changes.get(wanted) ?? null);
+        if (Number(one.entry.environment.attestlog_rules.split(":")[0]) < due) throw new v.Refused("verification.derived", `entry ${number} names other rules than those that entry ${due} made`, "entry.rules");
         if (stated === null) throw new v.NotChecked(`entry ${number}: a change of keys or policy before it is not in the file`);
         rules = stated;
       }
       one.rules = rules;
       await checkSigned(one.entry, rules);
+      if (changesRules(one.entry)) due = number;
     } catch (error) {
       if (error.code === undefined) throw error;
       if (error instanceof v.NotChecked) { unchecked.push(error.message); continue; }
@@ -136,4 +139,3 @@ export async function openBundle(bytes, given) {
   }
   return { ...parsed, genesis, checkpoint, trust, problems, unchecked, found, keys: rules.keys, policy: rules.policy };
 }
-export const isHold = entry => HOLDS.includes(entry.action_type);
