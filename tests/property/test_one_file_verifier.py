@@ -94,7 +94,7 @@ def test_bundles(case: dict[str, Any], tmp_path: Path) -> None:
     path, report = tmp_path / "x.bundle", one_file.Report()
     path.write_text(case["bundle"], encoding="utf-8")
     one_file.verify(report, path, None, one_file.parse_trust(case["vkeys"]))
-    assert ([code for code, _ in report.found] or [None])[0] == case["error"], report.facts
+    assert next((code for code, _ in report.found), None) == case["error"], report.facts
 
 
 @pytest.mark.parametrize("case", CASES["signature"], ids=lambda case: str(case["name"]))

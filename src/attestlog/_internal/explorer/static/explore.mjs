@@ -158,9 +158,9 @@ async function find(asked) {
 // --- governance, keys ---
 
 async function followed() {
-  const about = await ask("api/log");
-  if (about.rules === null) throw new v.NotChecked(`the rules in force cannot be followed: ${about.problem}`);
-  return { about, ...await log.rules(about.rules) };
+  const { rules, problem } = await ask("api/rules");
+  if (rules === null) throw new v.NotChecked(`the rules in force cannot be followed: ${problem}`);
+  return log.rules(rules);
 }
 const byHash = () => h("p", { class: "note" }, "Followed here, entry by entry and hash by hash, from the pointer that the server sent back to the genesis entry. Open an entry to check it under your key.");
 async function governance() {
