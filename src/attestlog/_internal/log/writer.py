@@ -295,6 +295,7 @@ class Writer:
         """Close what a log that nobody has any more holds open; nothing is signed."""
         self.store.close()
         self.remembered.close()
+        self._keyed.close()
 
     # --- the steps ---
 
