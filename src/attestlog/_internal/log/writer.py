@@ -125,7 +125,7 @@ class Writer:
                 else []
             )
             group = turn.take(room - len(own))
-            # A caller whose idempotency key is in the log already is told so before anything else is judged:
+            # A caller whose idempotency key is in the log already learns it before anything else is judged:
             # the entry was good when it was written.
             now_us = self.clock()
             self._check_keys(head, now_us, group)
