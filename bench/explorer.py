@@ -40,12 +40,12 @@ PAGES = 20
 
 COUNT = """async ([count, key]) => {
     const v = await import("./verify.mjs"), get = async path =>
-        new Uint8Array(await (await fetch(path)).arrayBuffer());
+        new Uint8Array(await (await fetch(`api/${path}`)).arrayBuffer());
     const checkpoint = await v.openCheckpoint(await get("checkpoint"), [await v.parseVkey(key)]);
     const tiles = new v.TrustedTiles(checkpoint.size, checkpoint.root, get), lines = [];
     for (let start = 0; start < count; start += 256)
         lines.push(...await Promise.all(
-            Array.from({length: 256}, (_, at) => get(`api/entries/${start + at}`))));
+            Array.from({length: 256}, (_, at) => get(`entries/${start + at}`))));
     for (let number = 0; number < count; number += 256) await tiles.leaf(number);
     const begun = performance.now(), entries = [];
     for (const [number, line] of lines.entries()) {

@@ -28,6 +28,7 @@ VIEWS: Final = (
     "?view=keys",
     "?view=confirming",
     "?view=figures",
+    "?view=file",
 )
 
 PREFIX: Final = f"{ORIGIN}/some/prefix/"
@@ -74,9 +75,9 @@ def served(page: "Page", made: LogMaker, change: Change | None = None, origin: s
         try:
             given = explorer.answer(path, dict(parse_qsl(query)))
         except AttestlogError as error:
-            route.fulfill(status=400, body=json.dumps({"message": str(error)}), headers=headers)
+            route.fulfill(status=400, body=json.dumps({"detail": str(error)}), headers=headers)
             return
-        body = given.body if change is None else change(path, given.body)
+        body = given.body if change is None else change(path.removeprefix("api/"), given.body)
         route.fulfill(body=body, headers={**headers, "content-type": given.media_type})
 
     page.route("**/*", answer)

@@ -76,16 +76,16 @@ def _swap(old: bytes, new: bytes) -> Callable[[bytes], bytes]:
 
 
 LIES: dict[str, tuple[str, Callable[[bytes], bytes], str]] = {
-    "payload": ("api/entries/3", _swap(b'"number":3', b'"number":9'), "entry.action_hash"),
-    "actor": ("api/entries/3", _swap(b"agent-7", b"agent-8"), "entry.entry_hash"),
-    "spelling": ("api/entries/3", _swap(b'"number":3', b'"number": 3'), "entry.canonical"),
+    "payload": ("entries/3", _swap(b'"number":3', b'"number":9'), "entry.action_hash"),
+    "actor": ("entries/3", _swap(b"agent-7", b"agent-8"), "entry.entry_hash"),
+    "spelling": ("entries/3", _swap(b'"number":3', b'"number": 3'), "entry.canonical"),
     "signature": (
-        "api/entries/3",
+        "entries/3",
         _swap(b'"hsm_signature":"3', b'"hsm_signature":"x3'),
         "entry.signature_form",
     ),
     "genesis entry": (
-        "api/entries/0",
+        "entries/0",
         _swap(b'"origin":"example', b'"origin":"examp1e'),
         "entry.action_hash",
     ),
@@ -123,7 +123,7 @@ def test_two_answers_about_one_entry_do_not_pass(page: "Page", made_log: LogMake
     times: list[str] = []
 
     def lie(path: str, body: bytes) -> bytes:
-        if path != "api/entries/3":
+        if path != "entries/3":
             return body
         times.append(path)
         return body if len(times) > 1 else body.replace(b"agent-7", b"agent-8", 1)
@@ -135,7 +135,7 @@ def test_two_answers_about_one_entry_do_not_pass(page: "Page", made_log: LogMake
 
 
 def test_another_entry_in_its_place_and_another_key(page: "Page", made_log: LogMaker) -> None:
-    served(page, made_log, lambda path, body: made_log.lines[5] if path == "api/entries/3" else body)
+    served(page, made_log, lambda path, body: made_log.lines[5] if path == "entries/3" else body)
     open_at(page, "?entry=3", made_log.checkpoint_key.vkey)
     assert (check(page), page.inner_text("#verdict code")) == ("bad", "entry.sequence")
     page.unroute_all()
@@ -192,6 +192,7 @@ def test_every_view_fits_and_asks_nobody_else(page: "Page", made_log: LogMaker, 
     for width in (1280, 640, 320):
         page.set_viewport_size({"width": width, "height": 700})
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert "cannot be shown" not in page.inner_text("#content")
     assert "null" not in page.inner_text("#content").split()
     assert page.locator("img").count() == 0
     assert errors == []
@@ -216,6 +217,10 @@ def test_what_is_answered_to_whom(made_log: LogMaker) -> None:
     for path in (
         "api",
         "api/entries/x",
+        "log",
+        "checkpoint",
+        "api/",
+        "api/api/log",
         "api/entries/-1",
         "../secret",
         "static/index.html",
@@ -227,9 +232,9 @@ def test_what_is_answered_to_whom(made_log: LogMaker) -> None:
         with pytest.raises(QueryError):
             explorer.answer("api/entries", asked)
     with pytest.raises(MalformedTileError):
-        explorer.answer("tile/0/0", {})
+        explorer.answer("api/tile/0/0", {})
     with pytest.raises(NotFoundError):
-        explorer.answer("tile/0/005", {})
+        explorer.answer("api/tile/0/005", {})
     assert len(json.loads(explorer.answer("api/entries", {"limit": "1000"}).body)["entries"]) == 100
 
 

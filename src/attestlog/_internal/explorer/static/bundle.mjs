@@ -90,7 +90,7 @@ export async function checkSigned(entry, rules) {
   return `${entry.signature_algorithm} by key ${key.keyId.slice(0, 12)}…, which entry ${key.since} put in force`;
 }
 
-const changesRules = entry => entry.event_type === "CHANGE" && entry.execution_status === "SUCCESS" && (POLICY_CHANGES.includes(entry.action_type) || entry.action_type in KEY_CHANGES);
+export const changesRules = entry => entry.event_type === "CHANGE" && entry.execution_status === "SUCCESS" && (POLICY_CHANGES.includes(entry.action_type) || entry.action_type in KEY_CHANGES);
 
 /** Everything in a bundle, judged. `given`: the keys that the reader brought, as text. */
 export async function openBundle(bytes, given) {

@@ -77,6 +77,13 @@ export function barsPicture(label, rows) {
       svg("rect", { class: count ? "bar" : "track", x: 230, y: at * 26 + 5, width: Math.max(2, 240 * count / most), height: 18, rx: 3 }),
       svg("text", { class: "value", x: 238 + Math.max(2, 240 * count / most), y: at * 26 + 19 }, count.toLocaleString("en"))]));
 }
+/** When things happened, a line for each kind: [[name, times in ms]]. */
+export function momentsPicture(label, rows) {
+  const left = 150, width = 620, all = rows.flatMap(([, times]) => times), from = Math.min(...all), span = Math.max(1, Math.max(...all) - from), x = at => (left + 8 + (width - left - 66) * (from + span === from + 1 ? 0.5 : (at - from) / span)).toFixed(1), height = rows.length * 28 + 26;
+  return picture("svg", { class: "picture", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `${label}: ${rows.map(([name, times]) => `${name} ${times.length}`).join(", ")}` },
+    rows.map(([name, times], at) => { const y = at * 28 + 14; return [svg("text", { x: left - 12, y: y + 5, "text-anchor": "end" }, name), svg("line", { class: "axis", x1: left, x2: width - 50, y1: y, y2: y }), times.map(one => svg("circle", { class: "low moment", cx: x(one), cy: y, r: 5 })), svg("text", { class: times.length ? "value" : "faint", x: width - 36, y: y + 5 }, times.length)]; }),
+    svg("text", { class: "faint", x: left, y: height - 4 }, time(new Date(from).toISOString())), span > 1 ? svg("text", { class: "faint", x: width - 50, y: height - 4, "text-anchor": "end" }, time(new Date(from + span).toISOString())) : null);
+}
 /** How an error of a check is called: {kind, title, code}; could not look, another's log, or does not hold. */
 export function verdictOf(error) {
   if (error.code === undefined) throw error;
