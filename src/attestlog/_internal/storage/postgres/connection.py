@@ -189,7 +189,7 @@ class Session:
     def _after_fork(self) -> None:
         if self._pid != os.getpid():
             # The parent's socket, and a lock that a thread of the parent's may have held.
-            leave(self._connection)
+            leave(self._connection, self._pid)
             self._connection, self._lock, self._pid = None, threading.Lock(), os.getpid()
 
 
@@ -219,9 +219,13 @@ def finish(connection: Connection) -> None:
         connection.close()
 
 
-def leave(connection: Connection | None) -> None:
-    """Keep what a forked child must not end: it is its parent's."""
-    if connection is not None:
+def leave(connection: Connection | None, opened_by: int) -> None:
+    """End it, if this is the process that opened it; a forked child must not, and keeps it as it is."""
+    if connection is None:
+        return
+    if opened_by == os.getpid():
+        finish(connection)
+    else:
         _inherited.append(connection)
 
 

@@ -14,6 +14,7 @@ a batch has one place, and one chain hash there, so the row at that place says w
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -105,6 +106,7 @@ class PostgresStore:
         self.round_trips = 0
         """Questions asked within turns, for tests."""
         self._connection: Connection | None = None
+        self._opened_by = 0
         self._stopped: str | None = None
         self._head, self._confirmed = Head(), Head()
         self._doubt: _Doubt | None = None
@@ -269,7 +271,7 @@ class PostgresStore:
 
     def release(self) -> None:
         """See `Store`. The parent's socket is left alone."""
-        leave(self._connection)
+        leave(self._connection, self._opened_by)
         self._connection, self._is_open, self._is_dirty = None, False, False
 
     def close(self) -> None:
@@ -294,7 +296,7 @@ class PostgresStore:
             raise
         self._notices: list[str] = []
         connection.add_notice_handler(lambda said: self._notices.append(said.message_primary or ""))
-        self._connection = connection
+        self._connection, self._opened_by = connection, os.getpid()
         return connection
 
     def _check_durable(self, connection: Connection) -> None:
