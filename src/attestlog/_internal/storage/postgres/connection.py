@@ -10,8 +10,8 @@ import atexit
 import contextlib
 import os
 import threading
-from collections.abc import Generator, Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import Generator, Iterator, Sequence
+from typing import Any, Final, Protocol, TypeVar
 
 import psycopg
 from psycopg import errors as pg
@@ -49,6 +49,17 @@ SYNC_NOTICE: Final = "synchronous replication"
 Result = TypeVar("Result")
 
 
+class _Pipeline(psycopg.Pipeline):
+    """One that ends with the Sync that its user asks for, and nothing behind it.
+
+    psycopg's ends with a Flush behind a Sync. A pooler of transactions takes the server back at the Sync, and
+    gives the client another for the Flush, which the client then keeps: soon there is none left.
+    """
+
+    def _exit_gen(self) -> Generator[Any, Any, None]:
+        yield from ()
+
+
 class Connection(psycopg.Connection[Any]):
     """A connection that never turns an interrupted wait into a success."""
 
@@ -72,6 +83,14 @@ class Connection(psycopg.Connection[Any]):
         except (KeyboardInterrupt, SystemExit, pg._WaitTimeout):
             self.pgconn.finish()
             raise
+
+    @contextlib.contextmanager
+    def at_once(self) -> Iterator[None]:
+        """What is executed in here is sent together, and answered together at the end: one round trip."""
+        self._pipeline = _Pipeline(self)
+        with self.pipeline() as pipeline:
+            yield
+            pipeline.sync()
 
 
 def connect(url: Url, *, must_write: bool, answer_s: float = ANSWER_S) -> Connection:
@@ -141,6 +160,13 @@ def domain_error(error: BaseException, url: Url, doing: str) -> StorageError | C
     if getattr(error, "sqlstate", None) == "AL003":
         return ClockError(f"{url.text}: {str(error).splitlines()[0]}")
     return storage_error(error, url, doing)
+
+
+class Reader(Protocol):
+    """Who asks the server for rows."""
+
+    def rows(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """What a statement gives. Raises StorageError."""
 
 
 class Session:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -41,6 +42,7 @@ from attestlog._internal.storage.postgres.connection import (
     finish,
     is_lost,
     leave,
+    session,
     storage_error,
 )
 from attestlog._internal.storage.postgres.source import PostgresSource
@@ -113,7 +115,9 @@ class PostgresStore:
         self._is_open = self._is_dirty = False
         self._checkpoint: bytes | None = None
         self._erasing: Entry | None = None
-        self.source = PostgresSource(url)
+        self._turn_of = 0
+        """Which thread has the turn, while a transaction of it is open."""
+        self.source = PostgresSource(url, _TurnReader(self))
         self.genesis = self.source.genesis()
         try:
             with self.exclusive() as head:
@@ -279,6 +283,21 @@ class PostgresStore:
         self._stopped = self._stopped or f"log {self.url.text} is closed"
         self._drop()
 
+    def rows_in_turn(self, statement: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]] | None:
+        """What a statement gives within the turn, if this thread has it. Raises StorageError."""
+        connection = self._connection
+        if not self._is_open or self._turn_of != threading.get_ident() or connection is None:
+            return None
+        try:
+            return connection.execute(statement.encode(), parameters, binary=True).fetchall()
+        except psycopg.Error as error:
+            if is_lost(error):
+                self._drop()
+            raise storage_error(error, self.url, "reading") from None
+        except BaseException:
+            self._drop()
+            raise
+
     # --- the connection ---
 
     def _connected(self) -> Connection:
@@ -354,7 +373,7 @@ class PostgresStore:
         Raises BusyError, StorageError: nothing was written.
         """
         row = self._locked_in_time()
-        self._is_open, self._is_dirty = True, False
+        self._is_open, self._is_dirty, self._turn_of = True, False, threading.get_ident()
         try:
             self._take(row)
         except BaseException:
@@ -447,7 +466,7 @@ class PostgresStore:
         self._doubt = doubt
         self.round_trips += 1
         try:
-            with connection.pipeline():
+            with connection.at_once():
                 if batch is not None:
                     connection.execute(_APPEND, batch)
                 for part in _parts(going):
@@ -613,6 +632,21 @@ class PostgresStore:
                 path=self.url.text,
                 sequence_number=head.size - 1, repair="entries",
             )  # fmt: skip
+
+
+class _TurnReader:
+    """Reads by the connection that has the lock, for the thread that has the turn; else as all readers do.
+
+    Behind a pooler those who wait for the lock may have every other connection.
+    """
+
+    def __init__(self, store: PostgresStore) -> None:
+        self._store, self._session = store, session(store.url)
+
+    def rows(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """See `Reader`."""
+        found = self._store.rows_in_turn(statement, parameters)
+        return self._session.rows(statement, parameters) if found is None else found
 
 
 class _Going(NamedTuple):
