@@ -50,7 +50,7 @@ class PostgresSource(LogSource):
     """A log on PostgreSQL, for readers. Threads of a process share one connection."""
 
     def __init__(self, url: Url, reader: Reader | None = None) -> None:
-        """Raises NoLogError or another StorageError. `reader`: who asks; by default this process's session."""
+        """Raises NoLogError or another StorageError. `reader`: by default the session of this process."""
         self.url, self.where = url, url.text
         self._session = reader or session(url)
         rows = self._session.rows("select log_id from attestlog.log where name = %s", (url.log,))
