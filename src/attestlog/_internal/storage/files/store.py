@@ -95,6 +95,7 @@ class FileStore:
             raise ClosedError(self._stopped)
         try:
             self._lock.acquire()
+            check_not_moved(self.root)
             self._enter()
             yield self._head
         finally:
@@ -191,6 +192,14 @@ class FileStore:
             self._leave_no_room()
         self._stopped = self._stopped or f"log {self.root} is closed"
         self.release()
+
+    def seal(self, where: str) -> None:
+        """See `Store.seal`: every turn looks for the file."""
+        path = self.root / layout.MOVED_FILE
+        try:
+            disk.replace_file(path, f"{where}\n".encode(), layout.file_mode(self.root), exact=True)
+        except OSError as error:
+            raise disk.storage_error(error, path, "writing") from None
 
     def release(self) -> None:
         """See `Store.release`: the descriptors a child inherits share its parent's lock."""

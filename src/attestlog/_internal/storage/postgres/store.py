@@ -217,7 +217,7 @@ class PostgresStore:
             )  # fmt: skip
         self._ask(
             b"select attestlog.set_checkpoint(%s, %s, %s, %s)",
-            (self.source.log_id, old, _covered(new), new),
+            (self.source.log_id, old, covered(new), new),
         )
         self._checkpoint, self._is_dirty = new, True
 
@@ -272,6 +272,12 @@ class PostgresStore:
                 (self.source.log_id, levels, places, nodes),
             )
             self._is_dirty = True
+
+    def seal(self, where: str) -> None:
+        """See `Store`."""
+        self._begin_again()
+        self._ask(b"select attestlog.seal(%s, %s)", (self.source.log_id, where))
+        self._is_dirty = True
 
     def release(self) -> None:
         """See `Store`. The parent's socket is left alone."""
@@ -664,7 +670,7 @@ def _parts(going: Sequence[_Going]) -> Iterator[Sequence[_Going]]:
         yield going[start : start + ERASED_AT_ONCE]
 
 
-def _covered(note: bytes) -> int:
+def covered(note: bytes) -> int:
     """How many entries a checkpoint is of, signed or not: whose it is, is not for a store to judge."""
     text = note.decode("utf-8", errors="replace").partition("\n\n")[0].removesuffix("\n")
     return parse_checkpoint(f"{text}\n").size
