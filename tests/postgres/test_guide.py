@@ -59,4 +59,6 @@ def test_commands_run(
             if target:
                 Path(target).write_text(out)
             ran.append(words[0])
-    assert ran == ["postgres", "init", "keys", "keys", "keys", "configure", "adopt", "append", "verify"]
+    assert ran == [
+        "postgres", "init", "keys", "keys", "keys", "configure", "adopt", "append", "verify", "move", "move",
+    ]  # fmt: skip

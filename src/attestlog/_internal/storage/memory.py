@@ -69,6 +69,11 @@ class MemoryLog:
         self.moved_to: str | None = None
         self.cursors = MemoryCursors()
 
+    def check_not_moved(self) -> None:
+        """Raises MovedError."""
+        if self.moved_to is not None:
+            raise MovedError(f"{self.where} is not written here any more: moved to {self.moved_to}")
+
     def add(
         self, lines: Sequence[bytes], leaves: Sequence[bytes], grown: Sequence[Grown], head: Head
     ) -> None:
@@ -183,8 +188,7 @@ class MemoryStore:
         """See `Store`."""
         if self._is_closed:
             raise ClosedError(f"log {self.log.where} is closed")
-        if self.log.moved_to is not None:
-            raise MovedError(f"{self.log.where} is not written here any more: moved to {self.log.moved_to}")
+        self.log.check_not_moved()
         lock = self.log.lock
         if not lock.acquire(timeout=self._lock_timeout_s):
             raise BusyError(
@@ -448,6 +452,7 @@ class MemoryDriver:
         known: Known,  # noqa: ARG002
     ) -> MemoryStore:
         """See `Driver`. Nobody but this process can have changed it: there is nothing to know better."""
+        self._find(name).check_not_moved()
         return MemoryStore(self._find(name), lock_timeout_s)
 
     def forget(self, name: str) -> None:

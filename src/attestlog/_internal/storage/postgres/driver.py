@@ -71,7 +71,10 @@ class PostgresDriver:
         url = parse_url(name)
         self.check_free(name, any_filesystem=True)
         with _asked(url, "copying to") as connection, connection.transaction():
-            yield PostgresCopying(url, connection)
+            copying = PostgresCopying(url, connection)
+            yield copying
+            if not copying.is_finished:
+                raise psycopg.Rollback
 
     def open_copy(self, name: str) -> None:
         """See `Driver`."""
@@ -107,7 +110,8 @@ class PostgresCopying:
     """A log that is being made of another, in one transaction: keeps the `Copying` contract."""
 
     def __init__(self, url: Url, connection: Connection) -> None:
-        self._url, self._connection = url, connection
+        self._connection = connection
+        self.is_finished = False
         row = connection.execute(b"select attestlog.begin_copy(%s, %s)", (url.log, url.durability)).fetchone()
         assert row is not None
         self._log_id: int = row[0]
@@ -142,6 +146,7 @@ class PostgresCopying:
                 b"select attestlog.add_timestamp(%s, %s, %s, %s)",
                 (self._log_id, stamp.size, stamp.name, source.timestamp(stamp.name)),
             )
+        self.is_finished = True
 
 
 @contextmanager
