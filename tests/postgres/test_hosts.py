@@ -21,14 +21,17 @@ import attestlog
 from attestlog._internal.log import Log
 from attestlog._internal.storage.postgres.store import PostgresStore
 from attestlog._internal.storage.postgres.url import parse_url
+from attestlog._internal.storage.resolve import open_source
 from attestlog.errors import (
     BusyError,
     ClockError,
     ConflictError,
     CorruptError,
     FilesystemError,
+    MalformedConfigError,
     MovedError,
     RollbackError,
+    SignerError,
     StorageError,
     UncertainCommitError,
 )
@@ -119,6 +122,23 @@ def test_a_pooler_of_transactions_may_stand_between(postgres: PostgresServer) ->
             logs = [stack.enter_context(hosts.open()) for _ in range(6)]
             receipts = list(pool.map(lambda number: logs[number % 6].append(draft(number)), range(60)))
         check_log(hosts.url, acknowledged=receipts)
+
+
+def test_a_host_without_the_checkpoint_key_appends(hosts: Hosts) -> None:
+    with attestlog.open(hosts.url, signer=hosts.signer.uri, checkpoint_signer="elsewhere") as other:
+        note = open_source(hosts.url).checkpoint()
+        receipts = [other.append(draft(1))]
+        with pytest.raises(SignerError, match="signed elsewhere"):
+            other.checkpoint()
+        receipts.append(other.append(draft(2)))
+    assert open_source(hosts.url).checkpoint() == note
+    assert attestlog.verify(hosts.url).checkpoint_size == 1
+    with hosts.open() as first:
+        first.checkpoint()
+    assert attestlog.verify(hosts.url).checkpoint_size == 3
+    with pytest.raises(MalformedConfigError, match="signed elsewhere"):
+        attestlog.open(hosts.url, signer=hosts.signer.uri, checkpoint_signer="elsewhere", ack_replicas=1)
+    check_log(hosts.url, acknowledged=receipts)
 
 
 def test_t1_a_frozen_host_loses_the_lock_and_others_go_on(postgres: PostgresServer) -> None:
