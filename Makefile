@@ -13,6 +13,8 @@ PYTHONS = python3 python3.14 python3.13 python3.12 python3.11 python
 PYTEST_ARGS ?=
 # The fuzzer: used by nothing else, so it is in no lock file.
 ATHERIS = atheris==3.0.0
+# It looks over the explorer's pages, in a folder of its own.
+AXE = axe-core@4.14.1
 # What builds the native core, in an environment of its own.
 MATURIN = maturin==1.16.0
 
@@ -27,7 +29,7 @@ UV_VERSION = 0.13.9
 
 .PHONY: help demo test test-all native native-lint native-fuzz services interop lint types format faults chaos repeat simulate \
 	fuzz agree mutants bench bench-formats \
-	bench-proofs bench-signers bench-replication bench-hosts growth soak nightly lock clean
+	bench-explorer bench-proofs bench-signers bench-replication bench-hosts growth soak nightly lock clean
 
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 23
@@ -83,7 +85,7 @@ format: $(VENV)/.installed-dev ## let ruff format and fix what it can
 	$(BIN)/python -m ruff format $(CODE)
 
 faults: $(VENV)/.installed-dev ## the long fault campaign: power cuts, kills, failing calls, changed bytes (a quarter of an hour)
-	@ATTESTLOG_FAULT_SEEDS=20 ATTESTLOG_FAULT_ROUNDS=40 $(PYTEST) tests/fault $(PYTEST_ARGS)
+	@ATTESTLOG_FAULT_SEEDS=20 ATTESTLOG_FAULT_ROUNDS=40 $(PYTEST) tests/fault tests/server/test_log_service_kill.py $(PYTEST_ARGS)
 
 CHAOS_SECONDS ?= 600
 CHAOS_SEED ?= 14
@@ -156,6 +158,9 @@ bench-formats: $(VENV)/.installed-dev ## measure what the formats cost (BENCH_AR
 bench-proofs: $(VENV)/.installed-dev ## measure proofs and checkpoints at 10 million entries, publishing, tiles (3 GB)
 	@$(BIN)/python -m bench.proofs $(BENCH_ARGS)
 
+bench-explorer: $(VENV)/.installed-dev ## measure the explorer in a browser: a million entries, checks a second, sizes (4 GB)
+	@$(BIN)/python -m bench.explorer $(BENCH_ARGS)
+
 bench-signers: $(VENV)/.installed-dev ## measure each signer: file, SoftHSM, a slow device
 	@$(BIN)/python -m bench.signers
 
@@ -167,6 +172,11 @@ bench-hosts: $(VENV)/.installed-dev ## measure one log on PostgreSQL that severa
 	@$(BIN)/python -m bench.hosts $(BENCH_ARGS)
 
 NIGHTLY = test-all repeat faults chaos simulate fuzz agree soak mutants
+
+build/axe: ## axe-core, which looks for what shuts people out of a page (needs npm)
+	@mkdir -p build/axe.part && cd build/axe.part && npm init --yes >/dev/null \
+	  && npm install --no-audit --no-fund --ignore-scripts $(AXE) >/dev/null
+	@mv build/axe.part $@
 
 nightly: ## what takes longer than a change can wait: each in turn, and at the end what failed (a night)
 	@failed=; for job in $(NIGHTLY); do \

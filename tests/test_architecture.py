@@ -29,7 +29,7 @@ LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"in_force", "verifying"}),
     # guard: below log, which offers it as `log.guard`; what it asks of a log is a protocol
     frozenset({"exporting", "guard"}),
-    frozenset({"log", "replica", "shipping", "witness"}),
+    frozenset({"log", "remote", "replica", "shipping", "witness"}),
     frozenset(
         {"adopting", "approving", "configuring", "explorer", "legacy", "repairing", "restoring"}
     ),  # above log, because what was brought in is recorded in it

@@ -150,9 +150,10 @@ fn where_a_batch_begins() {
     assert!(begins_batch(b"{\"hsm_signature\":\"ab:0/2:\"}"));
     assert!(!begins_batch(b"{\"hsm_signature\":\"ab:1/2:\"}"));
     assert!(!begins_batch(b"{\"x\":{\"hsm_signature\":\"ab:1/2:\"},\"hsm_signature\":\"ab\"}"));
-    let lines = b"\"hsm_signature\":\"ab:1/2:\"\nother\nrest";
-    assert_eq!(edge(lines, 0), Ok(Some(25)));
-    assert_eq!(edge(lines, 31), Ok(None));
+    let within = b"\"hsm_signature\":\"ab:1/2:\"\n";
+    let lines = [&within[..], b"other\nrest"].concat();
+    assert_eq!(edge(&lines, 0), Ok(Some(within.len())));
+    assert_eq!(edge(&lines, within.len() + b"other\n".len()), Ok(None));
     assert!(edge(&b"\"hsm_signature\":\"ab:1/2:\"\n".repeat(2_000), 0).is_err());
 }
 

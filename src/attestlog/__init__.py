@@ -11,6 +11,10 @@ Write:
 `Entry` is what a `Log` stores, `EntryDraft` what a caller gives (`DraftMembers` are its members, for type
 checkers), `Receipt` what `append` returns. A log is created with a `Policy` and `Settings`.
 
+Write to a log that another process holds, `attestlog serve log`, with no key here:
+
+    with attestlog.connect("unix:/run/attestlog/log.sock") as log: ...    # a `RemoteLog`
+
 Act under the log's policy:
 
     with log.guard(action_type="deploy", actor_id="agent-7") as act: ...   # a `Guard` (`GuardMembers`);
@@ -114,6 +118,7 @@ if TYPE_CHECKING:
         query_log_async,
         query_page,
     )
+    from attestlog._internal.remote import RemoteLog, connect
     from attestlog._internal.signers import Signer, open_signer, register_scheme
     from attestlog._internal.snapshots import snapshot_hash, verify_snapshot
     from attestlog._internal.storage.publishing import Published
@@ -155,6 +160,7 @@ _HOMES: Final = {
     "PublicKey": "core.signature",
     "Published": "storage.publishing",
     "Receipt": "core.receipt",
+    "RemoteLog": "remote",
     "Report": "core.report",
     "ResumeMembers": "guard",
     "Settings": "core.genesis",
@@ -164,6 +170,7 @@ _HOMES: Final = {
     "approved_draft": "approving",
     "carry_over": "verifying.chain",
     "check_approvals": "approving",
+    "connect": "remote",
     "consent_to_admission": "approving",
     "cosign_checkpoint": "witness.collecting",
     "create": "log:Log.create",
@@ -229,6 +236,7 @@ __all__ = [
     "PublicKey",
     "Published",
     "Receipt",
+    "RemoteLog",
     "Report",
     "ResumeMembers",
     "Settings",
@@ -239,6 +247,7 @@ __all__ = [
     "approved_draft",
     "carry_over",
     "check_approvals",
+    "connect",
     "consent_to_admission",
     "cosign_checkpoint",
     "create",

@@ -64,6 +64,7 @@ it only narrows what the parent says.
     │   ├── ReentrantError             used within a signal handler, by the thread that was using it
     │   ├── ClosedError
     │   ├── TooLargeError (ValueError)
+    │   ├── IdempotencyError           the idempotency key has entries already, or another body
     │   ├── MovedError                 it is written elsewhere now, says a file in it
     │   └── ClockError                 the clock is behind the log
     ├── GovernanceError                what the log's own rules forbid
@@ -80,6 +81,7 @@ it only narrows what the parent says.
     ├── RequestError                   a server refuses a request
     │   ├── UnauthenticatedError       no token, or none of this server's
     │   ├── ForbiddenError             a token, and not good for this
+    │   ├── RateLimitError             more a minute than the caller may
     │   └── RequestTimeoutError        what was to be sent came too slowly
     ├── NewerFormatError               made by a newer attestlog: nothing is judged
     └── MissingExtraError              an optional dependency is not installed
@@ -503,10 +505,12 @@ class UncertainCommitError(StorageError):
     """Whether the batch is durable cannot be known; reopen the log to find out.
 
     `entry_ids`: of the caller's entries of which it is not known. Before appending one of them again, look
-    whether it is there: `attestlog.query_log(log, entry_id=…)`.
+    whether it is there: `attestlog.query_log(log, entry_id=…)`. `idempotency_key`: of a log in another
+    process, the key under which the same append finds what it wrote.
     """
 
     code = "storage.uncertain"
+    idempotency_key: str = ""
     entry_ids: Sequence[str] = ()
 
 
@@ -554,6 +558,13 @@ class TooLargeError(LogError, ValueError):
     member: str = ""
     size_bytes: int = 0
     size_bytes_max: int = 0
+
+
+class IdempotencyError(LogError):
+    """The idempotency key was used for something else within 24 hours. `sequence_numbers`: its entries."""
+
+    code = "log.idempotency"
+    sequence_numbers: Sequence[int] = ()
 
 
 class MovedError(LogError):
@@ -706,6 +717,13 @@ class RequestTimeoutError(RequestError):
     """The request did not arrive in the time that it may take."""
 
     code = "request.timeout"
+
+
+class RateLimitError(RequestError):
+    """The caller has used up what it may send a minute. `retry_after_s`: when there is room again."""
+
+    code = "request.rate"
+    retry_after_s: float = 0.0
 
 
 class NewerFormatError(AttestlogError):

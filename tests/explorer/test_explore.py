@@ -9,97 +9,24 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
+from tests.explorer.pages import VIEWS, example_log, served
 from tests.support.browser import ORIGIN
-from tests.support.logs import CheckpointKey, Key, LogMaker, draft
+from tests.support.logs import CheckpointKey, LogMaker, draft
 
-from attestlog._internal.explorer.answering import CONTENT_SECURITY_POLICY, FILES, Answer, Explorer
+from attestlog._internal.explorer.answering import CONTENT_SECURITY_POLICY, FILES, Explorer
 from attestlog._internal.storage.resolve import open_source
-from attestlog.errors import AttestlogError, MalformedTileError, NotFoundError, QueryError
+from attestlog.errors import MalformedTileError, NotFoundError, QueryError
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-ENTRIES = 300
-"""More than one tile and more than one page of the timeline."""
-
-Change = Callable[[str, bytes], bytes]
-"""What a lying server makes of an answer, by its path."""
-
 
 @pytest.fixture(scope="module")
 def made_log(tmp_path_factory: pytest.TempPathFactory) -> LogMaker:
-    """Scores, sessions, a guarded act, a violation, a rotation."""
-    made = LogMaker(tmp_path_factory.mktemp("explore") / "audit")
-    scores = {"an_toan": 9, "duong_dai": 8, "tin_vao_so_lieu": 6.5, "han_che_rui_ro": 9}
-    made.append(
-        draft(
-            1,
-            event_type="DECISION",
-            action_type="deploy",
-            actor_context={"guard": "intent"},
-            pillars_scores=scores,
-        )
-    )
-    intent = json.loads(made.lines[-1])["entry_id"]
-    made.append(
-        draft(
-            2,
-            action_type="deploy",
-            actor_context={"guard": "outcome"},
-            dependencies=[intent],
-            pillars_scores=scores,
-        )
-    )
-    broken = {"violated_invariant": "INVARIANT_2_SAFETY_FLOOR", "message": "<img src=x onerror=alert(1)>"}
-    made.append(
-        draft(3, event_type="VIOLATION", execution_status="BLOCKED", actor_id="agent-7", error_details=broken)
-    )
-    made.rotate(Key(2))
-    made.append(
-        *(draft(number, actor_context={"session": f"s-{number % 3}"}) for number in range(5, ENTRIES))
-    )
-    made.lay_out()
-    return made
-
-
-def served(
-    page: "Page", made: LogMaker, change: Change = lambda _, body: body, origin: str = ORIGIN
-) -> list[str]:
-    """Answer the page's requests as the server does, below a prefix, without a socket. Errors it met."""
-    explorer, errors = Explorer(open_source(made.root)), []
-
-    def answer(route: Any) -> None:
-        path, _, query = route.request.url.removeprefix(f"{origin}/some/prefix/").partition("?")
-        if not route.request.url.startswith(f"{origin}/some/prefix/"):
-            errors.append(f"asked for {route.request.url}")
-            route.abort()
-            return
-        asked = {
-            name: _unquoted(value)
-            for name, _, value in (pair.partition("=") for pair in query.split("&"))
-            if name
-        }
-        headers = {"content-security-policy": CONTENT_SECURITY_POLICY}
-        try:
-            given: Answer = explorer.answer(path, asked)
-        except AttestlogError as error:
-            route.fulfill(status=400, body=json.dumps({"message": str(error)}), headers=headers)
-            return
-        route.fulfill(body=change(path, given.body), headers={**headers, "content-type": given.media_type})
-
-    page.route("**/*", answer)
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-    return errors
-
-
-def _unquoted(text: str) -> str:
-    from urllib.parse import unquote_plus
-
-    return unquote_plus(text)
+    return example_log(tmp_path_factory.mktemp("explore") / "audit")
 
 
 @pytest.fixture
@@ -248,9 +175,6 @@ def test_lanes_and_the_intent_beside_its_outcome(page: "Page", made_log: LogMake
     open_at(page, "?action_type=deploy")
     assert page.locator("tbody tr").count() == 1
     assert page.inner_text("tbody th") == "1 → 2"
-
-
-VIEWS = ["", "?entry=3", "?view=governance", "?view=keys", "?view=confirming", "?view=figures"]
 
 
 @pytest.mark.parametrize("view", VIEWS)

@@ -27,12 +27,12 @@ LOGS = 150
 
 
 def test_damaged_and_forged_logs() -> None:
-    assert run(SEED, logs=LOGS) == (LOGS, [])
+    assert run(SEED, logs=LOGS) == (LOGS, [], [])
 
 
 @pytest.mark.slow
 def test_many_damaged_and_forged_logs() -> None:
-    assert run(SEED + 1, logs=20 * LOGS) == (20 * LOGS, [])
+    assert run(SEED + 1, logs=20 * LOGS) == (20 * LOGS, [], [])
 
 
 # --- on these they did not agree ---

@@ -134,7 +134,8 @@ def test_without_the_right_token_nothing_is_answered(tokens: TokenFile) -> None:
             assert (answer.status_code, answer.json()["code"]) == (403, "request.forbidden")
         assert client.get("/public").text == "public"
         assert client.get("/nowhere").status_code == 404
-        assert client.get("/nowhere").json()["type"] == "error"
+        assert client.get("/nowhere").json()["status"] == 404
+        assert client.get("/nowhere").headers["content-type"] == "application/problem+json"
         assert client.get("/count", headers=bearer(admin)).status_code == 405
 
 

@@ -288,7 +288,7 @@ def test_a_redirect_is_not_followed_and_the_token_goes_nowhere_else(
 
 def test_a_refusal_that_changes_its_mind_ends_the_round(writer: Writer, liar: Liar) -> None:
     for known_size in (0, 7, -1, 10**17):
-        refusal = {"code": StaleSizeError.code, "message": "not so", "evidence": {"known_size": known_size}}
+        refusal = {"code": StaleSizeError.code, "detail": "not so", "evidence": {"known_size": known_size}}
         liar.says("/entries", refusal, 409)
         refused(writer, liar, StaleSizeError, "not so")
     assert len(liar.web.asked) <= 16
@@ -299,7 +299,7 @@ def test_a_reason_is_quoted_up_to_a_limit(writer: Writer, liar: Liar) -> None:
         (REASON_MAX_CHARACTERS, REASON_MAX_CHARACTERS),
         (REASON_MAX_CHARACTERS + 1, REASON_MAX_CHARACTERS),
     ):
-        liar.says("/entries", {"code": "x", "message": "~" * length}, 400)
+        liar.says("/entries", {"code": "x", "detail": "~" * length}, 400)
         error = refused(writer, liar, ReplicationError, "answers 400")
         assert error.message.count("~") == shown
 
@@ -308,7 +308,7 @@ def test_a_claim_of_two_histories_is_quoted_up_to_a_limit(writer: Writer, liar: 
     at_most, too_long = "x" * CLAIM_MAX_CHARACTERS, "x" * (CLAIM_MAX_CHARACTERS + 1)
     for ours, theirs in ((at_most, too_long), (too_long, at_most)):
         claim = {"ours": ours, "theirs": theirs, "sequence_number": 4}
-        liar.says("/entries", {"code": SplitViewError.code, "message": "two", "evidence": claim}, 409)
+        liar.says("/entries", {"code": SplitViewError.code, "detail": "two", "evidence": claim}, 409)
         facts = refused(writer, liar, SplitViewError, "two").evidence()
         shown = [claim if len(claim) <= CLAIM_MAX_CHARACTERS else "" for claim in (ours, theirs)]
         assert [facts["ours"], facts["theirs"]] == shown

@@ -6,7 +6,9 @@
 
 They must come to the same verdict by the same findings: the code and the entry of each, where the one file
 judges that kind. What it leaves to the full verifier is `NOT_JUDGED`, and what follows from that: where only
-the full one refuses a change, because of the policy, the rules differ from there on.
+the full one refuses a change, because of the policy, the rules differ from there on. In a log with several
+faults at once, each hides or shows others: there the verdict and the first finding are what counts, and other
+findings may differ (`Difference.is_further`).
 """
 
 from __future__ import annotations
@@ -110,6 +112,27 @@ class Judgement(NamedTuple):
         return f"{self.verdict} {sorted(self.found, key=lambda item: (item[1] or 0, item[0]))}"
 
 
+class Difference(NamedTuple):
+    """What each verifier says, where that is not the same."""
+
+    full: Judgement
+    one: Judgement
+
+    @property
+    def is_further(self) -> bool:
+        """Whether verdict and first finding are the same, and only what comes after it is not."""
+        return self.full.verdict == self.one.verdict and bool(_first(self.full) & _first(self.one))
+
+    def __str__(self) -> str:
+        return f"the full verifier: {self.full}\nthe one file:      {self.one}"
+
+
+def _first(judgement: Judgement) -> set[Found]:
+    """What is found of the first entry of which something is; else what is found of the whole log."""
+    numbers = [number for _, number in judgement.found if number is not None]
+    return {item for item in judgement.found if item[1] == min(numbers, default=None)}
+
+
 def judge_in_full(root: Path, trust: Sequence[str] = ()) -> Report:
     return judge_log(root, remember=False, trust=trust, workers=1)
 
@@ -121,7 +144,7 @@ def judge_by_one_file(root: Path, trust: Sequence[str] = ()) -> Judgement:
     return Judgement(report.verdict, frozenset(faults))
 
 
-def compare(root: Path, trust: Sequence[str] = ()) -> str | None:
+def compare(root: Path, trust: Sequence[str] = ()) -> Difference | None:
     """None where both say the same, else what each says."""
     report, one = judge_in_full(root, trust), judge_by_one_file(root, trust)
     faults = [item for item in report.findings if item.verdict is not Verdict.VERIFIED]
@@ -141,7 +164,7 @@ def compare(root: Path, trust: Sequence[str] = ()) -> str | None:
     same = _comparable(full.found - left_out, start) == _comparable(one.found, start)
     if same and (left_out or full.verdict == one.verdict):
         return None
-    return f"the full verifier: {full}\nthe one file:      {one}"
+    return Difference(full, one)
 
 
 def _is_left_out(finding: Any) -> bool:

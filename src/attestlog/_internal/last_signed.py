@@ -28,7 +28,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from attestlog._internal import disk
 from attestlog.errors import BusyError, ExistsError, StateError
@@ -76,7 +76,7 @@ class LastSigned:
 
     def __init__(self, path: Path, descriptor: int, names: Names) -> None:
         self.path, self.names = path, names
-        self._descriptor = descriptor
+        self._descriptor, self._begun = descriptor, _checksum_begun(names.genesis)
         self.checkpoint, self._newer = Signed(0, ""), 0
         self.head: Signed | None = None
         """None where it was torn: then nothing is known beyond the checkpoint."""
@@ -142,8 +142,7 @@ class LastSigned:
             self._descriptor = -1
 
     def _write(self, block: int, kind: str, record: Signed) -> None:
-        data = _format_record(kind, record, self.names.genesis)
-        disk.pwrite_all(self._descriptor, data, block * _BLOCK_BYTES)
+        disk.pwrite_all(self._descriptor, _spell_record(kind, record, self._begun), block * _BLOCK_BYTES)
 
     def _read_record(self, data: bytes, block: int, kind: str) -> Signed | None:
         """None where it was never written, or torn."""
@@ -152,7 +151,7 @@ class LastSigned:
         if match is None or match[1] != kind:
             return None
         record = Signed(int(match[2]), match[3])
-        return record if raw == _format_record(kind, record, self.names.genesis) else None
+        return record if raw == _spell_record(kind, record, self._begun) else None
 
 
 def find(state_dir: Path, genesis: str, *, writable: bool = True) -> LastSigned | None:
@@ -289,9 +288,19 @@ def _parse_header(data: bytes, path: Path) -> Names:
 
 
 def _format_record(kind: str, record: Signed, genesis: str) -> bytes:
+    return _spell_record(kind, record, _checksum_begun(genesis))
+
+
+def _checksum_begun(genesis: str) -> Any:
+    """The hash of what each record of a log's file begins with."""
+    return sha256(f"{MAGIC}\n{genesis}\n".encode())
+
+
+def _spell_record(kind: str, record: Signed, begun: Any) -> bytes:
     text = f"{kind} {record.size} {record.hash}"
-    checksum = sha256(f"{MAGIC}\n{genesis}\n{text}".encode()).hexdigest()
-    return f"{text} {checksum[:_CHECKSUM_CHARACTERS]}".encode().ljust(_BLOCK_BYTES - 1) + b"\n"
+    checksum = begun.copy()
+    checksum.update(text.encode())
+    return f"{text} {checksum.hexdigest()[:_CHECKSUM_CHARACTERS]:<{_BLOCK_BYTES - 2 - len(text)}}\n".encode()
 
 
 def _pad(text: str, blocks: int = 1) -> bytes:

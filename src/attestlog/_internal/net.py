@@ -22,10 +22,12 @@ from __future__ import annotations
 import math
 import os
 import re
+import select
+import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from enum import Enum, auto
 from ipaddress import ip_address
 from pathlib import Path
@@ -62,7 +64,7 @@ class Limits(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """`content` is whole where the status is 200, and of another status what can be read up to the limit."""
+    """`content` is whole where the status is an answer's (200), of another what can be read of it."""
 
     status: int
     content: bytes
@@ -84,9 +86,10 @@ class Why(Enum):
 class NoAnswerError(Exception):
     """Reads as what the server did: `f"replica {url} {error}"`. Repeats nothing that was sent or came."""
 
-    def __init__(self, why: Why, text: str) -> None:
+    def __init__(self, why: Why, text: str, *, was_sent: bool = True) -> None:
+        """`was_sent`: whether the server may have the question."""
         super().__init__(text)
-        self.why = why
+        self.why, self.was_sent = why, was_sent
 
     @property
     def retryable(self) -> bool:
@@ -164,9 +167,16 @@ class Client:
         headers: Mapping[str, str] | None = None,
         tls: ssl.SSLContext | None = None,
         connections: int = 1,
+        unix: str | None = None,
+        answers: Container[int] = frozenset({200}),
     ) -> None:
-        """`url`: of `parse_url`. `headers` go with every question. Raises MalformedConfigError."""
+        """`url`: of `parse_url`. `headers` go with every question. `unix`: a socket instead of its host.
+
+        `answers`: statuses beside which the content is an answer, and must be whole.
+        Raises MalformedConfigError.
+        """
         self._url, self._limits, self._until = url, limits, _Until()
+        self._answers = answers
         self._target = url.path + (f"?{url.query}" if url.query else "")
         self._headers = {
             "host": url.netloc,
@@ -180,6 +190,7 @@ class Client:
             max_keepalive_connections=connections,
             keepalive_expiry=KEEP_ALIVE_S,
             network_backend=_Network(self._until),
+            uds=unix,
         )
 
     def ask(
@@ -211,13 +222,15 @@ class Client:
             with self._pool.stream(
                 method, url, headers=all_headers, content=content, extensions={"timeout": timeouts}
             ) as response:
-                return Answer(response.status, _content(response, size_max_bytes))
+                return Answer(response.status, _content(response, size_max_bytes, self._answers))
         except httpcore.TimeoutException as error:
+            is_connecting = isinstance(error, httpcore.ConnectTimeout | httpcore.PoolTimeout)
             if time.monotonic() >= self._until.deadline:
-                raise NoAnswerError(Why.SLOW, f"did not answer within {total_s:g} s") from None
-            is_connecting = isinstance(error, httpcore.ConnectTimeout)
+                text = f"did not answer within {total_s:g} s"
+                raise NoAnswerError(Why.SLOW, text, was_sent=not is_connecting) from None
             silent = f"no connection in {connect_s:g} s" if is_connecting else f"silent for {silence_s:g} s"
-            raise NoAnswerError(Why.UNREACHED, f"cannot be reached: {silent}") from None
+            text = f"cannot be reached: {silent}"
+            raise NoAnswerError(Why.UNREACHED, text, was_sent=not is_connecting) from None
         except httpcore.LocalProtocolError:
             raise NoAnswerError(Why.UNSENDABLE, "cannot be sent a header that HTTP does not allow") from None
         except httpcore.ProtocolError:
@@ -225,16 +238,17 @@ class Client:
             raise NoAnswerError(Why.UNREACHED, text) from None
         except httpcore.NetworkError as error:
             text = f"cannot be reached: {str(error) or type(error).__name__}"
-            raise NoAnswerError(Why.UNREACHED, text) from None
+            was_sent = not isinstance(error, httpcore.ConnectError)
+            raise NoAnswerError(Why.UNREACHED, text, was_sent=was_sent) from None
 
     def close(self) -> None:
         """Close the connections."""
         self._pool.close()
 
 
-def _content(response: httpcore.Response, size_max_bytes: int) -> bytes:
-    """Beside a status other than 200 no page is too large or encoded: the status says more than it."""
-    is_answer, data = response.status == 200, bytearray()
+def _content(response: httpcore.Response, size_max_bytes: int, answers: Container[int]) -> bytes:
+    """Beside a status that is no answer's no page is too large or encoded: the status says more than it."""
+    is_answer, data = response.status in answers, bytearray()
     for name, value in response.headers:
         if name.lower() == b"content-encoding" and value.strip().lower() not in {b"", b"identity"}:
             if is_answer:
@@ -299,6 +313,55 @@ class _Network(httpcore.NetworkBackend):
         timeout = self._until.bound(timeout)
         stream = self._plain.connect_tcp(host, port, timeout, local_address, socket_options)
         return _Stream(stream, self._until)
+
+    def connect_unix_socket(
+        self,
+        path: str,
+        timeout: float | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,  # noqa: ARG002 - httpcore's
+    ) -> httpcore.NetworkStream:
+        return _Stream(_UnixStream(path, self._until.bound(timeout)), self._until)
+
+
+class _UnixStream(httpcore.NetworkStream):
+    """httpcore's own leaves the socket open where it cannot connect."""
+
+    def __init__(self, path: str, timeout: float | None) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            self._socket.settimeout(timeout)
+            self._socket.connect(path)
+        except OSError as error:
+            self._socket.close()
+            kind = httpcore.ConnectTimeout if isinstance(error, TimeoutError) else httpcore.ConnectError
+            raise kind(error.strerror or str(error)) from None
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        try:
+            self._socket.settimeout(timeout)
+            return self._socket.recv(max_bytes)
+        except OSError as error:
+            kind = httpcore.ReadTimeout if isinstance(error, TimeoutError) else httpcore.ReadError
+            raise kind(error.strerror or str(error)) from None
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        try:
+            self._socket.settimeout(timeout)
+            self._socket.sendall(buffer)
+        except OSError as error:
+            kind = httpcore.WriteTimeout if isinstance(error, TimeoutError) else httpcore.WriteError
+            raise kind(error.strerror or str(error)) from None
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def get_extra_info(self, info: str) -> object:
+        """httpcore asks whether an idle connection was closed at the other end."""
+        if info == "is_readable":
+            poll = select.poll()
+            poll.register(self._socket, select.POLLIN)
+            return bool(poll.poll(0))
+        return None
 
 
 class _Stream(httpcore.NetworkStream):

@@ -40,6 +40,9 @@ class PartOfList:
         assert self.asked, "nothing begins here, so nothing after it is looked at"
         return (line for line in self.all if line.offset >= self.stop)
 
+    def block(self, more: int) -> None:
+        return None
+
     def place(self, offset: int) -> str:
         return str(offset)
 

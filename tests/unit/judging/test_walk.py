@@ -44,6 +44,9 @@ class ListPiece:
     def following(self) -> Iterator[Line]:
         return iter(())
 
+    def block(self, more: int) -> None:
+        return None
+
     def place(self, offset: int) -> str:
         return f"{self.source} at {offset}"
 

@@ -1,4 +1,4 @@
-"""`attestlog serve`: a replica or a witness for other people's logs, over HTTP, until it is interrupted."""
+"""`attestlog serve`: logs of this machine, or a replica or witness for others', until it is interrupted."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from attestlog._internal.cli.verbs import UsageError, example, new_group
 if TYPE_CHECKING:
     from attestlog._internal.core.note import VerifierKey
     from attestlog._internal.replica import Replica
+    from attestlog._internal.server.log import Service
     from attestlog._internal.witness import Witness
 
 app = new_group("serve")
@@ -27,6 +28,99 @@ TlsCertificateOption = Annotated[
     Path | None, text("Serve TLS with this certificate.", "--tls-certificate", metavar="FILE")
 ]
 TlsKeyOption = Annotated[Path | None, text("The certificate's private key.", "--tls-key", metavar="FILE")]
+
+
+@app.command(
+    epilog=example(
+        "attestlog serve log audit --socket audit.sock",
+        "attestlog serve log audit --http 127.0.0.1:8460 --directory service",
+    )
+)
+def log(
+    logs: Annotated[list[str], argument("LOG", "A log's directory; repeatable.")],
+    *,
+    socket: Annotated[Path | None, text("Unix socket to listen on.", "--socket", metavar="PATH")] = None,
+    http: Annotated[str | None, text("Address to listen on.", "--http", metavar="HOST:PORT")] = None,
+    directory: Annotated[
+        Path | None,
+        text("Directory for tokens and requests; default: in this user's state directory.", metavar="DIR"),
+    ] = None,
+    tls_certificate: TlsCertificateOption = None,
+    tls_key: TlsKeyOption = None,
+    free_mib: Annotated[
+        int, text("Refuse acts while less is free on the log's disk.", "--free-mib", metavar="MIB")
+    ] = 64,
+    access_log: Annotated[
+        bool, flag("Write a line of JSON for each request to stderr.", "--access-log")
+    ] = False,
+    as_json: options.JsonOption = False,
+) -> None:
+    """Append to logs, and read them, for other processes, which need no key.
+
+    Callers come over the socket, the address or both. At the address they need a token: see `attestlog
+    tokens`. At the socket the kernel says which user they are: this user may do everything, others what
+    `attestlog tokens add --user` says. Interrupted, the server ends what it is doing and signs a checkpoint.
+    """
+    from attestlog._internal.server import check_extra
+
+    check_extra()
+    from attestlog._internal.places import state_dir
+    from attestlog._internal.server.running import parse_listen, serve
+
+    if socket is None and http is None:
+        raise UsageError("want --socket PATH, --http HOST:PORT, or both")
+    listen = None
+    if http is not None:
+        listen = parse_listen(http, certificate=tls_certificate, key=tls_key)
+    directory = directory or state_dir() / "service"
+    if access_log:
+        log_accesses()
+    with ExitStack() as undo:
+        service = _open_service(logs, directory, undo)
+        for served in service.logs:
+            served.free_bytes_min = free_mib << 20
+        out = Output(as_json)
+
+        def started(url: str) -> None:
+            told = {"url": url, "socket": None if socket is None else str(socket), "path": str(directory)}
+            if out.as_json:
+                out.emit("service", {**told, "logs": [served.origin for served in service.logs]})
+            else:
+                out.text(f"service    {url}")
+                if socket is not None and listen is not None:
+                    out.text(f"socket     {socket}")
+                for served in service.logs:
+                    out.text(f"log        {served.origin}")
+            out.flush()
+
+        serve(service.app, listen, started=started, stopping=service.stop, unix=socket)
+
+
+def _open_service(logs: list[str], directory: Path, undo: ExitStack) -> Service:
+    from functools import partial
+
+    from attestlog._internal.log import Log
+    from attestlog._internal.server.log import open_service
+
+    service = open_service([partial(Log.open, path, passphrase=ask_passphrase) for path in logs], directory)
+    undo.callback(service.close)
+    for served in service.logs:
+        for what in [*served.log.recovered, *served.log.notices]:
+            notice(what)
+    return service
+
+
+def log_accesses() -> None:
+    """Requests to stderr, a line each."""
+    import logging
+
+    from attestlog._internal.server.access import logger
+
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
 
 
 @app.command(

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from operator import attrgetter
 from typing import Any, Final
@@ -52,7 +51,7 @@ from attestlog._internal.core.hashes import GENESIS_PREV_HASH, batch_message, he
 from attestlog._internal.core.merkle import Grown, Span, inclusion_paths
 from attestlog._internal.core.pointer import HOLDS_MEMBER, POINTER_LENGTH_MAX, RULES_MEMBER, Pointers
 from attestlog._internal.core.policy import Policy
-from attestlog._internal.core.reserved import governs
+from attestlog._internal.core.reserved import KEY_MEMBER, governs
 from attestlog._internal.core.signature import (
     BATCH_ENTRIES_MAX,
     BATCH_SUFFIX,
@@ -107,14 +106,13 @@ _PAYLOAD_AT: Final = len('{"action_hash":""') + 64
 """Where the payload goes into a line: behind the one member that stands before it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(msgspec.Struct, frozen=True):
     """Where the log stands: all that the next entry depends on."""
 
     size: int = 0
     entry_hash: str = GENESIS_PREV_HASH
     timestamp_us: int = 0
-    edge: Span = field(default_factory=Span)
+    edge: Span = msgspec.field(default_factory=Span)
 
 
 class Prepared(msgspec.Struct, frozen=True, gc=False):
@@ -136,6 +134,10 @@ class Prepared(msgspec.Struct, frozen=True, gc=False):
     """Whether it is a batch of its own: what follows it is judged by other rules."""
     quorum: Callable[[str], bool] | None = None
     """What `quorum_met` is at a timestamp, where approvals count: they may have expired by then."""
+    asserted: Mapping[str, str] = {}
+    """Members of `environment` that the log says of the caller: its idempotency key, who it is."""
+    ordinal: int = 0
+    """Which of the entries under its idempotency key it is."""
 
     @property
     def size_bytes(self) -> int:
@@ -316,7 +318,7 @@ def spell(
     if replicas:
         nested["replicas"] = list(replicas)
     spelled = encode_members(nested)
-    if draft.environment:
+    if draft.environment or KEY_MEMBER in environment:  # a key is of one entry: no use in a cache
         spelled["environment"] = _encode_environment({**environment, **draft.environment})
     else:
         spelled["environment"] = _cached_environment(tuple(environment.items()))
@@ -354,6 +356,7 @@ def _cached_environment(members: tuple[tuple[str, str], ...]) -> Raw:
     return _encode_environment(dict(members))
 
 
+@lru_cache(maxsize=64)
 def _spell_pointers(pointers: Pointers) -> tuple[bytes, bytes]:
     """What stands at the marks for holds and for rules; see `_encode_environment` for the commas."""
     holds = "" if pointers.holds is None else f'"{HOLDS_MEMBER}":"{pointers.holds}",'
@@ -365,8 +368,7 @@ def _without_pointers(before: bytes, after: bytes) -> bytes:
     return before[:-1] + after if before.endswith(b",") else before + after.removeprefix(b",")
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True):
     """A batch, chained and hashed, waiting for its signature."""
 
     head: Head
@@ -380,9 +382,9 @@ class Plan:
     """The batch's inclusion paths; empty when every entry is signed alone."""
     timestamp: str = ""
     """Of every entry of the batch."""
-    preimages: list[bytes] = field(default_factory=list)
+    preimages: list[bytes] = []
     """What each entry hash is the hash of: the line without payload, hash and signature."""
-    places: list[tuple[int, int]] = field(default_factory=list)
+    places: list[tuple[int, int]] = []
     """Where hash and signature go into each of these."""
 
     def seal(self, signatures: Sequence[bytes]) -> list[bytes]:

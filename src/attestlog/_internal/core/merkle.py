@@ -70,6 +70,9 @@ class Span:
         """
         span = self._copy()
         run = list(leaves)
+        if len(run) == 1:
+            span._push(0, run[0], grown)
+            return span
         # Whole tiles are hashed row by row: twice the pace of one leaf after the other.
         lead = -span.stop % TILE_WIDTH
         for leaf in run[:lead]:
@@ -92,8 +95,8 @@ class Span:
         return span
 
     def _copy(self) -> Span:
-        span = Span(self.start)
-        span.stop, span._nodes = self.stop, self._nodes.copy()
+        span = Span.__new__(Span)
+        span.start, span.stop, span._nodes = self.start, self.stop, self._nodes.copy()
         return span
 
     def _push(self, height: int, node: bytes, grown: list[Grown] | None) -> None:

@@ -60,6 +60,12 @@ ENVIRONMENT_MEMBER: Final = "attestlog"
 ENVIRONMENT_PREFIX: Final = "attestlog_"
 """Members of `environment` that the log fills in, after redaction."""
 
+KEY_MEMBER: Final = "attestlog_key"
+"""The caller's idempotency key."""
+
+PEER_MEMBER: Final = "attestlog_peer"
+"""What a service knows of the caller: `token:NAME`, or `uid:N pid:N` of a process on its own machine."""
+
 _CHANGE: Final = b'"event_type":"CHANGE"'
 _MARKS: Final = tuple(f'"action_type":"{name}"'.encode() for name in sorted(GOVERNING))
 """A canonical entry that governs holds the first and one of the others."""

@@ -210,9 +210,10 @@ def _has_token(data: bytes) -> bool:
     while start >= 0:
         stop = runs.find(b" ", start)
         stop = len(runs) if stop < 0 else stop
+        run = data[start:stop]
         # Digests and ids are the longest runs of most entries.
-        if data[start:stop].strip(_HEX) and (
-            _BEGINS.match(data, start, stop) or _BEGINS_WITHIN.search(data, start, stop)
+        if run.strip(_HEX) and (
+            _BEGINS.match(run) or ((b"_" in run or b"-" in run or b"." in run) and _BEGINS_WITHIN.search(run))
         ):
             return True
         if data[max(0, start - 3) : start] == b"1//":

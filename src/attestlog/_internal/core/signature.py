@@ -93,9 +93,9 @@ class PublicKey:
         is the one place that verifies P-256.
         Raises MissingExtraError where the installed cryptography does not have the algorithm.
         """
-        key = self._usable()
+        key: Any = self._usable()  # what its algorithm says it is: `isinstance` would ask an abstract class
         try:
-            if isinstance(key, EllipticCurvePublicKey):
+            if self.algorithm == ECDSA_P256:
                 key.verify(signature, message, _ECDSA)
                 check_low_s(signature)
             else:

@@ -88,7 +88,9 @@ def find_doubtful(
             continue
         start, stop = max(start, covered), size if term.stop is None else term.stop
         if signed is not None:
-            stop = min(stop, signed.get(key_id, -1) + 1)
+            # By its number: where lines are no entries, the last one stands further on than `size` says.
+            last = signed.get(key_id, -1) + 1
+            stop = last if term.stop is None else min(stop, last)
         if start < stop:
             doubtful[key_id] = start
             what = f"{_entries(start, stop)} may be anybody's: {why}"

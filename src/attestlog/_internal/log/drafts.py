@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Raw
+from msgspec.structs import replace
 
 from attestlog._internal.core import canonical
 from attestlog._internal.core.approval import ApprovalRequest, make_request
@@ -95,8 +96,13 @@ class Drafts:
         *,
         redact: bool = True,
         by_log: bool = False,
+        asserted: Mapping[str, str] | None = None,
+        ordinal: int = 0,
     ) -> Prepared:
         """Ready to be committed. `algorithm`: of the key that will sign. `by_log`: the log made the draft.
+
+        `asserted`: members of `environment` that the log says of the caller, by `log.callers`; `ordinal`:
+        which of the entries under the caller's idempotency key this is.
 
         Raises MalformedEntryError (also for a name that belongs to the log), DerivedMemberError,
         TooLargeError. MalformedPolicyError: a policy's patterns cannot be run. KeyFileError: there is a
@@ -105,20 +111,24 @@ class Drafts:
         # Structs built directly bypass validation: check them here.
         draft = parse_draft(draft if isinstance(draft, EntryDraft) else dict(draft))
         check_reserved(draft, by_log=by_log)
-        compile_patterns(proposed_patterns(draft))
-        spelled = self._spell(draft)
+        if patterns := proposed_patterns(draft):
+            compile_patterns(patterns)
+        spelled = self._spell(draft, asserted)
         if redact and draft.action_type not in KEPT and rules.policy.redaction.enabled:
             redactor = self._redactor(rules.policy)
             # Scanning the encoded members is cheap: redact only if something matches.
             if redactor.suspects(draft, [spelled[name] for name in REDACTED_MEMBERS if name in spelled]):
                 draft = redactor.redact(draft, self._commitment)
-                spelled = self._spell(draft)
-        return self._derive(draft, spelled, rules, algorithm)
+                spelled = self._spell(draft, asserted)
+        prepared = self._derive(draft, spelled, rules, algorithm)
+        return replace(prepared, asserted=asserted, ordinal=ordinal) if asserted else prepared
 
     def renew(self, prepared: Prepared, rules: Rules, algorithm: str) -> Prepared:
         """The same entry, by the same id, under other rules, or for another key. Raises as `prepare`."""
         draft = prepared.draft  # as it was redacted
-        return self._derive(draft, self._spell(draft), rules, algorithm, prepared.entry_id)
+        spelled = self._spell(draft, prepared.asserted)
+        renewed = self._derive(draft, spelled, rules, algorithm, prepared.entry_id)
+        return replace(renewed, asserted=prepared.asserted, ordinal=prepared.ordinal)
 
     def request(self, draft: AnyDraft, rules: Rules, algorithm: str = ECDSA_P256) -> ApprovalRequest:
         """What to give to those who approve: the draft with the payload as it will be written."""
@@ -140,9 +150,10 @@ class Drafts:
             stored = self._redactor(rules.policy).redact_value(stored, self._commitment)
         return {"_salt": os.urandom(16).hex(), **stored} if self._is_salted(action_type) else stored
 
-    def _spell(self, draft: EntryDraft) -> dict[str, Raw]:
+    def _spell(self, draft: EntryDraft, asserted: Mapping[str, str] | None = None) -> dict[str, Raw]:
         salt = os.urandom(16).hex() if self._is_salted(draft.action_type) else None
-        return spell(draft, self._environment, self._replicas, salt)
+        environment = {**self._environment, **asserted} if asserted else self._environment
+        return spell(draft, environment, self._replicas, salt)
 
     def _derive(
         self, draft: EntryDraft, spelled: dict[str, Raw], rules: Rules, algorithm: str, entry_id: str = ""

@@ -47,6 +47,7 @@ from attestlog._internal.core.rules import Hold, Rules, format_hold, release_of
 from attestlog._internal.core.seen_head import seen_head
 from attestlog._internal.core.signature import BATCH_ENTRIES_MAX, ECDSA_P256
 from attestlog._internal.log import opening
+from attestlog._internal.log.callers import Caller, receipts_of
 from attestlog._internal.log.checkpoints import CHECKPOINT_EVERY_S, Checkpoints
 from attestlog._internal.log.committer import Committer
 from attestlog._internal.log.drafts import AnyDraft, Clock, change_draft, system_clock
@@ -58,7 +59,14 @@ from attestlog._internal.signers import Passphrase, Signer
 from attestlog._internal.signers.making import given_or_made, given_or_opened
 from attestlog._internal.storage.contract import Group, Store
 from attestlog._internal.storage.resolve import LogName
-from attestlog.errors import AttestlogError, ClosedError, NotFoundError
+from attestlog.errors import (
+    AttestlogError,
+    ClosedError,
+    IdempotencyError,
+    NotFoundError,
+    ReplicationError,
+    UncertainCommitError,
+)
 
 if TYPE_CHECKING:
     from asyncio import Future as LoopFuture
@@ -332,6 +340,59 @@ class Log:
 
             await asyncio.wrap_future(confirmation)
         return receipt
+
+    def append_by(self, caller: Caller, drafts: Sequence[AnyDraft]) -> tuple[list[Receipt], int]:
+        """`append_many` for a caller of whom the log asserts something; see `log.callers`.
+
+        Returns the receipts, and how many of these entries were in the log already, by the caller's key.
+        Raises as `append_many`, and IdempotencyError for a key that was used for other entries.
+        """
+        found: list[Receipt] = []
+        while True:
+            try:
+                prepared = self._prepare_by(caller, drafts, len(found))
+                return found + self._append(prepared), len(found)
+            except AttestlogError as error:
+                found = self._found(caller, drafts, error, len(found))
+            if len(found) == len(drafts):
+                return found, len(found)
+
+    async def append_by_async(self, caller: Caller, draft: AnyDraft) -> tuple[Receipt, int]:
+        """`append_by` of one draft, while only the task waits."""
+        import asyncio
+
+        try:
+            (prepared,) = self._prepare_by(caller, [draft], 0)
+            receipt = await self._queue.append_async(prepared)
+        except AttestlogError as error:
+            (receipt,) = await asyncio.to_thread(self._found, caller, [draft], error, 0)
+            return receipt, 1
+        confirmation = self._replicas.confirmation([receipt])
+        if confirmation is not None:
+            await asyncio.wrap_future(confirmation)
+        return receipt, 0
+
+    def _prepare_by(self, caller: Caller, drafts: Sequence[AnyDraft], start: int) -> list[Prepared]:
+        asserted = caller.asserted
+        return [
+            self._writer.prepare(draft, asserted=asserted, ordinal=ordinal)
+            for ordinal, draft in enumerate(drafts[start:], start)
+        ]
+
+    def _found(
+        self, caller: Caller, drafts: Sequence[AnyDraft], error: AttestlogError, known: int
+    ) -> list[Receipt]:
+        """What is in the log under the caller's key by now; if nothing, raises the error of the append."""
+        if isinstance(error, UncertainCommitError | ReplicationError) or not caller.key:
+            raise error
+        if isinstance(error, IdempotencyError):
+            numbers = list(error.sequence_numbers)
+        else:
+            # The rules may forbid by now what is in the log since before.
+            numbers = self._queue.run(partial(self._writer.find_key, caller.asserted))
+        if len(numbers) <= known:
+            raise error
+        return receipts_of(self._store.source, numbers, drafts)
 
     def _append_own(self, draft: AnyDraft) -> Receipt:
         """Append an entry of the log itself, with a name that callers cannot append. Raises as `append`."""
@@ -682,6 +743,7 @@ class Log:
         self._finalizer.detach()
         self._queue = self._queue.renewed()
         self._owed = set()  # what is owed is the parent's
+        self._writer.follow_fork()
         self._on_loss()
         self._start_checkpoints()
         self._replicas.follow_fork()

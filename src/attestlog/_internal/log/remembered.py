@@ -158,8 +158,10 @@ class Remembered(JudgesErasures):
         is tried again with the next commit, and without it no checkpoint is signed.
         """
         if self._kept is not None:
-            with contextlib.suppress(OSError):
+            try:
                 self._kept.commit(Signed(head.size, head.entry_hash))
+            except OSError:
+                return
 
     def forget(self) -> None:
         """Of a log that was not made after all."""

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from uuid import UUID
 
 from attestlog._internal.core.approval import Request, judge_approvals
-from attestlog._internal.core.batch import Head, Prepared
+from attestlog._internal.core.batch import CLOCK_TOLERANCE_S, Head, Prepared, monotonic_timestamp
 from attestlog._internal.core.entry import format_timestamp, parse_timestamp
 from attestlog._internal.core.hashes import hex_hash
 from attestlog._internal.core.rules import Rules
@@ -25,8 +25,8 @@ from attestlog.errors import ApprovalUsedError
 class PlannedUses:
     """The uses of one batch that is being planned."""
 
-    def __init__(self, known: UsedRequests, head: Head, timestamp_us: int) -> None:
-        self._known, self._head, self._timestamp_us = known, head, timestamp_us
+    def __init__(self, known: UsedRequests, head: Head, now_us: int) -> None:
+        self._known, self._head, self._now_us = known, head, now_us
         self._trial: Uses | None = None
         self.uses: list[Use] = []
 
@@ -34,6 +34,7 @@ class PlannedUses:
         """One caller's entries, the first of which will have this number.
 
         Raises ApprovalUsedError if one of them would be a further use; then nothing of them is added.
+        Raises ClockError as `plan_batch`.
         Raises StorageError if entries that may have used the same approvals cannot be read.
         """
         uses = [
@@ -60,7 +61,7 @@ class PlannedUses:
 
     def _use(self, item: Prepared, number: int) -> Use | None:
         rules, draft = self._known.rules, item.draft
-        timestamp = format_timestamp(self._timestamp_us)
+        timestamp = format_timestamp(monotonic_timestamp(self._head, self._now_us, CLOCK_TOLERANCE_S))
         request = Request.of(draft, rules.log, hex_hash(item.payload), timestamp)
         judged = judge_approvals(rules.policy, draft.received_approvals, request)
         return use_of(
@@ -83,9 +84,9 @@ class UsedRequests:
         """Those in force at the head."""
         return self._in_force.rules
 
-    def plan(self, head: Head, timestamp_us: int) -> PlannedUses:
-        """For a batch that will have this time, after `head`."""
-        return PlannedUses(self, head, timestamp_us)
+    def plan(self, head: Head, now_us: int) -> PlannedUses:
+        """For a batch that is planned at this time, after `head`."""
+        return PlannedUses(self, head, now_us)
 
     def trial(self) -> Uses:
         """What is known, to be tried upon."""

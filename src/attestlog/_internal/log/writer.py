@@ -14,14 +14,7 @@ from functools import partial
 from typing import Any, Final, NamedTuple
 
 from attestlog._internal.config import change_config, find_config, with_signers
-from attestlog._internal.core.batch import (
-    CLOCK_TOLERANCE_S,
-    Head,
-    Plan,
-    Prepared,
-    monotonic_timestamp,
-    plan_batch,
-)
+from attestlog._internal.core.batch import Head, Plan, Prepared, plan_batch
 from attestlog._internal.core.checkpoint import Checkpoint
 from attestlog._internal.core.entry import decode_line, format_timestamp
 from attestlog._internal.core.erasure import AnyErasure, Erasure, Limits, check_payloads, describe
@@ -33,6 +26,7 @@ from attestlog._internal.core.reserved import ROTATE_SIGNING_KEY, SIGNER_OUTAGE
 from attestlog._internal.core.rotation import Rotation, format_rotation, rotation_message
 from attestlog._internal.core.rules import Rules
 from attestlog._internal.core.signature import BATCH_ENTRIES_MAX, PublicKey
+from attestlog._internal.log.callers import KnownKeys
 from attestlog._internal.log.committer import Group, Turn
 from attestlog._internal.log.drafts import AnyDraft, Clock, Drafts, change_draft, erasure_draft
 from attestlog._internal.log.erasing import WantedPayloads, plan_erasure
@@ -92,12 +86,23 @@ class Writer:
         self.committed: Callable[[], None] = lambda: None
         """Called after each commit of the queue, by the thread that has the turn."""
         self._used = UsedRequests(store.source, in_force)
+        self._keyed = KnownKeys(store.source)
         self._outage = _Outage()
 
-    def prepare(self, draft: AnyDraft, *, redact: bool = True, by_log: bool = False) -> Prepared:
-        """A draft, by the rules in force as of the last turn. Raises as `Drafts.prepare`."""
+    def prepare(
+        self,
+        draft: AnyDraft,
+        *,
+        redact: bool = True,
+        by_log: bool = False,
+        asserted: Mapping[str, str] | None = None,
+        ordinal: int = 0,
+    ) -> Prepared:
+        """A draft, by the rules in force as of the last turn. Arguments and errors as of `Drafts.prepare`."""
         rules, algorithm = self.in_force.rules, self.in_force.algorithm
-        return self.drafts.prepare(draft, rules, algorithm, redact=redact, by_log=by_log)
+        return self.drafts.prepare(
+            draft, rules, algorithm, redact=redact, by_log=by_log, asserted=asserted, ordinal=ordinal
+        )
 
     # --- a turn of the queue ---
 
@@ -120,9 +125,12 @@ class Writer:
                 else []
             )
             group = turn.take(room - len(own))
+            # A caller whose idempotency key is in the log already is told so before anything else is judged:
+            # the entry was good when it was written.
+            now_us = self.clock()
+            self._check_keys(head, now_us, group)
             # Renew what was prepared under other rules. A caller whose draft they forbid is told, alone.
             # So is one whose approvals were used for another entry: one request, one act.
-            now_us = self.clock()
             self._renew(group)
             uses = self._check_uses(head, now_us, own, group)
             if not group.shares:
@@ -141,6 +149,7 @@ class Writer:
             # Commit: when this returns, the entries survive a loss of power.
             receipts = self._commit(signed)
             self._used.commit(uses, head, signed.plan.head.size)
+            self._keyed.commit(signed.plan, head)
             if own:
                 self._outage = _Outage()
         # Hand out. The lock is free by now: no other process waits for that.
@@ -251,6 +260,12 @@ class Writer:
             self.in_force.catch_up(head)
             return self.in_force.read_holds()
 
+    def find_key(self, asserted: Mapping[str, str]) -> list[int]:
+        """The entries of the last 24 hours under this caller's idempotency key, in order."""
+        with self.store.exclusive() as head:
+            self.in_force.catch_up(head)
+            return self._keyed.find(asserted, head, self.clock())
+
     def head(self) -> Head:
         """The head, after everything that other processes made durable."""
         with self.store.exclusive() as head:
@@ -266,10 +281,15 @@ class Writer:
                     self._checkpoint_at(self.store.certain_head())
         finally:
             self.store.close()
+            self._keyed.close()
             self.remembered.close()
             self.in_force.close()
             for signer, _ in self.holders:
                 signer.close()
+
+    def follow_fork(self) -> None:
+        """In a forked child: what is open in a file that the parent has, too, is read again."""
+        self._keyed = KnownKeys(self.store.source)
 
     def release(self) -> None:
         """Close what a log that nobody has any more holds open; nothing is signed."""
@@ -302,9 +322,18 @@ class Writer:
             except AttestlogError as error:
                 group.refuse(share, error)
 
+    def _check_keys(self, head: Head, now_us: int, group: Group[Receipt]) -> None:
+        """Refuse those of the group whose entry, by its idempotency key, is there already or in the batch."""
+        planned: set[bytes] = set()
+        for share in list(group.shares):
+            try:
+                self._keyed.check(share.prepared[0], head, now_us, planned)
+            except AttestlogError as error:
+                group.refuse(share, error)
+
     def _check_uses(self, head: Head, now_us: int, own: list[Prepared], group: Group[Receipt]) -> PlannedUses:
         """Refuse those of the group whose approvals were used before, in the log or in the batch."""
-        uses = self._used.plan(head, monotonic_timestamp(head, now_us, CLOCK_TOLERANCE_S))
+        uses = self._used.plan(head, now_us)
         number = head.size + len(own)
         for share in list(group.shares):
             try:
@@ -324,7 +353,7 @@ class Writer:
     def _plan_alone(self, head: Head, prepared: Prepared, key: PublicKey) -> Plan:
         """Of an entry that has a batch of its own. Raises ApprovalUsedError."""
         now_us = self.clock()
-        uses = self._used.plan(head, monotonic_timestamp(head, now_us, CLOCK_TOLERANCE_S))
+        uses = self._used.plan(head, now_us)
         uses.add([prepared], head.size)
         return self._plan(head, [prepared], key, now_us)
 

@@ -81,7 +81,7 @@ class _Evidence(Struct):
 
 class _Refusal(Struct):
     code: str = ""
-    message: str = ""
+    detail: str = ""
     evidence: _Evidence = msgspec.field(default_factory=_Evidence)
 
 
@@ -172,7 +172,7 @@ class ReplicaClient:
         except msgspec.DecodeError:
             said = _Refusal()  # a proxy's page
         evidence = said.evidence
-        reason = said.message[:REASON_MAX_CHARACTERS] or "no reason is given"
+        reason = said.detail[:REASON_MAX_CHARACTERS] or "no reason is given"
         message = f"{self.url} answers {status}: {reason}"
         if said.code == StaleSizeError.code:
             raise StaleSizeError(message, known_size=evidence.known_size)

@@ -8,11 +8,15 @@ for the end of a request's head, and for a body that nobody reads any more.
 from __future__ import annotations
 
 import asyncio
+import errno
+import signal
 import socket
-from collections.abc import Callable
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import h11
 import uvicorn
@@ -62,30 +66,93 @@ def parse_listen(text: str, *, certificate: Path | None = None, key: Path | None
     return Listen(host.strip("[]") or "127.0.0.1", number, certificate, key)
 
 
-def serve(app: Any, listen: Listen, *, started: Callable[[str], None] = lambda _url: None) -> None:
-    """Serve until SIGINT or SIGTERM. `started` is told the URL once connections are taken.
+def serve(
+    app: Any,
+    listen: Listen | None,
+    *,
+    started: Callable[[str], None] = lambda _url: None,
+    stopping: Callable[[], None] = lambda: None,
+    unix: Path | None = None,
+) -> None:
+    """Serve until SIGINT or SIGTERM, then let the requests under way end. `unix`: a socket to serve on, too.
 
-    Raises StorageError where the address cannot be had, MalformedConfigError for a bad certificate.
+    `started` is told the URL once connections are taken: of the address, else of the socket. `stopping` is
+    called once the server is asked to stop.
+    Raises StorageError where an address cannot be had, MalformedConfigError for a bad certificate.
     """
-    listener = _bind(listen)
-    scheme = "https" if listen.certificate is not None else "http"
-    host, port = listener.getsockname()[:2]
-    url = f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
-    server = _Server(_config(app, listen), lambda: started(url))
+    with ExitStack() as undo:
+        places: list[tuple[socket.socket, Listen]] = []
+        url = ""
+        if unix is not None:
+            places.append((undo.enter_context(closing(_bind_unix(unix))), Listen()))
+            undo.callback(unix.unlink, missing_ok=True)
+            url = f"unix:{unix}"
+        if listen is not None:
+            listener = undo.enter_context(closing(_bind(listen)))
+            places.append((listener, listen))
+            url = _url(listener, listen)
+        servers = [_Server(_config(app, where)) for _, where in places]
+        asyncio.run(_serve_all(servers, [listener for listener, _ in places], lambda: started(url), stopping))
+
+
+async def _serve_all(
+    servers: list[_Server],
+    listeners: list[socket.socket],
+    started: Callable[[], None],
+    stopping: Callable[[], None],
+) -> None:
+    def stop() -> None:
+        for server in servers:
+            # A second signal does not wait for requests any more.
+            server.force_exit, server.should_exit = server.should_exit, True
+        stopping()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
     try:
-        server.run(sockets=[listener])
+        tasks = [
+            asyncio.create_task(server.serve(sockets=[listener]))
+            for server, listener in zip(servers, listeners, strict=True)
+        ]
+        for server in servers:
+            await server.is_up.wait()
+        started()
+        await asyncio.gather(*tasks)
     finally:
-        listener.close()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
-        self._tell = started
+        self.is_up = asyncio.Event()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield  # `_serve_all` does; this would raise the signal again at the end
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        self._tell()
+        self.is_up.set()
+
+
+class Peer(NamedTuple):
+    """The process at the other end of a Unix socket, as the kernel knows it."""
+
+    pid: int
+    uid: int
+    gid: int
+
+
+def _peer(transport: Any) -> Peer | None:
+    connection = transport.get_extra_info("socket")
+    if connection is None or connection.family != socket.AF_UNIX:
+        return None
+    packed = struct.Struct("3i")
+    told = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, packed.size)
+    return Peer(*packed.unpack(told))
 
 
 class _ImpatientProtocol(H11Protocol):
@@ -95,6 +162,9 @@ class _ImpatientProtocol(H11Protocol):
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
+        peer = _peer(transport)
+        if peer is not None:
+            self.app_state = {**self.app_state, "peer": peer}
         self._hang_up_in(HEAD_TIME_MAX_S)
 
     def data_received(self, data: bytes) -> None:
@@ -124,6 +194,33 @@ class _ImpatientProtocol(H11Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def _url(listener: socket.socket, listen: Listen) -> str:
+    scheme = "https" if listen.certificate is not None else "http"
+    host, port = listener.getsockname()[:2]
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+def _bind_unix(path: Path) -> socket.socket:
+    """Any user may connect, as far as its directory lets them; what they may do, the app decides.
+
+    A socket that a killed server left is taken away, one that is served is not. Raises StorageError.
+    """
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if path.is_socket():
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+                if probe.connect_ex(str(path)) != errno.ECONNREFUSED:
+                    raise OSError(errno.EADDRINUSE, "another server is there")
+            path.unlink()
+        listener.bind(str(path))
+        path.chmod(0o666)
+        listener.listen(CONNECTIONS_MAX)
+    except OSError as error:
+        listener.close()
+        raise StorageError(f"cannot listen on {path}: {error.strerror or error}", address=str(path)) from None
+    return listener
 
 
 def _bind(listen: Listen) -> socket.socket:

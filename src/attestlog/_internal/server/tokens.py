@@ -15,21 +15,30 @@ from __future__ import annotations
 
 import hmac
 import os
+import pwd
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta, Struct
 
 from attestlog._internal import disk
-from attestlog._internal.core.entry import Hex64
+from attestlog._internal.core.entry import Hex64, parse_timestamp
+from attestlog._internal.core.glob import Glob
 from attestlog._internal.core.toml import format_toml, parse_toml
-from attestlog.errors import BusyError, DeniedError, ExistsError, MalformedConfigError, NotFoundError
+from attestlog.errors import (
+    AttestlogError,
+    BusyError,
+    DeniedError,
+    ExistsError,
+    MalformedConfigError,
+    NotFoundError,
+)
 
 TOKENS_FILE: Final = "tokens.toml"
 LOCK_FILE: Final = "tokens.lock"
@@ -46,16 +55,34 @@ class Scope(StrEnum):
 
     READ = "read"
     REPLICATE = "replicate"
+    APPEND = "append"
+    APPROVE = "approve"
+    METRICS = "metrics"
     ADMIN = "admin"
 
 
-class Token(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is kept of a token. `origin`: the one log it is good for; None for every log."""
+class Token(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What is kept of a token, or of a user of this machine who may come over a Unix socket without one."""
 
-    name: Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[\w.-]+$")]
+    name: Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$")]
     scopes: Annotated[list[Scope], Meta(min_length=1)]
     origin: str | None = None
-    sha256: Hex64
+    """The one log it is good for; None for every log."""
+    action_types: list[Annotated[str, Meta(min_length=1, max_length=256)]] = []
+    """Globs: only entries of such types may be appended; empty: of all."""
+    actor_id: str | None = None
+    """Only entries of this actor may be appended; None: of any."""
+    expires: str | None = None
+    """RFC 3339, UTC: refused from then on."""
+    entries_per_minute: Annotated[int, Meta(ge=1)] | None = None
+    bytes_per_minute: Annotated[int, Meta(ge=1)] | None = None
+    sha256: Hex64 | None = None
+    user: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
+    """A login name: who comes over the socket as this user needs no token."""
+
+    def is_expired(self, now_us: int) -> bool:
+        """Whether its time is over, by a clock in microseconds since 1970."""
+        return self.expires is not None and parse_timestamp(self.expires) <= now_us
 
 
 class _File(Struct, forbid_unknown_fields=True):
@@ -67,7 +94,25 @@ def parse_tokens(text: str) -> list[Token]:
     tokens = parse_toml(text, _File, TOKENS_FILE).tokens
     if len({token.name for token in tokens}) != len(tokens):
         raise MalformedConfigError(f"{TOKENS_FILE}: two tokens have one name")
+    users = [token.user for token in tokens if token.user is not None]
+    if len(set(users)) != len(users):
+        raise MalformedConfigError(f"{TOKENS_FILE}: a user stands in it twice")
+    for token in tokens:
+        if (token.sha256 is None) == (token.user is None):
+            raise MalformedConfigError(f"{TOKENS_FILE}: {token.name}: want either a token's hash or a user")
+        _check_limits(token)
     return tokens
+
+
+def _check_limits(token: Token) -> None:
+    """Raises MalformedConfigError for a time or a glob that nothing can be compared with."""
+    try:
+        if token.expires is not None:
+            parse_timestamp(token.expires)
+        for glob in token.action_types:
+            Glob(glob)
+    except AttestlogError as error:
+        raise MalformedConfigError(f"{TOKENS_FILE}: {token.name}: {error}") from None
 
 
 def format_tokens(tokens: list[Token]) -> str:
@@ -100,16 +145,22 @@ class TokenFile:
         with disk.open_plain(self.path) as file:
             return file.read().decode()
 
-    def mint(self, name: str, scopes: list[Scope], origin: str | None = None) -> str:
-        """A new token; its text is nowhere but in what this returns. Raises ExistsError for a name taken."""
+    def mint(self, name: str, scopes: list[Scope], origin: str | None = None, **bounds: Any) -> str:
+        """A new token; its text is nowhere but in what this returns. `bounds`: further members of `Token`.
+
+        Raises ExistsError for a name that is taken, MalformedConfigError.
+        """
         text = secrets.token_urlsafe(TOKEN_SIZE_BYTES)
-        made = Token(name=name, scopes=scopes, origin=origin, sha256=_hash(text))
+        self.add(Token(name=name, scopes=scopes, origin=origin, sha256=_hash(text), **bounds))
+        return text
+
+    def add(self, made: Token) -> None:
+        """Add a token or a user. Raises ExistsError for a name that is taken, MalformedConfigError."""
         with self._alone() as kept:
-            if any(token.name == name for token in kept):
-                raise ExistsError(f"a token named {name!r} exists", name=name, what="token")
+            if any(token.name == made.name for token in kept):
+                raise ExistsError(f"a token named {made.name!r} exists", name=made.name, what="token")
             # Checked by the same rules that the file is read by.
             self._replace(parse_tokens(format_tokens([*kept, made])))
-        return text
 
     def revoke(self, name: str) -> None:
         """Raises NotFoundError where no token has this name."""
@@ -124,9 +175,20 @@ class TokenFile:
         digest = _hash(text[:TOKEN_LENGTH_MAX])
         found = None
         for token in self.tokens():
-            if hmac.compare_digest(token.sha256, digest):
+            if token.sha256 is not None and hmac.compare_digest(token.sha256, digest):
                 found = token
         return found
+
+    def find_user(self, uid: int) -> Token | None:
+        """What the user of this number may do without a token."""
+        named = [token for token in self.tokens() if token.user is not None]
+        if not named:
+            return None
+        try:
+            login = pwd.getpwuid(uid).pw_name
+        except KeyError:
+            return None
+        return next((token for token in named if token.user == login), None)
 
     @contextmanager
     def _alone(self) -> Iterator[list[Token]]:

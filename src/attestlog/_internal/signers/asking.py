@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from functools import partial
 from typing import Final, TypeVar
 
@@ -33,13 +32,12 @@ def note_key(name: str, signer: Signer, kinds: Mapping[str, int], *, what: str, 
 
 def sign_message(signer: Signer, key: PublicKey, message: bytes) -> bytes:
     """The signature, verified under `key`. Raises SignerError."""
-
-    def make(sign: Callable[[bytes], bytes]) -> bytes:
-        signature = sign(message)
+    signature = ask(signer, message)
+    try:
         key.verify(signature, message)
-        return signature
-
-    return sign_verified(signer, make)
+    except SignatureInvalidError:
+        raise _unverified(signer) from None
+    return signature
 
 
 def sign_verified(signer: Signer, make: Callable[[Callable[[bytes], bytes]], Signed]) -> Signed:
@@ -50,10 +48,14 @@ def sign_verified(signer: Signer, make: Callable[[Callable[[bytes], bytes]], Sig
     try:
         return make(partial(ask, signer))
     except SignatureInvalidError:
-        key_id = signer.public_key.key_id
-        raise SignerError(
-            f"the signer of key {key_id[:16]} returned a signature that does not verify", key_id=key_id
-        ) from None
+        raise _unverified(signer) from None
+
+
+def _unverified(signer: Signer) -> SignerError:
+    key_id = signer.public_key.key_id
+    return SignerError(
+        f"the signer of key {key_id[:16]} returned a signature that does not verify", key_id=key_id
+    )
 
 
 def sign_once(signer: Signer) -> None:
@@ -75,6 +77,8 @@ def ask(signer: Signer, message: bytes) -> bytes:
     if not isinstance(signature, bytes):
         raise SignerError(f"the signer returned {type(signature).__name__}, want bytes")
     if signer.public_key.algorithm == ECDSA_P256:
-        with suppress(ValueError):  # not DER: it will not verify
+        try:
             return to_low_s(signature)
+        except ValueError:  # not DER: it will not verify
+            return signature
     return signature

@@ -51,9 +51,9 @@ const LABELS = { event_type: "Event", execution_status: "Status", event_category
 const HINTS = { actor_id: "agent-7", action_type: "deploy*", text: "words", since: "7d or 2026-11-01", until: "1h or 2026-12-01" };
 
 async function timeline(asked) {
-  const about = await ask("api/log"), query = new URLSearchParams();
+  const query = new URLSearchParams();
   for (const name of [...FILTERS, "cursor"]) if (asked.get(name)) query.set(name, asked.get(name));
-  const page = await ask(`api/entries?${query}`), lane = asked.get("lane") ?? "";
+  const [about, page] = await Promise.all([ask("api/log"), ask(`api/entries?${query}`)]), lane = asked.get("lane") ?? "";
   return [...heading(about.origin, `${d.counted(about.size, "entry", "entries")}, newest first`), filters(asked, lane),
     page.entries.length ? lanes(page.entries, lane) : h("p", null, "No entry matches."), asSent(),
     h("nav", { class: "row", "aria-label": "Pages" }, asked.get("cursor") ? link("Newest", { ...kept(asked), cursor: "" }, { class: "button" }) : null, page.next_cursor === null ? null : link("Older entries", { ...kept(asked), cursor: page.next_cursor }, { class: "button" }))];
@@ -197,7 +197,7 @@ async function figures(asked) {
   return [...heading("Figures", stats.first_timestamp ? `${d.time(stats.first_timestamp)} to ${d.time(stats.last_timestamp)} UTC` : ""),
     h("form", { class: "filters", onsubmit: submit }, ["since", "until"].map(name => h("div", null, h("label", { for: name }, LABELS[name]), h("input", { id: name, name, value: span[name], placeholder: HINTS[name] }))), h("div", { class: "row end" }, h("button", null, "Show"))),
     h("dl", { class: "figures" }, figure(stats.entries, "entries"), figure(stats.actor_count, "actors"), figure(stats.violations, "violations"), figure(stats.days.length, "days")),
-    section("Scores by day", d.scoresPicture(points)), section("Events", d.barsPicture("Events", sorted(stats.by_event_type))), section("Status", d.barsPicture("Status", sorted(stats.by_execution_status))),
+    section("Scores by day", d.scoresPicture(points)), h("div", { class: "side" }, section("Events", d.barsPicture("Events", sorted(stats.by_event_type))), section("Status", d.barsPicture("Status", sorted(stats.by_execution_status)))),
     section("Entries by day", d.barsPicture("Entries by day", stats.days.slice(-31).map(day => [day.day, day.entries]))),
     section("Actors", d.table("Those with most entries", [["Actor"], ["Entries", "number"], ["Violations", "number"], ["Mean score", "number"]], stats.top_actors.map(one => [link(d.named(one.actor_id), { actor_id: one.actor_id }), one.entries.toLocaleString("en"), one.violations.toLocaleString("en"), one.averages.composite === null ? "–" : one.averages.composite.toFixed(2)]))),
     stats.unreadable ? h("p", { class: "low" }, `${d.counted(stats.unreadable, "line")} of the log are no entries: attestlog verify LOG shows why.`) : null, h("p", { class: "note" }, "Figures come from the server's index and are not evidence.")];

@@ -31,6 +31,8 @@ class Lock:
         self._path = root / LOCK_FILE
         self._timeout_s = timeout_s
         self._descriptor = self._turnstile = -1
+        self._identity = (0, 0)
+        """Device and inode of the open file, which never change."""
         self._turnstile_wait_s = min(TURNSTILE_WAIT_MAX_S, timeout_s / 2)
 
     def acquire(self) -> None:
@@ -65,6 +67,8 @@ class Lock:
     def _open(self) -> None:
         if self._descriptor < 0:
             self._descriptor = disk.plain_descriptor(self._path, os.O_RDWR)
+            held = os.fstat(self._descriptor)
+            self._identity = (held.st_dev, held.st_ino)
         if self._turnstile < 0:
             turnstile = self._path.with_name(ENTRIES_DIR)
             self._turnstile = os.open(turnstile, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -81,12 +85,11 @@ class Lock:
             )
 
     def _check_identity(self) -> None:
-        held = os.fstat(self._descriptor)
         try:
             there = os.stat(self._path)  # noqa: PTH116 - in every commit: a call less
         except OSError:
             there = None
-        if there is None or (there.st_dev, there.st_ino) != (held.st_dev, held.st_ino):
+        if there is None or (there.st_dev, there.st_ino) != self._identity:
             raise LockLostError(
                 f"{self._path} was removed or replaced: another writer may hold the new one",
                 path=str(self._path),

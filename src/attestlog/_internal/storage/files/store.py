@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from attestlog._internal import disk
@@ -54,8 +53,13 @@ class FileStore:
         self.root, self._known = root, known or Known()
         self.recovered: list[str] = []
         """What opening or committing had to set aside, in words."""
+        self._moved = str(root / layout.MOVED_FILE)
         self._descriptor, self._path = -1, root
+        self._identity = (0, 0)
+        """Device and inode of the open segment, which never change."""
         self._first = self._offset = 0
+        self._is_cut = False
+        """Whether the segment was seen, in this turn, to end at the offset."""
         self._head = Head()
         self._unwritten: list[tuple[int, list[bytes], list[Grown]]] = []
         """Tree hashes that follow durable entries and could not be written yet."""
@@ -88,18 +92,11 @@ class FileStore:
         """See `Store.is_released`."""
         return self._descriptor < 0
 
-    @contextmanager
-    def exclusive(self) -> Iterator[Head]:
+    def exclusive(self) -> _Exclusive:
         """See `Store.exclusive`."""
         if self._stopped is not None:
             raise ClosedError(self._stopped)
-        try:
-            self._lock.acquire()
-            check_not_moved(self.root)
-            self._enter()
-            yield self._head
-        finally:
-            self._lock.release()
+        return _Exclusive(self)
 
     def room(self, size: int) -> int:
         """See `Store.room`."""
@@ -111,7 +108,8 @@ class FileStore:
         before = self._head.size
         if before == self._first + self._segment_entries:
             self._next_segment()
-        self._cut_room()
+        if not self._is_cut:
+            self._cut_room()
         data = b"\n".join([*lines, b""])
         stop = self._offset + len(data)
         self._write(data)
@@ -310,16 +308,20 @@ class FileStore:
         except OSError as error:
             raise disk.storage_error(error, path, "creating") from None
         os.close(self._descriptor)
-        self._descriptor, self._path, self._first, self._offset = descriptor, path, first, 0
+        self._take_segment(descriptor, path, first)
 
     # --- finding the head ---
 
     def _enter(self) -> None:
         """Bring the head up to date, having the lock."""
+        self._is_cut = False
         try:
             size_bytes = self._size_unless_replaced() if self._descriptor >= 0 else None
             if size_bytes is not None:
                 before = self._offset
+                if size_bytes == before and self._head.size != self._first + self._segment_entries:
+                    self._is_cut = True
+                    return
                 self._catch_up(size_bytes)
                 if self._offset != before:
                     self._go_on_erasing()
@@ -335,8 +337,8 @@ class FileStore:
 
     def _size_unless_replaced(self) -> int | None:
         """Bytes in the current segment; None where a process that erased a payload replaced it."""
-        held, there = os.fstat(self._descriptor), os.stat(self._path)  # noqa: PTH116 - in every commit: a call less
-        return held.st_size if (there.st_ino, there.st_dev) == (held.st_ino, held.st_dev) else None
+        there = os.stat(self._path)  # noqa: PTH116 - in every commit: a call less
+        return there.st_size if (there.st_dev, there.st_ino) == self._identity else None
 
     def _locate_again(self) -> None:
         """`_locate`; what was committed here before must still be there."""
@@ -527,26 +529,54 @@ class FileStore:
             raise disk.storage_error(error, path, "opening") from None
         if self._descriptor >= 0:
             os.close(self._descriptor)
+        self._take_segment(descriptor, path, first)
+
+    def _take_segment(self, descriptor: int, path: Path, first: int) -> None:
         self._descriptor, self._path, self._first, self._offset = descriptor, path, first, 0
+        held = os.fstat(descriptor)
+        self._identity, self._is_cut = (held.st_dev, held.st_ino), False
 
     def _segment_size(self) -> int:
         """Bytes in the current segment, which must still be the file that was opened, and no shorter."""
-        held = os.fstat(self._descriptor)
         try:
             there = os.stat(self._path)  # noqa: PTH116 - in every commit: a call less
         except OSError as error:
             raise disk.storage_error(error, self._path, "looking at") from None
-        if (there.st_dev, there.st_ino) != (held.st_dev, held.st_ino) or held.st_size < self._offset:
+        if (there.st_dev, there.st_ino) != self._identity or there.st_size < self._offset:
             self._stopped = f"{self._path} was replaced or cut behind the log's back"
             raise CorruptError(
                 f"{self._path} has {there.st_size} bytes, {self._offset} were committed, or is another file",
                 path=str(self._path), repair="entries",
             )  # fmt: skip
-        return held.st_size
+        return there.st_size
 
     def _parsed_checkpoint(self) -> Checkpoint | None:
         """The stored checkpoint, verified: it is evidence. Raises CorruptError if it is not this log's."""
         return recovery.open_stored_checkpoint(self.root, self.checkpoint(), self.genesis)
+
+
+class _Exclusive:
+    """A turn: see `Store.exclusive`. A class: a generator's `with` costs every commit twice as much."""
+
+    __slots__ = ("_store",)
+
+    def __init__(self, store: FileStore) -> None:
+        self._store = store
+
+    def __enter__(self) -> Head:
+        store = self._store
+        try:
+            store._lock.acquire()
+            if os.path.lexists(store._moved):
+                check_not_moved(store.root)
+            store._enter()
+        except BaseException:
+            store._lock.release()
+            raise
+        return store._head
+
+    def __exit__(self, *_: object) -> None:
+        self._store._lock.release()
 
 
 def _leaf(head: Head) -> bytes:

@@ -1,0 +1,85 @@
+"""The explorer's page as tests load it: a log to show, and a server without a socket."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qsl
+
+from tests.support.browser import ORIGIN
+from tests.support.logs import Key, LogMaker, draft
+from tests.support.people import governed
+
+from attestlog._internal.explorer.answering import CONTENT_SECURITY_POLICY, Explorer
+from attestlog._internal.storage.resolve import open_source
+from attestlog.errors import AttestlogError
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+ENTRIES: Final = 300
+"""More than one tile and more than one page of the timeline."""
+
+VIEWS: Final = (
+    "",
+    "?lane=session",
+    "?entry=3",
+    "?view=governance",
+    "?view=keys",
+    "?view=confirming",
+    "?view=figures",
+)
+
+PREFIX: Final = f"{ORIGIN}/some/prefix/"
+
+SCORES: Final = {"an_toan": 9, "duong_dai": 8, "tin_vao_so_lieu": 6.5, "han_che_rui_ro": 9}
+
+Change = Callable[[str, bytes], bytes]
+"""What a lying server makes of an answer, by its path."""
+
+
+def example_log(root: Path) -> LogMaker:
+    """Scores, sessions, a rule, a guarded act (1 and 2), a violation (3), a rotation (4), an approval (5)."""
+    rule = {"action_types": ["deploy*"], "required_approvals": 1}
+    made = LogMaker(root, policy=governed(rules={"releases": rule}))
+    act: dict[str, Any] = {"action_type": "deploy", "pillars_scores": SCORES}
+    made.append(draft(1, event_type="DECISION", actor_context={"guard": "intent"}, **act))
+    intent = json.loads(made.lines[-1])["entry_id"]
+    made.append(draft(2, actor_context={"guard": "outcome"}, dependencies=[intent], **act))
+    broken = {"violated_invariant": "INVARIANT_2_SAFETY_FLOOR", "message": "<img src=x onerror=alert(1)>"}
+    blocked: dict[str, Any] = {"execution_status": "BLOCKED", "pillars_scores": {"an_toan": 6.2}}
+    made.append(draft(3, event_type="VIOLATION", actor_id="agent-7", error_details=broken, **blocked))
+    made.rotate(Key(2))
+    approval = {"signer": "somebody", "signature": "00", "timestamp": "2025-10-30T12:00:00.000000Z"}
+    made.append(draft(5, action_type="release", received_approvals=[approval], required_approvals=1))
+    made.append(
+        *(draft(number, actor_context={"session": f"s-{number % 3}"}) for number in range(6, ENTRIES))
+    )
+    made.lay_out()
+    return made
+
+
+def served(page: "Page", made: LogMaker, change: Change | None = None, origin: str = ORIGIN) -> list[str]:
+    """Answer the page's requests as the server does, below a prefix, without a socket. Errors it met."""
+    explorer, prefix, errors = Explorer(open_source(made.root)), f"{origin}/some/prefix/", list[str]()
+
+    def answer(route: Any) -> None:
+        url: str = route.request.url
+        if not url.startswith(prefix):
+            errors.append(f"asked for {url}")
+            route.abort()
+            return
+        path, _, query = url.removeprefix(prefix).partition("?")
+        headers = {"content-security-policy": CONTENT_SECURITY_POLICY}
+        try:
+            given = explorer.answer(path, dict(parse_qsl(query)))
+        except AttestlogError as error:
+            route.fulfill(status=400, body=json.dumps({"message": str(error)}), headers=headers)
+            return
+        body = given.body if change is None else change(path, given.body)
+        route.fulfill(body=body, headers={**headers, "content-type": given.media_type})
+
+    page.route("**/*", answer)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    return errors

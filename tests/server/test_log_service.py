@@ -1,0 +1,363 @@
+"""A log's service over HTTP and a socket: what is written, once; what is read; who may."""
+
+import gzip
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from litestar.routes import HTTPRoute
+from tests.support.services_of_logs import ACTION, ORIGIN, Place, served_log
+from tests.support.tools import missing
+
+import attestlog
+from attestlog._internal.proving import prove_prefix
+from attestlog._internal.server import bodies_seen
+from attestlog._internal.server.openapi import document
+from attestlog._internal.server.rates import Rates
+from attestlog._internal.server.tokens import Scope, Token
+from attestlog.errors import RateLimitError
+
+Client = httpx.Client
+
+
+@pytest.fixture
+def place(tmp_path: Path, own_home: Path) -> Iterator[Place]:
+    attestlog.create(tmp_path / "audit", origin=ORIGIN).close()
+    with served_log(tmp_path) as served:
+        yield served
+
+
+@pytest.fixture
+def admin(place: Place) -> Iterator[Client]:
+    """Over the socket, as the user who runs the service: no token."""
+    transport = httpx.HTTPTransport(uds=str(place.folder / "log.sock"))
+    with Client(base_url="http://localhost", transport=transport) as client:
+        yield client
+
+
+def client_of(place: Place, *scopes: Scope, name: str = "writer", **bounds: Any) -> Client:
+    return Client(base_url=place.url, headers=place.bearer(name, *scopes, **bounds))
+
+
+def size(place: Place) -> int:
+    return sum(1 for _ in attestlog.query_log(place.folder / "audit"))
+
+
+# --- appending ---
+
+
+def test_a_draft_an_array_and_lines_are_appended(place: Place) -> None:
+    with client_of(place, Scope.APPEND) as client:
+        one = client.post("/v1/entries", json=ACTION)
+        assert one.status_code == 201
+        assert one.json()["entry"]["environment"]["attestlog_peer"] == "token:writer"
+        many = client.post("/v1/entries", json=[ACTION, ACTION], headers={"Prefer": "return=minimal"})
+        assert [item["sequence_number"] for item in many.json()] == [2, 3]
+        assert "entry" not in many.json()[0]
+        lines = b"\n".join([json.dumps(ACTION).encode()] * 2) + b"\n"
+        told = client.post("/v1/entries", content=lines, headers={"Content-Type": "application/x-ndjson"})
+        assert [item["sequence_number"] for item in told.json()] == [4, 5]
+        packed = gzip.compress(json.dumps(ACTION).encode())
+        assert client.post("/v1/entries", content=packed, headers={"Content-Encoding": "gzip"}).is_success
+    assert size(place) == 7
+
+
+@pytest.mark.parametrize(
+    "body, status, code",
+    [
+        (b"", 400, "malformed.json"),
+        (b"{", 400, "malformed.json"),
+        (b'{"a":1,"a":2}', 400, "malformed.json"),
+        (b"[]", 400, "malformed"),
+        (b"7", 400, "malformed"),
+        (b"[7]", 400, "malformed"),
+        (b"{}", 400, "malformed.entry"),
+        (json.dumps({**ACTION, "event_type": "X"}).encode(), 400, "malformed.entry"),
+        (json.dumps({**ACTION, "k_state": 0}).encode(), 422, "verification.derived"),
+        (json.dumps({**ACTION, "environment": {"attestlog_peer": "root"}}).encode(), 400, "malformed.entry"),
+        (json.dumps([ACTION] * 1_025).encode(), 413, "log.too_large"),
+    ],
+)
+def test_what_is_refused_writes_nothing(place: Place, body: bytes, status: int, code: str) -> None:
+    with client_of(place, Scope.APPEND) as client:
+        for headers in ({}, {"Idempotency-Key": "k"}):
+            answer = client.post("/v1/entries", content=body, headers=headers)
+            assert (answer.status_code, answer.json()["code"]) == (status, code)
+            assert answer.headers["content-type"] == "application/problem+json"
+        # The key was not used up: a body that is mended may have it.
+        assert client.post("/v1/entries", json=ACTION, headers={"Idempotency-Key": "k"}).status_code == 201
+    assert size(place) == 2
+
+
+def test_a_repeat_under_the_same_key_has_the_first_receipt(place: Place) -> None:
+    key = {"Idempotency-Key": "order-17"}
+    with client_of(place, Scope.APPEND) as client, client_of(place, Scope.APPEND, name="other") as other:
+        first = client.post("/v1/entries", json=ACTION, headers=key)
+        again = client.post("/v1/entries", json=ACTION, headers=key)
+        assert (first.status_code, again.status_code) == (201, 200)
+        assert again.json() == {**first.json(), "replayed": True, "compared": True}
+        different = client.post("/v1/entries", json={**ACTION, "action_payload": {"x": 1}}, headers=key)
+        assert (different.status_code, different.json()["code"]) == (409, "log.idempotency")
+        assert other.post("/v1/entries", json=ACTION, headers=key).status_code == 201
+        for bad in ("", "x" * 129):
+            refused = client.post("/v1/entries", json=ACTION, headers={"Idempotency-Key": bad})
+            assert refused.status_code == 400
+    assert size(place) == 3
+
+
+def test_where_bodies_cannot_be_compared_the_answer_says_so(tmp_path: Path, own_home: Path) -> None:
+    attestlog.create(tmp_path / "audit", origin=ORIGIN).close()
+    key = {"Idempotency-Key": "order-17"}
+    with served_log(tmp_path) as place, client_of(place, Scope.APPEND) as client:
+        first = client.post("/v1/entries", json=ACTION, headers=key).json()
+    for damage in (Path.unlink, lambda path: path.write_bytes(b"no database" * 500)):
+        for file in (tmp_path / "service").glob(f"{bodies_seen.DATABASE}-*"):
+            file.unlink()
+        damage(tmp_path / "service" / bodies_seen.DATABASE)
+        with served_log(tmp_path) as place, Client(base_url=place.url, headers=dict(client.headers)) as later:
+            for was_compared in (False, True):
+                again = later.post("/v1/entries", json=ACTION, headers=key).json()
+                assert again == {**first, "replayed": True, "compared": was_compared}
+    assert size(place) == 2
+
+
+def test_the_bodies_file_holds_no_body(place: Place) -> None:
+    with client_of(place, Scope.APPEND) as client:
+        secret = {**ACTION, "action_payload": {"note": "a-word-of-its-own"}}
+        client.post("/v1/entries", json=secret, headers={"Idempotency-Key": "key-of-its-own"})
+    for file in (place.folder / "service").iterdir():
+        if file.is_file():
+            assert b"a-word-of-its-own" not in file.read_bytes()
+            assert b"key-of-its-own" not in file.read_bytes()
+
+
+# --- reading ---
+
+
+def test_what_is_read_is_what_is_stored(place: Place, admin: Client) -> None:
+    admin.post("/v1/entries", json=[{**ACTION, "action_payload": {"n": number}} for number in range(5)])
+    stored = (place.folder / "audit" / "entries" / "000000000000.jsonl").read_bytes().splitlines()
+    answer = admin.get("/v1/entries/3")
+    assert answer.content == stored[3]
+    same = admin.get("/v1/entries/3", headers={"If-None-Match": answer.headers["etag"]})
+    assert (same.status_code, same.content) == (304, b"")
+    page = admin.get("/v1/entries", params={"action_type": "dep*", "limit": 2}).json()
+    assert [entry["sequence_number"] for entry in page["entries"]] == [5, 4]
+    rest = admin.get("/v1/entries", params={"action_type": "dep*", "cursor": page["next_cursor"]}).json()
+    assert [entry["sequence_number"] for entry in rest["entries"]] == [3, 2, 1]
+    assert rest["next_cursor"] is None
+    one = admin.get("/v1/entries", params={"payload": "n=2", "newest_first": "false"}).json()
+    assert [entry["sequence_number"] for entry in one["entries"]] == [3]
+    trust = admin.get("/v1/keys").json()["vkeys"]
+    attestlog.verify_proof(admin.get("/v1/entries/3/proof").content, trust=trust)
+    assert admin.post("/v1/checkpoint").text.splitlines()[1] == "6"
+    assert admin.get("/v1/consistency", params={"size": 2}).content == prove_prefix(place.folder / "audit", 2)
+    assert admin.get("/v1/stats").json()["entries"] == 6
+    assert admin.get("/v1/replicas").json() == {"replicas": []}
+    assert admin.get("/v1/rules").json()["origin"] == ORIGIN
+
+
+@pytest.mark.parametrize(
+    "path, status",
+    [
+        ("entries/-1", 404), ("entries/x", 404), ("entries/99999999", 404), ("entries/9e9/proof", 404),
+        ("entries/77/proof", 404), ("entries/0/proof?payload=maybe", 400), ("consistency", 404),
+        ("consistency?size=0", 404), ("consistency?size=9", 404), ("entries?since=yesterday", 400),
+        ("entries?limit=x", 400), ("entries?limit=0", 400), ("entries?nothing=1", 400),
+        ("stats?since=x", 400), ("entries?payload=x", 400), ("tail?after=x", 404),
+        ("requests/none", 404), ("rules?log=other", 404),
+        ("requests/8a9e3a0e-9a70-4a3e-9b0b-0b6f0f0f0f0f/approvals", 404), ("nothing", 404),
+    ],
+)  # fmt: skip
+def test_what_is_not_there_or_cannot_be_asked(admin: Client, path: str, status: int) -> None:
+    answer = admin.get(f"/v1/{path}")
+    assert answer.status_code == status
+    assert answer.json()["status"] == status
+
+
+def read_events(client: Client, after: int | None, count: int, **headers: str) -> list[tuple[int, bytes]]:
+    found: list[tuple[int, bytes]] = []
+    params = {} if after is None else {"after": after}
+    with client.stream("GET", "/v1/tail", params=params, headers=headers, timeout=20) as stream:
+        assert stream.headers["content-type"].startswith("text/event-stream")
+        number = -1
+        for line in stream.iter_lines():
+            if line.startswith("id: "):
+                number = int(line[4:])
+            if line.startswith("data: "):
+                found.append((number, line[6:].encode()))
+                if len(found) == count:
+                    break
+    return found
+
+
+def test_a_tail_goes_on_where_it_ended(place: Place, admin: Client) -> None:
+    admin.post("/v1/entries", json=[ACTION] * 9)
+    stored = (place.folder / "audit" / "entries" / "000000000000.jsonl").read_bytes().splitlines()
+    assert read_events(admin, 0, 4) == list(enumerate(stored))[1:5]
+    resumed = read_events(admin, None, 5, **{"Last-Event-ID": "4"})
+    assert resumed == list(enumerate(stored))[5:10]
+
+
+# --- who may ---
+
+
+def test_every_route_asks_for_a_scope_but_the_public_ones(place: Place) -> None:
+    assert place.service is not None
+    routes = {
+        (route.path, method)
+        for route in place.service.app.routes
+        if isinstance(route, HTTPRoute)
+        for method in route.methods - {"OPTIONS"}
+    }
+    described = {
+        (path, method.upper()): operation
+        for path, operations in document()["paths"].items()
+        for method, operation in operations.items()
+    }
+    plain = {(path.replace(":str", ""), method) for path, method in routes}
+    assert plain == set(described)
+    with Client(base_url=place.url) as client:
+        for (path, method), operation in described.items():
+            url = path.replace("{number}", "0").replace("{request_id}", "x")
+            is_public = operation.get("security") == []
+            assert (client.request(method, url).status_code != 401) == is_public, (path, method)
+    assert {path for (path, _), operation in described.items() if operation.get("security") == []} == {
+        "/healthz", "/readyz", "/openapi.json",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("scope", [Scope.READ, Scope.APPEND, Scope.APPROVE, Scope.METRICS, Scope.REPLICATE])
+def test_a_scope_is_good_for_what_the_document_says(place: Place, scope: Scope) -> None:
+    with client_of(place, scope) as client:
+        for path, operations in document()["paths"].items():
+            for method, operation in operations.items():
+                if operation.get("security") == [] or path == "/v1/tail":
+                    continue
+                url = path.replace("{number}", "0").replace("{request_id}", "x")
+                may = scope in operation["description"]
+                assert (client.request(method, url).status_code != 403) == may, (path, method)
+
+
+def test_an_agent_s_token_appends_as_itself_only(place: Place) -> None:
+    bounds: dict[str, Any] = {"actor_id": "agent-7", "action_types": ["deploy*", "tool.*"]}
+    with client_of(place, Scope.APPEND, origin=ORIGIN, **bounds) as client:
+        assert client.post("/v1/entries", json=ACTION).status_code == 201
+        for other in (
+            {"actor_id": "agent-8"}, {"action_type": "wipe"}, {"actor_id": None}, {"action_type": 7},
+        ):  # fmt: skip
+            for body in ({**ACTION, **other}, [ACTION, {**ACTION, **other}]):
+                assert client.post("/v1/entries", json=body).status_code == 403
+        assert client.get("/v1/rules", params={"log": "example.com/other"}).status_code == 403
+    with client_of(place, Scope.APPEND, name="stranger", origin="example.com/other") as stranger:
+        assert stranger.post("/v1/entries", json=ACTION).status_code == 404
+    hold = {"event_type": "CHANGE", "action_type": "attestlog.place_legal_hold", "actor_id": "a"}
+    with client_of(place, Scope.APPEND, name="free") as free:
+        assert free.post("/v1/entries", json=hold).status_code == 403
+    assert size(place) == 2
+
+
+def test_a_token_expires_and_a_revoked_one_is_refused(place: Place) -> None:
+    with client_of(place, Scope.READ, expires="2026-01-01T00:00:00.000000Z") as client:
+        assert client.get("/v1/stats").status_code == 401
+    with client_of(place, Scope.READ, name="reader", expires="2999-01-01T00:00:00.000000Z") as client:
+        assert client.get("/v1/stats").status_code == 200
+        place.tokens.revoke("reader")
+        assert client.get("/v1/stats").status_code == 401
+
+
+def test_over_the_socket_the_kernel_says_who_it_is(place: Place, admin: Client) -> None:
+    told = admin.post("/v1/entries", json=ACTION).json()["entry"]["environment"]["attestlog_peer"]
+    assert told == f"uid:{os.getuid()} pid:{os.getpid()}"
+    # A rule for this user takes the place of what the service's own user may do.
+    import pwd
+
+    login = pwd.getpwuid(os.getuid()).pw_name
+    place.tokens.add(Token(name="me", scopes=[Scope.READ], user=login))
+    assert admin.post("/v1/entries", json=ACTION).status_code == 403
+    assert admin.get("/v1/stats").status_code == 200
+
+
+def test_a_token_that_sends_too_much_waits(place: Place) -> None:
+    with client_of(place, Scope.APPEND, entries_per_minute=2) as client:
+        assert client.post("/v1/entries", json=[ACTION, ACTION]).status_code == 201
+        refused = client.post("/v1/entries", json=ACTION)
+        assert (refused.status_code, refused.json()["code"]) == (429, "request.rate")
+        assert int(refused.headers["retry-after"]) > 0
+    with client_of(place, Scope.METRICS, name="prometheus") as client:
+        assert "attestlog_rate_limited_total 1" in client.get("/metrics").text
+
+
+def test_a_bucket_fills_evenly() -> None:
+    now = [100.0]
+    rates = Rates(lambda: now[0])
+    token = Token(
+        name="a", scopes=[Scope.APPEND], sha256="00" * 32, entries_per_minute=60, bytes_per_minute=600
+    )
+    rates.take(token, 60, 300)
+    with pytest.raises(RateLimitError) as caught:
+        rates.take(token, 6, 1)
+    assert caught.value.retry_after_s == 6
+    now[0] += 6
+    rates.take(token, 6, 360)
+    with pytest.raises(RateLimitError):
+        rates.take(token, 1, 1)
+
+
+def test_with_little_room_left_acts_are_refused_and_outcomes_are_not(place: Place, admin: Client) -> None:
+    assert place.service is not None
+    place.service.logs[0].free_bytes_min = 1 << 62
+    assert admin.post("/v1/entries", json=ACTION).status_code == 507
+    assert admin.get("/readyz").status_code == 503
+    outcome = {**ACTION, "actor_context": {"guard": "outcome"}}
+    violation = {**ACTION, "event_type": "VIOLATION", "event_category": "ERROR"}
+    change = {**ACTION, "event_type": "CHANGE"}
+    for spared in (outcome, violation, change):
+        assert admin.post("/v1/entries", json=spared).status_code == 201
+    assert admin.post("/v1/entries", json=[violation, ACTION]).status_code == 507
+
+
+# --- operation ---
+
+
+def test_several_logs_in_one_service(tmp_path: Path, own_home: Path) -> None:
+    for name in ("one", "two"):
+        attestlog.create(tmp_path / name, origin=f"example.com/{name}").close()
+    with served_log(tmp_path, tmp_path / "one", tmp_path / "two") as place:
+        with client_of(place, Scope.ADMIN) as client:
+            assert client.get("/v1/stats").status_code == 400
+            client.post("/v1/entries", json=ACTION, params={"log": "example.com/two"})
+            assert client.get("/v1/stats", params={"log": "example.com/two"}).json()["entries"] == 2
+            assert client.get("/v1/stats", params={"log": "example.com/one"}).json()["entries"] == 1
+        with client_of(place, Scope.METRICS, Scope.READ, name="one", origin="example.com/one") as client:
+            assert client.get("/v1/stats").json()["entries"] == 1
+            assert "example.com/two" not in client.get("/metrics").text
+
+
+def test_metrics_say_what_became_of_appends(place: Place, admin: Client) -> None:
+    admin.post("/v1/entries", json=[ACTION] * 3)
+    admin.post("/v1/entries", json={})
+    text = admin.get("/metrics").text
+    label = f'origin="{ORIGIN}"'
+    for sample in (
+        f"attestlog_entries{{{label}}} 4", f'attestlog_appended_entries_total{{{label},outcome="written"}} 3',
+        f'attestlog_appended_entries_total{{{label},outcome="malformed.entry"}} 1',
+        f'attestlog_append_seconds_bucket{{{label},le="+Inf"}} 2',
+        f"attestlog_append_seconds_count{{{label}}} 2",
+    ):  # fmt: skip
+        assert sample in text.splitlines()
+
+
+def test_the_document_is_valid_openapi(tmp_path: Path) -> None:
+    validator = Path(".venv-services/bin/openapi-spec-validator")
+    if not validator.exists():
+        missing("openapi-spec-validator is not installed: make services")
+    file = tmp_path / "openapi.json"
+    file.write_text(json.dumps(document()))
+    done = subprocess.run([validator, file], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
