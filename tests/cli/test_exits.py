@@ -135,7 +135,7 @@ def stated(kind: str, member: str) -> set[str]:
 @pytest.mark.parametrize(
     "kind, member, without",
     [
-        (errors.ExistsError, "what", {"import"}),
+        (errors.ExistsError, "what", {"import", "request"}),
         (errors.CorruptError, "repair", set()),
         (errors.ErasureRefusedError, "rule", {"erased", "again", "none"}),
     ],

@@ -81,7 +81,10 @@ def test_usage_errors_name_the_help(run: Run, arguments: list[str]) -> None:
 
 def test_a_usage_error_is_one_line_without_escapes(run: Run, tmp_path: Path) -> None:
     assert run("tokens", "add", tmp_path, "a").err.splitlines() == [
-        "attestlog: error: Missing option '--scope'. Choose from: read, replicate, admin",
+        (
+            "attestlog: error: Missing option '--scope'."
+            " Choose from: read, replicate, append, approve, metrics, admin"
+        ),
         "attestlog: hint: attestlog tokens add --help",
     ]
 

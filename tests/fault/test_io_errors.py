@@ -6,6 +6,7 @@ stops until it is reopened. What was acknowledged is there afterwards, either wa
 
 import gc
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -138,11 +139,21 @@ def calls_of_a_life(path: Path) -> dict[str, int]:
     return faults.counts
 
 
+@pytest.fixture
+def little_garbage() -> Iterator[None]:
+    """What the tests before left is collected once, and looked at no more: `descriptors` collects often."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 def descriptors() -> int:
     gc.collect()  # logs that other tests dropped close theirs now, and not while this one counts
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
+@pytest.mark.usefixtures("little_garbage")
 @pytest.mark.parametrize("lasting", [False, True], ids=["once", "lasting"])
 @pytest.mark.parametrize("name, kind", [(name, kind) for name, kinds in FAULTS.items() for kind in kinds])
 def test_every_call_fails(tmp_path: Path, name: str, kind: str, lasting: bool) -> None:
@@ -170,7 +181,7 @@ def test_every_call_fails(tmp_path: Path, name: str, kind: str, lasting: bool) -
         if not path.exists():
             assert list(path.parent.iterdir() if path.parent.exists() else []) == [], "nothing is left behind"
         life.check()
-        assert descriptors() == before, "every descriptor is closed again"
+        assert descriptors() <= before, "every descriptor is closed again"
     # A stored hash that could not be written once is written later, and nobody is the wiser.
     assert struck or (name, lasting) == ("pwrite", False)
 

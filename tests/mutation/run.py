@@ -30,6 +30,10 @@ from typing import Final, NamedTuple
 from tests.support.repository import ROOT, SOURCE, modules, own_tests, tests_of
 
 ALSO: Final = {
+    "core/approval": ["tests/vectors/test_vectors.py"],
+    "judging/keys": ["tests/unit/verifying/test_session_trust.py"],
+    "judging/scan": ["tests/unit/topics/test_pointers.py"],
+    "judging/walk": ["tests/unit/verifying/test_whole_beside.py"],
     "signers/pkcs11": ["tests/hsm/test_softhsm.py"],
     "signers/pkcs11_keys": ["tests/hsm/test_softhsm.py"],
     "signers/pkcs11_module": ["tests/hsm/test_softhsm.py", "tests/hsm/test_outage.py"],
@@ -146,7 +150,8 @@ def run_tests(source: Path, module: str, timeout_s: float) -> bool:
     ]
     try:
         done = subprocess.run(
-            [*command, *tests_of(module)], cwd=ROOT, check=False, capture_output=True, timeout=timeout_s,
+            [*command, *tests_of(module), *ALSO.get(module, [])],
+            cwd=ROOT, check=False, capture_output=True, timeout=timeout_s,
             env={**os.environ, "PYTHONPATH": str(source), "PYTHONDONTWRITEBYTECODE": "1"},
         )  # fmt: skip
     except subprocess.TimeoutExpired:

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 from tests.support import rfc6962
+from tests.support.curves import respelled
 from tests.support.logs import MINIMAL
-from tests.support.people import Person, governed
+from tests.support.people import Person, governed, members_of
 from tests.support.shapes import (
     ACTION,
     BOOT,
@@ -38,7 +39,7 @@ from attestlog._internal.core.batch import CLOCK_TOLERANCE_S, Head, Plan, monoto
 from attestlog._internal.core.canonical import encode
 from attestlog._internal.core.entry import ENTRY_SIZE_MAX_BYTES, EntryDraft, EventType, parse_draft, preimage
 from attestlog._internal.core.hashes import EMPTY_ROOT, GENESIS_PREV_HASH, leaf_hash
-from attestlog._internal.core.policy import Policy
+from attestlog._internal.core.policy import Policy, parse_policy
 from attestlog._internal.core.signature import BATCH_ENTRIES_MAX, public_key, verify_entry_signature
 from attestlog._internal.log import Log
 from attestlog.errors import ClockError, DerivedMemberError, MalformedEntryError, TooLargeError
@@ -134,6 +135,25 @@ def test_an_approval_that_expires_before_the_entry_is_written_does_not_count(
         assert item.quorum_met is True
         plan = planned([item], p256_key(), now_us=now_us)
         assert read(plan.seal([b"\x01"])[0]).quorum_met is met
+
+
+def test_an_approval_in_the_other_spelling_is_brought_to_the_one() -> None:
+    ana = Person("ana", algorithm="P-256")
+    approval = ana.approve(MINIMAL, LOG)
+    other = {**approval, "signature": respelled(bytes.fromhex(approval["signature"])).hex()}
+    assert other != approval
+    policy = parse_policy({"approvers": members_of(ana)})
+    item = prepared({**MINIMAL, "received_approvals": [other]}, policy=policy, log=LOG, now_us=NOW_US)
+    assert [given["signature"] for given in item.draft.received_approvals] == [approval["signature"]]
+    assert approval["signature"].encode() in item.template
+    assert other["signature"].encode() not in item.template
+
+
+@pytest.mark.parametrize("member", ["actor_id", "action_type"])
+def test_half_a_character_is_seen_before_it_could_fail_a_batch(member: str) -> None:
+    with pytest.raises(MalformedEntryError, match=member):
+        prepared({**MINIMAL, member: "agent-\ud800"})
+    prepared({**MINIMAL, member: "agent-\U0001f600"})
 
 
 def test_a_payload_that_was_salted_to_be_approved_keeps_its_salt() -> None:

@@ -12,7 +12,7 @@ from attestlog._internal.core.genesis import parse_genesis
 from attestlog._internal.core.lines import Line, whole_lines
 from attestlog._internal.core.report import Verdict
 from attestlog._internal.core.rules import Rules
-from attestlog._internal.judging.scan import Scanned, State, follows, scan
+from attestlog._internal.judging.scan import PROOF_TYPES_MAX, Scanned, State, count_proof, follows, scan
 from attestlog.errors import CorruptError
 
 
@@ -168,3 +168,12 @@ def test_an_entry_of_a_newer_version_is_unknown(log: LogMaker) -> None:
     log.reseal(16, event_type="CHANGE", action_type="attestlog.from_the_future")
     (found,) = judge(log).findings
     assert (found.code, found.verdict, found.sequence_number) == ("entry.newer", Verdict.UNKNOWN, 16)
+
+
+def test_types_of_proofs_are_counted_up_to_a_limit() -> None:
+    counts: dict[str, tuple[int, int]] = {}
+    for number in range(PROOF_TYPES_MAX + 2):
+        count_proof(counts, f"type-{number}", number, 1)
+    count_proof(counts, "type-0", 9, 2)
+    assert len(counts) == 256
+    assert (counts["type-0"], counts["type-255"]) == ((0, 3), (255, 1))

@@ -1,5 +1,6 @@
 """Idempotency keys: one entry within 24 hours, found again by whoever opens the log, of one caller alone."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -30,8 +31,10 @@ def hand() -> Hand:
 
 
 @pytest.fixture
-def log(tmp_path: Path, hand: Hand) -> Log:
-    return create(tmp_path / "audit", clock=hand)
+def log(tmp_path: Path, hand: Hand) -> Iterator[Log]:
+    made = create(tmp_path / "audit", clock=hand)
+    yield made
+    made.close()
 
 
 def test_key_and_caller_stand_in_the_entry(log: Log) -> None:

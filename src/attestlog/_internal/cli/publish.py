@@ -102,7 +102,7 @@ def publish(
 
 
 def _go_on(out: Output, once: Callable[[], Published], pause_s: float, size: int) -> None:
-    """Publish again and again. What may pass is said, and tried again; all else ends it."""
+    """Publish again and again. An error that may pass is reported, and tried again; any other ends it."""
     from attestlog.errors import AttestlogError, QuorumError
 
     failure = ""

@@ -12,7 +12,6 @@ from attestlog._internal.cli.options import argument, choice, flag, text
 from attestlog._internal.cli.output import Output, print_table
 from attestlog._internal.cli.verbs import UsageError, example, new_group
 from attestlog._internal.core.entry import format_timestamp
-from attestlog._internal.query.filter import parse_moment
 from attestlog._internal.server.tokens import Scope, Token, TokenFile
 
 app = new_group("tokens")
@@ -80,6 +79,8 @@ def _moment(text: str | None) -> str | None:
     if text is None:
         return None
     now_us = time.time_ns() // 1_000
+    from attestlog._internal.query.filter import parse_moment
+
     moment = parse_moment(text, now_us)
     # A duration counts backwards where entries are asked for; a token ends in the future.
     return format_timestamp(moment if "-" in text else 2 * now_us - moment)

@@ -215,7 +215,7 @@ class Conduct(Struct):
         return finding("guard.outcome_repeated", message, end.number, found=first.number)
 
     def count(self, session: bytes, number: int, counter: int) -> Iterator[Finding]:
-        """Gather one counter of a session, which is told by 16 bytes; gives what is wrong with it."""
+        """Gather one counter of a session, which 16 bytes name; gives what is wrong with it."""
         known = self.counters.get(session)
         if known is not None:
             yield from _compare(number, known.last, counter)

@@ -122,6 +122,7 @@ class KnownKeys:
         """Drop the database."""
         if self._database is not None:
             self._database.close()
+            self._database = None
 
     def _read(self, head: Head, since_us: int) -> sqlite3.Connection:
         if self._database is None:

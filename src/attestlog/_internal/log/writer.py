@@ -125,7 +125,7 @@ class Writer:
                 else []
             )
             group = turn.take(room - len(own))
-            # A caller whose idempotency key is in the log already is told so before anything else is judged:
+            # A caller whose idempotency key is in the log already learns it before anything else is judged:
             # the entry was good when it was written.
             now_us = self.clock()
             self._check_keys(head, now_us, group)
@@ -295,6 +295,7 @@ class Writer:
         """Close what a log that nobody has any more holds open; nothing is signed."""
         self.store.close()
         self.remembered.close()
+        self._keyed.close()
 
     # --- the steps ---
 

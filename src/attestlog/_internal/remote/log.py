@@ -479,7 +479,7 @@ def _one_draft(draft: AnyDraft | None, members: dict[str, Any]) -> AnyDraft:
 
 
 def _encode(draft: AnyDraft) -> bytes:
-    """The draft as JSON. Raises MalformedEntryError for one that is none, as a log here does."""
+    """The draft as JSON. Raises MalformedEntryError for what is no draft, as a log here does."""
     given = draft if isinstance(draft, EntryDraft) else dict(draft)
     parse_draft(given)
     members = msgspec.to_builtins(given) if isinstance(given, EntryDraft) else given

@@ -64,7 +64,7 @@ TAIL_LINES: Final = 256
 """Lines that are read for a stream at once."""
 
 TAIL_POLL_S: Final = 0.25
-"""How often a stream looks for entries of other processes; of this server's own it is told."""
+"""How often a stream looks for entries of other processes; this server's own wake it."""
 
 TAIL_SILENCE_S: Final = 15.0
 """A comment is sent after so long without an entry: proxies and clients see a connection that lives."""
