@@ -462,7 +462,7 @@ class Log:
         Raises as `append`, and RuleChangeError if the key was in force before, or an approval is missing.
         """
         given = {"actor_id": self.rules.key_ids[0], "event_category": "CRITICAL", **members}
-        return self.append(change_draft(ADMIT_SIGNING_KEY, dict(consent), given))
+        return self._append_own(change_draft(ADMIT_SIGNING_KEY, dict(consent), given))
 
     def revoke_key(
         self, key_id: str, *, reason: str, last_trusted: int, **members: Unpack[ChangeMembers]
@@ -474,7 +474,7 @@ class Log:
         """
         revocation = Revocation(key_id=key_id, last_trusted_sequence_number=last_trusted, reason=reason)
         given = {"actor_id": self.rules.key_ids[0], "event_category": "CRITICAL", **members}
-        return self.append(change_draft(REVOKE_SIGNING_KEY, format_revocation(revocation), given))
+        return self._append_own(change_draft(REVOKE_SIGNING_KEY, format_revocation(revocation), given))
 
     def add_hold(
         self,
