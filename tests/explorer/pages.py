@@ -10,7 +10,7 @@ from tests.support.browser import ORIGIN
 from tests.support.logs import Key, LogMaker, draft
 from tests.support.people import governed
 
-from attestlog._internal.explorer.answering import CONTENT_SECURITY_POLICY, Explorer
+from attestlog._internal.explorer.answering import CONTENT_SECURITY_POLICY, Explorer, Waiting
 from attestlog._internal.storage.resolve import open_source
 from attestlog.errors import AttestlogError
 
@@ -60,9 +60,19 @@ def example_log(root: Path) -> LogMaker:
     return made
 
 
-def served(page: "Page", made: LogMaker, change: Change | None = None, origin: str = ORIGIN) -> list[str]:
-    """Answer the page's requests as the server does, below a prefix, without a socket. Errors it met."""
-    explorer, prefix, errors = Explorer(open_source(made.root)), f"{origin}/some/prefix/", list[str]()
+def served(
+    page: "Page",
+    made: LogMaker,
+    change: Change | None = None,
+    origin: str = ORIGIN,
+    kept: list[Waiting] | None = None,
+) -> list[str]:
+    """Answer the page's requests as the server does, below a prefix, without a socket. Errors it met.
+
+    `kept`: requests for approval.
+    """
+    explorer = Explorer(open_source(made.root), None if kept is None else lambda most: kept[:most])
+    prefix, errors = f"{origin}/some/prefix/", list[str]()
 
     def answer(route: Any) -> None:
         url: str = route.request.url

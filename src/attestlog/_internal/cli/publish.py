@@ -22,6 +22,13 @@ if TYPE_CHECKING:
 
 app = new_app()
 
+ExplorerOption = Annotated[
+    bool, options.flag("Write a page beside them, which checks them in a browser.", "--explorer")
+]
+WithEntriesOption = Annotated[
+    bool, options.flag("With --explorer: publish what the entries say, too.", "--with-entries")
+]
+
 PARTIALS_KEPT_S: Final = 3_600.0
 """With --every: how long readers of an older checkpoint have to fetch its partial files."""
 
@@ -57,12 +64,8 @@ def publish(
     ] = None,
     witnesses: options.WitnessesOption = None,
     fail_open: options.FailOpenOption = False,
-    explorer: Annotated[
-        bool, options.flag("Write a page beside them, which checks them in a browser.", "--explorer")
-    ] = False,
-    with_entries: Annotated[
-        bool, options.flag("With --explorer: publish what the entries say, too.", "--with-entries")
-    ] = False,
+    explorer: ExplorerOption = False,
+    with_entries: WithEntriesOption = False,
     as_json: options.JsonOption = False,
 ) -> None:
     """Write the log's latest checkpoint, tiles and entry bundles as static C2SP files; only what is new.
@@ -81,10 +84,7 @@ def publish(
     if checkpoint_signer is not None and not sign:
         raise UsageError("--checkpoint-signer is for --sign")
     _check_explorer(place, explorer=explorer, with_entries=with_entries)
-    pause_s = None if every is None else _seconds("--every", every)
-    kept_s = None if partials_kept is None else _seconds("--remove-partials-after", partials_kept)
-    if pause_s is not None and kept_s is None:
-        kept_s = PARTIALS_KEPT_S
+    pause_s, kept_s = _spans(every, partials_kept)
     out = Output(as_json)
     with ExitStack() as stack:
         prepare: list[Callable[[], object]] = []
@@ -109,6 +109,13 @@ def publish(
         _show(out, done)
         if pause_s is not None:
             _go_on(out, lambda: once(is_whole=False), pause_s, done.size)
+
+
+def _spans(every: str | None, partials_kept: str | None) -> tuple[float | None, float | None]:
+    """Seconds between two runs, and for which partial files stay; None where there is no such time."""
+    pause_s = None if every is None else _seconds("--every", every)
+    kept_s = None if partials_kept is None else _seconds("--remove-partials-after", partials_kept)
+    return pause_s, PARTIALS_KEPT_S if pause_s is not None and kept_s is None else kept_s
 
 
 def _check_explorer(place: str, *, explorer: bool, with_entries: bool) -> None:
