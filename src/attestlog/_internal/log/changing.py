@@ -6,10 +6,10 @@ whoever has the log open, of whom it says nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from attestlog._internal.config import find_config
 from attestlog._internal.core.changes import (
@@ -32,19 +32,39 @@ from attestlog._internal.core.reserved import (
 from attestlog._internal.core.rotation import Revocation, format_revocation
 from attestlog._internal.core.rules import Hold, Rules, format_hold, release_of
 from attestlog._internal.log.callers import Caller
-from attestlog._internal.log.drafts import change_draft
+from attestlog._internal.log.committer import Committer
+from attestlog._internal.log.drafts import AnyDraft, change_draft
 from attestlog._internal.log.erasing import WantedPayloads
-from attestlog._internal.signers import Signer
+from attestlog._internal.log.writer import Writer
+from attestlog._internal.signers import Passphrase, Signer
 from attestlog._internal.signers.making import given_or_made, given_or_opened
+from attestlog._internal.storage.contract import Store
 from attestlog.errors import ForbiddenError
-
-if TYPE_CHECKING:
-    from attestlog._internal.log.log import Log
 
 _FILE = "file:"
 
 
-def make_change(log: Log, change: AnyChange, caller: Caller = Caller()) -> Receipt:  # noqa: B008 - it is frozen
+class Changeable(Protocol):
+    """A log that is open here."""
+
+    _writer: Writer
+    _queue: Committer[Receipt]
+    _store: Store
+    _passphrase: Passphrase | None
+
+    @property
+    def rules(self) -> Rules:
+        """See `Log`."""
+
+    @property
+    def origin(self) -> str:
+        """See `Log`."""
+
+    def append_by(self, caller: Caller, drafts: Sequence[AnyDraft]) -> tuple[list[Receipt], int]:
+        """See `Log`."""
+
+
+def make_change(log: Changeable, change: AnyChange, caller: Caller = Caller()) -> Receipt:  # noqa: B008 - it is frozen
     """Make it, and return the receipt of its entry. Raises as the method of `Log` of that name."""
     match change:
         case RotateKey():
@@ -58,7 +78,7 @@ def make_change(log: Log, change: AnyChange, caller: Caller = Caller()) -> Recei
 
 
 def rotate_key(
-    log: Log,
+    log: Changeable,
     new_signer: str | Signer | None,
     algorithm: str | None,
     members: Mapping[str, Any],
@@ -75,7 +95,7 @@ def rotate_key(
         return receipt
 
 
-def _check_key_is_file(log: Log) -> None:
+def _check_key_is_file(log: Changeable) -> None:
     """A key in a device or a service is not replaced by one in a file because somebody elsewhere asks.
 
     Nor does a caller name a signer: a URI can name libraries and files of this machine.
@@ -85,7 +105,7 @@ def _check_key_is_file(log: Log) -> None:
         raise ForbiddenError("the log's key is in no key file: rotate it where the log is", need="key file")
 
 
-def _erase(log: Log, change: Erase | EraseMany, caller: Caller) -> Receipt:
+def _erase(log: Changeable, change: Erase | EraseMany, caller: Caller) -> Receipt:
     writer, reason, basis = log._writer, change.reason, change.legal_basis
     if isinstance(change, Erase):
         run = partial(writer.erase, change.sequence_number, reason, basis, change.members, caller.asserted)
@@ -102,7 +122,7 @@ def _erase(log: Log, change: Erase | EraseMany, caller: Caller) -> Receipt:
     return receipt
 
 
-def _draft(log: Log, change: AdmitKey | RevokeKey | AddHold | ReleaseHold) -> dict[str, Any]:
+def _draft(log: Changeable, change: AdmitKey | RevokeKey | AddHold | ReleaseHold) -> dict[str, Any]:
     own_key = {"actor_id": log.rules.key_ids[0], "event_category": "CRITICAL"}
     match change:
         case AdmitKey():
