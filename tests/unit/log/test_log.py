@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.descriptors import open_below
 from tests.support.logs import checkpoint_file, contents, create, draft, drafts, last_segment, tree_file
 from tests.support.slow import slow_after
 
@@ -724,17 +725,15 @@ def test_closing_among_appends(tmp_path: Path) -> None:
 
 
 def test_nothing_is_left_open(tmp_path: Path) -> None:
-    def descriptors() -> int:
-        return len(list(Path("/proc/self/fd").iterdir()))
-
-    before, threads = descriptors(), threading.active_count()
+    threads = set(threading.enumerate())
     for number in range(5):
         log = create(tmp_path / str(number), segment_entries=100)
         log.append_many(drafts(range(1, 600)))
         log.submit(draft(600)).result(PATIENCE_S)
         log.close()
         Log.open(tmp_path / str(number)).close()
-    assert (descriptors(), threading.active_count()) == (before, threads)
+    assert open_below(tmp_path) == []
+    assert set(threading.enumerate()) <= threads
     assert last_segment(tmp_path / "0").exists()
     assert tree_file(tmp_path / "0", 1).exists()
 

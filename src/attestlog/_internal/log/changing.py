@@ -6,12 +6,13 @@ whoever has the log open, of whom it says nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import partial
 from typing import Any, Protocol
 
 from attestlog._internal.config import find_config
+from attestlog._internal.core.batch import Prepared
 from attestlog._internal.core.changes import (
     AddHold,
     AdmitKey,
@@ -33,7 +34,7 @@ from attestlog._internal.core.rotation import Revocation, format_revocation
 from attestlog._internal.core.rules import Hold, Rules, format_hold, release_of
 from attestlog._internal.log.callers import Caller
 from attestlog._internal.log.committer import Committer
-from attestlog._internal.log.drafts import AnyDraft, change_draft
+from attestlog._internal.log.drafts import change_draft
 from attestlog._internal.log.erasing import WantedPayloads
 from attestlog._internal.log.writer import Writer
 from attestlog._internal.signers import Passphrase, Signer
@@ -60,8 +61,8 @@ class Changeable(Protocol):
     def origin(self) -> str:
         """See `Log`."""
 
-    def append_by(self, caller: Caller, drafts: Sequence[AnyDraft]) -> tuple[list[Receipt], int]:
-        """See `Log`."""
+    def _append(self, prepared: list[Prepared]) -> list[Receipt]:
+        """Commit these, and wait for the replicas that were asked for."""
 
 
 def make_change(log: Changeable, change: AnyChange, caller: Caller = Caller()) -> Receipt:  # noqa: B008 - it is frozen
@@ -73,7 +74,10 @@ def make_change(log: Changeable, change: AnyChange, caller: Caller = Caller()) -
         case Erase() | EraseMany():
             return _erase(log, change, caller)
         case _:
-            (receipt,), _ = log.append_by(caller, [_draft(log, change)])
+            # A change of keys is the log's own to append: see `core.reserved`.
+            is_of_keys = isinstance(change, AdmitKey | RevokeKey)
+            prepared = log._writer.prepare(_draft(log, change), by_log=is_of_keys, asserted=caller.asserted)
+            (receipt,) = log._append([prepared])
             return receipt
 
 

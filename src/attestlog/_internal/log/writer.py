@@ -285,7 +285,7 @@ class Writer:
         """Sign a last checkpoint, and close store and keys."""
         try:
             # A forked child that never used the log has nothing to say about it.
-            if not self.store.is_released:
+            if self.holders and not self.store.is_released:
                 with self.store.exclusive():
                     self._checkpoint_at(self.store.certain_head())
         finally:
@@ -408,6 +408,11 @@ class Writer:
                 )  # fmt: skip
 
     def _checkpoint_at(self, head: Head) -> bytes:
+        if not self.holders:
+            raise SignerError(
+                f"the checkpoints of {self.genesis.origin} are signed elsewhere: no key for them is here",
+                reason="elsewhere",
+            )
         old = self.store.checkpoint()
         if old is not None and self._covers(old, head):
             return old
