@@ -226,6 +226,11 @@ class Waits:
         """`published` for threads: this one waits."""
         return self.publication.promise([receipt], timeout_s).result()
 
+    def _awaited(self, receipts: list[Receipt], wait: Wait) -> list[Receipt]:
+        if wait == "published" and receipts:
+            self.publication.promise(receipts, PUBLISHED_TIMEOUT_S).result()
+        return receipts
+
     def _publication_of(
         self, appended: Future[Receipt], wait: Wait, call_soon: Callable[[Callable[[], None]], None]
     ) -> Future[Receipt]:
