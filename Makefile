@@ -29,7 +29,7 @@ UV_VERSION = 0.13.9
 
 .PHONY: help demo test test-all native native-lint native-fuzz services interop lint types format faults chaos repeat simulate \
 	fuzz agree mutants bench bench-formats \
-	bench-explorer bench-proofs bench-signers bench-replication growth soak nightly lock clean
+	bench-explorer bench-proofs bench-signers bench-replication bench-hosts growth soak nightly lock clean
 
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 23
@@ -167,6 +167,9 @@ bench-signers: $(VENV)/.installed-dev ## measure each signer: file, SoftHSM, a s
 bench-replication: $(VENV)/.installed-dev ## measure replicas: following, waiting for copies, catching up; and a witness
 	@$(BIN)/python -m bench.replication $(BENCH_ARGS)
 	@$(BIN)/python -m bench.witness
+
+bench-hosts: $(VENV)/.installed-dev ## measure one log on PostgreSQL that several hosts append to, beside plain INSERTs
+	@$(BIN)/python -m bench.hosts $(BENCH_ARGS)
 
 NIGHTLY = test-all repeat faults chaos simulate fuzz agree soak mutants
 

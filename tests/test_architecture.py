@@ -43,7 +43,7 @@ TESTING = "testing"  # the public test kit: stands outside, is imported by nothi
 OUTERMOST = frozenset({"server", "integrations", "cli", "haios"})
 
 MODULE_LINES_MAX = 800
-LONG_BY_DESIGN = {"attestlog._internal.verifier.verify": 2_000}
+LONG_BY_DESIGN = {"attestlog._internal.verifier.verify": 2_150}
 """A file that is handed out alone, to be read from top to bottom."""
 FUNCTION_LINES_MAX = 70
 FUNCTION_LINES_MEDIAN_MAX = 12

@@ -1,5 +1,5 @@
 // What the explorer's verifier says of a test vector: the members it found, or the code of the error.
-const v = await import("/verify.mjs");
+const v = await import("/verify.mjs"), { openBundle } = await import("/bundle.mjs");
 
 const bytes = text => v.unhex(text);
 const vkeys = list => Promise.all(list.map(v.parseVkey));
@@ -58,6 +58,13 @@ const JUDGES = {
   consistency: async one => {
     const { oldSize, oldRoot, checkpoint } = await v.openConsistency(one.proof, await v.parseTrustPolicy(one.policy));
     return { ...facts(checkpoint), old_size: Number(oldSize), old_root: v.hex(oldRoot) };
+  },
+  bundle: async one => {
+    const found = await openBundle(v.utf8(one.bundle), one.vkeys);
+    if (found.problems.length) throw found.problems[0].error;
+    if (found.unchecked.length) throw new v.Refused("", "", "entry.unjudged");
+    if (!found.trust) throw new v.Refused("", "", "trust.none");
+    return { numbers: found.found.filter(item => item.isAsked).map(item => item.entry.sequence_number) };
   },
   tiles: async one => {
     if ("path" in one) {

@@ -36,6 +36,7 @@ def faults(page: "Page") -> list[tuple[str, str, list[str]]]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_no_view_of_the_explorer_shuts_anybody_out(
     browser: "Browser", made_log: LogMaker, scheme: Any

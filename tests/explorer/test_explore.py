@@ -144,6 +144,13 @@ def test_another_entry_in_its_place_and_another_key(page: "Page", made_log: LogM
     assert (check(page), page.inner_text("#verdict code")) == ("bad", "trust.mismatch")
 
 
+def test_what_is_no_key_says_nothing_of_the_log(page: "Page", made_log: LogMaker) -> None:
+    served(page, made_log)
+    open_at(page, "?entry=3", made_log.checkpoint_key.vkey[:-4])
+    assert check(page) == "unknown"
+    assert "not a verifier key" in page.inner_text("#verdict")
+
+
 def test_without_a_secure_context_it_says_that_it_cannot_check(page: "Page", made_log: LogMaker) -> None:
     served(page, made_log, origin="http://explorer.example")
     open_at(page, "?entry=3", made_log.checkpoint_key.vkey, origin="http://explorer.example")

@@ -11,7 +11,7 @@ import pytest
 from tests.support.logs import CheckpointKey, LogMaker, draft
 
 from attestlog._internal.cli import main
-from attestlog._internal.explorer.report import format_report, read_code
+from attestlog._internal.explorer.report import CHECKER_MODULES, REPORT_MODULES, format_report, read_code
 from attestlog._internal.verifying.bundle import judge_bundle
 
 if TYPE_CHECKING:
@@ -88,6 +88,10 @@ def test_without_a_key_it_says_that_it_proves_nothing(
     page.fill("#key", made_log.checkpoint_key.vkey)
     page.keyboard.press("Enter")
     page.wait_for_selector("#verdict[data-verdict=good]")
+    page.fill("#key", made_log.checkpoint_key.vkey[:-4])  # says nothing of the log
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#verdict[data-verdict=unknown]")
+    assert "not a verifier key" in page.inner_text("#verdict")
     page.fill("#key", CheckpointKey(7).vkey)
     page.keyboard.press("Enter")
     page.wait_for_selector("#verdict[data-verdict=bad]")
@@ -105,6 +109,10 @@ def test_what_entries_say_is_text_and_never_markup(
     text = page.inner_text("#app")
     assert "<img src=x onerror=alert(1)> \\u202egnp.exe" in text
     assert page.locator("#app script").count() == 0
+    # Nothing turns the reading direction, not in the entries in full either, which are folded away.
+    whole = page.text_content("#app") or ""
+    assert "\u202e" not in whole
+    assert whole.count("\\u202e") > 4
     page.context.close()
 
 
@@ -196,8 +204,9 @@ def test_a_filter_that_finds_nothing_makes_no_file(
         assert not path.exists()
 
 
-def test_modules_become_one_script_without_imports() -> None:
-    code = read_code()
+@pytest.mark.parametrize("modules", [REPORT_MODULES, CHECKER_MODULES])
+def test_modules_become_one_script_without_imports(modules: tuple[str, ...]) -> None:
+    code = read_code(modules)
     assert not re.search(r"^(import|export) ", code, re.MULTILINE)
     assert "</script" not in code
-    assert code.count("@DIGEST@") == 1
+    assert code.count("@DIGEST@") == ("report" in modules)

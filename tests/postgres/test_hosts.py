@@ -3,6 +3,9 @@
 A host is a store, or an open log, with a connection of its own. The traps have numbers.
 """
 
+import contextlib
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,21 +15,25 @@ from typing import Any
 
 import pytest
 from tests.support.logs import draft, drafts
-from tests.support.postgres import PostgresServer, running
+from tests.support.postgres import PostgresServer, pooled, running
 
 import attestlog
 from attestlog._internal.log import Log
 from attestlog._internal.storage.postgres.store import PostgresStore
 from attestlog._internal.storage.postgres.url import parse_url
+from attestlog._internal.storage.resolve import open_source
 from attestlog.errors import (
     BusyError,
     ClockError,
     ConflictError,
     CorruptError,
     FilesystemError,
+    MalformedConfigError,
     MovedError,
     RollbackError,
+    SignerError,
     StorageError,
+    UncertainCommitError,
 )
 from attestlog.testing import MemorySigner, check_log
 
@@ -105,6 +112,33 @@ class FrozenSigner(MemorySigner):
             meanwhile, self.meanwhile = self.meanwhile, None
             meanwhile()
         return super().sign(message)
+
+
+def test_a_pooler_of_transactions_may_stand_between(postgres: PostgresServer) -> None:
+    with pooled(postgres, connections=3) as folder:
+        hosts = Hosts(postgres)
+        hosts.url = hosts.url.replace(str(postgres.folder), str(folder))
+        with contextlib.ExitStack() as stack, ThreadPoolExecutor(8) as pool:
+            logs = [stack.enter_context(hosts.open()) for _ in range(6)]
+            receipts = list(pool.map(lambda number: logs[number % 6].append(draft(number)), range(60)))
+        check_log(hosts.url, acknowledged=receipts)
+
+
+def test_a_host_without_the_checkpoint_key_appends(hosts: Hosts) -> None:
+    with attestlog.open(hosts.url, signer=hosts.signer.uri, checkpoint_signer="elsewhere") as other:
+        note = open_source(hosts.url).checkpoint()
+        receipts = [other.append(draft(1))]
+        with pytest.raises(SignerError, match="signed elsewhere"):
+            other.checkpoint()
+        receipts.append(other.append(draft(2)))
+    assert open_source(hosts.url).checkpoint() == note
+    assert attestlog.verify(hosts.url).checkpoint_size == 1
+    with hosts.open() as first:
+        first.checkpoint()
+    assert attestlog.verify(hosts.url).checkpoint_size == 3
+    with pytest.raises(MalformedConfigError, match="signed elsewhere"):
+        attestlog.open(hosts.url, signer=hosts.signer.uri, checkpoint_signer="elsewhere", ack_replicas=1)
+    check_log(hosts.url, acknowledged=receipts)
 
 
 def test_t1_a_frozen_host_loses_the_lock_and_others_go_on(postgres: PostgresServer) -> None:
@@ -302,6 +336,28 @@ def test_t3_a_commit_whose_wait_is_cut_short_is_not_acknowledged(stoppable: Host
         assert any("was committed" in words for words in store.recovered)
     check_log(stoppable.url, acknowledged=[receipt])
     assert [entry.sequence_number for entry in attestlog.query_log(stoppable.url)] == [1, 0]
+
+
+def test_t3_an_interrupt_while_a_commit_waits_is_no_acknowledgement(stoppable: Hosts) -> None:
+    """psycopg would ask the server to cancel, and a COMMIT that is cancelled so succeeds."""
+    server = stoppable.server
+
+    def interrupt() -> None:
+        eventually(lambda: waiting(server, "SyncRep"))
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with stoppable.open(store=stoppable.store()) as log, ThreadPoolExecutor(1) as pool:
+        _without_a_standby(server)
+        asked = pool.submit(interrupt)
+        with pytest.raises((KeyboardInterrupt, UncertainCommitError)):
+            log.append(draft(1))
+        asked.result(PATIENCE_S)
+        _with_one(server)
+        receipt = log.append(draft(2))
+    check_log(stoppable.url, acknowledged=[receipt])
+    numbers = [entry.sequence_number for entry in attestlog.query_log(stoppable.url, newest_first=False)]
+    assert numbers == list(range(len(numbers)))
+    assert receipt.sequence_number == numbers[-1]
 
 
 def test_a_promise_of_a_standby_needs_a_standby(stoppable: Hosts) -> None:

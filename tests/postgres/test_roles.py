@@ -14,7 +14,8 @@ from attestlog.errors import DeniedError, NewerFormatError, NoLogError
 from attestlog.testing import MemorySigner
 
 FUNCTIONS = {
-    "add_timestamp", "append", "beat", "create_log", "erase", "lock", "seal", "set_checkpoint", "set_nodes",
+    "add_timestamp", "append", "beat", "begin_copy", "copy_entries", "create_log", "drop_copy", "end_copy",
+    "erase", "lock", "open_copy", "seal", "set_checkpoint", "set_nodes",
 }  # fmt: skip
 TABLES = {"checkpoint", "entry", "head", "log", "meta", "node", "timestamp"}
 

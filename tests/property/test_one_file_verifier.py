@@ -89,6 +89,14 @@ def test_entries(case: dict[str, Any]) -> None:
         assert case["error"] is None
 
 
+@pytest.mark.parametrize("case", CASES["bundle"], ids=lambda case: str(case["name"]))
+def test_bundles(case: dict[str, Any], tmp_path: Path) -> None:
+    path, report = tmp_path / "x.bundle", one_file.Report()
+    path.write_text(case["bundle"], encoding="utf-8")
+    one_file.verify(report, path, None, one_file.parse_trust(case["vkeys"]))
+    assert next((code for code, _ in report.found), None) == case["error"], report.facts
+
+
 @pytest.mark.parametrize("case", CASES["signature"], ids=lambda case: str(case["name"]))
 def test_signatures(case: dict[str, Any]) -> None:
     entry = {

@@ -9,8 +9,10 @@ import itertools
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -68,6 +70,27 @@ class PostgresServer:
         )
         with (self.data / "postgresql.conf").open("a") as file:
             file.write(_SETTINGS.format(folder=self.folder))
+
+    def clone(self) -> "PostgresServer":
+        """A standby of this one, which it follows once it is started."""
+        standby = PostgresServer()
+        self.run(
+            "pg_basebackup", "-D", standby.data, "-h", self.folder, "-U", "postgres", "-R", "-X", "stream",
+            "--checkpoint=fast", "--no-sync",
+        )  # fmt: skip
+        standby.configure(unix_socket_directories=str(standby.folder), synchronous_standby_names="")
+        return standby
+
+    def kill(self) -> None:
+        """End every process of it at once, as a power cut would."""
+        children = [int(path.name) for path in Path("/proc").glob("[0-9]*") if _parent(path) == self.pid]
+        for pid in (self.pid, *children):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def promote(self) -> None:
+        """Of a standby: take writes from now on."""
+        self.run("pg_ctl", "-D", self.data, "-w", "-t", "60", "promote")
 
     def configure(self, **settings: str) -> None:
         """What later settings say goes."""
@@ -132,6 +155,39 @@ class PostgresServer:
 
 
 @contextlib.contextmanager
+def pooled(server: PostgresServer, connections: int) -> Iterator[Path]:
+    """PgBouncer before it, pooling transactions over so many connections; the folder of its socket."""
+    found = shutil.which("pgbouncer", path="/usr/sbin:/usr/bin:/usr/local/bin")
+    program = found or missing("pgbouncer is not installed: apt-get install pgbouncer")
+    folder = Path(tempfile.mkdtemp(prefix="pgb-"))
+    user = _unprivileged(folder)
+    users, settings = folder / "users.txt", folder / "pgbouncer.ini"
+    users.write_text('"app" ""\n')
+    settings.write_text(
+        f"[databases]\n* = host={server.folder}\n[pgbouncer]\nlisten_addr =\nunix_socket_dir = {folder}\n"
+        f"listen_port = 5432\nauth_type = trust\nauth_file = {users}\npool_mode = transaction\n"
+        f"default_pool_size = {connections}\nignore_startup_parameters = extra_float_digits\n"
+    )
+    for path in (users, settings):
+        path.chmod(0o644)
+    process = subprocess.Popen(
+        [program, str(settings)], user=user, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL, env={"PATH": "/usr/bin:/bin"},
+    )  # fmt: skip
+    try:
+        deadline = time.monotonic() + 60
+        while not (folder / ".s.PGSQL.5432").exists():
+            assert process.poll() is None, "pgbouncer ended"
+            assert time.monotonic() < deadline, "pgbouncer does not listen"
+            time.sleep(0.05)
+        yield folder
+    finally:
+        process.terminate()
+        process.wait(30)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
 def running(**settings: str) -> Iterator[PostgresServer]:
     """A server with the schema of logs in it."""
     extra("psycopg")
@@ -147,6 +203,14 @@ def running(**settings: str) -> Iterator[PostgresServer]:
         yield server
     finally:
         server.remove()
+
+
+def _parent(process: Path) -> int:
+    """Of a process in /proc; 0 if it is gone."""
+    try:
+        return int((process / "stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
 
 
 def _unprivileged(folder: Path) -> str | None:

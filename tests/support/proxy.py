@@ -1,11 +1,16 @@
 """A TCP proxy on loopback that plays outages: it refuses, hangs, answers in drops, or is there again."""
 
 import contextlib
+import itertools
+import os
 import socket
 import threading
 import time
 from types import TracebackType
 from typing import Self
+
+PORTS_FROM, PORTS_EACH, WORKERS_MAX = 16_000, 1_000, 16  # all below 32768
+_asked = itertools.count()
 
 
 class Proxy:
@@ -19,7 +24,7 @@ class Proxy:
         self.mode = "forward"
         self.connections = 0
         self._sockets: set[socket.socket] = set()
-        self._listener = listening()
+        self._listener = listening(free_port())  # it is down for a while, and then there again
         self.port: int = self._listener.getsockname()[1]
         self._accepting()
 
@@ -105,7 +110,13 @@ def listening(port: int = 0) -> socket.socket:
 
 
 def free_port() -> int:
-    """A port that was free a moment ago."""
-    with listening() as listener:
-        port: int = listener.getsockname()[1]
-        return port
+    """A port that is free now, and that no other worker and no outgoing connection takes meanwhile.
+
+    The kernel hands out ports from 32768 on by itself. These lie below, a thousand for each worker.
+    """
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % WORKERS_MAX
+    while True:
+        # Another run, in another terminal, begins elsewhere.
+        port = PORTS_FROM + PORTS_EACH * number + (os.getpid() + next(_asked)) % PORTS_EACH
+        with contextlib.suppress(OSError), listening(port):
+            return port

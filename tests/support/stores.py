@@ -85,7 +85,7 @@ class SeaweedFS(Store):
     def command(self) -> tuple[list[str], dict[str, str]]:
         names = ["master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port"]
         names += ["filer.port.grpc", "s3.port.grpc"]
-        ports = dict(zip(names, _free_ports(len(names)), strict=True))
+        ports = {name: free_port() for name in names}
         config = self.folder / "s3.json"
         credentials = [{"accessKey": _KEY, "secretKey": _SECRET}]
         config.write_text(
@@ -134,15 +134,6 @@ def use(store: Store, patch: pytest.MonkeyPatch, endpoint: str | None = None) ->
     patch.setenv("AWS_REGION", "us-east-1")
     patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     patch.setenv("AWS_ENDPOINT_URL", endpoint or store.url)
-
-
-def _free_ports(count: int) -> list[int]:
-    """Different ones, free a moment ago."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(one.getsockname()[1]) for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
 
 
 class LostAnswers:

@@ -1,11 +1,11 @@
 """Snapshot hashes: one spelling of a tree, links as links, nothing hashed that changes meanwhile."""
 
 import os
-from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from tests.support.descriptors import open_below
 
 from attestlog._internal import snapshots
 from attestlog._internal.core.snapshot import HEADER, ROOT, Kind, Node, TreeHasher, format_node
@@ -154,21 +154,12 @@ def test_depth_has_a_limit(tmp_path: Path, deep: int, fits: bool) -> None:
     for _ in range(deep):
         here /= "d"
     here.mkdir(parents=True)
-    before = open_descriptors()
     if fits:
         assert len(snapshot_hash(tmp_path)) == 64
     else:
         with pytest.raises(SnapshotError, match="nested deeper"):
             snapshot_hash(tmp_path)
-    assert open_descriptors() == before, "every descriptor was closed"
-
-
-def open_descriptors() -> int:
-    return len(list(_descriptors()))
-
-
-def _descriptors() -> Iterator[Path]:
-    return Path("/proc/self/fd").iterdir()
+    assert open_below(tmp_path) == [], "every descriptor was closed"
 
 
 def test_large_files_are_streamed(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 
 from tests.vectors.makers.cases import Case
+from tests.vectors.makers.of_bundles import bundle
 from tests.vectors.makers.of_compression import compression
 from tests.vectors.makers.of_entries import canonical, entry, hashes, merkle, signature
 from tests.vectors.makers.of_governance import approval, policy
@@ -29,7 +30,7 @@ PROVENANCE = (
 MAKERS = (
     canonical, entry, hashes, signature, merkle, note, checkpoint, genesis, policy, log, tiles,
     cosignature, trust, proof, consistency, approval, rules, rotation, witness,
-    redaction, erasure, snapshot, compression,
+    redaction, erasure, snapshot, compression, bundle,
 )  # fmt: skip
 
 

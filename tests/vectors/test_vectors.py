@@ -21,6 +21,7 @@ from attestlog._internal.core import approval, canonical, merkle, tiles
 from attestlog._internal.core import entry as entries
 from attestlog._internal.core.approval import Request, parse_approval
 from attestlog._internal.core.batch import prepare
+from attestlog._internal.core.bundle import parse_item
 from attestlog._internal.core.checkpoint import LogId, open_checkpoint
 from attestlog._internal.core.compression import encode_index
 from attestlog._internal.core.consistency import open_consistency
@@ -55,6 +56,7 @@ from attestlog._internal.judging.relations import Relations
 from attestlog._internal.judging.scan import State, count_pointer, scan, tell_wrong_pointers
 from attestlog._internal.snapshots import verify_snapshot
 from attestlog._internal.storage.files.packed import PackedSegment, codec
+from attestlog._internal.verifying import bundle as bundles
 from attestlog.errors import (
     AttestlogError,
     ChainBrokenError,
@@ -172,6 +174,17 @@ def judge_compression(case: Case) -> Case:
         assert data.endswith(encode_index([(packed, size) for packed, size in frames]))
     assert all(line.is_complete for line in found)
     return {"frames": frames, "lines": [line.data.decode() for line in found]}
+
+
+def judge_bundle(case: Case) -> Case:
+    with tempfile.NamedTemporaryFile() as file:
+        Path(file.name).write_text(case["bundle"], encoding="utf-8")
+        report = bundles.judge_bundle(file.name, trust=case["vkeys"])
+    faults = [finding for finding in report.findings if finding.verdict != Verdict.VERIFIED]
+    if faults:
+        raise VerificationError(faults[0].message, finding=faults[0].code)
+    items = [parse_item(line.encode()) for line in case["bundle"].splitlines(keepends=True)[1:]]
+    return {"numbers": [json.loads(item.line)["sequence_number"] for item in items if item.is_asked]}
 
 
 def judge_cosignature(case: Case) -> Case:

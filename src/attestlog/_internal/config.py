@@ -44,12 +44,17 @@ _TAG_CHARACTERS: Final = 16
 """Of the genesis hash, in a file's name: so a configuration is found without reading the others."""
 
 
+ELSEWHERE: Final = "elsewhere"
+"""In the place of the checkpoint signer's URI: this machine appends, and another signs the checkpoints."""
+
+
 class Signers(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """Where this machine finds the keys (signer URIs)."""
 
     entry: str | list[str]
     """Of several, the one that holds a key in force signs. Around a rotation both are named."""
     checkpoint: str
+    """Or ELSEWHERE."""
     checkpoint_pq: str | None = None
     """Of the checkpoint key of ML-DSA-44, where the genesis names one."""
 

@@ -1,4 +1,4 @@
-"""Saying where this machine finds a log's keys: for a log that came from another, or whose keys have moved.
+"""Saying where this machine finds a log, and its keys: of one that came from elsewhere, or is moved.
 
 No signer is opened, and nothing is written into the log's directory.
 """
@@ -9,13 +9,24 @@ from collections.abc import Sequence
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from attestlog._internal.config import LogConfig, Signers, identity, new_config, replace_config
+from attestlog._internal.config import (
+    LogConfig,
+    Signers,
+    change_config,
+    find_config,
+    identity,
+    new_config,
+    replace_config,
+)
 from attestlog._internal.core.cosignature import ml_dsa_44
 from attestlog._internal.core.genesis import CHECKPOINT_KINDS, Genesis
 from attestlog._internal.core.note import COSIGNATURE_ML_DSA_44, ED25519, VerifierKey
 from attestlog._internal.core.signature import public_key
 from attestlog._internal.in_force import read_rules
+from attestlog._internal.log.remembered import StateDir, recall
 from attestlog._internal.signers.file import SCHEME, file_uri_path, key_files
+from attestlog._internal.storage.contract import LogSource
+from attestlog._internal.storage.moving import move
 from attestlog._internal.storage.resolve import LogName, open_source
 from attestlog.errors import KeyFileError
 
@@ -53,6 +64,25 @@ def configure_log(
         return new_config(which, log.absolute(), signers, there)
 
     return replace_config(log, with_them)
+
+
+def move_log(name: LogName, target: LogName, state: StateDir = None) -> LogSource:
+    """Move a log, and its configuration on this machine; the log where it is now.
+
+    Raises RollbackError where it lacks what is remembered of it, and as `storage.moving.move`.
+    """
+    log = open_source(name)
+    config = find_config(log)
+    remembered = recall(identity(log), config, state, is_transient=log.is_transient)
+    try:
+        remembered.compare_before(log)
+        there = move(name, target, known=remembered)
+    finally:
+        remembered.close()
+    if config is not None:
+        # A crash before this leaves a configuration with the old place: it is found by the genesis hash.
+        change_config(there, lambda old: new_config(identity(there), there.absolute(), old.signers, old))
+    return there
 
 
 def _stated(uri: str) -> str:

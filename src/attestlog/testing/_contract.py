@@ -30,8 +30,15 @@ from attestlog._internal.core.rules import Rules
 from attestlog._internal.ids import new_entry_id
 from attestlog._internal.log import Log
 from attestlog._internal.query import query_log
-from attestlog._internal.storage.contract import LogSource, NewLog, Store
-from attestlog._internal.storage.resolve import LogName, check_free, create_log, open_source, open_store
+from attestlog._internal.storage.contract import UNFINISHED, LogSource, NewLog, Store
+from attestlog._internal.storage.resolve import (
+    LogName,
+    check_free,
+    create_log,
+    driver_of,
+    open_source,
+    open_store,
+)
 from attestlog.errors import (
     AttestlogError,
     BusyError,
@@ -39,6 +46,7 @@ from attestlog.errors import (
     ConflictError,
     CorruptError,
     ExistsError,
+    MovedError,
     NoLogError,
     NotFoundError,
 )
@@ -495,6 +503,47 @@ def a_released_store_goes_on(log: LogMade) -> None:
     assert log.source.size() == 3
 
 
+def a_sealed_log_says_where_it_moved(log: LogMade) -> None:
+    """It is read as before, and nobody writes it: not those who had it open either."""
+    with log.store() as store, log.store() as other:
+        lines = log.commit(store, 2)
+        with store.exclusive():
+            store.seal("/elsewhere")
+        for each in (store, other):
+            _raises(MovedError, lambda each=each: each.exclusive().__enter__())  # type: ignore[misc]
+    _raises(MovedError, lambda: open_store(log.name, any_filesystem=True))
+    assert list(log.source.lines())[1:] == lines
+    assert log.source.moved_to() == "/elsewhere"
+
+
+def a_copy_is_sealed_until_it_is_opened(log: LogMade) -> None:
+    """It has the same bytes; one that was not finished is not there, and one that is dropped goes."""
+    log.append(12)
+    source, target = log.source, f"{log.name}-copy"
+    driver = driver_of(target)
+    lines, width = list(source.lines()), SEGMENT_ENTRIES
+    with log.store() as store, store.exclusive() as head:
+        with driver.copying(target) as copy:
+            copy.add_lines(lines, width)
+        _raises(NoLogError, lambda: open_source(target))
+        for _ in range(2):
+            with driver.copying(target) as copy:
+                copy.add_lines(lines, width)
+                copy.finish(head, source)
+            assert open_source(target).moved_to() == f"{UNFINISHED}{source.absolute()}"
+            _raises(MovedError, lambda: open_store(target, any_filesystem=True))
+            driver.drop_copy(target)
+            _raises(NoLogError, lambda: open_source(target))
+        with driver.copying(target) as copy:
+            copy.add_lines(lines, width)
+            copy.finish(head, source)
+    driver.open_copy(target)
+    found = open_source(target)
+    assert (found.moved_to(), list(found.lines()), found.checkpoint()) == (None, lines, source.checkpoint())
+    assert found.hashes(0, 0, 13) == source.hashes(0, 0, 13)
+    open_store(target, any_filesystem=True).close()
+
+
 SOURCE_CHECKS: Final[dict[str, Check]] = {
     check.__name__: check
     for check in (
@@ -511,8 +560,8 @@ STORE_CHECKS: Final[dict[str, Check]] = {
         an_error_within_a_turn_ends_it, a_stale_plan_is_a_conflict,
         batches_fill_a_segment_and_do_not_cross_it, the_tree_follows_the_entries,
         a_checkpoint_is_replaced_only_by_who_knows_the_last, a_payload_goes_when_an_entry_says_so,
-        payloads_of_a_range_go_together,
-        closed_is_closed, a_released_store_goes_on,
+        payloads_of_a_range_go_together, a_sealed_log_says_where_it_moved,
+        a_copy_is_sealed_until_it_is_opened, closed_is_closed, a_released_store_goes_on,
     )
 }  # fmt: skip
 

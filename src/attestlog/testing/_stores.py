@@ -71,7 +71,7 @@ class FaultStore:
         log = attestlog.open(store, ...)
 
     Steps are `exclusive`, `commit`, `replace_checkpoint`, `add_timestamp`, `begin_erasure`, `finish_erasure`,
-    `rebuild_tree`. Whatever fails, what was once committed must stay as it is: each turn asserts
+    `rebuild_tree`, `seal`. Whatever fails, what was once committed must stay as it is: each turn asserts
     that, payloads erased since apart.
     """
 
@@ -172,6 +172,10 @@ class FaultStore:
         """See `Store`."""
         self._do("rebuild_tree", self.inner.rebuild_tree)
 
+    def seal(self, where: str) -> None:
+        """See `Store`."""
+        self._do("seal", lambda: self.inner.seal(where))
+
     def release(self) -> None:
         """See `Store`."""
         self.inner.release()
@@ -223,5 +227,5 @@ class FaultStore:
 
 _STEPS: Final = (
     "exclusive", "commit", "replace_checkpoint", "add_timestamp", "begin_erasure", "finish_erasure",
-    "rebuild_tree",
+    "rebuild_tree", "seal",
 )  # fmt: skip

@@ -15,7 +15,7 @@ from attestlog._internal.storage.resolve import open_source
 from attestlog.errors import SignerError
 from attestlog.testing import FaultSigner, MemorySigner, check_log
 
-PATIENCE_S = 20
+PATIENCE_S = 60
 
 
 def covered(path: Path) -> int:
@@ -32,8 +32,8 @@ def soon(path: Path, size: int) -> bool:
     return covered(path) == size
 
 
-def workers() -> int:
-    return sum(thread.name == "attestlog-checkpoints" for thread in threading.enumerate())
+def workers() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if thread.name == "attestlog-checkpoints"}
 
 
 def test_an_open_log_gets_checkpoints_when_something_is_new(tmp_path: Path) -> None:
@@ -41,12 +41,12 @@ def test_an_open_log_gets_checkpoints_when_something_is_new(tmp_path: Path) -> N
     create(path).close()
     before = workers()
     with Log.open(path, checkpoint_every_s=0.01) as log:
-        assert workers() == before, "none without an entry"
+        assert workers() <= before, "none without an entry"
         log.append(MINIMAL)
         assert soon(path, 2)
         log.append_many([MINIMAL] * 3)
         assert soon(path, 5)
-        assert workers() == before + 1
+        assert len(workers() - before) == 1
     assert attestlog.verify(path).verdict == "VERIFIED"
 
 
@@ -90,6 +90,6 @@ def test_a_log_that_is_dropped_is_not_kept_by_it(tmp_path: Path) -> None:
     del log
     gc.collect()
     until = time.monotonic() + PATIENCE_S
-    while workers() > before and time.monotonic() < until:
+    while workers() - before and time.monotonic() < until:
         time.sleep(0.005)
-    assert workers() == before
+    assert not workers() - before

@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.support.descriptors import open_below
 from tests.support.logs import START_US, GrowingLog, LogMaker, draft
 from tests.support.repository import SOURCE
 
@@ -67,6 +68,10 @@ def varied(number: int) -> dict[str, Any]:
             "deep": {"list": [number % 3, {"name": chance.choice(WORDS)}]},
         },
     )  # fmt: skip
+
+
+def open_here(log: GrowingLog) -> list[str]:
+    return open_below(log.root, Path(os.environ["ATTESTLOG_CACHE"]))
 
 
 def make_log(root: Path, size: int = 120, segment_entries: int = 50) -> GrowingLog:
@@ -893,9 +898,9 @@ def test_what_cannot_be_asked_is_refused_at_once_in_asyncio_too(tmp_path: Path) 
 def test_a_task_that_stops_reading_leaves_nothing_open(tmp_path: Path) -> None:
     log = make_log(tmp_path / "log", size=200)
     in_async(log.root)  # the index is made
-    before = len(list(Path("/proc/self/fd").iterdir()))
+    before = open_here(log)
     assert len(in_async(log.root, stop=5)) == 5
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert open_here(log) == before
 
 
 def test_a_task_that_is_cancelled_while_a_page_is_read_leaves_nothing_open(
@@ -924,6 +929,6 @@ def test_a_task_that_is_cancelled_while_a_page_is_read_leaves_nothing_open(
             raise AssertionError("it was cancelled before")
 
     monkeypatch.setattr(Index, "catch_up", held)
-    before = len(list(Path("/proc/self/fd").iterdir()))
+    before = open_here(log)
     asyncio.run(main())
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert open_here(log) == before

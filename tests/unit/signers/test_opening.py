@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from tests.support.descriptors import open_below
 
 from attestlog._internal.core.note import VerifierKey
 from attestlog._internal.core.signature import ECDSA_P256, ED25519, PublicKey
@@ -23,10 +24,6 @@ from attestlog._internal.signers.file import save_key
 from attestlog._internal.signers.private_keys import make_key
 from attestlog.errors import ExistsError, KeyFileError, MalformedConfigError, MissingExtraError, SignerError
 from attestlog.testing import FaultSigner, MemorySigner
-
-
-def descriptors() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 @pytest.mark.parametrize("umask", [0o277, 0o377, 0o777])
@@ -54,13 +51,12 @@ def test_a_key_that_could_not_be_written_leaves_no_file(
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    before = descriptors()
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
         with pytest.raises(KeyFileError, match="cannot be written: No space left"):
             save_key(make_key(ECDSA_P256), path, None)
     assert not path.exists()
-    assert descriptors() == before
+    assert open_below(tmp_path) == []
     save_key(make_key(ECDSA_P256), path, None)
 
 
@@ -104,11 +100,10 @@ def test_no_descriptor_is_left_open_by_what_is_no_key(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo", 0o600)
     (tmp_path / "empty").touch(0o600)
     (tmp_path / "public").touch(0o644)
-    before = descriptors()
     for name in ("folder", "fifo", "empty", "public", "missing"):
         with pytest.raises(KeyFileError):
             open_signer(f"file:{tmp_path / name}")
-    assert descriptors() == before
+    assert open_below(tmp_path) == []
 
 
 @pytest.mark.parametrize("uri", ["pkcs12:token=t;object=o?pin-value=1234", "vaults://user:1234@host/key"])

@@ -21,7 +21,9 @@ def configure(
         list[str] | None,
         text("Signs entries; repeatable: the one with a key in force is used.", metavar="URI"),
     ] = None,
-    checkpoint_signer: Annotated[str | None, text("Signs checkpoints (Ed25519).", metavar="URI")] = None,
+    checkpoint_signer: Annotated[
+        str | None, text("Signs checkpoints (Ed25519), or 'elsewhere': another host does.", metavar="URI")
+    ] = None,
     checkpoint_pq_signer: Annotated[
         str | None, text("Signs checkpoints with ML-DSA-44 as well.", metavar="URI")
     ] = None,

@@ -91,6 +91,8 @@ def demo(as_json: options.JsonOption = False) -> None:
     for command in (
         f"export ATTESTLOG_HOME={home}", f"attestlog tail {log}", f"attestlog show {log} {VIOLATION_NUMBER}",
         f"attestlog append {log} --event-type ACTION --action-type hello --actor-id me",
+        f"attestlog report {log} -o {shlex.quote(str(shown.folder / 'report.html'))}",
+        f"attestlog explore {log}",
         f"attestlog verify {log} --trust {shown.vkey}", f"attestlog verify {proof} --trust {shown.vkey}",
         "attestlog --help",
     ):  # fmt: skip

@@ -149,7 +149,7 @@ def _output(path: Path | None) -> Iterator[IO[bytes]]:
 def _signer(form: Form, source: LogSource, uri: str | None) -> Iterator[Signer | None]:
     """The signer of a form that is signed: the one that is given, else that of the log's checkpoints."""
     from attestlog._internal.cli.opening import ask_passphrase
-    from attestlog._internal.config import read_config
+    from attestlog._internal.config import ELSEWHERE, read_config
     from attestlog._internal.exporting.writing import SIGNED
     from attestlog._internal.signers.opening import open_signer
 
@@ -158,7 +158,10 @@ def _signer(form: Form, source: LogSource, uri: str | None) -> Iterator[Signer |
             raise UsageError(f"--signer is for dsse and cose, {form} is not signed")
         yield None
         return
-    signer = open_signer(uri or read_config(source).signers.checkpoint, passphrase=ask_passphrase)
+    uri = uri or read_config(source).signers.checkpoint
+    if uri == ELSEWHERE:
+        raise UsageError(f"{form} is signed, and this machine has no checkpoint key: give --signer")
+    signer = open_signer(uri, passphrase=ask_passphrase)
     try:
         yield signer
     finally:

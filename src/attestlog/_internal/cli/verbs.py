@@ -62,6 +62,7 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
         "repair": "Show what is damaged, and repair what can be repaired.",
     },
     "Copy": {
+        "move": "Move a log between a directory and PostgreSQL.",
         "copy": "Copy a log, also while others write to it.",
         "replica": "Choose the replicas of a log, and see how far their copies are.",
         "ship": "Send entries to another system as they are committed.",

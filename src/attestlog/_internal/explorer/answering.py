@@ -1,6 +1,7 @@
 """What the explorer's page asks for: a small read-only API over a log, from a path to bytes.
 
-    GET api/log                      origin, genesis, sizes, the rules' pointer, replicas configured
+    GET api/log                      origin, genesis, sizes, replicas configured
+    GET api/rules                    the pointer to the rules in force
     GET api/entries?FILTER           {"entries": [summary…], "next_cursor": N or null}: a page of a query
     GET api/entries/N                the stored line of entry N
     GET api/stats?since=&until=      figures, as `attestlog stats --json`
@@ -41,7 +42,8 @@ from attestlog.errors import AttestlogError, NotFoundError, QueryError
 STATIC: Final = Path(__file__).with_name("static")
 FILES: Final = {
     "index.html": "text/html; charset=utf-8", "explore.mjs": "text/javascript",
-    "check.mjs": "text/javascript", "bundle.mjs": "text/javascript", "draw.mjs": "text/javascript",
+    "check.mjs": "text/javascript", "bundle.mjs": "text/javascript", "file.mjs": "text/javascript",
+    "draw.mjs": "text/javascript",
     "verify.mjs": "text/javascript", "style.css": "text/css",
 }  # fmt: skip
 """The page's own files, and their types."""
@@ -87,6 +89,8 @@ class Explorer:
             return Answer(self._tile(path), "application/octet-stream")
         if path == "api/log":
             return _as_json(self._log())
+        if path == "api/rules":
+            return _as_json(self._rules())
         if path == "api/stats":
             return _as_json(
                 stats(self._source, since=asked.get("since") or None, until=asked.get("until") or None)
@@ -101,15 +105,19 @@ class Explorer:
     def _log(self) -> dict[str, Any]:
         genesis = self._source.genesis()
         checkpoint = parse_checkpoint(parse_note(self._source.stored_checkpoint()).text)
+        return {
+            "origin": genesis.origin, "genesis": genesis.entry_hash, "size": self._source.size(),
+            "checkpoint_size": checkpoint.size, "replicas": self._replicas(),
+            "timestamps": len(self._source.timestamps()),
+        }  # fmt: skip
+
+    def _rules(self) -> dict[str, Any]:
+        """Where the page begins to follow the rules in force; why it cannot, where they do not hold."""
         try:
             pointer, problem = read_rules(self._source, with_holds=False).pointers.rules, None
         except AttestlogError as error:
             pointer, problem = None, str(error)
-        return {
-            "origin": genesis.origin, "genesis": genesis.entry_hash, "size": self._source.size(),
-            "checkpoint_size": checkpoint.size, "rules": pointer, "problem": problem,
-            "replicas": self._replicas(), "timestamps": len(self._source.timestamps()),
-        }  # fmt: skip
+        return {"rules": pointer, "problem": problem}
 
     def _replicas(self) -> list[str]:
         """The replicas that this machine's configuration names; none where there is no configuration."""

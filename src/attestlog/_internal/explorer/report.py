@@ -1,7 +1,7 @@
 """A report for people: one HTML file with entries, their proofs and the verifier in it, which checks itself.
 
     <!doctype html>
-    <!-- attestlog report … -->
+    <!-- attestlog report: … -->
     … <script type="text/plain" id="bundle">BASE64</script> <script>CODE</script>
 
 Everything a reader sees is drawn by the code from entries that it checked first. The file's own content
@@ -13,13 +13,15 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
 STATIC: Final = Path(__file__).with_name("static")
 
-_MODULES: Final = ("verify", "bundle", "draw", "report")
+REPORT_MODULES: Final = ("verify", "bundle", "draw", "report")
+CHECKER_MODULES: Final = ("verify", "bundle", "draw", "file", "alone")
 """In the order in which they need each other."""
 
 _EXPORT: Final = re.compile(r"^export (?:async )?(?:const|function|class) (\w+)", re.MULTILINE)
@@ -28,32 +30,41 @@ _IMPORT: Final = re.compile(r'^import (\{[^}]*\}) from "\./(\w+)\.mjs";$', re.MU
 
 _PAGE: Final = """\
 <!doctype html>
-<!-- attestlog report: open it in a browser, or: attestlog verify FILE --trust KEY -->
+<!-- attestlog {what} -->
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width,initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src '{script}'; \
 style-src '{style}'; base-uri 'none'; form-action 'none'">
-<title>attestlog report</title><style>{css}</style></head>
+<title>attestlog</title><style>{css}</style></head>
 <body><main id="app"><div id="verdict" class="verdict unknown" data-verdict="unknown">\
 <p class="verdict-title">Not checked</p><p>The code in this file did not run, or was changed: nothing \
-here was checked. <code>attestlog verify FILE --trust KEY</code> checks the file without it.</p></div></main>
-<script type="text/plain" id="bundle">{bundle}</script>
-<script>{code}</script></body></html>
+here was checked. <code>attestlog verify FILE --trust KEY</code> checks without it.</p></div></main>
+{data}<script>{code}</script></body></html>
 """
 
 
 def format_report(bundle: bytes) -> bytes:
     """The page around a bundle: see `core.bundle`."""
     encoded = b64encode(bundle).decode()
-    code = read_code().replace("@DIGEST@", sha256(encoded.encode()).hexdigest())
+    code = read_code(REPORT_MODULES).replace("@DIGEST@", sha256(encoded.encode()).hexdigest())
+    data = f'<script type="text/plain" id="bundle">{encoded}</script>\n'
+    return _page("report: open it in a browser, or: attestlog verify FILE --trust KEY", code, data)
+
+
+def format_checker() -> bytes:
+    """The verifier for browsers in one file, on which proofs, bundles and reports are dropped."""
+    return _page("checker: open it in a browser and drop files on it", read_code(CHECKER_MODULES))
+
+
+def _page(what: str, code: str, data: str = "") -> bytes:
     css = (STATIC / "style.css").read_text(encoding="utf-8")
-    page = _PAGE.format(script=_source(code), style=_source(css), css=css, bundle=encoded, code=code)
+    page = _PAGE.format(what=what, script=_source(code), style=_source(css), css=css, data=data, code=code)
     return page.encode()
 
 
-def read_code() -> str:
+def read_code(modules: Sequence[str]) -> str:
     """The modules as one script: each a function of its own, so that no name of one is another's."""
-    parts = [_wrapped(name, (STATIC / f"{name}.mjs").read_text(encoding="utf-8")) for name in _MODULES]
+    parts = [_wrapped(name, (STATIC / f"{name}.mjs").read_text(encoding="utf-8")) for name in modules]
     return '"use strict";\n' + "".join(parts)
 
 

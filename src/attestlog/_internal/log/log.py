@@ -23,6 +23,7 @@ from weakref import WeakMethod, WeakSet, finalize
 
 from attestlog._internal.core.approval import ApprovalRequest
 from attestlog._internal.core.batch import Head, Prepared
+from attestlog._internal.core.changes import AddHold, AdmitKey, Erase, EraseMany, ReleaseHold, RevokeKey
 from attestlog._internal.core.entry import (
     ChangeMembers,
     DraftMembers,
@@ -36,27 +37,19 @@ from attestlog._internal.core.genesis import Continues, Genesis, Settings
 from attestlog._internal.core.note import format_vkey
 from attestlog._internal.core.policy import Policy
 from attestlog._internal.core.receipt import Receipt
-from attestlog._internal.core.reserved import (
-    ADMIT_SIGNING_KEY,
-    PLACE_LEGAL_HOLD,
-    RELEASE_LEGAL_HOLD,
-    REVOKE_SIGNING_KEY,
-)
-from attestlog._internal.core.rotation import Revocation, format_revocation
-from attestlog._internal.core.rules import Hold, Rules, format_hold, release_of
+from attestlog._internal.core.rules import Hold, Rules
 from attestlog._internal.core.seen_head import seen_head
 from attestlog._internal.core.signature import BATCH_ENTRIES_MAX, ECDSA_P256
 from attestlog._internal.log import opening
-from attestlog._internal.log.callers import Caller, receipts_of
+from attestlog._internal.log.callers import Caller, caller_of, receipts_of
+from attestlog._internal.log.changing import make_change, rotate_key
 from attestlog._internal.log.checkpoints import CHECKPOINT_EVERY_S, Checkpoints
 from attestlog._internal.log.committer import Committer
-from attestlog._internal.log.drafts import AnyDraft, Clock, change_draft, system_clock
-from attestlog._internal.log.erasing import WantedPayloads
+from attestlog._internal.log.drafts import AnyDraft, Clock, system_clock
 from attestlog._internal.log.remembered import StateDir
 from attestlog._internal.log.replicas import ACK_TIMEOUT_S
 from attestlog._internal.log.writer import Writer
 from attestlog._internal.signers import Passphrase, Signer
-from attestlog._internal.signers.making import given_or_made, given_or_opened
 from attestlog._internal.storage.contract import Group, Store
 from attestlog._internal.storage.resolve import LogName
 from attestlog.errors import (
@@ -284,26 +277,36 @@ class Log:
     # --- writing ---
 
     @overload
-    def append(self, draft: AnyDraft, /) -> Receipt: ...
+    def append(self, draft: AnyDraft, /, *, idempotency_key: str | None = None) -> Receipt: ...
     @overload
-    def append(self, draft: None = None, /, **members: Unpack[DraftMembers]) -> Receipt: ...
-    def append(self, draft: AnyDraft | None = None, /, **members: Any) -> Receipt:
+    def append(
+        self, draft: None = None, /, *, idempotency_key: str | None = None, **members: Unpack[DraftMembers]
+    ) -> Receipt: ...
+    def append(
+        self, draft: AnyDraft | None = None, /, *, idempotency_key: str | None = None, **members: Any
+    ) -> Receipt:
         """Append one entry; when this returns it is durable. Give a draft, or its members.
 
+        `idempotency_key`: for 24 hours the same append under the same key has the first one's receipt, after
+        any crash, too. Raises IdempotencyError where it was used for an entry of another action or actor.
         Raises MalformedEntryError, DerivedMemberError, TooLargeError, KeyFileError, ClockError, SignerError,
         StorageError, ClosedError: nothing was written. UncertainCommitError: nobody can know.
         ReplicationError: it is written here, and not confirmed by as many replicas as were asked for.
         """
+        if idempotency_key is not None:
+            return self.append_many([_one_draft(draft, members)], idempotency_key=idempotency_key)[0]
         (receipt,) = self._append([self._writer.prepare(_one_draft(draft, members))])
         return receipt
 
-    def append_many(self, drafts: Iterable[AnyDraft]) -> list[Receipt]:
+    def append_many(self, drafts: Iterable[AnyDraft], *, idempotency_key: str | None = None) -> list[Receipt]:
         """Append these in order; all are validated before the first is written. Raises as `append`.
 
         Committed in batches of up to 1,024 that do not cross a segment, or one by one in a log that signs
         each entry alone. Each batch is there whole or not at all, the whole call is not: if a later batch
         fails, the earlier ones stay (`committed` of the error counts them), and so they may after a crash.
         """
+        if idempotency_key is not None:
+            return self.append_by(caller_of(idempotency_key), list(drafts))[0]
         return self._append([self._writer.prepare(draft) for draft in drafts])
 
     def append_unredacted(self, drafts: Iterable[AnyDraft]) -> list[Receipt]:
@@ -445,14 +448,7 @@ class Log:
         The configuration names the new signer afterwards. The old one can be destroyed.
         Raises as `append`, and RuleChangeError if the key was in force before.
         """
-        with contextlib.ExitStack() as undo:
-            algorithm = algorithm or next(iter(self.rules.keys.values())).algorithm
-            made = given_or_made(new_signer, origin=self.origin, role="entry", algorithm=algorithm)
-            new = given_or_opened(made, self._passphrase, undo)
-            given = {"actor_id": new.public_key.key_id, **members}
-            receipt: Receipt = self._queue.run(partial(self._writer.rotate, new, given))
-            undo.pop_all()
-            return receipt
+        return rotate_key(self, new_signer, algorithm, members, Caller())
 
     def admit_key(self, consent: Mapping[str, Any], **members: Unpack[ChangeMembers]) -> Receipt:
         """Append that a further key, of another host, signs beside those in force.
@@ -461,8 +457,7 @@ class Log:
         such as the approvals that the policy asks for.
         Raises as `append`, and RuleChangeError if the key was in force before, or an approval is missing.
         """
-        given = {"actor_id": self.rules.key_ids[0], "event_category": "CRITICAL", **members}
-        return self.append(change_draft(ADMIT_SIGNING_KEY, dict(consent), given))
+        return make_change(self, AdmitKey(consent=dict(consent), members={**members}))
 
     def revoke_key(
         self, key_id: str, *, reason: str, last_trusted: int, **members: Unpack[ChangeMembers]
@@ -472,9 +467,8 @@ class Log:
         The key in force must be rotated first. `members`: further members of the draft.
         Raises as `append`, and RuleChangeError if the key cannot be revoked so.
         """
-        revocation = Revocation(key_id=key_id, last_trusted_sequence_number=last_trusted, reason=reason)
-        given = {"actor_id": self.rules.key_ids[0], "event_category": "CRITICAL", **members}
-        return self.append(change_draft(REVOKE_SIGNING_KEY, format_revocation(revocation), given))
+        change = RevokeKey(key_id=key_id, reason=reason, last_trusted=last_trusted, members={**members})
+        return make_change(self, change)
 
     def add_hold(
         self,
@@ -490,16 +484,15 @@ class Log:
 
         Raises as `append`, and RuleChangeError for a name that is taken or an approval that is missing.
         """
-        payload = format_hold(Hold(name=name, start=start, stop=stop, reason=reason))
-        return self.append(change_draft(PLACE_LEGAL_HOLD, payload, {"actor_id": actor_id, **members}))
+        given = {"actor_id": actor_id, **members}
+        return make_change(self, AddHold(name=name, reason=reason, start=start, stop=stop, members=given))
 
     def release_hold(
         self, name: str, *, reason: str, actor_id: str, **members: Unpack[MoreMembers]
     ) -> Receipt:
         """End a legal hold. Raises as `append`, and RuleChangeError if no hold has this name."""
-        rules: Rules = self._queue.run(self._writer.rules_with_holds)
-        payload = format_hold(release_of(rules, name, reason))
-        return self.append(change_draft(RELEASE_LEGAL_HOLD, payload, {"actor_id": actor_id, **members}))
+        given = {"actor_id": actor_id, **members}
+        return make_change(self, ReleaseHold(name=name, reason=reason, members=given))
 
     def erase(
         self,
@@ -520,10 +513,8 @@ class Log:
         gone yet: the next opening finishes it.
         """
         given = {"actor_id": actor_id, **members}
-        receipt: Receipt = self._queue.run(
-            partial(self._writer.erase, sequence_number, reason, legal_basis, given)
-        )
-        return receipt
+        change = Erase(sequence_number=sequence_number, reason=reason, legal_basis=legal_basis, members=given)
+        return make_change(self, change)
 
     def erase_many(
         self,
@@ -546,16 +537,12 @@ class Log:
         goes: ErasureRefusedError names the first. The log's lock is held until all segments are written.
         Raises QueryError for a time that cannot be read.
         """
-        from attestlog._internal.query.filter import parse_moment
-
-        before_us = None if older_than is None else parse_moment(older_than, self._writer.clock())
-        wanted = WantedPayloads(
+        change = EraseMany(
             action_types=[action_types] if isinstance(action_types, str) else list(action_types),
-            reason=reason, legal_basis=legal_basis, start=start, stop=stop, before_us=before_us,
+            reason=reason, legal_basis=legal_basis, start=start, stop=stop, older_than=older_than,
+            members={"actor_id": actor_id, **members},
         )  # fmt: skip
-        given = {"actor_id": actor_id, **members}
-        receipt: Receipt = self._queue.run(partial(self._writer.erase_many, wanted, given))
-        return receipt
+        return make_change(self, change)
 
     # --- acts and approvals ---
 

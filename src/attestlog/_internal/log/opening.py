@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from attestlog._internal.config import (
+    ELSEWHERE,
     Identity,
     Signers,
     expect_state,
@@ -40,7 +41,7 @@ from attestlog._internal.core.signature import ED25519, ML_DSA_44, PublicKey
 from attestlog._internal.ids import new_entry_id
 from attestlog._internal.log.drafts import Clock, Drafts, environment
 from attestlog._internal.log.fence import Post, ask_fences
-from attestlog._internal.log.keys import InForce, key_holders, sign_head, sign_plan, signer_vkey
+from attestlog._internal.log.keys import InForce, KeyHolder, key_holders, sign_head, sign_plan, signer_vkey
 from attestlog._internal.log.remembered import Remembered, StateDir, recall
 from attestlog._internal.log.replicas import Replicas
 from attestlog._internal.log.writer import Writer
@@ -58,7 +59,7 @@ from attestlog._internal.storage.resolve import (
     open_store,
 )
 from attestlog._internal.version import VERSION
-from attestlog.errors import NoHomeError
+from attestlog.errors import MalformedConfigError, NoHomeError
 
 
 def create(
@@ -191,7 +192,6 @@ def open_writer(
         if config is None and (signer is None or checkpoint_signer is None):
             config = read_config(store.source)  # says that there is none
         named = config.signers if config is not None else None
-        replicas = Replicas(config.replicas if config is not None else (), ack_replicas, ack_timeout_s)
         is_chosen = signer is not None
         # Which of several holds a key in force is found out within the lock; a single one is opened before,
         # because a person may be asked for its passphrase.
@@ -200,12 +200,16 @@ def open_writer(
         entry_signer = given_or_opened(signer, passphrase, undo) if signer is not None else None
         checkpoint_signer = checkpoint_signer or (named.checkpoint if named is not None else None)
         assert checkpoint_signer is not None
-        check_signer = given_or_opened(checkpoint_signer, passphrase, undo)
         pq_uri = checkpoint_pq_signer or (named.checkpoint_pq if named is not None else None)
-        pq_signer = given_or_opened(pq_uri, passphrase, undo) if pq_uri is not None else None
+        holders = _holders(store.genesis, checkpoint_signer, pq_uri, passphrase, undo)
+        if ack_replicas and not holders:
+            raise MalformedConfigError(
+                "waiting for replicas needs checkpoints: this machine's are signed elsewhere",
+                member="ack_replicas",
+            )
+        replicas = Replicas(config.replicas if config is not None else (), ack_replicas, ack_timeout_s)
         in_force = _load(store, remembered, entry_signer, passphrase, is_chosen=is_chosen, posts=posts)
         undo.callback(in_force.close)
-        holders = key_holders(store.genesis, check_signer, pq_signer)
         drafts = Drafts(store.genesis, clock, replicas.urls)
         writer = Writer(
             store, in_force, holders=holders, drafts=drafts, replicas=replicas, clock=clock,
@@ -213,6 +217,21 @@ def open_writer(
         )  # fmt: skip
         undo.pop_all()
         return writer
+
+
+def _holders(
+    genesis: Genesis,
+    checkpoint: str | Signer,
+    pq: _Given,
+    passphrase: Passphrase | None,
+    undo: contextlib.ExitStack,
+) -> list[KeyHolder]:
+    """Who signs checkpoints here; none where that is done elsewhere."""
+    if checkpoint == ELSEWHERE:
+        return []
+    signer = given_or_opened(checkpoint, passphrase, undo)
+    pq_signer = given_or_opened(pq, passphrase, undo) if pq is not None else None
+    return key_holders(genesis, signer, pq_signer)
 
 
 def _make(name: LogName, new: NewLog, which: Identity, signers: Signers) -> None:

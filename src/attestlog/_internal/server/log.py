@@ -25,11 +25,13 @@ from attestlog._internal.core.approval import (
     parse_approval,
     parse_request,
 )
+from attestlog._internal.core.changes import format_head, parse_change
 from attestlog._internal.core.convert import read_number
 from attestlog._internal.core.entry import LINE_SIZE_MAX_BYTES
 from attestlog._internal.core.hashes import hex_hash
 from attestlog._internal.log import Log
 from attestlog._internal.log.callers import Caller
+from attestlog._internal.log.changing import make_change
 from attestlog._internal.proving import prove_prefix
 from attestlog._internal.query import FilterMembers, parse_condition, query_page, stats
 from attestlog._internal.replication.status import replica_status
@@ -40,7 +42,13 @@ from attestlog._internal.server.guarding import needs, new_app
 from attestlog._internal.server.metrics import MEDIA_TYPE, format_metrics
 from attestlog._internal.server.openapi import document
 from attestlog._internal.server.rates import Rates
-from attestlog._internal.server.served import ServedLog, describe_rules, format_receipts, parse_drafts
+from attestlog._internal.server.served import (
+    Appended,
+    ServedLog,
+    describe_rules,
+    format_receipts,
+    parse_drafts,
+)
 from attestlog._internal.server.tokens import Scope, Token, TokenFile
 from attestlog.errors import (
     BusyError,
@@ -110,7 +118,8 @@ def log_app(logs: Sequence[ServedLog], tokens: TokenFile, rates: Rates, director
     routes = [
         append, query, show_entry, show_proof, show_checkpoint, show_consistency, tail, show_rules,
         store_payload, show_stats, show_keys, show_replicas, ask, list_requests, show_request, approve,
-        list_approvals, make_checkpoint, show_ready, show_metrics, show_document,
+        list_approvals, make_checkpoint, change, show_head, show_holds, show_ready,
+        show_metrics, show_document,
     ]  # fmt: skip
     return new_app(
         routes, tokens, logs={served.origin: served for served in logs}, rates=rates, asked=Asked(directory),
@@ -151,6 +160,17 @@ async def store_payload(request: Req) -> Response[bytes]:
         case _:
             raise MalformedError("want an object with payload and action_type")
     return Response(canonical.encode(stored), media_type=_JSON)
+
+
+@post("/v1/changes", guards=[needs(Scope.ADMIN)], status_code=201)
+async def change(request: Req) -> Response[bytes]:
+    """Change the log itself: its keys, its legal holds, what it keeps of payloads."""
+    served, wanted = _served(request), parse_change(await _small_body(request))
+    caller = Caller(request.state["peer_name"])
+    receipt = await asyncio.to_thread(make_change, served.log, wanted, caller)
+    served.tell()
+    answer = format_receipts(Appended([receipt], 0, was_compared=False), many=False, with_entries=True)
+    return Response(answer, media_type=_JSON, status_code=201)
 
 
 @post("/v1/checkpoint", guards=[needs(Scope.ADMIN)], status_code=200)
@@ -258,6 +278,19 @@ def _durable_lines(served: ServedLog, start: int) -> list[bytes]:
 async def show_rules(request: Req) -> Response[bytes]:
     """The policy and keys in force, and the log's clock: what a guard elsewhere needs."""
     return Response(describe_rules(_served(request)), media_type=_JSON)
+
+
+@get("/v1/head", guards=[needs(Scope.APPEND, Scope.READ)])
+async def show_head(request: Req) -> Response[bytes]:
+    """How many entries there are, the last one's hash, and the tree's right edge."""
+    return Response(format_head(await asyncio.to_thread(_served(request).log.head)), media_type=_JSON)
+
+
+@get("/v1/holds", guards=[needs(Scope.READ)])
+async def show_holds(request: Req) -> Response[bytes]:
+    """The legal holds in force."""
+    holds = await asyncio.to_thread(lambda: _served(request).log.holds)
+    return Response(msgspec.json.encode({"holds": list(holds.values())}), media_type=_JSON)
 
 
 @get("/v1/stats", guards=[needs(Scope.READ)])

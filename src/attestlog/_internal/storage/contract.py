@@ -13,7 +13,7 @@ the place that holds it: no driver verifies anything for its readers.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from threading import Event
 from typing import Final, Literal, NamedTuple, Protocol
@@ -40,6 +40,9 @@ TIMESTAMP_SIZE_MAX_BYTES: Final = 256 << 10
 
 LOCK_TIMEOUT_S: Final = 30.0
 """Longer than any commit should take, hardware signer included; shorter than a caller's patience."""
+
+UNFINISHED: Final = "not finished, from "
+"""What the place begins with that a copy names which is not the log yet: see `storage.moving`."""
 
 FOLLOW_POLL_S: Final = 0.25
 """How often `follow` looks for new lines: soon enough for a person watching, idle enough to leave running."""
@@ -194,6 +197,10 @@ class LogSource(ABC):
         """
 
     # --- what a driver may have more of ---
+
+    def moved_to(self) -> str | None:
+        """Where the log is written instead, if it is sealed; of an unopened copy UNFINISHED, and whence."""
+        return None
 
     def located_lines(self, start: int = 0, stop: int | None = None) -> Iterator[LocatedLine]:
         """`lines`, each with its place."""
@@ -404,6 +411,12 @@ class Store(Protocol):
         Raises CorruptError if the entries are damaged, or not what the checkpoint signed.
         """
 
+    def seal(self, where: str) -> None:
+        """Say durably that the log is written there from now on. Inside `exclusive`.
+
+        Once the turn has ended without an error, every turn and opening MUST raise MovedError, on any host.
+        """
+
     def release(self) -> None:
         """Close what a forked child must not share with its parent; the next turn opens it again."""
 
@@ -422,6 +435,19 @@ class Cursors(Protocol):
 
     def alone(self, url: str) -> AbstractContextManager[bool]:
         """Whether this is the only sender to the replica, among all processes, while the context lasts."""
+
+
+class Copying(Protocol):
+    """A log that is being made of another's lines. Until `finish` has returned nothing is there of it."""
+
+    def add_lines(self, lines: Iterable[bytes], segment_entries: int) -> None:
+        """The log's lines, from the first to the last; memory: few of them. Raises StorageError."""
+
+    def finish(self, head: Head, source: LogSource) -> None:
+        """The rest of it, durably, and sealed: UNFINISHED and `source.absolute()` is where it is written.
+
+        `head`: of the lines. Checkpoint and time stamps are those of `source`. Raises StorageError.
+        """
 
 
 class RawSegment(Protocol):

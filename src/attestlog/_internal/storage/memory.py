@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from typing import Final, Literal
@@ -25,6 +25,7 @@ from attestlog._internal.core.hashes import leaf_hash
 from attestlog._internal.core.lines import Line
 from attestlog._internal.core.merkle import Grown, Span
 from attestlog._internal.storage.contract import (
+    UNFINISHED,
     Known,
     LogSource,
     NewLog,
@@ -40,6 +41,7 @@ from attestlog.errors import (
     CorruptError,
     ExistsError,
     MalformedEntryError,
+    MovedError,
     NoLogError,
     NotFoundError,
     VerificationError,
@@ -64,7 +66,13 @@ class MemoryLog:
         self.timestamps: dict[str, tuple[int, bytes]] = {}
         self.pending: PendingErasure | None = None
         self.erasures = 0
+        self.moved_to: str | None = None
         self.cursors = MemoryCursors()
+
+    def check_not_moved(self) -> None:
+        """Raises MovedError."""
+        if self.moved_to is not None:
+            raise MovedError(f"{self.where} is not written here any more: moved to {self.moved_to}")
 
     def add(
         self, lines: Sequence[bytes], leaves: Sequence[bytes], grown: Sequence[Grown], head: Head
@@ -157,6 +165,10 @@ class MemorySource(LogSource):
         """See `LogSource`."""
         return str(self.log.erasures)
 
+    def moved_to(self) -> str | None:
+        """See `LogSource`."""
+        return self.log.moved_to
+
     def cursors(self) -> MemoryCursors:
         """See `LogSource`."""
         return self.log.cursors
@@ -176,6 +188,7 @@ class MemoryStore:
         """See `Store`."""
         if self._is_closed:
             raise ClosedError(f"log {self.log.where} is closed")
+        self.log.check_not_moved()
         lock = self.log.lock
         if not lock.acquire(timeout=self._lock_timeout_s):
             raise BusyError(
@@ -265,6 +278,10 @@ class MemoryStore:
             raise CorruptError(f"{self.log.where}: the entries are not those committed", repair="entries")
         self.log.hashes = {0: leaves}
         self.log.add([], [], grown, self.log.head)
+
+    def seal(self, where: str) -> None:
+        """See `Store`."""
+        self.log.moved_to = where
 
     def release(self) -> None:
         """See `Store`: a thread that held the lock is not in the child to release it."""
@@ -365,6 +382,31 @@ class MemorySnapshot:
         return self._hashes.get(level, b"")[32 * start : 32 * (start + count)]
 
 
+class MemoryCopying:
+    """Keeps the `Copying` contract."""
+
+    def __init__(self, logs: dict[str, MemoryLog], name: str) -> None:
+        self._logs, self._name = logs, name
+        self._lines: list[bytes] = []
+
+    def add_lines(self, lines: Iterable[bytes], segment_entries: int) -> None:  # noqa: ARG002
+        """See `Copying`."""
+        self._lines += lines
+
+    def finish(self, head: Head, source: LogSource) -> None:
+        """See `Copying`."""
+        leaves = [leaf_hash(bytes.fromhex(decode_line(line).entry_hash)) for line in self._lines]
+        grown: list[Grown] = []
+        Span().extended(leaves, grown)
+        log = MemoryLog(self._name, NewLog(self._lines[0], leaves[0], source.checkpoint()))
+        log.add(self._lines[1:], leaves[1:], grown, head)
+        log.timestamps = {
+            stamp.name: (stamp.size, source.timestamp(stamp.name)) for stamp in source.timestamps()
+        }
+        log.moved_to = f"{UNFINISHED}{source.absolute()}"
+        self._logs[self._name] = log
+
+
 class MemoryDriver:
     """See `storage.resolve.Driver`. Names are `memory://NAME`."""
 
@@ -383,6 +425,20 @@ class MemoryDriver:
         self.check_free(name, any_filesystem=True)
         self._logs[name] = MemoryLog(name, new)
 
+    @contextmanager
+    def copying(self, name: str) -> Iterator[MemoryCopying]:
+        """See `Driver`."""
+        self.check_free(name, any_filesystem=True)
+        yield MemoryCopying(self._logs, name)
+
+    def open_copy(self, name: str) -> None:
+        """See `Driver`."""
+        self._find(name).moved_to = None
+
+    def drop_copy(self, name: str) -> None:
+        """See `Driver`."""
+        self.forget(name)
+
     def open_source(self, name: str) -> MemorySource:
         """See `Driver`."""
         return MemorySource(self._find(name))
@@ -396,6 +452,7 @@ class MemoryDriver:
         known: Known,  # noqa: ARG002
     ) -> MemoryStore:
         """See `Driver`. Nobody but this process can have changed it: there is nothing to know better."""
+        self._find(name).check_not_moved()
         return MemoryStore(self._find(name), lock_timeout_s)
 
     def forget(self, name: str) -> None:

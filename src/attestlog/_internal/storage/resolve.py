@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
-from attestlog._internal.storage.contract import LOCK_TIMEOUT_S, Known, LogSource, NewLog, Store
+from attestlog._internal.storage.contract import LOCK_TIMEOUT_S, Copying, Known, LogSource, NewLog, Store
 from attestlog._internal.storage.files import layout
 from attestlog.errors import MalformedConfigError, MissingExtraError
 
@@ -42,6 +42,15 @@ class Driver(Protocol):
 
     def create(self, name: str, new: NewLog) -> None:
         """Make a log of one entry, durably: all of it or nothing. Raises ExistsError."""
+
+    def copying(self, name: str) -> AbstractContextManager[Copying]:
+        """A log to be made of another's lines; gone at the end if it was not finished. Raises ExistsError."""
+
+    def open_copy(self, name: str) -> None:
+        """Let a finished copy be written, durably: it is the log from now on. Raises StorageError."""
+
+    def drop_copy(self, name: str) -> None:
+        """Remove a copy that was finished and never opened. Raises StorageError."""
 
     def open_source(self, name: str) -> LogSource:
         """Raises NotFoundError unless there is a log."""
@@ -94,6 +103,11 @@ def open_store(
             known=known or Known(),
         )  # fmt: skip
     return log
+
+
+def driver_of(name: LogName) -> Driver:
+    """Raises MalformedConfigError, MissingExtraError."""
+    return _driver(name)
 
 
 def build_log(name: LogName) -> AbstractContextManager[Building]:

@@ -4,6 +4,7 @@
     python verify.py EXPORTED.jsonl      --trust KEY     its entries, one a line (--checkpoint FILE beside)
     python verify.py X.tlog-proof        --trust VKEY    one entry, with the log gone
     python verify.py X.tlog-consistency  --trust VKEY    an earlier state is a prefix of a later one
+    python verify.py X.bundle            --trust KEY     some entries, with what their keys rest on
 
 KEY is a vkey, a public key file, an entry key's id or the genesis hash. The first word printed is the
 verdict; the exit code says it too: 0 VERIFIED, 1 TAMPERED, 2 usage, 3 MALFORMED, 4 UNKNOWN, 5 TRUNCATED or
@@ -55,7 +56,7 @@ EXIT_CODES = {
 }  # fmt: skip
 """Lightest first: the gravest finding is the verdict."""
 CODES = {
-    "MALFORMED": "log.not_a_log log.no_genesis proof.malformed",
+    "MALFORMED": "log.not_a_log log.no_genesis proof.malformed export.malformed",
     "TAMPERED": "entry.malformed entry.canonical entry.too_large entry.sequence entry.chain entry.timestamp"
     " entry.action_hash entry.entry_hash entry.algorithm entry.signing_key entry.signature_form"
     " entry.signature entry.batch entry.rules entry.head entry.change entry.payload_missing erasure.malformed"
@@ -64,7 +65,8 @@ CODES = {
     " proof.inclusion proof.consistency proof.entry_signature",
     "FORKED": "trust.mismatch",
     "TRUNCATED": "log.cut_batch tree.longer checkpoint.ahead",
-    "UNKNOWN": "log.missing log.newer log.unreadable segment.absent proof.unreadable checkpoint.unsupported"
+    "UNKNOWN": "log.missing log.newer log.unreadable segment.absent proof.unreadable export.unreadable"
+    " checkpoint.unsupported"
     " trust.none entry.newer entry.unjudged key.revoked",
     "INCOMPLETE": "log.torn_tail log.torn_batch log.unsettled segment.twice",
     "VERIFIED": "entry.id_repeated entry.ids_unread",
@@ -1521,7 +1523,6 @@ def verify_log(report: Report, root: Path, trust: Trust) -> None:
     walk = Walk(report, rules, checkpoint.size if checkpoint else -1)
     walk.stored_leaves = stored.get(0, 0) // 32
     acknowledged = max(-(-stored.get(0, 0) // 32), checkpoint.size if checkpoint else 0)
-    last = max((first for first, path in segments.items() if _has_lines(path)), default=0)
     first, due, misplaced = 0, 0, -1
     for first, path in segments.items():
         if first != due:
@@ -1532,8 +1533,9 @@ def verify_log(report: Report, root: Path, trust: Trust) -> None:
             report.find("segment.length", what, first)
             misplaced = first
         due = first + width
-        skip = max(0, acknowledged - first) if first == last else None
-        _walk_segment(walk, path, first, skip, is_last=first == max(segments))
+        is_last = first == max(segments)
+        skip = max(0, acknowledged - first) if is_last else None
+        _walk_segment(walk, path, first, skip, is_last=is_last)
     walk.again = (line for path in segments.values() for line in read_again(path))
     is_long = not first <= walk.position <= due and first != misplaced
     if is_long and walk.is_all_read and walk.torn is None:
@@ -1553,7 +1555,7 @@ SEGMENT = r"/[0-9]{12}\.jsonl(\.zst)?/"
 def _walk_segment(walk: Walk, path: Path, first: int, skip: int | None, *, is_last: bool) -> None:
     """Its lines. What cannot be read is not held against the rest.
 
-    `skip`: so many lines of the last segment that has any were acknowledged.
+    `skip`: so many lines of the last segment were acknowledged.
     """
     try:
         is_packed = path.suffix == ".zst"
@@ -1590,14 +1592,6 @@ def _walk_segment(walk: Walk, path: Path, first: int, skip: int | None, *, is_la
 def is_room(line: bytes, is_complete: bool) -> bool:
     """Whether what is behind the last line feed was only reserved, to be written into."""
     return not is_complete and len(line) <= ROOM_SIZE_MAX and not line.strip(b" ")
-
-
-def _has_lines(path: Path) -> bool:
-    try:
-        with open_plain(path) as file:
-            return file.read(1) not in (b"", b" ")
-    except OSError:
-        return False
 
 
 def _last_batch(path: Path, skip: int, first: int) -> int | None:
@@ -1873,21 +1867,21 @@ def open_plain(path: Path) -> BinaryIO:
 
 
 def _read_checkpoint(report: Report, root: Path) -> bytes | None:
-    """The note; empty if it could not be read, which is found; None if it is missing."""
+    """The note; empty if it is missing; None if it could not be read, which is found."""
     try:
         with open_plain(root / "checkpoint") as file:
-            return file.read(NOTE_SIZE_MAX + 1)
+            return file.read(NOTE_SIZE_MAX + 1) or b"\n"  # an empty one is there, and malformed
     except FileNotFoundError:
-        return None
+        return b""
     except OSError as error:
         report.find("log.unreadable", f"the checkpoint cannot be read: {error}")
-        return b""
+        return None
 
 
 def _log_checkpoint(report: Report, note: bytes | None, rules: Rules) -> Checkpoint | None:
-    if note is None:
+    if note == b"":
         report.find("checkpoint.missing", "the log has no checkpoint")
-    elif note or not report.faults:
+    elif note is not None:
         try:
             checkpoint = open_checkpoint(note, rules.vkeys, of_log=True)
             rules.check_signers(checkpoint)
@@ -1913,6 +1907,136 @@ def _tree_sizes(report: Report, folder: Path) -> dict[int, int]:
     except OSError as error:
         report.find("log.unreadable", f"the stored tree cannot be read: {error}")
     return sizes
+
+
+# --- bundles (attestlog/bundle/v1) ---
+
+BUNDLE = b'{"checkpoint":"'
+_ITEM = re.compile(rb'\{"(entry|rules)":(\{.*\}),"path":"((?:[0-9a-f]{64}){0,63})"\}\n', re.DOTALL)
+ITEM_SIZE_MAX = LINE_SIZE_MAX + 2 * 63 * 32 + 64
+
+
+def verify_bundle(report: Report, file: BinaryIO, trust: Trust) -> None:
+    """Some entries of a log: each leads to the checkpoint, and is signed by a key that was in force there."""
+    note = _read_header(file.readline(64 << 20))
+    items = list[tuple[bytes, list[bytes]]]()
+    while line := file.readline(ITEM_SIZE_MAX + 1):
+        match = _ITEM.fullmatch(line)
+        if match is None:
+            raise Malformed("a line is not an entry with its path")
+        items.append((match[2], split_hashes(bytes.fromhex(match[3].decode()))))
+    if not items:
+        raise Malformed("the bundle holds no entry")
+    rules, genesis = begin(items[0][0])
+    checkpoint = _log_checkpoint(report, note, rules)
+    if checkpoint is None:
+        return
+    _report_vouching(report, checkpoint, rules, trust)
+    bundle = _Bundle(report, rules, checkpoint)
+    for line, path in items:
+        bundle.add(line, path)
+    first_hash = hash_entry({name: canonical(genesis[name], 2) for name in sorted(genesis)})
+    report.say(f"{rules.origin}: {len(items)} entries here of {checkpoint.size}, genesis {first_hash}")
+
+
+def _read_header(line: bytes) -> bytes:
+    """The checkpoint. Raises Malformed unless the line is a header in its one spelling."""
+    try:
+        header = parse_json(line.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise Malformed("the first line is not UTF-8") from None
+    names = {"checkpoint", "format", "timestamps"}
+    if not fits(header, "object") or header.keys() != names or header["format"] != "attestlog/bundle/v1":
+        raise Malformed("the first line is not that of a bundle")
+    stamps = header["timestamps"]
+    is_whole = fits(header["checkpoint"], "text") and fits(stamps, "[object]") and len(stamps) <= 64
+    kinds = {"response": "text", "size": "count"}
+    if not is_whole or any(
+        stamp.keys() != kinds.keys()
+        or not all(fits(stamp[name], kind) for name, kind in kinds.items())
+        or not stamp["size"]
+        for stamp in stamps
+    ):
+        raise Malformed("the first line has other members than a bundle's")
+    if canonical(header).encode() + b"\n" != line:
+        raise Malformed("the first line is not in canonical form")
+    checkpoint: str = header["checkpoint"]
+    return checkpoint.encode()
+
+
+def _report_vouching(report: Report, checkpoint: Checkpoint, rules: Rules, trust: Trust) -> None:
+    vouching = {*(vkey.text for vkey in checkpoint.signers), rules.genesis_hash, *rules.keys}
+    asked = [*(vkey.text for vkey in trust.vkeys), *(key.id for key in trust.keys), *trust.hashes]
+    trusted = [item for item in asked if item in vouching]
+    if trusted:
+        report.say(f"confirmed by {', '.join(trusted)}")
+    elif asked:
+        report.find("trust.mismatch", "nothing that is trusted vouches for this log")
+    else:
+        report.find("trust.none", "no key is trusted: the file shows nothing")
+
+
+class _Bundle:
+    """The entries of a bundle, in order."""
+
+    def __init__(self, report: Report, rules: Rules, checkpoint: Checkpoint) -> None:
+        self.report, self.rules, self.checkpoint = report, rules, checkpoint
+        self.pointer, self.last = f"0:{rules.genesis_hash}", -1
+        self.changes: dict[int, Entry] = {}
+        """By number: entries that may have changed keys or policy."""
+
+    def add(self, line: bytes, path: list[bytes]) -> None:
+        """The next one. Raises Malformed where the file is no bundle."""
+        entry = decode_entry(line)
+        number = entry["sequence_number"]
+        if number <= self.last:
+            raise Malformed(f"entry {number} stands behind entry {self.last}")
+        self.last = number
+        try:
+            check_entry(entry, line)
+            root = climb(leaf_hash(digest_of(entry)), number, self.checkpoint.size, path)
+            if root != self.checkpoint.root:
+                raise Wrong("the path leads to another root", "proof.inclusion")
+            if number:
+                self._follow(entry["environment"].get(RULES))
+            self._check_signature(entry)
+            if acts(entry) and entry["action_type"] in KEY_CHANGES | POLICY_CHANGES:
+                self.changes[number] = entry
+        except Malformed as error:
+            self.report.find("entry.canonical", str(error), number)
+        except Fault as error:
+            self.report.find(error.code or "proof.inclusion", str(error), number)
+
+    def _follow(self, stated: str | None) -> None:
+        """The keys under this pointer. Raises Wrong."""
+        chain = list[Entry]()
+        wanted, limit = stated, sys.maxsize
+        while wanted != self.pointer:
+            match = re.fullmatch("(0|[1-9][0-9]{0,15}):([0-9a-f]{64})", wanted or "")
+            number = int(match[1]) if match else -1
+            if not int(self.pointer.partition(":")[0]) < number < limit:
+                raise Wrong("the entry names other rules than those before it led to", "entry.rules")
+            change = self.changes.get(number)
+            if change is None:
+                raise Wrong(f"entry {number}, which changed the rules, is not here", "entry.unjudged")
+            if match is None or change["entry_hash"] != match[2]:
+                raise Wrong(f"entry {number} is not the one that pointers name", "entry.rules")
+            chain.append(change)
+            wanted, limit = change["environment"].get(RULES), number
+        for change in reversed(chain):
+            if change["action_type"].endswith("_signing_key"):
+                self.rules.change(change)
+        self.pointer = stated or self.pointer
+        if self.changes and int(self.pointer.partition(":")[0]) < max(self.changes):
+            raise Wrong("the entry names older rules than an entry before it made", "entry.rules")
+
+    def _check_signature(self, entry: Entry) -> None:
+        signature, key = parse_signature(entry), self.rules.keys.get(entry["signing_key_id"])
+        if key is None:
+            raise Wrong("the entry's key is not in force", "entry.signing_key")
+        if entry["signature_algorithm"].removesuffix("+BATCH") != key.algorithm:
+            raise Wrong("the entry names another algorithm than its key's", "entry.algorithm")
+        key.verify(signature.value, signed_message(signature, entry))
 
 
 # --- the command line ---
@@ -1941,13 +2065,18 @@ def verify(report: Report, subject: Path, checkpoint: Path | None, trust: Trust)
         with open_plain(subject) as file:
             start = file.read(64)
             file.seek(0)
-            if start.startswith((PROOF.encode(), CONSISTENCY.encode())) or subject.suffix != ".jsonl":
+            if start.startswith(BUNDLE):
+                kind = "export"
+                verify_bundle(report, file, trust)
+            elif start.startswith((PROOF.encode(), CONSISTENCY.encode())) or subject.suffix != ".jsonl":
                 kind = "proof"
                 verify_proof(report, file.read(), trust)
             else:
                 verify_export(report, file, checkpoint.read_bytes() if checkpoint else None, trust)
     except Fault as error:
         code = error.code or "log.no_genesis"
+        if kind == "export" and isinstance(error, Malformed):
+            code = "export.malformed"
         if kind == "proof":
             code = "proof.malformed" if isinstance(error, Malformed) else PROOF_CODES.get(code, code)
         report.find(code, str(error), 0 if code == "log.newer" or code.startswith("entry.") else None)

@@ -16,7 +16,6 @@ import re
 import time
 from base64 import b64decode
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import IO, Final
@@ -231,9 +230,10 @@ class _Bundle:
         assert rules is not None
         if self._is_signed(rules, entry) and number and governs(entry) and entry.action_type not in _OF_HOLDS:
             self._changes[number] = line
-            # One that does not hold moves nothing: a log may hold such an entry.
-            with suppress(RuleChangeError):
+            try:
                 self._rules = rules.at(Pointers(point_to(entry), stated.holds), self._fetch, with_holds=False)
+            except RuleChangeError as error:  # it moves nothing
+                self._session.find("entry.change", str(error), number)
 
     def _move(self, stated: Pointers, number: int) -> bool:
         """Follow the entry's pointer. False where its rules are not known."""

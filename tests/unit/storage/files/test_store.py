@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.descriptors import open_below
 from tests.support.logs import (
     checkpoint_file,
     contents,
@@ -317,11 +318,11 @@ def test_what_cannot_be_read_is_said_in_our_words(tmp_path: Path, monkeypatch: p
     def fail(descriptor: int, count: int, offset: int) -> bytes:
         raise OSError(5, "Input/output error")
 
-    before = len(list(Path("/proc/self/fd").iterdir()))
+    before = open_below(tmp_path)
     monkeypatch.setattr(os, "pread", fail)
     with pytest.raises(CorruptError, match="Input/output error"):
         Log.open(path)
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert open_below(tmp_path) == before
 
 
 # --- while it is open ---

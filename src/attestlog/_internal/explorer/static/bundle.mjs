@@ -6,24 +6,36 @@ import * as v from "./verify.mjs";
 const ITEM = /^\{"(entry|rules)":(\{.*\}),"path":"((?:[0-9a-f]{64}){0,63})"\}$/s;
 const malformed = what => { throw new v.Refused("malformed.proof", what, "export.malformed"); };
 const KEY_CHANGES = { "attestlog.rotate_signing_key": "rotate", "attestlog.admit_signing_key": "admit", "attestlog.revoke_signing_key": "revoke" };
-const HOLDS = ["attestlog.place_legal_hold", "attestlog.release_legal_hold"];
 export const POLICY_CHANGES = ["attestlog.set_policy", "attestlog.modify_policy_rule"];
 
 export function parseBundle(bytes) {
   let text;
   try { text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes); } catch { malformed("not UTF-8"); }
   if (!text.endsWith("\n")) malformed("the bundle is cut short");
-  const [first, ...lines] = text.slice(0, -1).split("\n"), header = v.parseJson(first);
-  if (header.format !== "attestlog/bundle/v1" || typeof header.checkpoint !== "string" || v.canonical(header) !== first) malformed("not the first line of a bundle");
+  const [first, ...lines] = text.slice(0, -1).split("\n");
+  let header;
+  try { header = v.parseJson(first); } catch { malformed("not the first line of a bundle"); }
+  if (header?.format !== "attestlog/bundle/v1" || typeof header.checkpoint !== "string" || v.canonical(header) !== first) malformed("not the first line of a bundle");
+  const isStamp = one => Object.keys(one ?? {}).join() === "response,size" && typeof one.response === "string" && Number.isInteger(one.size) && one.size > 0;
+  if (Object.keys(header).join() !== "checkpoint,format,timestamps" || !Array.isArray(header.timestamps) || header.timestamps.length > 64 || !header.timestamps.every(isStamp)) malformed("the first line has other members than a bundle's");
   if (!lines.length) malformed("the bundle holds no entry");
   const items = lines.map(line => { const [, kind, entry, path] = ITEM.exec(line) ?? malformed("a line is not an entry with its path"); return { isAsked: kind === "entry", line: entry, path: v.unhex(path) }; });
   return { checkpoint: header.checkpoint, timestamps: header.timestamps, items };
 }
 
 /** The keys and the policy that entries stand under, followed from change to change by the pointers in them. */
+/** Whose log it is, as the entry says; throws where it is no genesis entry. */
+export function checkGenesis(entry) {
+  const payload = entry.action_payload, isText = value => typeof value === "string";
+  const isWhole = entry.sequence_number === 0 && entry.event_type === "BOOT" && entry.action_type === "attestlog.genesis" && payload !== null && isText(payload.origin)
+    && Array.isArray(payload.checkpoint_keys) && payload.checkpoint_keys.every(isText) && Array.isArray(payload.entry_keys) && payload.entry_keys.every(key => isText(key?.public_key));
+  if (!isWhole) throw new v.Refused("malformed.entry", "the first entry is not the log's genesis entry", "log.no_genesis");
+  if (payload.format !== 1) throw new v.NotChecked("the log is of a format that only a newer attestlog knows");
+  return payload;
+}
 export class Rules {
   static async of(genesis) {
-    const rules = new Rules(), { entry_keys, policy } = genesis.action_payload;
+    const rules = new Rules(), { entry_keys, policy } = checkGenesis(genesis);
     rules.pointer = `0:${genesis.entry_hash}`;
     rules.keys = new Map();
     for (const one of entry_keys) { const key = await v.parsePublicKey(one.public_key); rules.keys.set(key.keyId, { ...key, since: 0 }); }
@@ -50,7 +62,7 @@ export class Rules {
   /** After a change that held: that it did, a pointer says. */
   async after(entry) {
     const rules = Object.assign(new Rules(), this, { keys: new Map(this.keys), pointer: `${entry.sequence_number}:${entry.entry_hash}` });
-    const payload = entry.action_payload, what = KEY_CHANGES[entry.action_type];
+    const payload = entry.action_payload ?? malformedChange(entry), what = KEY_CHANGES[entry.action_type];
     if (what === "rotate") rules.keys.delete(entry.signing_key_id);
     if (what === "rotate" || what === "admit") { const key = await v.parsePublicKey(payload.public_key); rules.keys.set(key.keyId, { ...key, since: entry.sequence_number }); }
     if (what === "revoke") { rules.keys.delete(payload.key_id); rules.isExact = false; }
@@ -58,6 +70,7 @@ export class Rules {
     return rules;
   }
 }
+function malformedChange(entry) { throw new v.Refused("verification.derived", `entry ${entry.sequence_number} was erased, and cannot change the rules`, "entry.rules"); }
 function changed(policy, { scope, new_value }) {
   if (policy === null || !/^[a-z_]+(\.[A-Za-z0-9_-]+)*$/.test(scope)) return null;
   const whole = structuredClone(policy), names = scope.split("."), last = names.pop();
@@ -77,21 +90,26 @@ export async function checkSigned(entry, rules) {
   return `${entry.signature_algorithm} by key ${key.keyId.slice(0, 12)}…, which entry ${key.since} put in force`;
 }
 
+const changesRules = entry => entry.event_type === "CHANGE" && entry.execution_status === "SUCCESS" && (POLICY_CHANGES.includes(entry.action_type) || entry.action_type in KEY_CHANGES);
+
 /** Everything in a bundle, judged. `given`: the keys that the reader brought, as text. */
 export async function openBundle(bytes, given) {
   const parsed = parseBundle(bytes), found = [], problems = [], unchecked = [];
   const genesis = v.parseEntry(parsed.items[0].line);
-  if (genesis.sequence_number !== 0 || genesis.action_type !== "attestlog.genesis") malformed("the first entry is not the log's genesis entry");
+  try { checkGenesis(genesis); } catch (error) { if (error instanceof v.Refused) malformed(error.message); throw error; }
   const claimed = await Promise.all(genesis.action_payload.checkpoint_keys.map(v.parseVkey));
-  const checkpoint = await v.openCheckpoint(parsed.checkpoint, claimed);
+  const checkpoint = await v.openCheckpoint(parsed.checkpoint, claimed).catch(error => {
+    if (error.finding === "trust.mismatch") error.finding = "checkpoint.signature";  // not signed by the log itself
+    throw error;
+  });
   if (checkpoint.origin !== genesis.action_payload.origin) throw new v.Refused("verification.consistency", "the checkpoint is of another log", "checkpoint.origin");
   for (const key of checkpoint.unchecked) unchecked.push(`the checkpoint's signature by ${key.name} (ML-DSA-44)`);
   const lacking = claimed.filter(key => ![...checkpoint.signatures.map(one => one.key), ...checkpoint.unchecked].some(one => one.kind === key.kind));
   if (lacking.length) throw new v.Refused("verification.trust", "the checkpoint lacks a signature of the log", "checkpoint.signature");
-  const trust = given.length ? await v.openCheckpoint(parsed.checkpoint, await Promise.all(given.map(v.parseVkey))) : null;
+  const trust = given.length ? await v.openCheckpoint(parsed.checkpoint, await Promise.all(given.map(v.parseReaderKey))) : null;
   if (trust && !trust.signatures.some(one => claimed.some(key => key.text === one.key.text))) throw new v.Refused("verification.trust", "none of the keys that you gave is the log's", "trust.mismatch");
   const changes = new Map();
-  let rules = await Rules.of(genesis), last = -1;
+  let rules = await Rules.of(genesis), last = -1, due = 0;
   for (const item of parsed.items) {
     const one = { ...item, entry: null, rules: null, problem: null };
     found.push(one);
@@ -104,11 +122,13 @@ export async function openBundle(bytes, given) {
       changes.set(number, one.entry);
       if (number) {
         const stated = await rules.at(one.entry.environment.attestlog_rules, async wanted => changes.get(wanted) ?? null);
+        if (Number(one.entry.environment.attestlog_rules.split(":")[0]) < due) throw new v.Refused("verification.derived", `entry ${number} names other rules than those that entry ${due} made`, "entry.rules");
         if (stated === null) throw new v.NotChecked(`entry ${number}: a change of keys or policy before it is not in the file`);
         rules = stated;
       }
       one.rules = rules;
       await checkSigned(one.entry, rules);
+      if (changesRules(one.entry)) due = number;
     } catch (error) {
       if (error.code === undefined) throw error;
       if (error instanceof v.NotChecked) { unchecked.push(error.message); continue; }
@@ -119,4 +139,3 @@ export async function openBundle(bytes, given) {
   }
   return { ...parsed, genesis, checkpoint, trust, problems, unchecked, found, keys: rules.keys, policy: rules.policy };
 }
-export const isHold = entry => HOLDS.includes(entry.action_type);

@@ -36,7 +36,7 @@ export class Log {
 export async function checkEntryHere(log, vkey, number, step) {
   let checkpoint, entry, tiles;
   await step("Checkpoint", async () => {
-    checkpoint = await v.openCheckpoint(await log.get("checkpoint"), [await v.parseVkey(vkey.trim())]);
+    checkpoint = await v.openCheckpoint(await log.get("checkpoint"), [await v.parseReaderKey(vkey)]);
     return `${checkpoint.origin}, ${checkpoint.size} entries, signed by your key`;
   });
   if (BigInt(number) >= checkpoint.size) throw new v.NotChecked(`the checkpoint covers ${checkpoint.size} entries, not yet this one`);

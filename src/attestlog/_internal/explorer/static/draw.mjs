@@ -77,7 +77,15 @@ export function barsPicture(label, rows) {
       svg("rect", { class: count ? "bar" : "track", x: 230, y: at * 26 + 5, width: Math.max(2, 240 * count / most), height: 18, rx: 3 }),
       svg("text", { class: "value", x: 238 + Math.max(2, 240 * count / most), y: at * 26 + 19 }, count.toLocaleString("en"))]));
 }
+/** How an error of a check is called: {kind, title, code}; could not look, another's log, or does not hold. */
+export function verdictOf(error) {
+  if (error.code === undefined) throw error;
+  if (error.name === "NotChecked") return { kind: "unknown", title: "Not checked", code: null };
+  return { kind: "bad", title: error.finding === "trust.mismatch" ? "Not the log of your key" : "Does not hold", code: error.finding || error.code };
+}
+/** Words from somebody else's log: what cannot be seen, or turns the reading direction, stands as an escape. */
+export const visible = text => text.replace(/[\u0000-\u001f]/g, escaped).replace(HIDDEN, escaped);
+const HIDDEN = /[\u007f-\u009f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]|\udb40[\udc00-\udfff]/g;
+const escaped = characters => [...Array(characters.length)].map((_, at) => `\\u${characters.charCodeAt(at).toString(16).padStart(4, "0")}`).join("");
 /** A JSON value for people: names and values as text, nested as they are. */
-export const json = (value, label) => h("pre", { tabindex: 0, role: "region", "aria-label": label }, JSON.stringify(value, null, 2));
-/** Words from somebody else's log with invisible characters made visible. */
-export const visible = text => text.replace(/[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g, character => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`);
+export const json = (value, label) => h("pre", { tabindex: 0, role: "region", "aria-label": label }, JSON.stringify(value, null, 2).replace(HIDDEN, escaped));

@@ -4,10 +4,11 @@ import * as v from "./verify.mjs";
 import * as d from "./draw.mjs";
 import { Log, checkEntryHere } from "./check.mjs";
 import { POLICY_CHANGES } from "./bundle.mjs";
+import { filePlace } from "./file.mjs";
 const { h } = d;
 
 const FILTERS = ["event_type", "execution_status", "event_category", "actor_id", "action_type", "text", "since", "until"];
-const VIEWS = { timeline: "Timeline", governance: "Governance", keys: "Keys", confirming: "Who confirms it", figures: "Figures" };
+const VIEWS = { timeline: "Timeline", governance: "Governance", keys: "Keys", confirming: "Who confirms it", figures: "Figures", file: "Check a file" };
 const content = document.getElementById("content");
 let key = decodeURIComponent(location.hash.match(/^#key=(.+)$/)?.[1] ?? "");
 
@@ -72,7 +73,7 @@ function lanes(entries, lane) {
   if (!lane) return rows("Entries", joined(entries));
   const found = new Map();
   for (const entry of entries) { const name = entry[lane] ?? ""; found.set(name, [...(found.get(name) ?? []), entry]); }
-  return h("div", null, [...found].map(([name, own]) => h("section", { class: "lane" }, h("h2", null, name ? d.visible(name) : `without a ${lane}`, h("span", { class: "faint" }, ` ${own.length}`)), rows(`Entries of ${name || "no lane"}`, joined(own)))));
+  return h("div", null, [...found].map(([name, own]) => h("section", { class: "lane" }, h("h2", null, name ? d.visible(name) : `without a ${lane}`, h("span", { class: "faint" }, ` ${own.length}`)), rows(`Entries of ${d.visible(name) || "no lane"}`, joined(own)))));
 }
 /** An intent and the outcome that depends on it stand in one row. */
 function joined(entries) {
@@ -115,8 +116,8 @@ async function checkHere(shown, number, steps, verdict) {
     // What was checked is what the reader sees: the server may have sent two.
     if (v.canonical(entry) !== v.canonical(shown)) throw new v.Refused("verification.hash", "the server sent another entry than the one shown", "entry.entry_hash");
   } catch (error) {
-    if (error.code === undefined) throw error;
-    [kind, title, said, code] = error instanceof v.NotChecked ? ["unknown", "Not checked", error.message, null] : ["bad", "Does not hold", error.message, error.finding || error.code];
+    ({ kind, title, code } = d.verdictOf(error));
+    said = error.message;
   }
   verdict.className = `verdict ${kind}`; verdict.dataset.verdict = kind; verdict.dataset.done = "";
   verdict.replaceChildren(h("p", { class: "verdict-title" }, title), h("p", null, d.visible(said), code ? [" ", h("code", null, code)] : null));
@@ -126,7 +127,14 @@ const fits = (patterns, name) => (patterns ?? ["*"]).some(pattern => { try { ret
 function matching(entry, policy) {
   if (policy === null) return h("p", null, "The policy in force could not be followed.");
   const found = Object.entries(policy.rules ?? {}).filter(([, rule]) => fits(rule.event_types, entry.event_type) && fits(rule.action_types, entry.action_type) && fits((rule.actor_ids ?? ["*"]).map(one => one.toLowerCase()), entry.actor_id.toLowerCase()));
-  return found.length ? d.table("Rules of the policy in force at this entry", [["Rule"], ["Asks for"]], found.map(([name, rule]) => [d.visible(name), d.visible(JSON.stringify(rule))])) : h("p", null, `No rule of the policy matches. The floor is ${policy.safety_floor}.`);
+  return found.length ? d.table("Rules of the policy in force at this entry", [["Rule"], ["For"], ["Asks for"]], found.map(ruleRow)) : h("p", null, `No rule of the policy matches. The floor is ${policy.safety_floor}.`);
+}
+function ruleRow([name, rule]) {
+  const all = patterns => !patterns || patterns.includes("*"), list = items => (items ?? []).join(", ");
+  const whom = [all(rule.action_types) ? "every action" : list(rule.action_types), all(rule.event_types) ? null : list(rule.event_types).toLowerCase(), all(rule.actor_ids) ? null : `by ${list(rule.actor_ids)}`];
+  const asks = [rule.deny ? `denied${rule.reason ? `: ${rule.reason}` : ""}` : null, rule.required_approvals ? `${d.counted(rule.required_approvals, "approval")}${rule.roles?.length ? ` by ${list(rule.roles)}` : ""}` : null, rule.required_proofs?.length ? `proofs: ${list(rule.required_proofs)}` : null, rule.fail_open ? "goes on where the log cannot write" : null];
+  const said = parts => d.visible(parts.filter(Boolean).join("; "));
+  return [d.visible(name), said(whom), said(asks) || "nothing"];
 }
 function approvals(entry, policy) {
   const need = entry.required_approvals ? `${entry.required_approvals} asked for; the log says that the quorum was ${entry.quorum_met ? "" : "not "}met.` : "None asked for by the entry itself.";
@@ -150,9 +158,9 @@ async function find(asked) {
 // --- governance, keys ---
 
 async function followed() {
-  const about = await ask("api/log");
-  if (about.rules === null) throw new v.NotChecked(`the rules in force cannot be followed: ${about.problem}`);
-  return { about, ...await log.rules(about.rules) };
+  const { rules, problem } = await ask("api/rules");
+  if (rules === null) throw new v.NotChecked(`the rules in force cannot be followed: ${problem}`);
+  return log.rules(rules);
 }
 const byHash = () => h("p", { class: "note" }, "Followed here, entry by entry and hash by hash, from the pointer that the server sent back to the genesis entry. Open an entry to check it under your key.");
 async function governance() {
@@ -162,7 +170,7 @@ async function governance() {
   const counts = new Map(Object.keys(d.INVARIANTS).map(name => [name, 0]));
   for (const [, name] of invariants) if (counts.has(name)) counts.set(name, counts.get(name) + 1);
   return [...heading("Governance", policy === null ? "" : `Safety floor ${policy.safety_floor}; ${d.counted(Object.keys(policy.rules ?? {}).length, "rule")}, ${d.counted(Object.keys(policy.approvers ?? {}).length, "approver")}`),
-    section("Policy in force", policy === null ? h("p", null, "It was changed in a way that this page does not follow.") : [h("p", null, "Made by ", link(`entry ${rules.policyBy}`, { entry: rules.policyBy }), "."), Object.keys(policy.rules ?? {}).length ? d.table("Rules", [["Rule"], ["Asks for"]], Object.entries(policy.rules).map(([name, rule]) => [d.visible(name), d.visible(JSON.stringify(rule))])) : h("p", null, "It has no rules."), h("details", null, h("summary", null, "The policy in full"), d.json(policy, "Policy"))]),
+    section("Policy in force", policy === null ? h("p", null, "It was changed in a way that this page does not follow.") : [h("p", null, "Made by ", link(`entry ${rules.policyBy}`, { entry: rules.policyBy }), "."), Object.keys(policy.rules ?? {}).length ? d.table("Rules", [["Rule"], ["For"], ["Asks for"]], Object.entries(policy.rules).map(ruleRow)) : h("p", null, "It has no rules."), h("details", null, h("summary", null, "The policy in full"), d.json(policy, "Policy"))]),
     section("History", d.table("Changes of the policy that held", [["Entry", "number"], ["Time (UTC)", "when"], ["By"], ["What"]], history.reverse().map(entry => [link(entry.sequence_number, { entry: entry.sequence_number }), d.time(entry.timestamp), d.named(entry.actor_id), entry.sequence_number ? d.visible(entry.action_payload.scope ?? "the whole policy") : "with the log"]))), byHash(),
     section("Violations by invariant", d.barsPicture("Violations by invariant", [...counts].map(([name, count]) => [d.INVARIANTS[name], count])), violations.next_cursor === null ? null : h("p", { class: "note" }, "Of the last 100 violations."), link("All violations", { event_type: "VIOLATION" })),
     section("Blocked decisions", pending.entries.length ? rows("Decisions that were blocked, newest first", joined(pending.entries.slice(0, 20))) : h("p", null, "None."), h("p", { class: "note" }, "Requests for approval that are pending are files of those who ask: the log does not hold them."))];
@@ -181,10 +189,10 @@ async function keysPage() {
 async function confirming() {
   const about = await ask("api/log"), note = v.parseNote(await get("checkpoint")), said = v.parseCheckpoint(note.text);
   let opened = null, failure = null;
-  if (key) try { opened = await v.openCheckpoint(await get("checkpoint"), [await v.parseVkey(key)]); } catch (error) { failure = error; }
+  if (key) try { opened = await v.openCheckpoint(await get("checkpoint"), [await v.parseReaderKey(key)]); } catch (error) { failure = { ...d.verdictOf(error), message: error.message }; }
   const isMine = line => opened?.signatures.some(one => one.key.name === line.name && v.isSame(one.key.id, line.id));
   return [...heading("Who confirms it", `The checkpoint covers ${said.size} of ${d.counted(about.size, "entry", "entries")}`),
-    failure ? h("div", { class: "verdict bad", role: "status" }, h("p", { class: "verdict-title" }, "The checkpoint does not hold under your key"), h("p", null, d.visible(failure.message), " ", h("code", null, failure.finding ?? ""))) : null,
+    failure ? h("div", { class: `verdict ${failure.kind}`, role: "status" }, h("p", { class: "verdict-title" }, failure.title), h("p", null, d.visible(failure.message), failure.code && [" ", h("code", null, failure.code)])) : null,
     section("Signatures of the checkpoint", d.table("Signature lines", [["Name"], ["As"], ["Here"]], note.signatures.map(line => [d.visible(line.name), line.name === said.origin ? "the log" : "a witness or replica", isMine(line) ? "checked, by your key" : "not checked: no key of theirs was given"]))),
     section("Replicas", about.replicas.length ? h("ul", null, about.replicas.map(url => h("li", null, d.visible(url)))) : h("p", null, "This machine's configuration names none."), h("p", { class: "note" }, "attestlog replica status LOG asks them how far they are.")),
     section("Time stamps", h("p", null, about.timestamps ? `${d.counted(about.timestamps, "time stamp")} kept with the log: attestlog verify LOG --tsa-root FILE judges them.` : "None."))];
@@ -202,6 +210,7 @@ async function figures(asked) {
     section("Actors", d.table("Those with most entries", [["Actor"], ["Entries", "number"], ["Violations", "number"], ["Mean score", "number"]], stats.top_actors.map(one => [link(d.named(one.actor_id), { actor_id: one.actor_id }), one.entries.toLocaleString("en"), one.violations.toLocaleString("en"), one.averages.composite === null ? "–" : one.averages.composite.toFixed(2)]))),
     stats.unreadable ? h("p", { class: "low" }, `${d.counted(stats.unreadable, "line")} of the log are no entries: attestlog verify LOG shows why.`) : null, h("p", { class: "note" }, "Figures come from the server's index and are not evidence.")];
 }
-const PAGES = { timeline, entry: entryPage, find, governance, keys: keysPage, confirming, figures };
+const filePage = async () => [...heading("Check a file", "A proof, a bundle or a report that somebody sent you, checked in this browser under your key. It is not sent anywhere."), ...filePlace(() => key)];
+const PAGES = { timeline, entry: entryPage, find, governance, keys: keysPage, confirming, figures, file: filePage };
 addEventListener("popstate", () => show(true));
 show(false);

@@ -19,10 +19,8 @@ async function show(bytes, given) {
   let bundle, failure = null;
   try { bundle = await openBundle(bytes, given ? [given.trim()] : []); } catch (error) { failure = error; }
   if (failure) {
-    if (failure.code === undefined) throw failure;
-    const isOpen = failure instanceof v.NotChecked, isKey = given && failure.finding?.startsWith("trust.") || failure.code === "malformed.note";
-    app().replaceChildren(banner(isOpen ? "unknown" : "bad", isOpen ? "Not checked" : isKey ? "Not the log of your key" : "Does not hold",
-      [d.visible(failure.message), h("code", null, failure.finding || failure.code)]), keyForm(bytes, given));
+    const { kind, title, code } = d.verdictOf(failure);
+    app().replaceChildren(banner(kind, title, [[d.visible(failure.message), code && [" ", h("code", null, code)]]]), keyForm(bytes, given));
     return;
   }
   const asked = bundle.found.filter(one => one.isAsked), good = asked.filter(one => one.entry && !one.problem).map(one => ({ ...one.entry, floor: floorOf(one) }));

@@ -109,7 +109,7 @@ export function parseJson(text) {
     for (const [word, meant] of [["true", true], ["false", false], ["null", null]])
       if (text.startsWith(word, at)) { at += word.length; return meant; }
     NUMBER.lastIndex = at;
-    const match = NUMBER.exec(text) ?? notJson("not a value");
+    const match = NUMBER.exec(text) ?? notJson("not a JSON value");
     at = NUMBER.lastIndex;
     return number(match[0]);
   }
@@ -247,6 +247,10 @@ export async function parseVkey(text) {
   key.id = (await sha256(concat(utf8(`${name}\n`), material))).slice(0, 4);
   if (hex(key.id) !== id) badNote(`the verifier key's id is ${id}, want ${hex(key.id)}`);
   return key;
+}
+/** The key that the reader brought. One that is none says nothing of the log: NotChecked. */
+export async function parseReaderKey(text) {
+  try { return await parseVkey(text.trim()); } catch (error) { throw new NotChecked(`what you gave is not a verifier key: ${error.message}`); }
 }
 export function parseNote(data) {
   const bytes = bytesOf(data);

@@ -22,7 +22,7 @@ from typing import Final
 
 from attestlog._internal import disk
 from attestlog._internal.core.hashes import hex_hash
-from attestlog._internal.storage.contract import TIMESTAMP_SIZE_MAX_BYTES, StoredTimestamp
+from attestlog._internal.storage.contract import TIMESTAMP_SIZE_MAX_BYTES, UNFINISHED, StoredTimestamp
 from attestlog._internal.storage.files import layout
 from attestlog.errors import MovedError
 
@@ -73,18 +73,27 @@ def read_timestamp(root: Path, name: str) -> bytes:
         raise disk.read_error(error, path) from None
 
 
-def check_not_moved(root: Path) -> None:
-    """Raises MovedError where a file says that the log is written elsewhere now. All it can do is stop."""
+def moved_to(root: Path) -> str | None:
+    """What a file says of where the log is written now. Raises StorageError."""
     path = root / layout.MOVED_FILE
     try:
         with disk.open_plain(path) as file:
             text = file.read(MOVED_SIZE_MAX_BYTES).decode(errors="replace")
     except FileNotFoundError:
-        return
+        return None
     except OSError as error:
         raise disk.read_error(error, path) from None
     # Others can have written it: no line ends, no characters that a terminal obeys.
-    where = "".join(character if character.isprintable() else "?" for character in text.strip())
+    return "".join(character if character.isprintable() else "?" for character in text.strip())
+
+
+def check_not_moved(root: Path) -> None:
+    """Raises MovedError where a file says that the log is written elsewhere now. All it can do is stop."""
+    where = moved_to(root)
+    if where is None:
+        return
+    if where.startswith(UNFINISHED):
+        raise MovedError(f"the log in {root} is not moved here yet: {where}", path=str(root))
     raise MovedError(f"the log in {root} is not written here any more: moved to {where}", path=str(root))
 
 

@@ -17,11 +17,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from attestlog._internal import disk
-from attestlog._internal.storage.contract import Group, Known, NewLog
+from attestlog._internal.core.batch import Head
+from attestlog._internal.storage.contract import UNFINISHED, Group, Known, LogSource, NewLog
 from attestlog._internal.storage.files import layout
+from attestlog._internal.storage.files.beside import add_timestamp
 from attestlog._internal.storage.files.reader import FileSource
 from attestlog._internal.storage.files.store import FileStore
-from attestlog.errors import ExistsError, MalformedConfigError
+from attestlog.errors import CorruptError, ExistsError, MalformedConfigError
 
 
 class FileDriver:
@@ -39,6 +41,35 @@ class FileDriver:
     def create(self, name: str, new: NewLog) -> None:
         """See `Driver`."""
         create_directory(Path(name).absolute(), new)
+
+    @contextmanager
+    def copying(self, name: str) -> Iterator[FileCopying]:
+        """See `Driver`."""
+        root = Path(name).absolute()
+        check_free(root)
+        with building(root) as made:
+            yield FileCopying(made)
+
+    def open_copy(self, name: str) -> None:
+        """See `Driver`."""
+        root = Path(name).absolute()
+        try:
+            (root / layout.MOVED_FILE).unlink(missing_ok=True)
+            disk.fsync_directory(root)
+        except OSError as error:
+            raise disk.storage_error(error, root, "opening") from None
+
+    def drop_copy(self, name: str) -> None:
+        """See `Driver`."""
+        root = Path(name).absolute()
+        gone = root.with_name(f".{root.name}.{os.getpid()}-{os.urandom(4).hex()}.gone")
+        try:
+            # A crash after this leaves a hidden directory, which is not the log's any more.
+            root.rename(gone)
+            disk.fsync_directory(root.parent)
+        except OSError as error:
+            raise disk.storage_error(error, root, "removing") from None
+        shutil.rmtree(gone, ignore_errors=True)
 
     def open_source(self, name: str) -> FileSource:
         """See `Driver`."""
@@ -180,6 +211,34 @@ class Building:
         except OSError as error:
             raise disk.storage_error(error, self._made, "restoring") from None
         return str(moved_to) if moved_to is not None else None
+
+
+class FileCopying:
+    """A log directory that is being made of another log: keeps the `Copying` contract."""
+
+    def __init__(self, made: Building) -> None:
+        self._made = made
+
+    def add_lines(self, lines: Iterable[bytes], segment_entries: int) -> None:
+        """See `Copying`."""
+        self._made.add_lines(lines, segment_entries)
+
+    def finish(self, head: Head, source: LogSource) -> None:
+        """See `Copying`."""
+        root = Path(self._made.name)
+        self._made.finish(source.checkpoint())
+        for stamp in source.timestamps():
+            add_timestamp(root, stamp.size, source.timestamp(stamp.name))
+        store = FileStore(root, any_filesystem=True)  # makes the tree
+        try:
+            with store.exclusive() as found:
+                if found.edge.root() != head.edge.root():
+                    raise CorruptError(f"{root} is not what was copied", path=str(root))
+                store.seal(f"{UNFINISHED}{source.absolute()}")
+        finally:
+            store.close()
+        # A crash before this leaves nothing at the target, after it the whole log, sealed.
+        self._made.put_in_place()
 
 
 @contextmanager

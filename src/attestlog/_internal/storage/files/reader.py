@@ -24,7 +24,7 @@ from attestlog._internal.core.lines import Line
 from attestlog._internal.core.note import NOTE_SIZE_MAX_BYTES
 from attestlog._internal.places import replicas_dir
 from attestlog._internal.storage.contract import LocatedLine, LogSource, PendingErasure, StoredTimestamp
-from attestlog._internal.storage.files.beside import FileCursors, list_timestamps, read_timestamp
+from attestlog._internal.storage.files.beside import FileCursors, list_timestamps, moved_to, read_timestamp
 from attestlog._internal.storage.files.layout import (
     CHECKPOINT_FILE,
     ENTRIES_DIR,
@@ -106,6 +106,10 @@ class FileSource(LogSource):
     def pending_erasure(self) -> PendingErasure | None:
         """See `LogSource.pending_erasure`."""
         return read_pending(self.root)
+
+    def moved_to(self) -> str | None:
+        """See `LogSource.moved_to`."""
+        return moved_to(self.root)
 
     def snapshot(self) -> AbstractContextManager[FileSnapshot]:
         """See `LogSource.snapshot`."""

@@ -53,6 +53,7 @@ class FileStore:
         self.root, self._known = root, known or Known()
         self.recovered: list[str] = []
         """What opening or committing had to set aside, in words."""
+        self._moved = str(root / layout.MOVED_FILE)
         self._descriptor, self._path = -1, root
         self._identity = (0, 0)
         """Device and inode of the open segment, which never change."""
@@ -189,6 +190,14 @@ class FileStore:
             self._leave_no_room()
         self._stopped = self._stopped or f"log {self.root} is closed"
         self.release()
+
+    def seal(self, where: str) -> None:
+        """See `Store.seal`: every turn looks for the file."""
+        path = self.root / layout.MOVED_FILE
+        try:
+            disk.replace_file(path, f"{where}\n".encode(), layout.file_mode(self.root), exact=True)
+        except OSError as error:
+            raise disk.storage_error(error, path, "writing") from None
 
     def release(self) -> None:
         """See `Store.release`: the descriptors a child inherits share its parent's lock."""
@@ -558,6 +567,8 @@ class _Exclusive:
         store = self._store
         try:
             store._lock.acquire()
+            if os.path.lexists(store._moved):
+                check_not_moved(store.root)
             store._enter()
         except BaseException:
             store._lock.release()

@@ -10,8 +10,8 @@ import atexit
 import contextlib
 import os
 import threading
-from collections.abc import Generator, Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import Generator, Iterator, Sequence
+from typing import Any, Final, Protocol, TypeVar
 
 import psycopg
 from psycopg import errors as pg
@@ -49,6 +49,17 @@ SYNC_NOTICE: Final = "synchronous replication"
 Result = TypeVar("Result")
 
 
+class _Pipeline(psycopg.Pipeline):
+    """One that ends with the Sync that its user asks for, and nothing behind it.
+
+    psycopg's ends with a Flush behind a Sync. A pooler of transactions takes the server back at the Sync, and
+    gives the client another for the Flush, which the client then keeps: soon there is none left.
+    """
+
+    def _exit_gen(self) -> Generator[Any, Any, None]:
+        yield from ()
+
+
 class Connection(psycopg.Connection[Any]):
     """A connection that never turns an interrupted wait into a success."""
 
@@ -72,6 +83,14 @@ class Connection(psycopg.Connection[Any]):
         except (KeyboardInterrupt, SystemExit, pg._WaitTimeout):
             self.pgconn.finish()
             raise
+
+    @contextlib.contextmanager
+    def at_once(self) -> Iterator[None]:
+        """What is executed in here is sent together, and answered together at the end: one round trip."""
+        self._pipeline = _Pipeline(self)
+        with self.pipeline() as pipeline:
+            yield
+            pipeline.sync()
 
 
 def connect(url: Url, *, must_write: bool, answer_s: float = ANSWER_S) -> Connection:
@@ -143,6 +162,13 @@ def domain_error(error: BaseException, url: Url, doing: str) -> StorageError | C
     return storage_error(error, url, doing)
 
 
+class Reader(Protocol):
+    """Who asks the server for rows."""
+
+    def rows(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """What a statement gives. Raises StorageError."""
+
+
 class Session:
     """One connection for all who read in this process: a statement at a time, asked again if it was lost."""
 
@@ -189,7 +215,7 @@ class Session:
     def _after_fork(self) -> None:
         if self._pid != os.getpid():
             # The parent's socket, and a lock that a thread of the parent's may have held.
-            leave(self._connection)
+            leave(self._connection, self._pid)
             self._connection, self._lock, self._pid = None, threading.Lock(), os.getpid()
 
 
@@ -219,9 +245,13 @@ def finish(connection: Connection) -> None:
         connection.close()
 
 
-def leave(connection: Connection | None) -> None:
-    """Keep what a forked child must not end: it is its parent's."""
-    if connection is not None:
+def leave(connection: Connection | None, opened_by: int) -> None:
+    """End it, if this is the process that opened it; a forked child must not, and keeps it as it is."""
+    if connection is None:
+        return
+    if opened_by == os.getpid():
+        finish(connection)
+    else:
         _inherited.append(connection)
 
 

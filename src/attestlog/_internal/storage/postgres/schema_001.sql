@@ -184,6 +184,56 @@ begin
   end if;
 end $$;
 
+-- A log that is being moved here: rows first, then the head, all in one transaction. It is sealed until open_copy().
+
+create function attestlog.begin_copy(p_name text, p_durability text)
+returns int language sql security definer set search_path = attestlog, pg_temp as $$
+  insert into log (name, durability) values (p_name, p_durability) returning log_id;
+$$;
+
+create function attestlog.copy_entries(p_log int, p_start bigint, p_hashes bytea[], p_lines bytea[])
+returns void language plpgsql security definer set search_path = attestlog, pg_temp as $$
+begin
+  if exists (select 1 from head where log_id = p_log) then
+    raise exception 'the log is there already' using errcode = 'AL001';
+  end if;
+  insert into entry (log_id, seq, entry_hash, line)
+    select p_log, p_start + o - 1, h, l from unnest(p_hashes, p_lines) with ordinality t(h, l, o);
+end $$;
+
+create function attestlog.end_copy(
+  p_log int, p_from text, p_size bigint, p_hash bytea, p_timestamp bigint, p_edge bytea,
+  p_levels int[], p_idx bigint[], p_nodes bytea[], p_checkpoint bytea, p_checkpoint_size bigint)
+returns void language plpgsql security definer set search_path = attestlog, pg_temp as $$
+begin
+  insert into head (log_id, moved_to, size, entry_hash, timestamp_us, edge)
+    values (p_log, 'not finished, from ' || p_from, p_size, p_hash, p_timestamp, p_edge);
+  insert into node select p_log, l, i, h from unnest(p_levels, p_idx, p_nodes) t(l, i, h);
+  if p_checkpoint is not null then
+    insert into checkpoint values (p_log, p_checkpoint_size, p_checkpoint);
+  end if;
+end $$;
+
+create function attestlog.open_copy(p_log int)
+returns void language sql security definer set search_path = attestlog, pg_temp as $$
+  update head set moved_to = null where log_id = p_log and moved_to like 'not finished, from %';
+$$;
+
+create function attestlog.drop_copy(p_log int)
+returns void language plpgsql security definer set search_path = attestlog, pg_temp as $$
+begin
+  perform 1 from head where log_id = p_log and moved_to like 'not finished, from %' for update;
+  if not found then
+    raise exception 'this is not an unfinished copy' using errcode = 'AL001';
+  end if;
+  delete from timestamp where log_id = p_log;
+  delete from checkpoint where log_id = p_log;
+  delete from node where log_id = p_log;
+  delete from entry where log_id = p_log;
+  delete from head where log_id = p_log;
+  delete from log where log_id = p_log;
+end $$;
+
 -- A complete set of stored hashes, made again from the entries: for rebuild_tree().
 create function attestlog.set_nodes(p_log int, p_levels int[], p_idx bigint[], p_nodes bytea[])
 returns void language sql security definer set search_path = attestlog, pg_temp as $$

@@ -23,7 +23,7 @@ from attestlog._internal.storage.contract import (
     StoredTimestamp,
 )
 from attestlog._internal.storage.files.beside import FileCursors
-from attestlog._internal.storage.postgres.connection import Session, session, session_for
+from attestlog._internal.storage.postgres.connection import Reader, session, session_for
 from attestlog._internal.storage.postgres.url import Url
 from attestlog.errors import CorruptError, NoLogError, NotFoundError, StorageError
 
@@ -49,10 +49,10 @@ select seq, line from (
 class PostgresSource(LogSource):
     """A log on PostgreSQL, for readers. Threads of a process share one connection."""
 
-    def __init__(self, url: Url) -> None:
-        """Raises NoLogError or another StorageError."""
+    def __init__(self, url: Url, reader: Reader | None = None) -> None:
+        """Raises NoLogError or another StorageError. `reader`: by default the session of this process."""
         self.url, self.where = url, url.text
-        self._session = session(url)
+        self._session = reader or session(url)
         rows = self._session.rows("select log_id from attestlog.log where name = %s", (url.log,))
         if not rows:
             raise NoLogError(f"{url.text} is not a log: the database has none of this name", url=url.text)
@@ -180,7 +180,7 @@ class PostgresSource(LogSource):
         )
 
 
-def read_page(connection: Session, log_id: int, start: int, stop: int) -> list[tuple[int, bytes]]:
+def read_page(connection: Reader, log_id: int, start: int, stop: int) -> list[tuple[int, bytes]]:
     """(number, line) of the first rows in [start, stop), at least one if there is any."""
     rows = connection.rows(
         _PAGE, (LINE_SIZE_MAX_BYTES + 1, log_id, start, stop, PAGE_LINES, PAGE_SIZE_MAX_BYTES)
@@ -188,7 +188,7 @@ def read_page(connection: Session, log_id: int, start: int, stop: int) -> list[t
     return [(number, bytes(line)) for number, line in rows]
 
 
-def read_hashes(connection: Session, log_id: int, level: int, start: int, stop: int) -> list[bytes]:
+def read_hashes(connection: Reader, log_id: int, level: int, start: int, stop: int) -> list[bytes]:
     """Stored hashes from `start` on, up to `stop` or the first that is not there."""
     found: list[bytes] = []
     while start < stop:

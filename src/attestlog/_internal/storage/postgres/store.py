@@ -14,7 +14,9 @@ a batch has one place, and one chain hash there, so the row at that place says w
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -40,6 +42,7 @@ from attestlog._internal.storage.postgres.connection import (
     finish,
     is_lost,
     leave,
+    session,
     storage_error,
 )
 from attestlog._internal.storage.postgres.source import PostgresSource
@@ -105,13 +108,16 @@ class PostgresStore:
         self.round_trips = 0
         """Questions asked within turns, for tests."""
         self._connection: Connection | None = None
+        self._opened_by = 0
         self._stopped: str | None = None
         self._head, self._confirmed = Head(), Head()
         self._doubt: _Doubt | None = None
         self._is_open = self._is_dirty = False
         self._checkpoint: bytes | None = None
         self._erasing: Entry | None = None
-        self.source = PostgresSource(url)
+        self._turn_of = 0
+        """Which thread has the turn, while a transaction of it is open."""
+        self.source = PostgresSource(url, _TurnReader(self))
         self.genesis = self.source.genesis()
         try:
             with self.exclusive() as head:
@@ -211,7 +217,7 @@ class PostgresStore:
             )  # fmt: skip
         self._ask(
             b"select attestlog.set_checkpoint(%s, %s, %s, %s)",
-            (self.source.log_id, old, _covered(new), new),
+            (self.source.log_id, old, covered(new), new),
         )
         self._checkpoint, self._is_dirty = new, True
 
@@ -267,15 +273,36 @@ class PostgresStore:
             )
             self._is_dirty = True
 
+    def seal(self, where: str) -> None:
+        """See `Store`."""
+        self._begin_again()
+        self._ask(b"select attestlog.seal(%s, %s)", (self.source.log_id, where))
+        self._is_dirty = True
+
     def release(self) -> None:
         """See `Store`. The parent's socket is left alone."""
-        leave(self._connection)
+        leave(self._connection, self._opened_by)
         self._connection, self._is_open, self._is_dirty = None, False, False
 
     def close(self) -> None:
         """See `Store`."""
         self._stopped = self._stopped or f"log {self.url.text} is closed"
         self._drop()
+
+    def rows_in_turn(self, statement: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]] | None:
+        """What a statement gives within the turn, if this thread has it. Raises StorageError."""
+        connection = self._connection
+        if not self._is_open or self._turn_of != threading.get_ident() or connection is None:
+            return None
+        try:
+            return connection.execute(statement.encode(), parameters, binary=True).fetchall()
+        except psycopg.Error as error:
+            if is_lost(error):
+                self._drop()
+            raise storage_error(error, self.url, "reading") from None
+        except BaseException:
+            self._drop()
+            raise
 
     # --- the connection ---
 
@@ -294,7 +321,7 @@ class PostgresStore:
             raise
         self._notices: list[str] = []
         connection.add_notice_handler(lambda said: self._notices.append(said.message_primary or ""))
-        self._connection = connection
+        self._connection, self._opened_by = connection, os.getpid()
         return connection
 
     def _check_durable(self, connection: Connection) -> None:
@@ -352,7 +379,7 @@ class PostgresStore:
         Raises BusyError, StorageError: nothing was written.
         """
         row = self._locked_in_time()
-        self._is_open, self._is_dirty = True, False
+        self._is_open, self._is_dirty, self._turn_of = True, False, threading.get_ident()
         try:
             self._take(row)
         except BaseException:
@@ -445,7 +472,7 @@ class PostgresStore:
         self._doubt = doubt
         self.round_trips += 1
         try:
-            with connection.pipeline():
+            with connection.at_once():
                 if batch is not None:
                     connection.execute(_APPEND, batch)
                 for part in _parts(going):
@@ -613,6 +640,21 @@ class PostgresStore:
             )  # fmt: skip
 
 
+class _TurnReader:
+    """Reads by the connection that has the lock, for the thread that has the turn; else as all readers do.
+
+    Behind a pooler those who wait for the lock may have every other connection.
+    """
+
+    def __init__(self, store: PostgresStore) -> None:
+        self._store, self._session = store, session(store.url)
+
+    def rows(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """See `Reader`."""
+        found = self._store.rows_in_turn(statement, parameters)
+        return self._session.rows(statement, parameters) if found is None else found
+
+
 class _Going(NamedTuple):
     """A payload that goes."""
 
@@ -628,7 +670,7 @@ def _parts(going: Sequence[_Going]) -> Iterator[Sequence[_Going]]:
         yield going[start : start + ERASED_AT_ONCE]
 
 
-def _covered(note: bytes) -> int:
+def covered(note: bytes) -> int:
     """How many entries a checkpoint is of, signed or not: whose it is, is not for a store to judge."""
     text = note.decode("utf-8", errors="replace").partition("\n\n")[0].removesuffix("\n")
     return parse_checkpoint(f"{text}\n").size
