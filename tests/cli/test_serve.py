@@ -29,6 +29,7 @@ def test_a_replica_is_begun_once_and_serves_under_its_name_ever_after(
             f"{first['url']}/logs/{log_id(made.origin)}/entries",
             content=encode_shipment(Shipment(0, made.lines, note)),
             headers={"Authorization": f"Bearer {token}"},
+            timeout=60,
         )
         assert decode_answer(answer.content).size == 5
     with serving("replica", copies) as second:

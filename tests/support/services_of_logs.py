@@ -66,7 +66,7 @@ def served_log(folder: Path, *paths: Path, **options: Any) -> Iterator[Place]:
     finally:
         service.stop()
         server.should_exit = True
-        thread.join(20)
+        thread.join(60)
         for listener in listeners:
             listener.close()
         (folder / "log.sock").unlink(missing_ok=True)
@@ -89,5 +89,5 @@ def serving_log(folder: Path, *program: str) -> Iterator[tuple[Place, "subproces
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
-        process.wait(30)
+        process.wait(60)
         process.stdout.close()
