@@ -351,7 +351,7 @@ HERE_ONLY = frozenset({
     "create", "open", "open_async", "path", "genesis", "recovered", "notices", "check",
     "append_by", "append_by_async", "append_unredacted", "sync_replicas",
 })  # fmt: skip
-THERE_ONLY = frozenset({"tail", "propose", "requests", "approve", "approvals"})
+THERE_ONLY = frozenset({"tail", "state", "propose", "requests", "approve", "approvals"})
 
 
 def test_it_has_the_methods_of_a_log_with_their_parameters() -> None:
