@@ -117,7 +117,7 @@ export function joined(entries) {
 }
 export const rows = (caption, entries) => d.table(caption, [["Entry", "number"], ["Time (UTC)", "when"], ["Action"], ["Actor"], ["Event"], ["Status"], ["Score", "number"]],
   entries.map(entry => [entry.intent ? h("span", null, link(entry.intent.sequence_number, { entry: entry.intent.sequence_number }, { title: "the intent" }), " → ", link(entry.sequence_number, { entry: entry.sequence_number }, { title: "the outcome" })) : link(entry.sequence_number, { entry: entry.sequence_number }),
-    d.time(entry.timestamp), link(d.visible(entry.action_type), { entry: entry.sequence_number }), d.named(entry.actor_id), d.badge(entry.event_type), d.badge(entry.execution_status), entry.composite_score === null ? "–" : entry.composite_score.toFixed(1)]));
+    d.time(entry.timestamp), link(d.visible(entry.action_type), { entry: entry.sequence_number }), d.named(entry.actor_id), d.badge(entry.event_type), d.badge(entry.execution_status), entry.composite_score === null ? "–" : entry.composite_score.toFixed(1)]), "cards");
 
 addEventListener("popstate", () => show(true));
 show(false);

@@ -105,8 +105,8 @@ function pending(requests, policy) {
   if (requests === null) return h("p", null, "Requests are kept by those who ask, and not in the log: this page has none of them.");
   if (!requests.length) return h("p", null, "None is kept.");
   const roles = name => (policy?.approvers?.[name]?.roles ?? []).join(", ");
-  return [d.table("Requests that are kept, those that wait first", [["What"], ["Who asks"], ["Approvals so far"], ["In the log"], ["Request"]], requests.map(one => [d.visible(one.action_type), d.named(one.actor_id),
-    one.approvals.map(by => `${d.visible(by.signer)}${roles(by.signer) ? ` (${roles(by.signer)})` : ""}: ${d.visible(by.meaning)}`).join("; ") || "none yet", one.used_by === null ? h("span", { class: "badge waits" }, "waits") : link(`entry ${one.used_by}`, { entry: one.used_by }), h("code", null, d.visible(one.request_id))])),
+  return [d.table("Requests that are kept, those that wait first", [["What"], ["In the log"], ["Who asks"], ["Approvals so far"], ["Request"]], requests.map(one => [d.visible(one.action_type), one.used_by === null ? h("span", { class: "badge waits" }, "waits") : link(`entry ${one.used_by}`, { entry: one.used_by }), d.named(one.actor_id),
+    one.approvals.map(by => `${d.visible(by.signer)}${roles(by.signer) ? ` (${roles(by.signer)})` : ""}: ${d.visible(by.meaning)}`).join("; ") || "none yet", h("code", { class: "nowrap" }, d.visible(one.request_id))])),
   h("p", { class: "note" }, "As the server sent them. Whether an approval counts is judged where the act is recorded.")];
 }
 async function broken({ entries, next_cursor }) {
