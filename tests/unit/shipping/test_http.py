@@ -4,12 +4,12 @@ import base64
 import hashlib
 import hmac
 import json
-import socket
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from tests.support.exports import about, items, made_log
+from tests.support.serving import refusing
 from tests.support.sinks import Answer, Receiver, receiving
 
 from attestlog._internal.shipping.contract import Batch, Sink
@@ -118,9 +118,8 @@ def test_too_large_is_said_apart(batch: Batch) -> None:
 
 
 def test_nobody_there_may_pass(batch: Batch) -> None:
-    with socket.socket() as bound, pytest.raises(SinkError) as raised:
-        bound.bind(("127.0.0.1", 0))  # so that nobody else gets the port
-        open_sink(f"otlp+http://127.0.0.1:{bound.getsockname()[1]}", SinkOptions()).deliver(batch)
+    with refusing() as url, pytest.raises(SinkError) as raised:
+        open_sink(f"otlp+{url}", SinkOptions()).deliver(batch)
     assert raised.value.retryable
 
 
