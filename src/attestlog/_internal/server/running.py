@@ -219,7 +219,8 @@ class _ImpatientProtocol(H11Protocol):
 
     def _is_one_too_many(self, counted: str) -> bool:
         others = (other for other in self.connections if isinstance(other, _ImpatientProtocol))
-        return sum(other._counted == counted for other in others) > CONNECTIONS_PER_PEER_MAX
+        of_peer: int = sum(other._counted == counted for other in others)
+        return of_peer > CONNECTIONS_PER_PEER_MAX
 
     def _hang_up_in(self, seconds: float) -> None:
         self._let_be()
