@@ -132,7 +132,7 @@ class Writer:
         return Sender(at, self.work(), **options)
 
 
-def soon(holds: Callable[[], object], seconds: float = 20.0) -> None:
+def soon(holds: Callable[[], object], seconds: float = 60.0) -> None:
     """Wait until it holds."""
     deadline = time.monotonic() + seconds
     while not holds():

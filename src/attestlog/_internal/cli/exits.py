@@ -59,6 +59,7 @@ BY_ERROR: Final[dict[type[errors.AttestlogError], int]] = {
     errors.GovernanceError: USAGE,
     errors.QueryError: USAGE,
     errors.ReplicationError: UNKNOWN,
+    errors.PublicationError: UNKNOWN,
     errors.SinkError: UNKNOWN,
     errors.TimestampError: UNKNOWN,
     errors.WitnessError: UNKNOWN,

@@ -46,6 +46,9 @@ LINGER_MAX_S: Final = 2.0
 """Who was answered before the whole body came may still be sending: hanging up at once would take the
 answer from them (the kernel resets such a connection), waiting for ever would let them trickle."""
 
+SOCKET_MODE: Final = 0o666
+"""Any user may connect: each request is judged by what the kernel says of who sends it."""
+
 IDLE_MAX_S: Final = 30
 """A connection kept between two requests: replicas are spoken to several times a second, or not at all."""
 
@@ -81,6 +84,7 @@ def serve(
     started: Callable[[str], None] = lambda _url: None,
     stopping: Callable[[], None] = lambda: None,
     unix: Path | None = None,
+    unix_mode: int = SOCKET_MODE,
 ) -> None:
     """Serve until SIGINT or SIGTERM, then let the requests under way end. `unix`: a socket to serve on, too.
 
@@ -92,7 +96,7 @@ def serve(
         places: list[tuple[socket.socket, Listen]] = []
         url = ""
         if unix is not None:
-            places.append((undo.enter_context(closing(_bind_unix(unix))), Listen()))
+            places.append((undo.enter_context(closing(_bind_unix(unix, unix_mode))), Listen()))
             undo.callback(unix.unlink, missing_ok=True)
             url = f"unix:{unix}"
         if listen is not None:
@@ -238,8 +242,8 @@ def _url(listener: socket.socket, listen: Listen) -> str:
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
-def _bind_unix(path: Path) -> socket.socket:
-    """Any user may connect, as far as its directory lets them; what they may do, the app decides.
+def _bind_unix(path: Path, mode: int = SOCKET_MODE) -> socket.socket:
+    """Whoever `mode` and the directory let may connect; what they may do, the app decides.
 
     A socket that a killed server left is taken away, one that is served is not. Raises StorageError.
     """
@@ -251,7 +255,7 @@ def _bind_unix(path: Path) -> socket.socket:
                     raise OSError(errno.EADDRINUSE, "another server is there")
             path.unlink()
         listener.bind(str(path))
-        path.chmod(0o666)
+        path.chmod(mode)
         listener.listen(CONNECTIONS_MAX)
     except OSError as error:
         listener.close()
