@@ -50,11 +50,11 @@ class Place:
 
 
 @contextmanager
-def served_log(folder: Path, *paths: Path) -> Iterator[Place]:
-    """The service of the logs in this process, on a port and on a socket."""
+def served_log(folder: Path, *paths: Path, **options: Any) -> Iterator[Place]:
+    """The service of the logs in this process, on a port and on a socket. `options`: of `open_service`."""
     place = Place(folder)
     service = place.service = open_service(
-        [partial(Log.open, path) for path in paths or place.logs], folder / "service"
+        [partial(Log.open, path) for path in paths or place.logs], folder / "service", **options
     )
     listeners = [running._bind(Listen()), running._bind_unix(folder / "log.sock")]
     place.url = f"http://127.0.0.1:{listeners[0].getsockname()[1]}"

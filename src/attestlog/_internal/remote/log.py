@@ -87,6 +87,9 @@ REQUEST_SIZE_BYTES: Final = 8 << 20
 
 AnyDraft = EntryDraft | Mapping[str, Any]
 
+_STATES: Final = frozenset({200, 503})
+"""Of an answer that says whether the service is ready."""
+
 
 def connect(
     url: str,
@@ -195,6 +198,11 @@ class RemoteLog:
         """The log's clock: microseconds since 1970."""
         known = self._facts()
         return known.facts.now_us + int((time.monotonic() - known.at) * 1e6)
+
+    def state(self) -> str:
+        """`ready`, or why the service takes no acts. Needs no token. Raises StorageError."""
+        told = msgspec.json.decode(self._at_hand().ask(Wanted("GET", "readyz"), _STATES), type=dict[str, str])
+        return told["status"]
 
     # --- writing ---
 
