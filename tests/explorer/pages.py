@@ -94,3 +94,45 @@ def served(
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
     return errors
+
+
+def check(page: "Page") -> str:
+    """Press "Check here"; the verdict."""
+    page.click("#check")
+    page.wait_for_selector("#verdict[data-done]")
+    return page.get_attribute("#verdict", "data-verdict") or ""
+
+
+def _flip(place: int) -> Callable[[bytes], bytes]:
+    return lambda body: body[:place] + bytes([body[place] ^ 1]) + body[place + 1 :]
+
+
+def _swap(old: bytes, new: bytes) -> Callable[[bytes], bytes]:
+    return lambda body: body.replace(old, new, 1)
+
+
+LIES: Final[dict[str, tuple[str, Callable[[bytes], bytes], str]]] = {
+    "payload": ("entries/3", _swap(b'"number":3', b'"number":9'), "entry.action_hash"),
+    "actor": ("entries/3", _swap(b"agent-7", b"agent-8"), "entry.entry_hash"),
+    "spelling": ("entries/3", _swap(b'"number":3', b'"number": 3'), "entry.canonical"),
+    "signature": (
+        "entries/3",
+        _swap(b'"hsm_signature":"3', b'"hsm_signature":"x3'),
+        "entry.signature_form",
+    ),
+    "genesis entry": (
+        "entries/0",
+        _swap(b'"origin":"example', b'"origin":"examp1e'),
+        "entry.action_hash",
+    ),
+    "leaf": ("tile/0/000", _flip(3 * 32 + 5), "published.tile"),
+    "other leaf": ("tile/0/000", _flip(200 * 32), "published.tile"),
+    "right edge": ("tile/0/001.p/44", _flip(40), "published.tile"),
+    "upper tile": ("tile/1/000.p/1", _flip(7), "published.tile"),
+    "bundle": ("tile/entries/000", _flip(2 * 34 + 9), "published.bundle"),
+    "length in a bundle": ("tile/entries/000", _flip(1), "published.tile"),
+    "tile cut short": ("tile/0/000", lambda body: body[:-32], "published.tile"),
+    "size of the checkpoint": ("checkpoint", _swap(b"\n300\n", b"\n299\n"), "checkpoint.signature"),
+    "checkpoint": ("checkpoint", lambda _: b"nothing\n", "checkpoint.malformed"),
+}
+"""What a lying server makes of an answer: its path, how it is changed, and what that is called."""

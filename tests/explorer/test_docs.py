@@ -34,7 +34,7 @@ def serve(command: list[str]) -> None:
         assert process.stdout is not None
         told = json.loads(process.stdout.readline())
         process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 0
+        assert process.wait(120) == 0
     assert told["url"].startswith("http://127.0.0.1:")
 
 

@@ -45,7 +45,7 @@ def page(browser: "Browser") -> Iterator["Page"]:
 
 
 def test_the_page_is_everybody_s_and_the_log_is_not(place: Place) -> None:
-    with httpx.Client(base_url=place.url) as client:
+    with httpx.Client(timeout=120, base_url=place.url) as client:
         for name in ("", *FILES):
             plain = client.get(f"/{name}", headers={"Accept-Encoding": "identity"})
             packed = client.get(f"/{name}", headers={"Accept-Encoding": "gzip"})
@@ -112,7 +112,7 @@ def test_what_waits_for_people_is_shown(tmp_path: Path, own_home: Path, page: "P
     path = tmp_path / "audit"
     attestlog.create(path, origin=ORIGIN).close()
     act: dict[str, Any] = {**ACTION, "action_type": "release*1", "action_payload": {"version": "9"}}
-    with served_log(tmp_path) as place, httpx.Client(base_url=place.url) as client:
+    with served_log(tmp_path) as place, httpx.Client(timeout=120, base_url=place.url) as client:
         request, headers = propose(path, act), place.bearer("writer", Scope.APPEND, Scope.READ)
         assert client.get("/api/requests", headers=headers).json() == {"requests": []}
         assert client.post("/v1/requests", content=format_request(request), headers=headers).is_success

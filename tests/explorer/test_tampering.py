@@ -1,6 +1,6 @@
 """Twelve ways to tamper, each seen in the browser and called by a code that docs/findings.md has.
 
-`LIES` of `test_explore` are what a server makes of its answers. Those here are changes of the log's
+`LIES` are what a server makes of its answers. Those here are changes of the log's
 own files, as somebody with the disk makes them, seen through `attestlog explore`'s API.
 """
 
@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
-from tests.explorer.pages import PREFIX, served
-from tests.explorer.test_explore import LIES, check
+from tests.explorer.pages import LIES, PREFIX, check, served
 from tests.support.logs import CheckpointKey, Key, LogMaker, draft
 from tests.support.repository import ROOT
 

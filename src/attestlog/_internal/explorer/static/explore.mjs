@@ -45,11 +45,15 @@ export function go(members) { history.pushState(null, "", address(members)); sho
 const views = () => import("./views.mjs");
 const PAGES = { timeline };
 for (const name of ["entry", "find", "governance", "keys", "confirming", "figures", "file"]) PAGES[name] = async asked => (await views())[name](asked);
+let turn = 0;
 async function show(isNew) {
-  const asked = place(), view = asked.get("entry") !== null ? "entry" : asked.get("view") ?? "timeline";
+  const asked = place(), own = ++turn, view = asked.get("entry") !== null ? "entry" : asked.get("view") ?? "timeline";
   bar(view);
   content.setAttribute("aria-busy", "true");
-  try { content.replaceChildren(...[await (PAGES[view] ?? timeline)(asked)].flat().filter(Boolean)); } catch (error) { content.replaceChildren(...await unshown(error)); }
+  let made;
+  try { made = [await (PAGES[view] ?? timeline)(asked)].flat().filter(Boolean); } catch (error) { made = await unshown(error); }
+  if (own !== turn) return;  // the reader went on meanwhile: what came late must not stand over what was asked for last
+  content.replaceChildren(...made);
   content.removeAttribute("aria-busy");
   const title = content.querySelector("h1")?.textContent ?? "";
   document.title = `${title}: attestlog explorer`;
