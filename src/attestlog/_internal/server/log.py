@@ -40,6 +40,7 @@ from attestlog._internal.server.bodies import read_body
 from attestlog._internal.server.bodies_seen import BodiesSeen
 from attestlog._internal.server.guarding import needs, new_app
 from attestlog._internal.server.metrics import MEDIA_TYPE, format_metrics
+from attestlog._internal.server.oidc import Issuers
 from attestlog._internal.server.openapi import document
 from attestlog._internal.server.rates import Rates
 from attestlog._internal.server.served import (
@@ -152,6 +153,7 @@ def log_app(
     ]  # fmt: skip
     return new_app(
         routes, tokens, logs={served.origin: served for served in logs}, rates=rates, asked=Asked(directory),
+        issuers=Issuers.read(directory),
         tails=[0],
     )  # fmt: skip
 
