@@ -35,6 +35,7 @@ from attestlog._internal.log.changing import make_change
 from attestlog._internal.proving import prove_prefix
 from attestlog._internal.query import FilterMembers, parse_condition, query_page, stats
 from attestlog._internal.replication.status import replica_status
+from attestlog._internal.server import otlp
 from attestlog._internal.server.asked import Asked
 from attestlog._internal.server.bodies import read_body
 from attestlog._internal.server.bodies_seen import BodiesSeen
@@ -149,7 +150,7 @@ def log_app(
         append, query, show_entry, show_proof, show_checkpoint, show_consistency, tail, show_rules,
         store_payload, show_stats, show_keys, show_replicas, ask, list_requests, show_request, approve,
         list_approvals, make_checkpoint, change, show_head, show_holds, show_ready,
-        show_metrics, show_document,
+        show_metrics, show_document, receive_traces, receive_logs,
     ]  # fmt: skip
     return new_app(
         routes, tokens, logs={served.origin: served for served in logs}, rates=rates, asked=Asked(directory),
@@ -178,6 +179,32 @@ async def append(request: Req) -> Response[bytes]:
     answer = format_receipts(appended, many=many, with_entries=not is_minimal)
     status = 200 if appended.before == len(drafts) else 201
     return Response(answer, media_type=_JSON, status_code=status)
+
+
+@post("/v1/traces", guards=[needs(Scope.APPEND)], status_code=200)
+async def receive_traces(request: Req) -> Response[bytes]:
+    """Record spans of OpenTelemetry's GenAI conventions, as observed."""
+    return await _receive(request, otlp.TRACES)
+
+
+@post("/v1/logs", guards=[needs(Scope.APPEND)], status_code=200)
+async def receive_logs(request: Req) -> Response[bytes]:
+    """Record logs of OpenTelemetry's GenAI conventions, as observed."""
+    return await _receive(request, otlp.LOGS)
+
+
+async def _receive(request: Req, signal: otlp.Signal) -> Response[bytes]:
+    served, token = _served(request), _token(request)
+    encoding = request.headers.get("content-encoding", "")
+    body = await read_body(request.stream(), encoding=encoding, size_bytes_max=BODY_SIZE_MAX_BYTES)
+    media_type = request.headers.get("content-type", _JSON).partition(";")[0].strip().lower()
+    observed = await asyncio.to_thread(otlp.parse_observed, signal, body, media_type, token.actor_id)
+    caller = Caller(request.state["peer_name"], otlp.key_of(body))
+    refused, why = await served.observe(body, observed.drafts, token, caller)
+    if observed.others:
+        why = f"{observed.others} are not of the GenAI conventions" + (f"; {why}" if why else "")
+    answer = otlp.format_answer(signal, media_type, observed.others + refused, why)
+    return Response(answer, media_type=media_type)
 
 
 @post("/v1/storable", guards=[needs(Scope.APPEND)], status_code=200)

@@ -12,9 +12,9 @@
     actor_claim = "sub"
 
 It stands in `issuers.toml`, in the service's directory, and is read when the service starts. A grant is good
-for a token whose claims match all of its globs; the first such one counts. Keys come
-from the issuer's `jwks_uri`, which must be on its own host, or from `keys_url`; over TLS, or plainly from this
-machine. Only signatures with a public key count. What a JWT says beside the named claims decides nothing.
+for a token whose claims match all of its globs; the first such one counts. Keys come from the issuer's
+`jwks_uri`, which must be on its own host, or from `keys_url`: over TLS, or plainly from this machine. Only
+signatures with a public key count. What a JWT says beside the named claims decides nothing.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import time
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
@@ -33,6 +33,7 @@ from attestlog._internal.server.tokens import Scope, Token
 from attestlog.errors import (
     AttestlogError,
     ClosedError,
+    DerivedMemberError,
     ForbiddenError,
     FullError,
     LockLostError,
@@ -52,6 +53,9 @@ DISK_LOOK_S: Final = 1.0
 
 LATENCIES_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds of the buckets of the histogram of appends."""
+
+_OF_DRAFTS: Final = (MalformedError, DerivedMemberError, TooLargeError)
+"""What is wrong with a draft, and stays so however often it is sent."""
 
 _SPARED: Final = frozenset({EventType.VIOLATION, EventType.CHANGE, EventType.SHUTDOWN})
 """What may be written when there is little room left, beside outcomes."""
@@ -131,6 +135,40 @@ class ServedLog:
             self.figures.add(outcome, count, time.monotonic() - start)
         self.tell()
         return appended
+
+    async def observe(
+        self, body: bytes, drafts: Sequence[Any], token: Token, caller: Caller
+    ) -> tuple[int, str]:
+        """Append what was observed; how many drafts the log refuses, and why it does the first.
+
+        `caller`: with a key that is this body's alone. Each piece of it has a key made of it: who sends the
+        same again after an error finds the first pieces there. Raises as `append`, but for drafts that are
+        wrong in themselves.
+        """
+        refused, why = 0, ""
+        for number, start in enumerate(range(0, len(drafts), DRAFTS_MAX)):
+            piece, own = drafts[start : start + DRAFTS_MAX], body if start == 0 else b""
+            named = replace(caller, key=f"{caller.key}.{number}")
+            try:
+                await self.append(own, piece, token, named)
+            except _OF_DRAFTS:
+                good, error = await asyncio.to_thread(self._good, piece)
+                refused, why = refused + len(piece) - len(good), why or str(error)
+                if good:
+                    await self.append(own, good, token, replace(named, key=f"{named.key}.rest"))
+        return refused, why
+
+    def _good(self, drafts: Sequence[Any]) -> tuple[list[Any], AttestlogError | None]:
+        """Those that the log takes, and what is wrong with the first other one."""
+        good, first = [], None
+        for draft in drafts:
+            try:
+                self.log.check(draft)
+            except _OF_DRAFTS as error:
+                first = first or error
+            else:
+                good.append(draft)
+        return good, first
 
     async def _append_once(self, body: bytes, drafts: Sequence[Any], caller: Caller) -> Appended:
         if not caller.key:
