@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from attestlog._internal.cli import options
 from attestlog._internal.cli.opening import ask_passphrase
@@ -62,6 +62,9 @@ def log(
     public_tiles: Annotated[
         bool, flag("Let everybody read checkpoint and tree, as C2SP tlog-tiles.", "--public-tiles")
     ] = False,
+    record_reads: Annotated[
+        bool, flag("Append who read entries: one entry a reader and hour.", "--record-reads")
+    ] = False,
     access_log: AccessLogOption = False,
     as_json: options.JsonOption = False,
 ) -> None:
@@ -86,7 +89,10 @@ def log(
     if access_log:
         log_accesses()
     with ExitStack() as undo:
-        service = _open_service(logs, directory, undo, _seconds(verify_every), public_tiles)
+        service = _open_service(
+            logs, directory, undo, verify_every_s=_seconds(verify_every), tiles_are_public=public_tiles,
+            records_reads=record_reads,
+        )  # fmt: skip
         for served in service.logs:
             served.free_bytes_min = free_mib << 20
         out = Output(as_json)
@@ -132,17 +138,14 @@ def _mode(text: str) -> int:
     return int(text, 8)
 
 
-def _open_service(
-    logs: list[str], directory: Path, undo: ExitStack, verify_every_s: float | None, public_tiles: bool
-) -> Service:
+def _open_service(logs: list[str], directory: Path, undo: ExitStack, **options: Any) -> Service:
     from functools import partial
 
     from attestlog._internal.log import Log
     from attestlog._internal.server.log import open_service
 
     service = open_service(
-        [partial(Log.open, path, passphrase=ask_passphrase) for path in logs], directory,
-        verify_every_s=verify_every_s, tiles_are_public=public_tiles,
+        [partial(Log.open, path, passphrase=ask_passphrase) for path in logs], directory, **options,
     )  # fmt: skip
     undo.callback(service.close)
     for served in service.logs:

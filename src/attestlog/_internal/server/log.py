@@ -105,11 +105,13 @@ def open_service(
     *,
     verify_every_s: float | None = None,
     tiles_are_public: bool = False,
+    records_reads: bool = False,
 ) -> Service:
     """Open each log. `directory`: for tokens, requests and what was seen of bodies.
 
     `verify_every_s`: how often each is verified; None: never. `tiles_are_public`: whoever comes may read the
-    checkpoint and the tree's hashes, at the paths of C2SP tlog-tiles. Raises as `Log.open`.
+    checkpoint and the tree's hashes, at the paths of C2SP tlog-tiles. `records_reads`: an entry says who read
+    entries, one a reader and hour. Raises as `Log.open`.
     """
     with ExitStack() as undo:
         bodies, rates = BodiesSeen(directory), Rates()
@@ -118,6 +120,7 @@ def open_service(
         for opening in openings:
             served = ServedLog(opening, bodies, rates)
             undo.callback(served.close)
+            served.records_reads = records_reads
             if served.origin in {other.origin for other in logs}:
                 raise MalformedConfigError(f"two logs are called {served.origin}", member="origin")
             logs.append(served)
@@ -243,7 +246,7 @@ async def make_checkpoint(request: Req) -> Response[bytes]:
 @get("/v1/entries", guards=[needs(Scope.READ)])
 async def query(request: Req) -> Response[bytes]:
     """A page of the entries that a filter asks for, and the cursor of the next."""
-    served, members = _served(request), _filter(request)
+    served, members = await _read(request), _filter(request)
     return Response(await asyncio.to_thread(_page, served, members), media_type=_JSON)
 
 
@@ -257,7 +260,7 @@ def _page(served: ServedLog, members: FilterMembers) -> bytes:
 @get("/v1/entries/{number:str}", guards=[needs(Scope.READ)])
 async def show_entry(request: Req, number: FromPath[str]) -> Response[bytes]:
     """An entry's line, byte for byte as it is stored."""
-    served, at = _served(request), _number(number)
+    served, at = await _read(request), _number(number)
     line = await asyncio.to_thread(served.source.line, at)
     tag = f'"{hex_hash(line)}"'  # of the bytes: erasing a payload changes them, and not the entry's hash
     headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
@@ -269,7 +272,7 @@ async def show_entry(request: Req, number: FromPath[str]) -> Response[bytes]:
 @get("/v1/entries/{number:str}/proof", guards=[needs(Scope.READ)])
 async def show_proof(request: Req, number: FromPath[str]) -> Response[bytes]:
     """A proof file of an entry; `payload=false`: without its payload."""
-    served, at = _served(request), _number(number)
+    served, at = await _read(request), _number(number)
     payload = _flag(request, "payload", default=True)
     return Response(await asyncio.to_thread(served.log.prove, at, payload=payload), media_type=_TEXT)
 
@@ -309,7 +312,7 @@ async def show_consistency(request: Req) -> Response[bytes]:
 @get("/v1/tail", guards=[needs(Scope.READ)])
 async def tail(request: Req) -> Stream:
     """Entries as they become durable, as server-sent events; the id of each is its sequence number."""
-    served, tails = _served(request), request.app.state["tails"]
+    served, tails = await _read(request), request.app.state["tails"]
     last = request.headers.get("last-event-id") or request.query_params.get("after")
     start = await asyncio.to_thread(served.source.durable_size) if last is None else _number(last) + 1
     if tails[0] >= TAILS_MAX:
@@ -370,7 +373,7 @@ async def show_holds(request: Req) -> Response[bytes]:
 @get("/v1/stats", guards=[needs(Scope.READ)])
 async def show_stats(request: Req) -> Response[bytes]:
     """Figures, of all or between `since` and `until`."""
-    served = _served(request)
+    served = await _read(request)
     since, until = request.query_params.get("since"), request.query_params.get("until")
     found = await asyncio.to_thread(lambda: stats(served.source, since=since, until=until))
     return Response(msgspec.json.encode(found), media_type=_JSON)
@@ -482,6 +485,13 @@ def _served(request: Req) -> ServedLog:
     served = logs.get(origin)
     if served is None:
         raise NotFoundError("this service has no log of this origin", origin=origin)
+    return served
+
+
+async def _read(request: Req) -> ServedLog:
+    """For what tells of entries: where it is to be, an entry says who reads. Raises as `_served`."""
+    served = _served(request)
+    await served.note_read(request.state["peer_name"])
     return served
 
 

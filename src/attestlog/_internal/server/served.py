@@ -19,7 +19,7 @@ from weakref import WeakValueDictionary
 import msgspec
 
 from attestlog._internal.core import canonical
-from attestlog._internal.core.entry import GUARD, OUTCOME, EventType, encode_member
+from attestlog._internal.core.entry import GUARD, OUTCOME, EventType, encode_member, format_timestamp
 from attestlog._internal.core.glob import Glob
 from attestlog._internal.core.receipt import Receipt
 from attestlog._internal.core.report import Verdict
@@ -27,6 +27,7 @@ from attestlog._internal.core.reserved import is_reserved
 from attestlog._internal.core.signature import BATCH_ENTRIES_MAX
 from attestlog._internal.log import Log
 from attestlog._internal.log.callers import Caller
+from attestlog._internal.log.changing import record_read
 from attestlog._internal.server.bodies_seen import BodiesSeen
 from attestlog._internal.server.rates import Rates
 from attestlog._internal.server.tokens import Scope, Token
@@ -114,6 +115,9 @@ class ServedLog:
         self._reopening = asyncio.Lock()
         self._free = (0.0, FREE_BYTES_MIN)
         self.free_bytes_min = FREE_BYTES_MIN
+        self.records_reads = False
+        """Whether an entry says, once an hour, who read entries here."""
+        self._readers: dict[str, str] = {}
         self.verified: Verified | None = None
         """What `--verify-every` found last."""
 
@@ -234,6 +238,21 @@ class ServedLog:
                 with contextlib.suppress(AttestlogError):
                     self.log = await asyncio.to_thread(self._open)
                     self.source = self.log._store.source
+
+    async def note_read(self, peer: str) -> None:
+        """Entries are about to be read: record it, where it is to be. Raises as `Log.append`.
+
+        Before anything is told: what cannot be recorded is not read.
+        """
+        if not self.records_reads:
+            return
+        reader, hour = peer.partition(" ")[0], format_timestamp(self.log.now_us())[:13]
+        if self._readers.get(reader) == hour:
+            return
+        await asyncio.to_thread(record_read, self.log, peer, hour)
+        # Those of other hours go: the name of a reader may be of thousands.
+        self._readers = {name: at for name, at in self._readers.items() if at == hour} | {reader: hour}
+        self.tell()
 
     # --- what is there ---
 
