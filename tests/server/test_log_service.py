@@ -528,7 +528,7 @@ with socket.socket(socket.AF_UNIX) as connection:
         answer += part
 print(answer.split()[1].decode())
 """
-"""It becomes another user once it has loaded what it needs: the interpreter may stand where they cannot go."""
+"""It becomes another user once it has loaded what it needs, perhaps from where that user cannot go."""
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
