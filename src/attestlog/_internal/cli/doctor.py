@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 app = new_app()
 
+_ON_POSTGRES = "opening the log checks the server's version, schema, fsync and standbys"
+
 _STYLES: Final = {"good": "green", "note": "yellow", "bad": "bold red"}
 
 SYNCS_MAX: Final = 64
@@ -91,7 +93,7 @@ def doctor(
     """
     from attestlog._internal.storage.resolve import directory
 
-    out, root = Output(as_json), directory(log).absolute()
+    out, root = Output(as_json), directory(log, _ON_POSTGRES).absolute()
     checks = _everything(root)
     if pkcs11_module is not None:
         checks += _devices(pkcs11_module)
