@@ -26,11 +26,19 @@ STEPS = {
 }
 
 
-@pytest.fixture
-def server() -> Iterator[PostgresServer]:
+@pytest.fixture(scope="module")
+def made() -> Iterator[PostgresServer]:
     """One of its own: its schema grows."""
     with running() as server:
         yield server
+
+
+@pytest.fixture
+def server(made: PostgresServer) -> PostgresServer:
+    """With the schema as it is."""
+    made.sql("drop schema attestlog cascade")
+    made.sql(schema.steps())
+    return made
 
 
 class Software:
