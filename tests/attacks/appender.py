@@ -19,18 +19,22 @@ from tests.support.histories import Members
 from tests.support.logs import Key, draft
 from tests.support.people import PEOPLE, governed
 
+from attestlog._internal.approving import consent_to_admission
 from attestlog._internal.core.policy_change import set_policy_payload
 from attestlog._internal.core.rotation import (
     Admission,
+    Revocation,
     Rotation,
     admission_message,
     format_admission,
+    format_revocation,
     format_rotation,
     rotation_message,
 )
 from attestlog._internal.core.rules import format_hold, release_of
 from attestlog._internal.log import Log
 from attestlog._internal.storage.resolve import open_source
+from attestlog.testing import MemorySigner
 
 
 def appends(ground: Ground, *drafts: Any, **options: Any) -> Log:
@@ -257,19 +261,30 @@ def rotates_to_a_key_of_their_own(ground: Ground) -> None:
         log.append(change("rotate_signing_key", payload))
 
 
-@attempt(APPENDER, PREVENTED, "RuleChangeError")
+@attempt(APPENDER, PREVENTED, "MalformedEntryError")
 def admits_a_key_of_their_own(ground: Ground) -> None:
     """An admission of their key, where the policy asks for approvals of it."""
     with ground.live(policy=governed(rules={"keys": KEYS})) as log:
         log.append(own_key(log))
 
 
-@attempt(APPENDER, NOT_GUARANTEED, "VERIFIED")
-def admits_a_key_of_their_own_where_nobody_is_asked(ground: Ground) -> Left:
-    """The same, where the policy asks nobody: it is in the log, and in the list of its keys."""
+@attempt(APPENDER, PREVENTED, "MalformedEntryError")
+def admits_a_key_of_their_own_where_nobody_is_asked(ground: Ground) -> None:
+    """The same, where the policy asks nobody."""
     with ground.live(policy=governed()) as log:
         log.append(own_key(log))
-    return Left(log.path)
+
+
+@attempt(APPENDER, PREVENTED, "MalformedEntryError")
+def revokes_the_key_of_another_host(ground: Ground) -> None:
+    """A revocation of one of two keys, where the policy asks nobody."""
+    second = MemorySigner()
+    with ground.live(policy=governed()) as log:
+        log.admit_key(consent_to_admission(log.path, second, label="second"))
+        revocation = Revocation(
+            key_id=second.public_key.key_id, last_trusted_sequence_number=1, reason="not needed"
+        )
+        log.append(change("revoke_signing_key", format_revocation(revocation)))
 
 
 def own_key(log: Log) -> Members:

@@ -4,6 +4,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from tests.cli.approving import approved, verdict
 from tests.cli.running import ORIGIN, Run, key_file
 from tests.support.logs import config_file
 
@@ -202,3 +203,27 @@ def test_a_consent_that_is_none(run: Run, log: Path, tmp_path: Path) -> None:
     (tmp_path / "consent.json").write_text("{}")
     assert run("keys", "admit", log, tmp_path / "consent.json").code == 3
     assert run("keys", "admit", log, tmp_path / "nothing.json").code == 4
+
+
+def test_keys_are_changed_by_their_own_verbs_with_approvals(
+    run: Run, governed_log: Path, keys: dict[str, Path], tmp_path: Path
+) -> None:
+    second, request = key_file(run, tmp_path / "host-2.pem")["key_id"], tmp_path / "request.json"
+    by = ("--signer", f"file:{tmp_path / 'host-2.pem'}", "--label", "host-2")
+    consent = tmp_path / "host-2.json"
+    consent.write_text(run("keys", "consent", governed_log, *by).out)
+    for verb in (
+        ("admit", governed_log, consent),
+        ("revoke", governed_log, second, "--last-trusted", 1, "--reason", "not needed"),
+    ):
+        assert run("keys", *verb, "--request-approval", request).code == 0  # by the key that signs
+        change = ("keys", *verb, "--actor-id", "operator")
+        assert run(*change, "--json").error["code"] == "verification.rule_change"
+        assert run(*change, "--request-approval", request).code == 0
+        approvals = [approved(run, request, key, role) for role, key in keys.items()]
+        files = [word for approval in approvals for word in ("--approval", approval)]
+        by_append = run("append", governed_log, "--request", request, *files)
+        assert (by_append.code, "only where keys are managed" in by_append.err) == (2, True)
+        assert run(*change, *files).code == 0
+    assert verdict(run, governed_log) == "VERIFIED"
+    assert second not in [row["key_id"] for row in run("keys", "list", governed_log, "--json").objects[:1]]

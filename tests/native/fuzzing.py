@@ -162,6 +162,15 @@ VALUES: dict[str, tuple[bytes, ...]] = {
 """Values of members that are right, nearly right, or right only beside others."""
 
 _CONSISTENT: tuple[dict[str, bytes], ...] = (
+    # Right where each pillar counts and the second weighs nothing; the other way round, wrong there.
+    {
+        "composite_score": b"9",
+        "pillars_scores": b'{"an_toan":9,"duong_dai":5}',
+        "safety_floor_met": b"false",
+    },
+    {"composite_score": b"9", "pillars_scores": b'{"an_toan":9,"duong_dai":5}'},
+    {"action_type": b'"deploy"'},
+    {"action_type": b'"deploy"', "provided_proofs": b'[{"type":"k1_state","valid":true}]'},
     {"composite_score": b"null", "pillars_scores": b"{}", "safety_floor_met": b"null"},
     {"composite_score": b"9", "pillars_scores": b'{"an_toan":9}'},
     {"conflicts_detected": b'["a"]', "k_state": b"0"},

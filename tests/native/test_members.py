@@ -16,7 +16,19 @@ STATE = State(12, "ef" * 32, "2026-01-01T00:00:00.000000Z")
 _ID = b'"0d9d1f2e-5a53-4d30-9c1b-6a1f0c2b7e11'
 _HEX = b"5a" * 32
 _TEXTS = (b"[1]", b"{}", b"null", b'["a",]', b'[ "a"]')
-_OBJECTS = (b"[]", b'""', b'{"b":1,"a":1}', b'{"a":1,"a":1}', b'{"a":1.0}', b'{"a":"\\u0041"}', b'{"a" :1}')
+_OBJECTS = (
+    b'{"a":"\\u000a"}',
+    b'{"a":"\\u001F"}',
+    b'{" ":1,"\\n":2}',
+    b'{"a":{" ":1,"\\n":2}}',
+    b"[]",
+    b'""',
+    b'{"b":1,"a":1}',
+    b'{"a":1,"a":1}',
+    b'{"a":1.0}',
+    b'{"a":"\\u0041"}',
+    b'{"a" :1}',
+)
 _FLAGS = (b"1", b"null", b'"true"', b"True")
 
 NEARLY: dict[str, tuple[bytes, ...]] = {
@@ -86,6 +98,8 @@ NEARLY: dict[str, tuple[bytes, ...]] = {
     "signing_key_id": (b'"' + _HEX + b'"', b'""', b"null"),
     "system_state_snapshot": _OBJECTS,
     "timestamp": (
+        MEMBERS["timestamp"] + b"}",
+        MEMBERS["timestamp"] + b"} ",
         b'"2026-02-29T00:00:00.000000Z"',
         b'"2026-04-31T00:00:00.000000Z"',
         b'"2026-01-01T24:00:00.000000Z"',
@@ -116,7 +130,10 @@ def test_what_is_nearly_right_is_not_accepted(name: str) -> None:
         taken = by_core(core, rules, [line])
         # What the core leaves to Python as a whole entry is found there.
         says_so = taken is not None and (
-            (taken.findings, taken.unchecked_proofs) == (told.findings, told.unchecked_proofs)
+            (
+                told.state.run is None
+                and (taken.findings, taken.unchecked_proofs) == (told.findings, told.unchecked_proofs)
+            )
             or not follows(STATE, taken.assumed or STATE)
         )
         assert taken is None or says_so, (name, value)

@@ -136,7 +136,7 @@ def test_a_host_without_the_checkpoint_key_appends(hosts: Hosts) -> None:
 def test_t1_a_frozen_host_loses_the_lock_and_others_go_on(postgres: PostgresServer) -> None:
     signer = FrozenSigner()
     hosts = Hosts(postgres, signer)
-    frozen_store = hosts.store(hold_max_s=1)
+    frozen_store = hosts.store(hold_max_s=3)
     with hosts.open(store=frozen_store, signer=signer) as frozen, hosts.open() as other:
         receipts = []
         # It has the lock while it signs. The other waits for the lock, which the server takes away.
@@ -174,16 +174,18 @@ class Slow:
             sys.stdin.readline()
         return self.inner.sign(message)
 
-store = PostgresStore(parse_url(url), lock_timeout_s=float(patience), hold_max_s=1)
+store = PostgresStore(parse_url(url), lock_timeout_s=float(patience), hold_max_s=5)
 signer = Slow(open_signer(entry))
 with attestlog.open(store, signer=signer, checkpoint_signer=open_signer(checkpoint)) as log:
     draft = {"event_type": "ACTION", "action_type": "step", "actor_id": "stopped"}
-    signer.waits = True
-    try:
-        log.append(draft)
-    except StorageError as error:
-        print(error.retryable, error, flush=True)
-    print(log.append(draft).sequence_number, flush=True)
+    signer.waits, receipt = True, None
+    while receipt is None:
+        try:
+            receipt = log.append(draft)
+        except StorageError as error:
+            print(error.retryable, error, flush=True)
+            assert error.retryable
+    print("appended", receipt.sequence_number, flush=True)
 """
 
 
@@ -214,7 +216,10 @@ def test_t1_a_stopped_process_loses_the_lock_and_others_go_on(
                 said = process.stdout.readline()
                 assert said.startswith("True ")
                 assert "nothing was written" in said
-                assert process.stdout.readline() == "2\n"
+                while not said.startswith("appended"):  # it may have been slow once more
+                    assert said.startswith("True ")
+                    said = process.stdout.readline()
+                assert said == "appended 2\n"
                 receipts.append(other.append(draft(3)))
             assert process.wait(PATIENCE_S) == 0
         finally:
@@ -445,7 +450,7 @@ def test_without_a_standby_nothing_is_acknowledged_within_the_deadline(stoppable
     log = stoppable.open(store=store)
     _without_a_standby(stoppable.server)
     assert store._connection is not None
-    store._connection.answer_s = 0.5
+    store._connection.answer_s = 2.0
     with pytest.raises(attestlog.errors.UncertainCommitError) as caught:
         log.append(draft(1))
     assert len(caught.value.entry_ids) == 1
@@ -454,6 +459,7 @@ def test_without_a_standby_nothing_is_acknowledged_within_the_deadline(stoppable
     assert not isinstance(refused.value, attestlog.errors.UncertainCommitError)
     assert refused.value.retryable
     _with_one(stoppable.server)
+    store._lock_timeout_s = PATIENCE_S
     receipt = log.append(draft(3))
     log.close()
     numbers = [entry.sequence_number for entry in attestlog.query_log(stoppable.url, newest_first=False)]

@@ -30,13 +30,13 @@ def test_one_entry_whatever_step_it_is_killed_at(
     tmp_path: Path, own_home: Path, step: str, side: str, drafts: int
 ) -> None:
     attestlog.create(tmp_path / "audit", origin=ORIGIN).close()
-    log = attestlog.connect(f"unix:{tmp_path}/log.sock", timeout_s=1)
+    log = attestlog.connect(f"unix:{tmp_path}/log.sock", timeout_s=2)
     with serving_log(tmp_path, DYING, str(tmp_path), step, side) as (_, process):
         # The connection broke: what became of it is not known, and cannot be found out while nobody is there.
         with pytest.raises(UncertainCommitError) as caught:
             log.append_many([ACTION] * drafts, idempotency_key="k")
         assert caught.value.idempotency_key == "k"
-        assert process.wait(30) == -signal.SIGKILL
+        assert process.wait(60) == -signal.SIGKILL
     log.close()
     with serving_log(tmp_path) as (place, process):
         again = attestlog.connect(place.socket)
@@ -44,7 +44,7 @@ def test_one_entry_whatever_step_it_is_killed_at(
         assert receipts[0] == receipts[1]
         again.close()
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
     stored = [entry.environment.get("attestlog_key") for entry in attestlog.query_log(tmp_path / "audit")]
     assert stored == ["k"] * drafts + [None]
     report = attestlog.verify(tmp_path / "audit", remember=False)
@@ -59,7 +59,7 @@ def test_an_append_is_settled_by_the_service_that_is_started_again(tmp_path: Pat
         with serving_log(tmp_path, DYING, str(tmp_path), "written", "+") as (_, process):
             thread = threading.Thread(target=lambda: found.append(log.append(ACTION)))
             thread.start()
-            assert process.wait(30) == -signal.SIGKILL
+            assert process.wait(60) == -signal.SIGKILL
         with serving_log(tmp_path):
             thread.join()
         assert [receipt.sequence_number for receipt in found] == [1]
@@ -67,7 +67,7 @@ def test_an_append_is_settled_by_the_service_that_is_started_again(tmp_path: Pat
 
 def test_an_act_does_not_begin_while_the_service_is_away(tmp_path: Path, own_home: Path) -> None:
     attestlog.create(tmp_path / "audit", origin=ORIGIN).close()
-    log = attestlog.connect(f"unix:{tmp_path}/log.sock", timeout_s=1)
+    log = attestlog.connect(f"unix:{tmp_path}/log.sock", timeout_s=60)
     done = []
 
     def act() -> None:
@@ -80,6 +80,7 @@ def test_an_act_does_not_begin_while_the_service_is_away(tmp_path: Path, own_hom
         act()
         process.kill()
         process.wait()
+    log._asker._timeout_s = 1  # nobody will answer
     with pytest.raises(StorageError):
         act()
     assert done == [1]

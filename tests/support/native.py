@@ -129,10 +129,11 @@ class BytesPiece:
         """See `Piece`."""
 
 
-def by_core(core: loading.Core, rules: Rules, lines: Sequence[bytes]) -> Scanned | None:
+def by_core(core: loading.Core | Accepting, rules: Rules, lines: Sequence[bytes]) -> Scanned | None:
     """What the core, and Python after it, make of the lines; None: it is all for Python."""
     data = b"".join(line + b"\n" for line in lines)
-    return Accepting(core, sampled=NEVER).scan((rules, BytesPiece(data)))
+    accepting = core if isinstance(core, Accepting) else Accepting(core, sampled=NEVER)
+    return accepting.scan((rules, BytesPiece(data)))
 
 
 def by_reference(rules: Rules, lines: Sequence[bytes]) -> Scanned:

@@ -27,7 +27,8 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from enum import Enum, auto
 from ipaddress import ip_address
 from pathlib import Path
@@ -39,6 +40,9 @@ import httpcore
 
 from attestlog._internal.version import VERSION
 from attestlog.errors import MalformedConfigError
+
+LINE_MAX_BYTES: Final = 2 << 20
+"""Of a stream: a line of a log is at most half of it."""
 
 KEEP_ALIVE_S: Final = 5.0
 """An idle connection is closed after it: as httpx, and well below what servers close theirs after."""
@@ -95,6 +99,14 @@ class NoAnswerError(Exception):
     def retryable(self) -> bool:
         """Whether waiting may help."""
         return self.why in {Why.UNREACHED, Why.SLOW}
+
+
+class RefusedError(Exception):
+    """A stream was asked for, and an answer of another status came."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(str(answer.status))
+        self.answer = answer
 
 
 def may_pass(status: int) -> bool:
@@ -210,12 +222,7 @@ class Client:
         total_s = self._limits.total_s if total_s is None else total_s
         connect_s, silence_s, _ = self._limits
         self._until.deadline = time.monotonic() + total_s
-        url = httpcore.URL(
-            scheme=self._url.scheme,
-            host=self._url.hostname or "",
-            port=self._url.port,
-            target=f"{self._target}/{path}" if path else self._target or "/",
-        )
+        url = self._at(path)
         timeouts = {"connect": connect_s, "read": silence_s, "write": silence_s, "pool": total_s}
         all_headers = list((self._headers | dict(headers or {})).items())
         try:
@@ -241,9 +248,56 @@ class Client:
             was_sent = not isinstance(error, httpcore.ConnectError)
             raise NoAnswerError(Why.UNREACHED, text, was_sent=was_sent) from None
 
+    def lines(self, path: str, *, headers: Mapping[str, str] | None = None) -> Iterator[bytes]:
+        """The lines of an answer that goes on for as long as the server sends some, without line ends.
+
+        Bounded in silence and in the length of a line, and not in time. Raises NoAnswerError, RefusedError.
+        """
+        connect_s, silence_s, total_s = self._limits
+        url = self._at(path)
+        timeouts = {"connect": connect_s, "read": silence_s, "write": silence_s, "pool": total_s}
+        all_headers = list((self._headers | dict(headers or {})).items())
+        self._until.deadline = math.inf
+        with (
+            _no_answer(silence_s),
+            self._pool.stream("GET", url, headers=all_headers, extensions={"timeout": timeouts}) as response,
+        ):
+            if response.status not in self._answers:
+                raise RefusedError(Answer(response.status, _content(response, LINE_MAX_BYTES, self._answers)))
+            left = b""
+            for part in response.iter_stream():
+                *whole, left = (left + part).split(b"\n")
+                yield from whole
+                if len(left) > LINE_MAX_BYTES:
+                    raise NoAnswerError(Why.TOO_LARGE, f"sends a line of more than {LINE_MAX_BYTES} bytes")
+                self._until.deadline = math.inf  # the thread may have asked something else meanwhile
+
     def close(self) -> None:
         """Close the connections."""
         self._pool.close()
+
+    def _at(self, path: str) -> httpcore.URL:
+        return httpcore.URL(
+            scheme=self._url.scheme,
+            host=self._url.hostname or "",
+            port=self._url.port,
+            target=f"{self._target}/{path}" if path else self._target or "/",
+        )
+
+
+@contextmanager
+def _no_answer(silence_s: float) -> Iterator[None]:
+    """httpcore's errors of a stream as ours."""
+    try:
+        yield
+    except httpcore.TimeoutException:
+        raise NoAnswerError(Why.UNREACHED, f"cannot be reached: silent for {silence_s:g} s") from None
+    except httpcore.ProtocolError:
+        text = "cannot be reached: what came is not HTTP, or is not a whole answer"
+        raise NoAnswerError(Why.UNREACHED, text) from None
+    except httpcore.NetworkError as error:
+        text = f"cannot be reached: {str(error) or type(error).__name__}"
+        raise NoAnswerError(Why.UNREACHED, text) from None
 
 
 def _content(response: httpcore.Response, size_max_bytes: int, answers: Container[int]) -> bytes:

@@ -11,6 +11,7 @@ from attestlog._internal.log import Log, callers
 from attestlog._internal.log.callers import KEY_TERM_S, Caller
 from attestlog.errors import IdempotencyError, MalformedEntryError
 
+ACTION = {"event_type": "ACTION", "action_type": "deploy", "actor_id": "agent-7"}
 START_US = 1_800_000_000_000_000
 WRITER = Caller("token:writer", "order-17")
 
@@ -138,3 +139,21 @@ def test_the_same_while_only_a_task_waits(log: Log) -> None:
 
     assert asyncio.run(_append_twice(log)) == [0, 1]
     log.close()
+
+
+def test_a_key_of_whoever_has_the_log_open(tmp_path: Path, own_home: Path) -> None:
+    with attestlog.create(tmp_path / "audit", origin="example.com/agents") as log:
+        first = log.append(ACTION, idempotency_key="order-17")
+        assert first.entry.environment["attestlog_key"] == "order-17"
+        assert "attestlog_peer" not in first.entry.environment
+        assert log.append(ACTION, idempotency_key="order-17") == first
+        many = log.append_many([ACTION] * 3, idempotency_key="order-18")
+    with attestlog.open(tmp_path / "audit") as log:  # another process finds it, too
+        assert log.append(ACTION, idempotency_key="order-17") == first
+        assert log.append_many([ACTION] * 3, idempotency_key="order-18") == many
+        with pytest.raises(IdempotencyError):
+            log.append({**ACTION, "actor_id": "another"}, idempotency_key="order-17")
+        for bad in ("", "x" * 129, "é"):
+            with pytest.raises(MalformedEntryError):
+                log.append(ACTION, idempotency_key=bad)
+        assert log.head().size == 5

@@ -15,7 +15,7 @@ from attestlog._internal.storage.resolve import open_source
 from attestlog.errors import SignerError
 from attestlog.testing import FaultSigner, MemorySigner, check_log
 
-PATIENCE_S = 20
+PATIENCE_S = 60
 
 
 def covered(path: Path) -> int:

@@ -1,5 +1,6 @@
 """Rotating and revoking the key of an open log: who signs what, in this process and in others."""
 
+import asyncio
 import threading
 from functools import partial
 from pathlib import Path
@@ -8,13 +9,26 @@ from typing import Any
 import msgspec
 import pytest
 from tests.support.logs import create, draft, drafts
+from tests.support.people import PEOPLE, governed
 
+from attestlog._internal.approving import consent_to_admission
 from attestlog._internal.config import Signers, change_config, read_config
 from attestlog._internal.core.entry import decode_line
 from attestlog._internal.core.genesis import Settings
 from attestlog._internal.core.report import Verdict
-from attestlog._internal.core.rotation import Rotation, format_rotation, rotation_message
+from attestlog._internal.core.rotation import (
+    Admission,
+    Revocation,
+    Rotation,
+    admission_message,
+    format_admission,
+    format_revocation,
+    format_rotation,
+    rotation_message,
+)
 from attestlog._internal.log import Log
+from attestlog._internal.log.callers import Caller
+from attestlog._internal.log.drafts import change_draft
 from attestlog._internal.storage.files.reader import FileSource
 from attestlog._internal.storage.resolve import open_source
 from attestlog._internal.verifying import judge_log
@@ -135,20 +149,81 @@ def test_a_key_is_revoked_after_it_was_rotated(tmp_path: Path) -> None:
     check_log(path)
 
 
-def test_a_caller_who_appends_a_rotation_is_refused(tmp_path: Path) -> None:
-    """Policies ask nobody before a rotation, so an appender could make their own key the log's."""
-    old, new = MemorySigner(), MemorySigner()
-    with create(tmp_path / "log", signer=old) as log:
-        message = rotation_message(log.origin, old.public_key.key_id, new.public_key.key_id, 1)
-        payload = format_rotation(Rotation(new.public_key, new.sign(message)))
-        change = draft(
-            0, event_type="CHANGE", action_type="attestlog.rotate_signing_key", action_payload=payload
+def revoked(key_id: str, last_trusted: int) -> dict[str, Any]:
+    """The payload of a revocation."""
+    one = Revocation(key_id=key_id, last_trusted_sequence_number=last_trusted, reason="not needed")
+    return format_revocation(one)
+
+
+def key_changes(log: Log) -> dict[str, dict[str, Any]]:
+    """A rotation, an admission and a revocation that would hold now; the log has two keys in force."""
+    signing = log.append(draft(1)).entry.signing_key_id
+    (other,) = set(log.rules.key_ids) - {signing}
+    new = MemorySigner()
+    rotating = rotation_message(log.origin, signing, new.public_key.key_id, log.head().size)
+    admitting = admission_message(log.origin, log.rules.genesis_hash, new.public_key.key_id)
+    payloads = {
+        "rotate": format_rotation(Rotation(new.public_key, new.sign(rotating))),
+        "admit": format_admission(Admission(new.public_key, new.sign(admitting), "one more")),
+        "revoke": revoked(other, log.head().size - 1),
+    }
+    return {
+        name: draft(
+            0, event_type="CHANGE", action_type=f"attestlog.{name}_signing_key", action_payload=payload
         )
-        with pytest.raises(MalformedEntryError, match="only by who rotates the key"):
-            log.append(change)
-        assert log.head().size == 1
+        for name, payload in payloads.items()
+    }
+
+
+@pytest.mark.parametrize("name", ["rotate", "admit", "revoke"])
+def test_a_caller_who_appends_a_change_of_keys_is_refused(tmp_path: Path, name: str) -> None:
+    """Where the policy asks nobody, an appender could make their own key the log's, or take one away."""
+    path, second = tmp_path / "log", MemorySigner()
+    with create(path) as log:
+        log.admit_key(consent_to_admission(path, second, label="second"))
+        change = key_changes(log)[name]
+        assert log.request(change).draft["action_type"] == change["action_type"]  # people may be asked
+        caller = Caller("token:agent", "once")
+        for append in (
+            log.append,
+            log.check,
+            log.submit,
+            lambda one: log.append_many([one]),
+            lambda one: log.append_unredacted([one]),
+            lambda one: log.append_by(caller, [one]),
+            lambda one: asyncio.run(log.append_async(one)),
+        ):
+            with pytest.raises(MalformedEntryError, match="only where keys are managed"):
+                append(change)
+        assert log.head().size == 3
         log.append({**change, "execution_status": "FAILED"})  # a record
-    check_log(tmp_path / "log")
+        keys = log.rules.key_ids
+        log._append_own(key_changes(log)[name])  # nothing else was wrong with it
+        assert log.rules.key_ids != keys
+
+
+def test_keys_are_admitted_and_revoked_with_the_approvals_that_the_policy_asks_for(tmp_path: Path) -> None:
+    path, second = tmp_path / "log", MemorySigner()
+    rules = {"keys": {"action_types": ["attestlog.*_signing_key"], "required_approvals": 1}}
+    with create(path, policy=governed(rules=rules)) as log:
+        consent = consent_to_admission(path, second, label="second")
+        with pytest.raises(RuleChangeError):
+            log.admit_key(consent)
+        members = {"actor_id": "operator"}
+        change = change_draft("attestlog.admit_signing_key", consent, members)
+        log.admit_key(
+            consent, actor_id="operator", received_approvals=[PEOPLE[0].approve(change, log.rules.log)]
+        )
+        key_id = second.public_key.key_id
+        with pytest.raises(RuleChangeError):
+            log.revoke_key(key_id, reason="not needed", last_trusted=1)
+        change = change_draft("attestlog.revoke_signing_key", revoked(key_id, 1), members)
+        approvals = [PEOPLE[0].approve(change, log.rules.log)]
+        log.revoke_key(
+            key_id, reason="not needed", last_trusted=1, actor_id="operator", received_approvals=approvals
+        )
+        assert key_id not in log.rules.key_ids
+    check_log(path)
 
 
 def test_a_change_written_by_hand_counts_as_well(tmp_path: Path) -> None:
@@ -181,7 +256,8 @@ def test_a_list_around_a_change_is_cut_and_signed_by_the_keys_in_force(tmp_path:
         change = draft(
             0, event_type="CHANGE", action_type="attestlog.revoke_signing_key", action_payload=payload
         )
-        receipts = log.append_many([*drafts(range(3)), change, *drafts(range(3, 6))])
+        waiting = [*drafts(range(3)), change, *drafts(range(3, 6))]
+        receipts = log._append([log._writer.prepare(one, by_log=one is change) for one in waiting])
     entries = check_log(path, receipts)
     assert [entry.signature_algorithm.endswith("+BATCH") for entry in entries[2:]] == [
         True, True, True, False, True, True, True

@@ -1,7 +1,8 @@
 """A log in another process behaves as one that is open here."""
 
 import asyncio
-from collections.abc import Iterator
+import inspect
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,20 +11,25 @@ from tests.support.services_of_logs import ACTION, ORIGIN, Place, served_log
 
 import attestlog
 from attestlog._internal.guard import NumberedActor
-from attestlog._internal.log import Log
+from attestlog._internal.log import Log, changing
+from attestlog._internal.net import Client, NoAnswerError, Why
 from attestlog._internal.remote import RemoteLog
 from attestlog._internal.server.tokens import Scope
 from attestlog.errors import (
     ActionBlockedError,
     ClosedError,
     DerivedMemberError,
+    ErasureRefusedError,
     ForbiddenError,
     IdempotencyError,
     MalformedConfigError,
     MalformedEntryError,
     NotFoundError,
     QueryError,
+    RuleChangeError,
+    StorageError,
     UnauthenticatedError,
+    UncertainCommitError,
 )
 from attestlog.testing import MemorySigner
 
@@ -221,3 +227,143 @@ def test_a_closed_connection_asks_nothing(place: Place) -> None:
     for ask in (lambda: log.append(ACTION), lambda: log.submit(ACTION), lambda: log.origin):
         with pytest.raises(ClosedError):
             ask()
+
+
+def test_holds_and_erasures_say_who_asked_for_them(place: Place, log: RemoteLog) -> None:
+    log.append({**ACTION, "action_payload": {"who": "ana"}})
+    hold = log.add_hold("case-7", reason="a dispute", actor_id="counsel", start=1, stop=2)
+    assert hold.entry.environment["attestlog_peer"].startswith("uid:")
+    assert log.holds["case-7"].stop == 2
+    with pytest.raises(ErasureRefusedError, match="case-7"):
+        log.erase(1, reason="asked for", actor_id="dpo")
+    log.release_hold("case-7", reason="settled", actor_id="counsel")
+    assert log.holds == {}
+    with pytest.raises(RuleChangeError):
+        log.release_hold("case-7", reason="settled", actor_id="counsel")
+    erased = log.erase(1, reason="asked for", actor_id="dpo")
+    assert erased.entry.environment["attestlog_peer"].startswith("uid:")
+    assert entries(place)[1].action_payload is None
+    log.append_many([{**ACTION, "action_payload": {"n": number}} for number in range(3)])
+    many = log.erase_many(["deploy"], reason="retention", actor_id="dpo")
+    assert many.entry.environment["attestlog_peer"].startswith("uid:")
+    assert all(entry.action_payload is None for entry in entries(place) if entry.action_type == "deploy")
+
+
+def test_keys_are_rotated_and_revoked(place: Place, log: RemoteLog) -> None:
+    old = key_of(place)
+    rotated = log.rotate_key(actor_id="ops", algorithm="Ed25519")
+    assert rotated.entry.environment["attestlog_peer"].startswith("uid:")
+    assert key_of(place) != old
+    log.append(ACTION)
+    revoked = log.revoke_key(old, reason="stolen", last_trusted=rotated.sequence_number, actor_id="ops")
+    assert revoked.entry.environment["attestlog_peer"].startswith("uid:")
+    assert attestlog.verify(place.folder / "audit", remember=False).ok
+
+
+def key_of(place: Place) -> str:
+    assert place.service is not None
+    (key_id,) = place.service.logs[0].log.rules.key_ids
+    return key_id
+
+
+def test_a_log_whose_key_is_in_a_device_is_rotated_where_it_is(
+    place: Place, log: RemoteLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(changing, "_FILE", "other:")
+    with pytest.raises(ForbiddenError, match="where the log is"):
+        log.rotate_key()
+    assert len(entries(place)) == 1
+
+
+def test_what_changes_a_log_needs_the_scope_admin(place: Place) -> None:
+    token = place.tokens.mint("agent", [Scope.APPEND, Scope.READ], ORIGIN)
+    with attestlog.connect(place.url, token=token) as log:
+        changes: list[Callable[[], Any]] = [
+            log.rotate_key,
+            lambda: log.erase(1, reason="x", actor_id="a"),
+            lambda: log.add_hold("h", reason="x", actor_id="a"),
+        ]
+        for change in changes:
+            with pytest.raises(ForbiddenError, match="admin"):
+                change()
+    assert len(entries(place)) == 1
+
+
+def test_the_head_is_that_of_the_log_and_a_boot_says_it(place: Place, log: RemoteLog) -> None:
+    assert place.service is not None
+    log.append_many([ACTION] * 4)
+    head, own = log.head(), place.service.logs[0].log.head()
+    assert (head.size, head.entry_hash, head.timestamp_us) == (own.size, own.entry_hash, own.timestamp_us)
+    assert head.edge.root() == own.edge.root()
+    boot = log.boot("start", actor_id="agent-7")
+    assert boot.entry.system_state_snapshot["log_head"] == {"size": 5, "entry_hash": own.entry_hash}
+    assert log.shutdown("stop", actor_id="agent-7").entry.system_state_snapshot["log_head"]["size"] == 6
+
+
+def test_a_tail_has_each_entry_once(log: RemoteLog) -> None:
+    log.append_many([ACTION] * 5)
+    found = log.tail(after=1)
+    assert [next(found).sequence_number for _ in range(4)] == [2, 3, 4, 5]
+    log.append(ACTION)  # while the stream is read, by the same thread
+    assert next(found).sequence_number == 6
+    found.close()
+
+
+def test_a_tail_goes_on_over_restarts_without_gap_or_repeat(tmp_path: Path, own_home: Path) -> None:
+    attestlog.create(tmp_path / "audit", origin=ORIGIN).close()
+    with attestlog.connect(f"unix:{tmp_path}/log.sock") as log:
+        found = log.tail(after=0)
+        for number in range(3):
+            with served_log(tmp_path):
+                log.append_many([ACTION] * 2)
+                seen = [next(found).sequence_number for _ in range(2)]
+                assert seen == [2 * number + 1, 2 * number + 2]
+        found.close()
+
+
+def test_a_tail_of_a_service_that_is_away_ends_with_an_error(tmp_path: Path) -> None:
+    log = attestlog.connect(f"unix:{tmp_path}/none.sock", timeout_s=0.2)
+    with pytest.raises(StorageError):
+        next(log.tail(after=0))
+    log.close()
+
+
+def test_a_change_is_not_asked_for_twice(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def silent(*arguments: Any, **_: Any) -> Any:
+        asked.append(arguments)
+        raise NoAnswerError(Why.UNREACHED, "hung up")
+
+    with attestlog.connect(place.socket) as log:
+        monkeypatch.setattr(Client, "ask", silent)
+        with pytest.raises(UncertainCommitError, match="not known"):
+            log.erase(1, reason="x", actor_id="a")
+        assert len(asked) == 1
+    with attestlog.connect(f"unix:{place.folder}/none.sock") as away:
+        monkeypatch.undo()
+        with pytest.raises(StorageError, match="nothing was written"):
+            away.erase(1, reason="x", actor_id="a")
+
+
+HERE_ONLY = frozenset({
+    # Where the log is: what opens it, its directory, its replicas, evidence that stays as it is.
+    "create", "open", "open_async", "path", "genesis", "recovered", "notices", "check",
+    "append_by", "append_by_async", "append_unredacted", "sync_replicas",
+})  # fmt: skip
+THERE_ONLY = frozenset({"tail", "state", "propose", "requests", "approve", "approvals"})
+
+
+def test_it_has_the_methods_of_a_log_with_their_parameters() -> None:
+    def public(kind: type) -> dict[str, Any]:
+        return {name: value for name, value in vars(kind).items() if not name.startswith("_")}
+
+    here, there = public(Log), public(RemoteLog)
+    assert set(here) - set(there) - {"where"} == HERE_ONLY
+    assert set(there) - set(here) == THERE_ONLY
+    for name in set(here) & set(there):
+        if callable(here[name]):
+            own, other = (inspect.signature(kind[name]).parameters for kind in (here, there))
+            # Who publishes is a part of the process that has the log.
+            extra = {"new_signer"} if name == "rotate_key" else {"wait"}
+            assert [item for item in own if item not in extra] == list(other), name

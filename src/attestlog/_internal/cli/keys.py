@@ -14,7 +14,7 @@ from attestlog._internal.cli.output import Output, print_table
 from attestlog._internal.cli.verbs import UsageError, example, new_group
 
 if TYPE_CHECKING:
-    from attestlog._internal.log import Receipt
+    from attestlog._internal.log import Log, Receipt
     from attestlog._internal.signers import Signer
 
 app = new_group("keys")
@@ -163,10 +163,9 @@ def admit(
     It needs the approvals that the policy requires. Require one: otherwise a thief of any key can admit
     another.
     """
-    from attestlog._internal.cli.approval import request_approval, with_approvals
+    from attestlog._internal.cli.approval import request_approval
     from attestlog._internal.cli.files import read_file
     from attestlog._internal.core import canonical
-    from attestlog._internal.core.entry import parse_draft
     from attestlog._internal.core.reserved import ADMIT_SIGNING_KEY
     from attestlog._internal.core.rotation import parse_admission
     from attestlog._internal.log.drafts import change_draft
@@ -179,8 +178,7 @@ def admit(
         request_approval(out, log, members, request_to)
         return
     with open_log(log, signer=signer, any_filesystem=any_filesystem) as opened:
-        draft = parse_draft(members)
-        receipt = opened.append(with_approvals(opened, draft, approval) if approval else draft)
+        receipt = opened.admit_key(payload, **given, **_approvals(opened, members, approval))
     facts = {
         "key_id": admission.key.key_id, "algorithm": admission.key.algorithm,
         "public_key": admission.key.pem, "label": admission.label,
@@ -200,6 +198,8 @@ def revoke(
     reason: options.ReasonOption,
     signer: options.SignerOption = None,
     actor_id: ActorOption = None,
+    approval: options.ApprovalOption = None,
+    request_to: options.RequestApprovalOption = None,
     any_filesystem: options.AnyFilesystemOption = False,
     as_json: options.JsonOption = False,
 ) -> None:
@@ -207,12 +207,29 @@ def revoke(
 
     Rotate first where it is the only key in force. Verifiers then doubt what the key signed after entry N,
     unless they verified it earlier and remember it. Keys that came in by it after entry N go with it.
+    It needs the approvals that the policy requires.
     """
+    from attestlog._internal.cli.approval import request_approval
+    from attestlog._internal.core.reserved import REVOKE_SIGNING_KEY
+    from attestlog._internal.core.rotation import Revocation, format_revocation
+    from attestlog._internal.in_force import read_rules
+    from attestlog._internal.log.drafts import change_draft
+    from attestlog._internal.storage.resolve import open_source
+
+    revocation = Revocation(key_id=key_id, last_trusted_sequence_number=last_trusted, reason=reason)
+    given, out = {"event_category": "CRITICAL", **_actor(actor_id)}, Output(as_json)
+    if "actor_id" not in given:
+        given["actor_id"] = read_rules(open_source(log), with_holds=False).key_ids[0]
+    members = change_draft(REVOKE_SIGNING_KEY, format_revocation(revocation), given)
+    if request_to is not None:
+        request_approval(out, log, members, request_to)
+        return
     with open_log(log, signer=signer, any_filesystem=any_filesystem) as opened:
-        receipt = opened.revoke_key(key_id, reason=reason, last_trusted=last_trusted, **_actor(actor_id))
+        approvals = _approvals(opened, members, approval)
+        receipt = opened.revoke_key(key_id, reason=reason, last_trusted=last_trusted, **given, **approvals)
     facts = {"key_id": key_id, "last_trusted": last_trusted, "reason": reason}
-    out, members = Output(as_json), {"sequence_number": receipt.sequence_number, **facts}
-    out.emit("revocation", members) if out.as_json else _show_change(out, receipt, facts)
+    shown = {"sequence_number": receipt.sequence_number, **facts}
+    out.emit("revocation", shown) if out.as_json else _show_change(out, receipt, facts)
 
 
 def _list_key_files() -> Iterator[dict[str, Any]]:
@@ -306,6 +323,13 @@ def _new_passphrase(path: str) -> bytes:
 
 def _actor(actor_id: str | None) -> dict[str, Any]:
     return {"actor_id": actor_id, "actor_type": "HUMAN"} if actor_id is not None else {}
+
+
+def _approvals(opened: Log, members: dict[str, Any], paths: list[str] | None) -> dict[str, Any]:
+    """The approvals in these files, as a member of the draft. Raises ApprovalRefusedError."""
+    from attestlog._internal.cli.approval import with_approvals
+
+    return {"received_approvals": with_approvals(opened, members, paths).received_approvals} if paths else {}
 
 
 def _show_change(out: Output, receipt: Receipt, facts: dict[str, Any]) -> None:

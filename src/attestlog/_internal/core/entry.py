@@ -11,6 +11,7 @@ signature); this module only knows shapes and limits.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -286,6 +287,8 @@ _deep_members: Final = attrgetter(
 )  # fmt: skip
 """Those that can hold more than strings."""
 
+_SECOND_LENGTH: Final = len("2026-01-01T00:00:00")
+_FRACTION: Final = re.compile(r"\.[0-9]{6}Z")
 _EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - every timestamp is UTC, and spelled with Z
 
 APPROVAL_MEMBERS: Final = ("signer", "signature", "timestamp")
@@ -472,6 +475,23 @@ def _format_second(seconds: int) -> str:
 
 def parse_timestamp(text: str) -> int:
     """Microseconds since 1970; raises MalformedEntryError unless `text` is a timestamp of an entry."""
+    if _FRACTION.fullmatch(text, _SECOND_LENGTH):
+        seconds = _parse_second(text[:_SECOND_LENGTH])
+        if seconds is not None:
+            return seconds * 1_000_000 + int(text[_SECOND_LENGTH + 1 : -1])
+    return _parse_any_timestamp(text)
+
+
+@lru_cache(maxsize=64)
+def _parse_second(text: str) -> int | None:
+    """Seconds since 1970, if it is a whole second's one spelling: most timestamps are of the same few."""
+    try:
+        return _parse_any_timestamp(f"{text}.000000Z") // 1_000_000
+    except MalformedEntryError:
+        return None
+
+
+def _parse_any_timestamp(text: str) -> int:
     try:
         moment = datetime.fromisoformat(text)
         seconds = int(moment.replace(microsecond=0).timestamp())

@@ -41,6 +41,9 @@ GOVERNING: Final = frozenset({
 })  # fmt: skip
 """Those that change the rules in force, if they hold."""
 
+OF_KEYS: Final = frozenset({ROTATE_SIGNING_KEY, ADMIT_SIGNING_KEY, REVOKE_SIGNING_KEY})
+"""Those that change which keys sign: a caller of `append` cannot append one that acts."""
+
 OF_THE_LOG: Final = frozenset(
     {ERASE_PAYLOAD, ERASE_PAYLOADS, SIGNER_OUTAGE, RESTORED, IMPORTED, CLOCK_STEP, WAS_READ}
 )
@@ -153,9 +156,10 @@ def check_reserved(draft: EntryDraft, *, by_log: bool = False) -> None:
             _refuse(name, f"is a change of the log itself, not {_article(draft.event_type)}")
         if name in OF_THE_LOG and not by_log and draft.event_type is EventType.CHANGE:
             _refuse(name, "is appended by the log alone")
-        if name == ROTATE_SIGNING_KEY and not by_log and acts(draft):
-            # Policies ask nobody before a rotation: one that a caller may append gives the log to the caller.
-            _refuse(name, "is appended only by who rotates the key where it is used")
+        if name in OF_KEYS and not by_log and acts(draft):
+            # Policies ask nobody before a rotation, and few do before the others: one that a caller of
+            # `append` (any agent, by any service) could append would give the log to that caller.
+            _refuse(name, "is appended only where keys are managed, by rotating, admitting or revoking one")
     elif is_reserved(name):
         _refuse(name, f"begins with {PREFIX!r}, which belongs to the log")
     check_environment(draft)

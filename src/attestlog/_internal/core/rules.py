@@ -28,6 +28,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Annotated, Any, Final, NamedTuple, NoReturn
 
 import msgspec
@@ -204,7 +205,7 @@ class Rules:
             raise HoldsUnreadError("the legal holds in force were not read")
         return self.read_holds
 
-    @property
+    @cached_property
     def log(self) -> LogId:
         """Which log's."""
         return LogId(self.origin, self.genesis_hash)

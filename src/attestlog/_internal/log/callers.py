@@ -67,6 +67,13 @@ class Caller:
         return {name: text for name, text in ((KEY_MEMBER, self.key), (PEER_MEMBER, self.peer)) if text}
 
 
+def caller_of(key: str) -> Caller:
+    """Whoever has the log open, under their key. Raises MalformedEntryError, also for an empty one."""
+    if not key:
+        raise MalformedEntryError("idempotency key: is empty", member="idempotency_key", found=key)
+    return Caller(key=key)
+
+
 class KnownKeys:
     """The entries of each key within the last 24 hours of one open log.
 

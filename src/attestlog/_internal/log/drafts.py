@@ -32,7 +32,14 @@ from attestlog._internal.core.redaction import (
     commitment,
     compile_patterns,
 )
-from attestlog._internal.core.reserved import ERASE_PAYLOAD, ERASE_PAYLOADS, ERASING, KEPT, check_reserved
+from attestlog._internal.core.reserved import (
+    ERASE_PAYLOAD,
+    ERASE_PAYLOADS,
+    ERASING,
+    KEPT,
+    OF_KEYS,
+    check_reserved,
+)
 from attestlog._internal.core.rules import Rules
 from attestlog._internal.core.signature import ECDSA_P256
 from attestlog._internal.ids import new_entry_id
@@ -132,9 +139,10 @@ class Drafts:
 
     def request(self, draft: AnyDraft, rules: Rules, algorithm: str = ECDSA_P256) -> ApprovalRequest:
         """What to give to those who approve: the draft with the payload as it will be written."""
-        # An erasure is approved before the log appends it.
+        # Erasures and changes of keys are approved before the log appends them.
         parsed = parse_draft(draft if isinstance(draft, EntryDraft) else dict(draft))
-        prepared = self.prepare(parsed, rules, algorithm, by_log=parsed.action_type in ERASING)
+        by_log = parsed.action_type in ERASING | OF_KEYS
+        prepared = self.prepare(parsed, rules, algorithm, by_log=by_log)
         payload = canonical.decode(bytes(prepared.payload))
         written = msgspec.structs.replace(prepared.draft, action_payload=payload, received_approvals=[])
         return make_request(written, rules.log, new_entry_id())
@@ -179,3 +187,12 @@ class Drafts:
             if self._redaction_key is None:
                 self._redaction_key = redaction_key(self._genesis.origin)
         return commitment(self._redaction_key, os.urandom(NONCE_SIZE_BYTES), what, value)
+
+
+def one_draft(draft: AnyDraft | None, members: dict[str, Any]) -> AnyDraft:
+    """The draft, or that of these members. Raises TypeError for both."""
+    if draft is None:
+        return members
+    if members:
+        raise TypeError("append takes a draft or members, not both")
+    return draft

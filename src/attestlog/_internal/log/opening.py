@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attestlog._internal.config import (
     ELSEWHERE,
@@ -62,6 +62,9 @@ from attestlog._internal.storage.resolve import (
 )
 from attestlog._internal.version import VERSION
 from attestlog.errors import MalformedConfigError, NoHomeError
+
+if TYPE_CHECKING:
+    from asyncio import Future as LoopFuture
 
 
 def create(
@@ -290,3 +293,9 @@ def _warn_if_remembered(origin: str, state: StateDir) -> None:
                 f" choose another name, or run attestlog memory forget {origin}",
                 stacklevel=4,
             )
+
+
+def close_opened(pending: LoopFuture[Any]) -> None:
+    """Nobody took this log, whose opening went on in its thread. Closing signs, so it is in a thread, too."""
+    if not pending.cancelled() and pending.exception() is None:
+        pending.get_loop().run_in_executor(None, pending.result().close)

@@ -157,10 +157,10 @@ class Writer:
         self.committed()
         self.replicas.notify()
 
-    def rotate(self, new: Signer, members: Mapping[str, Any]) -> Receipt:
+    def rotate(self, new: Signer, members: Mapping[str, Any], asserted: Mapping[str, str]) -> Receipt:
         """Commit the rotation to the key of `new`, and sign with it from then on.
 
-        `members`: of the draft, beside its payload.
+        `members`: of the draft, beside its payload. `asserted`: what the entry says of the caller.
         """
         with self.store.exclusive() as head:
             self._catch_up(head)
@@ -168,7 +168,7 @@ class Writer:
             message = rotation_message(self.genesis.origin, key.key_id, new.public_key.key_id, head.size)
             rotation = Rotation(new.public_key, sign_message(new, new.public_key, message))
             change = change_draft(ROTATE_SIGNING_KEY, format_rotation(rotation), members)
-            prepared = self.prepare(change, by_log=True)
+            prepared = self.prepare(change, by_log=True, asserted=asserted)
             signed = self._sign(self._plan_alone(head, prepared, key), key, signer)
             log, config = self.store.source, find_config(self.store.source)
             # A crash after this leaves a configuration that names both signers: the one that holds the key
@@ -184,11 +184,16 @@ class Writer:
             return receipt
 
     def erase(
-        self, sequence_number: int, reason: str, legal_basis: str | None, members: Mapping[str, Any]
+        self,
+        sequence_number: int,
+        reason: str,
+        legal_basis: str | None,
+        members: Mapping[str, Any],
+        asserted: Mapping[str, str],
     ) -> Receipt:
         """Commit the entry that says that this payload is erased, and erase it.
 
-        `members`: of the draft, beside its payload. Raises ErasureRefusedError, NotFoundError.
+        `members`, `asserted`: as for `rotate`. Raises ErasureRefusedError, NotFoundError.
         """
         with self.store.exclusive() as head:
             self._catch_up(head)
@@ -200,23 +205,27 @@ class Writer:
                     sequence_number=sequence_number, rule="erased",
                 )  # fmt: skip
             erasure = Erasure.of(target, reason, legal_basis)
-            return self._erase(head, erasure, erasure_draft(erasure, members))
+            return self._erase(head, erasure, erasure_draft(erasure, members), asserted)
 
-    def erase_many(self, wanted: WantedPayloads, members: Mapping[str, Any]) -> Receipt:
+    def erase_many(
+        self, wanted: WantedPayloads, members: Mapping[str, Any], asserted: Mapping[str, str]
+    ) -> Receipt:
         """Commit the entry that says that the payloads of a range are erased, and erase them: all or none.
 
-        `members`: of the draft, beside its payload. Raises ErasureRefusedError, which names the first that
-        must stay, NotFoundError.
+        `members`, `asserted`: as for `rotate`. Raises ErasureRefusedError, which names the first that must
+        stay, NotFoundError.
         """
         with self.store.exclusive() as head:
             self._catch_up(head)
             self.store.finish_erasure()
             erasure = plan_erasure(self.store.source, wanted, head.size)
-            return self._erase(head, erasure, erasure_draft(erasure, members))
+            return self._erase(head, erasure, erasure_draft(erasure, members), asserted)
 
-    def _erase(self, head: Head, erasure: AnyErasure, draft: Mapping[str, Any]) -> Receipt:
+    def _erase(
+        self, head: Head, erasure: AnyErasure, draft: Mapping[str, Any], asserted: Mapping[str, str]
+    ) -> Receipt:
         self.in_force.read_holds()
-        prepared = self.prepare(draft, by_log=True)
+        prepared = self.prepare(draft, by_log=True, asserted=asserted)
         self._check_erasure(erasure, prepared)
         key, signer = self.in_force.signer()
         signed = self._sign(self._plan_alone(head, prepared, key), key, signer)

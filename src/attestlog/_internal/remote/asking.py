@@ -16,7 +16,17 @@ from urllib.parse import quote
 import msgspec
 
 from attestlog import errors
-from attestlog._internal.net import Answer, Client, Limits, NoAnswerError, Why, parse_url, trusting
+from attestlog._internal.core.convert import read_number
+from attestlog._internal.net import (
+    Answer,
+    Client,
+    Limits,
+    NoAnswerError,
+    RefusedError,
+    Why,
+    parse_url,
+    trusting,
+)
 from attestlog.errors import AttestlogError, MalformedConfigError, StorageError, UncertainCommitError
 
 ANSWER_SIZE_MAX_BYTES: Final = 256 << 20
@@ -71,18 +81,69 @@ class Asker:
         )  # fmt: skip
         self._log = "" if log is None else f"log={quote(log, safe='')}"
 
-    def ask(self, wanted: Wanted) -> bytes:
+    def ask(self, wanted: Wanted, answers: frozenset[int] = _ANSWERS) -> bytes:
         """The answer to a question that changes nothing. Raises what the server says, or StorageError."""
         try:
             answer = self._send(wanted, self._timeout_s)
         except NoAnswerError as error:
             raise StorageError(f"the service {self.url} {error}", url=self.url, retryable=True) from None
-        if answer.status in _ANSWERS:
+        if answer.status in answers:
             return answer.content
         raise self._error(answer) or StorageError(
             f"{self.url} answers {answer.status}, and not as a log's service does", url=self.url,
             status=answer.status, retryable=answer.status >= 500,
         )  # fmt: skip
+
+    def once(self, wanted: Wanted) -> bytes:
+        """The answer to a question that writes, and must not be asked twice.
+
+        Raises what the server says, StorageError where nothing was sent; UncertainCommitError: nobody here
+        knows whether it was done.
+        """
+        try:
+            answer = self._send(wanted, self._timeout_s)
+        except NoAnswerError as error:
+            if not error.was_sent or error.why is Why.UNSENDABLE:
+                raise StorageError(
+                    f"the service {self.url} {error}; nothing was written", url=self.url, retryable=True
+                ) from None
+            raise UncertainCommitError(
+                f"whether the service {self.url} did it is not known, it {error}", url=self.url
+            ) from None
+        if answer.status in _ANSWERS:
+            return answer.content
+        raise self._error(answer) or UncertainCommitError(
+            f"whether the service {self.url} did it is not known, it answers {answer.status}", url=self.url
+        )
+
+    def follow(self, path: str, after: int) -> Iterator[bytes]:
+        """The data of server-sent events whose ids are numbers, of each from `after` + 1 on.
+
+        Asked for again from the last one on where the stream breaks off. Raises what the server says;
+        StorageError once it was away for as long as an append is tried.
+        """
+        broken_at, pauses = None, _pauses()
+        while True:
+            headers = {"last-event-id": str(after)}
+            try:
+                for number, data in _events(self._client.lines(self._path(path), headers=headers)):
+                    broken_at, pauses = None, _pauses()
+                    if number == after + 1:
+                        after = number
+                        yield data
+                why = "ended the stream"
+            except NoAnswerError as error:
+                why = str(error)
+            except RefusedError as error:
+                problem = self._error(error.answer)
+                if problem is not None and not problem.retryable:
+                    raise problem from None
+                why = f"answers {error.answer.status}"
+            now = time.monotonic()
+            broken_at = now if broken_at is None else broken_at
+            if now - broken_at >= self._timeout_s:
+                raise StorageError(f"the service {self.url} {why}", url=self.url, retryable=True)
+            time.sleep(next(pauses))
 
     def settle(self, wanted: Wanted, key: str) -> bytes:
         """The answer to a question that writes under this idempotency key, asked again until it is known.
@@ -123,12 +184,14 @@ class Asker:
         self._client.close()
 
     def _send(self, wanted: Wanted, total_s: float) -> Answer:
-        joint = "&" if "?" in wanted.path else "?"
-        path = f"{wanted.path}{joint}{self._log}" if self._log else wanted.path
         return self._client.ask(
-            wanted.method, path, ANSWER_SIZE_MAX_BYTES, content=wanted.content, headers=wanted.headers,
-            total_s=total_s,
+            wanted.method, self._path(wanted.path), ANSWER_SIZE_MAX_BYTES, content=wanted.content,
+            headers=wanted.headers, total_s=total_s,
         )  # fmt: skip
+
+    def _path(self, path: str) -> str:
+        joint = "&" if "?" in path else "?"
+        return f"{path}{joint}{self._log}" if self._log else path
 
     def _error(self, answer: Answer) -> AttestlogError | None:
         """The server's error, as it would have been raised here; None: not one of ours."""
@@ -138,6 +201,17 @@ class Asker:
             return None
         kind = KINDS.get(problem.code)
         return None if kind is None else kind(problem.detail, **problem.evidence)
+
+
+def _events(lines: Iterator[bytes]) -> Iterator[tuple[int, bytes]]:
+    """(id, data) of each event; one line of data each."""
+    number = -1
+    for line in lines:
+        name, _, value = line.partition(b": ")
+        if name == b"id":
+            number = read_number(value.decode("ascii", "replace").strip()) or 0
+        elif name == b"data":
+            yield number, value
 
 
 def _pauses() -> Iterator[float]:

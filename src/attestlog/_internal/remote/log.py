@@ -4,7 +4,7 @@
         log.append(event_type="ACTION", action_type="deploy", actor_id="agent-7")
 
 The service holds the log and its keys, redacts, signs and decides what is written. The same policy decides
-here whether a guarded act may begin. What changes keys, holds and payloads is done where the log is.
+here whether a guarded act may begin.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from enum import StrEnum
@@ -34,13 +34,28 @@ from attestlog._internal.core.approval import (
     parse_approval,
     parse_request,
 )
+from attestlog._internal.core.batch import Head
+from attestlog._internal.core.changes import (
+    AddHold,
+    AdmitKey,
+    AnyChange,
+    Erase,
+    EraseMany,
+    ReleaseHold,
+    RevokeKey,
+    RotateKey,
+    format_change,
+    parse_head,
+)
 from attestlog._internal.core.entry import (
+    ChangeMembers,
     DraftMembers,
     Entry,
     EntryDraft,
     EntryRef,
     EventCategory,
     EventType,
+    MoreMembers,
     OptionalMembers,
     decode_line,
     encode_member,
@@ -49,7 +64,8 @@ from attestlog._internal.core.entry import (
 from attestlog._internal.core.pointer import RULES_MEMBER, Pointers
 from attestlog._internal.core.policy import parse_policy
 from attestlog._internal.core.receipt import Receipt
-from attestlog._internal.core.rules import Rules
+from attestlog._internal.core.rules import Hold, Rules
+from attestlog._internal.core.seen_head import seen_head
 from attestlog._internal.core.signature import BATCH_ENTRIES_MAX
 from attestlog._internal.guard import Guard, GuardMembers, ResumeMembers
 from attestlog._internal.ids import new_entry_id
@@ -70,6 +86,9 @@ REQUEST_SIZE_BYTES: Final = 8 << 20
 """Bytes of drafts in one request: a batch of the log gathers as many."""
 
 AnyDraft = EntryDraft | Mapping[str, Any]
+
+_STATES: Final = frozenset({200, 503})
+"""Of an answer that says whether the service is ready."""
 
 
 def connect(
@@ -153,7 +172,7 @@ class RemoteLog:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await asyncio.to_thread(self.close)
+        await self.close_async()
 
     def __repr__(self) -> str:
         return f"RemoteLog({self.where!r})"  # it holds the token
@@ -179,6 +198,11 @@ class RemoteLog:
         """The log's clock: microseconds since 1970."""
         known = self._facts()
         return known.facts.now_us + int((time.monotonic() - known.at) * 1e6)
+
+    def state(self) -> str:
+        """`ready`, or why the service takes no acts. Needs no token. Raises StorageError."""
+        told = msgspec.json.decode(self._at_hand().ask(Wanted("GET", "readyz"), _STATES), type=dict[str, str])
+        return told["status"]
 
     # --- writing ---
 
@@ -266,6 +290,91 @@ class RemoteLog:
         """Append a CHANGE."""
         return self._append_event(EventType.CHANGE, action_type, actor_id, members)
 
+    def boot(self, action_type: str, *, actor_id: str, **members: Unpack[OptionalMembers]) -> Receipt:
+        """Append a BOOT: a system started. The entry says which head of the log it saw."""
+        return self._append_event(EventType.BOOT, action_type, actor_id, self._with_head(members))
+
+    def shutdown(self, action_type: str, *, actor_id: str, **members: Unpack[OptionalMembers]) -> Receipt:
+        """Append a SHUTDOWN: a system stopped in order. The entry says which head of the log it saw."""
+        return self._append_event(EventType.SHUTDOWN, action_type, actor_id, self._with_head(members))
+
+    # --- keys, holds, erasures: with the scope `admin` ---
+    #
+    # None of them is asked for twice: after a failure that leaves it open UncertainCommitError says so.
+
+    def rotate_key(self, *, algorithm: str | None = None, **members: Unpack[ChangeMembers]) -> Receipt:
+        """Have the service change to a new signing key, in a key file that it makes.
+
+        Raises as `Log.rotate_key`, and ForbiddenError where the log's key is in a device or a service: then
+        it is rotated where the log is, which is also where another signer is named.
+        """
+        return self._change(RotateKey(algorithm=algorithm, members={**members}))
+
+    def admit_key(self, consent: Mapping[str, Any], **members: Unpack[ChangeMembers]) -> Receipt:
+        """As `Log.admit_key`."""
+        return self._change(AdmitKey(consent=dict(consent), members={**members}))
+
+    def revoke_key(
+        self, key_id: str, *, reason: str, last_trusted: int, **members: Unpack[ChangeMembers]
+    ) -> Receipt:
+        """As `Log.revoke_key`."""
+        change = RevokeKey(key_id=key_id, reason=reason, last_trusted=last_trusted, members={**members})
+        return self._change(change)
+
+    def add_hold(
+        self,
+        name: str,
+        *,
+        reason: str,
+        actor_id: str,
+        start: int = 0,
+        stop: int | None = None,
+        **members: Unpack[MoreMembers],
+    ) -> Receipt:
+        """As `Log.add_hold`."""
+        given = {"actor_id": actor_id, **members}
+        return self._change(AddHold(name=name, reason=reason, start=start, stop=stop, members=given))
+
+    def release_hold(
+        self, name: str, *, reason: str, actor_id: str, **members: Unpack[MoreMembers]
+    ) -> Receipt:
+        """As `Log.release_hold`."""
+        return self._change(ReleaseHold(name=name, reason=reason, members={"actor_id": actor_id, **members}))
+
+    def erase(
+        self,
+        sequence_number: int,
+        *,
+        reason: str,
+        actor_id: str,
+        legal_basis: str | None = None,
+        **members: Unpack[MoreMembers],
+    ) -> Receipt:
+        """As `Log.erase`."""
+        given = {"actor_id": actor_id, **members}
+        change = Erase(sequence_number=sequence_number, reason=reason, legal_basis=legal_basis, members=given)
+        return self._change(change)
+
+    def erase_many(
+        self,
+        action_types: Sequence[str],
+        *,
+        reason: str,
+        actor_id: str,
+        start: int | None = None,
+        stop: int | None = None,
+        older_than: str | None = None,
+        legal_basis: str | None = None,
+        **members: Unpack[MoreMembers],
+    ) -> Receipt:
+        """As `Log.erase_many`."""
+        change = EraseMany(
+            action_types=[action_types] if isinstance(action_types, str) else list(action_types),
+            reason=reason, legal_basis=legal_basis, start=start, stop=stop, older_than=older_than,
+            members={"actor_id": actor_id, **members},
+        )  # fmt: skip
+        return self._change(change)
+
     # --- acts and approvals ---
 
     def guard(self, *, action_type: str, actor_id: str, **members: Unpack[GuardMembers]) -> Guard:
@@ -334,6 +443,25 @@ class RemoteLog:
             asked["cursor"] = page.next_cursor
             left = None if left is None else left - len(page.entries)
 
+    def head(self) -> Head:
+        """Size, last hash and right edge, as of now."""
+        return parse_head(self._ask("GET", "v1/head"))
+
+    @property
+    def holds(self) -> dict[str, Hold]:
+        """The legal holds in force, by name. Needs the scope `read`."""
+        told = msgspec.json.decode(self._ask("GET", "v1/holds"), type=dict[str, list[Hold]])
+        return {hold.name: hold for hold in told["holds"]}
+
+    def tail(self, after: int | None = None) -> Generator[Entry, None, None]:
+        """Each entry once it is durable there, without end: those after entry `after`, else the new ones.
+
+        A connection that breaks off is made again, and no entry is left out or comes twice. Raises
+        StorageError where the service is away for `timeout_s`.
+        """
+        last = self.head().size - 1 if after is None else after
+        yield from map(decode_line, self._at_hand().follow("v1/tail", last))
+
     async def query_async(self, **members: Unpack[FilterMembers]) -> AsyncIterator[Entry]:
         """`query` for asyncio."""
         found, ended = self.query(**members), object()
@@ -350,6 +478,10 @@ class RemoteLog:
             self._waiting.put(None)
             sender.join()
         self._asker.close()
+
+    async def close_async(self) -> None:
+        """`close` in a thread, which ends even if the task is cancelled."""
+        await asyncio.to_thread(self.close)
 
     def owe(self, ended: Future[None], /) -> None:
         """Have `close` wait for this future."""
@@ -374,6 +506,24 @@ class RemoteLog:
             {"event_type": event_type, "action_type": action_type, "actor_id": actor_id, **members}
         )
 
+    def _with_head(self, members: OptionalMembers) -> OptionalMembers:
+        head = self.head()
+        snapshot: Any = members.get("system_state_snapshot", {})
+        if not isinstance(snapshot, Mapping):
+            return members  # `append` says what is wrong with it
+        return {**members, "system_state_snapshot": {**seen_head(head.size, head.entry_hash), **snapshot}}
+
+    def _change(self, change: AnyChange) -> Receipt:
+        self._check_open()
+        headers = {"content-type": "application/json"}
+        wanted = Wanted("POST", "v1/changes", format_change(change), headers)
+        try:
+            told = msgspec.json.decode(self._at_hand().once(wanted), type=_Told)
+        except msgspec.DecodeError as error:
+            raise UncertainCommitError(f"{self.where} answers as no log's service does: {error}") from None
+        self._known = None  # the rules may be others by now
+        return _receipt(told)
+
     def _post(self, body: bytes, count: int, key: str) -> list[Receipt]:
         headers = {"idempotency-key": key, "content-type": "application/json"}
         answer = self._at_hand().settle(Wanted("POST", "v1/entries", body, headers), key)
@@ -388,10 +538,7 @@ class RemoteLog:
             raise UncertainCommitError(
                 f"{self.where} answers with {len(found)} receipts, want {count}", idempotency_key=key
             )
-        receipts = [
-            Receipt(item.sequence_number, item.entry_id, item.entry_hash, item.timestamp, bytes(item.entry))
-            for item in found
-        ]
+        receipts = [_receipt(item) for item in found]
         self._seen_pointer = receipts[-1].entry.environment.get(RULES_MEMBER, "")
         return receipts
 
@@ -461,6 +608,10 @@ class RemoteLog:
     def _check_open(self) -> None:
         if self._is_closed:
             raise ClosedError("the connection to the log is closed")
+
+
+def _receipt(told: _Told) -> Receipt:
+    return Receipt(told.sequence_number, told.entry_id, told.entry_hash, told.timestamp, bytes(told.entry))
 
 
 def _rules(facts: _Facts) -> Rules:

@@ -25,11 +25,13 @@ from attestlog._internal.core.approval import (
     parse_approval,
     parse_request,
 )
+from attestlog._internal.core.changes import format_head, parse_change
 from attestlog._internal.core.convert import read_number
 from attestlog._internal.core.entry import LINE_SIZE_MAX_BYTES
 from attestlog._internal.core.hashes import hex_hash
 from attestlog._internal.log import Log
 from attestlog._internal.log.callers import Caller
+from attestlog._internal.log.changing import make_change
 from attestlog._internal.proving import prove_prefix
 from attestlog._internal.query import FilterMembers, parse_condition, query_page, stats
 from attestlog._internal.replication.status import replica_status
@@ -40,8 +42,16 @@ from attestlog._internal.server.guarding import needs, new_app
 from attestlog._internal.server.metrics import MEDIA_TYPE, format_metrics
 from attestlog._internal.server.openapi import document
 from attestlog._internal.server.rates import Rates
-from attestlog._internal.server.served import ServedLog, describe_rules, format_receipts, parse_drafts
+from attestlog._internal.server.served import (
+    Appended,
+    ServedLog,
+    describe_rules,
+    format_receipts,
+    parse_drafts,
+)
 from attestlog._internal.server.tokens import Scope, Token, TokenFile
+from attestlog._internal.server.verifying import Verifier
+from attestlog._internal.storage.publishing import read_published
 from attestlog.errors import (
     BusyError,
     ForbiddenError,
@@ -69,6 +79,9 @@ TAIL_POLL_S: Final = 0.25
 TAIL_SILENCE_S: Final = 15.0
 """A comment is sent after so long without an entry: proxies and clients see a connection that lives."""
 
+ANYBODY: Final = Token(name="anybody", scopes=[Scope.READ])
+"""Whoever comes to a route that is public."""
+
 _JSON: Final = "application/json"
 _TEXT: Final = "text/plain"
 
@@ -84,8 +97,18 @@ class Service(NamedTuple):
     """Signs a last checkpoint of each log. Raises as `Log.close`, once all are closed."""
 
 
-def open_service(openings: Sequence[Callable[[], Log]], directory: Path) -> Service:
-    """Open each log. `directory`: for tokens, requests and what was seen of bodies. Raises as `Log.open`."""
+def open_service(
+    openings: Sequence[Callable[[], Log]],
+    directory: Path,
+    *,
+    verify_every_s: float | None = None,
+    tiles_are_public: bool = False,
+) -> Service:
+    """Open each log. `directory`: for tokens, requests and what was seen of bodies.
+
+    `verify_every_s`: how often each is verified; None: never. `tiles_are_public`: whoever comes may read the
+    checkpoint and the tree's hashes, at the paths of C2SP tlog-tiles. Raises as `Log.open`.
+    """
     with ExitStack() as undo:
         bodies, rates = BodiesSeen(directory), Rates()
         undo.callback(bodies.close)
@@ -96,7 +119,11 @@ def open_service(openings: Sequence[Callable[[], Log]], directory: Path) -> Serv
             if served.origin in {other.origin for other in logs}:
                 raise MalformedConfigError(f"two logs are called {served.origin}", member="origin")
             logs.append(served)
-        app = log_app(logs, TokenFile(directory), rates, directory)
+        app = log_app(logs, TokenFile(directory), rates, directory, tiles_are_public=tiles_are_public)
+        if verify_every_s is not None:
+            verifier = Verifier(logs, directory, verify_every_s)
+            verifier.start()
+            undo.callback(verifier.stop)
         return Service(logs, app, lambda: _stop(logs), undo.pop_all().close)
 
 
@@ -105,12 +132,23 @@ def _stop(logs: Sequence[ServedLog]) -> None:
         served.stop()
 
 
-def log_app(logs: Sequence[ServedLog], tokens: TokenFile, rates: Rates, directory: Path) -> Litestar:
+def log_app(
+    logs: Sequence[ServedLog],
+    tokens: TokenFile,
+    rates: Rates,
+    directory: Path,
+    *,
+    tiles_are_public: bool = False,
+) -> Litestar:
     """The app. `directory`: of the service, in which requests for approval are kept."""
+    reader = needs(Scope.READ, is_public=tiles_are_public)
     routes = [
+        get("/checkpoint", guards=[reader])(show_tree_checkpoint),
+        get("/tile/{path:path}", guards=[reader])(show_tile),
         append, query, show_entry, show_proof, show_checkpoint, show_consistency, tail, show_rules,
         store_payload, show_stats, show_keys, show_replicas, ask, list_requests, show_request, approve,
-        list_approvals, make_checkpoint, show_ready, show_metrics, show_document,
+        list_approvals, make_checkpoint, change, show_head, show_holds, show_ready,
+        show_metrics, show_document,
     ]  # fmt: skip
     return new_app(
         routes, tokens, logs={served.origin: served for served in logs}, rates=rates, asked=Asked(directory),
@@ -151,6 +189,17 @@ async def store_payload(request: Req) -> Response[bytes]:
         case _:
             raise MalformedError("want an object with payload and action_type")
     return Response(canonical.encode(stored), media_type=_JSON)
+
+
+@post("/v1/changes", guards=[needs(Scope.ADMIN)], status_code=201)
+async def change(request: Req) -> Response[bytes]:
+    """Change the log itself: its keys, its legal holds, what it keeps of payloads."""
+    served, wanted = _served(request), parse_change(await _small_body(request))
+    caller = Caller(request.state["peer_name"])
+    receipt = await asyncio.to_thread(make_change, served.log, wanted, caller)
+    served.tell()
+    answer = format_receipts(Appended([receipt], 0, was_compared=False), many=False, with_entries=True)
+    return Response(answer, media_type=_JSON, status_code=201)
 
 
 @post("/v1/checkpoint", guards=[needs(Scope.ADMIN)], status_code=200)
@@ -203,6 +252,22 @@ async def show_checkpoint(request: Req) -> Response[bytes]:
     if note is None:
         raise NotFoundError("no checkpoint is stored")
     return Response(note, media_type=_TEXT, headers={"Cache-Control": "no-cache"})
+
+
+async def show_tree_checkpoint(request: Req) -> Response[bytes]:
+    """The stored checkpoint, where C2SP tlog-tiles has it."""
+    note = await asyncio.to_thread(_served(request).source.checkpoint)
+    if note is None:
+        raise NotFoundError("no checkpoint is stored")
+    return Response(note, media_type=_TEXT, headers={"Cache-Control": "no-cache"})
+
+
+async def show_tile(request: Req, path: FromPath[str]) -> Response[bytes]:
+    """A tile or entry bundle below the stored checkpoint, by C2SP tlog-tiles. Hashes only."""
+    served = _served(request)
+    data = await asyncio.to_thread(read_published, served.source, f"tile/{path.lstrip('/')}")
+    headers = {"Cache-Control": "public, max-age=31536000, immutable"}
+    return Response(data, media_type="application/octet-stream", headers=headers)
 
 
 @get("/v1/consistency", guards=[needs(Scope.READ)])
@@ -258,6 +323,19 @@ def _durable_lines(served: ServedLog, start: int) -> list[bytes]:
 async def show_rules(request: Req) -> Response[bytes]:
     """The policy and keys in force, and the log's clock: what a guard elsewhere needs."""
     return Response(describe_rules(_served(request)), media_type=_JSON)
+
+
+@get("/v1/head", guards=[needs(Scope.APPEND, Scope.READ)])
+async def show_head(request: Req) -> Response[bytes]:
+    """How many entries there are, the last one's hash, and the tree's right edge."""
+    return Response(format_head(await asyncio.to_thread(_served(request).log.head)), media_type=_JSON)
+
+
+@get("/v1/holds", guards=[needs(Scope.READ)])
+async def show_holds(request: Req) -> Response[bytes]:
+    """The legal holds in force."""
+    holds = await asyncio.to_thread(lambda: _served(request).log.holds)
+    return Response(msgspec.json.encode({"holds": list(holds.values())}), media_type=_JSON)
 
 
 @get("/v1/stats", guards=[needs(Scope.READ)])
@@ -383,7 +461,7 @@ def _is_good_for(token: Token, served: ServedLog) -> bool:
 
 
 def _token(request: Req) -> Token:
-    token: Token = request.state["token"]
+    token: Token = request.state.get("token") or ANYBODY
     return token
 
 

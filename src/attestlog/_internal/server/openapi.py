@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+import msgspec
+
+from attestlog._internal.core.changes import AnyChange
 from attestlog._internal.version import VERSION
 from attestlog.schemas import make_schema
 
@@ -97,6 +100,15 @@ _SCHEMAS: Final[Members] = {
         policy_by=_object(["sequence_number", "entry_hash"], sequence_number=_COUNT, entry_hash=_HEX),
         keys={"type": "array", "items": _TEXT}, vkeys={"type": "array", "items": _TEXT}, now_us=_COUNT,
     ),
+    "Head": _object(
+        ["size", "entry_hash", "timestamp_us", "edge"],
+        size=_COUNT, entry_hash=_HEX, timestamp_us=_COUNT, edge={"type": "array", "items": _HEX},
+    ),
+    "Hold": _object(
+        ["name", "start", "stop", "reason"],
+        name=_TEXT, start=_COUNT, stop={"type": ["integer", "null"]}, reason=_TEXT,
+    ),
+    "Holds": _object(["holds"], holds={"type": "array", "items": _ref("Hold")}),
     "Storable": _object(["payload", "action_type"], payload={"type": "object"}, action_type=_TEXT),
     "Payload": {"type": "object"},
     "Stats": {"type": "object"},
@@ -119,11 +131,9 @@ _SCHEMAS: Final[Members] = {
     "Status": _object(["status"], status=_TEXT),
 }  # fmt: skip
 
-_PUBLIC: Final = frozenset({"/healthz", "/readyz", "/openapi.json"})
-"""Routes that need no token."""
-
 _RECEIPTS: Final = _content({"oneOf": [_ref("Receipt"), {"type": "array", "items": _ref("Receipt")}]})
 _NOTE: Final = _content(_TEXT, "text/plain")
+_OR_PUBLIC: Final = ", or public where the operator says so"
 
 
 def _operation(
@@ -201,6 +211,16 @@ def _log_itself() -> Members:
             "get": _operation("Read the checkpoint", "read", _NOTE, _LOG),
             "post": _operation("Sign a checkpoint", "admin", _NOTE, _LOG),
         },
+        "/checkpoint": {
+            "get": _operation("Read the checkpoint of the tree", f"read{_OR_PUBLIC}", _NOTE, _LOG)
+        },
+        "/tile/{path}": {
+            "get": _operation(
+                "Read a tile or entry bundle", f"read{_OR_PUBLIC}",
+                _content({"type": "string", "format": "binary"}, "application/octet-stream"),
+                _in("path", "path", "As in C2SP tlog-tiles.", _TEXT, required=True), _LOG,
+            )
+        },
         "/v1/consistency": {
             "get": _operation(
                 "Prove a prefix", "read", _NOTE, _LOG,
@@ -214,6 +234,14 @@ def _log_itself() -> Members:
                 _in("header", "Last-Event-ID", "As after; browsers send it when they connect again.", _COUNT),
             )
         },
+        "/v1/changes": {
+            "post": _operation(
+                "Change the log", "admin", json(_ref("Receipt")), _LOG, status="201",
+                body=json(_ref("Change")),
+            )
+        },
+        "/v1/head": {"get": _operation("Read the head", "append or read", json(_ref("Head")), _LOG)},
+        "/v1/holds": {"get": _operation("List legal holds", "read", json(_ref("Holds")), _LOG)},
         "/v1/rules": {"get": _operation("Read the rules", "append or read", json(_ref("Rules")), _LOG)},
         "/v1/storable": {
             "post": _operation(
@@ -278,7 +306,7 @@ def document() -> Members:
         "paths": _entries() | _log_itself() | _people() | _operation_of_the_service(),
         "components": {
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
-            "schemas": {**_SCHEMAS, **_ours("Entry"), **_ours("Draft")},
+            "schemas": {**_SCHEMAS, **_ours("Entry"), **_ours("Draft"), **_changes()},
         },
     }
 
@@ -293,6 +321,11 @@ def _ours(name: str) -> Members:
     found = {name: made, **{f"{name}{inner}": schema for inner, schema in definitions.items()}}
     moved: Members = _moved(found, prefix)
     return moved
+
+
+def _changes() -> Members:
+    (_, found) = msgspec.json.schema_components([AnyChange], ref_template="#/components/schemas/{name}")
+    return {**found, "Change": {"oneOf": [_ref(kind) for kind in sorted(found)]}}
 
 
 def _moved(value: Any, names: dict[str, str]) -> Any:

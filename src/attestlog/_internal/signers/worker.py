@@ -58,10 +58,9 @@ class Worker:
         except TimeoutError:
             if future.done():  # raised by the work, or it came in this moment
                 return future.result()
-            if future.running():
+            # Which cannot be cancelled any more is being made, even if it was begun only in this moment.
+            if future.running() if is_owed else not future.cancel():
                 self._late = future
-            elif not is_owed:
-                future.cancel()
             raise HungError from None
         except BaseException:
             future.cancel()  # interrupted: what was not begun need not be

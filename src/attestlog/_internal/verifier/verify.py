@@ -1523,7 +1523,6 @@ def verify_log(report: Report, root: Path, trust: Trust) -> None:
     walk = Walk(report, rules, checkpoint.size if checkpoint else -1)
     walk.stored_leaves = stored.get(0, 0) // 32
     acknowledged = max(-(-stored.get(0, 0) // 32), checkpoint.size if checkpoint else 0)
-    last = max((first for first, path in segments.items() if _has_lines(path)), default=0)
     first, due, misplaced = 0, 0, -1
     for first, path in segments.items():
         if first != due:
@@ -1534,8 +1533,9 @@ def verify_log(report: Report, root: Path, trust: Trust) -> None:
             report.find("segment.length", what, first)
             misplaced = first
         due = first + width
-        skip = max(0, acknowledged - first) if first == last else None
-        _walk_segment(walk, path, first, skip, is_last=first == max(segments))
+        is_last = first == max(segments)
+        skip = max(0, acknowledged - first) if is_last else None
+        _walk_segment(walk, path, first, skip, is_last=is_last)
     walk.again = (line for path in segments.values() for line in read_again(path))
     is_long = not first <= walk.position <= due and first != misplaced
     if is_long and walk.is_all_read and walk.torn is None:
@@ -1555,7 +1555,7 @@ SEGMENT = r"/[0-9]{12}\.jsonl(\.zst)?/"
 def _walk_segment(walk: Walk, path: Path, first: int, skip: int | None, *, is_last: bool) -> None:
     """Its lines. What cannot be read is not held against the rest.
 
-    `skip`: so many lines of the last segment that has any were acknowledged.
+    `skip`: so many lines of the last segment were acknowledged.
     """
     try:
         is_packed = path.suffix == ".zst"
@@ -1592,14 +1592,6 @@ def _walk_segment(walk: Walk, path: Path, first: int, skip: int | None, *, is_la
 def is_room(line: bytes, is_complete: bool) -> bool:
     """Whether what is behind the last line feed was only reserved, to be written into."""
     return not is_complete and len(line) <= ROOM_SIZE_MAX and not line.strip(b" ")
-
-
-def _has_lines(path: Path) -> bool:
-    try:
-        with open_plain(path) as file:
-            return file.read(1) not in (b"", b" ")
-    except OSError:
-        return False
 
 
 def _last_batch(path: Path, skip: int, first: int) -> int | None:
@@ -1875,21 +1867,21 @@ def open_plain(path: Path) -> BinaryIO:
 
 
 def _read_checkpoint(report: Report, root: Path) -> bytes | None:
-    """The note; empty if it could not be read, which is found; None if it is missing."""
+    """The note; empty if it is missing; None if it could not be read, which is found."""
     try:
         with open_plain(root / "checkpoint") as file:
-            return file.read(NOTE_SIZE_MAX + 1)
+            return file.read(NOTE_SIZE_MAX + 1) or b"\n"  # an empty one is there, and malformed
     except FileNotFoundError:
-        return None
+        return b""
     except OSError as error:
         report.find("log.unreadable", f"the checkpoint cannot be read: {error}")
-        return b""
+        return None
 
 
 def _log_checkpoint(report: Report, note: bytes | None, rules: Rules) -> Checkpoint | None:
-    if note is None:
+    if note == b"":
         report.find("checkpoint.missing", "the log has no checkpoint")
-    elif note or not report.faults:
+    elif note is not None:
         try:
             checkpoint = open_checkpoint(note, rules.vkeys, of_log=True)
             rules.check_signers(checkpoint)
