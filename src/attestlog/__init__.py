@@ -56,6 +56,10 @@ Prove, publish, and have others confirm:
     timestamp_checkpoint("audit", url)
     cosign_checkpoint("audit", parse_trust_policy(data))                     # a `TrustPolicy`
 
+    with Publisher(log, "public"):                                           # as entries come, or, where
+        receipt = log.append(..., wait="published")                          # another process publishes, a
+        await log.published(receipt)                                         # `PublishedWatch`
+
 Sign. A `Signer` holds a key and knows its `PublicKey`. `open_signer` opens one by its URI, `register_scheme`
 adds URIs of your own, `public_key` makes a `PublicKey` of a key of the package cryptography. With
 `consent_to_admission` the key of another host asks to sign the log, too: see `Log.admit_key`.
@@ -110,6 +114,7 @@ if TYPE_CHECKING:
     from attestlog._internal.log import Log
     from attestlog._internal.proof_types import register_proof
     from attestlog._internal.proving import prove, prove_prefix
+    from attestlog._internal.publisher import PublishedWatch, Publisher
     from attestlog._internal.query import (
         Filter,
         FilterMembers,
@@ -159,6 +164,8 @@ _HOMES: Final = {
     "ProofReport": "core.report",
     "PublicKey": "core.signature",
     "Published": "storage.publishing",
+    "PublishedWatch": "publisher",
+    "Publisher": "publisher",
     "Receipt": "core.receipt",
     "RemoteLog": "remote",
     "Report": "core.report",
@@ -235,6 +242,8 @@ __all__ = [
     "ProofReport",
     "PublicKey",
     "Published",
+    "PublishedWatch",
+    "Publisher",
     "Receipt",
     "RemoteLog",
     "Report",

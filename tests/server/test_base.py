@@ -10,6 +10,7 @@ import stat
 import time
 import zlib
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -284,6 +285,46 @@ def test_a_trickling_head_does_not_push_its_end_back(
         except ConnectionError:
             return
         raise AssertionError("the head was waited for, line by line")
+
+
+# --- many connections ---
+
+
+@pytest.mark.parametrize(
+    "host, counted",
+    [
+        ("127.0.0.1", None), ("127.8.9.1", None), ("::1", None), ("::ffff:127.0.0.1", None),
+        ("192.0.2.7", "192.0.2.7"), ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"), ("2001:db8:1:2::9", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"), ("a name", "a name"),
+    ],
+)  # fmt: skip
+def test_by_what_connections_are_counted(host: str, counted: str | None) -> None:
+    assert running.counted_peer(host) == counted
+
+
+def test_one_address_cannot_take_all_connections(tokens: TokenFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first ones of it stay, further ones are hung up on, and others are answered."""
+    monkeypatch.setattr(running, "counted_peer", lambda host: None if host == "127.0.0.1" else host)
+    monkeypatch.setattr(running, "HEAD_TIME_MAX_S", 600.0)
+    monkeypatch.setattr(running, "CONNECTIONS_MAX", 12)
+    monkeypatch.setattr(running, "CONNECTIONS_PER_PEER_MAX", 4)
+
+    def connect_from(source: str) -> socket.socket:
+        place = (httpx.URL(url).host, httpx.URL(url).port or 0)
+        return held.enter_context(socket.create_connection(place, timeout=60, source_address=(source, 0)))
+
+    ask = b"GET /public HTTP/1.1\r\nHost: x\r\n\r\n"
+    with served(new_app([public], tokens)) as url, ExitStack() as held:
+        for source in ("127.0.0.2", "127.0.0.3"):
+            kept = [connect_from(source) for _ in range(4)]
+            for _ in range(8):
+                assert connect_from(source).recv(1) == b""
+            for connection in kept[:2]:
+                connection.sendall(ask)
+                assert connection.recv(4096).startswith(b"HTTP/1.1 200")
+            kept[0].close()
+            assert httpx.get(f"{url}/public").text == "public"
 
 
 # --- TLS, addresses ---

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 from tests.support.logs import ORIGIN, LogMaker, draft
-from tests.support.replicas import Site, Writer, site, soon
+from tests.support.replicas import Site, Writer, changing, site, soon
 
 from attestlog._internal.config import ReplicaAt
 from attestlog._internal.core.cosignature import open_signed_checkpoint
@@ -16,7 +16,7 @@ from attestlog._internal.core.note import format_vkey
 from attestlog._internal.core.replication import Shipment, ends_batch, log_id
 from attestlog._internal.core.report import Verdict
 from attestlog._internal.places import replicas_dir
-from attestlog._internal.replica import Replica
+from attestlog._internal.replica import Replica, checking
 from attestlog._internal.replication import Replicator
 from attestlog._internal.replication import client as client_module
 from attestlog._internal.replication import replicator as replicator_module
@@ -104,6 +104,20 @@ def test_a_round_sends_all_and_has_it_cosigned(writer: Writer, one: Site) -> Non
     assert one.held() == 210
     assert load_cursor(open_source(writer.log.root).cursors(), one.at.url).cosigned_size == 210
     assert judge_log(one.copy, remember=False).verdict == Verdict.VERIFIED
+
+
+def test_a_policy_that_changes_often_is_taken_in_parts(
+    one: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One round goes on from where the replica has read enough, until it has all of it."""
+    made = changing(tmp_path / "changing", range(8))
+    made.lay_out()
+    monkeypatch.setattr(checking, "POLICY_SIZE_MAX_BYTES", 1)
+    monkeypatch.setattr(checking, "POLICIES_READ_MAX_BYTES", 2)  # as if each were as large as can be
+    sender = Writer(made).sender(one.at)
+    sender.run_once()
+    assert (sender.held, one.held()) == (17, 17)
+    assert load_cursor(open_source(made.root).cursors(), one.at.url).cosigned_size == 17
 
 
 def cursor_file(writer: Writer) -> Path:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import ipaddress
 import signal
 import socket
 import struct
@@ -33,6 +34,13 @@ HEAD_SIZE_MAX_BYTES: Final = 16 << 10
 
 CONNECTIONS_MAX: Final = 256
 """Each may hold a body of some megabytes; more writers than this share a reverse proxy."""
+
+CONNECTIONS_PER_PEER_MAX: Final = 64
+"""Of one address: a quarter, so that nobody takes them all. A proxy on another machine sends hundreds of
+requests a second through so many. See `counted_peer` for who is not counted."""
+
+IPV6_NETWORK_BITS: Final = 64
+"""Of an IPv6 address: the rest is the host's own to choose, again for each connection."""
 
 LINGER_MAX_S: Final = 2.0
 """Who was answered before the whole body came may still be sending: hanging up at once would take the
@@ -159,13 +167,36 @@ def _peer(transport: Any) -> Peer | None:
     return Peer(*packed.unpack(told))
 
 
+def counted_peer(host: str) -> str | None:
+    """By what the connections of this address are counted; None for this machine.
+
+    A proxy in front of the server is mostly on this machine, and all its callers come from there.
+    """
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return host
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is None:
+            network = ipaddress.IPv6Network((int(address), IPV6_NETWORK_BITS), strict=False)
+            return None if address.is_loopback else str(network)
+        address = address.ipv4_mapped
+    return None if address.is_loopback else str(address)
+
+
 class _ImpatientProtocol(H11Protocol):
     """One timer a connection: for a head to be complete, or for the rest of a body that nobody reads."""
 
     _timer: asyncio.TimerHandle | None = None
+    _counted: str | None = None
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
+        self._counted = None if self.client is None else counted_peer(self.client[0])
+        if self._counted is not None and self._is_one_too_many(self._counted):
+            # Not a word: an answer would be one more thing to hold for who takes too much.
+            transport.close()
+            return
         peer = _peer(transport)
         if peer is not None:
             self.app_state = {**self.app_state, "peer": peer}
@@ -189,6 +220,11 @@ class _ImpatientProtocol(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._let_be()
         super().connection_lost(exc)
+
+    def _is_one_too_many(self, counted: str) -> bool:
+        others = (other for other in self.connections if isinstance(other, _ImpatientProtocol))
+        of_peer: int = sum(other._counted == counted for other in others)
+        return of_peer > CONNECTIONS_PER_PEER_MAX
 
     def _hang_up_in(self, seconds: float) -> None:
         self._let_be()

@@ -82,11 +82,16 @@ class Publishing:
         return self._target.where
 
     def publish(
-        self, log: LogName | LogSource, *, whole: bool = False, progress: Progress | None = None
+        self,
+        log: LogName | LogSource,
+        *,
+        note: bytes | None = None,
+        whole: bool = False,
+        progress: Progress | None = None,
     ) -> Published:
-        """Publish the log's latest checkpoint: see `publish_log`."""
+        """Publish this checkpoint of the log, by default the latest: see `publish_log`."""
         source, target = open_source(log), self._target
-        genesis, note = source.genesis(), source.checkpoint()
+        genesis, note = source.genesis(), note or source.checkpoint()
         if note is None:
             raise CorruptError(f"{source.where} has no checkpoint", path=source.where, repair="checkpoint")
         checkpoint = open_log_checkpoint(note, genesis)
