@@ -30,6 +30,20 @@ TlsCertificateOption = Annotated[
     Path | None, text("Serve TLS with this certificate.", "--tls-certificate", metavar="FILE")
 ]
 AccessLogOption = Annotated[bool, flag("Write a line of JSON for each request to stderr.", "--access-log")]
+_Socket = Annotated[Path | None, text("Unix socket to listen on.", "--socket", metavar="PATH")]
+_Http = Annotated[str | None, text("Address to listen on.", "--http", metavar="HOST:PORT")]
+_SocketMode = Annotated[
+    str, text("Who may connect to the socket, in octal; default: everybody.", metavar="MODE")
+]
+_VerifyEvery = Annotated[
+    str | None, text("Verify the logs, again and again: 10m, 1h.", "--verify-every", metavar="TIME")
+]
+_PublicTiles = Annotated[
+    bool, flag("Let everybody read checkpoint and tree, as C2SP tlog-tiles.", "--public-tiles")
+]
+_RecordReads = Annotated[
+    bool, flag("Append who read entries: one entry a reader and hour.", "--record-reads")
+]
 TlsKeyOption = Annotated[Path | None, text("The certificate's private key.", "--tls-key", metavar="FILE")]
 
 
@@ -42,8 +56,8 @@ TlsKeyOption = Annotated[Path | None, text("The certificate's private key.", "--
 def log(
     logs: Annotated[list[str], argument("LOG", "A log's directory; repeatable.")],
     *,
-    socket: Annotated[Path | None, text("Unix socket to listen on.", "--socket", metavar="PATH")] = None,
-    http: Annotated[str | None, text("Address to listen on.", "--http", metavar="HOST:PORT")] = None,
+    socket: _Socket = None,
+    http: _Http = None,
     directory: Annotated[
         Path | None,
         text("Directory for tokens and requests; default: in this user's state directory.", metavar="DIR"),
@@ -53,18 +67,10 @@ def log(
     free_mib: Annotated[
         int, text("Refuse acts while less is free on the log's disk.", "--free-mib", metavar="MIB")
     ] = 64,
-    socket_mode: Annotated[
-        str, text("Who may connect to the socket, in octal; default: everybody.", metavar="MODE")
-    ] = "666",
-    verify_every: Annotated[
-        str | None, text("Verify the logs, again and again: 10m, 1h.", "--verify-every", metavar="TIME")
-    ] = None,
-    public_tiles: Annotated[
-        bool, flag("Let everybody read checkpoint and tree, as C2SP tlog-tiles.", "--public-tiles")
-    ] = False,
-    record_reads: Annotated[
-        bool, flag("Append who read entries: one entry a reader and hour.", "--record-reads")
-    ] = False,
+    socket_mode: _SocketMode = "666",
+    verify_every: _VerifyEvery = None,
+    public_tiles: _PublicTiles = False,
+    record_reads: _RecordReads = False,
     access_log: AccessLogOption = False,
     as_json: options.JsonOption = False,
 ) -> None:
