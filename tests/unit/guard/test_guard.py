@@ -28,6 +28,7 @@ from attestlog._internal.core.policy_change import set_policy_payload
 from attestlog._internal.core.report import Verdict
 from attestlog._internal.core.reserved import SIGNER_OUTAGE
 from attestlog._internal.guard import Guard, NumberedActor
+from attestlog._internal.guard.asking import write_request
 from attestlog._internal.guard.checking import Reason, reasons_against
 from attestlog._internal.guard.recording import KINDS
 from attestlog._internal.log import Log
@@ -387,6 +388,21 @@ def test_no_number_of_files_hides_an_approval(tmp_path: Path) -> None:
         approve(act, person, room)
     with act:
         assert act.intent is not None
+
+
+def test_a_request_is_not_written_through_a_link(tmp_path: Path) -> None:
+    """Where others may write, too: the request stands there, and what they named is unchanged."""
+    log, room, kept = made(tmp_path, governed(rules=RULES)), tmp_path / "approvals", tmp_path / "kept"
+    request = guard(log).request
+    kept.write_text("somebody's")
+    path = write_request(room, request)
+    written = path.read_bytes()
+    path.unlink()
+    for name in (path.name, f".{path.name}.{os.getpid()}.new"):
+        (room / name).symlink_to(kept)
+    assert write_request(room, request) == path
+    assert (path.is_symlink(), path.read_bytes(), kept.read_text()) == (False, written, "somebody's")
+    log.close()
 
 
 def test_the_agent_waits_for_people(tmp_path: Path) -> None:

@@ -605,7 +605,10 @@ def test_a_clock_that_steps(tmp_path: Path) -> None:
     assert contents(path) == before
     clock.advance(0.000_001)
     receipts.append(log.append(draft(6)))
-    clock.advance(10 * 365 * 86_400)
+    clock.advance(20 * 365 * 86_400)
+    with pytest.raises(ClockError, match="days ahead of the last entry"):
+        log.append(draft(7))
+    clock.advance(-10 * 365 * 86_400)
     receipts.append(log.append(draft(7)))
     assert receipts[-1].timestamp > receipts[0].timestamp
     log.close()
