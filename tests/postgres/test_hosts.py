@@ -144,7 +144,7 @@ def test_a_host_without_the_checkpoint_key_appends(hosts: Hosts) -> None:
 def test_t1_a_frozen_host_loses_the_lock_and_others_go_on(postgres: PostgresServer) -> None:
     signer = FrozenSigner()
     hosts = Hosts(postgres, signer)
-    frozen_store = hosts.store(hold_max_s=1)
+    frozen_store = hosts.store(hold_max_s=3)
     with hosts.open(store=frozen_store, signer=signer) as frozen, hosts.open() as other:
         receipts = []
         # It has the lock while it signs. The other waits for the lock, which the server takes away.
@@ -379,7 +379,7 @@ def test_without_a_standby_nothing_is_acknowledged_within_the_deadline(stoppable
     log = stoppable.open(store=store)
     _without_a_standby(stoppable.server)
     assert store._connection is not None
-    store._connection.answer_s = 0.5
+    store._connection.answer_s = 2.0
     with pytest.raises(attestlog.errors.UncertainCommitError) as caught:
         log.append(draft(1))
     assert len(caught.value.entry_ids) == 1
@@ -388,6 +388,7 @@ def test_without_a_standby_nothing_is_acknowledged_within_the_deadline(stoppable
     assert not isinstance(refused.value, attestlog.errors.UncertainCommitError)
     assert refused.value.retryable
     _with_one(stoppable.server)
+    store._lock_timeout_s = PATIENCE_S
     receipt = log.append(draft(3))
     log.close()
     numbers = [entry.sequence_number for entry in attestlog.query_log(stoppable.url, newest_first=False)]

@@ -309,7 +309,11 @@ def test_a_whole_log_is_verified_by_both(log: LogMaker) -> None:
     assert verdict(log.root, stranger) == full_verdict(log.root, stranger) == "FORKED"
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(DAMAGE)
 def test_damaged_lines(log: LogMaker, damage: list[tuple[str, int]]) -> None:
     whole = log.lines

@@ -10,6 +10,7 @@ import os
 import pwd
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -176,14 +177,14 @@ def pooled(server: PostgresServer, connections: int) -> Iterator[Path]:
     )  # fmt: skip
     try:
         deadline = time.monotonic() + 60
-        while not (folder / ".s.PGSQL.5432").exists():
+        while not _listens(folder / ".s.PGSQL.5432"):
             assert process.poll() is None, "pgbouncer ended"
             assert time.monotonic() < deadline, "pgbouncer does not listen"
             time.sleep(0.05)
         yield folder
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(60)
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -211,6 +212,11 @@ def _parent(process: Path) -> int:
         return int((process / "stat").read_text().rpartition(")")[2].split()[1])
     except OSError:
         return 0
+
+
+def _listens(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:  # the file is there a moment earlier
+        return probe.connect_ex(str(path)) == 0
 
 
 def _unprivileged(folder: Path) -> str | None:
