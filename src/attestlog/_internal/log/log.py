@@ -356,18 +356,24 @@ class Log(Waits):
     ) -> Receipt:
         """`append` for asyncio: only the task waits. Cancelled, the entry may be appended all the same.
 
-        Who needs to know then what became of it waits for the future of `submit`, which keeps the receipt:
+        A note of the CancelledError names the entry then, to look for. Who needs the receipt waits for the
+        future of `submit`, which keeps it:
         `future = log.submit(…); receipt = await asyncio.wrap_future(future)`.
         """
-        self.publication.check(wait)
-        receipt = await self._queue.append_async(self._writer.prepare(one_draft(draft, members)))
-        confirmation = self._replicas.confirmation([receipt])
-        if confirmation is not None:
-            import asyncio
+        import asyncio
 
-            await asyncio.wrap_future(confirmation)
-        if wait == "published":
-            await self.published(receipt)
+        self.publication.check(wait)
+        prepared = self._writer.prepare(one_draft(draft, members))
+        try:
+            receipt = await self._queue.append_async(prepared)
+            confirmation = self._replicas.confirmation([receipt])
+            if confirmation is not None:
+                await asyncio.wrap_future(confirmation)
+            if wait == "published":
+                await self.published(receipt)
+        except asyncio.CancelledError as error:
+            error.add_note(f"entry {prepared.entry_id} of {self.origin} may be in the log, now or soon")
+            raise
         return receipt
 
     def append_by(self, caller: Caller, drafts: Sequence[AnyDraft]) -> tuple[list[Receipt], int]:
