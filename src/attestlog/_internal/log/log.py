@@ -590,7 +590,25 @@ class Log(Waits):
 
         return Guard(self, action_type=action_type, actor_id=actor_id, **members)
 
-    def resume(self, request: ApprovalRequest | bytes, /, **members: Unpack[ResumeMembers]) -> Guard:
+    def begin(self, *, action_type: str, actor_id: str, **members: Unpack[GuardMembers]) -> Guard:
+        """A guard that is entered: for an act whose end comes in another call, `act.end(result, error=…)`.
+
+        Raises as entering does. Where it ends in another process: see `resume`.
+        """
+        return self.guard(action_type=action_type, actor_id=actor_id, **members).__enter__()
+
+    async def begin_async(self, *, action_type: str, actor_id: str, **members: Unpack[GuardMembers]) -> Guard:
+        """`begin` while only the task waits; `await act.end_async(…)` ends it."""
+        return await self.guard(action_type=action_type, actor_id=actor_id, **members).__aenter__()
+
+    def resume(
+        self,
+        request: ApprovalRequest | bytes,
+        /,
+        *,
+        intent: Receipt | Entry | None = None,
+        **members: Unpack[ResumeMembers],
+    ) -> Guard:
         """The guarded act that people were asked to approve, in another call, task or process.
 
         `request`: what `log.request` or `guard.request` gave, or the bytes of its file: all that is kept of
@@ -599,13 +617,16 @@ class Log(Waits):
         other, but for one act: it decorates no function. Beside `approvals`, `ask`, `ask_timeout_s`,
         `rollback` and `snapshot` (of the state now) are those of `guard`.
 
+        `intent`: the act was begun elsewhere, and this is its intent (a receipt, or the entry that a query
+        found): it is not entered again, and `act.end(…)` ends it.
+
         Raises MalformedApprovalError for what is no request, ApprovalRefusedError for one of another log,
-        ValueError unless the act is an ACTION or a CHANGE. Entering raises ApprovalRefusedError where the
-        log's policy redacts more of the payload by now.
+        ValueError unless the act is an ACTION or a CHANGE, and for an intent of another act. Entering raises
+        ApprovalRefusedError where the log's policy redacts more of the payload by now.
         """
         from attestlog._internal.guard import Guard
 
-        return Guard.resumed(self, request, **members)
+        return Guard.resumed(self, request, intent=intent, **members)
 
     @overload
     def request(self, draft: AnyDraft, /) -> ApprovalRequest: ...
