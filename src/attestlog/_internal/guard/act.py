@@ -116,6 +116,8 @@ class GuardMembers(UnrelatedMembers, total=False):
 class ResumeMembers(TypedDict, total=False):
     """What `Log.resume` takes beside the request: how to go about the act. See `Log.guard`."""
 
+    intent: Receipt | Entry | None
+
     approvals: Iterable[AnyApproval]
     ask: str | os.PathLike[str] | None
     ask_timeout_s: float | None
@@ -198,8 +200,6 @@ class Guard:
         cls,
         log: GuardedLog,
         request: ApprovalRequest | bytes,
-        *,
-        intent: Receipt | Entry | None = None,
         **members: Unpack[ResumeMembers],
     ) -> Self:
         """See `Log.resume`."""
@@ -209,6 +209,7 @@ class Guard:
                 f"the request is for {asked.origin} ({asked.log}), not for this log", reason="approval.log",
                 expected=log.rules.log.genesis, found=asked.log,
             )  # fmt: skip
+        intent = members.pop("intent", None)
         given: dict[str, Any] = {**asked.draft, **members}
         act = cls(log, **given)
         act._asked, act._request_id = asked, asked.request_id

@@ -11,17 +11,32 @@ import functools
 import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
 from contextlib import aclosing
-from types import AsyncGeneratorType, CoroutineType, GeneratorType
-from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, cast
+from types import AsyncGeneratorType, CoroutineType, GeneratorType, TracebackType
+from typing import Any, Final, ParamSpec, Protocol, Self, TypeVar, cast
 
 from attestlog._internal.guard.plain import cut_large, to_plain, type_name
 
-if TYPE_CHECKING:
-    from attestlog._internal.guard.act import Guard
-
 P = ParamSpec("P")
 R = TypeVar("R")
-MakeGuard = Callable[[tuple[Any, ...], dict[str, Any]], "Guard"]
+
+
+class Act(Protocol):
+    """What a decorator asks of a guard."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None: ...
+    async def __aenter__(self) -> Self: ...
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None: ...
+
+    def returned(self, value: Any, /) -> None:
+        """Take what the function returned."""
+
+
+MakeGuard = Callable[[tuple[Any, ...], dict[str, Any]], Act]
 """Makes the guard of one call, given its arguments."""
 
 ARGUMENTS_SIZE_MAX_BYTES: Final = 32 << 10
@@ -110,7 +125,7 @@ def _is_called_async(function: Callable[..., Any]) -> bool:
     return inspect.iscoroutinefunction(call)
 
 
-def _take(act: Guard, returned: Any) -> None:
+def _take(act: Act, returned: Any) -> None:
     """Take what the function returned for the result. Raises TypeError if the act is not over by then."""
     kind = type(returned)
     if issubclass(kind, _UNFINISHED) or inspect.getattr_static(kind, "__await__", None) is not None:

@@ -591,24 +591,14 @@ class Log(Waits):
         return Guard(self, action_type=action_type, actor_id=actor_id, **members)
 
     def begin(self, *, action_type: str, actor_id: str, **members: Unpack[GuardMembers]) -> Guard:
-        """A guard that is entered: for an act whose end comes in another call, `act.end(result, error=…)`.
-
-        Raises as entering does. Where it ends in another process: see `resume`.
-        """
+        """A guard that is entered: for an act that another call ends, by `act.end(result, error=…)`."""
         return self.guard(action_type=action_type, actor_id=actor_id, **members).__enter__()
 
     async def begin_async(self, *, action_type: str, actor_id: str, **members: Unpack[GuardMembers]) -> Guard:
         """`begin` while only the task waits; `await act.end_async(…)` ends it."""
         return await self.guard(action_type=action_type, actor_id=actor_id, **members).__aenter__()
 
-    def resume(
-        self,
-        request: ApprovalRequest | bytes,
-        /,
-        *,
-        intent: Receipt | Entry | None = None,
-        **members: Unpack[ResumeMembers],
-    ) -> Guard:
+    def resume(self, request: ApprovalRequest | bytes, /, **members: Unpack[ResumeMembers]) -> Guard:
         """The guarded act that people were asked to approve, in another call, task or process.
 
         `request`: what `log.request` or `guard.request` gave, or the bytes of its file: all that is kept of
@@ -626,7 +616,7 @@ class Log(Waits):
         """
         from attestlog._internal.guard import Guard
 
-        return Guard.resumed(self, request, intent=intent, **members)
+        return Guard.resumed(self, request, **members)
 
     @overload
     def request(self, draft: AnyDraft, /) -> ApprovalRequest: ...

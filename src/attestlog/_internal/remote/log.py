@@ -389,16 +389,9 @@ class RemoteLog:
         """As `Log.begin_async`."""
         return await self.guard(action_type=action_type, actor_id=actor_id, **members).__aenter__()
 
-    def resume(
-        self,
-        request: ApprovalRequest | bytes,
-        /,
-        *,
-        intent: Receipt | Entry | None = None,
-        **members: Unpack[ResumeMembers],
-    ) -> Guard:
+    def resume(self, request: ApprovalRequest | bytes, /, **members: Unpack[ResumeMembers]) -> Guard:
         """The act that people were asked to approve: as `Log.resume`."""
-        return Guard.resumed(self, request, intent=intent, **members)
+        return Guard.resumed(self, request, **members)
 
     @overload
     def request(self, draft: AnyDraft, /) -> ApprovalRequest: ...
