@@ -315,8 +315,11 @@ def test_of_two_that_race_one_is_cosigned_and_the_other_is_told_the_new_size(
     assert seen(witness, tree) == (20, tree.checkpoint(20).root)
 
 
-def test_many_threads_and_a_fork_of_the_log_cosign_one_history(witness: Witness, tree: SignedTree) -> None:
+def test_many_threads_and_a_fork_of_the_log_cosign_one_history(
+    witness: Witness, tree: SignedTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Two histories are offered, by many at once: what is cosigned is consistent, each size once."""
+    monkeypatch.setattr(witness_state, "BUSY_TIMEOUT_S", 60)
     fork, answers = SignedTree(fork=3), list[tuple[SignedTree, int, bytes]]()
 
     def climb(log: SignedTree) -> None:

@@ -11,13 +11,14 @@ import heapq
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from attestlog._internal.core.receipt import Receipt
 from attestlog.errors import AttestlogError, PublicationError
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from attestlog._internal.replication import Work
 
 Wait = Literal["durable", "published"]
@@ -126,6 +127,8 @@ class Publication:
         It fails with PublicationError after `timeout_s`, or when publishing ends: it never stays open. Its
         callbacks run in a thread of this object or of the publisher's, which must not wait in them.
         """
+        from concurrent.futures import Future
+
         size = max(receipt.sequence_number for receipt in receipts) + 1
         future: Future[bytes] = Future()
         error: PublicationError | None = None
@@ -240,6 +243,8 @@ class Waits:
         """
         if wait == "durable":
             return appended
+        from concurrent.futures import Future
+
         both: Future[Receipt] = Future()
         both.set_running_or_notify_cancel()
 
