@@ -596,6 +596,14 @@ class Log(Waits):
 
         return Guard(self, action_type=action_type, actor_id=actor_id, **members)
 
+    def begin(self, *, action_type: str, actor_id: str, **members: Unpack[GuardMembers]) -> Guard:
+        """A guard that is entered: for an act that another call ends, by `act.end(result, error=…)`."""
+        return self.guard(action_type=action_type, actor_id=actor_id, **members).__enter__()
+
+    async def begin_async(self, *, action_type: str, actor_id: str, **members: Unpack[GuardMembers]) -> Guard:
+        """`begin` while only the task waits; `await act.end_async(…)` ends it."""
+        return await self.guard(action_type=action_type, actor_id=actor_id, **members).__aenter__()
+
     def resume(self, request: ApprovalRequest | bytes, /, **members: Unpack[ResumeMembers]) -> Guard:
         """The guarded act that people were asked to approve, in another call, task or process.
 
@@ -605,9 +613,12 @@ class Log(Waits):
         other, but for one act: it decorates no function. Beside `approvals`, `ask`, `ask_timeout_s`,
         `rollback` and `snapshot` (of the state now) are those of `guard`.
 
+        `intent`: the act was begun elsewhere, and this is its intent (a receipt, or the entry that a query
+        found): it is not entered again, and `act.end(…)` ends it.
+
         Raises MalformedApprovalError for what is no request, ApprovalRefusedError for one of another log,
-        ValueError unless the act is an ACTION or a CHANGE. Entering raises ApprovalRefusedError where the
-        log's policy redacts more of the payload by now.
+        ValueError unless the act is an ACTION or a CHANGE, and for an intent of another act. Entering raises
+        ApprovalRefusedError where the log's policy redacts more of the payload by now.
         """
         from attestlog._internal.guard import Guard
 
