@@ -31,7 +31,7 @@ LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"exporting", "guard"}),
     frozenset({"log", "remote", "replica", "shipping", "witness"}),
     frozenset(
-        {"adopting", "approving", "configuring", "explorer", "legacy", "repairing", "restoring"}
+        {"adopting", "approving", "configuring", "explorer", "legacy", "publisher", "repairing", "restoring"}
     ),  # above log, because what was brought in is recorded in it
     frozenset({"server", "integrations"}),
     frozenset({"cli", "haios"}),  # haios: the schema's names, public, over what any user may import

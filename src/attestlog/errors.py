@@ -66,7 +66,7 @@ it only narrows what the parent says.
     │   ├── TooLargeError (ValueError)
     │   ├── IdempotencyError           the idempotency key has entries already, or another body
     │   ├── MovedError                 it is written elsewhere now, says a file in it
-    │   └── ClockError                 the clock is behind the log
+    │   └── ClockError                 the clock is behind the log, or leapt ahead
     ├── GovernanceError                what the log's own rules forbid
     │   ├── ActionBlockedError         a guarded act was not done (`receipt`: the VIOLATION written)
     │   ├── ApprovalUsedError          the request that was approved was used before (`used_by`)
@@ -74,6 +74,7 @@ it only narrows what the parent says.
     ├── QueryError (ValueError)        a filter that cannot be asked
     ├── ReplicationError               a replica did not take what it was sent; `retryable`
     │   └── StaleSizeError             it holds another number of entries (`known_size`)
+    ├── PublicationError               no published checkpoint covers an entry, or nobody knows; `retryable`
     ├── WitnessError                   a witness did not cosign; `retryable`
     │   └── UnknownOriginError         it does not know the log (`origin`)
     ├── SinkError                      a sink did not take the entries shipped to it; `retryable`
@@ -575,7 +576,10 @@ class MovedError(LogError):
 
 
 class ClockError(LogError):
-    """The clock is further behind the last entry than is tolerated. `now`, `last`, `tolerance_s`."""
+    """The clock is further behind the last entry than is tolerated, or ten years ahead of it.
+
+    `now`, `last`, `tolerance_s`.
+    """
 
     code = "log.clock"
     now: Any = None
@@ -647,6 +651,20 @@ class ReplicationError(AttestlogError):
     held: Any = None
     have: int | None = None
     need: int | None = None
+    receipts: Sequence[Any] = ()
+
+
+class PublicationError(AttestlogError):
+    """No published checkpoint was seen to cover an entry in time, or nobody publishes the log.
+
+    `receipts` of the entries, which are in the log; without any, nothing was written. `published_size`: what
+    the published checkpoint covers, None where that is not known. `failure`: the code of the error why.
+    """
+
+    code = "publication"
+    _always: ClassVar = {"retryable": False}
+    published_size: int | None = None
+    failure: str = ""
     receipts: Sequence[Any] = ()
 
 

@@ -86,6 +86,6 @@ def serving(kind: str, *arguments: str, listen: str = "127.0.0.1:0") -> Iterator
         yield json.loads(process.stdout.readline())
     finally:
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=60)
     assert process.returncode in (0, 130), err
     assert "Traceback" not in err

@@ -5,6 +5,10 @@ from pathlib import Path
 
 import pytest
 from tests.cli.running import Run
+from tests.support.services_of_logs import ORIGIN, served_log
+
+import attestlog
+from attestlog._internal.server.tokens import Scope
 
 
 def test_doctor_shows_what_there_is(run: Run, tmp_path: Path, home: Path) -> None:
@@ -41,3 +45,25 @@ def test_doctor_refuses_network_file_systems_by_name(
     result = run("doctor", tmp_path, "--json")
     assert result.code == 4
     assert "nfs4" in json.dumps(result.object["checks"]["filesystem"])
+
+
+def test_doctor_checks_a_running_service(run: Run, tmp_path: Path, home: Path) -> None:
+    attestlog.create(tmp_path / "audit", origin=ORIGIN).close()
+    with served_log(tmp_path) as place:
+        told = run("doctor", place.socket, "--json")
+        assert told.code == 0, told.out
+        checks = told.object["checks"]
+        assert list(checks) == ["service", "append", "log", "clock"]
+        assert checks["log"]["value"] == ORIGIN
+        assert {check["state"] for check in checks.values()} <= {"good", "note"}
+        # Without a token it still says whether the service can append.
+        assert list(run("doctor", place.url, "--json").object["checks"]) == ["service", "append", "log"]
+        (tmp_path / "token").write_text(place.tokens.mint("operator", [Scope.READ], ORIGIN))
+        asked = run("doctor", place.url, "--token-file", tmp_path / "token", "--json")
+        assert list(asked.object["checks"]) == ["service", "append", "log", "clock"]
+        assert place.service is not None
+        place.service.logs[0].free_bytes_min = 1 << 62
+        full = run("doctor", place.socket, "--json")
+        assert (full.code, full.object["checks"]["append"]["state"]) == (4, "bad")
+    away = run("doctor", place.socket, "--json")
+    assert (away.code, away.object["checks"]["service"]["state"]) == (4, "bad")

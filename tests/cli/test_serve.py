@@ -29,6 +29,7 @@ def test_a_replica_is_begun_once_and_serves_under_its_name_ever_after(
             f"{first['url']}/logs/{log_id(made.origin)}/entries",
             content=encode_shipment(Shipment(0, made.lines, note)),
             headers={"Authorization": f"Bearer {token}"},
+            timeout=60,
         )
         assert decode_answer(answer.content).size == 5
     with serving("replica", copies) as second:
@@ -75,3 +76,50 @@ def test_a_log_of_the_witness_s_own_name_or_no_key_begins_nothing(run: Run, tmp_
     assert run("serve", "witness", memory + "3", "--name", "x", "--log", "no vkey").code == 3
     for folder in (memory, memory + "2", memory + "3"):
         assert not Path(folder).exists()
+
+
+def test_replicas_and_witnesses_have_metrics(run: Run, made: LogMaker, tmp_path: Path) -> None:
+    tree, copies, memory = SignedTree("log.example.com"), str(tmp_path / "copies"), str(tmp_path / "memory")
+    for kind, folder, name, sample in (
+        (
+            "replica",
+            copies,
+            "replica.example.com/one",
+            f'attestlog_replica_entries{{origin="{made.origin}"}} 5',
+        ),
+        (
+            "witness",
+            memory,
+            "witness.example.com/one",
+            'attestlog_witness_entries{origin="log.example.com"} 0',
+        ),
+    ):
+        more = ("--log", tree.key.vkey) if kind == "witness" else ()
+        with serving(kind, folder, "--name", name, *more, "--access-log") as served:
+            tokens = {
+                scope: run("tokens", "add", folder, scope, "--scope", scope, "--any-origin").out.strip()
+                for scope in ("replicate", "metrics")
+            }
+            if kind == "replica":
+                httpx.post(
+                    f"{served['url']}/logs/{log_id(made.origin)}/entries",
+                    content=encode_shipment(Shipment(0, made.lines, (made.root / "checkpoint").read_bytes())),
+                    headers={"Authorization": f"Bearer {tokens['replicate']}"},
+                    timeout=60,
+                ).raise_for_status()
+            page = httpx.get(
+                f"{served['url']}/metrics",
+                headers={"Authorization": f"Bearer {tokens['metrics']}"},
+                timeout=60,
+            )
+            assert sample in page.text.splitlines()
+            assert f'attestlog_{kind}_split_views{{origin="' in page.text
+            assert httpx.get(f"{served['url']}/metrics", timeout=60).status_code == 401
+            assert httpx.get(f"{served['url']}/healthz", timeout=60).json() == {"status": "ok"}
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--socket-mode", "777x"), ("--verify-every", "soon"), ("--verify-every", "2026-01-01")]
+)
+def test_what_a_service_cannot_be_told(run: Run, made: LogMaker, arguments: tuple[str, str]) -> None:
+    assert run("serve", "log", made.root, "--socket", made.root.parent / "log.sock", *arguments).code == 2

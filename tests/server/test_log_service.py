@@ -15,12 +15,15 @@ from tests.support.services_of_logs import ACTION, ORIGIN, Place, served_log
 from tests.support.tools import missing
 
 import attestlog
+from attestlog._internal.core.report import Verdict
 from attestlog._internal.proving import prove_prefix
-from attestlog._internal.server import bodies_seen
+from attestlog._internal.server import bodies_seen, running
 from attestlog._internal.server.openapi import document
 from attestlog._internal.server.rates import Rates
 from attestlog._internal.server.tokens import Scope, Token
-from attestlog.errors import RateLimitError
+from attestlog._internal.server.verifying import Verifier
+from attestlog._internal.storage.publishing import publish_log
+from attestlog.errors import RateLimitError, StorageError, UncertainCommitError
 
 Client = httpx.Client
 
@@ -36,12 +39,12 @@ def place(tmp_path: Path, own_home: Path) -> Iterator[Place]:
 def admin(place: Place) -> Iterator[Client]:
     """Over the socket, as the user who runs the service: no token."""
     transport = httpx.HTTPTransport(uds=str(place.folder / "log.sock"))
-    with Client(base_url="http://localhost", transport=transport) as client:
+    with Client(timeout=60, base_url="http://localhost", transport=transport) as client:
         yield client
 
 
 def client_of(place: Place, *scopes: Scope, name: str = "writer", **bounds: Any) -> Client:
-    return Client(base_url=place.url, headers=place.bearer(name, *scopes, **bounds))
+    return Client(timeout=60, base_url=place.url, headers=place.bearer(name, *scopes, **bounds))
 
 
 def size(place: Place) -> int:
@@ -119,7 +122,10 @@ def test_where_bodies_cannot_be_compared_the_answer_says_so(tmp_path: Path, own_
         for file in (tmp_path / "service").glob(f"{bodies_seen.DATABASE}-*"):
             file.unlink()
         damage(tmp_path / "service" / bodies_seen.DATABASE)
-        with served_log(tmp_path) as place, Client(base_url=place.url, headers=dict(client.headers)) as later:
+        with (
+            served_log(tmp_path) as place,
+            Client(timeout=60, base_url=place.url, headers=dict(client.headers)) as later,
+        ):
             for was_compared in (False, True):
                 again = later.post("/v1/entries", json=ACTION, headers=key).json()
                 assert again == {**first, "replayed": True, "compared": was_compared}
@@ -183,7 +189,7 @@ def test_what_is_not_there_or_cannot_be_asked(admin: Client, path: str, status: 
 def read_events(client: Client, after: int | None, count: int, **headers: str) -> list[tuple[int, bytes]]:
     found: list[tuple[int, bytes]] = []
     params = {} if after is None else {"after": after}
-    with client.stream("GET", "/v1/tail", params=params, headers=headers, timeout=20) as stream:
+    with client.stream("GET", "/v1/tail", params=params, headers=headers, timeout=60) as stream:
         assert stream.headers["content-type"].startswith("text/event-stream")
         number = -1
         for line in stream.iter_lines():
@@ -220,11 +226,11 @@ def test_every_route_asks_for_a_scope_but_the_public_ones(place: Place) -> None:
         for path, operations in document()["paths"].items()
         for method, operation in operations.items()
     }
-    plain = {(path.replace(":str", ""), method) for path, method in routes}
+    plain = {(path.replace(":str", "").replace(":path", ""), method) for path, method in routes}
     assert plain == set(described)
-    with Client(base_url=place.url) as client:
+    with Client(timeout=60, base_url=place.url) as client:
         for (path, method), operation in described.items():
-            url = path.replace("{number}", "0").replace("{request_id}", "x")
+            url = path.format(number=0, request_id="x", path="0/000.p/1")
             is_public = operation.get("security") == []
             assert (client.request(method, url).status_code != 401) == is_public, (path, method)
     assert {path for (path, _), operation in described.items() if operation.get("security") == []} == {
@@ -239,7 +245,7 @@ def test_a_scope_is_good_for_what_the_document_says(place: Place, scope: Scope) 
             for method, operation in operations.items():
                 if operation.get("security") == [] or path == "/v1/tail":
                     continue
-                url = path.replace("{number}", "0").replace("{request_id}", "x")
+                url = path.format(number=0, request_id="x", path="0/000.p/1")
                 may = scope in operation["description"]
                 assert (client.request(method, url).status_code != 403) == may, (path, method)
 
@@ -263,7 +269,7 @@ def test_an_agent_s_token_appends_as_itself_only(place: Place) -> None:
 
 
 def test_a_token_expires_and_a_revoked_one_is_refused(place: Place) -> None:
-    with client_of(place, Scope.READ, expires="2026-01-01T00:00:00.000000Z") as client:
+    with client_of(place, Scope.READ, expires="2001-01-01T00:00:00.000000Z") as client:
         assert client.get("/v1/stats").status_code == 401
     with client_of(place, Scope.READ, name="reader", expires="2999-01-01T00:00:00.000000Z") as client:
         assert client.get("/v1/stats").status_code == 200
@@ -361,3 +367,122 @@ def test_the_document_is_valid_openapi(tmp_path: Path) -> None:
     file.write_text(json.dumps(document()))
     done = subprocess.run([validator, file], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
+
+
+def test_metrics_tell_how_long_entries_wait_for_a_checkpoint(place: Place, admin: Client) -> None:
+    label = f'origin="{ORIGIN}"'
+    assert f"attestlog_checkpoint_age_seconds{{{label}}} 0" in admin.get("/metrics").text.splitlines()
+    admin.post("/v1/entries", json=ACTION)
+    assert f"attestlog_checkpoint_age_seconds{{{label}}} 0\n" not in admin.get("/metrics").text
+    admin.post("/v1/checkpoint")
+    assert f"attestlog_checkpoint_age_seconds{{{label}}} 0" in admin.get("/metrics").text.splitlines()
+
+
+def test_a_log_is_verified_again_and_again_and_whole_where_it_was_not_right(
+    place: Place, admin: Client
+) -> None:
+    assert place.service is not None
+    (served,) = place.service.logs
+    verifier = Verifier(place.service.logs, place.folder / "service", 3600)
+    admin.post("/v1/entries", json=[ACTION] * 3)
+    first = verifier.verify(served)
+    assert (first.verdict, first.size, first.start) == (Verdict.VERIFIED, 4, 0)
+    admin.post("/v1/entries", json=[ACTION] * 2)
+    second = verifier.verify(served)
+    assert (second.verdict, second.size, second.start) == (Verdict.VERIFIED, 6, 4)
+    label = f'origin="{ORIGIN}"'
+    page = admin.get("/metrics").text.splitlines()
+    assert f"attestlog_verified{{{label}}} 1" in page
+    assert f"attestlog_verified_entries{{{label}}} 6" in page
+    # A change of what was verified before is found once all is read again, and then until it is right.
+    file = place.folder / "audit" / "entries" / "000000000000.jsonl"
+    stored = file.read_bytes()
+    verifier._wholly.clear()
+    file.write_bytes(stored.replace(b'"actor_id":"agent-7"', b'"actor_id":"agent-8"', 1))
+    assert [verifier.verify(served).verdict for _ in range(2)] == [Verdict.TAMPERED] * 2
+    assert f"attestlog_verified{{{label}}} 0" in admin.get("/metrics").text.splitlines()
+    file.write_bytes(stored)
+    assert verifier.verify(served).verdict is Verdict.VERIFIED
+
+
+def test_a_verification_that_cannot_be_made_is_told_as_unknown(place: Place) -> None:
+    assert place.service is not None
+    (served,) = place.service.logs
+    (place.folder / "service" / "verified").write_text("no folder")
+    verifier = Verifier(place.service.logs, place.folder / "service", 3600)
+    assert verifier.verify(served).verdict is not Verdict.TAMPERED
+
+
+def test_the_tree_is_there_for_everybody_where_the_operator_says_so(tmp_path: Path, own_home: Path) -> None:
+    made = attestlog.create(tmp_path / "audit", origin=ORIGIN)
+    made.append_many([ACTION] * 299)
+    vkeys = made.vkeys
+    made.close()
+    with (
+        served_log(tmp_path, tiles_are_public=True) as place,
+        Client(timeout=60, base_url=place.url) as anybody,
+    ):
+        publish_log(tmp_path / "audit", tmp_path / "public")
+        published = [path for path in (tmp_path / "public").rglob("*") if path.is_file()]
+        assert len(published) > 5
+        for path in published:
+            answer = anybody.get(f"/{path.relative_to(tmp_path / 'public')}")
+            assert answer.content == path.read_bytes()
+        for wrong in ("tile/0/002", "tile/0/001.p/45", "tile/entries/001.p/45", "tile/x", "tile/2/000.p/1"):
+            assert anybody.get(f"/{wrong}").status_code == 404
+        assert anybody.get("/v1/checkpoint").status_code == 401
+        report = attestlog.judge_published(place.url, trust=vkeys, remember=False)
+        assert (report.ok, report.size) == (True, 300)
+    with served_log(tmp_path) as place, Client(timeout=60, base_url=place.url) as anybody:
+        assert {anybody.get(path).status_code for path in ("/checkpoint", "/tile/0/000")} == {401}
+
+
+def test_a_log_whose_commit_failed_halfway_is_opened_again(place: Place, admin: Client) -> None:
+    """What the disk keeps of the failed one is found by opening, and nothing is written twice."""
+    assert place.service is not None
+    (served,) = place.service.logs
+    failed = served.log
+    committed = failed._store.commit
+    key = {"Idempotency-Key": "order-17"}
+
+    def fail(*arguments: Any) -> None:
+        committed(*arguments)
+        raise UncertainCommitError("flushing failed", path="audit")
+
+    failed._store.commit = fail  # type: ignore[method-assign, assignment]
+    answer = admin.post("/v1/entries", json=ACTION, headers=key)
+    assert (answer.status_code, answer.json()["code"]) == (500, "storage.uncertain")
+    again = admin.post("/v1/entries", json=ACTION, headers=key)
+    assert (again.status_code, again.json()["sequence_number"], again.json()["replayed"]) == (200, 1, True)
+    assert served.log is not failed
+    assert admin.post("/v1/entries", json=ACTION).json()["sequence_number"] == 2
+    assert admin.get("/v1/entries/1").is_success
+    assert "attestlog_write_failures_total" in admin.get("/metrics").text
+    assert size(place) == 3
+
+
+def test_a_log_that_cannot_be_opened_again_refuses_and_is_tried_with_the_next(
+    place: Place, admin: Client
+) -> None:
+    assert place.service is not None
+    (served,) = place.service.logs
+    served.log.close()
+    opening, tries = served._open, []
+
+    def away() -> Any:
+        tries.append(1)
+        if len(tries) < 2:
+            raise StorageError("the disk is away", path="audit")
+        return opening()
+
+    served._open = away
+    assert admin.post("/v1/entries", json=ACTION).status_code == 503
+    assert admin.post("/v1/entries", json=ACTION).status_code == 503
+    assert admin.post("/v1/entries", json=ACTION).status_code == 201
+    assert (len(tries), size(place)) == (2, 2)
+
+
+def test_who_may_not_connect_to_the_socket_does_not(tmp_path: Path) -> None:
+    with running._bind_unix(tmp_path / "open.sock"), running._bind_unix(tmp_path / "own.sock", 0o600):
+        modes = [(tmp_path / name).stat().st_mode & 0o777 for name in ("open.sock", "own.sock")]
+    assert modes == [0o666, 0o600]

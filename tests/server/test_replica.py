@@ -41,7 +41,7 @@ def tokens(replica: Replica) -> TokenFile:
 
 
 def client(url: str, token: str) -> httpx.Client:
-    return httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"})
+    return httpx.Client(timeout=60, base_url=url, headers={"Authorization": f"Bearer {token}"})
 
 
 def test_entries_go_in_by_one_token_and_out_by_another(
@@ -78,7 +78,7 @@ def test_entries_go_in_by_one_token_and_out_by_another(
         note = out.get(f"/logs/{log}/checkpoint").content
         keys = [made.checkpoint_key.verifier, replica.vkey]
         assert len(open_signed_checkpoint(note, keys).signatures) == 2
-        assert httpx.get(f"{url}/logs/{log}/checkpoint").status_code == 401
+        assert httpx.get(f"{url}/logs/{log}/checkpoint", timeout=60).status_code == 401
 
 
 def test_a_token_for_one_log_is_good_for_no_other(
@@ -98,10 +98,10 @@ def test_checkpoints_are_public_only_on_purpose(made: LogMaker, replica: Replica
     log, checkpoint = log_id(made.origin), (made.root / "checkpoint").read_bytes()
     replica.take(log, Shipment(0, made.lines))
     with served(replica_app(replica, tokens, checkpoints_are_public=True)) as url:
-        assert httpx.get(f"{url}/logs/{log}/checkpoint").status_code == 404
+        assert httpx.get(f"{url}/logs/{log}/checkpoint", timeout=60).status_code == 404
         replica.take(log, Shipment(41, [], checkpoint))
-        assert httpx.get(f"{url}/logs/{log}/checkpoint").content.startswith(made.origin.encode())
-        assert httpx.get(f"{url}/logs/{log}/entries").status_code == 401
+        assert httpx.get(f"{url}/logs/{log}/checkpoint", timeout=60).content.startswith(made.origin.encode())
+        assert httpx.get(f"{url}/logs/{log}/entries", timeout=60).status_code == 401
 
 
 def test_every_refusal_has_its_status_and_code(made: LogMaker, replica: Replica, tokens: TokenFile) -> None:
@@ -168,7 +168,7 @@ def test_readers_do_not_wait_for_writers(made: LogMaker, replica: Replica, token
         headers = {"authorization": f"Bearer {token}"}
         return sender.post(f"/logs/{log}/entries", content=body, timeout=60, headers=headers).status_code
 
-    with served(app) as url, httpx.Client(base_url=url) as sender, ThreadPoolExecutor(20) as pool:
+    with served(app) as url, httpx.Client(timeout=60, base_url=url) as sender, ThreadPoolExecutor(20) as pool:
         with replica.holding(log):
             posts = [pool.submit(post, token) for token in writers for _ in range(SHIPMENTS_PER_TOKEN_MAX)]
             soon(lambda: sum(app.state["taking"]._places.values()) == len(posts))
@@ -177,7 +177,7 @@ def test_readers_do_not_wait_for_writers(made: LogMaker, replica: Replica, token
                 assert out.get(f"/logs/{log}/entries").content.count(b"\n") == 41
                 assert out.get(f"/logs/{log}/checkpoint").status_code == 200
                 assert out.get(f"/logs/{log}/unerased").json()["sequence_numbers"] == []
-            assert httpx.get(f"{url}/logs/{log}/checkpoint").status_code == 200
+            assert httpx.get(f"{url}/logs/{log}/checkpoint", timeout=60).status_code == 200
             with client(url, writers[0]) as one_more:
                 refused = one_more.post(f"/logs/{log}/entries", content=body)
                 assert (refused.status_code, refused.json()["code"]) == (503, "storage.busy")

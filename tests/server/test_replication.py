@@ -4,10 +4,11 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from tests.support.logs import ORIGIN, LogMaker, draft
-from tests.support.replicas import Site, Writer, site, soon
+from tests.support.replicas import Site, Writer, changing, site, soon
 
 from attestlog._internal.config import ReplicaAt
 from attestlog._internal.core.cosignature import open_signed_checkpoint
@@ -15,9 +16,10 @@ from attestlog._internal.core.note import format_vkey
 from attestlog._internal.core.replication import Shipment, ends_batch, log_id
 from attestlog._internal.core.report import Verdict
 from attestlog._internal.places import replicas_dir
-from attestlog._internal.replica import Replica
+from attestlog._internal.replica import Replica, checking
 from attestlog._internal.replication import Replicator
 from attestlog._internal.replication import client as client_module
+from attestlog._internal.replication import replicator as replicator_module
 from attestlog._internal.replication import sender as sender_module
 from attestlog._internal.replication.batches import shipments
 from attestlog._internal.replication.cursor import load_cursor
@@ -104,6 +106,20 @@ def test_a_round_sends_all_and_has_it_cosigned(writer: Writer, one: Site) -> Non
     assert judge_log(one.copy, remember=False).verdict == Verdict.VERIFIED
 
 
+def test_a_policy_that_changes_often_is_taken_in_parts(
+    one: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One round goes on from where the replica has read enough, until it has all of it."""
+    made = changing(tmp_path / "changing", range(8))
+    made.lay_out()
+    monkeypatch.setattr(checking, "POLICY_SIZE_MAX_BYTES", 1)
+    monkeypatch.setattr(checking, "POLICIES_READ_MAX_BYTES", 2)  # as if each were as large as can be
+    sender = Writer(made).sender(one.at)
+    sender.run_once()
+    assert (sender.held, one.held()) == (17, 17)
+    assert load_cursor(open_source(made.root).cursors(), one.at.url).cosigned_size == 17
+
+
 def cursor_file(writer: Writer) -> Path:
     """Where it is kept how far the one replica is."""
     (path,) = replicas_dir(open_source(writer.log.root).entry(0).entry_hash).glob("*.json")
@@ -145,7 +161,7 @@ def test_what_the_network_loses_is_sent_again_and_nothing_twice(
         one.proxy.drop_all()
         soon(lambda: sender.held == 30 and not sender.cursor.error)
     finally:
-        sender.stop(10)
+        sender.stop(60)
     assert one.held() == 30
     assert judge_log(one.copy, remember=False).verdict == Verdict.VERIFIED
 
@@ -164,7 +180,7 @@ def test_a_long_outage_and_its_end_are_entries(writer: Writer, one: Site) -> Non
         one.proxy.is_refusing = False
         soon(lambda: len(writer.recorded) == 2)
     finally:
-        sender.stop(10)
+        sender.stop(60)
     lost, back = writer.recorded
     assert (lost["action_type"], back["action_type"]) == ("replica_lost", "replica_back")
     assert lost["action_payload"]["url"] == one.at.url
@@ -190,7 +206,7 @@ def test_another_history_is_refused_said_once_and_not_insisted_on(
     sender.start()
     soon(lambda: writer.recorded)
     time.sleep(0.5)
-    sender.stop(10)
+    sender.stop(60)
     assert [entry["action_type"] for entry in writer.recorded] == ["replica_refused"]
     assert one.held() == 10
 
@@ -263,28 +279,32 @@ def test_promises_of_copies_are_kept_by_as_many_as_were_asked_for(writer: Writer
         c.proxy.is_refusing = True
         replicator = Replicator([a.at, b.at, c.at], writer.work())
         try:
-            replicator.promise(10, 2, 20).result()
+            replicator.promise(10, 2, 60).result()
             assert (a.held(), b.held(), c.held()) == (10, 10, 0)
             with pytest.raises(ReplicationError, match="2 of 3 copies") as caught:
                 replicator.promise(10, 3, 0.3).result()
             assert (caught.value.have, caught.value.need) == (2, 3)
-            promise = replicator.promise(10, 3, 20)
+            promise = replicator.promise(10, 3, 60)
             assert not promise.done()
             c.proxy.is_refusing = False
-            assert promise.result(20) == 3
+            assert promise.result(60) == 3
             with pytest.raises(ValueError, match="4 copies"):
                 replicator.promise(10, 4, 20)
-            open_promise = replicator.promise(11, 1, 20)
+            open_promise = replicator.promise(11, 1, 600)
         finally:
             replicator.close()
         with pytest.raises(ReplicationError, match="before it was closed"):
-            open_promise.result(1)
-        assert replicator.promise(10, 3, 20).result(1) == 3, "what is there is there"
+            open_promise.result(60)
+        assert replicator.promise(10, 3, 60).result(60) == 3, "what is there is there"
         with pytest.raises(ReplicationError, match="before it was closed"):
-            replicator.promise(11, 1, 20).result(1)
+            replicator.promise(11, 1, 600).result(60)
 
 
-def test_each_promise_ends_in_its_own_time(writer: Writer, one: Site) -> None:
+def test_each_promise_ends_in_its_own_time(
+    writer: Writer, one: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(replicator_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
     one.proxy.is_refusing = True
     replicator = Replicator([one.at], writer.work())
     ended: list[float] = []
@@ -293,15 +313,18 @@ def test_each_promise_ends_in_its_own_time(writer: Writer, one: Site) -> None:
         for timeout_s in (600, 0.3, 0.1, 0.2):
             promises.append(replicator.promise(10, 1, timeout_s, receipts=[timeout_s]))
             promises[-1].add_done_callback(lambda done, timeout_s=timeout_s: ended.append(timeout_s))  # type: ignore[misc]
+        for count, timeout_s in enumerate((0.1, 0.2, 0.3), start=1):
+            now[0] = 100.0 + timeout_s
+            soon(lambda count=count: len(ended) >= count)  # type: ignore[misc]
+            assert ended == [0.1, 0.2, 0.3][:count]
         for promise in promises[1:]:
             with pytest.raises(ReplicationError, match="0 of 1 copies were confirmed in 0"):
-                promise.result(20)
-        soon(lambda: ended == [0.1, 0.2, 0.3])
+                promise.result(0)
         assert not promises[0].done()
     finally:
         replicator.close()
     with pytest.raises(ReplicationError) as caught:
-        promises[0].result(1)
+        promises[0].result(60)
     assert caught.value.receipts == [600]
 
 
@@ -322,7 +345,7 @@ def test_two_processes_of_one_log_send_once_and_both_know(writer: Writer, one: S
         soon(lambda: senders[1].held == 65)
     finally:
         for sender in senders:
-            sender.stop(10)
+            sender.stop(60)
     with one.replica.holding(log_id(ORIGIN)) as holding:
         note = holding.checkpoint()
     assert note is not None

@@ -202,12 +202,16 @@ class LogMaker:
         """Segment files with the lines, and bytes after them."""
         folder = self.root / layout.ENTRIES_DIR
         folder.mkdir(parents=True, exist_ok=True)
-        for path in folder.iterdir():
-            path.unlink()
         width = self.settings.segment_entries
-        for first in range(0, len(self.lines), width):
-            data = b"".join(line + b"\n" for line in self.lines[first : first + width])
-            (folder / layout.segment_name(first)).write_bytes(data)
+        segments = {
+            layout.segment_name(first): self.lines[first : first + width]
+            for first in range(0, len(self.lines), width)
+        }
+        for name, lines in segments.items():
+            self._put(folder / name, b"".join(line + b"\n" for line in lines))
+        for path in folder.iterdir():
+            if path.name not in segments:
+                path.unlink()
         if tail:
             with max(folder.iterdir()).open("ab") as file:
                 file.write(tail)
@@ -221,14 +225,20 @@ class LogMaker:
             levels.setdefault(level, []).append(node)
         (self.root / layout.TREE_DIR).mkdir(parents=True, exist_ok=True)
         for level, hashes in levels.items():
-            layout.tree_path(self.root, level).write_bytes(b"".join(hashes))
+            self._put(layout.tree_path(self.root, level), b"".join(hashes))
 
     def write_checkpoint(self, size: int | None = None, key: CheckpointKey | None = None) -> None:
         leaves = self.leaves()[:size]
         checkpoint = Checkpoint(self.origin, len(leaves), Span().extended(leaves).root())
         key = key or self.checkpoint_key
         note = sign_checkpoint(checkpoint, [(key.verifier, key.sign)])
-        (self.root / layout.CHECKPOINT_FILE).write_bytes(note)
+        self._put(self.root / layout.CHECKPOINT_FILE, note)
+
+    def _put(self, path: Path, data: bytes) -> None:
+        """In the place of what is there, at once: a sender may be reading it in another thread."""
+        new = self.root / ".new"
+        new.write_bytes(data)
+        new.replace(path)
 
     def leaves(self) -> list[bytes]:
         return [leaf_hash(bytes.fromhex(json.loads(line)["entry_hash"])) for line in self.lines]

@@ -61,7 +61,7 @@ class Network:
             return
         limits = (self.cut_after_bytes, self.cut_answer_after_bytes)
         try:
-            server = socket.create_connection(self.target, timeout=10)
+            server = socket.create_connection(self.target, timeout=60)
         except OSError:
             reset(client)
             return

@@ -5,13 +5,13 @@ with site(folder, "one") as one: Writer(made).sender(one.at)             # behin
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.support.logs import ORIGIN, CheckpointKey, LogMaker, drafts
+from tests.support.logs import ORIGIN, CheckpointKey, LogMaker, draft, drafts
 from tests.support.network import Network, proxied
 from tests.support.serving_app import served
 
@@ -19,6 +19,7 @@ from attestlog._internal.config import ReplicaAt
 from attestlog._internal.core.checkpoint import Checkpoint, sign_checkpoint
 from attestlog._internal.core.merkle import Span
 from attestlog._internal.core.note import format_vkey
+from attestlog._internal.core.policy_change import modify_rule_payload
 from attestlog._internal.core.replication import (
     Shipment,
     log_id,
@@ -43,6 +44,20 @@ def log_to_ship(root: Path) -> LogMaker:
     log = LogMaker(root, segment_entries=16)
     for start in range(0, 40, 8):
         log.append(*drafts(range(start, start + 8)), batched=start % 16 == 0)
+    return log
+
+
+def changing(root: Path, floors: Iterable[int]) -> LogMaker:
+    """A log whose policy changes again and again, with an entry before each change; not laid out."""
+    log = LogMaker(root)
+    for number, floor in enumerate(floors):
+        log.append(draft(number, action_payload={"action_type": "attestlog.set_policy"}))
+        payload = modify_rule_payload(
+            log.rules, "safety_floor", floor, proposal_id="p", change_description="another floor"
+        )
+        log.append(
+            draft(0, event_type="CHANGE", action_type="attestlog.modify_policy_rule", action_payload=payload)
+        )
     return log
 
 
@@ -117,7 +132,7 @@ class Writer:
         return Sender(at, self.work(), **options)
 
 
-def soon(holds: Callable[[], object], seconds: float = 20.0) -> None:
+def soon(holds: Callable[[], object], seconds: float = 60.0) -> None:
     """Wait until it holds."""
     deadline = time.monotonic() + seconds
     while not holds():

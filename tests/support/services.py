@@ -71,11 +71,11 @@ class Server:
         process = self._process
         if process is not None:
             (process.kill if kill else process.terminate)()
-            process.wait(30)
+            process.wait(60)
             self._process = None
 
     def _await(self) -> None:
-        for _ in range(600):
+        for _ in range(1_200):
             try:
                 socket.create_connection(("127.0.0.1", self.port), 1).close()
             except OSError:
@@ -146,15 +146,15 @@ class OpenBao(Server):
 
     def unseal(self) -> None:
         self.ask("PUT", "sys/unseal", {"key": self._unseal_key})
-        for _ in range(600):
-            if httpx.get(f"{self.url}/v1/sys/health", timeout=30).status_code == 200:
+        for _ in range(1_200):
+            if httpx.get(f"{self.url}/v1/sys/health", timeout=60).status_code == 200:
                 return  # unsealed, and active
             time.sleep(0.05)
         raise AssertionError("bao does not become active")
 
     def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         headers = {"X-Vault-Token": self.token} if self.token else {}
-        answer = httpx.request(method, f"{self.url}/v1/{path}", json=body, headers=headers, timeout=30)
+        answer = httpx.request(method, f"{self.url}/v1/{path}", json=body, headers=headers, timeout=60)
         assert answer.status_code < 400, answer.text
         found: dict[str, Any] = answer.json() if answer.content else {}
         return found

@@ -50,11 +50,11 @@ class Place:
 
 
 @contextmanager
-def served_log(folder: Path, *paths: Path) -> Iterator[Place]:
-    """The service of the logs in this process, on a port and on a socket."""
+def served_log(folder: Path, *paths: Path, **options: Any) -> Iterator[Place]:
+    """The service of the logs in this process, on a port and on a socket. `options`: of `open_service`."""
     place = Place(folder)
     service = place.service = open_service(
-        [partial(Log.open, path) for path in paths or place.logs], folder / "service"
+        [partial(Log.open, path) for path in paths or place.logs], folder / "service", **options
     )
     listeners = [running._bind(Listen()), running._bind_unix(folder / "log.sock")]
     place.url = f"http://127.0.0.1:{listeners[0].getsockname()[1]}"
@@ -66,7 +66,7 @@ def served_log(folder: Path, *paths: Path) -> Iterator[Place]:
     finally:
         service.stop()
         server.should_exit = True
-        thread.join(20)
+        thread.join(60)
         for listener in listeners:
             listener.close()
         (folder / "log.sock").unlink(missing_ok=True)
@@ -89,5 +89,5 @@ def serving_log(folder: Path, *program: str) -> Iterator[tuple[Place, "subproces
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
-        process.wait(30)
+        process.wait(60)
         process.stdout.close()

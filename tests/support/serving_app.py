@@ -26,12 +26,12 @@ def served(app: Any, listen: Listen | None = None) -> Iterator[str]:
         yield f"{scheme}://127.0.0.1:{listener.getsockname()[1]}"
     finally:
         server.should_exit = True
-        thread.join(10)
+        thread.join(60)
         listener.close()
         assert not thread.is_alive()
 
 
 def connect(url: str, context: ssl.SSLContext | None = None) -> socket.socket:
     host, _, port = url.rpartition("://")[2].rpartition(":")
-    plain = socket.create_connection((host, int(port)), timeout=20)
+    plain = socket.create_connection((host, int(port)), timeout=60)
     return plain if context is None else context.wrap_socket(plain, server_hostname=host)

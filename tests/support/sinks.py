@@ -102,7 +102,7 @@ def collecting(directory: Path, *, resets: int = 0) -> Iterator[Collector]:
             if stopping.is_set():
                 plain.close()
                 return
-            plain.settimeout(10)
+            plain.settimeout(60)
             if collector.resets > 0:
                 collector.resets -= 1
                 plain.recv(10)

@@ -128,7 +128,7 @@ class RemoteToken:
              f"pkcs11:token={self.token.label}"],
             env={**os.environ, **self.token.environment}, stdout=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while not self._listens():
             assert self.process.poll() is None, "p11-kit server ended"
             assert time.monotonic() < deadline, "p11-kit server does not listen"

@@ -15,7 +15,7 @@ have the file open, too. A checkpoint is written over the older of the two, and 
 signature is asked for. The head is not flushed until then: what a loss of power takes of it, or tears,
 counts as the last checkpoint. It is written after the commit is durable, so it is never ahead.
 
-Specification: docs/operations.md, "What was signed last".
+Specified in docs/spec/last_signed.md.
 """
 
 from __future__ import annotations

@@ -1,17 +1,20 @@
 """A replica takes what verifies and follows, refuses what does not, and keeps what contradicts."""
 
 import itertools
+import json
 import shutil
 from pathlib import Path
 
 import pytest
-from tests.support.logs import CheckpointKey, Key, LogMaker, draft, drafts
-from tests.support.replicas import NAME, copy_of, log_to_ship, new_replica, note, ship
+from tests.support.logs import ORIGIN, CheckpointKey, Key, LogMaker, draft, drafts
+from tests.support.replicas import NAME, changing, copy_of, log_to_ship, new_replica, note, ship
 from tests.support.stepping import killed_at, take
 
 from attestlog import errors
+from attestlog._internal.core import canonical
 from attestlog._internal.core.cosignature import open_signed_checkpoint
 from attestlog._internal.core.note import parse_note
+from attestlog._internal.core.policy import _parse_spelled, format_policy
 from attestlog._internal.core.replication import (
     SHIPMENT_ENTRIES_MAX,
     SHIPMENT_SIZE_MAX_BYTES,
@@ -24,7 +27,7 @@ from attestlog._internal.core.replication import (
     log_id,
 )
 from attestlog._internal.core.report import Verdict
-from attestlog._internal.replica import Replica
+from attestlog._internal.replica import Replica, checking
 from attestlog._internal.replica.evidence import evidence
 from attestlog._internal.verifying import judge_log
 from attestlog.errors import (
@@ -35,6 +38,7 @@ from attestlog.errors import (
     SignerError,
     SplitViewError,
     StaleSizeError,
+    TooLargeError,
     TrustError,
     VerificationError,
 )
@@ -156,6 +160,46 @@ def test_what_is_sent_twice_is_held_once(made: LogMaker, replica: Replica) -> No
     assert replica.take(log, ship(made, 9, 17)).size == 25
     # Consistent and older: nothing is to be said about it that was not said.
     assert replica.take(log, Shipment(25, [], note(made, 9))) == ReplicaAnswer(25)
+
+
+def test_each_policy_is_read_once(replica: Replica, tmp_path: Path) -> None:
+    """However often it comes: it is judged, its copy is opened, and it is put in force again."""
+    made = changing(tmp_path / "made", (3, 4, 3, 4, 3, 4))
+    _parse_spelled.cache_clear()
+    assert replica.take(log_id(made.origin), ship(made, 0, 13)).size == 13
+    assert _parse_spelled.cache_info().misses == 3
+
+
+def test_one_shipment_has_so_many_policies_read_and_no_more(
+    replica: Replica, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, log = changing(tmp_path / "made", range(8)), log_id(ORIGIN)
+    whole, line = len(canonical.encode(format_policy(made.policy))), len(made.lines[2])
+    # Each change is taken for one that adds its whole line to the policy: two fit, three do not.
+    monkeypatch.setattr(checking, "POLICIES_READ_MAX_BYTES", 2 * whole + 5 * line)
+    replica.take(log, ship(made, 0, 1))
+    for start, known_size in ((1, 6), (1, 10), (10, 14)):
+        with pytest.raises(StaleSizeError, match="too often for one request") as caught:
+            replica.take(log, ship(made, start, 17, signed=True))
+        assert caught.value.known_size == known_size
+    assert len(replica.take(log, ship(made, 14, 17, signed=True)).cosignatures) == 1
+    assert judge_log(copy_of(replica, made), remember=False).verdict == Verdict.VERIFIED
+
+
+def test_a_batch_that_changes_the_policy_too_often_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No writer makes one: a change of the rules ends its batch."""
+    made = LogMaker(tmp_path / "made")
+    made.append(draft(0))
+    made.append(*drafts(range(8)))
+    change = {"event_type": "CHANGE", "action_type": "attestlog.set_policy"}
+    lines = [canonical.encode({**json.loads(line), **change}) for line in made.lines[2:]]
+    assert checking.taken_at_once(made.policy, lines) == 8
+    monkeypatch.setattr(checking, "POLICIES_READ_MAX_BYTES", sum(map(len, lines)) - 1)
+    assert checking.taken_at_once(made.policy, [made.lines[1], *lines]) == 1
+    with pytest.raises(TooLargeError, match="of one batch"):
+        checking.taken_at_once(made.policy, lines)
 
 
 def test_a_gap_is_answered_with_what_is_held(made: LogMaker, replica: Replica) -> None:

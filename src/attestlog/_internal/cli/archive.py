@@ -13,6 +13,8 @@ from attestlog._internal.cli.verbs import example, new_group
 
 app = new_group("archive")
 
+_ON_POSTGRES = "all entries stay in the database's tables"
+
 
 @app.command(epilog=example("attestlog archive status audit"))
 def status(log: options.LogArgument, *, as_json: options.JsonOption = False) -> None:
@@ -38,7 +40,7 @@ def move(
     from attestlog._internal.storage.files.archive import archive_segments
     from attestlog._internal.storage.resolve import directory
 
-    archive_segments(directory(log), folder, keep=keep, compress=compress)
+    archive_segments(directory(log, _ON_POSTGRES), folder, keep=keep, compress=compress)
     _show(log, Output(as_json))
 
 
@@ -63,7 +65,7 @@ def restore(
     from attestlog._internal.storage.files.archive import restore_segments
     from attestlog._internal.storage.resolve import directory
 
-    restore_segments(directory(log), number)
+    restore_segments(directory(log, _ON_POSTGRES), number)
     _show(log, Output(as_json))
 
 
@@ -71,7 +73,7 @@ def _show(log: str, out: Output) -> None:
     from attestlog._internal.storage.files.archive import placed_segments
     from attestlog._internal.storage.resolve import directory
 
-    placed = placed_segments(directory(log))
+    placed = placed_segments(directory(log, _ON_POSTGRES))
     if out.as_json:
         for segment in placed:
             out.emit("segment", {"first": segment.first, "state": segment.state, "path": str(segment.path)})

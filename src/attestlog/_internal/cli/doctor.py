@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 app = new_app()
 
+_ON_POSTGRES = "opening the log checks the server's version, schema, fsync and standbys"
+
 _STYLES: Final = {"good": "green", "note": "yellow", "bad": "bold red"}
 
 SYNCS_MAX: Final = 64
@@ -57,6 +59,12 @@ SIGNATURES_MAX: Final = 32
 SIGN_TIME_S: Final = 2.0
 """How many test signatures, and for how long at most, tell what one costs."""
 
+SERVICE_WAIT_S: Final = 5.0
+"""How long a service may take to answer before it is told to be away."""
+
+CLOCKS_APART_S: Final = 2.0
+"""Clocks that something keeps right differ by milliseconds."""
+
 SLOW_SIGNATURE_S: Final = 0.1
 """A smart card's cost; with one signature a batch it bounds latency, not rate."""
 
@@ -75,31 +83,43 @@ _WANTED: Final = {
 )
 def doctor(
     log: Annotated[
-        str, typer.Argument(help="The log's directory, or where it will be.", metavar="DIRECTORY")
+        str,
+        typer.Argument(
+            help="The log's directory, or where it will be; or the URL of a service.", metavar="DIRECTORY|URL"
+        ),
     ] = ".",
     *,
     signer: Annotated[str | None, options.text("Check this key, and let it sign.", metavar="URI")] = None,
     pkcs11_module: Annotated[
         str | None, options.text("Check the devices behind this PKCS#11 library.", metavar="PATH")
     ] = None,
+    token_file: Annotated[
+        Path | None, options.text("Of a service: a token to ask it with.", "--token-file", metavar="FILE")
+    ] = None,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Check versions, disk, clock, cores, extras, and the directories of keys and state.
+    """Check versions, disk, clock, cores, extras, and the directories of keys and state; or a service.
 
-    To measure the disk it writes a small file to the directory, and removes it. Exit code 4 means that a log
-    cannot be kept there, or that the given key cannot sign.
+    To measure the disk it writes a small file to the directory, and removes it. Of a service (unix:PATH,
+    https://…, http:// on this machine) it asks whether it answers, can append, and has this machine's time.
+    Exit code 4 means that a log cannot be kept there, that the given key cannot sign, or that the service
+    cannot append.
     """
     from attestlog._internal.storage.resolve import directory
 
-    out, root = Output(as_json), directory(log).absolute()
-    checks = _everything(root)
+    out = Output(as_json)
+    if log.startswith(("unix:", "http://", "https://")):
+        root, checks = log, list(_service(log, token_file))
+    else:
+        where = directory(log, _ON_POSTGRES).absolute()
+        root, checks = str(where), _everything(where)
     if pkcs11_module is not None:
         checks += _devices(pkcs11_module)
     if signer is not None:
         checks += _signer(signer)
     if out.as_json:
         found = {check.name: {"state": check.state, "value": check.value, **check.facts} for check in checks}
-        out.emit("doctor", {"directory": str(root), "checks": found})
+        out.emit("doctor", {"directory": root, "checks": found})
     else:
         for check in checks:
             out.text(f"{check.name:<12} ", (f"{check.state:<5}", _STYLES[check.state]), f" {check.value}")
@@ -115,6 +135,33 @@ class Check:
     value: str
     state: str = "good"
     facts: dict[str, Any] = field(default_factory=dict)
+
+
+def _service(url: str, token_file: Path | None) -> Iterator[Check]:
+    """A running service, by its URL."""
+    from attestlog._internal.remote import RemoteLog, connect
+
+    with connect(url, token_file=token_file, timeout_s=SERVICE_WAIT_S) as log:
+        assert isinstance(log, RemoteLog)
+        try:
+            state = log.state()
+        except AttestlogError as error:
+            yield Check("service", str(error), "bad")
+            return
+        yield Check("service", f"{url} answers")
+        is_ready = state == "ready"
+        yield Check(
+            "append", "there is room" if is_ready else f"it is {state}", "good" if is_ready else "bad"
+        )
+        try:
+            ahead_s = (log.now_us() - time.time_ns() // 1_000) / 1e6
+            yield Check("log", log.origin, facts={"vkeys": log.vkeys})
+        except AttestlogError as error:
+            yield Check("log", str(error), "note")
+            return
+        is_near = abs(ahead_s) < CLOCKS_APART_S
+        told = f"{abs(ahead_s):.1f} s {'ahead of' if ahead_s > 0 else 'behind'} this machine's"
+        yield Check("clock", told, "good" if is_near else "note", {"ahead_s": ahead_s})
 
 
 def _everything(directory: Path) -> list[Check]:

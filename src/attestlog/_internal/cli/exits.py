@@ -59,6 +59,7 @@ BY_ERROR: Final[dict[type[errors.AttestlogError], int]] = {
     errors.GovernanceError: USAGE,
     errors.QueryError: USAGE,
     errors.ReplicationError: UNKNOWN,
+    errors.PublicationError: UNKNOWN,
     errors.SinkError: UNKNOWN,
     errors.TimestampError: UNKNOWN,
     errors.WitnessError: UNKNOWN,
@@ -241,7 +242,10 @@ _HINTS: Final[dict[type[errors.AttestlogError], str | Callable[[errors.Attestlog
     errors.NoConfigError: "attestlog configure LOG --entry-signer URI --checkpoint-signer URI says who signs",
     errors.NoStateError: "attestlog adopt LOG shows what the log has, and remembers it once you agree",
     errors.StateError: _state,
-    errors.RollbackError: "keep this copy, it is evidence; attestlog repair LOG shows what is wrong in it",
+    errors.RollbackError: (
+        "keep this copy, it is evidence; attestlog repair LOG shows what is wrong in it, and where nobody has"
+        " more of it attestlog init NEW --continues LOG goes on from what is left"
+    ),
     errors.NoHomeError: "set ATTESTLOG_HOME to a directory that only this user can write",
     errors.NoLogError: _no_log,
     errors.ExistsError: _exists,
@@ -251,7 +255,10 @@ _HINTS: Final[dict[type[errors.AttestlogError], str | Callable[[errors.Attestlog
     errors.FilesystemError: "put the log on a local disk; --any-filesystem is for one known to keep its word",
     errors.CorruptError: _corrupt,
     errors.UncertainCommitError: "look with attestlog tail LOG before you append the same again",
-    errors.ClockError: "nothing was written; attestlog doctor shows the clock: set it right",
+    errors.ClockError: (
+        "nothing was written; attestlog doctor shows the clock: set it right. If it is right, and the last"
+        " entry is not, attestlog init NEW --continues LOG goes on in a new log"
+    ),
     errors.ErasureRefusedError: _erasure_refused,
     errors.QueryError: _query,
     errors.TimestampError: "the checkpoint is signed and stored without it: try again, or elsewhere",

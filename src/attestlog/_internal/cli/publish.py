@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
@@ -79,18 +78,16 @@ def publish(
         kept_s = PARTIALS_KEPT_S
     out = Output(as_json)
     with ExitStack() as stack:
-        prepare: list[Callable[[], object]] = []
-        if sign:
-            prepare.append(stack.enter_context(open_log(log, checkpoint_signer=checkpoint_signer)).checkpoint)
-        if witnesses is not None:
-            prepare.append(lambda: _cosign(log, place, witnesses, fail_open=fail_open))
+        opened = stack.enter_context(open_log(log, checkpoint_signer=checkpoint_signer)) if sign else None
         publishing = stack.enter_context(open_publishing(place))
 
         def once(*, is_whole: bool) -> Published:
-            for step in prepare:
-                step()
+            note = None if opened is None else opened.checkpoint()
+            if witnesses is not None:
+                # What is published is this note, whichever one the log has stored by then.
+                note = cosign(log, witnesses, previous=kept_checkpoint(place), fail_open=fail_open).note
             with Bar("publishing") as bar:
-                done = publishing.publish(log, whole=is_whole, progress=bar)
+                done = publishing.publish(log, note=note, whole=is_whole, progress=bar)
             if kept_s is not None:
                 publishing.remove_superseded(done.size, kept_s)
             return done
@@ -121,10 +118,6 @@ def _go_on(out: Output, once: Callable[[], Published], pause_s: float, size: int
         if done.size != size or failure:
             _show(out, done)
         failure, size = "", done.size
-
-
-def _cosign(log: str, place: str, file: Path, *, fail_open: bool) -> None:
-    cosign(log, file, previous=kept_checkpoint(place), fail_open=fail_open)
 
 
 def _seconds(name: str, text: str) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +12,7 @@ from attestlog._internal.cli.opening import ask_passphrase
 from attestlog._internal.cli.options import argument, flag, text
 from attestlog._internal.cli.output import Output, notice
 from attestlog._internal.cli.verbs import UsageError, example, new_group
+from attestlog.errors import AttestlogError
 
 if TYPE_CHECKING:
     from attestlog._internal.core.note import VerifierKey
@@ -27,6 +29,7 @@ NameOption = Annotated[
 TlsCertificateOption = Annotated[
     Path | None, text("Serve TLS with this certificate.", "--tls-certificate", metavar="FILE")
 ]
+AccessLogOption = Annotated[bool, flag("Write a line of JSON for each request to stderr.", "--access-log")]
 TlsKeyOption = Annotated[Path | None, text("The certificate's private key.", "--tls-key", metavar="FILE")]
 
 
@@ -50,9 +53,16 @@ def log(
     free_mib: Annotated[
         int, text("Refuse acts while less is free on the log's disk.", "--free-mib", metavar="MIB")
     ] = 64,
-    access_log: Annotated[
-        bool, flag("Write a line of JSON for each request to stderr.", "--access-log")
+    socket_mode: Annotated[
+        str, text("Who may connect to the socket, in octal; default: everybody.", metavar="MODE")
+    ] = "666",
+    verify_every: Annotated[
+        str | None, text("Verify the logs, again and again: 10m, 1h.", "--verify-every", metavar="TIME")
+    ] = None,
+    public_tiles: Annotated[
+        bool, flag("Let everybody read checkpoint and tree, as C2SP tlog-tiles.", "--public-tiles")
     ] = False,
+    access_log: AccessLogOption = False,
     as_json: options.JsonOption = False,
 ) -> None:
     """Append to logs, and read them, for other processes, which need no key.
@@ -72,11 +82,11 @@ def log(
     listen = None
     if http is not None:
         listen = parse_listen(http, certificate=tls_certificate, key=tls_key)
-    directory = directory or state_dir() / "service"
+    directory, mode = directory or state_dir() / "service", _mode(socket_mode)
     if access_log:
         log_accesses()
     with ExitStack() as undo:
-        service = _open_service(logs, directory, undo)
+        service = _open_service(logs, directory, undo, _seconds(verify_every), public_tiles)
         for served in service.logs:
             served.free_bytes_min = free_mib << 20
         out = Output(as_json)
@@ -93,16 +103,47 @@ def log(
                     out.text(f"log        {served.origin}")
             out.flush()
 
-        serve(service.app, listen, started=started, stopping=service.stop, unix=socket)
+        serve(
+            service.app, listen, started=started, stopping=service.stop, unix=socket,
+            unix_mode=mode,
+        )  # fmt: skip
 
 
-def _open_service(logs: list[str], directory: Path, undo: ExitStack) -> Service:
+def _seconds(text: str | None) -> float | None:
+    """Raises UsageError."""
+    from attestlog._internal.query.filter import parse_moment
+
+    if text is None:
+        return None
+    try:
+        now_us = 1 << 50
+        age_us = now_us - parse_moment(text, now_us)
+    except AttestlogError:
+        age_us = 0
+    if age_us < 1_000_000:
+        raise UsageError("--verify-every wants a time such as 45s, 10m, 1h")
+    return age_us / 1e6
+
+
+def _mode(text: str) -> int:
+    """Raises UsageError."""
+    if re.fullmatch("[0-7]{3}", text) is None:
+        raise UsageError(f"--socket-mode {text!r} is not three octal digits, such as 660")
+    return int(text, 8)
+
+
+def _open_service(
+    logs: list[str], directory: Path, undo: ExitStack, verify_every_s: float | None, public_tiles: bool
+) -> Service:
     from functools import partial
 
     from attestlog._internal.log import Log
     from attestlog._internal.server.log import open_service
 
-    service = open_service([partial(Log.open, path, passphrase=ask_passphrase) for path in logs], directory)
+    service = open_service(
+        [partial(Log.open, path, passphrase=ask_passphrase) for path in logs], directory,
+        verify_every_s=verify_every_s, tiles_are_public=public_tiles,
+    )  # fmt: skip
     undo.callback(service.close)
     for served in service.logs:
         for what in [*served.log.recovered, *served.log.notices]:
@@ -142,6 +183,7 @@ def replica(
     public_checkpoints: Annotated[
         bool, flag("Let everybody read cosigned checkpoints.", "--public-checkpoints")
     ] = False,
+    access_log: AccessLogOption = False,
     as_json: options.JsonOption = False,
 ) -> None:
     """Hold verified copies of logs, and cosign their checkpoints.
@@ -159,6 +201,8 @@ def replica(
     from attestlog._internal.server.tokens import TokenFile
 
     where = parse_listen(listen, certificate=tls_certificate, key=tls_key)
+    if access_log:
+        log_accesses()
     with ExitStack() as undo:
         opened = _open_replica(directory, name, key, undo)
         out, vkey = Output(as_json), format_vkey(opened.vkey)
@@ -197,6 +241,7 @@ def witness(
     ] = None,
     tls_certificate: TlsCertificateOption = None,
     tls_key: TlsKeyOption = None,
+    access_log: AccessLogOption = False,
     as_json: options.JsonOption = False,
 ) -> None:
     """Cosign checkpoints that continue those cosigned before.
@@ -210,9 +255,12 @@ def witness(
     check_extra()
     from attestlog._internal.core.note import format_vkey
     from attestlog._internal.server.running import parse_listen, serve
+    from attestlog._internal.server.tokens import TokenFile
     from attestlog._internal.server.witness import witness_app
 
     where = parse_listen(listen, certificate=tls_certificate, key=tls_key)
+    if access_log:
+        log_accesses()
     with ExitStack() as undo:
         opened = _open_witness(directory, name, key or [], log or [], undo)
         vkeys, logs = [format_vkey(item) for item in opened.keys], opened.state.origins()
@@ -231,7 +279,7 @@ def witness(
                     out.text(f"log        {origin}")
             out.flush()
 
-        serve(witness_app(opened), where, started=started)
+        serve(witness_app(opened, TokenFile(directory)), where, started=started)
 
 
 def _open_replica(directory: Path, name: str | None, key: str | None, undo: ExitStack) -> Replica:

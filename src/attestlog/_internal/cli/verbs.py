@@ -42,6 +42,7 @@ SECTIONS: Final[dict[str, dict[str, str]]] = {
         "approval": "Request, show and sign approvals.",
         "keys": "Make and list signing keys; rotate, admit or revoke those of a log.",
         "erase": "Erase payloads; a new entry records who did it and why.",
+        "retain": "Erase payloads that are older than they are kept; for a timer.",
         "hold": "Forbid erasing payloads until the hold is released.",
     },
     "Read": {

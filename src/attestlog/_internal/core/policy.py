@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Annotated, Any, Final, Literal, NamedTuple, Self, TypeVar
 
 import msgspec
@@ -159,6 +159,10 @@ def fold(name: str) -> str:
 
 POLICY_SIZE_MAX_BYTES: Final = 1 << 20
 """A policy in canonical form: thousands of approvers; every reader of the log keeps it in memory."""
+
+POLICIES_KEPT: Final = 4
+"""Policies that were read last: a log's, read again when it is opened, verified and restored. Each takes some
+times its own size, of at most 1 MiB."""
 
 WEIGHT_MAX: Final = 1_000_000
 """Weights are ratios; within this, no sum of weighted scores leaves the range of doubles."""
@@ -310,13 +314,20 @@ def parse_policy(members: Any) -> Policy:
     if not isinstance(members, dict):
         raise malformed(f"expected `object`, got `{_kind(members)}`")
     try:
-        size_bytes = len(canonical.encode(members))
+        spelled = canonical.encode(members)
     except MalformedJSONError as error:
         raise MalformedPolicyError(f"policy: {error}", member="") from None
-    if size_bytes > POLICY_SIZE_MAX_BYTES:
+    if len(spelled) > POLICY_SIZE_MAX_BYTES:
         raise MalformedPolicyError(
-            f"policy has {size_bytes} bytes, at most {POLICY_SIZE_MAX_BYTES} are read", member=""
+            f"policy has {len(spelled)} bytes, at most {POLICY_SIZE_MAX_BYTES} are read", member=""
         )
+    return _parse_spelled(spelled)
+
+
+@lru_cache(maxsize=POLICIES_KEPT)
+def _parse_spelled(spelled: bytes) -> Policy:
+    """By its canonical form: the same policy is read once, and what it knows of its rules is kept with it."""
+    members: Any = canonical.decode(spelled)
     tables = {name: _parse_table(name, kind, members.get(name, {})) for name, kind in _TABLES.items()}
     others = {name: value for name, value in members.items() if name not in _TABLES}
     policy = msgspec.structs.replace(_convert(others, Policy), **tables)

@@ -187,3 +187,12 @@ class Drafts:
             if self._redaction_key is None:
                 self._redaction_key = redaction_key(self._genesis.origin)
         return commitment(self._redaction_key, os.urandom(NONCE_SIZE_BYTES), what, value)
+
+
+def one_draft(draft: AnyDraft | None, members: dict[str, Any]) -> AnyDraft:
+    """The draft, or that of these members. Raises TypeError for both."""
+    if draft is None:
+        return members
+    if members:
+        raise TypeError("append takes a draft or members, not both")
+    return draft

@@ -15,7 +15,7 @@ import atexit
 import contextlib
 import os
 import warnings
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, TypedDict, Unpack, overload
@@ -45,9 +45,10 @@ from attestlog._internal.log.callers import Caller, caller_of, receipts_of
 from attestlog._internal.log.changing import make_change, rotate_key
 from attestlog._internal.log.checkpoints import CHECKPOINT_EVERY_S, Checkpoints
 from attestlog._internal.log.committer import Committer
-from attestlog._internal.log.drafts import AnyDraft, Clock, system_clock
+from attestlog._internal.log.drafts import AnyDraft, Clock, one_draft, system_clock
+from attestlog._internal.log.publication import Publication, Wait, Waits
 from attestlog._internal.log.remembered import StateDir
-from attestlog._internal.log.replicas import ACK_TIMEOUT_S
+from attestlog._internal.log.replicas import ACK_TIMEOUT_S, called
 from attestlog._internal.log.writer import Writer
 from attestlog._internal.signers import Passphrase, Signer
 from attestlog._internal.storage.contract import Group, Store
@@ -62,7 +63,6 @@ from attestlog.errors import (
 )
 
 if TYPE_CHECKING:
-    from asyncio import Future as LoopFuture
     from concurrent.futures import Future
 
     from attestlog._internal.core.note import NoteSignature
@@ -89,7 +89,7 @@ class OpenOptions(TypedDict, total=False):
     checkpoint_every_s: float | None
 
 
-class Log:
+class Log(Waits):
     """A log open for writing. Threads and tasks may share it, a forked child may go on with it.
 
     In asyncio: `append_async`, `query_async`, `async with` and guards wait without holding up the loop;
@@ -108,7 +108,8 @@ class Log:
         self._queue: Committer[Receipt] = Committer(writer.commit, BATCH_ENTRIES_MAX, BATCH_SIZE_BYTES)
         self._owed: set[Future[None]] = set()
         work = WeakMethod(self._work)  # a log that nobody has is not kept by what it holds
-        self._replicas.work = lambda: _called(work)
+        self._replicas.work = lambda: called(work)
+        self.publication = Publication(self._replicas.work)
         self._checkpoint_every_s = checkpoint_every_s
         self._start_checkpoints()
         _open_logs.add(self)
@@ -206,11 +207,11 @@ class Log:
         """
         import asyncio
 
-        opening = asyncio.get_running_loop().run_in_executor(None, partial(cls.open, path, **options))
+        pending = asyncio.get_running_loop().run_in_executor(None, partial(cls.open, path, **options))
         try:
-            return await asyncio.shield(opening)
+            return await asyncio.shield(pending)
         except asyncio.CancelledError:
-            opening.add_done_callback(_close_opened)
+            pending.add_done_callback(opening.close_opened)
             raise
 
     def __enter__(self) -> Self:
@@ -277,71 +278,102 @@ class Log:
     # --- writing ---
 
     @overload
-    def append(self, draft: AnyDraft, /, *, idempotency_key: str | None = None) -> Receipt: ...
+    def append(
+        self, draft: AnyDraft, /, *, idempotency_key: str | None = None, wait: Wait = ...
+    ) -> Receipt: ...
     @overload
     def append(
-        self, draft: None = None, /, *, idempotency_key: str | None = None, **members: Unpack[DraftMembers]
+        self, /, *, idempotency_key: str | None = None, wait: Wait = ..., **members: Unpack[DraftMembers]
     ) -> Receipt: ...
     def append(
-        self, draft: AnyDraft | None = None, /, *, idempotency_key: str | None = None, **members: Any
+        self,
+        draft: AnyDraft | None = None,
+        /,
+        *,
+        idempotency_key: str | None = None,
+        wait: Wait = "durable",
+        **members: Any,
     ) -> Receipt:
         """Append one entry; when this returns it is durable. Give a draft, or its members.
 
         `idempotency_key`: for 24 hours the same append under the same key has the first one's receipt, after
         any crash, too. Raises IdempotencyError where it was used for an entry of another action or actor.
+        `wait="published"`: it also waits as `wait_published` does, and raises PublicationError as that.
         Raises MalformedEntryError, DerivedMemberError, TooLargeError, KeyFileError, ClockError, SignerError,
         StorageError, ClosedError: nothing was written. UncertainCommitError: nobody can know.
         ReplicationError: it is written here, and not confirmed by as many replicas as were asked for.
         """
-        if idempotency_key is not None:
-            return self.append_many([_one_draft(draft, members)], idempotency_key=idempotency_key)[0]
-        (receipt,) = self._append([self._writer.prepare(_one_draft(draft, members))])
-        return receipt
+        drafts = [one_draft(draft, members)]
+        return self.append_many(drafts, idempotency_key=idempotency_key, wait=wait)[0]
 
-    def append_many(self, drafts: Iterable[AnyDraft], *, idempotency_key: str | None = None) -> list[Receipt]:
+    def append_many(
+        self, drafts: Iterable[AnyDraft], *, idempotency_key: str | None = None, wait: Wait = "durable"
+    ) -> list[Receipt]:
         """Append these in order; all are validated before the first is written. Raises as `append`.
 
         Committed in batches of up to 1,024 that do not cross a segment, or one by one in a log that signs
         each entry alone. Each batch is there whole or not at all, the whole call is not: if a later batch
         fails, the earlier ones stay (`committed` of the error counts them), and so they may after a crash.
         """
+        self.publication.check(wait)
         if idempotency_key is not None:
-            return self.append_by(caller_of(idempotency_key), list(drafts))[0]
-        return self._append([self._writer.prepare(draft) for draft in drafts])
+            receipts = self.append_by(caller_of(idempotency_key), list(drafts))[0]
+        else:
+            receipts = self._append([self._writer.prepare(draft) for draft in drafts])
+        return self._awaited(receipts, wait)
 
     def append_unredacted(self, drafts: Iterable[AnyDraft]) -> list[Receipt]:
         """`append_many` with nothing redacted: for evidence that must stay as it is, such as an older log."""
         return self._append([self._writer.prepare(draft, redact=False) for draft in drafts])
 
     @overload
-    def submit(self, draft: AnyDraft, /) -> Future[Receipt]: ...
+    def submit(self, draft: AnyDraft, /, *, wait: Wait = ...) -> Future[Receipt]: ...
     @overload
-    def submit(self, draft: None = None, /, **members: Unpack[DraftMembers]) -> Future[Receipt]: ...
-    def submit(self, draft: AnyDraft | None = None, /, **members: Any) -> Future[Receipt]:
+    def submit(
+        self, draft: None = None, /, *, wait: Wait = ..., **m: Unpack[DraftMembers]
+    ) -> Future[Receipt]: ...
+    def submit(
+        self, draft: AnyDraft | None = None, /, *, wait: Wait = "durable", **members: Any
+    ) -> Future[Receipt]:
         """Append without waiting: the future has the outcome of `append`. It cannot be cancelled.
 
         Raises at once what is wrong with the draft, and ClosedError. Callbacks of the future run in a
         background thread, one after the other; they may append.
         """
-        future = self._queue.submit(self._writer.prepare(_one_draft(draft, members)))
-        return self._replicas.confirmed(future, self._queue.call_soon)
+        self.publication.check(wait)
+        future = self._queue.submit(self._writer.prepare(one_draft(draft, members)))
+        soon = self._queue.call_soon
+        return self._publication_of(self._replicas.confirmed(future, soon), wait, soon)
 
     @overload
-    async def append_async(self, draft: AnyDraft, /) -> Receipt: ...
+    async def append_async(self, draft: AnyDraft, /, *, wait: Wait = ...) -> Receipt: ...
     @overload
-    async def append_async(self, draft: None = None, /, **members: Unpack[DraftMembers]) -> Receipt: ...
-    async def append_async(self, draft: AnyDraft | None = None, /, **members: Any) -> Receipt:
+    async def append_async(
+        self, draft: None = None, /, *, wait: Wait = ..., **m: Unpack[DraftMembers]
+    ) -> Receipt: ...
+    async def append_async(
+        self, draft: AnyDraft | None = None, /, *, wait: Wait = "durable", **members: Any
+    ) -> Receipt:
         """`append` for asyncio: only the task waits. Cancelled, the entry may be appended all the same.
 
-        Who needs to know then what became of it waits for the future of `submit`, which keeps the receipt:
+        A note of the CancelledError names the entry then, to look for. Who needs the receipt waits for the
+        future of `submit`, which keeps it:
         `future = log.submit(…); receipt = await asyncio.wrap_future(future)`.
         """
-        receipt = await self._queue.append_async(self._writer.prepare(_one_draft(draft, members)))
-        confirmation = self._replicas.confirmation([receipt])
-        if confirmation is not None:
-            import asyncio
+        import asyncio
 
-            await asyncio.wrap_future(confirmation)
+        self.publication.check(wait)
+        prepared = self._writer.prepare(one_draft(draft, members))
+        try:
+            receipt = await self._queue.append_async(prepared)
+            confirmation = self._replicas.confirmation([receipt])
+            if confirmation is not None:
+                await asyncio.wrap_future(confirmation)
+            if wait == "published":
+                await self.published(receipt)
+        except asyncio.CancelledError as error:
+            error.add_note(f"entry {prepared.entry_id} of {self.origin} may be in the log, now or soon")
+            raise
         return receipt
 
     def append_by(self, caller: Caller, drafts: Sequence[AnyDraft]) -> tuple[list[Receipt], int]:
@@ -564,6 +596,14 @@ class Log:
 
         return Guard(self, action_type=action_type, actor_id=actor_id, **members)
 
+    def begin(self, *, action_type: str, actor_id: str, **members: Unpack[GuardMembers]) -> Guard:
+        """A guard that is entered: for an act that another call ends, by `act.end(result, error=…)`."""
+        return self.guard(action_type=action_type, actor_id=actor_id, **members).__enter__()
+
+    async def begin_async(self, *, action_type: str, actor_id: str, **members: Unpack[GuardMembers]) -> Guard:
+        """`begin` while only the task waits; `await act.end_async(…)` ends it."""
+        return await self.guard(action_type=action_type, actor_id=actor_id, **members).__aenter__()
+
     def resume(self, request: ApprovalRequest | bytes, /, **members: Unpack[ResumeMembers]) -> Guard:
         """The guarded act that people were asked to approve, in another call, task or process.
 
@@ -573,9 +613,12 @@ class Log:
         other, but for one act: it decorates no function. Beside `approvals`, `ask`, `ask_timeout_s`,
         `rollback` and `snapshot` (of the state now) are those of `guard`.
 
+        `intent`: the act was begun elsewhere, and this is its intent (a receipt, or the entry that a query
+        found): it is not entered again, and `act.end(…)` ends it.
+
         Raises MalformedApprovalError for what is no request, ApprovalRefusedError for one of another log,
-        ValueError unless the act is an ACTION or a CHANGE. Entering raises ApprovalRefusedError where the
-        log's policy redacts more of the payload by now.
+        ValueError unless the act is an ACTION or a CHANGE, and for an intent of another act. Entering raises
+        ApprovalRefusedError where the log's policy redacts more of the payload by now.
         """
         from attestlog._internal.guard import Guard
 
@@ -591,7 +634,7 @@ class Log:
         `attestlog.approved_draft(request, approvals)` is then what to append. Raises as `check`.
         """
         writer = self._writer
-        return writer.drafts.request(_one_draft(draft, members), self.rules, writer.in_force.algorithm)
+        return writer.drafts.request(one_draft(draft, members), self.rules, writer.in_force.algorithm)
 
     def storable_payload(self, payload: Mapping[str, Any], action_type: str) -> dict[str, Any]:
         """The payload as it will stand in an entry of this type: what is to be approved, and hashed.
@@ -656,6 +699,7 @@ class Log:
         May be called twice. Raises SignerError or StorageError if there is no checkpoint; it is closed then.
         """
         self._wait_for_owed()
+        self.publication.close()
         self._checkpoints.close()
         self._replicas.close()
         with contextlib.suppress(ClosedError):
@@ -729,33 +773,13 @@ class Log:
         """In a forked child: a queue of its own, and descriptors that do not share its parent's lock."""
         self._finalizer.detach()
         self._queue = self._queue.renewed()
-        self._owed = set()  # what is owed is the parent's
+        self._owed = set()  # what is owed is the parent's, and so is publishing
+        self.publication = Publication(self.publication.work)
         self._writer.follow_fork()
         self._on_loss()
         self._start_checkpoints()
         self._replicas.follow_fork()
         self._store.release()
-
-
-def _one_draft(draft: AnyDraft | None, members: dict[str, Any]) -> AnyDraft:
-    if draft is None:
-        return members
-    if members:
-        raise TypeError("append takes a draft or members, not both")
-    return draft
-
-
-def _close_opened(opening: LoopFuture[Any]) -> None:
-    """Nobody took this log, whose opening went on in its thread. Closing signs, so it is in a thread, too."""
-    if not opening.cancelled() and opening.exception() is None:
-        opening.get_loop().run_in_executor(None, opening.result().close)
-
-
-def _called(work: WeakMethod[Callable[[], Work]]) -> Work:
-    method = work()
-    if method is None:
-        raise ClosedError("nobody has the log any more")
-    return method()
 
 
 _open_logs: Final[WeakSet[Log]] = WeakSet()

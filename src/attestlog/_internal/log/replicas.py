@@ -9,10 +9,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
+from weakref import WeakMethod
 
 from attestlog._internal.config import ReplicaAt
 from attestlog._internal.core.receipt import Receipt
-from attestlog.errors import AttestlogError, MalformedConfigError, ReplicationError
+from attestlog.errors import AttestlogError, ClosedError, MalformedConfigError, ReplicationError
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -134,3 +135,11 @@ class Replicas:
 
                 self._replicator = Replicator(self._replicas, self.work())
             return self._replicator
+
+
+def called(work: WeakMethod[Callable[[], Work]]) -> Work:
+    """What the method of a log returns. Raises ClosedError once nobody has the log any more."""
+    method = work()
+    if method is None:
+        raise ClosedError("nobody has the log any more")
+    return method()

@@ -81,13 +81,13 @@ class Asker:
         )  # fmt: skip
         self._log = "" if log is None else f"log={quote(log, safe='')}"
 
-    def ask(self, wanted: Wanted) -> bytes:
+    def ask(self, wanted: Wanted, answers: frozenset[int] = _ANSWERS) -> bytes:
         """The answer to a question that changes nothing. Raises what the server says, or StorageError."""
         try:
             answer = self._send(wanted, self._timeout_s)
         except NoAnswerError as error:
             raise StorageError(f"the service {self.url} {error}", url=self.url, retryable=True) from None
-        if answer.status in _ANSWERS:
+        if answer.status in answers:
             return answer.content
         raise self._error(answer) or StorageError(
             f"{self.url} answers {answer.status}, and not as a log's service does", url=self.url,

@@ -87,6 +87,9 @@ REQUEST_SIZE_BYTES: Final = 8 << 20
 
 AnyDraft = EntryDraft | Mapping[str, Any]
 
+_STATES: Final = frozenset({200, 503})
+"""Of an answer that says whether the service is ready."""
+
 
 def connect(
     url: str,
@@ -195,6 +198,11 @@ class RemoteLog:
         """The log's clock: microseconds since 1970."""
         known = self._facts()
         return known.facts.now_us + int((time.monotonic() - known.at) * 1e6)
+
+    def state(self) -> str:
+        """`ready`, or why the service takes no acts. Needs no token. Raises StorageError."""
+        told = msgspec.json.decode(self._at_hand().ask(Wanted("GET", "readyz"), _STATES), type=dict[str, str])
+        return told["status"]
 
     # --- writing ---
 
@@ -372,6 +380,14 @@ class RemoteLog:
     def guard(self, *, action_type: str, actor_id: str, **members: Unpack[GuardMembers]) -> Guard:
         """Decide, act, record: as `Log.guard`. Where the service is away, entering raises: no act is done."""
         return Guard(self, action_type=action_type, actor_id=actor_id, **members)
+
+    def begin(self, *, action_type: str, actor_id: str, **members: Unpack[GuardMembers]) -> Guard:
+        """A guard that is entered: as `Log.begin`."""
+        return self.guard(action_type=action_type, actor_id=actor_id, **members).__enter__()
+
+    async def begin_async(self, *, action_type: str, actor_id: str, **members: Unpack[GuardMembers]) -> Guard:
+        """As `Log.begin_async`."""
+        return await self.guard(action_type=action_type, actor_id=actor_id, **members).__aenter__()
 
     def resume(self, request: ApprovalRequest | bytes, /, **members: Unpack[ResumeMembers]) -> Guard:
         """The act that people were asked to approve: as `Log.resume`."""

@@ -8,17 +8,26 @@ judges each before it is taken.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
+from attestlog._internal.core import canonical
 from attestlog._internal.core.batch import Head, Plan
 from attestlog._internal.core.entry import decode_line, format_timestamp, parse_timestamp
 from attestlog._internal.core.hashes import HASH_SIZE_BYTES
 from attestlog._internal.core.lines import whole_lines
 from attestlog._internal.core.merkle import Grown
+from attestlog._internal.core.policy import POLICY_SIZE_MAX_BYTES, Policy, format_policy
+from attestlog._internal.core.policy_change import POLICY_ACTION_TYPES
+from attestlog._internal.core.replication import ends_batch
+from attestlog._internal.core.reserved import SET_POLICY, acts, may_govern
 from attestlog._internal.core.rules import Rules
 from attestlog._internal.judging.erasures import AnyClaim
 from attestlog._internal.judging.scan import State, check_sound, scan
-from attestlog.errors import VerificationError
+from attestlog.errors import MalformedError, TooLargeError, VerificationError
+
+POLICIES_READ_MAX_BYTES: Final = 16 * POLICY_SIZE_MAX_BYTES
+"""Of one shipment. Each change reads a whole policy, however small the change is, so a shipment of 8,192
+small changes of a large policy would hold a thread for minutes. The rest comes with the next request."""
 
 
 def plans(head: Head, lines: Sequence[bytes], room: int, segment_entries: int, leaves: bytes) -> list[Plan]:
@@ -34,6 +43,47 @@ def plans(head: Head, lines: Sequence[bytes], room: int, segment_entries: int, l
         made.append(Plan(head, [], [], hashes, grown, [], []))
         start, room = stop, segment_entries
     return made
+
+
+def taken_at_once(policy: Policy, lines: Sequence[bytes]) -> int:
+    """How many of these lines, which follow on `policy`, one request takes: whole batches, all if it can.
+
+    Raises TooLargeError for a batch that alone changes the policy more often; writers sign such an entry
+    last in its batch.
+    """
+    size_bytes, read_bytes = -1, 0
+    for at, line in enumerate(lines):
+        changed = _changes_policy(line)
+        if not changed:
+            continue
+        if changed == SET_POLICY:
+            size_bytes = len(line)
+        elif size_bytes < 0:
+            size_bytes = len(canonical.encode(format_policy(policy))) + len(line)
+        else:
+            size_bytes += len(line)
+        size_bytes = min(size_bytes, POLICY_SIZE_MAX_BYTES)  # a larger one is refused unread
+        read_bytes += size_bytes
+        if read_bytes > POLICIES_READ_MAX_BYTES:
+            stop = next((stop for stop in range(at, 0, -1) if ends_batch(lines[stop - 1])), 0)
+            if not stop:
+                raise TooLargeError(
+                    f"the policies of one batch have more than {POLICIES_READ_MAX_BYTES} bytes",
+                    size_bytes_max=POLICIES_READ_MAX_BYTES,
+                )  # fmt: skip
+            return stop
+    return len(lines)
+
+
+def _changes_policy(line: bytes) -> str:
+    """By which name the line would change the policy; empty if it would not."""
+    if not may_govern(line):
+        return ""
+    try:
+        entry = decode_line(line)
+    except MalformedError:
+        return ""  # verifying it says what is wrong
+    return entry.action_type if entry.action_type in POLICY_ACTION_TYPES and acts(entry) else ""
 
 
 class Verified(NamedTuple):

@@ -31,7 +31,7 @@ from attestlog._internal.core.replication import ReplicaAnswer, Shipment, ends_b
 from attestlog._internal.core.rules import Rules
 from attestlog._internal.in_force import JudgesErasures, read_rules
 from attestlog._internal.replica import erasing, evidence
-from attestlog._internal.replica.checking import plans, verify_lines
+from attestlog._internal.replica.checking import plans, taken_at_once, verify_lines
 from attestlog._internal.storage.contract import LogSource, NewLog
 from attestlog._internal.storage.resolve import create_log, open_store
 from attestlog.errors import (
@@ -106,8 +106,9 @@ class Holding:
     def take(self, shipment: Shipment) -> ReplicaAnswer:
         """Verify, store durably, cosign; in that order.
 
-        Raises StaleSizeError where entries are missing in between, SplitViewError (the evidence is then
-        stored) for another history, VerificationError for what does not hold, StorageError.
+        Raises StaleSizeError where entries are missing in between, or were too much to read for one
+        request (the first of them are then stored), SplitViewError (the evidence is then stored) for
+        another history, VerificationError for what does not hold, StorageError.
         """
         with self._store.exclusive() as head:
             if shipment.start > head.size:
@@ -119,9 +120,15 @@ class Holding:
             self._compare(shipment, min(shipment.stop, head.size))
             signed = self._open(shipment.checkpoint) if shipment.checkpoint else None
             self._store.finish_erasure()  # one that was begun before, and could not be done
+        at_once = taken_at_once(self._rules.policy, new)
         if new:
-            self._commit(new)
+            self._commit(new[:at_once])
         with self._store.exclusive() as head:
+            if at_once < len(new):
+                raise StaleSizeError(
+                    f"{head.size} entries are held, the rest changes the policy too often for one request",
+                    known_size=head.size,
+                )
             cosignatures = self._cosign(head, shipment.checkpoint, signed) if signed is not None else ()
             return ReplicaAnswer(head.size, cosignatures)
 

@@ -175,6 +175,12 @@ class Sender:
         client = self._client = self._client or self._connect(self.at, self._work.origin)
         if not self._has_asked:
             self._ask(client)
+        known = -1
+        while not self._is_done(client, cosign=cosign, known=known):
+            known = self.cursor.size
+
+    def _is_done(self, client: ReplicaClient, *, cosign: bool, known: int) -> bool:
+        """Send all there is. False where it holds another size than we thought: then we know it by now."""
         try:
             self._send_entries(client)
             if cosign:
@@ -183,7 +189,10 @@ class Sender:
             if error.known_size == self.cursor.size:
                 raise
             self._ask(client)
-            self._send_entries(client)
+            if self.cursor.size <= known:
+                raise  # it took a part before and takes no more: else it would be asked for ever
+            return False
+        return True
 
     def _hang_up(self) -> None:
         self._has_asked = False

@@ -50,6 +50,8 @@ from attestlog._internal.server.served import (
     parse_drafts,
 )
 from attestlog._internal.server.tokens import Scope, Token, TokenFile
+from attestlog._internal.server.verifying import Verifier
+from attestlog._internal.storage.publishing import read_published
 from attestlog.errors import (
     BusyError,
     ForbiddenError,
@@ -77,6 +79,9 @@ TAIL_POLL_S: Final = 0.25
 TAIL_SILENCE_S: Final = 15.0
 """A comment is sent after so long without an entry: proxies and clients see a connection that lives."""
 
+ANYBODY: Final = Token(name="anybody", scopes=[Scope.READ])
+"""Whoever comes to a route that is public."""
+
 _JSON: Final = "application/json"
 _TEXT: Final = "text/plain"
 
@@ -92,8 +97,18 @@ class Service(NamedTuple):
     """Signs a last checkpoint of each log. Raises as `Log.close`, once all are closed."""
 
 
-def open_service(openings: Sequence[Callable[[], Log]], directory: Path) -> Service:
-    """Open each log. `directory`: for tokens, requests and what was seen of bodies. Raises as `Log.open`."""
+def open_service(
+    openings: Sequence[Callable[[], Log]],
+    directory: Path,
+    *,
+    verify_every_s: float | None = None,
+    tiles_are_public: bool = False,
+) -> Service:
+    """Open each log. `directory`: for tokens, requests and what was seen of bodies.
+
+    `verify_every_s`: how often each is verified; None: never. `tiles_are_public`: whoever comes may read the
+    checkpoint and the tree's hashes, at the paths of C2SP tlog-tiles. Raises as `Log.open`.
+    """
     with ExitStack() as undo:
         bodies, rates = BodiesSeen(directory), Rates()
         undo.callback(bodies.close)
@@ -104,7 +119,11 @@ def open_service(openings: Sequence[Callable[[], Log]], directory: Path) -> Serv
             if served.origin in {other.origin for other in logs}:
                 raise MalformedConfigError(f"two logs are called {served.origin}", member="origin")
             logs.append(served)
-        app = log_app(logs, TokenFile(directory), rates, directory)
+        app = log_app(logs, TokenFile(directory), rates, directory, tiles_are_public=tiles_are_public)
+        if verify_every_s is not None:
+            verifier = Verifier(logs, directory, verify_every_s)
+            verifier.start()
+            undo.callback(verifier.stop)
         return Service(logs, app, lambda: _stop(logs), undo.pop_all().close)
 
 
@@ -113,9 +132,19 @@ def _stop(logs: Sequence[ServedLog]) -> None:
         served.stop()
 
 
-def log_app(logs: Sequence[ServedLog], tokens: TokenFile, rates: Rates, directory: Path) -> Litestar:
+def log_app(
+    logs: Sequence[ServedLog],
+    tokens: TokenFile,
+    rates: Rates,
+    directory: Path,
+    *,
+    tiles_are_public: bool = False,
+) -> Litestar:
     """The app. `directory`: of the service, in which requests for approval are kept."""
+    reader = needs(Scope.READ, is_public=tiles_are_public)
     routes = [
+        get("/checkpoint", guards=[reader])(show_tree_checkpoint),
+        get("/tile/{path:path}", guards=[reader])(show_tile),
         append, query, show_entry, show_proof, show_checkpoint, show_consistency, tail, show_rules,
         store_payload, show_stats, show_keys, show_replicas, ask, list_requests, show_request, approve,
         list_approvals, make_checkpoint, change, show_head, show_holds, show_ready,
@@ -223,6 +252,22 @@ async def show_checkpoint(request: Req) -> Response[bytes]:
     if note is None:
         raise NotFoundError("no checkpoint is stored")
     return Response(note, media_type=_TEXT, headers={"Cache-Control": "no-cache"})
+
+
+async def show_tree_checkpoint(request: Req) -> Response[bytes]:
+    """The stored checkpoint, where C2SP tlog-tiles has it."""
+    note = await asyncio.to_thread(_served(request).source.checkpoint)
+    if note is None:
+        raise NotFoundError("no checkpoint is stored")
+    return Response(note, media_type=_TEXT, headers={"Cache-Control": "no-cache"})
+
+
+async def show_tile(request: Req, path: FromPath[str]) -> Response[bytes]:
+    """A tile or entry bundle below the stored checkpoint, by C2SP tlog-tiles. Hashes only."""
+    served = _served(request)
+    data = await asyncio.to_thread(read_published, served.source, f"tile/{path.lstrip('/')}")
+    headers = {"Cache-Control": "public, max-age=31536000, immutable"}
+    return Response(data, media_type="application/octet-stream", headers=headers)
 
 
 @get("/v1/consistency", guards=[needs(Scope.READ)])
@@ -416,7 +461,7 @@ def _is_good_for(token: Token, served: ServedLog) -> bool:
 
 
 def _token(request: Req) -> Token:
-    token: Token = request.state["token"]
+    token: Token = request.state.get("token") or ANYBODY
     return token
 
 

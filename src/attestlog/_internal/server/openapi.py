@@ -131,11 +131,9 @@ _SCHEMAS: Final[Members] = {
     "Status": _object(["status"], status=_TEXT),
 }  # fmt: skip
 
-_PUBLIC: Final = frozenset({"/healthz", "/readyz", "/openapi.json"})
-"""Routes that need no token."""
-
 _RECEIPTS: Final = _content({"oneOf": [_ref("Receipt"), {"type": "array", "items": _ref("Receipt")}]})
 _NOTE: Final = _content(_TEXT, "text/plain")
+_OR_PUBLIC: Final = ", or public where the operator says so"
 
 
 def _operation(
@@ -212,6 +210,16 @@ def _log_itself() -> Members:
         "/v1/checkpoint": {
             "get": _operation("Read the checkpoint", "read", _NOTE, _LOG),
             "post": _operation("Sign a checkpoint", "admin", _NOTE, _LOG),
+        },
+        "/checkpoint": {
+            "get": _operation("Read the checkpoint of the tree", f"read{_OR_PUBLIC}", _NOTE, _LOG)
+        },
+        "/tile/{path}": {
+            "get": _operation(
+                "Read a tile or entry bundle", f"read{_OR_PUBLIC}",
+                _content({"type": "string", "format": "binary"}, "application/octet-stream"),
+                _in("path", "path", "As in C2SP tlog-tiles.", _TEXT, required=True), _LOG,
+            )
         },
         "/v1/consistency": {
             "get": _operation(

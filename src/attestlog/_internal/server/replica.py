@@ -5,6 +5,7 @@ GET  /logs/<id>                       size, last hash, split views     scope rep
 GET  /logs/<id>/entries?start=&stop=  lines, as they are held          scope read
 GET  /logs/<id>/checkpoint            with this replica's cosignature  scope read, or public
 GET  /logs                            the ids of the token's logs      scope read
+GET  /metrics                         for Prometheus                   scope metrics
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from attestlog._internal.replica.erasing import unerased
 from attestlog._internal.replica.evidence import evidence
 from attestlog._internal.server.bodies import read_body
 from attestlog._internal.server.guarding import needs, new_app
+from attestlog._internal.server.metrics import MEDIA_TYPE, of_replica
 from attestlog._internal.server.tokens import Scope, Token, TokenFile
 from attestlog.errors import BusyError, ForbiddenError, NotFoundError
 
@@ -56,7 +58,7 @@ def replica_app(replica: Replica, tokens: TokenFile, *, checkpoints_are_public: 
     """The app. `checkpoints_are_public`: whoever comes may read the cosigned checkpoints."""
     public = get("/logs/{log:str}/checkpoint", guards=[needs(Scope.READ, is_public=checkpoints_are_public)])
     return new_app(
-        [list_logs, show_log, take, read_lines, read_unerased, public(_checkpoint)], tokens,
+        [show_metrics, list_logs, show_log, take, read_lines, read_unerased, public(_checkpoint)], tokens,
         replica=replica, taking=_Taking(),
     )  # fmt: skip
 
@@ -88,6 +90,13 @@ class _Taking:
     async def run(self, log: str, take: Callable[[], ReplicaAnswer]) -> ReplicaAnswer:
         async with self._turns.setdefault(log, asyncio.Lock()):
             return await asyncio.get_running_loop().run_in_executor(self._threads, take)
+
+
+@get("/metrics", guards=[needs(Scope.METRICS)])
+async def show_metrics(request: Req) -> Response[bytes]:
+    """For Prometheus: what is held of each log."""
+    page = await asyncio.to_thread(of_replica, _replica(request))
+    return Response(page, headers={"content-type": MEDIA_TYPE})
 
 
 @get("/logs", guards=[needs(Scope.READ)])

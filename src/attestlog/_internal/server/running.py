@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import ipaddress
 import signal
 import socket
 import struct
@@ -34,9 +35,19 @@ HEAD_SIZE_MAX_BYTES: Final = 16 << 10
 CONNECTIONS_MAX: Final = 256
 """Each may hold a body of some megabytes; more writers than this share a reverse proxy."""
 
+CONNECTIONS_PER_PEER_MAX: Final = 64
+"""Of one address: a quarter, so that nobody takes them all. A proxy on another machine sends hundreds of
+requests a second through so many. See `counted_peer` for who is not counted."""
+
+IPV6_NETWORK_BITS: Final = 64
+"""Of an IPv6 address: the rest is the host's own to choose, again for each connection."""
+
 LINGER_MAX_S: Final = 2.0
 """Who was answered before the whole body came may still be sending: hanging up at once would take the
 answer from them (the kernel resets such a connection), waiting for ever would let them trickle."""
+
+SOCKET_MODE: Final = 0o666
+"""Any user may connect: each request is judged by what the kernel says of who sends it."""
 
 IDLE_MAX_S: Final = 30
 """A connection kept between two requests: replicas are spoken to several times a second, or not at all."""
@@ -73,6 +84,7 @@ def serve(
     started: Callable[[str], None] = lambda _url: None,
     stopping: Callable[[], None] = lambda: None,
     unix: Path | None = None,
+    unix_mode: int = SOCKET_MODE,
 ) -> None:
     """Serve until SIGINT or SIGTERM, then let the requests under way end. `unix`: a socket to serve on, too.
 
@@ -84,7 +96,7 @@ def serve(
         places: list[tuple[socket.socket, Listen]] = []
         url = ""
         if unix is not None:
-            places.append((undo.enter_context(closing(_bind_unix(unix))), Listen()))
+            places.append((undo.enter_context(closing(_bind_unix(unix, unix_mode))), Listen()))
             undo.callback(unix.unlink, missing_ok=True)
             url = f"unix:{unix}"
         if listen is not None:
@@ -155,13 +167,36 @@ def _peer(transport: Any) -> Peer | None:
     return Peer(*packed.unpack(told))
 
 
+def counted_peer(host: str) -> str | None:
+    """By what the connections of this address are counted; None for this machine.
+
+    A proxy in front of the server is mostly on this machine, and all its callers come from there.
+    """
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return host
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is None:
+            network = ipaddress.IPv6Network((int(address), IPV6_NETWORK_BITS), strict=False)
+            return None if address.is_loopback else str(network)
+        address = address.ipv4_mapped
+    return None if address.is_loopback else str(address)
+
+
 class _ImpatientProtocol(H11Protocol):
     """One timer a connection: for a head to be complete, or for the rest of a body that nobody reads."""
 
     _timer: asyncio.TimerHandle | None = None
+    _counted: str | None = None
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
+        self._counted = None if self.client is None else counted_peer(self.client[0])
+        if self._counted is not None and self._is_one_too_many(self._counted):
+            # Not a word: an answer would be one more thing to hold for who takes too much.
+            transport.close()
+            return
         peer = _peer(transport)
         if peer is not None:
             self.app_state = {**self.app_state, "peer": peer}
@@ -186,6 +221,11 @@ class _ImpatientProtocol(H11Protocol):
         self._let_be()
         super().connection_lost(exc)
 
+    def _is_one_too_many(self, counted: str) -> bool:
+        others = (other for other in self.connections if isinstance(other, _ImpatientProtocol))
+        of_peer: int = sum(other._counted == counted for other in others)
+        return of_peer > CONNECTIONS_PER_PEER_MAX
+
     def _hang_up_in(self, seconds: float) -> None:
         self._let_be()
         self._timer = self.loop.call_later(seconds, self.transport.close)
@@ -202,8 +242,8 @@ def _url(listener: socket.socket, listen: Listen) -> str:
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
-def _bind_unix(path: Path) -> socket.socket:
-    """Any user may connect, as far as its directory lets them; what they may do, the app decides.
+def _bind_unix(path: Path, mode: int = SOCKET_MODE) -> socket.socket:
+    """Whoever `mode` and the directory let may connect; what they may do, the app decides.
 
     A socket that a killed server left is taken away, one that is served is not. Raises StorageError.
     """
@@ -215,7 +255,7 @@ def _bind_unix(path: Path) -> socket.socket:
                     raise OSError(errno.EADDRINUSE, "another server is there")
             path.unlink()
         listener.bind(str(path))
-        path.chmod(0o666)
+        path.chmod(mode)
         listener.listen(CONNECTIONS_MAX)
     except OSError as error:
         listener.close()

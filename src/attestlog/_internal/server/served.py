@@ -22,6 +22,7 @@ from attestlog._internal.core import canonical
 from attestlog._internal.core.entry import GUARD, OUTCOME, EventType, encode_member
 from attestlog._internal.core.glob import Glob
 from attestlog._internal.core.receipt import Receipt
+from attestlog._internal.core.report import Verdict
 from attestlog._internal.core.reserved import is_reserved
 from attestlog._internal.core.signature import BATCH_ENTRIES_MAX
 from attestlog._internal.log import Log
@@ -65,6 +66,19 @@ class Appended:
     was_compared: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """How a verification of the log came out."""
+
+    verdict: Verdict
+    at: float
+    """When it ended: seconds since 1970."""
+    size: int
+    """Entries that were there."""
+    start: int
+    """The first of them that was read."""
+
+
 class Figures:
     """What is counted since the server was started."""
 
@@ -96,6 +110,8 @@ class ServedLog:
         self._reopening = asyncio.Lock()
         self._free = (0.0, FREE_BYTES_MIN)
         self.free_bytes_min = FREE_BYTES_MIN
+        self.verified: Verified | None = None
+        """What `--verify-every` found last."""
 
     # --- appending ---
 

@@ -24,6 +24,7 @@ BY_ERROR: Final[dict[type[errors.AttestlogError], int]] = {
     errors.SplitViewError: 409,
     errors.StaleSizeError: 409,
     errors.ReplicationError: 503,
+    errors.PublicationError: 503,
     errors.SinkError: 503,
     errors.TimestampError: 503,
     errors.WitnessError: 503,

@@ -2,6 +2,7 @@
 
 POST /add-checkpoint                                    a checkpoint → cosignature lines
 GET  /<hex SHA-256 of the origin>/checkpoint            the latest one, cosigned
+GET  /metrics                                           for Prometheus; needs a token of scope metrics
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from litestar.params import FromPath
 
 from attestlog._internal.core.witness import REQUEST_SIZE_MAX_BYTES, origin_hash
 from attestlog._internal.server.bodies import read_body
-from attestlog._internal.server.guarding import answer_error, new_app
+from attestlog._internal.server.guarding import answer_error, needs, new_app
+from attestlog._internal.server.metrics import MEDIA_TYPE, of_witness
 from attestlog._internal.server.statuses import status
+from attestlog._internal.server.tokens import Scope, TokenFile
 from attestlog._internal.witness import Witness
 from attestlog.errors import (
     AttestlogError,
@@ -38,9 +41,10 @@ _STATUSES: Final[dict[type[AttestlogError], int]] = {
 """Where tlog-witness has another status than the rest of the server."""
 
 
-def witness_app(witness: Witness) -> Litestar:
-    """The app; it needs no tokens."""
-    return new_app([add_checkpoint, show_checkpoint], witness=witness)
+def witness_app(witness: Witness, tokens: TokenFile | None = None) -> Litestar:
+    """The app; only its metrics need a token, if there are `tokens`."""
+    routes = [add_checkpoint, show_checkpoint]
+    return new_app(routes if tokens is None else [*routes, show_metrics], tokens, witness=witness)
 
 
 def answer_refusal(request: Req, error: AttestlogError) -> Response[bytes]:
@@ -60,6 +64,13 @@ async def add_checkpoint(request: Req) -> Response[bytes]:
     body = await read_body(request.stream(), encoding=encoding, size_bytes_max=REQUEST_SIZE_MAX_BYTES)
     lines = await asyncio.to_thread(_witness(request).add_checkpoint, body)
     return Response(lines, media_type=_TEXT)
+
+
+@get("/metrics", guards=[needs(Scope.METRICS)])
+async def show_metrics(request: Req) -> Response[bytes]:
+    """For Prometheus: how far each log was cosigned."""
+    page = await asyncio.to_thread(of_witness, _witness(request))
+    return Response(page, headers={"content-type": MEDIA_TYPE})
 
 
 @get("/{digest:str}/checkpoint")

@@ -50,6 +50,8 @@ class PublishedFolder:
         self._staged: list[tuple[Path, Path]] = []
         self._waiting: list[Future[None]] = []
         self._touched: set[Path] = set()
+        self._durable: set[Path] = set()
+        """Directories whose names are."""
 
     def checkpoint(self) -> bytes | None:
         """The published checkpoint; None where there is none yet. Raises StorageError."""
@@ -88,13 +90,21 @@ class PublishedFolder:
         """Make everything added durable under its name. Raises StorageError."""
         try:
             self._name_staged()
-            ancestors = {parent for path in self._touched for parent in path.parents}
-            for directory in sorted(self._touched | ancestors, key=lambda path: -len(path.parts)):
-                if directory.is_relative_to(self.root):
-                    disk.fsync_directory(directory)
+            touched = self._touched | set(self._unnamed())
+            for directory in sorted(touched, key=lambda path: -len(path.parts)):
+                disk.fsync_directory(directory)
+            self._durable |= touched
             self._touched.clear()
         except OSError as error:
             raise disk.storage_error(error, self.root, "publishing") from None
+
+    def _unnamed(self) -> Iterator[Path]:
+        """The directories above those with new files whose own names may not be durable yet."""
+        for touched in self._touched:
+            directory = touched
+            while directory != self.root and directory not in self._durable:
+                directory = directory.parent
+                yield directory
 
     def replace_checkpoint(self, note: bytes) -> None:
         """Publish: from here on everybody sees what was added. Only after `settle`. Raises StorageError."""
@@ -130,6 +140,7 @@ class PublishedFolder:
         for directory in {path.parent for path in paths}:
             with suppress(OSError):
                 directory.rmdir()
+                self._durable.discard(directory)
 
     def _is_there(self, path: Path, data: bytes) -> bool:
         try:
@@ -174,6 +185,8 @@ def open_folder(root: Path, *, threads: int = SYNC_THREADS) -> Iterator[Publishe
             stack.callback(os.close, lock)
             if not disk.lock(lock):
                 raise BusyError(f"another process is publishing to {root}", path=str(root))
+            # A process that was forked meanwhile shares the lock, and would keep it.
+            stack.callback(disk.unlock, lock)
             # What a killed run left here has no name yet and is nobody's.
             shutil.rmtree(root / STAGING_DIR, ignore_errors=True)
             (root / STAGING_DIR).mkdir()

@@ -28,7 +28,7 @@ from msgspec import Struct
 from attestlog._internal.core.checkpoint import Checkpoint
 from attestlog._internal.core.genesis import Genesis, open_log_checkpoint
 from attestlog._internal.core.hashes import HASH_SIZE_BYTES, leaf_hash
-from attestlog._internal.core.merkle import TILE_WIDTH, prove_root
+from attestlog._internal.core.merkle import TILE_HEIGHT, TILE_WIDTH, prove_root
 from attestlog._internal.core.report import Progress
 from attestlog._internal.core.tiles import (
     Bundle,
@@ -37,6 +37,7 @@ from attestlog._internal.core.tiles import (
     encode_bundle,
     encode_tile,
     format_path,
+    parse_path,
     plan_tiles,
 )
 from attestlog._internal.storage.contract import LogSource
@@ -45,7 +46,7 @@ from attestlog._internal.storage.published_folder import SYNC_THREADS, open_fold
 from attestlog._internal.storage.publishing_target import Target
 from attestlog._internal.storage.resolve import LogName, is_url, open_source
 from attestlog._internal.storage.superseded import Superseded
-from attestlog.errors import ConsistencyError, CorruptError, ExistsError
+from attestlog.errors import ConsistencyError, CorruptError, ExistsError, MalformedTileError, NotFoundError
 
 _MARK: Final = b'"entry_hash":"'
 _HEX: Final = 64
@@ -81,11 +82,16 @@ class Publishing:
         return self._target.where
 
     def publish(
-        self, log: LogName | LogSource, *, whole: bool = False, progress: Progress | None = None
+        self,
+        log: LogName | LogSource,
+        *,
+        note: bytes | None = None,
+        whole: bool = False,
+        progress: Progress | None = None,
     ) -> Published:
-        """Publish the log's latest checkpoint: see `publish_log`."""
+        """Publish this checkpoint of the log, by default the latest: see `publish_log`."""
         source, target = open_source(log), self._target
-        genesis, note = source.genesis(), source.checkpoint()
+        genesis, note = source.genesis(), note or source.checkpoint()
         if note is None:
             raise CorruptError(f"{source.where} has no checkpoint", path=source.where, repair="checkpoint")
         checkpoint = open_log_checkpoint(note, genesis)
@@ -221,6 +227,28 @@ def _entry_hashes(lines: Sequence[bytes], leaves: Sequence[bytes], first: int) -
                     f"entry {number} is not the one in the stored tree", sequence_number=number, repair="tree"
                 )
     return found
+
+
+def read_published(source: LogSource, path: str) -> bytes:
+    """The file that a published log has at this path, of one whose tree and entries are at hand.
+
+    As far as the stored checkpoint covers it. Raises NotFoundError, CorruptError, MalformedCheckpointError.
+    """
+    try:
+        place = parse_path(path)
+    except MalformedTileError as error:
+        raise NotFoundError(str(error)) from None
+    note = source.checkpoint()
+    size = 0 if note is None else open_log_checkpoint(note, source.genesis()).size
+    first = place.index * TILE_WIDTH
+    level = place.level if isinstance(place, Tile) else 0
+    if first + place.width > size >> (TILE_HEIGHT * level):
+        raise NotFoundError(f"{path} is not covered by the checkpoint")
+    hashes = source.hashes(level, first, first + place.width)
+    if isinstance(place, Tile):
+        return encode_tile(hashes)
+    lines = list(source.lines(first, first + place.width))
+    return encode_bundle(_entry_hashes(lines, hashes, first))
 
 
 def _found(lines: Sequence[bytes]) -> list[bytes]:
