@@ -174,7 +174,7 @@ def test_a_partial_file_that_is_gone_is_read_from_the_full_one(site: Site) -> No
             assert reader.read(Tile(0, 0, 3)) == bytes(range(96))
             assert reader.read(Bundle(0, 2)) == bytes(range(68))
             for tile in (Tile(0, 1, 3), Tile(0, 1)):
-                with pytest.raises(StorageError, match="missing|no such file") as caught:
+                with pytest.raises(StorageError, match=r"missing|no such file") as caught:
                     reader.read(tile)
                 # What a server does not have may be there all the same.
                 assert isinstance(caught.value, NotFoundError) == (subject == site.folder)
