@@ -17,10 +17,10 @@ from tests.support.stores import BUCKET, LostAnswers, Moto, Rclone, Store, use
 import attestlog
 from attestlog._internal.cli import main
 from attestlog._internal.storage.files import archive, layout
-from attestlog._internal.storage.files.archive import State, placed_segments, restore_segments
+from attestlog._internal.storage.files.archive import State, placed_segments
 from attestlog._internal.storage.files.compressing import compress_segment
 from attestlog._internal.storage.objects import archived, archiving
-from attestlog._internal.storage.objects.archiving import archive_to_bucket
+from attestlog._internal.storage.objects.archiving import archive_to_bucket, restore_from_buckets
 from attestlog._internal.storage.objects.bucket import Bucket
 from attestlog._internal.storage.resolve import open_source
 from attestlog.errors import ConflictError, ErasureRefusedError, NotFoundError, StorageError
@@ -121,9 +121,9 @@ def test_a_log_across_its_directory_and_a_bucket(store: Store, prefix: str, path
         assert log.append(draft(SIZE)).sequence_number == SIZE
     # Once more: nothing is left to do. One segment comes back, then all.
     assert archive_to_bucket(path, url_of(prefix)) == []
-    assert [segment.first for segment in restore_segments(path, [17])] == [16]
+    assert [segment.first for segment in restore_from_buckets(path, [17])] == [16]
     assert states(path) == ["here", "bucket", "here", "bucket", "here", "here"]
-    restore_segments(path)
+    restore_from_buckets(path)
     assert set(states(path)) == {"here"}
     assert list(open_source(path).lines())[:SIZE] == before
     assert judged(path) == ("VERIFIED", set())
@@ -139,7 +139,7 @@ def test_what_is_missing_and_what_was_changed(moto: Store, prefix: str, path: Pa
         open_source(path).entry(10)
     assert open_source(path).entry(30).sequence_number == 30
     with pytest.raises(NotFoundError):
-        restore_segments(path)
+        restore_from_buckets(path)
     moto.put(key, good[:-40] + bytes([good[-40] ^ 1]) + good[-39:])
     verdict, codes = judged(path)
     assert verdict == "TAMPERED", codes
@@ -254,7 +254,7 @@ def test_erasing_what_is_archived_is_refused_with_a_way_out(moto: Store, prefix:
         with pytest.raises(ErasureRefusedError) as caught:
             log.erase(10, reason="asked for", actor_id="officer-1")
         assert (caught.value.rule, log.head().size) == ("archived", size)
-    restore_segments(path, [10], remove=True)
+    restore_from_buckets(path, [10], remove=True)
     assert key.removeprefix(f"{prefix}/") not in moto.objects(prefix)
     with attestlog.open(path) as log:
         log.erase(10, reason="asked for", actor_id="officer-1")
@@ -277,9 +277,9 @@ def test_bringing_back_for_good_is_cut_off(
         else:
             patch.setattr(Bucket, "delete", _cut_off)
         with pytest.raises(_CutOffError):
-            restore_segments(path, [10], remove=True)
+            restore_from_buckets(path, [10], remove=True)
     assert judged(path) == ("VERIFIED", set())
-    restore_segments(path, [10], remove=True)
+    restore_from_buckets(path, [10], remove=True)
     assert len(moto.objects(prefix)) == 2
     assert states(path)[1] == State.HERE
     assert not [name for name in (path / "entries").iterdir() if name.name.endswith(".archived")]

@@ -76,10 +76,15 @@ def restore(
 
     It then shows where each segment is.
     """
-    from attestlog._internal.storage.files.archive import restore_segments
+    from attestlog._internal.storage.files.archive import State, placed_segments, restore_segments
     from attestlog._internal.storage.resolve import directory
 
-    restore_segments(directory(log), number, remove=remove)
+    root = directory(log)
+    restore_segments(root, number)
+    if remove or any(segment.state is State.BUCKET for segment in placed_segments(root)):
+        from attestlog._internal.storage.objects.archiving import restore_from_buckets
+
+        restore_from_buckets(root, number, remove=remove)
     _show(log, Output(as_json))
 
 

@@ -110,32 +110,28 @@ def movable_segments(root: Path, *, keep: int) -> Iterator[tuple[Placed, int]]:
             yield segment, end
 
 
-def restore_segments(root: Path, numbers: list[int] | None = None, *, remove: bool = False) -> list[Placed]:
-    """Bring back the segments that hold these entries, or all.
+def restore_segments(root: Path, numbers: list[int] | None = None) -> list[Placed]:
+    """Bring back the segments that hold these entries, or all; what is elsewhere is copied, not removed.
 
-    What is elsewhere is copied, not removed; with `remove`, objects of buckets are deleted afterwards.
+    Those in buckets are for `storage.objects.archiving`.
     Raises NotFoundError for one that is not where it was put, CorruptError for one that is not what the
     stored tree has, or another StorageError.
     """
+    return [
+        _restore(root, segment, end)
+        for segment, end in segments_away(root, numbers)
+        if segment.state is not State.BUCKET
+    ]
+
+
+def segments_away(root: Path, numbers: list[int] | None) -> Iterator[tuple[Placed, int]]:
+    """The segments that are not here, of these entries or all, and where each ends."""
     segments = placed_segments(root)
     ends = [following.first for following in segments[1:]]
-    restored = []
     for segment, end in zip(segments, ends, strict=False):
         wanted = numbers is None or any(segment.first <= number < end for number in numbers)
-        if not wanted or segment.state is State.HERE:
-            continue
-        if segment.state is State.BUCKET:
-            from attestlog._internal.storage.objects.archiving import restore_from_bucket
-
-            restore_from_bucket(root, segment, end, remove=remove)
-            restored.append(_placed(segment.first, layout.segment_path(root, segment.first)))
-        else:
-            restored.append(_restore(root, segment, end))
-    if remove:
-        from attestlog._internal.storage.objects.archiving import remove_old
-
-        remove_old(root)
-    return restored
+        if wanted and segment.state is not State.HERE:
+            yield segment, end
 
 
 def _placed(first: int, path: Path) -> Placed:

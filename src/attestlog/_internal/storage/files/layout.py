@@ -91,6 +91,11 @@ def object_url(path: Path | str) -> str | None:
     return target if _OBJECT.match(target) else None
 
 
+def is_object_url(text: str) -> bool:
+    """Whether it is the URL of a bucket, or of what is in one."""
+    return _OBJECT.match(text.lower()) is not None
+
+
 def tree_path(root: Path, level: int) -> Path:
     """The flat file of stored hashes at this tile level."""
     return root / TREE_DIR / str(level)

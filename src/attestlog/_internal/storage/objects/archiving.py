@@ -53,12 +53,25 @@ def archive_to_bucket(root: Path, url: str, *, keep: int = archive.KEEP_MIN) -> 
     return [_move(root, bucket, segment, end) for segment, end in archive.movable_segments(root, keep=keep)]
 
 
-def restore_from_bucket(root: Path, segment: archive.Placed, end: int, *, remove: bool = False) -> None:
-    """Bring a segment back from its object; with `remove`, note that this one is to be deleted.
+def restore_from_buckets(
+    root: Path, numbers: list[int] | None = None, *, remove: bool = False
+) -> list[archive.Placed]:
+    """Bring back the segments that hold these entries, or all; with `remove`, delete their objects then.
 
-    Raises NotFoundError where it is gone, CorruptError for one that is not what the stored tree has,
-    ConflictError, StorageError.
+    Raises as `archive.restore_segments`, and ConflictError.
     """
+    restored = []
+    for segment, end in archive.segments_away(root, numbers):
+        if segment.state is archive.State.BUCKET:
+            _restore(root, segment, end, remove=remove)
+            path = layout.segment_path(root, segment.first)
+            restored.append(archive.Placed(segment.first, archive.State.HERE, path))
+    if remove:
+        remove_old(root)
+    return restored
+
+
+def _restore(root: Path, segment: archive.Placed, end: int, *, remove: bool) -> None:
     url = str(segment.path)
     path = layout.segment_path(root, segment.first)
     copy = path.with_name(f".{path.name}.restored")

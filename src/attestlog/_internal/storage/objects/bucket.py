@@ -30,8 +30,8 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from attestlog._internal.net import parse_url
+from attestlog._internal.storage.files.layout import is_object_url
 from attestlog._internal.storage.publishing_target import Listed
-from attestlog._internal.storage.resolve import is_object_url
 from attestlog.errors import (
     ConflictError,
     ConsistencyError,
