@@ -291,6 +291,7 @@ def test_progress_is_drawn_on_a_terminal_only_and_only_once_it_takes_long(
 
     assert work() == ""
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setattr(output, "_DELAY_S", 600.0)
     assert work() == ""
     monkeypatch.setattr(output, "_DELAY_S", -1.0)
     assert "verifying" in work()

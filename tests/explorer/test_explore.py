@@ -244,12 +244,12 @@ def running(log: Path) -> Iterator[str]:
             yield json.loads(process.stdout.readline())["url"]
         finally:
             process.send_signal(signal.SIGINT)
-            process.wait(30)
+            process.wait(120)
 
 
 def ask(url: str, path: str, host: str | None = None) -> tuple[int, dict[str, str]]:
     address = url.removeprefix("http://").partition("/")[0]
-    connection = http.client.HTTPConnection(address, timeout=30)
+    connection = http.client.HTTPConnection(address, timeout=120)
     connection.request("GET", path, headers={"host": host or address})
     answer = connection.getresponse()
     answer.read()

@@ -23,7 +23,7 @@ from attestlog.testing import FaultSigner, MemorySigner, check_log
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 
-PATIENCE_S = 30
+PATIENCE_S = 120
 
 Acknowledged = tuple[int, str]
 
@@ -239,6 +239,6 @@ time.sleep({PATIENCE_S})
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             parent.kill()
             parent.wait(PATIENCE_S)
-            FileStore(path, lock_timeout_s=5).close()
+            FileStore(path, lock_timeout_s=60).close()
         finally:
             os.kill(child, signal.SIGKILL)

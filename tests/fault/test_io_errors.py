@@ -231,7 +231,7 @@ def test_every_caller_in_the_batch_learns_that_the_outcome_is_unknown(tmp_path: 
     futures = []
     with injected(Faults("fdatasync", 1, "EIO", lasting=True)) as faults:
         futures = [log.submit(draft(number)) for number in range(1, 40)]
-        errors = [future.exception(20) for future in futures]
+        errors = [future.exception(60) for future in futures]
     assert faults.counts["fdatasync"] == 1
     uncertain = [error for error in errors if isinstance(error, UncertainCommitError)]
     closed = [error for error in errors if isinstance(error, ClosedError)]

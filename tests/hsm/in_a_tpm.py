@@ -1,5 +1,6 @@
 """Run by test_tpm inside a D-Bus session: a TPM in software, its resource manager, a key, a log it signs."""
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -8,6 +9,7 @@ import threading
 import time
 from pathlib import Path
 
+from tests.support.proxy import free_port, listening
 from tests.support.tokens import PIN
 from tests.support.tools import tool
 
@@ -21,16 +23,9 @@ from attestlog.testing import check_log
 
 
 def main(folder: Path, module: str) -> None:
-    port = free_port()
-    listen = "type=tcp,bindaddr=127.0.0.1,port="
-    started = [
-        subprocess.Popen([
-            tool("swtpm"), "socket", "--tpm2", "--tpmstate", f"dir={folder}", "--server", f"{listen}{port}",
-            "--ctrl", f"{listen}{port + 1}", "--flags", "not-need-init,startup-clear",
-        ])
-    ]  # fmt: skip
+    port, tpm = start_tpm(folder)
+    started = [tpm]
     try:
-        wait_for_port(port + 1)
         started.append(
             subprocess.Popen(
                 [tool("tpm2-abrmd"), "--session", "--allow-root", f"--tcti=swtpm:host=127.0.0.1,port={port}"],
@@ -50,8 +45,22 @@ def main(folder: Path, module: str) -> None:
             process.wait()
 
 
+def start_tpm(folder: Path) -> tuple[int, "subprocess.Popen[bytes]"]:
+    """Its port, and itself. Where somebody else takes one of its two ports meanwhile, it gets others."""
+    listen = "type=tcp,bindaddr=127.0.0.1,port="
+    for _ in range(5):
+        port = two_ports()
+        process = subprocess.Popen([
+            tool("swtpm"), "socket", "--tpm2", "--tpmstate", f"dir={folder}", "--server", f"{listen}{port}",
+            "--ctrl", f"{listen}{port + 1}", "--flags", "not-need-init,startup-clear",
+        ])  # fmt: skip
+        if is_up(process, port + 1):
+            return port, process
+    raise AssertionError("swtpm does not listen")
+
+
 def make_token(folder: Path) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while ptool("init", "--path", str(folder)) != 0:  # the resource manager is not on the bus yet
         assert time.monotonic() < deadline, "no resource manager"
         time.sleep(0.1)
@@ -100,27 +109,24 @@ def sign(folder: Path, uri: str) -> None:
     print("signed by a TPM")
 
 
-def free_port() -> int:
-    """One whose neighbour is free as well: the client of swtpm finds its control channel there."""
+def two_ports() -> int:
+    """A port whose neighbour is free as well: the client of swtpm finds its control channel there."""
     while True:
-        with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port: int = first.getsockname()[1]
-            try:
-                second.bind(("127.0.0.1", port + 1))
-            except OSError:
-                continue
+        port = free_port()
+        with contextlib.suppress(OSError), listening(port + 1):
             return port
 
 
-def wait_for_port(port: int) -> None:
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
+def is_up(process: "subprocess.Popen[bytes]", port: int) -> bool:
+    """Whether it listens there, once it does; False where it has ended."""
+    deadline = time.monotonic() + 60
+    while process.poll() is None:
+        assert time.monotonic() < deadline, "swtpm does not listen"
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
+                return process.poll() is None
         time.sleep(0.02)
-    raise AssertionError("swtpm does not listen")
+    return False
 
 
 if __name__ == "__main__":

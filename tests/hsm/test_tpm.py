@@ -19,7 +19,7 @@ def test_a_log_signed_by_a_tpm(tmp_path: Path) -> None:
     done = subprocess.run(
         [tool("dbus-run-session"), "--", sys.executable, "-m", "tests.hsm.in_a_tpm", tmp_path / "tpm",
          module],
-        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False,
+        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith("signed by a TPM\n")

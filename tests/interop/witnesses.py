@@ -30,7 +30,7 @@ def running(command: list[str], port: int, folder: Path) -> Iterator[None]:
     with (folder / "output").open("ab") as log:
         process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
     try:
-        for _ in range(600):
+        for _ in range(1_200):
             with contextlib.suppress(OSError):
                 socket.create_connection(("127.0.0.1", port), 1).close()
                 break
@@ -41,7 +41,7 @@ def running(command: list[str], port: int, folder: Path) -> Iterator[None]:
         yield
     finally:
         process.send_signal(signal.SIGINT)
-        process.wait(30)
+        process.wait(60)
 
 
 @contextmanager
@@ -58,7 +58,7 @@ def litewitness(folder: Path, log: VerifierKey) -> Iterator[tuple[str, VerifierK
         ]  # fmt: skip
         with running(command, port, folder):
             # witnessctl would do this; one of the modules it is made of is on few proxies.
-            with contextlib.closing(sqlite3.connect(database, timeout=10)) as connection, connection:
+            with contextlib.closing(sqlite3.connect(database, timeout=60)) as connection, connection:
                 empty = base64.b64encode(EMPTY_ROOT).decode()
                 connection.execute("INSERT INTO log VALUES (?, 0, ?)", (log.name, empty))
                 connection.execute("INSERT INTO key VALUES (?, ?)", (log.name, format_vkey(log)))
@@ -72,16 +72,17 @@ def ssh_agent(folder: Path, key: Ed25519PrivateKey) -> Iterator[str]:
     file.chmod(0o600)
     process = subprocess.Popen([tool("ssh-agent"), "-a", path, "-D"], stdout=subprocess.DEVNULL)
     try:
-        for _ in range(200):
-            if Path(path).exists():
-                break
+        for _ in range(3_000):
+            with socket.socket(socket.AF_UNIX) as probe:  # its file is there before it listens
+                if probe.connect_ex(path) == 0:
+                    break
             time.sleep(0.02)
         environment = {**os.environ, "SSH_AUTH_SOCK": path}
         subprocess.run([tool("ssh-add"), "-q", str(file)], env=environment, check=True, capture_output=True)
         yield path
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 @contextmanager
@@ -124,9 +125,9 @@ class TesseraLog:
         rules.write_text(policy)
         done = subprocess.run(
             [str(self._program), "--storage_dir", str(self.folder / "log"), "--entries", f"{waiting}/*",
-             "--witness_policy_file", str(rules), "--witness_timeout", "10s"],
+             "--witness_policy_file", str(rules), "--witness_timeout", "60s"],
             env={**os.environ, "LOG_PRIVATE_KEY": self._private}, check=False, capture_output=True,
-            text=True, timeout=60,
+            text=True, timeout=300,
         )  # fmt: skip
         if done.returncode:
             raise RefusedError(done.stderr)

@@ -53,7 +53,11 @@ def report_of(
     return report
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(
     damage=DAMAGE,
     sizes=st.lists(st.integers(200, 40_000), min_size=2, max_size=2),

@@ -309,7 +309,11 @@ def test_a_whole_log_is_verified_by_both(log: LogMaker) -> None:
     assert verdict(log.root, stranger) == full_verdict(log.root, stranger) == "FORKED"
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(DAMAGE)
 def test_damaged_lines(log: LogMaker, damage: list[tuple[str, int]]) -> None:
     whole = log.lines
@@ -436,7 +440,7 @@ def test_as_a_program_in_an_empty_folder(log: LogMaker, tmp_path: Path) -> None:
 
     def run(*arguments: object) -> tuple[int, str]:
         command = [sys.executable, "-I", str(copy), *map(str, arguments)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, timeout=60)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, timeout=120)
         return done.returncode, done.stdout
 
     code, out = run(log.root, "--trust", log.checkpoint_key.vkey)

@@ -63,7 +63,7 @@ class Disk:
 
     def _lose(self) -> None:
         self.steps_left, self.is_full = None, False
-        for path in self.folder.rglob("*.jsonl"):
+        for path in sorted(self.folder.rglob("*.jsonl")):
             status = path.stat()
             synced = self._synced.get(status.st_ino, 0)
             if status.st_size > synced:

@@ -20,6 +20,9 @@ STATIC: Final = Path(__file__).resolve().parents[2] / "src/attestlog/_internal/e
 ORIGIN: Final = "http://localhost"
 """Loopback is a secure context, so WebCrypto is there. Nothing listens: requests are answered by the test."""
 
+PATIENCE_MS: Final = 180_000
+"""What a page does takes a fraction of a second, where nobody else uses the machine."""
+
 _TYPES: Final = {".html": "text/html", ".mjs": "text/javascript", ".css": "text/css"}
 
 
@@ -32,7 +35,17 @@ def chromium() -> Iterator["Browser"]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        # A container's /dev/shm may be too small for a page.
+        arguments = ["--no-sandbox", "--disable-dev-shm-usage"]
+        browser = driver.chromium.launch(executable_path=found, args=arguments, timeout=PATIENCE_MS)
+        make = browser.new_context
+
+        def make_patient(**options: Any) -> "BrowserContext":
+            context = make(**options)
+            context.set_default_timeout(PATIENCE_MS)
+            return context
+
+        browser.new_context = make_patient  # type: ignore[method-assign]
         try:
             yield browser
         finally:

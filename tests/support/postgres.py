@@ -10,10 +10,11 @@ import os
 import pwd
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,7 +37,21 @@ shared_buffers = 64MB
 max_connections = 80
 log_min_messages = warning
 """
+PATIENCE_S: Final = 120.0
+"""For what another thread or process does: far longer than it takes."""
+
+_PORT: Final = 5432
+"""Of a socket in a folder it is a part of the name, and may be the same for all."""
+
 _numbers: Final = itertools.count(1)
+
+
+def eventually(what: Callable[[], object]) -> None:
+    """Wait until it is so."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not what():
+        assert time.monotonic() < deadline, "it never came"
+        time.sleep(0.02)
 
 
 def program(name: str) -> str:
@@ -50,7 +65,7 @@ class PostgresServer:
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="pg-"))
-        self.data, self.port = self.folder / "data", 5432
+        self.data, self.port = self.folder / "data", _PORT
         self._user = _unprivileged(self.folder)
 
     def make(self) -> None:
@@ -91,6 +106,20 @@ class PostgresServer:
     def promote(self) -> None:
         """Of a standby: take writes from now on."""
         self.run("pg_ctl", "-D", self.data, "-w", "-t", "60", "promote")
+
+    def serve_tls(self, certificate: Path, key: Path, port: int) -> None:
+        """Before it is started: listen at 127.0.0.1, too, where app needs its password, and TLS."""
+        for source, name in ((certificate, "server.crt"), (key, "server.key")):
+            target = self.data / name
+            target.write_bytes(source.read_bytes())
+            target.chmod(0o600)
+            if self._user is not None:
+                shutil.chown(target, self._user)
+        rules = self.data / "pg_hba.conf"
+        own = "host{} all app 127.0.0.1/32 {}\n"
+        rules.write_text(f"{own.format('ssl', 'scram-sha-256')}{own.format('', 'reject')}{rules.read_text()}")
+        self.port = port
+        self.configure(listen_addresses="127.0.0.1", port=str(port), ssl="on")
 
     def configure(self, **settings: str) -> None:
         """What later settings say goes."""
@@ -137,7 +166,9 @@ class PostgresServer:
 
     def url(self, log: str, database: str = "postgres", **options: str) -> str:
         """Of a log, for the superuser unless `options` names a `user`."""
-        asked = {"host": str(self.folder), "user": "postgres", **options, "log": log}
+        asked = {"host": str(self.folder), "port": str(self.port), "user": "postgres", **options, "log": log}
+        if self.port == _PORT:
+            del asked["port"]
         return f"postgresql:///{database}?" + "&".join(f"{name}={value}" for name, value in asked.items())
 
     def new_url(self, **options: str) -> str:
@@ -148,7 +179,7 @@ class PostgresServer:
         """Run it as this user, autocommitted."""
         psycopg = extra("psycopg")
         with psycopg.connect(
-            host=str(self.folder), user=user, dbname="postgres", autocommit=True
+            host=str(self.folder), port=self.port, user=user, dbname="postgres", autocommit=True
         ) as connection:
             cursor = connection.execute(statement, parameters or None)
             return cursor.fetchall() if cursor.description else []
@@ -176,26 +207,29 @@ def pooled(server: PostgresServer, connections: int) -> Iterator[Path]:
     )  # fmt: skip
     try:
         deadline = time.monotonic() + 60
-        while not (folder / ".s.PGSQL.5432").exists():
+        while not _listens(folder / ".s.PGSQL.5432"):
             assert process.poll() is None, "pgbouncer ended"
             assert time.monotonic() < deadline, "pgbouncer does not listen"
             time.sleep(0.05)
         yield folder
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(60)
         shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
-def running(**settings: str) -> Iterator[PostgresServer]:
-    """A server with the schema of logs in it."""
+def running(
+    prepare: Callable[[PostgresServer], object] = lambda _server: None, **settings: str
+) -> Iterator[PostgresServer]:
+    """A server with the schema of logs in it. `prepare`: before it is started."""
     extra("psycopg")
     program("initdb")
     server = PostgresServer()
     try:
         server.make()
         server.configure(**settings)
+        prepare(server)
         server.start()
         server.sql(steps())
         server.sql("create role app login; grant attestlog_writer to app")
@@ -211,6 +245,11 @@ def _parent(process: Path) -> int:
         return int((process / "stat").read_text().rpartition(")")[2].split()[1])
     except OSError:
         return 0
+
+
+def _listens(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:  # the file is there a moment earlier
+        return probe.connect_ex(str(path)) == 0
 
 
 def _unprivileged(folder: Path) -> str | None:

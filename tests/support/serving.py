@@ -1,5 +1,6 @@
 """A web server for a folder on this machine, which can be told to misbehave at a path."""
 
+import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator
@@ -66,6 +67,14 @@ def _drip(handler: BaseHTTPRequestHandler, begins: bytes, goes_on: bytes) -> Non
         at = number % len(goes_on)
         handler.wfile.write(goes_on[at : at + 1])
         time.sleep(0.01)
+
+
+@contextmanager
+def refusing() -> Iterator[str]:
+    """A URL that refuses connections: its port is held, so that nobody else comes to listen there."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{bound.getsockname()[1]}"
 
 
 @contextmanager

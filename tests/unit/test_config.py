@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from tests.support.logs import MINIMAL, config_file, create
 
+from attestlog._internal import config as config_module
 from attestlog._internal import places
 from attestlog._internal.config import (
     FORMAT_VERSION,
@@ -307,8 +308,11 @@ def test_a_file_in_place_of_the_directory_is_said(tmp_path: Path, own_config: Pa
 # --- changing it ---
 
 
-def test_a_replica_and_a_rotation_at_once_lose_nothing_of_each_other(tmp_path: Path) -> None:
+def test_a_replica_and_a_rotation_at_once_lose_nothing_of_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """All who change a configuration wait for each other."""
+    monkeypatch.setattr(config_module, "LOCK_WAIT_S", 60.0)
     create(tmp_path / "log").close()
     log, at = open_source(tmp_path / "log"), ReplicaAt(url="https://r1.example.com", vkey="v", token_file="t")
     adding = threading.Thread(target=add_replica, args=(tmp_path / "log", at))
@@ -320,7 +324,7 @@ def test_a_replica_and_a_rotation_at_once_lose_nothing_of_each_other(tmp_path: P
         return with_signers(config, entry="file:new.pem")
 
     change_config(log, change)
-    adding.join(30)
+    adding.join(60)
     config = read_config(log)
     assert (config.signers.entry, config.replicas) == ("file:new.pem", [at])
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.serving import Answer as Behaviour
-from tests.support.serving import Site, drip_body, drip_head, reply, served
+from tests.support.serving import Site, drip_body, drip_head, refusing, reply, served
 from tests.support.tls import authority
 
 from attestlog._internal.net import (
@@ -264,9 +264,8 @@ def test_each_question_has_its_own_time(site: Site) -> None:
 
 
 def test_nobody_listens() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    error = refused(url, Why.UNREACHED)
+    with refusing() as url:
+        error = refused(url, Why.UNREACHED)
     assert "refused" in str(error)
     assert error.retryable
 

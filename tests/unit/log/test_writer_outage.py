@@ -138,10 +138,10 @@ def test_everyone_who_waited_gets_an_answer(tmp_path: Path, signer: FaultSigner)
         threads = [threading.Thread(target=append, args=(number,)) for number in range(8)]
         for thread in threads:
             thread.start()
-        assert signer.reached.wait(20)
+        assert signer.reached.wait(60)
         signer.gate.set()
         for thread in threads:
-            thread.join(20)
+            thread.join(60)
             assert not thread.is_alive()
         assert len(outcomes) == 8
         assert all(isinstance(outcome, SignerError) for outcome in outcomes)

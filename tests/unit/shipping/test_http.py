@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.exports import about, items, made_log
+from tests.support.serving import refusing
 from tests.support.sinks import Answer, Receiver, receiving
 
 from attestlog._internal.shipping.contract import Batch, Sink
@@ -117,10 +118,8 @@ def test_too_large_is_said_apart(batch: Batch) -> None:
 
 
 def test_nobody_there_may_pass(batch: Batch) -> None:
-    with receiving() as receiver:
-        port = receiver.port
-    with pytest.raises(SinkError) as raised:
-        open_sink(f"otlp+http://127.0.0.1:{port}", SinkOptions()).deliver(batch)
+    with refusing() as url, pytest.raises(SinkError) as raised:
+        open_sink(f"otlp+{url}", SinkOptions()).deliver(batch)
     assert raised.value.retryable
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from tests.support.logs import OWNED, CheckpointKey, LogMaker, draft, drafts
-from tests.support.serving import Site, reply, served
+from tests.support.serving import Site, refusing, reply, served
 
 from attestlog._internal.core.checkpoint import Checkpoint, sign_checkpoint
 from attestlog._internal.core.merkle import edge_from_stored, stored_ranges
@@ -458,11 +458,10 @@ def test_nothing_is_there(made: LogMaker, tmp_path: Path, state: Path) -> None:
     assert (report.verdict, codes(report)) == (Verdict.UNKNOWN, {"log.missing"})
 
 
-def test_nobody_answers(made: LogMaker, tmp_path: Path, state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nobody_answers(made: LogMaker, state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http, "RETRY_DELAY_S", 0.0)
-    with served(tmp_path) as site:
-        url = site.url
-    report = check(made, url, state)
+    with refusing() as url:
+        report = check(made, url, state)
     assert (report.verdict, codes(report)) == (Verdict.UNKNOWN, {"log.unreadable"})
 
 

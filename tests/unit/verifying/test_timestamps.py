@@ -1,6 +1,5 @@
 """RFC 3161 time stamps: an answer is held against the question, and later against the entries."""
 
-import socket
 import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -10,7 +9,7 @@ from typing import Any
 
 import pytest
 from tests.support.logs import MINIMAL, LogMaker, draft, drafts
-from tests.support.serving import Answer, Site, drip_body, drip_head, reply
+from tests.support.serving import Answer, Site, drip_body, drip_head, refusing, reply
 from tests.support.tools import tool
 from tests.support.tsa import KEYS, Authority
 
@@ -331,9 +330,8 @@ def test_a_refusal_says_why(log: LogMaker, site: Site, authority: Authority) -> 
 
 
 def test_nobody_answers(log: LogMaker) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-    assert "refused" in str(refused(log, url, TimestampError))
+    with refusing() as url:
+        assert "refused" in str(refused(log, url, TimestampError))
 
 
 @pytest.mark.parametrize(

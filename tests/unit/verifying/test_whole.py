@@ -445,7 +445,10 @@ def test_an_entry_of_the_future_is_said(tmp_path: Path) -> None:
 # --- a log that is being written ---
 
 
-def test_a_commit_under_way_is_waited_for(log: LogMaker, tmp_path: Path) -> None:
+def test_a_commit_under_way_is_waited_for(
+    log: LogMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshot_module, "LOCK_WAIT_S", 60.0)
     descriptor = os.open(log.root / "lock", os.O_RDWR)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     whole = log.segment().read_bytes()

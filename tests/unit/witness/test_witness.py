@@ -315,8 +315,11 @@ def test_of_two_that_race_one_is_cosigned_and_the_other_is_told_the_new_size(
     assert seen(witness, tree) == (20, tree.checkpoint(20).root)
 
 
-def test_many_threads_and_a_fork_of_the_log_cosign_one_history(witness: Witness, tree: SignedTree) -> None:
+def test_many_threads_and_a_fork_of_the_log_cosign_one_history(
+    witness: Witness, tree: SignedTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Two histories are offered, by many at once: what is cosigned is consistent, each size once."""
+    monkeypatch.setattr(witness_state, "BUSY_TIMEOUT_S", 60)
     fork, answers = SignedTree(fork=3), list[tuple[SignedTree, int, bytes]]()
 
     def climb(log: SignedTree) -> None:
@@ -423,6 +426,22 @@ def test_what_is_no_memory_of_a_witness(tmp_path: Path) -> None:
     sqlite3.connect(tmp_path / "witness.db").execute("CREATE TABLE x (y)").connection.close()
     with pytest.raises(CorruptError, match="not a witness"):
         WitnessState(tmp_path)
+
+
+def test_closing_closes_every_connection(witness: Witness, tree: SignedTree) -> None:
+    """Also those that other threads opened: newer Pythons warn of each that is left."""
+    check_answer(witness.add_checkpoint(tree.request(0, 3)), tree, 3, witness.keys)
+    threads = [threading.Thread(target=witness.state.log, args=(tree.origin,)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    opened = list(witness.state._open)
+    witness.close()
+    assert opened
+    for connection in opened:
+        with pytest.raises(sqlite3.ProgrammingError, match="closed database"):
+            connection.execute("SELECT 1")
 
 
 def test_a_memory_that_another_holds_locked_is_busy(

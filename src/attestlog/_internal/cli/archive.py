@@ -13,6 +13,8 @@ from attestlog._internal.cli.verbs import UsageError, example, new_group
 
 app = new_group("archive")
 
+_ON_POSTGRES = "all entries stay in the database's tables"
+
 
 @app.command(epilog=example("attestlog archive status audit"))
 def status(log: options.LogArgument, *, as_json: options.JsonOption = False) -> None:
@@ -44,14 +46,15 @@ def move(
     from attestlog._internal.storage.files.archive import archive_segments
     from attestlog._internal.storage.resolve import directory, is_url
 
+    root = directory(log, _ON_POSTGRES)
     if not is_url(place):
-        archive_segments(directory(log), Path(place), keep=keep, compress=compress)
+        archive_segments(root, Path(place), keep=keep, compress=compress)
     else:
         if compress:
             raise UsageError("--compress is for folders: in a bucket segments are always compressed")
         from attestlog._internal.storage.objects.archiving import archive_to_bucket
 
-        archive_to_bucket(directory(log), place, keep=keep)
+        archive_to_bucket(root, place, keep=keep)
     _show(log, Output(as_json))
 
 
@@ -79,7 +82,7 @@ def restore(
     from attestlog._internal.storage.files.archive import State, placed_segments, restore_segments
     from attestlog._internal.storage.resolve import directory
 
-    root = directory(log)
+    root = directory(log, _ON_POSTGRES)
     restore_segments(root, number)
     if remove or any(segment.state is State.BUCKET for segment in placed_segments(root)):
         from attestlog._internal.storage.objects.archiving import restore_from_buckets
@@ -92,7 +95,7 @@ def _show(log: str, out: Output) -> None:
     from attestlog._internal.storage.files.archive import placed_segments
     from attestlog._internal.storage.resolve import directory
 
-    placed = placed_segments(directory(log))
+    placed = placed_segments(directory(log, _ON_POSTGRES))
     if out.as_json:
         for segment in placed:
             out.emit("segment", {"first": segment.first, "state": segment.state, "path": str(segment.path)})

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from tests.support.logs import contents, create, draft, drafts
 
-from attestlog._internal import disk
+from attestlog._internal import config, disk, last_signed
 from attestlog._internal.core.genesis import SEGMENT_ENTRIES_MAX, Settings
 from attestlog._internal.core.policy import Policy
 from attestlog._internal.log import Log
@@ -125,7 +125,9 @@ def test_taken_while_it_was_being_made(tmp_path: Path, monkeypatch: pytest.Monke
     assert left(tmp_path / "log") == ["theirs"]
 
 
-def test_made_from_many_threads_there_is_one(tmp_path: Path) -> None:
+def test_made_from_many_threads_there_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (config, last_signed):
+        monkeypatch.setattr(module, "LOCK_WAIT_S", 60.0)
     outcomes: list[Log | AttestlogError] = []
     gate = threading.Barrier(6)
 
