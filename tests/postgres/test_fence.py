@@ -147,4 +147,6 @@ def test_a_fence_is_a_url_of_what_is_published(url: str, wrong: str) -> None:
 
 def terminate(server: PostgresServer) -> None:
     """End every connection of ours."""
-    server.sql("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'attestlog'")
+    server.sql(
+        "select pg_terminate_backend(pid, 60000) from pg_stat_activity where application_name = 'attestlog'"
+    )

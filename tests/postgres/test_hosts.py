@@ -346,6 +346,7 @@ def stoppable(own_server: PostgresServer) -> Iterator[Hosts]:
     own_server.start() if not (own_server.data / "postmaster.pid").exists() else None
     own_server.sql("alter system reset synchronous_standby_names")
     own_server.reload()
+    eventually(lambda: own_server.sql("show synchronous_standby_names") == [("",)])
 
 
 def appended(log: Log, pool: ThreadPoolExecutor, number: int = 1) -> "Future[attestlog.Receipt]":

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.logs import draft
-from tests.support.postgres import PostgresServer, running
+from tests.support.postgres import PostgresServer, eventually, running
 from tests.support.proxy import free_port
 from tests.support.tls import authority
 
@@ -78,13 +78,19 @@ def test_a_certificate_of_another_authority_is_refused(url: str, tmp_path: Path)
 
 def test_a_server_without_tls_is_refused_unless_the_url_allows_it(url: str, server: PostgresServer) -> None:
     server.sql("alter system set ssl = off")
-    server.reload()
+    reloaded(server, "off")
     try:
         with pytest.raises(DeniedError, match="SSL was required"):
             attestlog.create(url, origin="example.com/tls")
     finally:
         server.sql("alter system reset ssl")
-        server.reload()
+        reloaded(server, "on")
+
+
+def reloaded(server: PostgresServer, ssl: str) -> None:
+    """Returns when new connections meet it: a server reads its settings when it comes to that."""
+    server.reload()
+    eventually(lambda: server.sql("show ssl") == [(ssl,)])
 
 
 @pytest.mark.parametrize("verb", [("verify",), ("init", "--origin", "example.com/wrong"), ("show", "0")])
@@ -109,7 +115,7 @@ def test_no_error_repr_or_report_has_the_password(
         log.append(draft(1))
         seen += [log, log.notices, attestlog.verify(url)]
         monkeypatch.setenv("PGPASSWORD", f"{PASSWORD}-wrong")
-        server.sql("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'app'")
+        server.sql("select pg_terminate_backend(pid, 60000) from pg_stat_activity where usename = 'app'")
         with pytest.raises(DeniedError) as caught:
             log.append(draft(2))
         seen += [caught.value, caught.value.evidence(), caught.value.__context__, caught.value.__cause__]

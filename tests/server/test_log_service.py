@@ -418,7 +418,10 @@ def test_the_tree_is_there_for_everybody_where_the_operator_says_so(tmp_path: Pa
     made.append_many([ACTION] * 299)
     vkeys = made.vkeys
     made.close()
-    with served_log(tmp_path, tiles_are_public=True) as place, Client(base_url=place.url) as anybody:
+    with (
+        served_log(tmp_path, tiles_are_public=True) as place,
+        Client(timeout=60, base_url=place.url) as anybody,
+    ):
         publish_log(tmp_path / "audit", tmp_path / "public")
         published = [path for path in (tmp_path / "public").rglob("*") if path.is_file()]
         assert len(published) > 5
@@ -430,7 +433,7 @@ def test_the_tree_is_there_for_everybody_where_the_operator_says_so(tmp_path: Pa
         assert anybody.get("/v1/checkpoint").status_code == 401
         report = attestlog.judge_published(place.url, trust=vkeys, remember=False)
         assert (report.ok, report.size) == (True, 300)
-    with served_log(tmp_path) as place, Client(base_url=place.url) as anybody:
+    with served_log(tmp_path) as place, Client(timeout=60, base_url=place.url) as anybody:
         assert {anybody.get(path).status_code for path in ("/checkpoint", "/tile/0/000")} == {401}
 
 

@@ -381,6 +381,14 @@ class RemoteLog:
         """Decide, act, record: as `Log.guard`. Where the service is away, entering raises: no act is done."""
         return Guard(self, action_type=action_type, actor_id=actor_id, **members)
 
+    def begin(self, *, action_type: str, actor_id: str, **members: Unpack[GuardMembers]) -> Guard:
+        """A guard that is entered: as `Log.begin`."""
+        return self.guard(action_type=action_type, actor_id=actor_id, **members).__enter__()
+
+    async def begin_async(self, *, action_type: str, actor_id: str, **members: Unpack[GuardMembers]) -> Guard:
+        """As `Log.begin_async`."""
+        return await self.guard(action_type=action_type, actor_id=actor_id, **members).__aenter__()
+
     def resume(self, request: ApprovalRequest | bytes, /, **members: Unpack[ResumeMembers]) -> Guard:
         """The act that people were asked to approve: as `Log.resume`."""
         return Guard.resumed(self, request, **members)
