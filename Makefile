@@ -20,7 +20,8 @@ MATURIN = maturin==1.16.0
 
 BIN = $(VENV)/bin
 # Tests are handed out to one worker a core; who has none left takes from another.
-PYTEST = $(BIN)/python -m pytest --numprocesses auto --dist worksteal
+# TEST_SEED: the order of the tests and the numbers they draw; without it another one each time.
+PYTEST = $(BIN)/python -m pytest --numprocesses auto --dist worksteal $(if $(TEST_SEED),--randomly-seed=$(TEST_SEED))
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 CODE = src tests $(wildcard bench examples)
 
