@@ -30,7 +30,7 @@ UV_VERSION = 0.13.9
 
 .PHONY: help demo test test-all native native-lint native-fuzz services interop lint types format faults chaos repeat failover simulate \
 	fuzz agree mutants bench bench-formats \
-	bench-explorer bench-proofs bench-signers bench-replication bench-hosts growth soak nightly lock clean
+	bench-explorer bench-proofs bench-signers bench-replication bench-hosts bench-serve growth soak nightly lock clean
 
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 23
@@ -172,6 +172,9 @@ bench-explorer: $(VENV)/.installed-dev ## measure the explorer in a browser: a m
 
 bench-signers: $(VENV)/.installed-dev ## measure each signer: file, SoftHSM, a slow device
 	@$(BIN)/python -m bench.signers
+
+bench-serve: $(VENV)/.installed-dev ## measure the service: connections, batches, guarded calls, tails, beside the log in process
+	@$(BIN)/python -m bench.serve $(BENCH_ARGS)
 
 bench-replication: $(VENV)/.installed-dev ## measure replicas: following, waiting for copies, catching up; and a witness
 	@$(BIN)/python -m bench.replication $(BENCH_ARGS)
