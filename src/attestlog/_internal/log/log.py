@@ -38,7 +38,7 @@ from attestlog._internal.core.note import format_vkey
 from attestlog._internal.core.policy import Policy
 from attestlog._internal.core.receipt import Receipt
 from attestlog._internal.core.rules import Hold, Rules
-from attestlog._internal.core.seen_head import seen_head
+from attestlog._internal.core.seen_head import with_head
 from attestlog._internal.core.signature import BATCH_ENTRIES_MAX, ECDSA_P256
 from attestlog._internal.log import opening
 from attestlog._internal.log.callers import Caller, caller_of, receipts_of
@@ -458,11 +458,11 @@ class Log(Waits):
 
     def boot(self, action_type: str, *, actor_id: str, **members: Unpack[OptionalMembers]) -> Receipt:
         """Append a BOOT: a system started. The entry says which head of the log it saw."""
-        return self._append_event(EventType.BOOT, action_type, actor_id, self._with_head(members))
+        return self._append_event(EventType.BOOT, action_type, actor_id, with_head(members, self.head()))
 
     def shutdown(self, action_type: str, *, actor_id: str, **members: Unpack[OptionalMembers]) -> Receipt:
         """Append a SHUTDOWN: a system stopped in order. The entry says which head of the log it saw."""
-        return self._append_event(EventType.SHUTDOWN, action_type, actor_id, self._with_head(members))
+        return self._append_event(EventType.SHUTDOWN, action_type, actor_id, with_head(members, self.head()))
 
     # --- keys, holds, erasures ---
 
@@ -740,13 +740,6 @@ class Log(Waits):
         return self.append(
             {"event_type": event_type, "action_type": action_type, "actor_id": actor_id, **members}
         )
-
-    def _with_head(self, members: OptionalMembers) -> OptionalMembers:
-        head = self.head()
-        snapshot: Any = members.get("system_state_snapshot", {})
-        if not isinstance(snapshot, Mapping):
-            return members  # `append` says what is wrong with it
-        return {**members, "system_state_snapshot": {**seen_head(head.size, head.entry_hash), **snapshot}}
 
     def _work(self) -> Work:
         """What senders of this log's replicas need of it."""
