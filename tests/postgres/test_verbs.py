@@ -77,6 +77,7 @@ def test_every_verb_takes_the_url(url: str, tmp_path: Path, run: Run) -> None:
     assert "case-1" in call("hold", "list", url).out
     assert call("erase", url, 3, "--reason", "asked for", *actor, code=2).err
     call("policy", "show", url)
+    call("retain", url, "--older-than", "1d", "--reason", "old", "--dry-run", *actor)
     call("keys", "rotate", url)
     assert call("keys", "list", url, "--json").out
     assert call("export", url).out.count("\n") == 7

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from tests.support.tools import extra, missing
+from tests.support.tools import extra, missing, tool
 
 from attestlog._internal.storage.postgres.schema import steps
 
@@ -67,6 +67,8 @@ class PostgresServer:
         self.folder = Path(tempfile.mkdtemp(prefix="pg-"))
         self.data, self.port = self.folder / "data", _PORT
         self._user = _unprivileged(self.folder)
+        self.within: list[str] = []
+        """A command that starts the server elsewhere, such as in another network; needs root."""
 
     def make(self) -> None:
         """A new cluster."""
@@ -86,12 +88,12 @@ class PostgresServer:
         with (self.data / "postgresql.conf").open("a") as file:
             file.write(_SETTINGS.format(folder=self.folder))
 
-    def clone(self) -> "PostgresServer":
-        """A standby of this one, which it follows once it is started."""
+    def clone(self, address: str = "") -> "PostgresServer":
+        """A standby of this one, which it follows once it is started: by the socket, or at an address."""
         standby = PostgresServer()
         self.run(
-            "pg_basebackup", "-D", standby.data, "-h", self.folder, "-U", "postgres", "-R", "-X", "stream",
-            "--checkpoint=fast", "--no-sync",
+            "pg_basebackup", "-D", standby.data, "-h", address or self.folder, "-U", "postgres", "-R", "-X",
+            "stream", "--checkpoint=fast", "--no-sync",
         )  # fmt: skip
         standby.configure(unix_socket_directories=str(standby.folder), synchronous_standby_names="")
         return standby
@@ -120,6 +122,11 @@ class PostgresServer:
         rules.write_text(f"{own.format('ssl', 'scram-sha-256')}{own.format('', 'reject')}{rules.read_text()}")
         self.port = port
         self.configure(listen_addresses="127.0.0.1", port=str(port), ssl="on")
+
+    def trust(self, network: str) -> None:
+        """Let everybody in from there."""
+        with (self.data / "pg_hba.conf").open("a") as file:
+            file.write(f"host all all {network} trust\nhost replication all {network} trust\n")
 
     def configure(self, **settings: str) -> None:
         """What later settings say goes."""
@@ -150,8 +157,12 @@ class PostgresServer:
 
     def _detached(self, command: list[str]) -> "subprocess.CompletedProcess[str]":
         # The server keeps what it inherits: a pipe would stay open for as long as it runs.
+        user = self._user
+        if self.within and user is not None:
+            drop = [tool("setpriv"), f"--reuid={user}", f"--regid={user}", "--clear-groups"]
+            command, user = [*self.within, *drop, *command], None
         return subprocess.run(
-            command, user=self._user, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            command, user=user, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL, text=True, check=False,
             env={"PATH": "/usr/bin:/bin", "LC_ALL": "C", "HOME": str(self.folder)},
         )  # fmt: skip
