@@ -20,16 +20,17 @@ MATURIN = maturin==1.16.0
 
 BIN = $(VENV)/bin
 # Tests are handed out to one worker a core; who has none left takes from another.
-PYTEST = $(BIN)/python -m pytest --numprocesses auto --dist worksteal
+# TEST_SEED: the order of the tests and the numbers they draw; without it another one each time.
+PYTEST = $(BIN)/python -m pytest --numprocesses auto --dist worksteal $(if $(TEST_SEED),--randomly-seed=$(TEST_SEED))
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 CODE = src tests $(wildcard bench examples)
 
 # The resolver behind `make lock`; it stays out of .venv.
 UV_VERSION = 0.13.9
 
-.PHONY: help demo test test-all native native-lint native-fuzz services interop lint types format faults chaos repeat simulate \
+.PHONY: help demo test test-all native native-lint native-fuzz services interop lint types format faults chaos repeat failover simulate \
 	fuzz agree mutants bench bench-formats \
-	bench-explorer bench-proofs bench-signers bench-replication bench-hosts growth soak nightly lock clean
+	bench-explorer bench-proofs bench-signers bench-replication bench-hosts bench-serve growth soak nightly lock clean
 
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 23
@@ -103,6 +104,14 @@ repeat: $(VENV)/.installed-dev ## look for tests that fail now and then (REPEATS
 	    $(or $(PYTEST_ARGS),tests/server tests/hsm tests/fault tests/contract tests/cli) || exit 1; \
 	done
 
+FAILOVERS ?= 5
+
+failover: $(VENV)/.installed-dev ## a log on PostgreSQL: the primary killed, the network cut (FAILOVERS=5 rounds; needs root)
+	@for round in $$(seq $(FAILOVERS)); do \
+	  ATTESTLOG_FAILOVER=1 $(BIN)/python -m pytest tests/postgres/test_failover.py tests/postgres/test_partition.py \
+	    $(PYTEST_ARGS) || exit 1; \
+	done
+
 SIM_RUNS ?= 2000
 SIM_SEED ?= 1
 
@@ -164,6 +173,9 @@ bench-explorer: $(VENV)/.installed-dev ## measure the explorer in a browser: a m
 bench-signers: $(VENV)/.installed-dev ## measure each signer: file, SoftHSM, a slow device
 	@$(BIN)/python -m bench.signers
 
+bench-serve: $(VENV)/.installed-dev ## measure the service: connections, batches, guarded calls, tails, beside the log in process
+	@$(BIN)/python -m bench.serve $(BENCH_ARGS)
+
 bench-replication: $(VENV)/.installed-dev ## measure replicas: following, waiting for copies, catching up; and a witness
 	@$(BIN)/python -m bench.replication $(BENCH_ARGS)
 	@$(BIN)/python -m bench.witness
@@ -171,7 +183,7 @@ bench-replication: $(VENV)/.installed-dev ## measure replicas: following, waitin
 bench-hosts: $(VENV)/.installed-dev ## measure one log on PostgreSQL that several hosts append to, beside plain INSERTs
 	@$(BIN)/python -m bench.hosts $(BENCH_ARGS)
 
-NIGHTLY = test-all repeat faults chaos simulate fuzz agree soak mutants
+NIGHTLY = test-all repeat faults chaos failover simulate fuzz agree soak mutants
 
 build/axe: ## axe-core, which looks for what shuts people out of a page (needs npm)
 	@mkdir -p build/axe.part && cd build/axe.part && npm init --yes >/dev/null \

@@ -19,7 +19,10 @@ Act under the log's policy:
 
     with log.guard(action_type="deploy", actor_id="agent-7") as act: ...   # a `Guard` (`GuardMembers`);
                                                                            # also a decorator
+    act = log.begin(action_type="deploy", actor_id="agent-7"); act.end()   # begun and ended in two calls
     with log.resume(request, approvals=[...]) as act: ...                  # (`ResumeMembers`): what waited
+    log.guard(...).blocked_by()                                            # each `Reason`; nothing is written
+    with attestlog.bind(session="s-1", trace_id="..."): ...                # stands in every act inside
     NumberedActor(log, "agent-7").append(...)                              # a verifier finds gaps
     snapshot_hash("page.html"); verify_snapshot("page.html", digest)       # what a rollback goes back to
 
@@ -110,7 +113,7 @@ if TYPE_CHECKING:
     from attestlog._internal.core.report import Finding, ProofReport, Report, Verdict
     from attestlog._internal.core.signature import PublicKey, public_key
     from attestlog._internal.core.trust import TrustPolicy, parse_trust_policy
-    from attestlog._internal.guard import Guard, GuardMembers, NumberedActor, ResumeMembers
+    from attestlog._internal.guard import Guard, GuardMembers, NumberedActor, Reason, ResumeMembers, bind
     from attestlog._internal.log import Log
     from attestlog._internal.proof_types import register_proof
     from attestlog._internal.proving import prove, prove_prefix
@@ -166,6 +169,7 @@ _HOMES: Final = {
     "Published": "storage.publishing",
     "PublishedWatch": "publisher",
     "Publisher": "publisher",
+    "Reason": "guard",
     "Receipt": "core.receipt",
     "RemoteLog": "remote",
     "Report": "core.report",
@@ -175,6 +179,7 @@ _HOMES: Final = {
     "TrustPolicy": "core.trust",
     "Verdict": "core.report",
     "approved_draft": "approving",
+    "bind": "guard",
     "carry_over": "verifying.chain",
     "check_approvals": "approving",
     "connect": "remote",
@@ -244,6 +249,7 @@ __all__ = [
     "Published",
     "PublishedWatch",
     "Publisher",
+    "Reason",
     "Receipt",
     "RemoteLog",
     "Report",
@@ -254,6 +260,7 @@ __all__ = [
     "Verdict",
     "__version__",
     "approved_draft",
+    "bind",
     "carry_over",
     "check_approvals",
     "connect",

@@ -66,7 +66,7 @@ it only narrows what the parent says.
     │   ├── TooLargeError (ValueError)
     │   ├── IdempotencyError           the idempotency key has entries already, or another body
     │   ├── MovedError                 it is written elsewhere now, says a file in it
-    │   └── ClockError                 the clock is behind the log
+    │   └── ClockError                 the clock is behind the log, or leapt ahead
     ├── GovernanceError                what the log's own rules forbid
     │   ├── ActionBlockedError         a guarded act was not done (`receipt`: the VIOLATION written)
     │   ├── ApprovalUsedError          the request that was approved was used before (`used_by`)
@@ -576,7 +576,10 @@ class MovedError(LogError):
 
 
 class ClockError(LogError):
-    """The clock is further behind the last entry than is tolerated. `now`, `last`, `tolerance_s`."""
+    """The clock is further behind the last entry than is tolerated, or ten years ahead of it.
+
+    `now`, `last`, `tolerance_s`.
+    """
 
     code = "log.clock"
     now: Any = None

@@ -1,6 +1,7 @@
 """publish, as it is typed."""
 
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,12 @@ def ticks(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     steps: list[Any] = []
     pauses: list[float] = []
 
+    real, own = time.sleep, threading.current_thread()
+
     def sleep(seconds: float) -> None:
+        if threading.current_thread() is not own:  # of another test, and not at its end yet
+            real(seconds)
+            return
         pauses.append(seconds)
         if not steps:
             raise KeyboardInterrupt

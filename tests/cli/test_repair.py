@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 from tests.cli.damages import (
     cut_entries_only,
@@ -16,6 +17,10 @@ from tests.cli.damages import (
     tear,
 )
 from tests.cli.running import Run, segment
+from tests.support.logs import config_file
+
+from attestlog._internal.config import ReplicaAt, change_config, read_config
+from attestlog._internal.storage.resolve import open_source
 
 
 @pytest.mark.parametrize(
@@ -48,6 +53,18 @@ def test_repair_says_what_it_would_do_and_does_it_with_yes(
     assert (log / "tree" / "0").read_bytes() == tree
     again = run("repair", log, "--yes", "--json").object
     assert (again["fixes"], again["done"], again["verdict"]) == ([], False, "VERIFIED")
+
+
+def test_repair_leaves_the_configuration_alone(run: Run, log: Path) -> None:
+    """Replicas and signers that were configured are so afterwards."""
+    at = ReplicaAt(url="https://r1.example.com", vkey="v", token_file="t")
+    change_config(open_source(log), lambda config: msgspec.structs.replace(config, replicas=[at]))
+    before = config_file(log).read_bytes()
+    tear(log)
+    lose_the_tree(log)
+    assert run("repair", log, "--yes").code == 0
+    assert config_file(log).read_bytes() == before
+    assert read_config(open_source(log)).replicas == [at]
 
 
 def test_repair_keeps_what_it_replaces(run: Run, log: Path) -> None:

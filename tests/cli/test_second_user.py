@@ -4,6 +4,7 @@ The child is started as root and becomes the user once it has loaded everything:
 where other users cannot go.
 """
 
+import grp
 import json
 import os
 import subprocess
@@ -14,6 +15,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from tests.support.logs import draft
+
+from attestlog._internal.log import Log
+from attestlog._internal.storage.contract import Group
 
 pytestmark = [
     pytest.mark.slow,
@@ -44,14 +49,34 @@ def run(environment, arguments):
         texts.append(stream.buffer.getvalue().decode())
     return [code, *texts]
 
-user, before, steps = json.load(sys.stdin)
+user, group, before, steps = json.load(sys.stdin)
 for step in before:  # as root: loads what the verbs load late
     run(*step)
 os.setgroups([])
-os.setgid(user)
+os.setgid(group)
 os.setuid(user)
 json.dump([run(*step) for step in steps], sys.stdout)
 """
+LOCKER = """
+import fcntl, os, sys
+user, group, root = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+os.setgroups([])
+os.setgid(group)
+os.setuid(user)
+taken = 0
+for folder, _, names in os.walk(root):
+    for path in [folder, *(os.path.join(folder, name) for name in names)]:
+        for kind in (fcntl.LOCK_EX, fcntl.LOCK_SH):
+            try:
+                fcntl.flock(os.open(path, os.O_RDONLY), kind | fcntl.LOCK_NB)
+                taken += 1
+            except OSError:
+                pass
+print(taken, flush=True)
+sys.stdin.read()
+"""
+"""Locks all of a log that it can open, and holds on to it until its input ends."""
+
 ENTRY = ["--event-type", "ACTION", "--action-type", "step", "--actor-id", "robot-1"]
 
 
@@ -72,6 +97,8 @@ class Place:
     def __init__(self, root: Path) -> None:
         self.root, self.log, self.own = root, root / "log", root / "own"
         self.home = {"ATTESTLOG_HOME": str(root / "home")}
+        self.group = STRANGER
+        """The stranger's only one."""
         root.chmod(0o755)
         (root / "locked").mkdir(0o755)
         self.own.mkdir()
@@ -88,7 +115,7 @@ class Place:
 
     def run(self, *steps: Step) -> list[Said]:
         """By the stranger, after root made the log."""
-        given = json.dumps([STRANGER, self.before(), steps])
+        given = json.dumps([STRANGER, self.group, self.before(), steps])
         done = subprocess.run(
             [sys.executable, "-c", CHILD], input=given, capture_output=True, text=True, check=True,
             cwd=self.root,
@@ -152,3 +179,72 @@ def test_who_has_no_home_reads_and_does_not_write(place: Place) -> None:
     assert (nowhere.code, in_locked.code) == (4, 4), (nowhere, in_locked)
     assert [text.count(b"\n") for text in contents(log / "entries").values()] == [2], "one was appended"
     assert list((place.root / "locked").iterdir()) == []
+
+
+# --- a group ---
+
+
+@pytest.fixture
+def group(place: Place) -> str:
+    """The name of a group that the stranger is in, and root is not."""
+    known = next((one for one in grp.getgrall() if one.gr_gid not in {0, *os.getgroups()}), None)
+    if known is None:
+        pytest.skip("this machine has no other group")
+    place.group = known.gr_gid
+    return known.gr_name
+
+
+def append(log: Path) -> None:
+    with Log.open(log) as opened:
+        opened.append(draft(1))
+
+
+def test_who_may_read_the_log_cannot_hold_up_its_writers(
+    place: Place, group: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ATTESTLOG_HOME", str(place.root / "home"))
+    log = place.root / "readable"
+    with Log.create(log, origin="example.com/log", group=Group(group, may_write=False)) as made:
+        made.append(draft(1))
+    given = [sys.executable, "-c", LOCKER, str(STRANGER), str(place.group), str(log)]
+    with subprocess.Popen(given, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as locker:
+        assert locker.stdout is not None
+        assert int(locker.stdout.readline()) > 1
+        append(log)
+        with Log.open(log) as opened:
+            opened.append(draft(2))
+            opened.checkpoint()
+        locker.communicate()
+    (read,) = place.run(({"ATTESTLOG_HOME": str(place.own / "home")}, ["verify", str(log)]))
+    assert read.code == 0, read
+
+
+def test_two_users_of_a_group_write_one_log_with_keys_that_a_container_would_get(
+    place: Place, group: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ATTESTLOG_HOME", str(place.root / "home"))
+    log, keys = place.root / "shared", place.root / "secrets"
+    keys.mkdir(0o755)
+    signers = [f"file:{keys / name}.pem" for name in ("entries", "checkpoints")]
+    with Log.create(
+        log, origin="example.com/log", signer=signers[0], checkpoint_signer=signers[1],
+        group=Group(group, may_write=True),
+    ) as made:  # fmt: skip
+        made.append(draft(1))
+    for key in keys.iterdir():
+        os.chown(key, 0, place.group)
+        key.chmod(0o440)
+    theirs = {"ATTESTLOG_HOME": str(place.own / "home")}
+    configured = ["--entry-signer", signers[0], "--checkpoint-signer", signers[1]]
+    said = place.run(
+        (theirs, ["configure", str(log), *configured]),
+        (theirs, ["append", str(log), *ENTRY]),
+        (theirs, ["checkpoint", str(log)]),
+    )  # fmt: skip
+    assert [one.code for one in said] == [0, 0, 0], said
+    for key in keys.iterdir():
+        key.chmod(0o600)
+    append(log)
+    (read,) = place.run((theirs, ["verify", str(log)]))
+    assert read.code == 0, read
+    assert [text.count(b"\n") for text in contents(log / "entries").values()] == [4]

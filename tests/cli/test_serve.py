@@ -105,14 +105,17 @@ def test_replicas_and_witnesses_have_metrics(run: Run, made: LogMaker, tmp_path:
                     f"{served['url']}/logs/{log_id(made.origin)}/entries",
                     content=encode_shipment(Shipment(0, made.lines, (made.root / "checkpoint").read_bytes())),
                     headers={"Authorization": f"Bearer {tokens['replicate']}"},
+                    timeout=60,
                 ).raise_for_status()
             page = httpx.get(
-                f"{served['url']}/metrics", headers={"Authorization": f"Bearer {tokens['metrics']}"}
+                f"{served['url']}/metrics",
+                headers={"Authorization": f"Bearer {tokens['metrics']}"},
+                timeout=60,
             )
             assert sample in page.text.splitlines()
             assert f'attestlog_{kind}_split_views{{origin="' in page.text
-            assert httpx.get(f"{served['url']}/metrics").status_code == 401
-            assert httpx.get(f"{served['url']}/healthz").json() == {"status": "ok"}
+            assert httpx.get(f"{served['url']}/metrics", timeout=60).status_code == 401
+            assert httpx.get(f"{served['url']}/healthz", timeout=60).json() == {"status": "ok"}
 
 
 @pytest.mark.parametrize(

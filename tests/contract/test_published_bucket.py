@@ -5,6 +5,7 @@ import shlex
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -279,14 +280,22 @@ def test_what_the_page_says_is_typed(
     assert main(["init", "audit", "--origin", "example.com/agents"]) == 0
     assert main(["verify", "audit"]) == 0  # its key is known from now on
     for line in lines:
-        monkeypatch.setattr("time.sleep", interrupted)
+        monkeypatch.setattr("time.sleep", interrupted(threading.current_thread()))
         # `--every` runs until Ctrl-C; the others end well.
         assert main(shlex.split(line, comments=True)) == (130 if "--every" in line else 0), line
     assert len(lines) == 4
 
 
-def interrupted(_seconds: float) -> None:
-    raise KeyboardInterrupt
+def interrupted(own: threading.Thread) -> Callable[[float], None]:
+    """Sleep that is interrupted in this thread. One of another test may be there, and not at its end yet."""
+    real = time.sleep
+
+    def sleep(seconds: float) -> None:
+        if threading.current_thread() is own:
+            raise KeyboardInterrupt
+        real(seconds)
+
+    return sleep
 
 
 # --- what is refused ---

@@ -66,6 +66,15 @@ def test_the_page_is_everybody_s_and_the_log_is_not(place: Place) -> None:
         assert client.get("/api/nothing", headers=reader).status_code == 404
 
 
+def test_who_reads_by_the_page_is_recorded_where_reads_are(place: Place) -> None:
+    assert place.service is not None
+    place.service.logs[0].records_reads = True
+    with httpx.Client(timeout=120, base_url=place.url, headers=place.bearer("reader", Scope.READ)) as client:
+        assert client.get("/api/entries/1").is_success
+        newest = client.get("/api/log").json()["size"] - 1
+        assert "token:reader" in client.get(f"/api/entries/{newest}").text
+
+
 def test_a_reader_s_token_opens_it_and_entries_are_checked(place: Place, page: "Page") -> None:
     """The token is asked for once, stays in the tab, and is in no address."""
     secret = place.bearer("reader", Scope.READ)["Authorization"].removeprefix("Bearer ")

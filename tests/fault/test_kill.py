@@ -33,7 +33,7 @@ def test_killed_at_any_moment(tmp_path: Path, mode: str, batch: bool) -> None:
         time.sleep(random.uniform(0, 0.15))
         writer.send_signal(signal.SIGKILL)
         tally("writers killed with SIGKILL")
-        rest, complaint = writer.communicate(timeout=60)
+        rest, complaint = writer.communicate(timeout=300)
         assert (writer.returncode, complaint) == (-signal.SIGKILL, b"")
         acknowledgements += promises.read(said + rest)
         if number % 2:
@@ -68,9 +68,9 @@ def test_processes_at_once(tmp_path: Path, count: int, killed: int) -> None:
                 said += os.read(writer.stdout.fileno(), 65_536)
             writer.kill()
             tally("writers killed with SIGKILL")
-            outputs.append(said + writer.communicate(timeout=60)[0])
+            outputs.append(said + writer.communicate(timeout=300)[0])
     for writer in writers[killed:]:
-        output, complaint = writer.communicate(timeout=100)
+        output, complaint = writer.communicate(timeout=300)
         assert (writer.returncode, complaint) == (0, b"")
         outputs.append(output)
     acknowledgements = sum(promises.read(output) for output in outputs)

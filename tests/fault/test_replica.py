@@ -192,7 +192,7 @@ def test_a_writer_killed_while_it_sends_has_everything_arrive_once(log: Path, tm
             writer = start_writer(log, f"w{number}", "many")
             wait_for_more(copy)
             writer.kill()
-            out, _ = writer.communicate(timeout=60)
+            out, _ = writer.communicate(timeout=300)
             promises.read(out)
             tally("writers killed while they sent to a replica")
             assert open_source(copy).size() <= open_source(log).size()

@@ -72,7 +72,7 @@ def test_rotations_while_other_processes_append(tmp_path: Path) -> None:
             receipt = log.append(draft(number, action_payload={"name": name}))
             promises.acknowledged[name] = (receipt.sequence_number, receipt.entry_hash)
     for writer in writers:
-        output, complaint = writer.communicate(timeout=100)
+        output, complaint = writer.communicate(timeout=300)
         assert (writer.returncode, complaint) == (0, b"")
         promises.read(output)
     entries = check_log(path, [*rotations, *promises.acknowledged.values()])

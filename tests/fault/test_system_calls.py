@@ -44,7 +44,7 @@ def run(path: Path, *options: str) -> tuple[str, str]:
         str(path),
     ]
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment, check=False)
     account = trace.read_text(errors="replace")
     if "Operation not permitted" in done.stderr and not account:
         pytest.skip("strace may not trace here")

@@ -448,3 +448,20 @@ def test_a_line_is_what_its_writer_signed(tmp_path: Path) -> None:
         file.write(altered)
     heal(log.path)
     assert torn_files(log.path)[0].read_bytes() == altered
+
+
+def test_a_hole_at_the_end_takes_no_room_when_it_is_set_aside(tmp_path: Path) -> None:
+    """A segment that was made larger than its disk: its zeros were never written, and never are."""
+    path = tmp_path / "log"
+    with create(path) as log:
+        receipts = log.append_many(drafts(range(3)))
+    segment = last_segment(path)
+    size_bytes, hole_bytes = segment.stat().st_size, 4 << 30
+    os.truncate(segment, size_bytes + hole_bytes)
+    if segment.stat().st_blocks * 512 >= hole_bytes:
+        pytest.skip("this file system has no holes")
+    heal(path)
+    assert segment.stat().st_size < 1 << 20
+    (torn,) = torn_files(path)
+    assert torn.stat().st_blocks * 512 <= 1 << 20
+    check_log(path, receipts)

@@ -4,11 +4,11 @@ import contextlib
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Self
 
 import pytest
-from tests.support.postgres import PostgresServer, running
+from tests.support.postgres import PATIENCE_S, PostgresServer, eventually, running
 
 import attestlog
 from attestlog._internal.log import Log
@@ -18,7 +18,6 @@ from attestlog.testing import MemorySigner, check_log
 pytestmark = pytest.mark.slow
 
 HOSTS, CALLERS = 3, 16
-PATIENCE_S = 120.0
 
 
 @pytest.fixture
@@ -34,13 +33,6 @@ def pair() -> Iterator[tuple[PostgresServer, PostgresServer]]:
             yield primary, standby
         finally:
             standby.remove()
-
-
-def eventually(what: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not what():
-        assert time.monotonic() < deadline, "it never came"
-        time.sleep(0.05)
 
 
 class Load:

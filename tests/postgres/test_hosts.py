@@ -6,16 +6,19 @@ A host is a store, or an open log, with a connection of its own. The traps have 
 import contextlib
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.support.logs import draft, drafts
-from tests.support.postgres import PostgresServer, pooled, running
+from tests.support.postgres import PATIENCE_S, PostgresServer, eventually, pooled, running
 
 import attestlog
 from attestlog._internal.log import Log
@@ -36,9 +39,6 @@ from attestlog.errors import (
     UncertainCommitError,
 )
 from attestlog.testing import MemorySigner, check_log
-
-PATIENCE_S = 60.0
-"""For what another thread or the server does: far longer than it takes."""
 
 
 class Hosts:
@@ -68,14 +68,6 @@ class Hosts:
 @pytest.fixture
 def hosts(postgres: PostgresServer) -> Hosts:
     return Hosts(postgres)
-
-
-def eventually(what: Callable[[], object]) -> None:
-    """Wait until it is so."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not what():
-        assert time.monotonic() < deadline, "it never came"
-        time.sleep(0.02)
 
 
 def waiting(server: PostgresServer, event: str) -> list[int]:
@@ -156,6 +148,85 @@ def test_t1_a_frozen_host_loses_the_lock_and_others_go_on(postgres: PostgresServ
     check_log(hosts.url, acknowledged=receipts)
     numbers = [(entry.action_payload or {}).get("number") for entry in attestlog.query_log(hosts.url)]
     assert numbers[:2] == [3, 2]
+
+
+STOPPED = """
+import sys
+import attestlog
+from attestlog._internal.signers import open_signer
+from attestlog._internal.storage.postgres.store import PostgresStore
+from attestlog._internal.storage.postgres.url import parse_url
+from attestlog.errors import StorageError
+
+url, entry, checkpoint, patience = sys.argv[1:]
+
+class Slow:
+    def __init__(self, inner):
+        self.inner, self.waits = inner, False
+
+    def __getattr__(self, name):
+        return getattr(self.inner, name)
+
+    def sign(self, message):
+        if self.waits:
+            self.waits = False
+            print("signs", flush=True)
+            sys.stdin.readline()
+        return self.inner.sign(message)
+
+store = PostgresStore(parse_url(url), lock_timeout_s=float(patience), hold_max_s=5)
+signer = Slow(open_signer(entry))
+with attestlog.open(store, signer=signer, checkpoint_signer=open_signer(checkpoint)) as log:
+    draft = {"event_type": "ACTION", "action_type": "step", "actor_id": "stopped"}
+    signer.waits, receipt = True, None
+    while receipt is None:
+        try:
+            receipt = log.append(draft)
+        except StorageError as error:
+            print(error.retryable, error, flush=True)
+            assert error.retryable
+    print("appended", receipt.sequence_number, flush=True)
+"""
+
+
+def test_t1_a_stopped_process_loses_the_lock_and_others_go_on(
+    postgres: PostgresServer, tmp_path: Path
+) -> None:
+    """SIGSTOP while it holds the lock, as of a machine that is paused: the server takes the lock away."""
+    entry, checkpoint = (f"file:{tmp_path}/{role}.pem" for role in ("entry", "checkpoint"))
+    url = postgres.new_url(user="app")
+    attestlog.create(url, origin="example.com/stopped", signer=entry, checkpoint_signer=checkpoint).close()
+    command = [sys.executable, "-c", STOPPED, url, entry, checkpoint, str(PATIENCE_S)]
+    own = {**os.environ, "ATTESTLOG_HOME": str(tmp_path / "other")}
+    for name in ("ATTESTLOG_STATE", "ATTESTLOG_CACHE"):
+        own.pop(name, None)
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=own
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            assert process.stdout.readline() == "signs\n"
+            process.send_signal(signal.SIGSTOP)
+            with attestlog.open(url) as other:
+                receipts = [other.append(draft(1))]
+                process.send_signal(signal.SIGCONT)
+                process.stdin.write("\n")
+                process.stdin.flush()
+                said = process.stdout.readline()
+                assert said.startswith("True ")
+                assert "nothing was written" in said
+                while not said.startswith("appended"):  # it may have been slow once more
+                    assert said.startswith("True ")
+                    said = process.stdout.readline()
+                assert said == "appended 2\n"
+                receipts.append(other.append(draft(3)))
+            assert process.wait(PATIENCE_S) == 0
+        finally:
+            process.kill()
+    check_log(url, acknowledged=receipts)
+    actors = [entry.actor_id for entry in attestlog.query_log(url, newest_first=False)]
+    assert actors[2] == "stopped"
 
 
 def test_t2_the_checkpoint_is_as_it_is_once_the_lock_is_there(hosts: Hosts) -> None:
@@ -275,6 +346,7 @@ def stoppable(own_server: PostgresServer) -> Iterator[Hosts]:
     own_server.start() if not (own_server.data / "postmaster.pid").exists() else None
     own_server.sql("alter system reset synchronous_standby_names")
     own_server.reload()
+    eventually(lambda: own_server.sql("show synchronous_standby_names") == [("",)])
 
 
 def appended(log: Log, pool: ThreadPoolExecutor, number: int = 1) -> "Future[attestlog.Receipt]":

@@ -2,26 +2,46 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from tests.cli.approving import DEPLOY, policy_text
+from tests.cli.running import ATTESTLOG, ORIGIN, Result, Run, serving
+from tests.support.legacy import joined, legacy_lines
 from tests.support.logs import draft
-from tests.support.postgres import PostgresServer
+from tests.support.postgres import PATIENCE_S, PostgresServer
+from tests.support.tsa import Authority
 
+import attestlog
 from attestlog._internal.cli import main
+from attestlog._internal.config import read_config
+from attestlog._internal.core.note import format_vkey
+from attestlog._internal.replication import sender as sender_module
+from attestlog._internal.signers.file import open_file_signer
+from attestlog._internal.storage.resolve import open_source
+
+RULES = """
+[rules.deploys]
+action_types = ["deploy*"]
+required_approvals = 1
+roles = ["auditor"]
+"""
 
 
-class Shown:
-    """What a verb left behind."""
+def done(result: Result) -> Result:
+    assert result.code == 0, f"{result.out} {result.err}"
+    return result
 
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
 
-    @property
-    def object(self) -> dict[str, object]:
-        return dict(json.loads(self.out.splitlines()[-1]))
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    def call(*arguments: object) -> Result:
+        return Result(main([str(argument) for argument in arguments]), *capsys.readouterr())
+
+    return call
 
 
 @pytest.fixture
@@ -30,9 +50,9 @@ def url(postgres: PostgresServer, own_home: Path) -> str:
     return postgres.new_url(user="app")
 
 
-def test_every_verb_takes_the_url(url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    def call(*arguments: object, code: int = 0) -> Shown:
-        found = Shown(main([str(argument) for argument in arguments]), *capsys.readouterr())
+def test_every_verb_takes_the_url(url: str, tmp_path: Path, run: Run) -> None:
+    def call(*arguments: object, code: int = 0) -> Result:
+        found = run(*arguments)
         assert found.code == code, f"{arguments}: {found.out} {found.err}"
         return found
 
@@ -43,7 +63,7 @@ def test_every_verb_takes_the_url(url: str, tmp_path: Path, capsys: pytest.Captu
     call("append", url, lines)
     assert call("verify", url, "--json").object["verdict"] == "VERIFIED"
     assert "T-2" in call("show", url, 3).out
-    assert call("tail", url, "--json").object["sequence_number"] == 3
+    assert [item["sequence_number"] for item in call("tail", url, "--json").objects] == [0, 1, 2, 3]
     assert call("query", url, "--actor-id", "agent-1", "--json").out.count("\n") == 3
     assert call("stats", url, "--json").object["entries"] == 4
     call("checkpoint", url)
@@ -57,6 +77,7 @@ def test_every_verb_takes_the_url(url: str, tmp_path: Path, capsys: pytest.Captu
     assert "case-1" in call("hold", "list", url).out
     assert call("erase", url, 3, "--reason", "asked for", *actor, code=2).err
     call("policy", "show", url)
+    call("retain", url, "--older-than", "1d", "--reason", "old", "--dry-run", *actor)
     call("keys", "rotate", url)
     assert call("keys", "list", url, "--json").out
     assert call("export", url).out.count("\n") == 7
@@ -66,15 +87,111 @@ def test_every_verb_takes_the_url(url: str, tmp_path: Path, capsys: pytest.Captu
     assert call("repair", url).out
 
 
-@pytest.mark.parametrize("verb", [("copy", None), ("archive", "status"), ("doctor", None)])
-def test_what_is_for_a_directory_says_what_to_do_instead(
-    verb: tuple[str, str | None], url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_what_others_are_given(url: str, run: Run, tmp_path: Path) -> None:
+    """Forms that other tools read, reports, sinks, time stamps, replicas; and what is brought in."""
+    done(run("init", url, "--origin", ORIGIN))
+    legacy = tmp_path / "legacy.jsonl"
+    legacy.write_bytes(joined(legacy_lines(3)))
+    assert done(run("import", url, legacy, "--json")).object["appended"] == 3
+    for form in ("jsonl", "csv", "cloudevents", "ocsf"):
+        done(run("export", url, "--format", form, "-o", tmp_path / f"out.{form}"))
+        assert (tmp_path / f"out.{form}").stat().st_size
+    done(run("ship", url, "--to", f"file:{tmp_path}/shipped.jsonl", "--once"))
+    assert (tmp_path / "shipped.jsonl").read_bytes() == (tmp_path / "out.jsonl").read_bytes()
+    assert done(run("ship", url, "--status", "--json")).object["lag"] == 0
+    done(run("bundle", url, "-o", tmp_path / "a.bundle"))
+    vkey = format_vkey(open_source(url).genesis().checkpoint_keys[0])
+    done(run("verify", tmp_path / "a.bundle", "--trust", vkey))
+    done(run("report", url, "-o", tmp_path / "a.html"))
+    authority = Authority(tmp_path / "authority")
+    with authority.serving() as site:
+        done(run("checkpoint", url, "--timestamp", site.url))
+    assert "  timestamped all " in done(run("verify", url, "--tsa-root", authority.root)).out
+    assert [item["origin"] for item in done(run("memory", "list", "--json")).objects] == [ORIGIN]
+
+
+def test_a_replica_follows_it_and_what_was_restored_goes_back(
+    url: str, run: Run, postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = [word for word in (*verb, url) if word]
-    code = main([*words, str(tmp_path / "copy")] if verb[0] == "copy" else words)
-    shown = capsys.readouterr().err.splitlines()
-    assert code == 3 or (verb[0] == "copy" and code == 4)
-    assert len([line for line in shown if "error" in line]) == 1
+    monkeypatch.setattr(sender_module, "COSIGN_EVERY_S", 0.0)
+    done(run("init", url, "--origin", ORIGIN))
+    copies, tokens = tmp_path / "copies", {}
+    for scope in ("replicate", "read"):
+        tokens[scope] = tmp_path / f"{scope}.token"
+        tokens[scope].write_text(
+            done(run("tokens", "add", copies, scope, "--scope", scope, "--any-origin")).out
+        )
+    with serving("replica", str(copies), "--name", "replica.example.com/one") as replica:
+        add = ("replica", "add", url, replica["url"], "--token-file", tokens["replicate"])
+        done(run(*add, "--vkey", replica["vkey"]))
+        for number in range(3):
+            source = tmp_path / "draft.jsonl"
+            source.write_text(json.dumps(draft(number)) + "\n")
+            done(run("append", url, source))
+        done(run("replica", "sync", url))
+        status = done(run("replica", "status", url, "--json")).object
+        assert (status["state"], status["lag"], status["cosigned_size"]) == ("good", 0, status["size"])
+        # The database is lost: from a replica into a directory, and from there into another database.
+        back = ("--from", replica["url"], "--origin", ORIGIN, "--token-file", tokens["read"])
+        refused = run("restore", url, *back)
+        assert (refused.code, "then attestlog move DIRECTORY URL" in refused.err) == (3, True)
+        signers = read_config(open_source(url)).signers
+        postgres.sql("update attestlog.log set name = 'lost' where name = %s", url.rpartition("=")[2])
+        keys = ("--signer", signers.entries[0], "--checkpoint-signer", signers.checkpoint)
+        done(run("restore", tmp_path / "restored", *back, *keys))
+    done(run("move", tmp_path / "restored", url))
+    assert done(run("verify", url, "--json")).object["verdict"] == "VERIFIED"
+    assert open_source(url).entry(4).action_type == "attestlog.restored"
+
+
+def test_an_entry_needs_approval(url: str, run: Run, tmp_path: Path) -> None:
+    done(run("keys", "generate", tmp_path / "auditor.pem"))
+    public = open_file_signer(f"file:{tmp_path}/auditor.pem").public_key.pem
+    (tmp_path / "policy.toml").write_text(policy_text({"auditor": public}, RULES))
+    done(run("init", url, "--origin", ORIGIN, "--policy", tmp_path / "policy.toml"))
+    act, request, approval = (tmp_path / name for name in ("act.json", "request.json", "approval.json"))
+    act.write_text(json.dumps(DEPLOY))
+    done(run("approval", "request", url, act, "-o", request))
+    expected = json.loads(request.read_bytes())["action_hash"]
+    sign = ("--key", tmp_path / "auditor.pem", "--name", "auditor", "--expect", expected, "--log", url)
+    done(run("approval", "sign", request, *sign, "-o", approval))
+    done(run("append", url, "--request", request, "--approval", approval))
+    assert open_source(url).entry(1).quorum_met
+
+
+def test_tail_follows(url: str, run: Run) -> None:
+    done(run("init", url, "--origin", ORIGIN))
+    command = [*ATTESTLOG, "tail", url, "-n", "1", "-f", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as following:
+        try:
+            assert following.stdout is not None
+            assert json.loads(following.stdout.readline())["sequence_number"] == 0
+            with attestlog.open(url) as log:
+                log.append(draft(1))
+                assert json.loads(following.stdout.readline())["sequence_number"] == 1
+            following.send_signal(signal.SIGINT)
+            _, errors = following.communicate(timeout=PATIENCE_S)
+            assert (following.returncode, errors) == (130, b"")
+        finally:
+            following.kill()
+
+
+@pytest.mark.parametrize(
+    "verb,instead",
+    [
+        (("copy", "{url}", "{folder}/copy"), "pg_dump"), (("doctor", "{url}"), "opening the log checks"),
+        (("archive", "status", "{url}"), "all entries stay"),
+        (("archive", "move", "{url}", "{folder}/archive"), "all entries stay"),
+    ],
+)  # fmt: skip
+def test_what_is_for_a_directory_says_what_to_do_instead(
+    verb: tuple[str, ...], instead: str, url: str, run: Run, tmp_path: Path
+) -> None:
+    done(run("init", url, "--origin", ORIGIN))
+    found = run(*[word.format(url=url, folder=tmp_path) for word in verb])
+    assert found.code == 3
+    assert instead in found.err
+    assert len([line for line in found.err.splitlines() if "error" in line]) == 1
 
 
 def test_a_password_is_refused_and_shown_nowhere(capsys: pytest.CaptureFixture[str]) -> None:

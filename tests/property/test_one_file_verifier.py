@@ -440,7 +440,7 @@ def test_as_a_program_in_an_empty_folder(log: LogMaker, tmp_path: Path) -> None:
 
     def run(*arguments: object) -> tuple[int, str]:
         command = [sys.executable, "-I", str(copy), *map(str, arguments)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, timeout=60)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, timeout=120)
         return done.returncode, done.stdout
 
     code, out = run(log.root, "--trust", log.checkpoint_key.vkey)

@@ -324,7 +324,7 @@ def test_one_address_cannot_take_all_connections(tokens: TokenFile, monkeypatch:
                 connection.sendall(ask)
                 assert connection.recv(4096).startswith(b"HTTP/1.1 200")
             kept[0].close()
-            assert httpx.get(f"{url}/public").text == "public"
+            assert httpx.get(f"{url}/public", timeout=60).text == "public"
 
 
 # --- TLS, addresses ---

@@ -3,7 +3,11 @@
 import gzip
 import json
 import os
+import pwd
 import subprocess
+import sys
+import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +19,7 @@ from tests.support.services_of_logs import ACTION, ORIGIN, Place, served_log
 from tests.support.tools import missing
 
 import attestlog
+from attestlog._internal.core.entry import format_timestamp
 from attestlog._internal.core.report import Verdict
 from attestlog._internal.proving import prove_prefix
 from attestlog._internal.server import bodies_seen, running
@@ -287,8 +292,6 @@ def test_over_the_socket_the_kernel_says_who_it_is(place: Place, admin: Client) 
     told = admin.post("/v1/entries", json=ACTION).json()["entry"]["environment"]["attestlog_peer"]
     assert told == f"uid:{os.getuid()} pid:{os.getpid()}"
     # A rule for this user takes the place of what the service's own user may do.
-    import pwd
-
     login = pwd.getpwuid(os.getuid()).pw_name
     place.tokens.add(Token(name="me", scopes=[Scope.READ], user=login))
     assert admin.post("/v1/entries", json=ACTION).status_code == 403
@@ -424,7 +427,10 @@ def test_the_tree_is_there_for_everybody_where_the_operator_says_so(tmp_path: Pa
     made.append_many([ACTION] * 299)
     vkeys = made.vkeys
     made.close()
-    with served_log(tmp_path, tiles_are_public=True) as place, Client(base_url=place.url) as anybody:
+    with (
+        served_log(tmp_path, tiles_are_public=True) as place,
+        Client(timeout=60, base_url=place.url) as anybody,
+    ):
         publish_log(tmp_path / "audit", tmp_path / "public")
         published = [path for path in (tmp_path / "public").rglob("*") if path.is_file()]
         assert len(published) > 5
@@ -436,7 +442,7 @@ def test_the_tree_is_there_for_everybody_where_the_operator_says_so(tmp_path: Pa
         assert anybody.get("/v1/checkpoint").status_code == 401
         report = attestlog.judge_published(place.url, trust=vkeys, remember=False)
         assert (report.ok, report.size) == (True, 300)
-    with served_log(tmp_path) as place, Client(base_url=place.url) as anybody:
+    with served_log(tmp_path) as place, Client(timeout=60, base_url=place.url) as anybody:
         assert {anybody.get(path).status_code for path in ("/checkpoint", "/tile/0/000")} == {401}
 
 
@@ -489,3 +495,79 @@ def test_who_may_not_connect_to_the_socket_does_not(tmp_path: Path) -> None:
     with running._bind_unix(tmp_path / "open.sock"), running._bind_unix(tmp_path / "own.sock", 0o600):
         modes = [(tmp_path / name).stat().st_mode & 0o777 for name in ("open.sock", "own.sock")]
     assert modes == [0o666, 0o600]
+
+
+def test_who_read_is_recorded_once_an_hour_over_restarts_too(tmp_path: Path, own_home: Path) -> None:
+    attestlog.create(tmp_path / "audit", origin=ORIGIN).close()
+    readers: dict[str, dict[str, str]] = {}
+    next_hour_us = (time.time_ns() // 3_600_000_000_000 + 1) * 3_600_000_000
+    for _ in range(2):
+        with served_log(tmp_path, records_reads=True) as place:
+            assert place.service is not None
+            (served,) = place.service.logs
+            served.log._writer.clock = lambda: next_hour_us  # so that no hour ends meanwhile
+            readers = readers or {name: place.bearer(name, Scope.READ) for name in ("ana", "bao")}
+            for name in ("ana", "bao", "ana"):
+                with Client(base_url=place.url, headers=readers[name]) as client:
+                    for path in ("/v1/entries/0", "/v1/entries", "/v1/stats", "/v1/entries/0/proof"):
+                        assert client.get(path).is_success
+                    assert client.get("/v1/head").is_success
+    found = list(attestlog.query_log(tmp_path / "audit", newest_first=False))[1:]
+    assert [entry.action_type for entry in found] == ["attestlog.was_read"] * 2
+    assert [entry.action_payload for entry in found] == [
+        {"reader": f"token:{name}", "hour": format_timestamp(next_hour_us)[:13]} for name in ("ana", "bao")
+    ]
+    assert attestlog.verify(tmp_path / "audit", remember=False).ok
+
+
+def test_what_cannot_be_recorded_is_not_read(tmp_path: Path, own_home: Path) -> None:
+    attestlog.create(tmp_path / "audit", origin=ORIGIN).close()
+    with served_log(tmp_path, records_reads=True) as place, client_of(place, Scope.READ) as client:
+        assert place.service is not None
+        place.service.logs[0].log.close()
+        assert client.get("/v1/entries/0").status_code == 503
+
+
+VISITOR = """
+import os, socket, sys
+path, user, request = sys.argv[1], int(sys.argv[2]), sys.argv[3].encode()
+os.setgroups([]), os.setgid(user), os.setuid(user)
+with socket.socket(socket.AF_UNIX) as connection:
+    connection.connect(path)
+    connection.sendall(request)
+    answer = b""
+    while part := connection.recv(65536):
+        answer += part
+print(answer.split()[1].decode())
+"""
+"""It becomes another user once it has loaded what it needs, perhaps from where that user cannot go."""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+def test_a_second_user_who_may_and_a_third_who_may_not(own_home: Path) -> None:
+    nobody, body = pwd.getpwnam("nobody").pw_uid, json.dumps(ACTION)
+    head = [
+        "POST /v1/entries HTTP/1.1",
+        "Host: x",
+        "Connection: close",
+        f"Content-Length: {len(body)}",
+        "",
+        body,
+    ]
+    request = "\r\n".join(head)
+    with tempfile.TemporaryDirectory() as name:  # pytest's own directory lets nobody else in
+        folder = Path(name)
+        attestlog.create(folder / "audit", origin=ORIGIN).close()
+        with served_log(folder) as place:
+            place.tokens.add(Token(name="visitor", scopes=[Scope.APPEND], origin=ORIGIN, user="nobody"))
+            folder.chmod(0o755)
+            said = [
+                subprocess.run(
+                    [sys.executable, "-c", VISITOR, str(folder / "log.sock"), str(user), request],
+                    capture_output=True, text=True, check=True, timeout=60,
+                ).stdout.strip()
+                for user in (nobody, 54_321)
+            ]  # fmt: skip
+            assert said == ["201", "401"]
+            (entry,) = list(attestlog.query_log(folder / "audit", newest_first=False))[1:]
+            assert entry.environment["attestlog_peer"].startswith(f"uid:{nobody} pid:")

@@ -14,12 +14,12 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from tests.support.tools import extra, missing
+from tests.support.tools import extra, missing, tool
 
 from attestlog._internal.storage.postgres.schema import steps
 
@@ -37,7 +37,21 @@ shared_buffers = 64MB
 max_connections = 80
 log_min_messages = warning
 """
+PATIENCE_S: Final = 120.0
+"""For what another thread or process does: far longer than it takes."""
+
+_PORT: Final = 5432
+"""Of a socket in a folder it is a part of the name, and may be the same for all."""
+
 _numbers: Final = itertools.count(1)
+
+
+def eventually(what: Callable[[], object]) -> None:
+    """Wait until it is so."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not what():
+        assert time.monotonic() < deadline, "it never came"
+        time.sleep(0.02)
 
 
 def program(name: str) -> str:
@@ -51,8 +65,10 @@ class PostgresServer:
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="pg-"))
-        self.data, self.port = self.folder / "data", 5432
+        self.data, self.port = self.folder / "data", _PORT
         self._user = _unprivileged(self.folder)
+        self.within: list[str] = []
+        """A command that starts the server elsewhere, such as in another network; needs root."""
 
     def make(self) -> None:
         """A new cluster."""
@@ -72,12 +88,12 @@ class PostgresServer:
         with (self.data / "postgresql.conf").open("a") as file:
             file.write(_SETTINGS.format(folder=self.folder))
 
-    def clone(self) -> "PostgresServer":
-        """A standby of this one, which it follows once it is started."""
+    def clone(self, address: str = "") -> "PostgresServer":
+        """A standby of this one, which it follows once it is started: by the socket, or at an address."""
         standby = PostgresServer()
         self.run(
-            "pg_basebackup", "-D", standby.data, "-h", self.folder, "-U", "postgres", "-R", "-X", "stream",
-            "--checkpoint=fast", "--no-sync",
+            "pg_basebackup", "-D", standby.data, "-h", address or self.folder, "-U", "postgres", "-R", "-X",
+            "stream", "--checkpoint=fast", "--no-sync",
         )  # fmt: skip
         standby.configure(unix_socket_directories=str(standby.folder), synchronous_standby_names="")
         return standby
@@ -92,6 +108,25 @@ class PostgresServer:
     def promote(self) -> None:
         """Of a standby: take writes from now on."""
         self.run("pg_ctl", "-D", self.data, "-w", "-t", "60", "promote")
+
+    def serve_tls(self, certificate: Path, key: Path, port: int) -> None:
+        """Before it is started: listen at 127.0.0.1, too, where app needs its password, and TLS."""
+        for source, name in ((certificate, "server.crt"), (key, "server.key")):
+            target = self.data / name
+            target.write_bytes(source.read_bytes())
+            target.chmod(0o600)
+            if self._user is not None:
+                shutil.chown(target, self._user)
+        rules = self.data / "pg_hba.conf"
+        own = "host{} all app 127.0.0.1/32 {}\n"
+        rules.write_text(f"{own.format('ssl', 'scram-sha-256')}{own.format('', 'reject')}{rules.read_text()}")
+        self.port = port
+        self.configure(listen_addresses="127.0.0.1", port=str(port), ssl="on")
+
+    def trust(self, network: str) -> None:
+        """Let everybody in from there."""
+        with (self.data / "pg_hba.conf").open("a") as file:
+            file.write(f"host all all {network} trust\nhost replication all {network} trust\n")
 
     def configure(self, **settings: str) -> None:
         """What later settings say goes."""
@@ -122,8 +157,12 @@ class PostgresServer:
 
     def _detached(self, command: list[str]) -> "subprocess.CompletedProcess[str]":
         # The server keeps what it inherits: a pipe would stay open for as long as it runs.
+        user = self._user
+        if self.within and user is not None:
+            drop = [tool("setpriv"), f"--reuid={user}", f"--regid={user}", "--clear-groups"]
+            command, user = [*self.within, *drop, *command], None
         return subprocess.run(
-            command, user=self._user, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            command, user=user, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL, text=True, check=False,
             env={"PATH": "/usr/bin:/bin", "LC_ALL": "C", "HOME": str(self.folder)},
         )  # fmt: skip
@@ -138,7 +177,9 @@ class PostgresServer:
 
     def url(self, log: str, database: str = "postgres", **options: str) -> str:
         """Of a log, for the superuser unless `options` names a `user`."""
-        asked = {"host": str(self.folder), "user": "postgres", **options, "log": log}
+        asked = {"host": str(self.folder), "port": str(self.port), "user": "postgres", **options, "log": log}
+        if self.port == _PORT:
+            del asked["port"]
         return f"postgresql:///{database}?" + "&".join(f"{name}={value}" for name, value in asked.items())
 
     def new_url(self, **options: str) -> str:
@@ -149,7 +190,7 @@ class PostgresServer:
         """Run it as this user, autocommitted."""
         psycopg = extra("psycopg")
         with psycopg.connect(
-            host=str(self.folder), user=user, dbname="postgres", autocommit=True
+            host=str(self.folder), port=self.port, user=user, dbname="postgres", autocommit=True
         ) as connection:
             cursor = connection.execute(statement, parameters or None)
             return cursor.fetchall() if cursor.description else []
@@ -189,14 +230,17 @@ def pooled(server: PostgresServer, connections: int) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def running(**settings: str) -> Iterator[PostgresServer]:
-    """A server with the schema of logs in it."""
+def running(
+    prepare: Callable[[PostgresServer], object] = lambda _server: None, **settings: str
+) -> Iterator[PostgresServer]:
+    """A server with the schema of logs in it. `prepare`: before it is started."""
     extra("psycopg")
     program("initdb")
     server = PostgresServer()
     try:
         server.make()
         server.configure(**settings)
+        prepare(server)
         server.start()
         server.sql(steps())
         server.sql("create role app login; grant attestlog_writer to app")

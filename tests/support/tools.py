@@ -22,6 +22,7 @@ PACKAGES: Final = {
     "openssl": "openssl",
     "p11-kit": "p11-kit p11-kit-modules",
     "pkcs11-tool": "opensc",
+    "setpriv": "util-linux",
     "softhsm2-util": "softhsm2",
     "ssh-add": "openssh-client",
     "ssh-agent": "openssh-client",

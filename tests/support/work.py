@@ -6,6 +6,7 @@ same order, and counts each trial: so what takes the square there takes the squa
 
 from __future__ import annotations
 
+import gc
 import re
 import re._constants as sre_names  # type: ignore[import-not-found]
 import re._parser as sre  # type: ignore[import-not-found]
@@ -19,7 +20,10 @@ Way = Callable[[int], bool]
 
 
 def opcodes(call: Callable[[], object]) -> int:
-    """Bytecodes that run in Python while the call does; loops inside C functions are not seen."""
+    """Bytecodes that run in Python while the call does; loops inside C functions are not seen.
+
+    Garbage waits meanwhile: what ends objects that other tests left is no work of the call.
+    """
     count = 0
 
     def trace(frame: Any, event: str, _: Any) -> Any:
@@ -28,12 +32,15 @@ def opcodes(call: Callable[[], object]) -> int:
         count += event == "opcode"
         return trace
 
-    before = sys.gettrace()
+    before, is_collecting = sys.gettrace(), gc.isenabled()
+    gc.disable()
     sys.settrace(trace)
     try:
         call()
     finally:
         sys.settrace(before)
+        if is_collecting:
+            gc.enable()
     return count
 
 

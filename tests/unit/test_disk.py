@@ -2,6 +2,7 @@
 
 import errno
 import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -171,3 +172,23 @@ def test_holes_stay_holes(tmp_path: Path) -> None:
         os.ftruncate(source.fileno(), 100)
         with pytest.raises(OSError, match="shorter"):
             disk.copy_range(source.fileno(), target.fileno(), 0, 200)
+
+
+@pytest.mark.parametrize(
+    "mode, owner, group, user, is_private",
+    [
+        (0o600, 7, 7, 7, True), (0o400, 7, 7, 7, True), (0o440, 7, 7, 7, False), (0o640, 0, 0, 0, False),
+        # A container's secrets: root's, readable for a group that the process is in.
+        (0o440, 0, 50, 7, True), (0o640, 0, 50, 7, True), (0o440, 0, 7, 7, True), (0o440, 0, 51, 7, False),
+        (0o460, 0, 50, 7, False), (0o450, 0, 50, 7, False), (0o444, 0, 50, 7, False),
+        (0o441, 0, 50, 7, False), (0o440, 8, 50, 7, False),
+    ],
+)  # fmt: skip
+def test_whose_secrets_are_private(
+    mode: int, owner: int, group: int, user: int, *, is_private: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    monkeypatch.setattr(os, "getegid", lambda: 7)
+    monkeypatch.setattr(os, "getgroups", lambda: [50])
+    status = os.stat_result((stat.S_IFREG | mode, 0, 0, 1, owner, group, 0, 0, 0, 0))
+    assert disk.is_private(status) is is_private

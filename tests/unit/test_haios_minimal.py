@@ -337,7 +337,7 @@ def test_three_processes_at_once(log: MinimalAttestationLog, path: Path) -> None
     mine = [log.append("ACTION", "step", {"name": "mine", "number": number}) for number in range(40)]
     told = [(entry["sequence_number"], entry["entry_hash"]) for entry in mine]
     for writer in writers:
-        output, _ = writer.communicate(timeout=60)
+        output, _ = writer.communicate(timeout=120)
         assert writer.returncode == 0
         told += [(int(number), digest) for number, digest in map(str.split, output.decode().splitlines())]
     entries = check(path, 120)
@@ -357,7 +357,7 @@ def test_a_writer_killed_at_any_moment_leaves_a_file_that_goes_on(
         output = writer.stdout.readline()
         time.sleep(0.01 * number)
         writer.send_signal(signal.SIGKILL)
-        output += writer.communicate(timeout=60)[0]
+        output += writer.communicate(timeout=120)[0]
         assert writer.returncode == -signal.SIGKILL
         for line in output.split(b"\n")[:-1]:
             place, digest = line.decode().split()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from attestlog._internal.config import (
@@ -27,8 +28,8 @@ from attestlog._internal.log.remembered import StateDir, recall
 from attestlog._internal.signers.file import SCHEME, file_uri_path, key_files
 from attestlog._internal.storage.contract import LogSource
 from attestlog._internal.storage.moving import move
-from attestlog._internal.storage.resolve import LogName, open_source
-from attestlog.errors import KeyFileError
+from attestlog._internal.storage.resolve import LogName, is_published, is_url, open_source
+from attestlog.errors import KeyFileError, MalformedConfigError
 
 
 def configure_log(
@@ -37,11 +38,18 @@ def configure_log(
     entry: Sequence[str] = (),
     checkpoint: str | None = None,
     checkpoint_pq: str | None = None,
+    fence: Sequence[str] = (),
 ) -> LogConfig:
-    """Write the configuration: these signers, else those that it names, else key files of the keys directory.
+    """Write the configuration: these signers and fences, else those that it names.
 
-    Raises KeyFileError where no key file is the log's, NoHomeError, MalformedConfigError, StorageError.
+    Where it names no signers, they are key files of the keys directory. Raises KeyFileError where none of
+    those is the log's, NoHomeError, MalformedConfigError, StorageError.
     """
+    if not all(is_url(url) and is_published(url) for url in fence):
+        # Not repeated: it may hold a secret.
+        raise MalformedConfigError(
+            "a fence is a URL (https: or s3:) of the published log, a witness or a replica", member="fence"
+        )
     log = open_source(name)
     which = identity(log)
     entries = [_stated(uri) for uri in entry]
@@ -61,7 +69,8 @@ def configure_log(
             if checkpoint_pq
             else (old.checkpoint_pq if old else _find_key(pq_ids, "checkpoint-pq") if pq_ids else None),
         )
-        return new_config(which, log.absolute(), signers, there)
+        made = new_config(which, log.absolute(), signers, there)
+        return msgspec.structs.replace(made, fence=list(fence)) if fence else made
 
     return replace_config(log, with_them)
 

@@ -195,6 +195,18 @@ def make_directories(path: Path, mode: int = 0o777) -> None:
         fsync_directory(directory.parent)
 
 
+def is_private(status: os.stat_result) -> bool:
+    """Whether only this user can read the file; or, where it is root's, a group of this process.
+
+    A container gets its secrets that way: root's, and readable for the group that its processes are in.
+    """
+    mode = stat.S_IMODE(status.st_mode)
+    if not mode & 0o077:
+        return True
+    is_roots = status.st_uid == 0 != os.geteuid()
+    return is_roots and not mode & 0o037 and status.st_gid in {os.getegid(), *os.getgroups()}
+
+
 def open_made(path: Path, flags: int, mode: int) -> int:
     """Open a regular file for writing, or make it: with just this mode, under any umask.
 

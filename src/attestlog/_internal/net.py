@@ -41,8 +41,8 @@ import httpcore
 from attestlog._internal.version import VERSION
 from attestlog.errors import MalformedConfigError
 
-LINE_MAX_BYTES: Final = 2 << 20
-"""Of a stream: a line of a log is at most half of it."""
+LINE_MAX_BYTES: Final = 32 << 20
+"""Of a stream: the longest line of a log is 17 MiB."""
 
 KEEP_ALIVE_S: Final = 5.0
 """An idle connection is closed after it: as httpx, and well below what servers close theirs after."""

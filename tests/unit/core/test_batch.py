@@ -35,7 +35,14 @@ from tests.support.shapes import (
 )
 
 from attestlog._internal.core import batch
-from attestlog._internal.core.batch import CLOCK_TOLERANCE_S, Head, Plan, monotonic_timestamp
+from attestlog._internal.core.batch import (
+    CLOCK_LEAP_MAX_S,
+    CLOCK_PLAUSIBLE_US,
+    CLOCK_TOLERANCE_S,
+    Head,
+    Plan,
+    monotonic_timestamp,
+)
 from attestlog._internal.core.canonical import encode
 from attestlog._internal.core.entry import ENTRY_SIZE_MAX_BYTES, EntryDraft, EventType, parse_draft, preimage
 from attestlog._internal.core.hashes import EMPTY_ROOT, GENESIS_PREV_HASH, leaf_hash
@@ -313,6 +320,23 @@ def test_a_clock_beyond_tolerance_is_an_error(behind_us: int, tolerance_s: float
         monotonic_timestamp(AT, NOW_US - behind_us, tolerance_s)
     assert caught.value.last == TIMESTAMP
     assert caught.value.tolerance_s == tolerance_s
+
+
+def test_a_clock_that_leapt_ahead_is_not_believed() -> None:
+    """One entry of 2038 would keep a log of 2026 from going on for twelve years."""
+    leap_us = CLOCK_LEAP_MAX_S * 1_000_000
+    assert monotonic_timestamp(AT, NOW_US + leap_us, 60) == NOW_US + leap_us
+    with pytest.raises(ClockError, match="days ahead of the last entry") as caught:
+        monotonic_timestamp(AT, NOW_US + leap_us + 1, 60)
+    assert caught.value.last == TIMESTAMP
+    # A board without a battery begins in 1970: setting its clock right is a leap, too.
+    for last_us, is_believed in ((0, True), (CLOCK_PLAUSIBLE_US - 1, True), (CLOCK_PLAUSIBLE_US, False)):
+        at, now_us = Head(1, GENESIS_PREV_HASH, last_us), CLOCK_PLAUSIBLE_US + 2 * leap_us
+        if is_believed:
+            assert monotonic_timestamp(at, now_us, 60) == now_us
+        else:
+            with pytest.raises(ClockError):
+                monotonic_timestamp(at, now_us, 60)
 
 
 def test_a_clock_that_stepped_back_repeats_the_timestamp() -> None:

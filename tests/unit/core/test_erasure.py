@@ -121,6 +121,7 @@ def test_ranges_that_do_not_fit(changes: dict[str, Any], member: str) -> None:
 def test_the_most_that_fits() -> None:
     whole = parse_range_erasure(range_payload(count=3, action_types=["pay"] * ACTION_TYPES_MAX))
     assert (whole.count, len(whole.action_types)) == (3, ACTION_TYPES_MAX)
+    assert ACTION_TYPES_MAX == 64, "a log that was written with one more is refused by every reader"
 
 
 @pytest.mark.parametrize("payload", [None, [], "erase", {}, {"sequence_number": 1}])

@@ -32,7 +32,7 @@ class ImportingLog:
 
     def __init__(self, root: Path) -> None:
         self._log = GrowingLog(root, segment_entries=64)
-        self.path = root
+        self.path, self.where = root, str(root)
         self.writes_left: int | None = None
         """Entries until the crash."""
 

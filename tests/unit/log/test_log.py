@@ -133,8 +133,17 @@ def test_a_cancelled_task_leaves_the_others_alone(tmp_path: Path) -> None:
     log = create(path, signer=signer)
     signer.gate.clear()
 
+    notes: list[str] = []
+
+    async def append(number: int) -> Receipt:
+        try:
+            return await log.append_async(named(str(number)))
+        except asyncio.CancelledError as error:
+            notes.extend(error.__notes__)
+            raise
+
     async def main() -> list[Receipt | BaseException]:
-        tasks = [asyncio.create_task(log.append_async(named(str(number)))) for number in range(4)]
+        tasks = [asyncio.create_task(append(number)) for number in range(4)]
         await asyncio.sleep(0.02)
         tasks[1].cancel()
         signer.gate.set()
@@ -143,7 +152,13 @@ def test_a_cancelled_task_leaves_the_others_alone(tmp_path: Path) -> None:
     outcomes = asyncio.run(main())
     log.close()
     assert [type(outcome) for outcome in outcomes] == [Receipt, asyncio.CancelledError, Receipt, Receipt]
-    check_log(path, [outcome for outcome in outcomes if isinstance(outcome, Receipt)])
+    receipts = [outcome for outcome in outcomes if isinstance(outcome, Receipt)]
+    # Who cancelled it knows what to look for.
+    (note,) = notes
+    others = {receipt.entry.entry_id for receipt in receipts}
+    written = {entry.entry_id for entry in check_log(path, receipts)[1:]} - others
+    assert all(entry_id in note for entry_id in written)
+    assert note.startswith("entry ")
 
 
 def test_a_task_that_waits_for_a_future_can_be_cancelled_and_the_receipt_is_kept(tmp_path: Path) -> None:
@@ -605,7 +620,10 @@ def test_a_clock_that_steps(tmp_path: Path) -> None:
     assert contents(path) == before
     clock.advance(0.000_001)
     receipts.append(log.append(draft(6)))
-    clock.advance(10 * 365 * 86_400)
+    clock.advance(20 * 365 * 86_400)
+    with pytest.raises(ClockError, match="days ahead of the last entry"):
+        log.append(draft(7))
+    clock.advance(-10 * 365 * 86_400)
     receipts.append(log.append(draft(7)))
     assert receipts[-1].timestamp > receipts[0].timestamp
     log.close()

@@ -428,6 +428,22 @@ def test_what_is_no_memory_of_a_witness(tmp_path: Path) -> None:
         WitnessState(tmp_path)
 
 
+def test_closing_closes_every_connection(witness: Witness, tree: SignedTree) -> None:
+    """Also those that other threads opened: newer Pythons warn of each that is left."""
+    check_answer(witness.add_checkpoint(tree.request(0, 3)), tree, 3, witness.keys)
+    threads = [threading.Thread(target=witness.state.log, args=(tree.origin,)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    opened = list(witness.state._open)
+    witness.close()
+    assert opened
+    for connection in opened:
+        with pytest.raises(sqlite3.ProgrammingError, match="closed database"):
+            connection.execute("SELECT 1")
+
+
 def test_a_memory_that_another_holds_locked_is_busy(
     witness: Witness, tree: SignedTree, monkeypatch: pytest.MonkeyPatch
 ) -> None:

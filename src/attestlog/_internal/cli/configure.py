@@ -1,4 +1,4 @@
-"""`attestlog configure`: where this machine finds a log's keys."""
+"""`attestlog configure`: where this machine finds a log's keys, and whom it asks what the log must have."""
 
 from __future__ import annotations
 
@@ -27,9 +27,13 @@ def configure(
     checkpoint_pq_signer: Annotated[
         str | None, text("Signs checkpoints with ML-DSA-44 as well.", metavar="URI")
     ] = None,
+    fence: Annotated[
+        list[str] | None,
+        text("Published log, witness or replica: the log must have what it has; repeatable.", metavar="URL"),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say where this machine finds a log's keys, and show what is said.
+    """Say where this machine finds a log's keys, and its fence, and show what is said.
 
     For a log that came from another machine, or whose keys have moved. What you do not give stays as it is;
     where nothing was said yet, key files of the log are looked for in the keys directory. The log's own
@@ -40,8 +44,9 @@ def configure(
     from attestlog._internal.configuring import configure_log
 
     config = configure_log(
-        log, entry=entry_signer or [], checkpoint=checkpoint_signer, checkpoint_pq=checkpoint_pq_signer
-    )
+        log, entry=entry_signer or [], checkpoint=checkpoint_signer, checkpoint_pq=checkpoint_pq_signer,
+        fence=fence or [],
+    )  # fmt: skip
     out = Output(as_json)
     if out.as_json:
         out.emit("configuration", msgspec.to_builtins(config))
@@ -53,5 +58,7 @@ def configure(
     out.text(f"checkpoint signer  {config.signers.checkpoint}")
     if config.signers.checkpoint_pq is not None:
         out.text(f"and ML-DSA-44      {config.signers.checkpoint_pq}")
+    for url in config.fence:
+        out.text(f"fence              {url}")
     for at in config.replicas:
         out.text(f"replica            {at.url}")

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 app = new_app()
 
+_ON_POSTGRES = "opening the log checks the server's version, schema, fsync and standbys"
+
 _STYLES: Final = {"good": "green", "note": "yellow", "bad": "bold red"}
 
 SYNCS_MAX: Final = 64
@@ -109,7 +111,8 @@ def doctor(
     if log.startswith(("unix:", "http://", "https://")):
         root, checks = log, list(_service(log, token_file))
     else:
-        root, checks = str(directory(log).absolute()), _everything(directory(log).absolute())
+        where = directory(log, _ON_POSTGRES).absolute()
+        root, checks = str(where), _everything(where)
     if pkcs11_module is not None:
         checks += _devices(pkcs11_module)
     if signer is not None:

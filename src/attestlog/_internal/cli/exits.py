@@ -219,7 +219,7 @@ def _erasure_refused(error: errors.AttestlogError) -> str | None:
         "deny": "attestlog policy show LOG shows the rule that denies it",
         "append": "attestlog erase LOG N erases the payload and appends the entry",
         "approval": "--request-approval FILE writes a request for approvals, --approval FILE takes them in",
-        "archived": "attestlog archive restore LOG --entry N brings its segment back",
+        "archived": "attestlog archive restore LOG --entry N --remove brings its segment back",
     }.get(error.evidence().get("rule", ""))
 
 
@@ -255,7 +255,10 @@ _HINTS: Final[dict[type[errors.AttestlogError], str | Callable[[errors.Attestlog
     errors.FilesystemError: "put the log on a local disk; --any-filesystem is for one known to keep its word",
     errors.CorruptError: _corrupt,
     errors.UncertainCommitError: "look with attestlog tail LOG before you append the same again",
-    errors.ClockError: "nothing was written; attestlog doctor shows the clock: set it right",
+    errors.ClockError: (
+        "nothing was written; attestlog doctor shows the clock: set it right. If it is right, and the last"
+        " entry is not, attestlog init NEW --continues LOG goes on in a new log"
+    ),
     errors.ErasureRefusedError: _erasure_refused,
     errors.QueryError: _query,
     errors.TimestampError: "the checkpoint is signed and stored without it: try again, or elsewhere",

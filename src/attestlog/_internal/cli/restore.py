@@ -58,7 +58,7 @@ def restore(
     from attestlog._internal.restoring import RestoreDemands, restore_log
     from attestlog._internal.storage.resolve import directory
 
-    root = directory(log).absolute()
+    root = directory(log, "restore into a directory, then attestlog move DIRECTORY URL").absolute()
     signers = _signers_of(root, origin, signer, checkpoint_signer)
     known = [path.read_bytes() for path in checkpoint or []]
     at = ReplicaAt(url=url, vkey="", token_file=str(token_file), ca_file=str(ca_file or ""))

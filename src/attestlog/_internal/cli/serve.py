@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from attestlog._internal.cli import options
 from attestlog._internal.cli.opening import ask_passphrase
@@ -30,6 +30,20 @@ TlsCertificateOption = Annotated[
     Path | None, text("Serve TLS with this certificate.", "--tls-certificate", metavar="FILE")
 ]
 AccessLogOption = Annotated[bool, flag("Write a line of JSON for each request to stderr.", "--access-log")]
+_Socket = Annotated[Path | None, text("Unix socket to listen on.", "--socket", metavar="PATH")]
+_Http = Annotated[str | None, text("Address to listen on.", "--http", metavar="HOST:PORT")]
+_SocketMode = Annotated[
+    str, text("Who may connect to the socket, in octal; default: everybody.", metavar="MODE")
+]
+_VerifyEvery = Annotated[
+    str | None, text("Verify the logs, again and again: 10m, 1h.", "--verify-every", metavar="TIME")
+]
+_PublicTiles = Annotated[
+    bool, flag("Let everybody read checkpoint and tree, as C2SP tlog-tiles.", "--public-tiles")
+]
+_RecordReads = Annotated[
+    bool, flag("Append who read entries: one entry a reader and hour.", "--record-reads")
+]
 TlsKeyOption = Annotated[Path | None, text("The certificate's private key.", "--tls-key", metavar="FILE")]
 
 
@@ -42,8 +56,8 @@ TlsKeyOption = Annotated[Path | None, text("The certificate's private key.", "--
 def log(
     logs: Annotated[list[str], argument("LOG", "A log's directory; repeatable.")],
     *,
-    socket: Annotated[Path | None, text("Unix socket to listen on.", "--socket", metavar="PATH")] = None,
-    http: Annotated[str | None, text("Address to listen on.", "--http", metavar="HOST:PORT")] = None,
+    socket: _Socket = None,
+    http: _Http = None,
     directory: Annotated[
         Path | None,
         text("Directory for tokens and requests; default: in this user's state directory.", metavar="DIR"),
@@ -53,15 +67,10 @@ def log(
     free_mib: Annotated[
         int, text("Refuse acts while less is free on the log's disk.", "--free-mib", metavar="MIB")
     ] = 64,
-    socket_mode: Annotated[
-        str, text("Who may connect to the socket, in octal; default: everybody.", metavar="MODE")
-    ] = "666",
-    verify_every: Annotated[
-        str | None, text("Verify the logs, again and again: 10m, 1h.", "--verify-every", metavar="TIME")
-    ] = None,
-    public_tiles: Annotated[
-        bool, flag("Let everybody read checkpoint and tree, as C2SP tlog-tiles.", "--public-tiles")
-    ] = False,
+    socket_mode: _SocketMode = "666",
+    verify_every: _VerifyEvery = None,
+    public_tiles: _PublicTiles = False,
+    record_reads: _RecordReads = False,
     access_log: AccessLogOption = False,
     as_json: options.JsonOption = False,
 ) -> None:
@@ -86,7 +95,10 @@ def log(
     if access_log:
         log_accesses()
     with ExitStack() as undo:
-        service = _open_service(logs, directory, undo, _seconds(verify_every), public_tiles)
+        service = _open_service(
+            logs, directory, undo, verify_every_s=_seconds(verify_every), tiles_are_public=public_tiles,
+            records_reads=record_reads,
+        )  # fmt: skip
         for served in service.logs:
             served.free_bytes_min = free_mib << 20
         out = Output(as_json)
@@ -132,17 +144,14 @@ def _mode(text: str) -> int:
     return int(text, 8)
 
 
-def _open_service(
-    logs: list[str], directory: Path, undo: ExitStack, verify_every_s: float | None, public_tiles: bool
-) -> Service:
+def _open_service(logs: list[str], directory: Path, undo: ExitStack, **options: Any) -> Service:
     from functools import partial
 
     from attestlog._internal.log import Log
     from attestlog._internal.server.log import open_service
 
     service = open_service(
-        [partial(Log.open, path, passphrase=ask_passphrase) for path in logs], directory,
-        verify_every_s=verify_every_s, tiles_are_public=public_tiles,
+        [partial(Log.open, path, passphrase=ask_passphrase) for path in logs], directory, **options,
     )  # fmt: skip
     undo.callback(service.close)
     for served in service.logs:

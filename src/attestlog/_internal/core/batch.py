@@ -65,6 +65,14 @@ from attestlog.errors import ClockError, MalformedEntryError
 CLOCK_TOLERANCE_S: Final = 60
 """How far the clock may step back before appending fails: NTP corrections and leap smears fit."""
 
+CLOCK_LEAP_MAX_S: Final = 3_653 * 86_400
+"""How far the clock may be ahead of the last entry: ten years, longer than a log lies idle. One entry dated
+by a clock that leapt further (a board without a battery) would keep the log from going on until then."""
+
+CLOCK_PLAUSIBLE_US: Final = 1_735_689_600_000_000
+"""2025, in microseconds since 1970. This software is not older: a last entry from before was dated by a clock
+that was wrong then, and a leap ahead sets it right."""
+
 _TIMESTAMP_MAX_US: Final = 253_402_300_800_000_000
 """The year 10000, in microseconds since 1970: a timestamp has four digits for the year."""
 
@@ -460,7 +468,10 @@ def plan_batch(
 
 
 def monotonic_timestamp(head: Head, now_us: int, tolerance_s: float) -> int:
-    """`now_us`, or the last entry's timestamp if the clock is a little behind it. Raises ClockError."""
+    """`now_us`, or the last entry's timestamp if the clock is a little behind it.
+
+    Raises ClockError where the clock is further behind, or leapt ahead beyond what can be right.
+    """
     if abs(now_us) >= _TIMESTAMP_MAX_US:
         raise ClockError(f"the clock says {now_us} microseconds since 1970, beyond the year 9999", now=now_us)
     behind_s = (head.timestamp_us - now_us) / 1_000_000
@@ -468,5 +479,12 @@ def monotonic_timestamp(head: Head, now_us: int, tolerance_s: float) -> int:
         raise ClockError(
             f"the clock is {behind_s:.3f} s behind the last entry, at most {tolerance_s:g} s is tolerated",
             now=format_timestamp(now_us), last=format_timestamp(head.timestamp_us), tolerance_s=tolerance_s,
+        )  # fmt: skip
+    if -behind_s > CLOCK_LEAP_MAX_S and head.timestamp_us >= CLOCK_PLAUSIBLE_US:
+        raise ClockError(
+            f"the clock is {-behind_s / 86_400:,.0f} days ahead of the last entry,"
+            f" at most {CLOCK_LEAP_MAX_S / 86_400:,.0f} are believed",
+            now=format_timestamp(now_us), last=format_timestamp(head.timestamp_us),
+            tolerance_s=CLOCK_LEAP_MAX_S,
         )  # fmt: skip
     return max(now_us, head.timestamp_us)

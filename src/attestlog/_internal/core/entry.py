@@ -213,8 +213,10 @@ class EntryRef(Struct, frozen=True, forbid_unknown_fields=True):
         return cls(entry.sequence_number, entry.entry_hash)
 
 
-class MoreMembers(TypedDict, total=False):
-    """Members of a draft, as keyword arguments, for a call that itself sets event, action, actor and payload.
+class UnrelatedMembers(TypedDict, total=False):
+    """Members of a draft, as keyword arguments, for a call that itself sets the others.
+
+    Those are event, action, actor and payload, and what the entry depends on.
 
     These TypedDicts state for type checkers what `EntryDraft` states for msgspec; a test holds them equal.
     Enums may be given as their names. The members after `rollback_executed` are derived: stated, they must
@@ -227,7 +229,6 @@ class MoreMembers(TypedDict, total=False):
     actor_context: Mapping[str, Any]
     system_state_snapshot: Mapping[str, Any]
     environment: Mapping[str, str]
-    dependencies: Texts
     required_proofs: Texts
     provided_proofs: Sequence[Mapping[str, Any]]
     required_approvals: int
@@ -248,6 +249,12 @@ class MoreMembers(TypedDict, total=False):
     quorum_met: bool
     attribution: Literal["alpha_prime_omega"]
     schema_version: Literal["1.0.0"]
+
+
+class MoreMembers(UnrelatedMembers, total=False):
+    """Members of a draft for a call that itself sets event, action, actor and payload."""
+
+    dependencies: Texts
 
 
 class OptionalMembers(MoreMembers, total=False):

@@ -7,13 +7,15 @@ rewrite it, too.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 import msgspec
 from msgspec import Struct
 
+from attestlog._internal.core.batch import Head
 from attestlog._internal.core.convert import read_complaint
-from attestlog._internal.core.entry import Count, Entry, EventType, Hex64
+from attestlog._internal.core.entry import Count, Entry, EventType, Hex64, OptionalMembers
 from attestlog.errors import MalformedEntryError
 
 MEMBER: Final = "log_head"
@@ -37,6 +39,14 @@ class HeadClaim(NamedTuple):
 def seen_head(size: int, entry_hash: str) -> dict[str, Any]:
     """The member, for a head of this size."""
     return {MEMBER: {"size": size, "entry_hash": entry_hash}}
+
+
+def with_head(members: OptionalMembers, head: Head) -> OptionalMembers:
+    """Members of a BOOT or SHUTDOWN that saw this head; what they say of it themselves stays."""
+    snapshot: Any = members.get("system_state_snapshot", {})
+    if not isinstance(snapshot, Mapping):
+        return members  # appending it says what is wrong with it
+    return {**members, "system_state_snapshot": {**seen_head(head.size, head.entry_hash), **snapshot}}
 
 
 def read_head(entry: Entry) -> HeadClaim | None:

@@ -10,6 +10,8 @@ says how it ended. It decides nothing itself: the policy in the log does.
 """
 
 from attestlog._internal.guard.act import Guard, GuardMembers, ResumeMembers
+from attestlog._internal.guard.binding import bind
+from attestlog._internal.guard.checking import Reason
 from attestlog._internal.guard.counting import NumberedActor
 
-__all__ = ["Guard", "GuardMembers", "NumberedActor", "ResumeMembers"]
+__all__ = ["Guard", "GuardMembers", "NumberedActor", "Reason", "ResumeMembers", "bind"]

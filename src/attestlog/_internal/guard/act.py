@@ -12,10 +12,10 @@ import functools
 import inspect
 import os
 import time
-from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from pathlib import Path
-from types import AsyncGeneratorType, CoroutineType, GeneratorType, TracebackType
-from typing import Any, Final, Literal, ParamSpec, Self, TypedDict, TypeVar, Unpack, cast
+from types import TracebackType
+from typing import Any, Final, Literal, ParamSpec, Self, TypedDict, TypeVar, Unpack
 
 from attestlog._internal.core import canonical
 from attestlog._internal.core.approval import (
@@ -31,17 +31,20 @@ from attestlog._internal.core.entry import (
     INTENT,
     OUTCOME,
     VIOLATION,
+    Entry,
     EventType,
     ExecutionStatus,
-    MoreMembers,
+    UnrelatedMembers,
     format_timestamp,
     parse_draft,
+    parse_timestamp,
 )
 from attestlog._internal.core.hashes import hex_hash
 from attestlog._internal.core.policy import Policy
 from attestlog._internal.core.receipt import Receipt
 from attestlog._internal.core.reserved import check_reserved
 from attestlog._internal.guard.asking import POLL_S, FileId, find_approvals, write_request
+from attestlog._internal.guard.binding import bound_context
 from attestlog._internal.guard.checking import (
     QUORUM,
     Reason,
@@ -50,16 +53,20 @@ from attestlog._internal.guard.checking import (
     violation_members,
 )
 from attestlog._internal.guard.contract import GuardedLog
+from attestlog._internal.guard.decorating import arguments_payload, decorated
 from attestlog._internal.guard.driving import Steps, run, run_alone, run_async
+from attestlog._internal.guard.plain import type_name
 from attestlog._internal.guard.recording import (
     DENIED,
+    KINDS,
+    Kind,
     add_note,
     error_members,
+    failure_members,
     kind_of,
     message_of,
     not_begun_members,
     result_members,
-    type_name,
 )
 from attestlog._internal.ids import new_entry_id
 from attestlog._internal.snapshots import snapshot_hash, verify_snapshot
@@ -77,6 +84,9 @@ from attestlog.errors import (
 
 P = ParamSpec("P")
 R = TypeVar("R")
+DURATION: Final = "duration_us"
+"""Member of an outcome's `actor_context`: how many microseconds the act took; 0 if it did not begin."""
+
 Rollback = Callable[["Guard"], Any]
 Undone = BaseException | Literal[True]
 """What became of a rollback: what it raised, or that it went through."""
@@ -87,8 +97,12 @@ _UNWRITABLE: Final = (StorageError, SignerError, LogError)
 """The log cannot write. What a caller can mend, such as a malformed draft, is not among these."""
 
 
-class GuardMembers(MoreMembers, total=False):
+class GuardMembers(UnrelatedMembers, total=False):
     """What `Log.guard` takes beside action and actor: members of the act's draft, and how to go about it."""
+
+    dependencies: Iterable[str | Receipt | Entry]
+    record_arguments: bool
+    record_result: bool
 
     event_type: Literal[EventType.ACTION, EventType.CHANGE, "ACTION", "CHANGE"]
     action_payload: Mapping[str, Any] | Callable[..., Mapping[str, Any]] | None
@@ -101,6 +115,8 @@ class GuardMembers(MoreMembers, total=False):
 
 class ResumeMembers(TypedDict, total=False):
     """What `Log.resume` takes beside the request: how to go about the act. See `Log.guard`."""
+
+    intent: Receipt | Entry | None
 
     approvals: Iterable[AnyApproval]
     ask: str | os.PathLike[str] | None
@@ -130,13 +146,17 @@ class Guard:
         ask_timeout_s: float | None = None,
         rollback: Rollback | None = None,
         snapshot: bytes | str | os.PathLike[str] | None = None,
-        **members: Unpack[MoreMembers],
+        dependencies: Iterable[str | Receipt | Entry] = (),
+        record_arguments: bool = True,
+        record_result: bool = True,
+        **members: Unpack[UnrelatedMembers],
     ) -> None:
         """See `Log.guard`."""
         self._log = log
         self._arguments: dict[str, Any] = {
             "action_type": action_type, "actor_id": actor_id, "event_type": event_type, "ask": ask,
-            "ask_timeout_s": ask_timeout_s, "rollback": rollback, "snapshot": snapshot, **members,
+            "ask_timeout_s": ask_timeout_s, "rollback": rollback, "snapshot": snapshot,
+            "dependencies": tuple(dependencies), "record_result": record_result, **members,
         }  # fmt: skip
         if EventType(event_type) not in (EventType.ACTION, EventType.CHANGE):
             raise ValueError(f"a guarded act is an ACTION or a CHANGE, not {event_type}")
@@ -147,10 +167,13 @@ class Guard:
         self._seen: set[FileId] = set()
         self._ask_timeout_s = ask_timeout_s
         self._rollback, self._snapshot = rollback, snapshot
-        self._context: dict[str, Any] = {**members.pop("actor_context", {})}
+        self._records_arguments, self._records_result = record_arguments, record_result
+        self._context: dict[str, Any] = {**bound_context(), **members.pop("actor_context", {})}
         self._members: dict[str, Any] = {
             "event_type": EventType(event_type), "action_type": action_type, "actor_id": actor_id, **members
         }  # fmt: skip
+        if depends_on := [_entry_id(item) for item in self._arguments["dependencies"]]:
+            self._members["dependencies"] = depends_on
         self._approvals: list[dict[str, str]] = [_stored(item) for item in approvals]
         self._is_fixed = self._is_entered = False
         self._asked: ApprovalRequest | None = None
@@ -160,15 +183,24 @@ class Guard:
         self._action_hash = ""
         self._request_id = new_entry_id()
         self._failed_open: BaseException | None = None
+        self._stated: dict[str, Any] | None = None
+        """`error_details` of an act that failed without an exception."""
+        self._began_us: int | None = None
+        """When the act itself began, by a clock that only goes forward."""
         self._left_by: BaseException | None = None
         """What interrupted the caller, who has left."""
         self.result: Any = None
+        self._decided: Entry | None = None
+        """The intent, where another call or process recorded it."""
         self.intent: Receipt | None = None
         self.outcome: Receipt | None = None
 
     @classmethod
     def resumed(
-        cls, log: GuardedLog, request: ApprovalRequest | bytes, **members: Unpack[ResumeMembers]
+        cls,
+        log: GuardedLog,
+        request: ApprovalRequest | bytes,
+        **members: Unpack[ResumeMembers],
     ) -> Self:
         """See `Log.resume`."""
         asked = parse_request(request) if isinstance(request, bytes) else request
@@ -177,10 +209,22 @@ class Guard:
                 f"the request is for {asked.origin} ({asked.log}), not for this log", reason="approval.log",
                 expected=log.rules.log.genesis, found=asked.log,
             )  # fmt: skip
+        intent = members.pop("intent", None)
         given: dict[str, Any] = {**asked.draft, **members}
         act = cls(log, **given)
         act._asked, act._request_id = asked, asked.request_id
+        if intent is not None:
+            act._go_on_from(intent if isinstance(intent, Entry) else intent.entry)
         return act
+
+    def _go_on_from(self, intent: Entry) -> None:
+        """The act was entered elsewhere: what is left is its outcome."""
+        self._fix()
+        stated = intent.event_type, intent.action_type, intent.actor_id, intent.action_hash
+        due = EventType.DECISION, self._members["action_type"], self._members["actor_id"], self._action_hash
+        if stated != due or intent.execution_status is ExecutionStatus.BLOCKED:
+            raise ValueError(f"entry {intent.sequence_number} is no intent of this act, or it was blocked")
+        self._is_entered, self._decided = True, intent
 
     def __repr__(self) -> str:
         return f"Guard({self._members['action_type']!r}, actor_id={self._members['actor_id']!r})"
@@ -194,6 +238,7 @@ class Guard:
             self.wait_approved(self._ask_timeout_s)
         if self.intent is None:
             self._enter()
+        self._began_us = _clock_us()
         return self
 
     def __exit__(
@@ -201,9 +246,14 @@ class Guard:
     ) -> None:
         undone: Undone | None = None
         try:
-            if error is not None and self._rollback:
+            if self._rollback and (error is not None or self._stated is not None):
                 undone = _attempt(self._rollback, self)
-            run(self._log, self._end(error, undone), self._leave)
+            if kind is GeneratorExit:
+                # Nobody iterates on. It may be the garbage collector that says so, in the middle of anything.
+                self._left_by = error
+                run_alone(self._log, self._end(error, undone))
+            else:
+                run(self._log, self._end(error, undone), self._leave)
         except BaseException as problem:  # noqa: BLE001 - what the act raised comes first
             self._complain(error, problem, undone)
 
@@ -214,6 +264,7 @@ class Guard:
             await self.approved(self._ask_timeout_s)
         if self.intent is None:
             await self._enter_async()
+        self._began_us = _clock_us()
         return self
 
     async def __aexit__(
@@ -221,44 +272,57 @@ class Guard:
     ) -> None:
         undone: Undone | None = None
         try:
-            if error is not None and self._rollback:
+            if self._rollback and (error is not None or self._stated is not None):
                 undone = await _attempt_async(self._rollback, self)
             await run_async(self._log, self._end(error, undone), self._leave)
         except BaseException as problem:  # noqa: BLE001 - what the act raised comes first
             self._complain(error, problem, undone)
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
-        """The function, sync or async, each call of it a guarded act; it keeps its signature.
+        """The function, each call of it a guarded act; it keeps its signature. See `guard.decorating`.
 
-        `action_payload` may be called with its arguments. What it returns is recorded if it is a dict.
+        Plain, `async`, generator and async generator functions, and methods. Without an `action_payload` the
+        arguments are recorded by name, and without a `result` what it returns, unless `record_arguments` or
+        `record_result` is False; as JSON, by the rules of `guard.plain`. `action_payload` may be called with
+        the arguments.
 
-        Raises TypeError for a generator function, sync or async. A call raises it, and is recorded as FAILED,
-        where the function returns a generator or something to be awaited: its act is not over then.
+        A call raises TypeError, and is recorded as FAILED, where a plain function returns a generator or
+        something to be awaited: its act is not over then.
         """
-        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-            raise TypeError(
-                "a generator function cannot be guarded: its body runs when somebody iterates, or never. "
-                "Guard the loop that iterates, with `with log.guard(...)`"
-            )
-        if inspect.iscoroutinefunction(function) or _is_called_async(function):
+        return decorated(function, functools.partial(self._again, function))
 
-            @functools.wraps(function)
-            async def guarded_async(*args: P.args, **kwargs: P.kwargs) -> Any:
-                async with self._again(args, kwargs) as act:
-                    returned = await cast("Callable[..., Awaitable[Any]]", function)(*args, **kwargs)
-                    act._take(returned)
-                return returned
+    def end(self, result: Any = None, *, error: BaseException | None = None) -> None:
+        """End an act that `log.begin` began, or that is resumed after its intent: as leaving `with` does.
 
-            return cast("Callable[P, R]", guarded_async)
+        `error`: what the act raised, if it did; it is not raised again. Raises as leaving does.
+        """
+        self._set_result(result)
+        self.__exit__(None if error is None else type(error), error, None)
 
-        @functools.wraps(function)
-        def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
-            with self._again(args, kwargs) as act:
-                returned = function(*args, **kwargs)
-                act._take(returned)
-            return returned
+    async def end_async(self, result: Any = None, *, error: BaseException | None = None) -> None:
+        """`end` while only the task waits."""
+        self._set_result(result)
+        await self.__aexit__(None if error is None else type(error), error, None)
 
-        return guarded
+    def fail(self, kind: Kind, message: str) -> None:
+        """Say that the act failed, where nothing is raised: many frameworks return an error as a value.
+
+        `kind`: one of `error`, `timeout`, `cancelled`, `denied`, `suspended`, `not_begun`. If something is
+        raised after all, the outcome has this kind, and what was raised. Raises ValueError for another kind.
+        """
+        if kind not in KINDS:
+            raise ValueError(f"an act fails as one of {', '.join(KINDS)}, not {kind!r}")
+        self._stated = failure_members(kind, message)
+
+    def blocked_by(self) -> list[Reason]:
+        """Why entering would be blocked now, by the policy in force; empty: it would not be.
+
+        Nothing is written. A pause is for what waits for people only: `[reason.is_approval]` of it all.
+        Approvals that were used before are noticed only when the act is entered. Raises as entering does for
+        members that are malformed.
+        """
+        self._fix()
+        return list(self._reasons(format_timestamp(self._log.now_us())))
 
     # --- approvals ---
 
@@ -412,14 +476,17 @@ class Guard:
 
     def _end(self, error: BaseException | None, undone: Undone | None) -> Steps:
         """The outcome; before it, of an act that went on without a log, the intent after all."""
-        if self.intent is None:
+        if self.intent is None and self._decided is None:
             assert self._failed_open is not None, "the act was entered"
             reason = {"failed_open": True, **error_members(self._failed_open)}
             late = {"execution_status": "FAILED", "error_details": reason}
             self.intent = yield from self._recorded(
                 lambda: {**self._draft(EventType.DECISION, INTENT), **late}
             )
-        intent, ending = self.intent, {} if error is None else self._failure(error, undone)
+        is_failure = error is not None or self._stated is not None
+        intent = self._decided or self.intent
+        assert intent is not None, "it was recorded just now, or where the act was begun"
+        ending = self._failure(error, undone) if is_failure else {}
         ending["result_data"] = result_members(self.result)
         try:
             self.outcome = yield from self._recorded(lambda: {**self._outcome(intent), **ending})
@@ -430,11 +497,19 @@ class Guard:
                 less["error_details"] = {
                     "kind": kind_of(error), "type": type_name(error), "not_recorded": str(problem)
                 }  # fmt: skip
+            if self._stated is not None:
+                less["error_details"] = {**less.get("error_details", {}), "kind": self._stated["kind"]}
             self.outcome = yield from self._recorded(lambda: {**self._outcome(intent), **ending, **less})
 
-    def _outcome(self, intent: Receipt) -> dict[str, Any]:
+    def _outcome(self, intent: Receipt | Entry) -> dict[str, Any]:
         draft = self._draft(self._members["event_type"], OUTCOME)
+        draft["actor_context"][DURATION] = self._duration_us()
         return {**draft, "dependencies": [*draft.get("dependencies", []), intent.entry_id]}
+
+    def _duration_us(self) -> int:
+        if self._decided is not None:  # in another process, perhaps: only the log's clock is common
+            return max(0, self._log.now_us() - parse_timestamp(self._decided.timestamp))
+        return 0 if self._began_us is None else _clock_us() - self._began_us
 
     def _recorded(self, make: Callable[[], dict[str, Any]]) -> Generator[dict[str, Any], Receipt, Receipt]:
         """Record what has happened, without the approvals that another entry used meanwhile."""
@@ -444,8 +519,9 @@ class Guard:
             except ApprovalUsedError as error:
                 self._drop_approvals(error)
 
-    def _failure(self, error: BaseException, undone: Undone | None) -> dict[str, Any]:
-        details = error_members(error)
+    def _failure(self, error: BaseException | None, undone: Undone | None) -> dict[str, Any]:
+        details = {} if error is None else error_members(error)
+        details |= self._stated or {}
         if undone is True and self._snapshot is not None and not isinstance(self._snapshot, bytes):
             try:
                 verify_snapshot(self._snapshot, self._members["rollback_snapshot_hash"])
@@ -458,7 +534,7 @@ class Guard:
                 "rollback_executed": undone is True,
             }  # fmt: skip
         details["rollback_error"] = error_members(undone)
-        if not issubclass(type(undone), Exception):
+        if error is not None and not issubclass(type(undone), Exception):
             add_note(error, f"attestlog: {type_name(undone)} interrupted the rollback")
         return {**_FAILED, "error_details": details}
 
@@ -520,26 +596,23 @@ class Guard:
         facts = (self._members[name] for name in ("event_type", "action_type", "actor_id"))
         return self._log.rules.policy.demand(*facts).fails_open
 
-    def _again(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Guard:
-        """The same for one call."""
+    def _again(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Guard:
+        """The same for one call of a function."""
         if self._asked is not None:
             raise TypeError("a request is good for one act: what resumes it decorates no function")
         payload = self._payload(*args, **kwargs) if callable(self._payload) else self._payload
+        if payload is None and self._records_arguments:
+            payload = arguments_payload(function, args, kwargs)
         return Guard(self._log, action_payload=payload, approvals=self._given, **self._arguments)
 
-    def _take(self, returned: Any) -> None:
-        """Take what the function returned for the result. Raises TypeError if the act is not over by then."""
-        kind = type(returned)
-        if issubclass(kind, _UNFINISHED) or inspect.getattr_static(kind, "__await__", None) is not None:
-            if issubclass(kind, CoroutineType):
-                returned.close()  # else the interpreter warns that nobody awaited it
-            raise TypeError(
-                f"the guarded function returned a value of type {type_name(returned)}: what it does is not "
-                "over, and has no outcome to record. Guard an `async def` function that awaits it, or the "
-                "loop that iterates"
-            )
-        if self.result is None and issubclass(kind, dict):
-            self.result = returned
+    def returned(self, value: Any) -> None:
+        """Take what a decorated function returned for the result, unless it set one itself."""
+        if self.result is None and self._records_result:
+            self.result = value
+
+    def _set_result(self, result: Any) -> None:
+        if result is not None:
+            self.result = result
 
     def _enter_once(self) -> None:
         if self._is_entered:
@@ -561,15 +634,6 @@ class Guard:
 
 
 _FAILED: Final = {"execution_status": "FAILED", "event_category": "ERROR"}
-
-_UNFINISHED: Final = (CoroutineType, GeneratorType, AsyncGeneratorType)
-"""What these are of has not run yet, or not to its end."""
-
-
-def _is_called_async(function: Callable[..., Any]) -> bool:
-    """An object whose `__call__` is `async`."""
-    call = inspect.getattr_static(type(function), "__call__", None)
-    return inspect.iscoroutinefunction(call)
 
 
 def _attempt(rollback: Rollback, act: Guard) -> Undone:
@@ -593,6 +657,14 @@ async def _attempt_async(rollback: Rollback, act: Guard) -> Undone:
     except BaseException as problem:  # noqa: BLE001 - the application's code: what it raised is recorded
         return problem
     return True
+
+
+def _clock_us() -> int:
+    return time.monotonic_ns() // 1_000
+
+
+def _entry_id(item: str | Receipt | Entry) -> str:
+    return item if isinstance(item, str) else item.entry_id
 
 
 def _stored(approval: AnyApproval) -> dict[str, str]:

@@ -25,6 +25,11 @@ class Reason(NamedTuple):
     message: str
     evidence: dict[str, Any]
 
+    @property
+    def is_approval(self) -> bool:
+        """Whether only approvals are missing: people can still give them."""
+        return self.invariant == QUORUM
+
 
 QUORUM: Final = "INVARIANT_5_QUORUM"
 

@@ -6,10 +6,9 @@ import asyncio
 import contextlib
 import traceback
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Literal
 
-from attestlog._internal.core import canonical
-from attestlog.errors import MalformedJSONError
+from attestlog._internal.guard.plain import cut_large, to_plain, type_name
 
 MESSAGE_LENGTH_MAX: Final = 2_000
 TRACEBACK_LENGTH_MAX: Final = 12_000
@@ -22,6 +21,7 @@ RESULT_SIZE_MAX_BYTES: Final = 32 << 10
 ERROR, TIMEOUT, CANCELLED, DENIED, SUSPENDED, NOT_BEGUN = KINDS = (
     "error", "timeout", "cancelled", "denied", "suspended", "not_begun",
 )  # fmt: skip
+Kind = Literal["error", "timeout", "cancelled", "denied", "suspended", "not_begun"]
 """What `error_details.kind` can be, where the guard writes it: how an act ended that did not succeed."""
 
 
@@ -53,12 +53,9 @@ def kind_of(error: BaseException) -> str:
     kind = type(error)
     if issubclass(kind, TimeoutError):
         return TIMEOUT
-    return CANCELLED if issubclass(kind, asyncio.CancelledError | KeyboardInterrupt) else ERROR
-
-
-def type_name(value: object) -> str:
-    """The name of its type."""
-    return _text(lambda: type(value).__qualname__) or "a type without a name"
+    return (
+        CANCELLED if issubclass(kind, asyncio.CancelledError | KeyboardInterrupt | GeneratorExit) else ERROR
+    )
 
 
 def add_note(error: BaseException, note: str) -> None:
@@ -68,6 +65,11 @@ def add_note(error: BaseException, note: str) -> None:
         BaseException.add_note(error, note)
 
 
+def failure_members(kind: str, message: str) -> dict[str, Any]:
+    """`error_details` of an act that failed without an exception."""
+    return {"kind": kind, "message": (_text(lambda: message) or "")[:MESSAGE_LENGTH_MAX]}
+
+
 def not_begun_members(error: BaseException) -> dict[str, Any]:
     """`error_details` of an act that was decided, and whose caller was interrupted before it began."""
     what = "the caller was interrupted while the intent was recorded; the act was not begun"
@@ -75,24 +77,20 @@ def not_begun_members(error: BaseException) -> dict[str, Any]:
 
 
 def result_members(result: Any) -> dict[str, Any] | None:
-    """`result_data`: an object as it is, None as null, anything else JSON under `value`.
+    """`result_data`: an object as it is, None as null, anything else under `value`; as JSON (`to_plain`).
 
-    Of what is not JSON, or too large, only its kind is recorded: the act has happened, and must have
-    its outcome.
+    Of what is too large hash, size and beginning are recorded, of what cannot be read only its kind: the act
+    has happened, and must have its outcome.
     """
     if result is None:
         return None
     try:
-        encoded = canonical.encode(result, depth=3)
-        # Of the bytes, not of the value: a dict may be of a class of its own, or change meanwhile.
-        plain = canonical.decode(encoded)
-    except MalformedJSONError:
-        return {"not_recorded": f"a value of type {type_name(result)}, which is not JSON"}
+        plain = to_plain(result)
+        members = plain if isinstance(plain, dict) else {"value": plain}
+        cut: dict[str, Any] = cut_large(members, RESULT_SIZE_MAX_BYTES, depth=2)
     except BaseException as error:  # noqa: BLE001 - the application's code, as that of exceptions
         return {"not_recorded": f"a value of type {type_name(result)}: reading it raised {type_name(error)}"}
-    if len(encoded) > RESULT_SIZE_MAX_BYTES:
-        return {"not_recorded": f"a value of {len(encoded)} bytes, at most {RESULT_SIZE_MAX_BYTES} are"}
-    return plain if isinstance(plain, dict) else {"value": plain}
+    return cut
 
 
 _TRACEBACK_OF: Final[Callable[[BaseException], Any]] = BaseException.__dict__["__traceback__"].__get__

@@ -85,8 +85,8 @@ class ReceivingLog(Protocol):
     """What an import asks of a log."""
 
     @property
-    def path(self) -> Path:
-        """The log's directory."""
+    def where(self) -> str:
+        """The name to read it by."""
 
     def append_unredacted(self, drafts: Sequence[Mapping[str, Any]], /) -> Sequence[Receipt]:
         """Append in order, with nothing redacted."""
@@ -161,7 +161,7 @@ def import_legacy(
         _check_verdict(report, allow_damaged)
         source = _Source(file, Path(path), size_bytes, sha256.hexdigest())
         identity, lines = _identity(report), _count_lines(source)
-        earlier = _compare(source, identity, log.path)
+        earlier = _compare(source, identity, log.where)
         if lines <= earlier.closed_lines:
             raise ExistsError(
                 f"all {lines} lines of {path} were imported before, up to entry {earlier.closed_at}",
@@ -238,7 +238,7 @@ def _count_lines(source: _Source) -> int:
     return count
 
 
-def _compare(source: _Source, identity: str, log_path: Path) -> _Earlier:
+def _compare(source: _Source, identity: str, log_path: str) -> _Earlier:
     """What of this legacy log is there. Raises ConflictError where it is not what the file says."""
     lines = closed_lines = 0
     closed_at = None

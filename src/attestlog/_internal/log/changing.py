@@ -7,7 +7,7 @@ whoever has the log open, of whom it says nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from typing import Any, Protocol
 
@@ -29,6 +29,7 @@ from attestlog._internal.core.reserved import (
     PLACE_LEGAL_HOLD,
     RELEASE_LEGAL_HOLD,
     REVOKE_SIGNING_KEY,
+    WAS_READ,
 )
 from attestlog._internal.core.rotation import Revocation, format_revocation
 from attestlog._internal.core.rules import Hold, Rules, format_hold, release_of
@@ -40,7 +41,7 @@ from attestlog._internal.log.writer import Writer
 from attestlog._internal.signers import Passphrase, Signer
 from attestlog._internal.signers.making import given_or_made, given_or_opened
 from attestlog._internal.storage.contract import Store
-from attestlog.errors import ForbiddenError
+from attestlog.errors import ForbiddenError, IdempotencyError
 
 _FILE = "file:"
 
@@ -79,6 +80,19 @@ def make_change(log: Changeable, change: AnyChange, caller: Caller = Caller()) -
             prepared = log._writer.prepare(_draft(log, change), by_log=is_of_keys, asserted=caller.asserted)
             (receipt,) = log._append([prepared])
             return receipt
+
+
+def record_read(log: Changeable, reader: str, hour: str) -> None:
+    """Append that this reader read the log in this hour, unless an entry says so. Raises as `Log.append`.
+
+    `reader`: as `Caller.peer`; once an hour, over restarts, too: the hour is the key of the entry.
+    """
+    caller = Caller(reader, f"was-read:{hour}")
+    payload = {"reader": reader.partition(" ")[0], "hour": hour}
+    draft = change_draft(WAS_READ, payload, {"actor_id": "attestlog", "actor_type": "SYSTEM"})
+    prepared = log._writer.prepare(draft, by_log=True, asserted=caller.asserted)
+    with suppress(IdempotencyError):
+        log._append([prepared])
 
 
 def rotate_key(

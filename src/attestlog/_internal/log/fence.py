@@ -1,8 +1,10 @@
 """Asking others, when a log is opened for writing, what of it they have: the configuration's `fence`.
 
-A fence is the base URL of something that gives out the log's checkpoint: the log as it is published, a
-witness, or a replica (with the token of the configuration, if the log is sent there). It is for machines
-that do not last, and remember nothing themselves. It can stop the log from being opened, and nothing more.
+A fence is the base URL of something that gives out the log's checkpoint: the log as it is published, be it
+in a bucket (`s3:`), a witness, or a replica (with the token of the configuration, if the log is sent there).
+It is for machines that do not last, and for those that never wrote: they remember nothing themselves. It can
+stop the log from being opened, and nothing more. A store on a server is asked about it again whenever it has
+to connect again.
 """
 
 from __future__ import annotations
@@ -56,9 +58,9 @@ def _ask(url: str, config: LogConfig) -> bytes:
                 return client.checkpoint()
             finally:
                 client.close()
-    from attestlog._internal.storage.http import HttpSource
+    from attestlog._internal.storage.published import open_files
 
-    source, absent = HttpSource(url), None
+    source, absent = open_files(url), None
     try:
         for name in _places(config.origin):
             try:

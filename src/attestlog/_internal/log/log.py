@@ -38,7 +38,7 @@ from attestlog._internal.core.note import format_vkey
 from attestlog._internal.core.policy import Policy
 from attestlog._internal.core.receipt import Receipt
 from attestlog._internal.core.rules import Hold, Rules
-from attestlog._internal.core.seen_head import seen_head
+from attestlog._internal.core.seen_head import with_head
 from attestlog._internal.core.signature import BATCH_ENTRIES_MAX, ECDSA_P256
 from attestlog._internal.log import opening
 from attestlog._internal.log.callers import Caller, caller_of, receipts_of
@@ -356,18 +356,24 @@ class Log(Waits):
     ) -> Receipt:
         """`append` for asyncio: only the task waits. Cancelled, the entry may be appended all the same.
 
-        Who needs to know then what became of it waits for the future of `submit`, which keeps the receipt:
+        A note of the CancelledError names the entry then, to look for. Who needs the receipt waits for the
+        future of `submit`, which keeps it:
         `future = log.submit(…); receipt = await asyncio.wrap_future(future)`.
         """
-        self.publication.check(wait)
-        receipt = await self._queue.append_async(self._writer.prepare(one_draft(draft, members)))
-        confirmation = self._replicas.confirmation([receipt])
-        if confirmation is not None:
-            import asyncio
+        import asyncio
 
-            await asyncio.wrap_future(confirmation)
-        if wait == "published":
-            await self.published(receipt)
+        self.publication.check(wait)
+        prepared = self._writer.prepare(one_draft(draft, members))
+        try:
+            receipt = await self._queue.append_async(prepared)
+            confirmation = self._replicas.confirmation([receipt])
+            if confirmation is not None:
+                await asyncio.wrap_future(confirmation)
+            if wait == "published":
+                await self.published(receipt)
+        except asyncio.CancelledError as error:
+            error.add_note(f"entry {prepared.entry_id} of {self.origin} may be in the log, now or soon")
+            raise
         return receipt
 
     def append_by(self, caller: Caller, drafts: Sequence[AnyDraft]) -> tuple[list[Receipt], int]:
@@ -452,11 +458,11 @@ class Log(Waits):
 
     def boot(self, action_type: str, *, actor_id: str, **members: Unpack[OptionalMembers]) -> Receipt:
         """Append a BOOT: a system started. The entry says which head of the log it saw."""
-        return self._append_event(EventType.BOOT, action_type, actor_id, self._with_head(members))
+        return self._append_event(EventType.BOOT, action_type, actor_id, with_head(members, self.head()))
 
     def shutdown(self, action_type: str, *, actor_id: str, **members: Unpack[OptionalMembers]) -> Receipt:
         """Append a SHUTDOWN: a system stopped in order. The entry says which head of the log it saw."""
-        return self._append_event(EventType.SHUTDOWN, action_type, actor_id, self._with_head(members))
+        return self._append_event(EventType.SHUTDOWN, action_type, actor_id, with_head(members, self.head()))
 
     # --- keys, holds, erasures ---
 
@@ -590,6 +596,14 @@ class Log(Waits):
 
         return Guard(self, action_type=action_type, actor_id=actor_id, **members)
 
+    def begin(self, *, action_type: str, actor_id: str, **members: Unpack[GuardMembers]) -> Guard:
+        """A guard that is entered: for an act that another call ends, by `act.end(result, error=…)`."""
+        return self.guard(action_type=action_type, actor_id=actor_id, **members).__enter__()
+
+    async def begin_async(self, *, action_type: str, actor_id: str, **members: Unpack[GuardMembers]) -> Guard:
+        """`begin` while only the task waits; `await act.end_async(…)` ends it."""
+        return await self.guard(action_type=action_type, actor_id=actor_id, **members).__aenter__()
+
     def resume(self, request: ApprovalRequest | bytes, /, **members: Unpack[ResumeMembers]) -> Guard:
         """The guarded act that people were asked to approve, in another call, task or process.
 
@@ -599,9 +613,12 @@ class Log(Waits):
         other, but for one act: it decorates no function. Beside `approvals`, `ask`, `ask_timeout_s`,
         `rollback` and `snapshot` (of the state now) are those of `guard`.
 
+        `intent`: the act was begun elsewhere, and this is its intent (a receipt, or the entry that a query
+        found): it is not entered again, and `act.end(…)` ends it.
+
         Raises MalformedApprovalError for what is no request, ApprovalRefusedError for one of another log,
-        ValueError unless the act is an ACTION or a CHANGE. Entering raises ApprovalRefusedError where the
-        log's policy redacts more of the payload by now.
+        ValueError unless the act is an ACTION or a CHANGE, and for an intent of another act. Entering raises
+        ApprovalRefusedError where the log's policy redacts more of the payload by now.
         """
         from attestlog._internal.guard import Guard
 
@@ -723,13 +740,6 @@ class Log(Waits):
         return self.append(
             {"event_type": event_type, "action_type": action_type, "actor_id": actor_id, **members}
         )
-
-    def _with_head(self, members: OptionalMembers) -> OptionalMembers:
-        head = self.head()
-        snapshot: Any = members.get("system_state_snapshot", {})
-        if not isinstance(snapshot, Mapping):
-            return members  # `append` says what is wrong with it
-        return {**members, "system_state_snapshot": {**seen_head(head.size, head.entry_hash), **snapshot}}
 
     def _work(self) -> Work:
         """What senders of this log's replicas need of it."""

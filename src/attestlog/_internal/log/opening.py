@@ -8,12 +8,14 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attestlog._internal.config import (
     ELSEWHERE,
     Identity,
+    LogConfig,
     Signers,
     expect_state,
     find_config,
@@ -192,6 +194,8 @@ def open_writer(
         store = open_store(name, any_filesystem=any_filesystem, known=remembered)
         undo.callback(store.close)
         posts, unasked = ask_fences(config, store.genesis) if config is not None else ([], [])
+        if config is not None and config.fence:
+            remembered.others = partial(_posts, config, store.genesis)
         if config is None and (signer is None or checkpoint_signer is None):
             config = read_config(store.source)  # says that there is none
         named = config.signers if config is not None else None
@@ -220,6 +224,10 @@ def open_writer(
         )  # fmt: skip
         undo.pop_all()
         return writer
+
+
+def _posts(config: LogConfig, genesis: Genesis) -> Sequence[Post]:
+    return ask_fences(config, genesis)[0]
 
 
 def _holders(

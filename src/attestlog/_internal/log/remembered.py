@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +24,7 @@ from attestlog._internal.core.merkle import edge_at
 from attestlog._internal.core.note import ED25519, format_vkey
 from attestlog._internal.in_force import JudgesErasures
 from attestlog._internal.last_signed import LastSigned, Names, Signed, find, forget, make
+from attestlog._internal.log.fence import Post
 from attestlog._internal.places import state_dir as default_state_dir
 from attestlog._internal.storage.contract import LogSource, Store
 from attestlog.errors import (
@@ -51,6 +53,8 @@ class Remembered(JudgesErasures):
         self._folder, self._kept = folder, kept
         self._compared: Signed | None = None
         """A head that is known to be the log's."""
+        self.others: Callable[[], Sequence[Post]] = tuple
+        """Asks the fences what they have. Raises StorageError."""
 
     def acknowledged(self) -> int:
         """See `Known.acknowledged`: by all processes of this user."""
@@ -106,6 +110,17 @@ class Remembered(JudgesErasures):
         self.compare_prefix(store, head, self._kept.checkpoint, "")
         if self._kept.head is not None:
             self.compare_head(store.source, self._kept.head)
+
+    def ask_again(self) -> Callable[[Store, Head], None]:
+        """See `Known.ask_again`."""
+        posts = self.others()
+
+        def compare(store: Store, head: Head) -> None:
+            for post in posts:
+                self.compare_prefix(store, head, post.signed, post.url)
+            self.compare_signed(store, head)
+
+        return compare
 
     def compare_prefix(self, store: Store, head: Head, signed: Signed, by: str) -> None:
         """Raises RollbackError unless the log begins with these entries. `by`: who says so, for people."""

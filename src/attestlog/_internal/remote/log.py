@@ -65,7 +65,7 @@ from attestlog._internal.core.pointer import RULES_MEMBER, Pointers
 from attestlog._internal.core.policy import parse_policy
 from attestlog._internal.core.receipt import Receipt
 from attestlog._internal.core.rules import Hold, Rules
-from attestlog._internal.core.seen_head import seen_head
+from attestlog._internal.core.seen_head import with_head
 from attestlog._internal.core.signature import BATCH_ENTRIES_MAX
 from attestlog._internal.guard import Guard, GuardMembers, ResumeMembers
 from attestlog._internal.ids import new_entry_id
@@ -292,11 +292,11 @@ class RemoteLog:
 
     def boot(self, action_type: str, *, actor_id: str, **members: Unpack[OptionalMembers]) -> Receipt:
         """Append a BOOT: a system started. The entry says which head of the log it saw."""
-        return self._append_event(EventType.BOOT, action_type, actor_id, self._with_head(members))
+        return self._append_event(EventType.BOOT, action_type, actor_id, with_head(members, self.head()))
 
     def shutdown(self, action_type: str, *, actor_id: str, **members: Unpack[OptionalMembers]) -> Receipt:
         """Append a SHUTDOWN: a system stopped in order. The entry says which head of the log it saw."""
-        return self._append_event(EventType.SHUTDOWN, action_type, actor_id, self._with_head(members))
+        return self._append_event(EventType.SHUTDOWN, action_type, actor_id, with_head(members, self.head()))
 
     # --- keys, holds, erasures: with the scope `admin` ---
     #
@@ -380,6 +380,14 @@ class RemoteLog:
     def guard(self, *, action_type: str, actor_id: str, **members: Unpack[GuardMembers]) -> Guard:
         """Decide, act, record: as `Log.guard`. Where the service is away, entering raises: no act is done."""
         return Guard(self, action_type=action_type, actor_id=actor_id, **members)
+
+    def begin(self, *, action_type: str, actor_id: str, **members: Unpack[GuardMembers]) -> Guard:
+        """A guard that is entered: as `Log.begin`."""
+        return self.guard(action_type=action_type, actor_id=actor_id, **members).__enter__()
+
+    async def begin_async(self, *, action_type: str, actor_id: str, **members: Unpack[GuardMembers]) -> Guard:
+        """As `Log.begin_async`."""
+        return await self.guard(action_type=action_type, actor_id=actor_id, **members).__aenter__()
 
     def resume(self, request: ApprovalRequest | bytes, /, **members: Unpack[ResumeMembers]) -> Guard:
         """The act that people were asked to approve: as `Log.resume`."""
@@ -505,13 +513,6 @@ class RemoteLog:
         return self.append(
             {"event_type": event_type, "action_type": action_type, "actor_id": actor_id, **members}
         )
-
-    def _with_head(self, members: OptionalMembers) -> OptionalMembers:
-        head = self.head()
-        snapshot: Any = members.get("system_state_snapshot", {})
-        if not isinstance(snapshot, Mapping):
-            return members  # `append` says what is wrong with it
-        return {**members, "system_state_snapshot": {**seen_head(head.size, head.entry_hash), **snapshot}}
 
     def _change(self, change: AnyChange) -> Receipt:
         self._check_open()

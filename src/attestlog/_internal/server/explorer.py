@@ -12,7 +12,7 @@ header must be loopback's. A service asks for its token instead, which no browse
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Final
 
@@ -76,9 +76,9 @@ async def show_page(request: Request[Any, Any, Any]) -> Response[bytes]:
 async def show_explored(request: Request[Any, Any, Any], rest: FromPath[str]) -> Response[bytes]:
     """What the page on a log's service asks for. `explored`, in the app's state, finds the log."""
     path, asked = rest.lstrip("/"), dict(request.query_params)
-    explored: Callable[[Request[Any, Any, Any]], Explorer] = request.app.state["explored"]
+    explored: Callable[[Request[Any, Any, Any]], Awaitable[Explorer]] = request.app.state["explored"]
     asked.pop("log", None)
-    answer = await asyncio.to_thread(explored(request).answer, f"api/{path}", asked)
+    answer = await asyncio.to_thread((await explored(request)).answer, f"api/{path}", asked)
     return Response(answer.body, media_type=answer.media_type, headers=_HEADERS)
 
 

@@ -6,6 +6,7 @@ can be opened to everybody, on purpose and by name (`is_public`).
 
 from __future__ import annotations
 
+import asyncio
 import math
 import os
 import time
@@ -20,6 +21,7 @@ from litestar.handlers import BaseRouteHandler
 
 from attestlog._internal.core.entry import encode_member
 from attestlog._internal.server.access import AccessLog
+from attestlog._internal.server.oidc import Issuers, is_jwt
 from attestlog._internal.server.running import Peer
 from attestlog._internal.server.statuses import status
 from attestlog._internal.server.tokens import Scope, Token, TokenFile
@@ -61,13 +63,13 @@ def needs(*scopes: Scope, is_public: bool = False) -> RouteGuard:
     """A guard that lets pass who may do one of these, or everything (`admin`): by a token, or as a user.
 
     It looks in the event loop, at one small file: a thread for it might have to wait until others have done
-    their work.
+    their work. Only for a JWT, whose issuer may have to be asked for its keys, it takes one.
     """
 
     async def guard(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
         if is_public:
             return
-        token, peer = _authenticate(connection)
+        token, peer = await _authenticate(connection)
         connection.state["peer_name"] = peer
         if not {*scopes, Scope.ADMIN} & set(token.scopes):
             raise ForbiddenError(
@@ -85,14 +87,19 @@ def check_origin_allowed(request: Request[Any, Any, Any], origin: str) -> None:
         raise ForbiddenError(f"the token {token.name!r} is not good for {origin!r}", origin=origin)
 
 
-def _authenticate(connection: ASGIConnection[Any, Any, Any, Any]) -> tuple[Token, str]:
+async def _authenticate(connection: ASGIConnection[Any, Any, Any, Any]) -> tuple[Token, str]:
     """What the caller may do, and who they are, as an entry says it. Raises UnauthenticatedError."""
     header = connection.headers.get("authorization", "")
     tokens: TokenFile = connection.app.state["tokens"]
     peer: Peer | None = connection.scope.get("state", {}).get("peer")
     found: Token | None
-    if header[: len(_SCHEME)].lower() == _SCHEME:
-        found = tokens.find(header[len(_SCHEME) :].strip())
+    issuers: Issuers | None = connection.app.state.get("issuers")
+    text = header[len(_SCHEME) :].strip() if header[: len(_SCHEME)].lower() == _SCHEME else None
+    if text is not None and issuers is not None and is_jwt(text):
+        found = await asyncio.to_thread(issuers.authenticate, text)
+        return found, found.name
+    if text is not None:
+        found = tokens.find(text)
         if found is None:
             raise UnauthenticatedError("the request's bearer token is not one of this server's")
         name = f"token:{found.name}"

@@ -36,12 +36,14 @@ from attestlog._internal.log.changing import make_change
 from attestlog._internal.proving import prove_prefix
 from attestlog._internal.query import FilterMembers, parse_condition, query_page, stats
 from attestlog._internal.replication.status import replica_status
+from attestlog._internal.server import otlp
 from attestlog._internal.server.asked import Asked
 from attestlog._internal.server.bodies import read_body
 from attestlog._internal.server.bodies_seen import BodiesSeen
 from attestlog._internal.server.explorer import show_explored, show_page, waiting_requests
 from attestlog._internal.server.guarding import needs, new_app
 from attestlog._internal.server.metrics import MEDIA_TYPE, format_metrics
+from attestlog._internal.server.oidc import Issuers
 from attestlog._internal.server.openapi import document
 from attestlog._internal.server.rates import Rates
 from attestlog._internal.server.served import (
@@ -105,11 +107,13 @@ def open_service(
     *,
     verify_every_s: float | None = None,
     tiles_are_public: bool = False,
+    records_reads: bool = False,
 ) -> Service:
     """Open each log. `directory`: for tokens, requests and what was seen of bodies.
 
     `verify_every_s`: how often each is verified; None: never. `tiles_are_public`: whoever comes may read the
-    checkpoint and the tree's hashes, at the paths of C2SP tlog-tiles. Raises as `Log.open`.
+    checkpoint and the tree's hashes, at the paths of C2SP tlog-tiles. `records_reads`: an entry says who read
+    entries, one a reader and hour. Raises as `Log.open`.
     """
     with ExitStack() as undo:
         bodies, rates = BodiesSeen(directory), Rates()
@@ -118,6 +122,7 @@ def open_service(
         for opening in openings:
             served = ServedLog(opening, bodies, rates)
             undo.callback(served.close)
+            served.records_reads = records_reads
             if served.origin in {other.origin for other in logs}:
                 raise MalformedConfigError(f"two logs are called {served.origin}", member="origin")
             logs.append(served)
@@ -150,11 +155,11 @@ def log_app(
         append, query, show_entry, show_proof, show_checkpoint, show_consistency, tail, show_rules,
         store_payload, show_stats, show_keys, show_replicas, ask, list_requests, show_request, approve,
         list_approvals, make_checkpoint, change, show_head, show_holds, show_ready,
-        show_metrics, show_document, show_page, show_logs, show_explored,
+        show_metrics, show_document, receive_traces, receive_logs, show_page, show_logs, show_explored,
     ]  # fmt: skip
     return new_app(
         routes, tokens, logs={served.origin: served for served in logs}, rates=rates, asked=Asked(directory),
-        tails=[0], explored=_explored,
+        issuers=Issuers.read(directory), tails=[0], explored=_explored,
     )  # fmt: skip
 
 
@@ -178,6 +183,32 @@ async def append(request: Req) -> Response[bytes]:
     answer = format_receipts(appended, many=many, with_entries=not is_minimal)
     status = 200 if appended.before == len(drafts) else 201
     return Response(answer, media_type=_JSON, status_code=status)
+
+
+@post("/v1/traces", guards=[needs(Scope.APPEND)], status_code=200)
+async def receive_traces(request: Req) -> Response[bytes]:
+    """Record spans of OpenTelemetry's GenAI conventions, as observed."""
+    return await _receive(request, otlp.TRACES)
+
+
+@post("/v1/logs", guards=[needs(Scope.APPEND)], status_code=200)
+async def receive_logs(request: Req) -> Response[bytes]:
+    """Record logs of OpenTelemetry's GenAI conventions, as observed."""
+    return await _receive(request, otlp.LOGS)
+
+
+async def _receive(request: Req, signal: otlp.Signal) -> Response[bytes]:
+    served, token = _served(request), _token(request)
+    encoding = request.headers.get("content-encoding", "")
+    body = await read_body(request.stream(), encoding=encoding, size_bytes_max=BODY_SIZE_MAX_BYTES)
+    media_type = request.headers.get("content-type", _JSON).partition(";")[0].strip().lower()
+    observed = await asyncio.to_thread(otlp.parse_observed, signal, body, media_type, token.actor_id)
+    caller = Caller(request.state["peer_name"], otlp.key_of(body))
+    refused, why = await served.observe(body, observed.drafts, token, caller)
+    if observed.others:
+        why = f"{observed.others} are not of the GenAI conventions" + (f"; {why}" if why else "")
+    answer = otlp.format_answer(signal, media_type, observed.others + refused, why)
+    return Response(answer, media_type=media_type)
 
 
 @post("/v1/storable", guards=[needs(Scope.APPEND)], status_code=200)
@@ -216,7 +247,7 @@ async def make_checkpoint(request: Req) -> Response[bytes]:
 @get("/v1/entries", guards=[needs(Scope.READ)])
 async def query(request: Req) -> Response[bytes]:
     """A page of the entries that a filter asks for, and the cursor of the next."""
-    served, members = _served(request), _filter(request)
+    served, members = await _read(request), _filter(request)
     return Response(await asyncio.to_thread(_page, served, members), media_type=_JSON)
 
 
@@ -230,7 +261,7 @@ def _page(served: ServedLog, members: FilterMembers) -> bytes:
 @get("/v1/entries/{number:str}", guards=[needs(Scope.READ)])
 async def show_entry(request: Req, number: FromPath[str]) -> Response[bytes]:
     """An entry's line, byte for byte as it is stored."""
-    served, at = _served(request), _number(number)
+    served, at = await _read(request), _number(number)
     line = await asyncio.to_thread(served.source.line, at)
     tag = f'"{hex_hash(line)}"'  # of the bytes: erasing a payload changes them, and not the entry's hash
     headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
@@ -242,7 +273,7 @@ async def show_entry(request: Req, number: FromPath[str]) -> Response[bytes]:
 @get("/v1/entries/{number:str}/proof", guards=[needs(Scope.READ)])
 async def show_proof(request: Req, number: FromPath[str]) -> Response[bytes]:
     """A proof file of an entry; `payload=false`: without its payload."""
-    served, at = _served(request), _number(number)
+    served, at = await _read(request), _number(number)
     payload = _flag(request, "payload", default=True)
     return Response(await asyncio.to_thread(served.log.prove, at, payload=payload), media_type=_TEXT)
 
@@ -282,7 +313,7 @@ async def show_consistency(request: Req) -> Response[bytes]:
 @get("/v1/tail", guards=[needs(Scope.READ)])
 async def tail(request: Req) -> Stream:
     """Entries as they become durable, as server-sent events; the id of each is its sequence number."""
-    served, tails = _served(request), request.app.state["tails"]
+    served, tails = await _read(request), request.app.state["tails"]
     last = request.headers.get("last-event-id") or request.query_params.get("after")
     start = await asyncio.to_thread(served.source.durable_size) if last is None else _number(last) + 1
     if tails[0] >= TAILS_MAX:
@@ -343,7 +374,7 @@ async def show_holds(request: Req) -> Response[bytes]:
 @get("/v1/stats", guards=[needs(Scope.READ)])
 async def show_stats(request: Req) -> Response[bytes]:
     """Figures, of all or between `since` and `until`."""
-    served = _served(request)
+    served = await _read(request)
     since, until = request.query_params.get("since"), request.query_params.get("until")
     found = await asyncio.to_thread(lambda: stats(served.source, since=since, until=until))
     return Response(msgspec.json.encode(found), media_type=_JSON)
@@ -449,9 +480,9 @@ async def show_logs(request: Req) -> Response[bytes]:
     return Response(msgspec.json.encode({"logs": logs}), media_type=_JSON)
 
 
-def _explored(request: Req) -> Explorer:
-    asked, genesis = _asked(request), _genesis(request)
-    return Explorer(_served(request).source, lambda most: waiting_requests(asked, genesis, most))
+async def _explored(request: Req) -> Explorer:
+    served, asked, genesis = await _read(request), _asked(request), _genesis(request)
+    return Explorer(served.source, lambda most: waiting_requests(asked, genesis, most))
 
 
 # --- what a request names ---
@@ -471,6 +502,13 @@ def _served(request: Req) -> ServedLog:
     served = logs.get(origin)
     if served is None:
         raise NotFoundError("this service has no log of this origin", origin=origin)
+    return served
+
+
+async def _read(request: Req) -> ServedLog:
+    """For what tells of entries: where it is to be, an entry says who reads. Raises as `_served`."""
+    served = _served(request)
+    await served.note_read(request.state["peer_name"])
     return served
 
 

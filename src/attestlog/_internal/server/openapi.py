@@ -133,6 +133,10 @@ _SCHEMAS: Final[Members] = {
 
 _RECEIPTS: Final = _content({"oneOf": [_ref("Receipt"), {"type": "array", "items": _ref("Receipt")}]})
 _NOTE: Final = _content(_TEXT, "text/plain")
+_OTLP: Final = {
+    **_content({"type": "object", "description": "OTLP 1.x as JSON."}),
+    **_content({"type": "string", "format": "binary"}, "application/x-protobuf"),
+}  # fmt: skip
 _OR_PUBLIC: Final = ", or public where the operator says so"
 
 
@@ -239,6 +243,14 @@ def _log_itself() -> Members:
                 "Change the log", "admin", json(_ref("Receipt")), _LOG, status="201",
                 body=json(_ref("Change")),
             )
+        },
+        **{
+            f"/v1/{signal}": {
+                "post": _operation(
+                    f"Record {signal} of OpenTelemetry", "append", _OTLP, _LOG, body=_OTLP
+                )
+            }
+            for signal in ("traces", "logs")
         },
         "/v1/head": {"get": _operation("Read the head", "append or read", json(_ref("Head")), _LOG)},
         "/v1/holds": {"get": _operation("List legal holds", "read", json(_ref("Holds")), _LOG)},

@@ -12,14 +12,14 @@ import time
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
 import msgspec
 
 from attestlog._internal.core import canonical
-from attestlog._internal.core.entry import GUARD, OUTCOME, EventType, encode_member
+from attestlog._internal.core.entry import GUARD, OUTCOME, EventType, encode_member, format_timestamp
 from attestlog._internal.core.glob import Glob
 from attestlog._internal.core.receipt import Receipt
 from attestlog._internal.core.report import Verdict
@@ -27,12 +27,14 @@ from attestlog._internal.core.reserved import is_reserved
 from attestlog._internal.core.signature import BATCH_ENTRIES_MAX
 from attestlog._internal.log import Log
 from attestlog._internal.log.callers import Caller
+from attestlog._internal.log.changing import record_read
 from attestlog._internal.server.bodies_seen import BodiesSeen
 from attestlog._internal.server.rates import Rates
 from attestlog._internal.server.tokens import Scope, Token
 from attestlog.errors import (
     AttestlogError,
     ClosedError,
+    DerivedMemberError,
     ForbiddenError,
     FullError,
     LockLostError,
@@ -52,6 +54,9 @@ DISK_LOOK_S: Final = 1.0
 
 LATENCIES_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds of the buckets of the histogram of appends."""
+
+_OF_DRAFTS: Final = (MalformedError, DerivedMemberError, TooLargeError)
+"""What is wrong with a draft, and stays so however often it is sent."""
 
 _SPARED: Final = frozenset({EventType.VIOLATION, EventType.CHANGE, EventType.SHUTDOWN})
 """What may be written when there is little room left, beside outcomes."""
@@ -110,6 +115,9 @@ class ServedLog:
         self._reopening = asyncio.Lock()
         self._free = (0.0, FREE_BYTES_MIN)
         self.free_bytes_min = FREE_BYTES_MIN
+        self.records_reads = False
+        """Whether an entry says, once an hour, who read entries here."""
+        self._readers: dict[str, str] = {}
         self.verified: Verified | None = None
         """What `--verify-every` found last."""
 
@@ -131,6 +139,40 @@ class ServedLog:
             self.figures.add(outcome, count, time.monotonic() - start)
         self.tell()
         return appended
+
+    async def observe(
+        self, body: bytes, drafts: Sequence[Any], token: Token, caller: Caller
+    ) -> tuple[int, str]:
+        """Append what was observed; how many drafts the log refuses, and why it does the first.
+
+        `caller`: with a key that is this body's alone. Each piece of it has a key made of it: who sends the
+        same again after an error finds the first pieces there. Raises as `append`, but for drafts that are
+        wrong in themselves.
+        """
+        refused, why = 0, ""
+        for number, start in enumerate(range(0, len(drafts), DRAFTS_MAX)):
+            piece, own = drafts[start : start + DRAFTS_MAX], body if start == 0 else b""
+            named = replace(caller, key=f"{caller.key}.{number}")
+            try:
+                await self.append(own, piece, token, named)
+            except _OF_DRAFTS:
+                good, error = await asyncio.to_thread(self._good, piece)
+                refused, why = refused + len(piece) - len(good), why or str(error)
+                if good:
+                    await self.append(own, good, token, replace(named, key=f"{named.key}.rest"))
+        return refused, why
+
+    def _good(self, drafts: Sequence[Any]) -> tuple[list[Any], AttestlogError | None]:
+        """Those that the log takes, and what is wrong with the first other one."""
+        good, first = [], None
+        for draft in drafts:
+            try:
+                self.log.check(draft)
+            except _OF_DRAFTS as error:
+                first = first or error
+            else:
+                good.append(draft)
+        return good, first
 
     async def _append_once(self, body: bytes, drafts: Sequence[Any], caller: Caller) -> Appended:
         if not caller.key:
@@ -196,6 +238,21 @@ class ServedLog:
                 with contextlib.suppress(AttestlogError):
                     self.log = await asyncio.to_thread(self._open)
                     self.source = self.log._store.source
+
+    async def note_read(self, peer: str) -> None:
+        """Entries are about to be read: record it, where it is to be. Raises as `Log.append`.
+
+        Before anything is told: what cannot be recorded is not read.
+        """
+        if not self.records_reads:
+            return
+        reader, hour = peer.partition(" ")[0], format_timestamp(self.log.now_us())[:13]
+        if self._readers.get(reader) == hour:
+            return
+        await asyncio.to_thread(record_read, self.log, peer, hour)
+        # Those of other hours go: the name of a reader may be of thousands.
+        self._readers = {name: at for name, at in self._readers.items() if at == hour} | {reader: hour}
+        self.tell()
 
     # --- what is there ---
 

@@ -183,10 +183,11 @@ def read_private(path: Path) -> bytes:
         # Without O_NONBLOCK, opening a FIFO would wait for somebody to write a key into it.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         try:
-            mode = os.fstat(descriptor).st_mode
+            status = os.fstat(descriptor)
+            mode = status.st_mode
             if not stat.S_ISREG(mode):
                 raise KeyFileError(f"key file {path} is not a regular file", path=str(path))
-            if stat.S_IMODE(mode) & 0o077:
+            if not disk.is_private(status):
                 raise KeyFileError(
                     f"key file {path} has mode {stat.S_IMODE(mode):04o}, want 0600: others can read it",
                     path=str(path), mode=stat.S_IMODE(mode),

@@ -8,6 +8,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Final, NoReturn
 
+from attestlog._internal import disk
 from attestlog._internal.signers.contract import Passphrase
 from attestlog.errors import MalformedConfigError, SignerError
 
@@ -63,8 +64,9 @@ def _from_file(source: str) -> Secret:
         # Without O_NONBLOCK, opening a FIFO would wait for somebody to write a PIN into it.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         try:
-            mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
-            if mode & 0o077:
+            status = os.fstat(descriptor)
+            mode = stat.S_IMODE(status.st_mode)
+            if not disk.is_private(status):
                 raise SignerError(
                     f"PIN file {path} has mode {mode:04o}, want 0600: others can read it", path=str(path)
                 )

@@ -13,7 +13,7 @@ the place that holds it: no driver verifies anything for its readers.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from threading import Event
 from typing import Final, Literal, NamedTuple, Protocol
@@ -103,7 +103,7 @@ class NewLog(NamedTuple):
 class Known:
     """What the one who opens a store knows of the log from elsewhere: healing obeys it.
 
-    This one knows nothing: subclass it. Both are asked under the log's lock.
+    This one knows nothing: subclass it. `ask_again` takes no lock, all else is asked under the log's.
     """
 
     def acknowledged(self) -> int:
@@ -120,6 +120,14 @@ class Known:
             " log for writing does it",
             path=log.where, erased_by=pending.erased_by,
         )  # fmt: skip
+
+    def ask_again(self) -> Callable[[Store, Head], None]:
+        """Look up what others know now; what is given compares an open log with that: raises RollbackError.
+
+        For a driver that connects again, perhaps to another server, and before it takes the lock. Raises
+        StorageError where it must be known, and cannot be looked up.
+        """
+        return lambda _store, _head: None
 
 
 class LogSource(ABC):

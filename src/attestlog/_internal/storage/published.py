@@ -142,7 +142,7 @@ def open_published(subject: str | Path) -> Iterator[PublishedReader]:
 
     Raises MalformedConfigError for a URL that is not to be read.
     """
-    source = _open_source(subject)
+    source = open_files(subject)
     pool = ThreadPoolExecutor(READ_THREADS)
     try:
         yield PublishedReader(source, pool)
@@ -151,7 +151,8 @@ def open_published(subject: str | Path) -> Iterator[PublishedReader]:
         source.close()
 
 
-def _open_source(subject: str | Path) -> Source:
+def open_files(subject: str | Path) -> Source:
+    """The files of what is published there, be it a URL. Raises MalformedConfigError, MissingExtraError."""
     if not is_url(subject):
         return FolderSource(Path(subject))
     if is_object_url(subject):

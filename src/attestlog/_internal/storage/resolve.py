@@ -30,6 +30,9 @@ _PUBLISHED: Final = frozenset({"http", "https"}) | _OBJECTS
 _POSTGRES: Final = frozenset({"postgresql", "postgres"})
 
 
+BACKUP: Final = "pg_dump and pg_basebackup copy a database, attestlog move takes the log out of it"
+
+
 class Driver(Protocol):
     """One kind of place for logs. Every method takes a whole name, and raises StorageError."""
 
@@ -122,7 +125,7 @@ def copy_log(name: LogName, target: Path) -> None:
     from attestlog._internal.storage.files.copying import copy_directory
 
     open_source(name)  # says what is not a log
-    copy_directory(directory(name).absolute(), target.absolute())
+    copy_directory(directory(name, BACKUP).absolute(), target.absolute())
 
 
 def make_lock(name: LogName) -> None:
@@ -133,11 +136,14 @@ def make_lock(name: LogName) -> None:
         lock.make_lock(Path(name).absolute())
 
 
-def directory(name: LogName) -> Path:
-    """The directory that is meant, for what only a directory can. Raises MalformedConfigError for a URL."""
+def directory(name: LogName, on_postgres: str = "") -> Path:
+    """The directory that is meant, for what only a directory can. Raises MalformedConfigError for a URL.
+
+    `on_postgres`: what to do instead where the log is in a database.
+    """
     scheme = _scheme(name)
     if scheme:
-        instead = "; the database's own backup and restore do it there" if scheme in _POSTGRES else ""
+        instead = f": {on_postgres}" if on_postgres and scheme in _POSTGRES else ""
         raise MalformedConfigError(
             f"this is for a log's directory, not for {scheme}: URLs{instead}", member="log"
         )
@@ -172,7 +178,7 @@ def is_url(name: LogName) -> bool:
 
 def is_object_url(name: LogName) -> bool:
     """Whether it is the URL of a bucket, or of a part of one."""
-    return _scheme(name) in _OBJECTS
+    return layout.is_object_url(os.fspath(name))
 
 
 def is_published(name: LogName) -> bool:

@@ -123,6 +123,7 @@ def _is_refusal(error: BaseException) -> bool:
         for words in (
             "authentication failed", "no password supplied", "does not exist", "no pg_hba.conf entry",
             "certificate verify failed", "root certificate file", "permission denied",
+            "does not match host name", "SSL was required",
         )
     )  # fmt: skip
 

@@ -100,10 +100,10 @@ class PostgresDriver:
         *,
         lock_timeout_s: float,
         any_filesystem: bool,  # noqa: ARG002
-        known: Known,  # noqa: ARG002
+        known: Known,
     ) -> PostgresStore:
-        """See `Driver`. Nothing is ever torn or half erased here: `known` has nothing to decide."""
-        return PostgresStore(parse_url(name), lock_timeout_s=lock_timeout_s)
+        """See `Driver`. Nothing is ever torn or half erased here: `known` is asked after each connecting."""
+        return PostgresStore(parse_url(name), lock_timeout_s=lock_timeout_s, known=known)
 
 
 class PostgresCopying:

@@ -18,7 +18,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from typing import Any, Final, NamedTuple
@@ -32,7 +32,7 @@ from attestlog._internal.core.erasure import erase_line, erasure_of, taken
 from attestlog._internal.core.hashes import HASH_SIZE_BYTES, leaf_hash
 from attestlog._internal.core.merkle import Grown, Span, edge_at
 from attestlog._internal.places import index_dir
-from attestlog._internal.storage.contract import check_plan, room_in_segment
+from attestlog._internal.storage.contract import Known, Store, check_plan, room_in_segment
 from attestlog._internal.storage.postgres.connection import (
     SYNC_NOTICE,
     Connection,
@@ -100,8 +100,13 @@ class _Doubt(NamedTuple):
 class PostgresStore:
     """A log on PostgreSQL, open for writing; keeps the `Store` contract."""
 
-    def __init__(self, url: Url, *, lock_timeout_s: float, hold_max_s: int = HOLD_MAX_S) -> None:
+    def __init__(
+        self, url: Url, *, lock_timeout_s: float, hold_max_s: int = HOLD_MAX_S, known: Known | None = None
+    ) -> None:
         """Raises StorageError or MalformedEntryError. `hold_max_s`: see HOLD_MAX_S."""
+        self._known, self._is_new = known or Known(), True
+        self._compare: Callable[[Store, Head], None] | None = None
+        """Of a new connection, until the log there was found to be the one that is known."""
         self.url, self._lock_timeout_s, self._hold_max_s = url, lock_timeout_s, hold_max_s
         self._settle_s = SETTLE_S
         self.recovered: list[str] = []
@@ -321,7 +326,7 @@ class PostgresStore:
             raise
         self._notices: list[str] = []
         connection.add_notice_handler(lambda said: self._notices.append(said.message_primary or ""))
-        self._connection, self._opened_by = connection, os.getpid()
+        self._connection, self._opened_by, self._is_new = connection, os.getpid(), True
         return connection
 
     def _check_durable(self, connection: Connection) -> None:
@@ -382,6 +387,9 @@ class PostgresStore:
         self._is_open, self._is_dirty, self._turn_of = True, False, threading.get_ident()
         try:
             self._take(row)
+            if self._compare is not None:
+                self._compare(self, self._head)
+            self._compare = None
         except BaseException:
             self._roll_back()
             raise
@@ -390,6 +398,11 @@ class PostgresStore:
         deadline, pause = time.monotonic() + self._lock_timeout_s, 0.05
         while True:
             try:
+                self._connected()
+                if self._is_new:
+                    # It may be another server, or one that was restored. Nobody waits for the answer: the
+                    # lock is not taken yet.
+                    self._compare, self._is_new = self._known.ask_again(), False
                 return self._locked()
             except psycopg.Error as error:
                 self._drop()
