@@ -175,10 +175,11 @@ def test_a_partial_file_that_is_gone_is_read_from_the_full_one(site: Site) -> No
         with open_published(subject) as reader:
             assert reader.read(Tile(0, 0, 3)) == bytes(range(96))
             assert reader.read(Bundle(0, 2)) == bytes(range(68))
-            with pytest.raises(NotFoundError):
-                reader.read(Tile(0, 1, 3))
-            with pytest.raises(NotFoundError):
-                reader.read(Tile(0, 1))
+            for tile in (Tile(0, 1, 3), Tile(0, 1)):
+                with pytest.raises(StorageError, match=r"missing|no such file") as caught:
+                    reader.read(tile)
+                # What a server does not have may be there all the same.
+                assert isinstance(caught.value, NotFoundError) == (subject == site.folder)
 
 
 def test_a_file_of_another_length_is_refused(site: Site) -> None:

@@ -9,7 +9,7 @@ import typer
 
 from attestlog._internal.cli import options
 from attestlog._internal.cli.output import Output, print_table
-from attestlog._internal.cli.verbs import example, new_group
+from attestlog._internal.cli.verbs import UsageError, example, new_group
 
 app = new_group("archive")
 
@@ -22,25 +22,39 @@ def status(log: options.LogArgument, *, as_json: options.JsonOption = False) -> 
     _show(log, Output(as_json))
 
 
-@app.command(epilog=example("attestlog archive move audit /mnt/cold --compress"))
+@app.command(
+    epilog=example(
+        "attestlog archive move audit /mnt/cold --compress",
+        "attestlog archive move audit s3://example-cold/logs",
+    )
+)
 def move(
     log: options.LogArgument,
-    folder: Annotated[Path, options.argument("DIR", "Folder to move segments to.")],
+    place: Annotated[str, options.argument("DIR|URL", "Folder to move segments to; or s3://BUCKET/PREFIX.")],
     *,
     keep: Annotated[int, typer.Option(min=2, help="How many of the newest segments stay.", metavar="N")] = 2,
     compress: Annotated[bool, options.flag("Compress them (gzip).", "--compress")] = False,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Move closed segments to another folder.
+    """Move closed segments to another folder, or to a bucket.
 
     It then shows where each segment is. A link stays in the log. While it leads to the segment, nothing
     changes. While it does not, `verify` lists the segments that it could not read (exit code 4); reading,
-    appending and proving work with the rest. Compressed segments must be brought back before they are read.
+    appending and proving work with the rest. Segments compressed with --compress must be brought back before
+    they are read. In a bucket they are always compressed (zstd), and read from there, an entry at a time.
     """
     from attestlog._internal.storage.files.archive import archive_segments
-    from attestlog._internal.storage.resolve import directory
+    from attestlog._internal.storage.resolve import directory, is_url
 
-    archive_segments(directory(log, _ON_POSTGRES), folder, keep=keep, compress=compress)
+    root = directory(log, _ON_POSTGRES)
+    if not is_url(place):
+        archive_segments(root, Path(place), keep=keep, compress=compress)
+    else:
+        if compress:
+            raise UsageError("--compress is for folders: in a bucket segments are always compressed")
+        from attestlog._internal.storage.objects.archiving import archive_to_bucket
+
+        archive_to_bucket(root, place, keep=keep)
     _show(log, Output(as_json))
 
 
@@ -56,16 +70,24 @@ def restore(
             "--entry", min=0, metavar="N", help="Only the segment that holds this entry; repeatable."
         ),
     ] = None,
+    remove: Annotated[
+        bool, options.flag("Delete them from the bucket afterwards; for erasing payloads.", "--remove")
+    ] = False,
     as_json: options.JsonOption = False,
 ) -> None:
     """Bring archived segments back into the log.
 
     It then shows where each segment is.
     """
-    from attestlog._internal.storage.files.archive import restore_segments
+    from attestlog._internal.storage.files.archive import State, placed_segments, restore_segments
     from attestlog._internal.storage.resolve import directory
 
-    restore_segments(directory(log, _ON_POSTGRES), number)
+    root = directory(log, _ON_POSTGRES)
+    restore_segments(root, number)
+    if remove or any(segment.state is State.BUCKET for segment in placed_segments(root)):
+        from attestlog._internal.storage.objects.archiving import restore_from_buckets
+
+        restore_from_buckets(root, number, remove=remove)
     _show(log, Output(as_json))
 
 

@@ -219,7 +219,7 @@ def _erasure_refused(error: errors.AttestlogError) -> str | None:
         "deny": "attestlog policy show LOG shows the rule that denies it",
         "append": "attestlog erase LOG N erases the payload and appends the entry",
         "approval": "--request-approval FILE writes a request for approvals, --approval FILE takes them in",
-        "archived": "attestlog archive restore LOG --entry N brings its segment back",
+        "archived": "attestlog archive restore LOG --entry N --remove brings its segment back",
     }.get(error.evidence().get("rule", ""))
 
 

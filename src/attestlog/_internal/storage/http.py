@@ -36,7 +36,7 @@ _ABSENT: Final = frozenset({404, 410})
 class HttpSource:
     """The files below a URL. Threads may share it."""
 
-    may_lose = False
+    may_lose = True
 
     def __init__(self, url: str) -> None:
         """Raises MalformedConfigError unless `url` is https:, or http: to this very machine."""

@@ -178,7 +178,7 @@ def is_url(name: LogName) -> bool:
 
 def is_object_url(name: LogName) -> bool:
     """Whether it is the URL of a bucket, or of a part of one."""
-    return _scheme(name) in _OBJECTS
+    return layout.is_object_url(os.fspath(name))
 
 
 def is_published(name: LogName) -> bool:

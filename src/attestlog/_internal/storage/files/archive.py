@@ -15,7 +15,7 @@ from __future__ import annotations
 import gzip
 import os
 import zlib
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -59,6 +59,8 @@ class State(StrEnum):
     """Elsewhere, and read from there."""
     COMPRESSED = "compressed"
     """Elsewhere, and to be brought back before it can be read."""
+    BUCKET = "bucket"
+    """In a bucket, and read from there: `storage.objects`."""
     ABSENT = "absent"
     """Not where it was put, or that cannot be reached."""
 
@@ -68,8 +70,8 @@ class Placed(NamedTuple):
 
     first: int
     state: State
-    path: Path
-    """The file that holds it, or should."""
+    path: Path | str
+    """The file that holds it, or should; of an object its URL."""
 
 
 def placed_segments(root: Path) -> list[Placed]:
@@ -91,36 +93,53 @@ def archive_segments(
     target = target.absolute()
     if not target.is_dir():
         raise NotFoundError(f"{target} is not a directory", path=str(target))
+    return [
+        _move(root, segment, end, target, compress=compress)
+        for segment, end in movable_segments(root, keep=keep)
+    ]
+
+
+def movable_segments(root: Path, *, keep: int) -> Iterator[tuple[Placed, int]]:
+    """The segments that may be moved, and where each ends. Raises as `archive_segments`."""
     segments = placed_segments(root)
     stop = max(1, len(segments) - max(keep, KEEP_MIN))
     ends = [following.first for following in segments[1:]]
-    moved = []
     for segment, end in zip(segments[1:stop], ends[1:], strict=False):
-        if segment.state is State.HERE and not _governs(segment.path):
+        if segment.state is State.HERE and not _governs(Path(segment.path)):
             _check_covered(root, end)
-            moved.append(_move(root, segment, end, target, compress=compress))
-    return moved
+            yield segment, end
 
 
 def restore_segments(root: Path, numbers: list[int] | None = None) -> list[Placed]:
     """Bring back the segments that hold these entries, or all; what is elsewhere is copied, not removed.
 
+    Those in buckets are for `storage.objects.archiving`.
     Raises NotFoundError for one that is not where it was put, CorruptError for one that is not what the
     stored tree has, or another StorageError.
     """
+    return [
+        _restore(root, segment, end)
+        for segment, end in segments_away(root, numbers)
+        if segment.state is not State.BUCKET
+    ]
+
+
+def segments_away(root: Path, numbers: list[int] | None) -> Iterator[tuple[Placed, int]]:
+    """The segments that are not here, of these entries or all, and where each ends."""
     segments = placed_segments(root)
     ends = [following.first for following in segments[1:]]
-    restored = []
     for segment, end in zip(segments, ends, strict=False):
         wanted = numbers is None or any(segment.first <= number < end for number in numbers)
         if wanted and segment.state is not State.HERE:
-            restored.append(_restore(root, segment, end))
-    return restored
+            yield segment, end
 
 
 def _placed(first: int, path: Path) -> Placed:
     if not path.is_symlink():
         return Placed(first, State.HERE, path)
+    url = layout.object_url(path)
+    if url is not None:
+        return Placed(first, State.BUCKET, url)
     target = Path(os.path.join(path.parent, path.readlink()))  # noqa: PTH118 - a link may be absolute
     if target.is_file():
         return Placed(first, State.MOVED, target)
@@ -133,7 +152,7 @@ def _placed(first: int, path: Path) -> Placed:
 
 
 def _governs(path: Path) -> bool:
-    with _errors(path), open_segment(path) as segment:
+    with errors(path), open_segment(path) as segment:
         return any(may_govern(line.data) for line in segment.lines(0, segment.size))
 
 
@@ -142,25 +161,26 @@ def _compressed(path: Path) -> Path:
 
 
 def _move(root: Path, segment: Placed, end: int, target: Path, *, compress: bool) -> Placed:
-    place = target / segment.path.name
+    path = Path(segment.path)
+    place = target / path.name
     compress = compress and not place.name.endswith(layout.PACKED_SUFFIX)
     copy = _compressed(place) if compress else place
-    before = segment.path.stat()
-    with _errors(copy):
+    before = path.stat()
+    with errors(copy):
         # A crash up to here leaves the log as it was, and perhaps a copy that the next attempt overwrites.
-        _write(copy, segment.path, compress=compress)
-    _check(root, copy, segment.first, end)
-    link = segment.path.with_name(f".{segment.path.name}.link")
-    with _errors(segment.path), _locked(root):
-        now = segment.path.stat()
+        _write(copy, path, compress=compress)
+    check_copy(root, copy, segment.first, end)
+    link = path.with_name(f".{path.name}.link")
+    with errors(path), locked(root):
+        now = path.stat()
         if (now.st_ino, now.st_size, now.st_mtime_ns) != (before.st_ino, before.st_size, before.st_mtime_ns):
-            raise ConflictError(f"{segment.path} changed while it was copied", path=str(segment.path))
+            raise ConflictError(f"{path} changed while it was copied", path=str(path))
         link.unlink(missing_ok=True)
         link.symlink_to(place)
         # The copy is durable and checked: whichever of the two a crash leaves under the name, it is whole.
-        link.replace(segment.path)
-        disk.fsync_directory(segment.path.parent)
-    return _placed(segment.first, segment.path)
+        link.replace(path)
+        disk.fsync_directory(path.parent)
+    return _placed(segment.first, path)
 
 
 def _restore(root: Path, segment: Placed, end: int) -> Placed:
@@ -171,11 +191,11 @@ def _restore(root: Path, segment: Placed, end: int) -> Placed:
             path=str(segment.path), sequence_number=segment.first,
         )  # fmt: skip
     copy = path.with_name(f".{path.name}.restored")
-    with _errors(copy):
-        _write(copy, segment.path, compress=False)
+    with errors(copy):
+        _write(copy, Path(segment.path), compress=False)
     try:
-        _check(root, copy, segment.first, end)
-        with _errors(path), _locked(root):
+        check_copy(root, copy, segment.first, end)
+        with errors(path), locked(root):
             copy.replace(path)
             disk.fsync_directory(path.parent)
     finally:
@@ -196,25 +216,30 @@ def _check_covered(root: Path, end: int) -> None:
         )
 
 
-def _check(root: Path, path: Path, first: int, end: int) -> None:
+def check_copy(root: Path, path: Path, first: int, end: int) -> None:
     """Raises CorruptError unless the file holds the entries [first, end) of the stored tree, and no more."""
+    with errors(path), closing(_lines(path)) as lines:
+        check_lines(root, lines, first, end, str(path))
+
+
+def check_lines(root: Path, lines: Iterable[bytes], first: int, end: int, where: str) -> None:
+    """Raises CorruptError unless these lines, with their ends, are [first, end) of the stored tree."""
     tree = TreeFiles(root)
     number = first
     try:
-        with _errors(path), closing(_lines(path)) as lines:
-            leaves = tree.read(0, first, end)
-            for line in lines:
-                if not line.endswith(b"\n") or number >= end or _leaf(line[:-1]) != leaves[number - first]:
-                    break
-                number += 1
-            else:
-                if number == end:
-                    return
+        leaves = tree.read(0, first, end)
+        for line in lines:
+            if not line.endswith(b"\n") or number >= end or _leaf(line[:-1]) != leaves[number - first]:
+                break
+            number += 1
+        else:
+            if number == end:
+                return
     finally:
         tree.close()
     raise CorruptError(
-        f"{path}: line {number - first} is not entry {number} as the stored tree has it",
-        path=str(path), sequence_number=number,
+        f"{where}: line {number - first} is not entry {number} as the stored tree has it",
+        path=where, sequence_number=number,
     )  # fmt: skip
 
 
@@ -265,7 +290,7 @@ def _reading(path: Path) -> Iterator[BinaryIO | gzip.GzipFile]:
 
 
 @contextmanager
-def _locked(root: Path) -> Iterator[None]:
+def locked(root: Path) -> Iterator[None]:
     """Nobody else changes the log meanwhile."""
     lock = Lock(root)
     try:
@@ -277,7 +302,8 @@ def _locked(root: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _errors(path: Path) -> Iterator[None]:
+def errors(path: Path) -> Iterator[None]:
+    """What fails while this file is moved has our errors."""
     try:
         yield
     except (gzip.BadGzipFile, zlib.error, EOFError, MalformedSegmentError) as error:

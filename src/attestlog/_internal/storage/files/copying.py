@@ -81,6 +81,13 @@ def _copy_into(made: Path, source: Path) -> None:
 
 def _copy_lines(segment: FileSegment, target: Path, *, is_last: bool) -> None:
     """Of the last segment whole lines only."""
+    url = layout.object_url(segment.path)
+    if url is not None:
+        from attestlog._internal.storage.objects.archived import read_object
+
+        with _new_file(target) as descriptor:
+            disk.write_all(descriptor, read_object(url))
+        return
     with disk.open_plain(segment.path, buffering=0) as file, _new_file(target) as descriptor:
         if segment.inode not in (0, os.fstat(file.fileno()).st_ino):
             raise _ReplacedError(

@@ -3,6 +3,7 @@
 entries/000000000000.jsonl     one canonical entry a line; 65,536 entries a segment; the last may
                                end in room (spaces)
 entries/000000000000.jsonl.zst the same, compressed: a segment that is closed
+entries/000000000000.jsonl.zst a link whose target is the URL of an object: the segment is in a bucket
 entries/torn-…                 bytes set aside by recovery, never read again
 tree/0, tree/1 …               32-byte hashes of complete subtrees of 256^level leaves; derived
 checkpoint                     the latest signed checkpoint
@@ -39,6 +40,7 @@ READERS_MODE: Final = 0o2750
 
 PACKED_SUFFIX: Final = ".jsonl.zst"
 
+_OBJECT: Final = re.compile(r"(?:s3|gs|az)://")
 _SEGMENT: Final = re.compile(r"([0-9]{12})\.jsonl(?:\.zst)?")
 
 
@@ -78,6 +80,20 @@ def segment_path(root: Path, first: int) -> Path:
     packed = root / ENTRIES_DIR / packed_name(first)
     plain = root / ENTRIES_DIR / segment_name(first)
     return packed if not os.path.lexists(plain) and os.path.lexists(packed) else plain
+
+
+def object_url(path: Path | str) -> str | None:
+    """The URL of the object that holds this segment, where a link says so; None for any other file."""
+    try:
+        target = os.readlink(path)  # noqa: PTH115 - a Path would spell the URL with one slash
+    except OSError:
+        return None
+    return target if _OBJECT.match(target) else None
+
+
+def is_object_url(text: str) -> bool:
+    """Whether it is the URL of a bucket, or of what is in one."""
+    return _OBJECT.match(text.lower()) is not None
 
 
 def tree_path(root: Path, level: int) -> Path:

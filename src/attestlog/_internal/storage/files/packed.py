@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from attestlog._internal import disk
 from attestlog._internal.core.compression import (
@@ -37,7 +37,7 @@ from attestlog._internal.core.compression import (
 )
 from attestlog._internal.core.entry import LINE_SIZE_MAX_BYTES
 from attestlog._internal.core.lines import Line
-from attestlog._internal.storage.files.layout import PACKED_SUFFIX
+from attestlog._internal.storage.files.layout import PACKED_SUFFIX, object_url
 from attestlog._internal.storage.files.segments import (
     BLOCK_BYTES,
     LOOK_BYTES,
@@ -129,12 +129,26 @@ class PlainSegment(OpenSegment):
         return last_line(self._descriptor, self.size)
 
 
-class PackedSegment(OpenSegment):
-    """A compressed file of lines."""
+class Ranges(Protocol):
+    """The bytes of a file that is elsewhere, read by ranges. Methods raise OSError."""
 
-    def __init__(self, descriptor: int) -> None:
-        self._zstd, self._descriptor = codec(), descriptor
-        file_size = os.fstat(descriptor).st_size
+    @property
+    def size(self) -> int:
+        """Bytes in all."""
+
+    def read(self, size_bytes: int, offset: int) -> bytes:
+        """As `os.pread`."""
+
+    def expect(self, size_bytes: int, offset: int) -> None:
+        """All of these bytes will be read now."""
+
+
+class PackedSegment(OpenSegment):
+    """A compressed file of lines, open here or elsewhere."""
+
+    def __init__(self, file: int | Ranges) -> None:
+        self._zstd, self._file = codec(), file
+        file_size = os.fstat(file).st_size if isinstance(file, int) else file.size
         footer = self._pread(FOOTER_SIZE_BYTES, max(0, file_size - FOOTER_SIZE_BYTES))
         size_bytes = min(index_size(footer), file_size)
         self.index = decode_index(self._pread(size_bytes, file_size - size_bytes), file_size)
@@ -193,6 +207,8 @@ class PackedSegment(OpenSegment):
 
     def blocks(self, frame: Frame) -> Iterator[bytes]:
         """What the frame unpacks to: as much as the index says, neither more nor less."""
+        if not isinstance(self._file, int):
+            self._file.expect(frame.packed_size, frame.offset)
         check_frame(
             self._pread(min(FRAME_HEADER_SIZE_MAX_BYTES, frame.packed_size), frame.offset), frame.size
         )
@@ -250,7 +266,9 @@ class PackedSegment(OpenSegment):
             yield Line(offset, rest, offset + len(rest), is_complete=False)
 
     def _pread(self, size_bytes: int, offset: int) -> bytes:
-        return os.pread(self._descriptor, size_bytes, offset)
+        if isinstance(self._file, int):
+            return os.pread(self._file, size_bytes, offset)
+        return self._file.read(size_bytes, offset)
 
 
 def _is_room(line: Line) -> bool:
@@ -259,7 +277,13 @@ def _is_room(line: Line) -> bool:
 
 @contextmanager
 def open_segment(path: Path | str) -> Iterator[OpenSegment]:
-    """The segment in this file, which is compressed or not by its name."""
+    """The segment in this file, which is compressed or not by its name, or in the object it leads to."""
+    url = object_url(path)
+    if url is not None:
+        from attestlog._internal.storage.objects.archived import open_object
+
+        yield PackedSegment(open_object(url))
+        return
     with disk.open_plain(path, buffering=0) as file:
         is_packed = str(path).endswith(PACKED_SUFFIX)
         yield PackedSegment(file.fileno()) if is_packed else PlainSegment(file.fileno())

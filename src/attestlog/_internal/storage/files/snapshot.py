@@ -31,6 +31,9 @@ from attestlog.errors import MalformedSegmentError, MissingExtraError
 LOCK_WAIT_S: Final = 5.0
 """How long to wait for a commit to end: most take milliseconds; a slow signer must not stop an audit."""
 
+_NOT_READ: Final = 1
+"""The size, in bytes, of a segment that could not be opened: it is asked for, and says why then."""
+
 _LEVEL: Final = re.compile(r"[0-9]|[1-9][0-9]")
 
 
@@ -95,7 +98,7 @@ class FileSegment(Struct, frozen=True):
     def _opened(self) -> Iterator[OpenSegment]:
         try:
             # A file that was replaced by an erasure: these offsets are stale.
-            if self.inode not in (0, os.stat(self.path).st_ino):  # noqa: PTH116
+            if self.inode and self.inode != os.stat(self.path).st_ino:  # noqa: PTH116
                 raise OSError(f"{self.path} was replaced while it was verified: verify again")
             with open_segment(self.path) as segment:
                 yield segment
@@ -107,10 +110,23 @@ class FileSegment(Struct, frozen=True):
 
     def away(self) -> str | None:
         """See `RawSegment`: where a symbolic link leads at which there is nothing now."""
+        url = layout.object_url(self.path)
+        if url is not None:
+            return url if self.size == _NOT_READ and self._is_out_of_reach() else None
         try:
             return os.readlink(self.path) if not os.path.exists(self.path) else None  # noqa: PTH110, PTH115
         except OSError:
             return None
+
+    def _is_out_of_reach(self) -> bool:
+        """Of an object that could not be read when the snapshot was taken; one that is damaged is within."""
+        try:
+            with self._opened():
+                return True  # it came back meanwhile: how long it is, this snapshot does not know
+        except MalformedSegmentError:
+            return False
+        except OSError:
+            return True
 
 
 class FileSnapshot:
@@ -186,13 +202,14 @@ class FileSnapshot:
                 self.strays.append(path.name)
         for first, path in sorted(known.items()):
             try:
-                inode = path.stat().st_ino
+                # What is in a bucket is not a file: its name says what it holds, and never changes.
+                inode = 0 if layout.object_url(path) is not None else path.stat().st_ino
                 with open_segment(path) as segment:
                     size = segment.size
                     end = segment.lines_end() if path.suffix == ".jsonl" else size
                     whole = _without_hole(path, end) if path.suffix == ".jsonl" else end
             except (OSError, MissingExtraError, MalformedSegmentError):
-                self.segments.append(FileSegment(first, str(path), 1))  # reading it will say why it cannot be
+                self.segments.append(FileSegment(first, str(path), _NOT_READ))  # reading it says why
             else:
                 self.segments.append(FileSegment(first, str(path), whole, inode, size - end))
 

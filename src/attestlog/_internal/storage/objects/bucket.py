@@ -30,8 +30,8 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from attestlog._internal.net import parse_url
+from attestlog._internal.storage.files.layout import is_object_url
 from attestlog._internal.storage.publishing_target import Listed
-from attestlog._internal.storage.resolve import is_object_url
 from attestlog.errors import (
     ConflictError,
     ConsistencyError,
@@ -91,6 +91,16 @@ class Bucket:
                     path=self.place(name), expected=size_max_bytes,
                 )  # fmt: skip
             return Found(bytes(got.bytes()), str(got.meta["e_tag"]))
+
+    def size(self, name: str) -> int:
+        """Bytes of an object. Raises NotFoundError, StorageError."""
+        with self._errors(name):
+            return int(self._library.head(self._store, name)["size"])
+
+    def read_range(self, name: str, start: int, stop: int) -> bytes:
+        """These bytes of an object, or what it has of them. Raises NotFoundError, StorageError."""
+        with self._errors(name):
+            return bytes(self._library.get_range(self._store, name, start=start, end=stop))
 
     def create(self, name: str, data: bytes, attributes: Mapping[str, str] | None = None) -> bool:
         """Have `data` under `name`: False if it was there already.
@@ -209,9 +219,10 @@ class Bucket:
             ) from None
 
 
-def open_bucket(url: str) -> Bucket:
+def open_bucket(url: str, *, request_time_max_s: int = REQUEST_TIME_MAX_S) -> Bucket:
     """The bucket and prefix that a URL names. Nothing is asked of the store yet.
 
+    `request_time_max_s`: for one answer, which is of a few kilobytes by default.
     Raises MalformedConfigError for another URL, for one with credentials or options, and for an endpoint
     without TLS elsewhere than on this machine; MissingExtraError.
     """
@@ -223,7 +234,7 @@ def open_bucket(url: str) -> Bucket:
         store = import_module("obstore.store").from_url(
             url,
             client_options={
-                "timeout": f"{REQUEST_TIME_MAX_S}s", "connect_timeout": f"{CONNECT_TIMEOUT_S}s",
+                "timeout": f"{request_time_max_s}s", "connect_timeout": f"{CONNECT_TIMEOUT_S}s",
                 "allow_http": is_plain,
             },
             retry_config={
