@@ -224,8 +224,11 @@ def test_what_is_answered_to_whom(made_log: LogMaker) -> None:
 
 @contextmanager
 def running(log: Path) -> Iterator[str]:
-    """`attestlog explore` as a process; its address."""
-    code = "import sys; from attestlog._internal.cli import main; sys.exit(main())"
+    """`attestlog explore` as a process, which has no extra; its address."""
+    code = (
+        "import sys; sys.modules.update(litestar=None, uvicorn=None);"
+        " from attestlog._internal.cli import main; sys.exit(main())"
+    )
     command = [sys.executable, "-c", code, "explore", str(log), "--no-browser", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=dict(os.environ)) as process:
         try:

@@ -32,30 +32,25 @@ def explore(
     """Show a log in the browser: timeline, entries, governance, keys, figures; until it is interrupted.
 
     It listens on 127.0.0.1 only, reads the log and writes nothing to it. The page checks entries in the
-    browser, under the verifier key that you paste. Needs the extra `server`.
+    browser, under the verifier key that you paste.
     """
     import secrets
     import webbrowser
 
-    from attestlog._internal.server import check_extra
-
-    check_extra()
     from attestlog._internal.explorer.answering import Explorer
     from attestlog._internal.places import state_dir
     from attestlog._internal.server.asked import Asked
-    from attestlog._internal.server.explorer import explorer_app, waiting_requests
-    from attestlog._internal.server.running import Listen, serve
+    from attestlog._internal.server.loopback import serve_explorer
     from attestlog._internal.storage.resolve import open_source
 
     if not 0 <= port <= 65_535:
         raise UsageError("--port is from 0 to 65535")
-    source, secret, out = open_source(log), secrets.token_hex(16), Output(as_json)
+    source, out = open_source(log), Output(as_json)
     asked = Asked(directory or state_dir() / "service")
-    explorer = Explorer(source, lambda most: waiting_requests(asked, source.genesis().entry_hash, most))
+    explorer = Explorer(source, lambda most: asked.waiting(source.genesis().entry_hash, most))
     catch_up(log)
 
-    def started(url: str) -> None:
-        address = f"{url}/{secret}/"
+    def started(address: str) -> None:
         if out.as_json:
             out.emit("explorer", {"url": address})
         else:
@@ -64,4 +59,4 @@ def explore(
         if not no_browser:
             webbrowser.open(address)
 
-    serve(explorer_app(explorer, secret), Listen(port=port), started=started)
+    serve_explorer(explorer, secrets.token_hex(16), port, started)

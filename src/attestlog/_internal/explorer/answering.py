@@ -72,6 +72,13 @@ CONTENT_SECURITY_POLICY: Final = (
 )
 """For every answer: the page runs its own code, asks its own server, and nobody shows it in a frame."""
 
+HEADERS: Final = {
+    "content-security-policy": CONTENT_SECURITY_POLICY, "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer", "cache-control": "no-store",
+    "cross-origin-resource-policy": "same-origin",
+}  # fmt: skip
+"""Of every answer."""
+
 _JSON: Final = "application/json"
 _NUMBERS: Final = frozenset({"severity", "severity_min", "cursor", "limit"})
 _SHOWN: Final = (

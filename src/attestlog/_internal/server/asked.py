@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 from uuid import UUID
@@ -10,8 +11,16 @@ from attestlog._internal import disk
 from attestlog._internal.core.approval import Approval, ApprovalRequest, format_approval, parse_request
 from attestlog._internal.core.entry import LINE_SIZE_MAX_BYTES
 from attestlog._internal.core.hashes import hex_hash
+from attestlog._internal.explorer.answering import Waiting
 from attestlog._internal.guard.asking import find_approvals, write_request
-from attestlog.errors import ApprovalRefusedError, BusyError, ExistsError, NotFoundError, StorageError
+from attestlog.errors import (
+    ApprovalRefusedError,
+    BusyError,
+    ExistsError,
+    MalformedApprovalError,
+    NotFoundError,
+    StorageError,
+)
 
 REQUESTS_MAX: Final = 10_000
 """Requests that are kept of one log: each has up to some tens of kB. An operator takes old ones away."""
@@ -74,6 +83,14 @@ class Asked:
     def approvals(self, genesis: str, request_id: str) -> list[Approval]:
         """Those that came for a request. Raises NotFoundError, StorageError."""
         return find_approvals(self._folder(genesis, request_id), self.request(genesis, request_id), set())
+
+    def waiting(self, genesis: str, most: int) -> list[Waiting]:
+        """The requests left or answered last, for people. One that cannot be read is passed over."""
+        found = []
+        for request_id in self.latest(genesis, most):
+            with suppress(MalformedApprovalError, NotFoundError):
+                found.append(Waiting(self.request(genesis, request_id), self.approvals(genesis, request_id)))
+        return found
 
     def _folder(self, genesis: str, request_id: str) -> Path:
         try:

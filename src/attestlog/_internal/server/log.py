@@ -40,7 +40,7 @@ from attestlog._internal.server import otlp
 from attestlog._internal.server.asked import Asked
 from attestlog._internal.server.bodies import read_body
 from attestlog._internal.server.bodies_seen import BodiesSeen
-from attestlog._internal.server.explorer import show_explored, show_page, waiting_requests
+from attestlog._internal.server.explorer import show_explored, show_page
 from attestlog._internal.server.guarding import needs, new_app
 from attestlog._internal.server.metrics import MEDIA_TYPE, format_metrics
 from attestlog._internal.server.oidc import Issuers
@@ -482,7 +482,7 @@ async def show_logs(request: Req) -> Response[bytes]:
 
 async def _explored(request: Req) -> Explorer:
     served, asked, genesis = await _read(request), _asked(request), _genesis(request)
-    return Explorer(served.source, lambda most: waiting_requests(asked, genesis, most))
+    return Explorer(served.source, lambda most: asked.waiting(genesis, most))
 
 
 # --- what a request names ---
