@@ -30,7 +30,7 @@ UV_VERSION = 0.13.9
 
 .PHONY: help demo test test-all native native-lint native-fuzz services interop lint types format faults chaos repeat failover simulate \
 	fuzz agree mutants bench bench-formats \
-	bench-explorer bench-proofs bench-signers bench-replication bench-hosts bench-serve growth soak nightly lock clean
+	bench-explorer bench-proofs bench-publish bench-signers bench-replication bench-hosts bench-serve growth soak nightly lock clean
 
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 23
@@ -166,6 +166,9 @@ bench-formats: $(VENV)/.installed-dev ## measure what the formats cost (BENCH_AR
 
 bench-proofs: $(VENV)/.installed-dev ## measure proofs and checkpoints at 10 million entries, publishing, tiles (3 GB)
 	@$(BIN)/python -m bench.proofs $(BENCH_ARGS)
+
+bench-publish: $(VENV)/.installed-dev ## measure waiting until an entry is published, beside the log alone; requests and bytes
+	@$(BIN)/python -m bench.publish $(BENCH_ARGS)
 
 bench-explorer: $(VENV)/.installed-dev ## measure the explorer in a browser: a million entries, checks a second, sizes (4 GB)
 	@$(BIN)/python -m bench.explorer $(BENCH_ARGS)

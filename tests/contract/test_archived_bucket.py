@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import threading
@@ -9,10 +10,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.contract.test_published_bucket import KINDS, Started, start
 from tests.support.logs import create, draft
 from tests.support.repository import ROOT
-from tests.support.stores import BUCKET, LostAnswers, Moto, Rclone, Store, use
+from tests.support.stores import BUCKET, KINDS, LostAnswers, Moto, Rclone, Started, Store, start, use
 
 import attestlog
 from attestlog._internal.cli import main
@@ -330,7 +330,7 @@ archiving.archive_to_bucket(path, url)
 def test_a_kill_at_any_step(moto: Store, prefix: str, path: Path, tmp_path: Path) -> None:
     for nth in range(0, 19, 3):
         copy = tmp_path / f"copy-{nth}"
-        subprocess.run(["cp", "-a", path, copy], check=True)
+        shutil.copytree(path, copy)
         done = subprocess.run(
             [sys.executable, "-c", KILLED, copy, f"{url_of(prefix)}/{nth}", str(nth)],
             capture_output=True, text=True, check=False, timeout=120,

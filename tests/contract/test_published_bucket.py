@@ -12,7 +12,18 @@ from pathlib import Path
 import pytest
 from tests.support.logs import LogMaker, draft, drafts
 from tests.support.published import published_files
-from tests.support.stores import BUCKET, LostAnswers, Moto, Rclone, SeaweedFS, Store, use
+from tests.support.stores import (
+    BUCKET,
+    KINDS,
+    LostAnswers,
+    Moto,
+    Rclone,
+    SeaweedFS,
+    Started,
+    Store,
+    start,
+    use,
+)
 
 from attestlog._internal.cli import main
 from attestlog._internal.core.note import format_vkey
@@ -27,9 +38,6 @@ from attestlog.errors import (
     StorageError,
 )
 
-KINDS: dict[str, Callable[[Path], Store]] = {"seaweedfs": SeaweedFS, "moto": Moto}
-Started = dict[Callable[[Path], Store], Store]
-
 
 @pytest.fixture(scope="module")
 def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
@@ -38,14 +46,6 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
     yield stores
     for store in stores.values():
         store.stop(kill=True)
-
-
-def start(kind: Callable[[Path], Store], started: Started, tmp_path_factory: pytest.TempPathFactory) -> Store:
-    if kind not in started:
-        store = kind(tmp_path_factory.mktemp("store"))
-        started[kind] = store
-        store.start()
-    return started[kind]
 
 
 @pytest.fixture(params=KINDS)

@@ -10,7 +10,7 @@ from tests.support.browser import ORIGIN
 from tests.support.logs import Key, LogMaker, draft
 from tests.support.people import governed
 
-from attestlog._internal.explorer.answering import CONTENT_SECURITY_POLICY, Explorer
+from attestlog._internal.explorer.answering import CONTENT_SECURITY_POLICY, Explorer, Waiting
 from attestlog._internal.storage.resolve import open_source
 from attestlog.errors import AttestlogError
 
@@ -28,6 +28,7 @@ VIEWS: Final = (
     "?view=keys",
     "?view=confirming",
     "?view=figures",
+    "?view=file",
 )
 
 PREFIX: Final = f"{ORIGIN}/some/prefix/"
@@ -59,9 +60,19 @@ def example_log(root: Path) -> LogMaker:
     return made
 
 
-def served(page: "Page", made: LogMaker, change: Change | None = None, origin: str = ORIGIN) -> list[str]:
-    """Answer the page's requests as the server does, below a prefix, without a socket. Errors it met."""
-    explorer, prefix, errors = Explorer(open_source(made.root)), f"{origin}/some/prefix/", list[str]()
+def served(
+    page: "Page",
+    made: LogMaker,
+    change: Change | None = None,
+    origin: str = ORIGIN,
+    kept: list[Waiting] | None = None,
+) -> list[str]:
+    """Answer the page's requests as the server does, below a prefix, without a socket. Errors it met.
+
+    `kept`: requests for approval.
+    """
+    explorer = Explorer(open_source(made.root), None if kept is None else lambda most: kept[:most])
+    prefix, errors = f"{origin}/some/prefix/", list[str]()
 
     def answer(route: Any) -> None:
         url: str = route.request.url
@@ -74,12 +85,54 @@ def served(page: "Page", made: LogMaker, change: Change | None = None, origin: s
         try:
             given = explorer.answer(path, dict(parse_qsl(query)))
         except AttestlogError as error:
-            route.fulfill(status=400, body=json.dumps({"message": str(error)}), headers=headers)
+            route.fulfill(status=400, body=json.dumps({"detail": str(error)}), headers=headers)
             return
-        body = given.body if change is None else change(path, given.body)
+        body = given.body if change is None else change(path.removeprefix("api/"), given.body)
         route.fulfill(body=body, headers={**headers, "content-type": given.media_type})
 
     page.route("**/*", answer)
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
     return errors
+
+
+def check(page: "Page") -> str:
+    """Press "Check here"; the verdict."""
+    page.click("#check")
+    page.wait_for_selector("#verdict[data-done]")
+    return page.get_attribute("#verdict", "data-verdict") or ""
+
+
+def _flip(place: int) -> Callable[[bytes], bytes]:
+    return lambda body: body[:place] + bytes([body[place] ^ 1]) + body[place + 1 :]
+
+
+def _swap(old: bytes, new: bytes) -> Callable[[bytes], bytes]:
+    return lambda body: body.replace(old, new, 1)
+
+
+LIES: Final[dict[str, tuple[str, Callable[[bytes], bytes], str]]] = {
+    "payload": ("entries/3", _swap(b'"number":3', b'"number":9'), "entry.action_hash"),
+    "actor": ("entries/3", _swap(b"agent-7", b"agent-8"), "entry.entry_hash"),
+    "spelling": ("entries/3", _swap(b'"number":3', b'"number": 3'), "entry.canonical"),
+    "signature": (
+        "entries/3",
+        _swap(b'"hsm_signature":"3', b'"hsm_signature":"x3'),
+        "entry.signature_form",
+    ),
+    "genesis entry": (
+        "entries/0",
+        _swap(b'"origin":"example', b'"origin":"examp1e'),
+        "entry.action_hash",
+    ),
+    "leaf": ("tile/0/000", _flip(3 * 32 + 5), "published.tile"),
+    "other leaf": ("tile/0/000", _flip(200 * 32), "published.tile"),
+    "right edge": ("tile/0/001.p/44", _flip(40), "published.tile"),
+    "upper tile": ("tile/1/000.p/1", _flip(7), "published.tile"),
+    "bundle": ("tile/entries/000", _flip(2 * 34 + 9), "published.bundle"),
+    "length in a bundle": ("tile/entries/000", _flip(1), "published.tile"),
+    "tile cut short": ("tile/0/000", lambda body: body[:-32], "published.tile"),
+    "size of the checkpoint": ("checkpoint", _swap(b"\n300\n", b"\n299\n"), "checkpoint.signature"),
+    "checkpoint": ("checkpoint", lambda _: b"nothing\n", "checkpoint.malformed"),
+}
+"""What a lying server makes of an answer: its path, how it is changed, and what that is called."""

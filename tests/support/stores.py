@@ -8,6 +8,7 @@ import json
 import socket
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
@@ -125,6 +126,20 @@ class Rclone(Store):
             "serve", "s3", "--config", str(self.folder / "none.conf"), "--auth-key", f"{_KEY},{_SECRET}",
             "--addr", f"127.0.0.1:{self.port}", str(data),
         ], {}  # fmt: skip
+
+
+KINDS: dict[str, Callable[[Path], Store]] = {"seaweedfs": SeaweedFS, "moto": Moto}
+Started = dict[Callable[[Path], Store], Store]
+"""Stores by kind, each started when it is first asked for."""
+
+
+def start(kind: Callable[[Path], Store], started: Started, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """The store of this kind, running."""
+    if kind not in started:
+        store = kind(tmp_path_factory.mktemp("store"))
+        started[kind] = store
+        store.start()
+    return started[kind]
 
 
 def use(store: Store, patch: pytest.MonkeyPatch, endpoint: str | None = None) -> None:

@@ -102,19 +102,18 @@ def tell(out: Output, kind: str, bundling: Bundling, output: Path) -> None:
             f"{bundling.uncovered} entries were left out: no checkpoint covers them yet, attestlog checkpoint"
             " signs one"
         )
-    _note(bundling.source, kind, bundling, output)
+    first, last = bundling.numbers[0], bundling.numbers[-1]
+    note(bundling.source, kind, output, start=first, stop=last + 1, entries=bundling.entries)
 
 
-def _note(source: LogSource, kind: str, bundling: Bundling, output: Path) -> None:
+def note(source: LogSource, kind: str, output: Path, *, start: int, stop: int, entries: int) -> None:
+    """Note where entries went, so that `erase` names it."""
     from attestlog._internal.config import identity
     from attestlog._internal.exporting.made import note_export
     from attestlog.errors import AttestlogError
 
-    first, last = bundling.numbers[0], bundling.numbers[-1]
     try:
-        note_export(
-            identity(source).genesis, to=str(output.absolute()), form=kind, start=first, stop=last + 1,
-            entries=bundling.entries,
-        )  # fmt: skip
+        genesis, to = identity(source).genesis, str(output.absolute())
+        note_export(genesis, to=to, form=kind, start=start, stop=stop, entries=entries)
     except AttestlogError as error:
         notice(f"attestlog erase will not name this file, because it could not be noted: {error}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 from attestlog._internal.cli import options
@@ -18,6 +19,13 @@ def explore(
     log: options.LogArgument,
     *,
     port: Annotated[int, text("Port on loopback; default: a free one.", metavar="N")] = 0,
+    directory: Annotated[
+        Path | None,
+        text(
+            "Directory of the log's service, for requests; default: in this user's state directory.",
+            metavar="DIR",
+        ),
+    ] = None,
     no_browser: Annotated[bool, flag("Only print the address.", "--no-browser")] = False,
     as_json: options.JsonOption = False,
 ) -> None:
@@ -33,13 +41,17 @@ def explore(
 
     check_extra()
     from attestlog._internal.explorer.answering import Explorer
-    from attestlog._internal.server.explorer import explorer_app
+    from attestlog._internal.places import state_dir
+    from attestlog._internal.server.asked import Asked
+    from attestlog._internal.server.explorer import explorer_app, waiting_requests
     from attestlog._internal.server.running import Listen, serve
     from attestlog._internal.storage.resolve import open_source
 
     if not 0 <= port <= 65_535:
         raise UsageError("--port is from 0 to 65535")
-    explorer, secret, out = Explorer(open_source(log)), secrets.token_hex(16), Output(as_json)
+    source, secret, out = open_source(log), secrets.token_hex(16), Output(as_json)
+    asked = Asked(directory or state_dir() / "service")
+    explorer = Explorer(source, lambda most: waiting_requests(asked, source.genesis().entry_hash, most))
     catch_up(log)
 
     def started(url: str) -> None:

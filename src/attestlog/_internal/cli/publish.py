@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
@@ -20,6 +21,13 @@ if TYPE_CHECKING:
     from attestlog._internal.storage.publishing import Published
 
 app = new_app()
+
+ExplorerOption = Annotated[
+    bool, options.flag("Write a page beside them, which checks them in a browser.", "--explorer")
+]
+WithEntriesOption = Annotated[
+    bool, options.flag("With --explorer: publish what the entries say, too.", "--with-entries")
+]
 
 PARTIALS_KEPT_S: Final = 3_600.0
 """With --every: how long readers of an older checkpoint have to fetch its partial files."""
@@ -56,11 +64,14 @@ def publish(
     ] = None,
     witnesses: options.WitnessesOption = None,
     fail_open: options.FailOpenOption = False,
+    explorer: ExplorerOption = False,
+    with_entries: WithEntriesOption = False,
     as_json: options.JsonOption = False,
 ) -> None:
     """Write the log's latest checkpoint, tiles and entry bundles as static C2SP files; only what is new.
 
-    Only hashes are published, never the content of entries. No key is needed, unless --sign is given. If a
+    Only hashes are published, and the content of entries only if --with-entries says so: then whoever can
+    read the folder can read them. No key is needed, unless --sign is given. If a
     file is there already and differs, that is evidence of another history: it is left as it is, and nothing
     is published. With --witnesses, nothing is published until the quorum of the trust policy has cosigned it.
 
@@ -72,10 +83,8 @@ def publish(
 
     if checkpoint_signer is not None and not sign:
         raise UsageError("--checkpoint-signer is for --sign")
-    pause_s = None if every is None else _seconds("--every", every)
-    kept_s = None if partials_kept is None else _seconds("--remove-partials-after", partials_kept)
-    if pause_s is not None and kept_s is None:
-        kept_s = PARTIALS_KEPT_S
+    _check_explorer(place, explorer=explorer, with_entries=with_entries)
+    pause_s, kept_s = _spans(every, partials_kept)
     out = Output(as_json)
     with ExitStack() as stack:
         opened = stack.enter_context(open_log(log, checkpoint_signer=checkpoint_signer)) if sign else None
@@ -88,6 +97,8 @@ def publish(
                 note = cosign(log, witnesses, previous=kept_checkpoint(place), fail_open=fail_open).note
             with Bar("publishing") as bar:
                 done = publishing.publish(log, note=note, whole=is_whole, progress=bar)
+            if explorer:
+                _write_explorer(log, place, done.size, with_entries=with_entries, whole=is_whole)
             if kept_s is not None:
                 publishing.remove_superseded(done.size, kept_s)
             return done
@@ -96,6 +107,37 @@ def publish(
         _show(out, done)
         if pause_s is not None:
             _go_on(out, lambda: once(is_whole=False), pause_s, done.size)
+
+
+def _spans(every: str | None, partials_kept: str | None) -> tuple[float | None, float | None]:
+    """Seconds between two runs, and for which partial files stay; None where there is no such time."""
+    pause_s = None if every is None else _seconds("--every", every)
+    kept_s = None if partials_kept is None else _seconds("--remove-partials-after", partials_kept)
+    return pause_s, PARTIALS_KEPT_S if pause_s is not None and kept_s is None else kept_s
+
+
+def _check_explorer(place: str, *, explorer: bool, with_entries: bool) -> None:
+    from attestlog._internal.storage.resolve import is_url
+
+    if with_entries and not explorer:
+        raise UsageError("--with-entries is for --explorer")
+    if explorer and is_url(place):
+        raise UsageError("--explorer writes to a folder: publish to one, and copy it to the bucket")
+
+
+def _write_explorer(log: str, place: str, size: int, *, with_entries: bool, whole: bool) -> None:
+    """The page beside what was published; entries, if they are asked for, noted as an export."""
+    from attestlog._internal.cli.bundle import note
+    from attestlog._internal.explorer.published import write_entries, write_page
+    from attestlog._internal.storage.resolve import open_source
+
+    folder = Path(place)
+    if with_entries:
+        source = open_source(log)
+        # First, so that an erasure names this folder even if writing is cut short.
+        note(source, "explorer", folder, start=0, stop=size, entries=size)
+        write_entries(source, folder, size, whole=whole)
+    write_page(folder, with_entries=with_entries)
 
 
 def _go_on(out: Output, once: Callable[[], Published], pause_s: float, size: int) -> None:

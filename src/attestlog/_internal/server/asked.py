@@ -40,6 +40,14 @@ class Asked:
         folder = self._directory / genesis
         return sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
 
+    def latest(self, genesis: str, most: int) -> list[str]:
+        """Of the requests for this log that were left or answered last, so many at most."""
+        folder = self._directory / genesis
+        found = (
+            [(entry.stat().st_mtime_ns, entry.name) for entry in folder.iterdir()] if folder.is_dir() else []
+        )
+        return [name for _, name in sorted(found, reverse=True)[:most]]
+
     def request(self, genesis: str, request_id: str) -> ApprovalRequest:
         """Raises NotFoundError."""
         for path in self._folder(genesis, request_id).glob("*.request.json"):

@@ -29,6 +29,7 @@ from attestlog._internal.core.changes import format_head, parse_change
 from attestlog._internal.core.convert import read_number
 from attestlog._internal.core.entry import LINE_SIZE_MAX_BYTES
 from attestlog._internal.core.hashes import hex_hash
+from attestlog._internal.explorer.answering import Explorer
 from attestlog._internal.log import Log
 from attestlog._internal.log.callers import Caller
 from attestlog._internal.log.changing import make_change
@@ -39,6 +40,7 @@ from attestlog._internal.server import otlp
 from attestlog._internal.server.asked import Asked
 from attestlog._internal.server.bodies import read_body
 from attestlog._internal.server.bodies_seen import BodiesSeen
+from attestlog._internal.server.explorer import show_explored, show_page, waiting_requests
 from attestlog._internal.server.guarding import needs, new_app
 from attestlog._internal.server.metrics import MEDIA_TYPE, format_metrics
 from attestlog._internal.server.oidc import Issuers
@@ -153,12 +155,11 @@ def log_app(
         append, query, show_entry, show_proof, show_checkpoint, show_consistency, tail, show_rules,
         store_payload, show_stats, show_keys, show_replicas, ask, list_requests, show_request, approve,
         list_approvals, make_checkpoint, change, show_head, show_holds, show_ready,
-        show_metrics, show_document, receive_traces, receive_logs,
+        show_metrics, show_document, receive_traces, receive_logs, show_page, show_logs, show_explored,
     ]  # fmt: skip
     return new_app(
         routes, tokens, logs={served.origin: served for served in logs}, rates=rates, asked=Asked(directory),
-        issuers=Issuers.read(directory),
-        tails=[0],
+        issuers=Issuers.read(directory), tails=[0], explored=_explored,
     )  # fmt: skip
 
 
@@ -466,6 +467,22 @@ async def show_metrics(request: Req) -> Response[bytes]:
 async def show_document() -> Response[bytes]:
     """This protocol, as OpenAPI 3.1."""
     return Response(msgspec.json.encode(document()), media_type=_JSON)
+
+
+# --- the explorer: a page, and what it asks for ---
+
+
+@get("/api/logs", guards=[needs(Scope.READ)])
+async def show_logs(request: Req) -> Response[bytes]:
+    """The origins of the logs that the caller may read."""
+    state, token = request.app.state, _token(request)
+    logs = [origin for origin, served in state["logs"].items() if _is_good_for(token, served)]
+    return Response(msgspec.json.encode({"logs": logs}), media_type=_JSON)
+
+
+async def _explored(request: Req) -> Explorer:
+    served, asked, genesis = await _read(request), _asked(request), _genesis(request)
+    return Explorer(served.source, lambda most: waiting_requests(asked, genesis, most))
 
 
 # --- what a request names ---

@@ -90,7 +90,23 @@ export async function checkSigned(entry, rules) {
   return `${entry.signature_algorithm} by key ${key.keyId.slice(0, 12)}…, which entry ${key.since} put in force`;
 }
 
-const changesRules = entry => entry.event_type === "CHANGE" && entry.execution_status === "SUCCESS" && (POLICY_CHANGES.includes(entry.action_type) || entry.action_type in KEY_CHANGES);
+export const changesRules = entry => entry.event_type === "CHANGE" && entry.execution_status === "SUCCESS" && (POLICY_CHANGES.includes(entry.action_type) || entry.action_type in KEY_CHANGES);
+
+/** `work` on the items in turn, begun for some of them before they are asked for: WebCrypto hashes beside this thread. */
+export function ahead(items, work, most = 64) {
+  const begun = [];
+  return at => {
+    for (; begun.length < items.length && begun.length < at + most; begun.at(-1).catch(() => {})) begun.push(work(items[begun.length]));  // what fails is said where it is awaited
+    return begun[at];
+  };
+}
+
+/** An entry whose hashes are its own, and the check of its place, which is under way. */
+async function placed({ line, path }, { size, root }) {
+  const entry = await v.checkEntry(line), inclusion = v.leafHash(v.unhex(entry.entry_hash)).then(leaf => v.checkInclusion(leaf, entry.sequence_number, size, path, root));
+  inclusion.catch(() => {});  // it may not be awaited, where the entry does not hold
+  return { entry, inclusion };
+}
 
 /** Everything in a bundle, judged. `given`: the keys that the reader brought, as text. */
 export async function openBundle(bytes, given) {
@@ -108,17 +124,18 @@ export async function openBundle(bytes, given) {
   if (lacking.length) throw new v.Refused("verification.trust", "the checkpoint lacks a signature of the log", "checkpoint.signature");
   const trust = given.length ? await v.openCheckpoint(parsed.checkpoint, await Promise.all(given.map(v.parseReaderKey))) : null;
   if (trust && !trust.signatures.some(one => claimed.some(key => key.text === one.key.text))) throw new v.Refused("verification.trust", "none of the keys that you gave is the log's", "trust.mismatch");
-  const changes = new Map();
+  const changes = new Map(), hashed = ahead(parsed.items, item => placed(item, checkpoint));
   let rules = await Rules.of(genesis), last = -1, due = 0;
-  for (const item of parsed.items) {
+  for (const [at, item] of parsed.items.entries()) {
     const one = { ...item, entry: null, rules: null, problem: null };
     found.push(one);
     try {
-      one.entry = await v.checkEntry(item.line);
+      const { entry, inclusion } = await hashed(at);
+      one.entry = entry;
       const number = one.entry.sequence_number;
       if (number <= last) malformed(`entry ${number} stands behind entry ${last}`);
       last = number;
-      await v.checkInclusion(await v.leafHash(v.unhex(one.entry.entry_hash)), number, checkpoint.size, item.path, checkpoint.root);
+      await inclusion;
       changes.set(number, one.entry);
       if (number) {
         const stated = await rules.at(one.entry.environment.attestlog_rules, async wanted => changes.get(wanted) ?? null);

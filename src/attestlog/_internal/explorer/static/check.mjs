@@ -11,7 +11,7 @@ export class Log {
   get(path) { return this.#get(path); }
   /** A checked entry: its hashes are its own. That it is in the log is not shown by this. */
   async entry(number) {
-    const line = await this.#get(`api/entries/${number}`);
+    const line = await this.#get(`entries/${number}`);
     return v.checkEntry(line);
   }
   async kept(number) {

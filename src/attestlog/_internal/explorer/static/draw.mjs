@@ -25,20 +25,20 @@ export const counted = (count, one, many = `${one}s`) => `${count.toLocaleString
 export const tally = (items, key) => { const found = new Map(); for (const item of items) { const name = key(item); if (name !== null && name !== undefined) found.set(name, (found.get(name) ?? 0) + 1); } return [...found].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1)); };
 
 export const badge = text => h("span", { class: `badge ${text.toLowerCase()}` }, text.replace("_", " ").toLowerCase());
-export function table(caption, columns, rows) {
-  return h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": caption }, h("table", null, h("caption", null, caption),
+export function table(caption, columns, rows, kind = "") {
+  return h("div", { class: `scroll ${kind}`, tabindex: 0, role: "region", "aria-label": caption }, h("table", null, h("caption", null, caption),
     h("thead", null, h("tr", null, columns.map(([name, kind]) => h("th", { scope: "col", class: kind }, name)))),
     h("tbody", null, rows.map(cells => h("tr", null, cells.map((cell, at) => h(at ? "td" : "th", { class: columns[at][1], scope: at ? null : "row" }, cell)))))));
 }
 
 /** A picture that scrolls where there is less room than its words need. */
 const picture = (...parts) => h("div", { class: "scroll" }, svg(...parts));
-const X = 132, SCALE = 30;
+const X = 104, SCALE = 22;
 /** The four scores and their composite as bars from 0 to 10, against the floor in force. */
 export function pillarsPicture(entry, floor) {
   const rows = [...Object.entries(PILLARS).map(([key, name]) => [name, entry.pillars_scores[key]]), ["Composite", entry.composite_score]];
   const height = rows.length * 30 + 30, said = rows.map(([name, score]) => `${name} ${score ?? "not scored"}`).join(", ");
-  return picture("svg", { class: "picture", viewBox: `0 0 480 ${height}`, role: "img", "aria-label": `${said}; floor ${floor ?? "unknown"}` },
+  return picture("svg", { class: "picture", viewBox: `0 0 376 ${height}`, role: "img", "aria-label": `${said}; floor ${floor ?? "unknown"}` },
     rows.map(([name, score], at) => {
       const y = 8 + at * 30;
       return [svg("text", { x: X - 12, y: y + 15, "text-anchor": "end" }, name), svg("rect", { class: "track", x: X, y, width: 10 * SCALE, height: 20, rx: 3 }),
@@ -72,11 +72,19 @@ export function scoresPicture(points) {
 /** Horizontal bars: [[name, count]]. */
 export function barsPicture(label, rows) {
   const most = Math.max(1, ...rows.map(([, count]) => count));
-  return picture("svg", { class: "picture", viewBox: `0 0 560 ${rows.length * 26 + 6}`, role: "img", "aria-label": `${label}: ${rows.map(([name, count]) => `${name} ${count}`).join(", ")}` },
-    rows.map(([name, count], at) => [svg("text", { x: 218, y: at * 26 + 19, "text-anchor": "end" }, name.length > 28 ? `${name.slice(0, 27)}…` : name),
-      svg("rect", { class: count ? "bar" : "track", x: 230, y: at * 26 + 5, width: Math.max(2, 240 * count / most), height: 18, rx: 3 }),
-      svg("text", { class: "value", x: 238 + Math.max(2, 240 * count / most), y: at * 26 + 19 }, count.toLocaleString("en"))]));
+  return picture("svg", { class: "picture", viewBox: `0 0 400 ${rows.length * 26 + 6}`, role: "img", "aria-label": `${label}: ${rows.map(([name, count]) => `${name} ${count}`).join(", ")}` },
+    rows.map(([name, count], at) => [svg("text", { x: 168, y: at * 26 + 19, "text-anchor": "end" }, name.length > 23 ? `${name.slice(0, 22)}…` : name),
+      svg("rect", { class: count ? "bar" : "track", x: 178, y: at * 26 + 5, width: Math.max(2, 160 * count / most), height: 18, rx: 3 }),
+      svg("text", { class: "value", x: 186 + Math.max(2, 160 * count / most), y: at * 26 + 19 }, count.toLocaleString("en"))]));
 }
+/** When things happened, a line for each kind: [[name, times in ms]]. */
+export function momentsPicture(label, rows) {
+  const left = 142, width = 420, all = rows.flatMap(([, times]) => times), from = Math.min(...all), span = Math.max(1, Math.max(...all) - from), x = at => (left + 8 + (width - left - 50) * (from + span === from + 1 ? 0.5 : (at - from) / span)).toFixed(1), height = rows.length * 28 + 26;
+  return picture("svg", { class: "picture", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `${label}: ${rows.map(([name, times]) => `${name} ${times.length}`).join(", ")}` },
+    rows.map(([name, times], at) => { const y = at * 28 + 14; return [svg("text", { x: left - 12, y: y + 5, "text-anchor": "end" }, name), svg("line", { class: "axis", x1: left, x2: width - 34, y1: y, y2: y }), times.map(one => svg("circle", { class: "low moment", cx: x(one), cy: y, r: 5 })), svg("text", { class: times.length ? "value" : "faint", x: width - 24, y: y + 5 }, times.length)]; }),
+    svg("text", { class: "faint", x: left, y: height - 4 }, day(from)), span > 1 ? svg("text", { class: "faint", x: width - 34, y: height - 4, "text-anchor": "end" }, day(from + span)) : null);
+}
+const day = at => new Date(at).toISOString().slice(0, 10);
 /** How an error of a check is called: {kind, title, code}; could not look, another's log, or does not hold. */
 export function verdictOf(error) {
   if (error.code === undefined) throw error;

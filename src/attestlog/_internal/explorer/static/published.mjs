@@ -27,12 +27,15 @@ async function look() {
   return box("good", "The published tree holds together", [`${checkpoint.size} entries of ${d.visible(checkpoint.origin)}, signed by your key. The first and the last tiles lead to the root that the checkpoint signs.`, note.signatures.length > 1 ? `${d.counted(note.signatures.length - 1, "more signature")} by others, not checked: no key of theirs was given.` : null].filter(Boolean));
 }
 const box = (kind, title, lines) => h("div", { id: "verdict", class: `verdict ${kind}`, role: "status", "data-verdict": kind, "data-done": true }, h("p", { class: "verdict-title" }, title), lines.map(line => h("p", null, line)));
+let turn = 0;
 async function show() {
+  const own = ++turn;
   let verdict;
   try { if (!v.canCheck()) throw new v.NotChecked("this browser cannot check here: WebCrypto needs https"); verdict = await look(); } catch (error) {
     const { kind, title, code } = d.verdictOf(error);
     verdict = box(kind, title, [[d.visible(error.message), code && [" ", h("code", null, code)]]]);
   }
+  if (own !== turn) return;  // another key was given meanwhile
   const input = h("input", { id: "key", value: key, autocomplete: "off", spellcheck: "false", placeholder: "example.com/agents+1a2b3c4d+AbC…" });
   const submit = event => { event.preventDefault(); key = input.value.trim(); history.replaceState(null, "", `#key=${encodeURIComponent(key)}`); show(); };
   app.replaceChildren(h("p", { class: "kicker" }, "attestlog"), h("h1", null, "A published log"), h("p", { class: "lead" }, "This folder holds the log's checkpoint and tree: hashes, and nothing of what the entries say."), verdict,

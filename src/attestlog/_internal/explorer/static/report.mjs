@@ -15,9 +15,12 @@ async function begin() {
   await show(bytes, keyInLink());
 }
 
+let turn = 0;
 async function show(bytes, given) {
+  const own = ++turn;
   let bundle, failure = null;
   try { bundle = await openBundle(bytes, given ? [given.trim()] : []); } catch (error) { failure = error; }
+  if (own !== turn) return;  // another key was given meanwhile
   if (failure) {
     const { kind, title, code } = d.verdictOf(failure);
     app().replaceChildren(banner(kind, title, [[d.visible(failure.message), code && [" ", h("code", null, code)]]]), keyForm(bytes, given));
@@ -47,7 +50,7 @@ function verdict(bundle, asked) {
 }
 function keyForm(bytes, given) {
   const input = h("input", { id: "key", name: "key", value: given, autocomplete: "off", spellcheck: "false", placeholder: "example.com/agents+1a2b3c4d+AbC…" });
-  const submit = event => { event.preventDefault(); show(bytes, input.value).then(() => document.getElementById("key").focus()); };
+  const submit = event => { event.preventDefault(); show(bytes, input.value).then(() => document.getElementById("key")?.focus()); };
   return h("form", { class: "key", onsubmit: submit }, h("label", { for: "key" }, "Verifier key of the log, from somebody you trust and not from this file"), h("div", { class: "row" }, input, h("button", null, "Check")));
 }
 function summary(good) {

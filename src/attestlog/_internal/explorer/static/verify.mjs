@@ -58,14 +58,17 @@ const nodeHash = (left, right) => {
 // --- canonical JSON: docs/spec/canonical.md ---
 
 const INTEGER_MAX = Number.MAX_SAFE_INTEGER, DEPTH_MAX = 64, VALUES_MAX = 1 << 23, DOUBLE_MIN = 2.2250738585072014e-308;
+const SPECIAL = /[\u0000-\u001f\\\ud800-\udfff]/, WORDS = { t: ["true", true], f: ["false", false], n: ["null", null] };
 const NUMBER = /-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y;
 const notJson = what => refuse("malformed.json", what, "entry.canonical");
 
 /** The value of a JSON text in any spelling, strictly. Objects have no prototype: `__proto__` is a name as others are. */
 export function parseJson(text) {
   let at = 0, count = 0;
-  const skip = () => { while (at < text.length && " \t\n\r".includes(text[at])) at++; };
+  const skip = () => { for (let code = text.charCodeAt(at); code === 32 || code === 10 || code === 13 || code === 9;) code = text.charCodeAt(++at); };
   function string() {
+    const end = text.indexOf('"', at + 1), plain = text.slice(at + 1, end);
+    if (end > 0 && !SPECIAL.test(plain)) { at = end + 1; return plain; }
     const start = at++;
     for (; at < text.length && text[at] !== '"'; at++) if (text[at] === "\\") at++;
     let value;
@@ -106,8 +109,8 @@ export function parseJson(text) {
       each("]", () => items.push(value(depth + 1)));
       return items;
     }
-    for (const [word, meant] of [["true", true], ["false", false], ["null", null]])
-      if (text.startsWith(word, at)) { at += word.length; return meant; }
+    const word = WORDS[first];
+    if (word && text.startsWith(word[0], at)) { at += word[0].length; return word[1]; }
     NUMBER.lastIndex = at;
     const match = NUMBER.exec(text) ?? notJson("not a JSON value");
     at = NUMBER.lastIndex;
@@ -121,6 +124,7 @@ export function parseJson(text) {
 
 function number(text) {
   const value = Number(text);
+  if (text.length < 16 && !/[eE]/.test(text)) return value === 0 ? 0 : value;  // few digits are kept
   if (!Number.isFinite(value)) notJson("a number is beyond doubles");
   if (Number.isInteger(value) && Math.abs(value) > INTEGER_MAX && (Math.abs(value) < 1e21 || !/[.eE]/.test(text)))
     notJson("an integer is beyond 2^53-1");
