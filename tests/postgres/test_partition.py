@@ -15,10 +15,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.fault.test_replica import Namespace
+from tests.support.namespaces import Namespace, made_namespace
 from tests.support.postgres import PATIENCE_S, PostgresServer, eventually, running
 from tests.support.proxy import free_port
-from tests.support.tools import root, tool
+from tests.support.tools import tool
 
 import attestlog
 from attestlog.errors import RollbackError
@@ -116,13 +116,8 @@ class Host:
 
 @pytest.fixture
 def namespace() -> Iterator[Namespace]:
-    root("makes a network")
-    made = Namespace(f"pg{os.getpid() % 100_000}", os.getpid() % 250)
-    try:
-        made.make()
+    with made_namespace("pg") as made:
         yield made
-    finally:
-        made.remove()
 
 
 def test_a_cut_network_and_an_old_primary_that_comes_back(

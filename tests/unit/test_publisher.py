@@ -1,7 +1,6 @@
 """Those who wait for publication: told when it is so, when it is not, and when nobody knows."""
 
 import asyncio
-import gc
 import os
 import threading
 from concurrent.futures import Future, wait
@@ -30,6 +29,7 @@ FOR_EVER = 3_600.0
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "RETRY_AFTER_S", 0.01)
+    monkeypatch.setattr(room, "CLOSING_MAX_S", 120.0)  # a busy machine
 
 
 def size_of(note: bytes) -> int:
@@ -160,7 +160,7 @@ def test_the_deadline_passes_and_it_is_published_later(
         assert published_size(public) == 2
         is_down.clear()
         assert size_of(pending.result(60)) == 3
-        assert publisher.failure is None
+    assert publisher.failure is None
 
 
 def test_a_deadline_without_a_failure_says_what_is_published(
@@ -261,8 +261,6 @@ def test_a_forked_child_publishes_nothing(tmp_path: Path) -> None:
     os.waitpid(child, 0)
     assert log.append(**MINIMAL, wait="published").sequence_number == 2
     log.close()
-    with Publisher(create(tmp_path / "other"), tmp_path / "other-public"):
-        gc.collect()
 
 
 # --- what another process publishes ---

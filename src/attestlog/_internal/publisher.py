@@ -40,7 +40,7 @@ RETRY_AFTER_S: Final = 0.5
 """After a failure that may pass: a store that is down is not asked more often."""
 
 CLOSING_MAX_S: Final = 5.0
-"""How long closing waits for the last publication."""
+"""How long closing the log waits for the last publication."""
 
 
 class _Runner:
@@ -68,27 +68,28 @@ class _Runner:
         return self._failure
 
     def close(self) -> None:
-        """Do it a last time, and end. May be called twice; the log's `close` calls it, too.
+        """Do it a last time, and end. May be called twice.
 
-        Raises what kept the last try from succeeding. In a forked child it does nothing.
+        The log's `close` does the same, and waits for some seconds only. Raises what kept the last try from
+        succeeding. In a forked child it does nothing.
         """
-        self._end()
+        self._end(None)
         if self._failure is not None:
             raise self._failure
 
     def _begin(self) -> None:
         with self._stack as stack:
-            self._publication.begin(self._wake.set, self._end)
+            self._publication.begin(self._wake.set, lambda: self._end(CLOSING_MAX_S))
             stack.callback(self._publication.end)
             self._stack = stack.pop_all()  # the thread closes it
         self._thread.start()
 
-    def _end(self) -> None:
+    def _end(self, wait_s: float | None) -> None:
         if os.getpid() != self._pid or threading.current_thread() is self._thread:
             return
         self._closing.set()
         self._wake.set()
-        self._thread.join(CLOSING_MAX_S)
+        self._thread.join(wait_s)
 
     def _run(self) -> None:
         with self._stack:

@@ -101,7 +101,7 @@ def remove_old(root: Path) -> list[int]:
     for link in sorted((root / layout.ENTRIES_DIR).glob(f".*{_OLD_SUFFIX}")):
         parts = split_object_url(layout.object_url(link) or "")
         first = link.name.removeprefix(".").partition(".")[0]
-        with archive.errors(link):
+        with archive.errors(link), archive.locked(root):
             if parts is not None and layout.object_url(layout.segment_path(root, int(first))) is None:
                 _remove_others(open_bucket(parts[0]), first, "")
                 removed.append(int(first))
@@ -138,8 +138,9 @@ def _move(root: Path, bucket: Bucket, segment: archive.Placed, end: int) -> arch
         # The object is there and checked: whichever of the two a crash leaves under the name, it is whole.
         _replace_link(path, url)
         disk.fsync_directory(path.parent)
-    # What an attempt that was killed left here may hold payloads that were erased since.
-    _remove_others(bucket, first, name)
+        # What an attempt that was killed left here may hold payloads that were erased since. Under the lock:
+        # later, another one may have put an object there that a link leads to.
+        _remove_others(bucket, first, name)
     return archive.Placed(segment.first, archive.State.BUCKET, url)
 
 

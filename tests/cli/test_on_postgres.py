@@ -37,14 +37,6 @@ def done(result: Result) -> Result:
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    def call(*arguments: object) -> Result:
-        return Result(main([str(argument) for argument in arguments]), *capsys.readouterr())
-
-    return call
-
-
-@pytest.fixture
 def url(postgres: PostgresServer, own_home: Path) -> str:
     assert own_home.parent.exists()
     return postgres.new_url(user="app")
