@@ -143,8 +143,11 @@ def test_an_entry_that_erases_is_about_earlier_ones(tmp_path: Path) -> None:
     assert isinstance(erasure, RangeErasure)
     assert erasure.reach == range(1, 3)
     say_range_erased(log, 1, 3, changes={"stop": 5})
-    with pytest.raises(MalformedEntryError, match="payload of entry 4 is erased, which is no earlier one"):
+    with pytest.raises(
+        MalformedEntryError, match="payload of entry 4 is erased, which is no earlier"
+    ) as caught:
         erasure_of(decode_line(log.lines[4]))
+    assert caught.value.evidence()["found"] == 4
     assert line_erases(log.lines[1]) is None
     assert line_erases(line[:-1]) is None
 
@@ -158,6 +161,8 @@ def test_what_is_taken_and_what_every_line_is_asked(log: LogMaker) -> None:
     found = taken(erasure, log.lines, lambda stored: seen.append(stored.sequence_number))
     assert [stored.sequence_number for _, stored in found] == [2, 4]
     assert seen == [0, 1, 2, 3, 4, 5]
+    shorter = parse_range_erasure(range_payload(stop=4, count=1))
+    assert [stored.sequence_number for _, stored in taken(shorter, log.lines)] == [2]
 
 
 def plan(lines: Sequence[bytes], start: int | None, stop: int, *action_types: str) -> RangeErasure:
