@@ -303,8 +303,10 @@ class Log(Waits):
         StorageError, ClosedError: nothing was written. UncertainCommitError: nobody can know.
         ReplicationError: it is written here, and not confirmed by as many replicas as were asked for.
         """
-        drafts = [one_draft(draft, members)]
-        return self.append_many(drafts, idempotency_key=idempotency_key, wait=wait)[0]
+        given = one_draft(draft, members)
+        if idempotency_key is None and wait == "durable":
+            return self._append([self._writer.prepare(given)])[0]
+        return self.append_many([given], idempotency_key=idempotency_key, wait=wait)[0]
 
     def append_many(
         self, drafts: Iterable[AnyDraft], *, idempotency_key: str | None = None, wait: Wait = "durable"

@@ -567,7 +567,7 @@ class _Exclusive:
         store = self._store
         try:
             store._lock.acquire()
-            if os.path.lexists(store._moved):
+            if os.access(store._moved, os.F_OK, follow_symlinks=False):
                 check_not_moved(store.root)
             store._enter()
         except BaseException:
