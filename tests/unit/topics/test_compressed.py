@@ -144,7 +144,7 @@ def test_archiving_takes_them_as_they_are(root: Path, tmp_path: Path) -> None:
     compress_all(root)
     (tmp_path / "cold").mkdir()
     moved = archive_segments(root, tmp_path / "cold", compress=True)
-    assert [place.path.name for place in moved] == [
+    assert [Path(place.path).name for place in moved] == [
         "000000000556.jsonl.zst", "000000001112.jsonl.zst",
     ]  # fmt: skip
     assert verdict(root) == "VERIFIED"

@@ -220,7 +220,7 @@ def test_room_in_an_archive(tmp_path: Path) -> None:
             log.append(draft(number))
     (tmp_path / "cold").mkdir()
     (moved, *_) = archive_segments(tmp_path / "log", tmp_path / "cold")
-    moved.path.write_bytes(moved.path.read_bytes() + b" ")
+    Path(moved.path).write_bytes(Path(moved.path).read_bytes() + b" ")
     assert (verdict(tmp_path / "log"), codes(tmp_path / "log")) == ("TAMPERED", {"segment.length"})
 
 

@@ -206,6 +206,8 @@ class Walk:
         wrong = next((found for found in ahead.findings if found.code in UNSETTLED), None)
         if wrong is None:
             return self.join(piece, ahead)
+        if piece.begins_segment:
+            self._enter_segment(piece.segment)
         what = f"{ahead.entries} entries at the end were never acknowledged, and do not hold: {wrong.message}"
         return [finding("log.unsettled", what, self.position, found=wrong.code)]
 

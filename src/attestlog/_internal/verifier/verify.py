@@ -1534,7 +1534,7 @@ def verify_log(report: Report, root: Path, trust: Trust) -> None:
             misplaced = first
         due = first + width
         is_last = first == max(segments)
-        skip = max(0, acknowledged - first) if is_last else None
+        skip = acknowledged - first if is_last else None
         _walk_segment(walk, path, first, skip, is_last=is_last)
     walk.again = (line for path in segments.values() for line in read_again(path))
     is_long = not first <= walk.position <= due and first != misplaced
