@@ -52,8 +52,8 @@ def test_all_rules_that_match_add_up() -> None:
     assert found.demand("ACTION", "deploy", "robot-1") == asked(("pillars",), 1, ())
     assert found.demand("ACTION", "deploy_prod", "robot-1") == asked(("pillars", "ci"), 1, ("auditor",))
     assert found.demand("CHANGE", "deploy_prod", "robot-1") == asked(
-        ("pillars", "ci"), 2, ("auditor", "creator")
-    )
+        ("pillars", "ci"), 2, ("creator", "auditor")
+    ), "in the order of the rules' names, wherever the policy came from"
 
 
 def test_what_is_asked_of_erasing_one_payload_is_asked_of_a_range() -> None:
@@ -124,7 +124,7 @@ def test_a_rule_may_deny() -> None:
     assert found.demand("ACTION", "read", "agent-7").denials == ()
     assert found.demand("ACTION", "deploy", "ana").denials == (Denial("night", "not at night"),)
     both = found.demand("ACTION", "deploy", "Agent-7")
-    assert both.denials == (Denial("night", "not at night"), Denial("ever", "never"))
+    assert both.denials == (Denial("ever", "never"), Denial("night", "not at night")), "by name"
     assert (both.required_approvals, both.fails_open) == (1, False)
 
 
@@ -164,7 +164,7 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"actors": {"agent 7": {"keys": [ANA.ssh]}}}, 'actors."agent 7"', "printable ASCII"),
     (
         {"approvers": {"ana": {"keys": [ANA.ssh]}, "Ana": {"keys": [BOB.ssh]}}},
-        "approvers.Ana", "differs from 'ana' in case only",
+        "approvers.ana", "differs from 'Ana' in case only",
     ),
     (
         {"approvers": {"ana": {"keys": [ANA.ssh]}}, "actors": {"ANA": {"keys": [BOB.ssh]}}},

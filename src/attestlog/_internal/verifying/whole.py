@@ -187,7 +187,8 @@ def _look(log: LogName | LogSource, session: Session, stack: ExitStack) -> _Seen
         is_there = isinstance(log, LogSource) or anything_at(log)
         session.find("log.not_a_log" if is_there else "log.missing", str(error))
     except (OSError, StorageError) as error:
-        session.find("log.unreadable", f"{log} cannot be read: {reason(error)}")
+        what = reason(error)  # a URL is long, and a finding is not: it is said once
+        session.find("log.unreadable", what if str(log) in what else f"{log} cannot be read: {what}")
     return None
 
 
