@@ -1,5 +1,6 @@
 """A server on another machine is who it says, or nothing is sent to it; and no password is shown anywhere."""
 
+import re
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -104,6 +105,8 @@ def test_a_wrong_password_is_refused_at_once_and_shown_nowhere(
     shown = "".join(capsys.readouterr())
     assert "FATAL" in shown
     assert PASSWORD not in shown
+    named = set(re.findall(r"log=[a-z0-9-]+", shown))
+    assert named == {"log=" + url.rpartition("log=")[2]}, "all logs of a server are read by one connection"
 
 
 def test_no_error_repr_or_report_has_the_password(

@@ -173,22 +173,23 @@ class Reader(Protocol):
 class Session:
     """One connection for all who read in this process: a statement at a time, asked again if it was lost."""
 
-    def __init__(self, url: Url) -> None:
-        self._url, self._lock, self._pid = url, threading.Lock(), os.getpid()
+    def __init__(self) -> None:
+        self._lock, self._pid = threading.Lock(), os.getpid()
         self._connection: Connection | None = None
-        self._version: int | None = None
 
-    def rows(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """What a statement gives. Raises StorageError."""
+    def rows(self, statement: str, parameters: Sequence[Any], url: Url) -> list[tuple[Any, ...]]:
+        """What a statement about the log of `url` gives. Raises StorageError, which names that log."""
         self._after_fork()
         with self._lock:
             for attempt in (1, 2):
                 try:
-                    return self._connected().execute(statement.encode(), parameters, binary=True).fetchall()
+                    return (
+                        self._connected(url).execute(statement.encode(), parameters, binary=True).fetchall()
+                    )
                 except psycopg.Error as error:
                     # Without a connection of its own before, a second attempt would see the same.
                     if attempt == 2 or not is_lost(error) or self._connection is None:
-                        raise storage_error(error, self._url, "reading") from None
+                        raise storage_error(error, url, "reading") from None
                     self._drop()
                 except KeyboardInterrupt:
                     self._drop()
@@ -200,12 +201,12 @@ class Session:
         with self._lock:
             self._drop()
 
-    def _connected(self) -> Connection:
+    def _connected(self, url: Url) -> Connection:
         if self._connection is None or self._connection.closed:
             self._connection = None
-            made = connect(self._url, must_write=False)
+            made = connect(url, must_write=False)
             self._connection = made
-            check_version(made, self._url)
+            check_version(made, url)
         return self._connection
 
     def _drop(self) -> None:
@@ -261,15 +262,22 @@ _sessions: Final[dict[str, Session]] = {}
 _sessions_lock: Final = threading.Lock()
 
 
-def session(url: Url) -> Session:
-    """This process's, of this database."""
-    with _sessions_lock:
-        return _sessions.setdefault(url.conninfo, Session(url))
+class LogReader:
+    """Reads one log by the connection of all who read in this process."""
+
+    def __init__(self, url: Url) -> None:
+        self._url = url
+        with _sessions_lock:
+            self._session = _sessions.setdefault(url.conninfo, Session())
+
+    def rows(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """See `Reader`."""
+        return self._session.rows(statement, parameters, self._url)
 
 
-def session_for(text: str) -> Session:
-    """As `session`: for what is picked up in a worker process."""
-    return session(parse_url(text))
+def reader_for(text: str) -> LogReader:
+    """For what is picked up in a worker process."""
+    return LogReader(parse_url(text))
 
 
 @atexit.register

@@ -23,7 +23,7 @@ from attestlog._internal.storage.contract import (
     StoredTimestamp,
 )
 from attestlog._internal.storage.files.beside import FileCursors
-from attestlog._internal.storage.postgres.connection import Reader, session, session_for
+from attestlog._internal.storage.postgres.connection import LogReader, Reader, reader_for
 from attestlog._internal.storage.postgres.url import Url
 from attestlog.errors import CorruptError, NoLogError, NotFoundError, StorageError
 
@@ -52,7 +52,7 @@ class PostgresSource(LogSource):
     def __init__(self, url: Url, reader: Reader | None = None) -> None:
         """Raises NoLogError or another StorageError. `reader`: by default the session of this process."""
         self.url, self.where = url, url.text
-        self._session = reader or session(url)
+        self._session = reader or LogReader(url)
         rows = self._session.rows("select log_id from attestlog.log where name = %s", (url.log,))
         if not rows:
             raise NoLogError(f"{url.text} is not a log: the database has none of this name", url=url.text)
@@ -250,7 +250,7 @@ class PostgresSegment(Struct, frozen=True):
 
     def _page(self, start: int, stop: int) -> list[tuple[int, bytes]]:
         try:
-            connection = session_for(self.where)
+            connection = reader_for(self.where)
             page = read_page(connection, self.log_id, start, stop)
             statement = "select erased from attestlog.head where log_id = %s"
             erased = connection.rows(statement, (self.log_id,))

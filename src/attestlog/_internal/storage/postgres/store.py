@@ -36,13 +36,13 @@ from attestlog._internal.storage.contract import Known, Store, check_plan, room_
 from attestlog._internal.storage.postgres.connection import (
     SYNC_NOTICE,
     Connection,
+    LogReader,
     check_version,
     connect,
     domain_error,
     finish,
     is_lost,
     leave,
-    session,
     storage_error,
 )
 from attestlog._internal.storage.postgres.source import PostgresSource
@@ -660,12 +660,12 @@ class _TurnReader:
     """
 
     def __init__(self, store: PostgresStore) -> None:
-        self._store, self._session = store, session(store.url)
+        self._store, self._reader = store, LogReader(store.url)
 
     def rows(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """See `Reader`."""
         found = self._store.rows_in_turn(statement, parameters)
-        return self._session.rows(statement, parameters) if found is None else found
+        return self._reader.rows(statement, parameters) if found is None else found
 
 
 class _Going(NamedTuple):
