@@ -60,7 +60,12 @@ def log(tmp_path: Path) -> Path:
         made.append(draft(1, pillars_scores={"an_toan": 9, "duong_dai": 8}))
         made.append(
             draft(
-                2, event_type="VIOLATION", event_category="CRITICAL", execution_status="BLOCKED", actor_id="x"
+                2,
+                event_type="VIOLATION",
+                event_category="CRITICAL",
+                execution_status="BLOCKED",
+                actor_id="x",
+                actor_context={"session": "s-1", "turn": 4},
             )
         )
         made.append(draft(3, event_type="DECISION", action_payload={"number": 3, "reason": "a quiet night"}))

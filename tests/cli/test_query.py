@@ -25,6 +25,8 @@ from tests.cli.running import Run, as_objects, stored
         (["--payload", "number=2"], [2]),
         (["--payload", "number=3", "--payload", "reason=a quiet night"], [3]),
         (["--payload", "number=3", "--payload", "reason=another"], []),
+        (["--context", "session=s-1"], [2]),
+        (["--context", "session=s-1", "--context", "turn=5"], []),
         (["--cursor", "2"], [1, 0]),
     ],
 )
@@ -64,6 +66,8 @@ def test_query_table_says_when_there_is_more(run: Run, log: Path) -> None:
         ["--since", "yesterday"],
         ["--severity", "11"],
         ["--payload", "number"],
+        ["--context", "session"],
+        ["--context", "turn=4", "--context", "context.turn=5"],
         ["--text", "…"],
         ["--cursor", "-1"],
         ["--limit", "9" * 20],

@@ -17,8 +17,8 @@ from attestlog._internal.core import canonical
 from attestlog._internal.core.entry import EventType, decode_line
 from attestlog._internal.core.glob import Glob
 from attestlog._internal.query.filter import (
+    CONDITIONS_MAX,
     PATTERN_LENGTH_MAX,
-    PAYLOAD_CONDITIONS_MAX,
     TEXT_WORDS_MAX,
     Filter,
     FilterMembers,
@@ -87,7 +87,10 @@ def test_bad_filter_names_its_member(members: dict[str, Any], member: str) -> No
         ({"payload": {"": 1}}, "payload"),
         ({"payload": {"\ud800": 1}}, "payload"),
         ({"payload": {"a": "\ud800"}}, "payload"),
-        ({"payload": {f"a{n}": 1 for n in range(PAYLOAD_CONDITIONS_MAX + 1)}}, "payload"),
+        ({"payload": {f"a{n}": 1 for n in range(CONDITIONS_MAX + 1)}}, "payload"),
+        ({"context": {f"a{n}": 1 for n in range(CONDITIONS_MAX + 1)}}, "context"),
+        ({"context": {"a..b": 1}}, "context"),
+        ({"context": {"a": 2**60}}, "context"),
         ({"actor_id": "\ud800"}, "actor_id"),
         ({"action_type": "\ud800*"}, "action_type"),
         ({"text": "a\ud800"}, "text"),
@@ -100,7 +103,7 @@ def test_filter_that_cannot_be_asked(members: dict[str, Any], member: str) -> No
 
 
 def test_limits_are_allowed() -> None:
-    payload = {f"a{n}": 1 for n in range(PAYLOAD_CONDITIONS_MAX)}
+    payload = {f"a{n}": 1 for n in range(CONDITIONS_MAX)}
     Matcher(Filter(text="a " * TEXT_WORDS_MAX, action_type="*" * PATTERN_LENGTH_MAX, payload=payload), NOW_US)
 
 

@@ -59,6 +59,7 @@ def varied(number: int) -> dict[str, Any]:
         event_category=chance.choice(["NORMAL", "WARNING", "CRITICAL"]),
         actor_type=chance.choice(["HUMAN", "SYSTEM"]),
         actor_id=f"agent-{chance.randrange(6)}",
+        actor_context={"session": f"s-{number % 5}", "tool": {"call_id": f"call-{number}"}},
         action_type=chance.choice(ACTIONS),
         execution_status=chance.choice(["SUCCESS", "SUCCESS", "BLOCKED"]),
         pillars_scores={"an_toan": chance.randrange(11)} if chance.random() < 0.5 else {},
@@ -180,6 +181,12 @@ FILTERS: list[dict[str, Any]] = [
     {"payload": {"deep": {"list": [1, {"name": "OR"}]}}},
     {"payload": {"words.0": '"quoted"'}, "text": "alpha"},
     {"payload": {"missing": 1}},
+    {"context": {"session": "s-3"}},
+    {"context": {"tool.call_id": "call-77"}},
+    {"context": {"session": "s-3"}, "payload": {"group": 3}, "text": "alpha"},
+    {"context": {"number": 77}},
+    {"payload": {"session": "s-3"}},
+    {"text": "call"},
     {"limit": 5},
     {"limit": 5, "event_type": "ACTION", "newest_first": False},
     {"cursor": 60, "limit": 10},
@@ -207,7 +214,7 @@ def test_the_index_finds_what_reading_everything_finds(
 def test_filters_find_something(log: GrowingLog) -> None:
     """The comparison above shows little if most of it compares nothing with nothing."""
     found = [bool(ask(log, **members)) for members in FILTERS]
-    assert sum(found) >= len(FILTERS) - 9
+    assert sum(found) >= len(FILTERS) - 12
 
 
 def test_entry_id(log: GrowingLog) -> None:
@@ -246,7 +253,7 @@ def test_many_keys_are_walked_by_entry(log: GrowingLog, monkeypatch: pytest.Monk
 def test_the_largest_question_is_one_sqlite_takes(log: GrowingLog) -> None:
     """A question SQLite refuses would look like a broken index."""
     before = ask(log)
-    payload = {f"a{n}": "word " * 40 for n in range(filter_module.PAYLOAD_CONDITIONS_MAX)}
+    payload = {f"a{n}": "word " * 40 for n in range(filter_module.CONDITIONS_MAX)}
     with Index.open(log.root) as index:
         inode = index_path(log).stat().st_ino
         assert ask(log, text="w " * filter_module.TEXT_WORDS_MAX, payload=payload, actor_type="HUMAN") == []

@@ -47,6 +47,7 @@ def bundle(
     until: filters.UntilOption = None,
     text: filters.TextOption = None,
     payload: filters.PayloadOption = None,
+    actor_context: filters.ContextOption = None,
     as_json: options.JsonOption = False,
 ) -> None:
     """Write entries that match every filter to one file, with proofs, keys, checkpoint and time stamps.

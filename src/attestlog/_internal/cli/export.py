@@ -56,6 +56,7 @@ def export(
     until: filters.UntilOption = None,
     text: filters.TextOption = None,
     payload: filters.PayloadOption = None,
+    actor_context: filters.ContextOption = None,
     signer: Annotated[
         str | None,
         options.text("Key that signs dsse or cose; default: the checkpoint key.", metavar="URI"),

@@ -28,6 +28,10 @@ TextOption = Annotated[str | None, options.text("Words in names, payload, result
 PayloadOption = Annotated[
     list[str] | None, options.text("Value of a payload member; repeatable.", metavar="PATH=VALUE")
 ]
+ContextOption = Annotated[
+    list[str] | None,
+    options.text("Value of a member of actor_context; repeatable.", "--context", metavar="PATH=VALUE"),
+]
 
 _NAMES: Final = (
     "event_type", "event_category", "severity", "severity_min", "actor_type", "actor_id", "action_type",
@@ -36,14 +40,15 @@ _NAMES: Final = (
 
 
 def members(context: typer.Context) -> dict[str, Any]:
-    """The members that were given. Raises UsageError, QueryError for what is no condition on a payload."""
+    """The members that were given. Raises UsageError, QueryError for what is no condition on a member."""
     from attestlog._internal.query import parse_condition
 
     given = {name: context.params.get(name) for name in _NAMES}
     found: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    if given_conditions := context.params.get("payload"):
-        conditions = dict(map(parse_condition, given_conditions))
-        if len(conditions) < len(given_conditions):
-            raise UsageError("--payload is given twice for one member: no entry has both values")
-        found["payload"] = conditions
+    for name, option in (("payload", "payload"), ("context", "actor_context")):
+        if given_conditions := context.params.get(option):
+            conditions = dict(parse_condition(text, name) for text in given_conditions)
+            if len(conditions) < len(given_conditions):
+                raise UsageError(f"--{name} is given twice for one member: no entry has both values")
+            found[name] = conditions
     return found

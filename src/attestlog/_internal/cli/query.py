@@ -36,6 +36,7 @@ def query(
     until: filters.UntilOption = None,
     text: filters.TextOption = None,
     payload: filters.PayloadOption = None,
+    actor_context: filters.ContextOption = None,
     limit: Annotated[int | None, text("Most entries to show; default: 100 in a table.", metavar="N")] = None,
     cursor: Annotated[int | None, text("Continue after this entry, in the same order.", metavar="N")] = None,
     oldest_first: Annotated[bool, flag("Oldest first; default: newest first.", "--oldest-first")] = False,

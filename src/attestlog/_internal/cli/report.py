@@ -47,6 +47,7 @@ def report(
     until: filters.UntilOption = None,
     text: filters.TextOption = None,
     payload: filters.PayloadOption = None,
+    actor_context: filters.ContextOption = None,
     as_json: options.JsonOption = False,
 ) -> None:
     """Write the entries that match every filter as one HTML file for people, oldest first.

@@ -22,7 +22,7 @@ from attestlog.errors import BusyError, FullError, NoHomeError, StorageError
 APPLICATION_ID: Final = 0x61746C67
 """`atlg`: SQLite's mark of whose file it is. A file without it is never altered, only put aside."""
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 """Changes with every change of the tables, of what is indexed or of how words are made."""
 
 BUSY_TIMEOUT_S: Final = 60
@@ -55,7 +55,7 @@ CREATE INDEX by_actor ON entries (actor, n, facet, action);
 CREATE INDEX by_action ON entries (action, n, facet, actor);
 CREATE INDEX by_id ON entries (id_prefix);
 CREATE VIRTUAL TABLE words USING fts5(
-    action_type, actor_id, payload, outcome, content='', columnsize=0, tokenize='ascii'
+    action_type, actor_id, payload, outcome, context, content='', columnsize=0, tokenize='ascii'
 );
 INSERT INTO words (words, rank) VALUES ('automerge', 0);
 INSERT INTO words (words, rank) VALUES ('hashsize', 33554432);

@@ -7,9 +7,9 @@ the judge of every entry that the index proposes.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Final, TypedDict
+from typing import Annotated, Any, Final, NamedTuple, TypedDict
 
 import msgspec
 from msgspec import Meta, Struct
@@ -37,8 +37,8 @@ from attestlog.errors import MalformedJSONError, QueryError
 TEXT_WORDS_MAX: Final = 32
 """Words in one text search: more is a pasted document, and each costs an index look-up."""
 
-PAYLOAD_CONDITIONS_MAX: Final = 32
-"""Payload members in one filter: as for words, each costs a look-up."""
+CONDITIONS_MAX: Final = 32
+"""Members of payload and actor_context in one filter: as for words, each costs a look-up."""
 
 PATTERN_LENGTH_MAX: Final = 1_024
 """Characters in a glob: names have at most 256, and escapes double them."""
@@ -78,6 +78,8 @@ class Filter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Words that all occur in the names, payload, result or error; see `attestlog._internal.query.words`."""
     payload: dict[str, Any] = {}
     """Dotted path (or JSON pointer) of a payload member, and the JSON value it must have."""
+    context: dict[str, Any] = {}
+    """The same of `actor_context`: a session, a trace, a tool call."""
     entry_id: UuidText | None = None
     limit: Positive | None = None
     cursor: Position | None = None
@@ -100,6 +102,7 @@ class FilterMembers(TypedDict, total=False):
     until: str | None
     text: str | None
     payload: Mapping[str, Any]
+    context: Mapping[str, Any]
     entry_id: str | None
     limit: int | None
     cursor: int | None
@@ -121,16 +124,16 @@ def parse_filter(members: Mapping[str, Any]) -> Filter:
     raise QueryError(f"filter: {member}: {reason}" if member else f"filter: {reason}", member=member)
 
 
-def parse_condition(text: str) -> tuple[str, Any]:
-    """(path, value) of `payload.path=value` or `path=value`.
+def parse_condition(text: str, member: str = "payload") -> tuple[str, Any]:
+    """(path, value) of `payload.path=value` or `path=value`. `member`: which of the filter it is for.
 
     The value is read as JSON where it is JSON, else as a string: `5` is the number, `"5"` the string.
     Raises QueryError.
     """
     path, equals, value = text.partition("=")
-    path = path.removeprefix("payload.")
+    path = path.removeprefix(f"{member}.")
     if not equals or not path:
-        raise QueryError(f"{text!r} is not of the form payload.path=value", member="payload")
+        raise QueryError(f"{text!r} is not of the form {member}.path=value", member=member)
     try:
         return path, canonical.decode(value)
     except MalformedJSONError:
@@ -166,10 +169,8 @@ class Matcher:
         self.since = self._moment("since", now_us)
         self.until = self._moment("until", now_us)
         self.phrases = _phrases(filter_.text)
-        if len(filter_.payload) > PAYLOAD_CONDITIONS_MAX:
-            raise QueryError(f"payload has more than {PAYLOAD_CONDITIONS_MAX} conditions", member="payload")
-        self.members = [(_steps(path), _encode(path, value)) for path, value in filter_.payload.items()]
-        self.member_phrases = [_member_phrase(steps, value) for steps, value in self.members]
+        self.payload = _conditions("payload", filter_.payload)
+        self.context = _conditions("context", filter_.context)
         if len(filter_.action_type or "") > PATTERN_LENGTH_MAX:
             raise QueryError(
                 f"action_type has more than {PATTERN_LENGTH_MAX} characters", member="action_type"
@@ -182,11 +183,12 @@ class Matcher:
             self._names_match(entry)
             and (self.since is None or entry.timestamp >= self.since)
             and (self.until is None or entry.timestamp < self.until)
-            and all(_member(entry.action_payload, steps) == value for steps, value in self.members)
-            and (not self.phrases or self._words_match(columns_of(searchable)))
+            and all(_member(entry.action_payload, item.steps) == item.value for item in self.payload)
+            and all(_member(entry.actor_context, item.steps) == item.value for item in self.context)
+            and (not self.phrases or self._words_match(columns_of(searchable)[:TEXT_COLUMNS]))
         )
 
-    def _words_match(self, columns: Columns) -> bool:
+    def _words_match(self, columns: Sequence[str]) -> bool:
         return all(any(contains(column, phrase) for column in columns) for phrase in self.phrases)
 
     def _names_match(self, entry: Entry) -> bool:
@@ -216,26 +218,31 @@ EXACT_MEMBERS: Final = (
 
 
 class Searchable(Struct):
-    """The members of an entry that text search covers, as they stand in its line."""
+    """The members of an entry whose words are looked for, as they stand in its line."""
 
     action_type: str
+    actor_context: msgspec.Raw
     actor_id: str
     action_payload: msgspec.Raw
     result_data: msgspec.Raw
     error_details: msgspec.Raw
 
 
-Columns = tuple[str, str, str, str]
+Columns = tuple[str, str, str, str, str]
+
+TEXT_COLUMNS: Final = 4
+"""How many of them, the first, `text` covers: all but the context."""
 
 
 _NULL: Final = msgspec.Raw(b"null")
 
 
 def columns_of(entry: Searchable) -> Columns:
-    """The folded texts that are searched: action_type, actor_id, payload, result and error."""
+    """The folded texts that are searched: action_type, actor_id, payload, result and error, context."""
     outcome = b" ".join(bytes(raw) for raw in (entry.result_data, entry.error_details) if raw != _NULL)
     payload = b"" if entry.action_payload == _NULL else entry.action_payload
-    return fold(entry.action_type), fold(entry.actor_id), fold_json(payload), fold_json(outcome)
+    names = fold(entry.action_type), fold(entry.actor_id)
+    return *names, fold_json(payload), fold_json(outcome), fold_json(entry.actor_context)
 
 
 def _phrases(text: str | None) -> list[list[str]]:
@@ -256,26 +263,46 @@ def _check_text(member: str, text: str) -> None:
         raise QueryError(f"{member} holds a lone surrogate, which no entry can", member=member) from None
 
 
-def _encode(path: str, value: Any) -> bytes:
+class Condition(NamedTuple):
+    """What a member of a JSON object must be."""
+
+    steps: list[str]
+    value: bytes
+    """In canonical form."""
+    phrase: list[str]
+    """Words in a row wherever this holds, for the index."""
+
+
+def _conditions(name: str, members: Mapping[str, Any]) -> list[Condition]:
+    if len(members) > CONDITIONS_MAX:
+        raise QueryError(f"{name} has more than {CONDITIONS_MAX} conditions", member=name)
+    found = []
+    for path, wanted in members.items():
+        steps, value = _steps(name, path), _encode(name, path, wanted)
+        found.append(Condition(steps, value, _member_phrase(steps, value)))
+    return found
+
+
+def _encode(name: str, path: str, value: Any) -> bytes:
     try:
         return canonical.encode(value)
     except MalformedJSONError as error:
-        raise QueryError(f"payload.{path}: {error}", member="payload") from None
+        raise QueryError(f"{name}.{path}: {error}", member=name) from None
 
 
-def _steps(path: str) -> list[str]:
+def _steps(name: str, path: str) -> list[str]:
     """`a.b.0`, or `/a/b/0` (RFC 6901) for names that hold dots."""
-    _check_text("payload", path)
+    _check_text(name, path)
     if path.startswith("/"):
         return [step.replace("~1", "/").replace("~0", "~") for step in path[1:].split("/")]
     steps = path.split(".")
     if not all(steps):
-        raise QueryError(f"payload path {path!r} has an empty name", member="payload")
+        raise QueryError(f"{name} path {path!r} has an empty name", member=name)
     return steps
 
 
 def _member_phrase(steps: list[str], value: bytes) -> list[str]:
-    """Words in a row wherever a payload has this member: its value, and the last one of its name.
+    """Words in a row wherever an object has this member: its value, and the last one of its name.
 
     The last only, because each word of a name that all entries have costs as much as the value itself.
     """

@@ -361,7 +361,8 @@ class _Chunk:
             ),
         )  # fmt: skip
         executemany(
-            "INSERT INTO words (rowid, action_type, actor_id, payload, outcome) VALUES (?, ?, ?, ?, ?)",
+            "INSERT INTO words (rowid, action_type, actor_id, payload, outcome, context)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
             ((line.sequence_number, *columns_of(row)) for line, row in self._rows),
         )
         executemany("INSERT INTO unreadable VALUES (?, ?)", self._unreadable)

@@ -261,8 +261,10 @@ class _Plan:
 
     def _words(self) -> str:
         """The question to the words' index; empty if there is none. Every term is quoted, and only words."""
-        terms = [_quoted(phrase) for phrase in self._matcher.phrases]
-        terms += [f"payload : {_quoted(phrase)}" for phrase in self._matcher.member_phrases if phrase]
+        matcher = self._matcher
+        terms = [f"- context : {_quoted(phrase)}" for phrase in matcher.phrases]
+        for column, conditions in (("payload", matcher.payload), ("context", matcher.context)):
+            terms += [f"{column} : {_quoted(item.phrase)}" for item in conditions if item.phrase]
         return " AND ".join(terms)
 
 

@@ -501,7 +501,7 @@ class RemoteLog:
     def _page(self, asked: Mapping[str, Any]) -> _PageTold:
         pairs = []
         for name, value in asked.items():
-            if name == "payload":
+            if name in ("payload", "context"):
                 pairs += [(name, f"{path}={canonical.encode(item).decode()}") for path, item in value.items()]
             else:
                 pairs.append((name, str(value).lower() if isinstance(value, bool) else str(value)))

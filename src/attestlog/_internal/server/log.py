@@ -566,9 +566,9 @@ def _filter(request: Req) -> FilterMembers:
             found[name] = read_number(value)
             if found[name] is None:
                 raise QueryError(f"{name} is not a number", member=name)
-        elif name == "payload":
-            path, wanted = parse_condition(value)
-            found.setdefault("payload", {})[path] = wanted
+        elif name in ("payload", "context"):
+            path, wanted = parse_condition(value, name)
+            found.setdefault(name, {})[path] = wanted
         elif name == "newest_first":
             found[name] = _flag(request, name, default=True)
         elif name != "log":

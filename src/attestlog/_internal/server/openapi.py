@@ -67,6 +67,7 @@ _FILTERS: Final = [
         ("until", "As since; not included.", _TEXT),
         ("text", "Words that all occur.", _TEXT),
         ("payload", "PATH=VALUE of a payload member; repeatable.", {"type": "array", "items": _TEXT}),
+        ("context", "The same of actor_context; repeatable.", {"type": "array", "items": _TEXT}),
         ("entry_id", "Exactly this.", {"type": "string", "format": "uuid"}),
         ("limit", "Entries in the page.", {"type": "integer", "minimum": 1, "maximum": 1_000}),
         ("cursor", "`next_cursor` of the page before.", _COUNT),
