@@ -55,7 +55,7 @@ def test_without_a_key_nothing_is_checked(page: "Page", made_log: LogMaker) -> N
     open_at(page, "?entry=3")
     assert page.is_disabled("#check")
     page.fill("#key", made_log.checkpoint_key.vkey)
-    page.keyboard.press("Enter")
+    page.press("#key", "Enter")
     page.wait_for_selector("#check:not([disabled])")
     assert check(page) == "good"
 

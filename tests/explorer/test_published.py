@@ -54,7 +54,7 @@ def verdict(page: "Page", key: str) -> tuple[str, str]:
 def test_the_folder_is_checked_under_the_readers_key(page: "Page", made_log: LogMaker) -> None:
     assert verdict(page, "") == ("unknown", "")
     page.fill("#key", made_log.checkpoint_key.vkey)
-    page.keyboard.press("Enter")
+    page.press("#key", "Enter")
     page.wait_for_selector("#verdict[data-verdict=good]")
     assert "nothing of what the entries say" in page.inner_text("#app")
 
@@ -184,8 +184,9 @@ def test_a_changed_line_shows(static: "Page", explored: Path, made_log: LogMaker
     path.write_bytes(path.read_bytes().replace(b'"actor_id":"agent-7"', b'"actor_id":"agent-8"', 1))
     open_at(static, "?actor_id=agent-8&cursor=200")
     static.click("tbody th a")
+    static.wait_for_selector("#check")
     static.fill("#key", made_log.checkpoint_key.vkey)
-    static.keyboard.press("Enter")
+    static.press("#key", "Enter")
     static.click("#check:not([disabled])")
     static.wait_for_selector("#verdict[data-done]")
     assert static.inner_text("#verdict code") == "entry.entry_hash"

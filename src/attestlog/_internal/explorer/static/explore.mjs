@@ -57,7 +57,8 @@ async function show(isNew) {
   content.removeAttribute("aria-busy");
   const title = content.querySelector("h1")?.textContent ?? "";
   document.title = `${title}: attestlog explorer`;
-  if (isNew) { content.focus({ preventScroll: true }); scrollTo(0, 0); }
+  // Who began to type above meanwhile goes on there.
+  if (isNew && !document.getElementById("bar").contains(document.activeElement)) { content.focus({ preventScroll: true }); scrollTo(0, 0); }
 }
 async function unshown(error) {
   if (error.status === 401 || error.status === 403) return signIn(error.message);
