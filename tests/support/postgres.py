@@ -101,9 +101,15 @@ class PostgresServer:
     def kill(self) -> None:
         """End every process of it at once, as a power cut would."""
         children = [int(path.name) for path in Path("/proc").glob("[0-9]*") if _parent(path) == self.pid]
-        for pid in (self.pid, *children):
+        ended = (self.pid, *children)
+        for pid in ended:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        eventually(lambda: all(_state(pid) in ("", "Z") for pid in ended))
+        # It may be long until somebody reaps the server, and until then its number is in use. After a power
+        # cut the folder of sockets is empty.
+        for lock in self.folder.glob(".s.PGSQL.*.lock"):
+            lock.unlink()
 
     def promote(self) -> None:
         """Of a standby: take writes from now on."""
@@ -256,6 +262,14 @@ def _parent(process: Path) -> int:
         return int((process / "stat").read_text().rpartition(")")[2].split()[1])
     except OSError:
         return 0
+
+
+def _state(pid: int) -> str:
+    """As a letter; empty if there is no such process."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return ""
 
 
 def _listens(path: Path) -> bool:
