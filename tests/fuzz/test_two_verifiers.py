@@ -154,6 +154,35 @@ def a_checkpoint_with_a_bad_line_after_a_bad_signature() -> Files:
     return {**files, "checkpoint": text.replace(b"\n1\n", b"\n2\n") + b"\n\n" + line + b"no line\n"}
 
 
+@case("TAMPERED", ("checkpoint.malformed", None), ("log.unreadable", None))
+def an_empty_checkpoint_beside_a_tree_that_cannot_be_read() -> Files:
+    """That one file cannot be read excuses no other."""
+    return {**log().files(), "checkpoint": b"", "tree/0": Folder()}
+
+
+def unsettled(other: str) -> Files:
+    """Nobody acknowledged the last batch, whose last line is respelled; its end is the segment `other`."""
+    made = log()
+    before = made.files()
+    made.append(draft(1), batched=False)
+    made.append(*drafts(range(2, 7)))
+    lines = [*made.lines[:-1], b" " + made.lines[-1]]
+    first, last = (b"".join(line + b"\n" for line in part) for part in (lines[:4], lines[4:]))
+    kept = {name: data for name, data in before.items() if not name.startswith("entries/")}
+    return {**kept, FIRST: first, other: last}
+
+
+@case("TAMPERED", ("segment.missing", 4), ("log.unsettled", 4))
+def an_unsettled_batch_behind_a_missing_segment() -> Files:
+    return unsettled("entries/000000000008.jsonl")
+
+
+@case("TAMPERED", ("entry.canonical", 6))
+def a_bad_line_before_an_empty_segment() -> Files:
+    """A segment behind it says that all before was durable."""
+    return {**unsettled(SECOND), "entries/000000000008.jsonl": b""}
+
+
 @case("TAMPERED", ("entry.sequence", 1), ("erasure.malformed", 3))
 def two_entries_of_one_number_without_their_payloads() -> Files:
     made = log()
