@@ -33,7 +33,7 @@ def configure(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say where this machine finds a log's keys, and its fence, and show what is said.
+    """Say where this machine finds a log's keys, and its fence, and show that.
 
     For a log that came from another machine, or whose keys have moved. What you do not give stays as it is;
     where nothing was said yet, key files of the log are looked for in the keys directory. The log's own

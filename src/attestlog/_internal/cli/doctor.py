@@ -60,7 +60,7 @@ SIGN_TIME_S: Final = 2.0
 """How many test signatures, and for how long at most, tell what one costs."""
 
 SERVICE_WAIT_S: Final = 5.0
-"""How long a service may take to answer before it is told to be away."""
+"""How long a service may take to answer before it counts as away."""
 
 CLOCKS_APART_S: Final = 2.0
 """Clocks that something keeps right differ by milliseconds."""

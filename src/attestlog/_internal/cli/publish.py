@@ -70,8 +70,8 @@ def publish(
 ) -> None:
     """Write the log's latest checkpoint, tiles and entry bundles as static C2SP files; only what is new.
 
-    Only hashes are published, and the content of entries only if --with-entries says so: then whoever can
-    read the folder can read them. No key is needed, unless --sign is given. If a
+    Only hashes are published, and the content of entries only if --with-entries says so: then everyone who
+    can read the folder can read them. No key is needed, unless --sign is given. If a
     file is there already and differs, that is evidence of another history: it is left as it is, and nothing
     is published. With --witnesses, nothing is published until the quorum of the trust policy has cosigned it.
 
